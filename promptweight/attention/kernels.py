@@ -1,0 +1,199 @@
+"""One attention call that also hands back chosen columns of its softmax, at the cost of the columns alone.
+
+A fused kernel never writes the matrix of probabilities P, but it knows the log-sum-exp of every row, and
+that is enough to get any column j of P afterwards, exactly and in float32 whatever the type of the model:
+
+    lse(n) = log Σ_j exp(q(n)·k(j)·scale + bias(n, j))
+    P(n, j) = exp(q(n)·k(j)·scale + bias(n, j) − lse(n))
+
+The kernel is the one that `torch.nn.functional.scaled_dot_product_attention` chooses for the same arguments,
+so asking for columns does not change one bit of the output. The operators that return the log-sum-exp are
+private to torch; this module alone calls them, after trying each once on the device at hand. Where one is
+missing or wrong, the output comes from the public function and the log-sum-exp from an explicit sum.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend
+
+EXPLICIT_ELEMENTS = 1 << 24
+"""Most logits that the explicit log-sum-exp holds at a time (64 MiB of float32)."""
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    columns: Tensor | None = None,
+    rows: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention, and the probabilities of the keys named by `columns`.
+
+    Args:
+        query: (batch, heads, queries, dim).
+        key: (batch, heads, keys, dim).
+        value: (batch, heads, keys, dim).
+        bias: added to the logits, broadcastable to (batch, heads, queries, keys), four-dimensional.
+        columns: int64 key positions, (n_columns,) for all rows alike or (len(rows), n_columns).
+        rows: int64 indices into the batch whose columns are wanted; all when None.
+        scale: factor of the logits, 1/√dim when None.
+
+    Returns:
+        The output (batch, heads, queries, dim), equal bit for bit to
+        `F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)`, and the
+        probabilities (rows, heads, queries, n_columns) in float32, or None when `columns` is None.
+    """
+    if bias is not None and bias.dtype != query.dtype and query.device.type != "cpu":
+        bias = bias.to(query.dtype)  # only the CPU kernel adds a float32 bias to half-precision logits
+    if columns is None:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale), None
+    output, lse = attend_with_lse(query, key, value, bias=bias, scale=scale)
+    return output, probabilities(query, key, lse, columns, bias=bias, rows=rows, scale=scale)
+
+
+def attend_with_lse(
+    query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, scale: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attention's output and the float32 natural log-sum-exp of its logits, (batch, heads, queries)."""
+    choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
+    operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
+    if operator is not None and works(operator, query.device, query.dtype):
+        return operator(query, key, value, bias, scale)
+    output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
+    return output, explicit_lse(query, key, bias=bias, scale=scale)
+
+
+def probabilities(
+    query: Tensor,
+    key: Tensor,
+    lse: Tensor,
+    columns: Tensor,
+    *,
+    bias: Tensor | None = None,
+    rows: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Columns of the softmax whose row-wise log-sum-exp is `lse`; arguments and result as in `attend`."""
+    if bias is not None:
+        bias = bias.expand(query.shape[0], *bias.shape[1:])
+    if rows is not None:
+        query, key, lse = (tensor.index_select(0, rows) for tensor in (query, key, lse))
+        bias = None if bias is None else bias.index_select(0, rows)
+    chosen = take(key, columns, dim=2)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    logits = torch.matmul(query.float(), chosen.float().transpose(-1, -2)).mul_(scale)
+    if bias is not None:
+        logits += take(bias, columns, dim=3).float()
+    return logits.sub_(lse.unsqueeze(-1)).exp_()
+
+
+def take(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
+    """The entries `columns` of dimension `dim`: (n,) the same for every row, or (rows, n) row by row."""
+    if columns.ndim == 1:
+        return tensor.index_select(dim, columns)
+    shape = [tensor.shape[0], 1, 1, 1]
+    shape[dim] = columns.shape[1]
+    size = list(tensor.shape)
+    size[dim] = columns.shape[1]
+    return tensor.gather(dim, columns.view(shape).expand(size))
+
+
+def explicit_lse(
+    query: Tensor, key: Tensor, *, bias: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """The log-sum-exp of the logits in float32, some queries at a time: (batch, heads, queries)."""
+    batch, heads, queries, dim = query.shape
+    scale = dim**-0.5 if scale is None else scale
+    step = max(1, EXPLICIT_ELEMENTS // (batch * heads * key.shape[2]))
+    transposed = key.float().transpose(-1, -2)
+    lse = torch.empty(batch, heads, queries, dtype=torch.float32, device=query.device)
+    for start in range(0, queries, step):
+        logits = torch.matmul(query[:, :, start : start + step].float(), transposed).mul_(scale)
+        if bias is not None:
+            logits += bias if bias.shape[2] == 1 else bias[:, :, start : start + step]
+        torch.logsumexp(logits, -1, out=lse[:, :, start : start + step])
+    return lse
+
+
+Operator = Callable[[Tensor, Tensor, Tensor, Any, float | None], tuple[Tensor, Tensor]]
+
+
+def cpu_flash(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """The CPU's fused kernel; its log-sum-exp is float32 for half types and includes the bias."""
+    output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, False, attn_mask=bias, scale=scale
+    )
+    return output, lse.float()
+
+
+def cuda_flash(
+    query: Tensor, key: Tensor, value: Tensor, _bias: None, scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """Flash attention, never chosen with a bias; padded to a multiple of 8 dims as the public function does."""
+    dim = query.shape[-1]
+    scale = dim**-0.5 if scale is None else scale
+    if dim % 8:
+        query, key, value = (F.pad(tensor, (0, 8 - dim % 8)) for tensor in (query, key, value))
+    output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
+        query, key, value, 0.0, False, False, scale=scale
+    )
+    return output[..., :dim], lse
+
+
+def cuda_efficient(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """The memory-efficient kernel; its log-sum-exp is padded to a multiple of 32 queries."""
+    if bias is not None:
+        keys = key.shape[2]
+        if keys % 16:  # the kernel reads the bias in aligned blocks
+            bias = F.pad(bias, (0, 16 - keys % 16))[..., :keys]
+        bias = bias.expand(*query.shape[:3], keys)
+    output, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
+        query, key, value, bias, True, 0.0, False, scale=scale
+    )
+    return output, lse[..., : query.shape[2]]
+
+
+def cuda_cudnn(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """cuDNN's attention; its log-sum-exp has a last dimension of one."""
+    output, lse, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(
+        query, key, value, bias, True, 0.0, False, False, scale=scale
+    )
+    return output, lse.reshape(query.shape[:3])
+
+
+OPERATORS: dict[tuple[str, SDPBackend], Operator] = {
+    ("cpu", SDPBackend.FLASH_ATTENTION): cpu_flash,
+    ("cuda", SDPBackend.FLASH_ATTENTION): cuda_flash,
+    ("cuda", SDPBackend.EFFICIENT_ATTENTION): cuda_efficient,
+    ("cuda", SDPBackend.CUDNN_ATTENTION): cuda_cudnn,
+}
+"""Kernels that return the log-sum-exp, by device type and the choice of the public function."""
+
+
+@cache
+def works(operator: Operator, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a private operator exists here and gives the log-sum-exp that it is read for."""
+    ramp = torch.linspace(-2.0, 2.0, 2 * 3 * 40 * 16, device=device).reshape(2, 3, 40, 16)
+    query, key, value = (torch.sin(ramp * rate).to(dtype) for rate in (7.0, 11.0, 13.0))
+    try:
+        output, lse = operator(query, key, value, None, None)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False
+    expected = explicit_lse(query, key)
+    if output.shape != query.shape or lse.shape != expected.shape or lse.dtype != torch.float32:
+        return False
+    return bool(torch.allclose(lse, expected, rtol=1e-3, atol=1e-3))
