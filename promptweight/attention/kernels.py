@@ -139,7 +139,7 @@ def cpu_flash(
 def cuda_flash(
     query: Tensor, key: Tensor, value: Tensor, _bias: None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Flash attention, never chosen with a bias; padded to a multiple of 8 dims as the public function does."""
+    """Flash attention, never chosen with a bias; dims padded to a multiple of 8 as by the public function."""
     dim = query.shape[-1]
     scale = dim**-0.5 if scale is None else scale
     if dim % 8:

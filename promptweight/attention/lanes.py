@@ -1,0 +1,83 @@
+"""Whose row is whose: the rows of a model's batch told apart by what they carry, not by where they stand.
+
+Pipelines stack rows in many orders: [negative, positive] under guidance, positives alone without it, several
+images per prompt, guiders that call the model once per lane. A row is therefore recognised by its text
+embeddings, which equal those of the prompt that it belongs to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Role = Literal["positive", "negative"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One row of a model's batch."""
+
+    role: Role
+    prompt: int
+    """Which of the session's prompts the row carries."""
+    image: int
+    """Which picture of the run the row works on, in the order in which the pipeline returns them."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The text embeddings by which rows are recognised: (prompts, tokens, dim); no negative when None."""
+
+    positive: Tensor
+    negative: Tensor | None
+
+
+def classify(embeds: Tensor, registered: Registered, *, guidance: bool) -> tuple[Lane | None, ...]:
+    """The lane of every row of `embeds` (batch, tokens, dim); None where no registered prompt equals it.
+
+    Prompts with equal embeddings share their rows evenly, in order. Where a negative prompt equals a positive
+    one, the earlier rows are the negative's under guidance, as diffusers stacks them, and none without.
+    """
+    members: list[tuple[Role, int]] = [("positive", prompt) for prompt in range(len(registered.positive))]
+    known = registered.positive
+    if registered.negative is not None:
+        members = [("negative", prompt) for prompt in range(len(registered.negative))] + members
+        known = torch.cat([registered.negative, known])
+    known = known.to(embeds.device, embeds.dtype)
+    if known.shape[1:] != embeds.shape[1:]:
+        return (None,) * embeds.shape[0]
+    rows_equal = equality(embeds, known)
+    members_equal = equality(known, known)
+    owners: dict[int, tuple[Role, int]] = {}
+    for number, alike in enumerate(members_equal):
+        if alike.index(True) < number:
+            continue  # an earlier member already stood for this group
+        group = [members[other] for other, same in enumerate(alike) if same]
+        if not guidance:
+            group = [member for member in group if member[0] == "positive"] or group
+        rows = [row for row, equal in enumerate(rows_equal) if equal[number]]
+        owners |= {row: group[place * len(group) // len(rows)] for place, row in enumerate(rows)}
+    return number_images([owners.get(row) for row in range(embeds.shape[0])])
+
+
+def number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[Lane | None, ...]:
+    """Lanes for the (role, prompt) of each row; a role's rows are the run's pictures in order."""
+    pictures = dict.fromkeys(ROLES, 0)
+    lanes: list[Lane | None] = []
+    for owner in owners:
+        if owner is None:
+            lanes.append(None)
+            continue
+        role, prompt = owner
+        lanes.append(Lane(role, prompt, pictures[role]))
+        pictures[role] += 1
+    return tuple(lanes)
+
+
+def equality(left: Tensor, right: Tensor) -> list[list[bool]]:
+    """Which rows of `left` equal which rows of `right`, entry for entry."""
+    equal: list[list[bool]] = torch.stack([(left == row).flatten(1).all(1) for row in right], 1).tolist()
+    return equal

@@ -1,0 +1,233 @@
+"""What the words looked at: recorded attention as lazy views, from probabilities to pictures.
+
+    maps = session.maps
+    maps.word("gato vermelho").tensor          # (height, width) of the picture, raw probability
+    maps.share().word("gato", image=1)         # share of all words at every pixel, second picture
+    maps.layers("16x16", "up_blocks").word("gato")
+
+Nothing is normalised when it is recorded. A view chooses layers, steps and heads. A map is the probability
+summed over the phrase's tokens, mean over them: layers of one grid are averaged there, then the grids, after
+bilinear, antialiased resizing to the picture. Grids weigh the same, however many layers they have, or SDXL's
+60 layers at the coarser grid would drown its 10 at the finer one.
+
+Layers whose grid is coarser than a quarter of the latents' sides are left out unless asked for: a cell there
+covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from promptweight.attention.lanes import Role
+from promptweight.attention.recording import Recording
+from promptweight.errors import SettingError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from promptweight.conditioning.tokens import TokenTable, Word
+
+COARSEST_LEVEL = 2
+"""Layers whose grid has been halved more often are in a view only when asked for, if there are others."""
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """A view of a recording: which layers, steps and heads count, and in which unit.
+
+    Views are cheap and immutable; `layers`, `steps`, `heads`, `probability` and `share` return new ones.
+    """
+
+    recording: Recording
+    chosen: tuple[int, ...]
+    """Indices of the slots that count."""
+    step_range: tuple[int, int | None] = (0, None)
+    head_indices: tuple[int, ...] | None = None
+    unit: Literal["probability", "share"] = "probability"
+    _grids: dict[tuple[Role, int], list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, recording: Recording) -> AttentionMaps:
+        """The view that a recording is first seen by."""
+        levels = [slot.level for slot in recording.slots]
+        limit = max(min(levels), COARSEST_LEVEL)
+        return cls(recording, tuple(i for i, level in enumerate(levels) if level <= limit))
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the first picture's prompt."""
+        return self.words_of()
+
+    def words_of(self, *, image: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
+        """The words of a picture's prompt or negative prompt."""
+        return self._table(lane, image).words
+
+    def word(self, phrase: str, occurrence: int = 0, image: int = 0, lane: Role = "positive") -> HeatMap:
+        """The map of a word or of consecutive words: the sum over their tokens.
+
+        Raises:
+            WordNotFoundError: the prompt does not hold the phrase; the message lists its words.
+            SettingError: the image or the lane was not recorded.
+        """
+        words = self._table(lane, image).find(phrase, occurrence)
+        positions = {position for word in words for position in word.positions}
+        columns = self.recording.columns((lane, image))
+        tensor = self._on_picture(lane, image, sorted(columns[position] for position in positions))
+        return HeatMap(tensor, " ".join(word.text for word in words), words)
+
+    def beginning(self, image: int = 0, lane: Role = "positive") -> HeatMap:
+        """The map of the beginning-of-text tokens, where most of a CLIP prompt's attention rests."""
+        table = self._table(lane, image)
+        columns = self.recording.columns((lane, image))
+        marks = [columns[token.position] for token in table.tokens if token.kind == "bos"]
+        return HeatMap(self._on_picture(lane, image, marks), "<beginning>", ())
+
+    def padding(self, image: int = 0, lane: Role = "positive") -> HeatMap:
+        """The map of the end-of-text and padding tokens together: what the others leave of 1."""
+        if self.unit == "share":
+            raise SettingError("the words' shares leave nothing to the padding; ask probability()")
+        columns = list(self.recording.columns((lane, image)).values())
+        return HeatMap(1 - self._on_picture(lane, image, columns), "<padding>", ())
+
+    def layers(self, *names: str) -> AttentionMaps:
+        """Only layers whose name holds one of `names` or whose grid is one, as in "16x16"; all without names.
+
+        Raises:
+            SettingError: no layer does; the message lists names and grids.
+        """
+        slots = self.recording.slots
+        chosen = tuple(
+            index
+            for index, slot in enumerate(slots)
+            if not names
+            or slot.grid in names
+            or any(name in layer for name in names for layer in slot.layers)
+        )
+        if not chosen:
+            known = ", ".join(f"{layer} ({slot.grid})" for slot in slots for layer in slot.layers)
+            raise SettingError(f"no layer is called {' or '.join(map(repr, names))}; layers: {known}")
+        return self._view(chosen=chosen)
+
+    def steps(self, first: int = 0, end: int | None = None) -> AttentionMaps:
+        """Only the steps from `first` up to, not including, `end`; negative numbers count from the last.
+
+        Raises:
+            SettingError: the steps were added together, or the range holds none.
+        """
+        recorded = self.recording.slots[0].sums.shape[0]
+        if recorded == 1:
+            raise SettingError('the steps were added together; record them apart with Record(steps="keep")')
+        if not range(recorded)[first:end]:
+            raise SettingError(f"steps {first} to {end} hold none of the {recorded} recorded")
+        return self._view(step_range=(first, end))
+
+    def heads(self, *indices: int) -> AttentionMaps:
+        """Only these heads of every layer; all when none is given.
+
+        Raises:
+            SettingError: the heads were averaged, or a layer has not as many.
+        """
+        fewest = min(self.recording.slots[index].sums.shape[3] for index in self.chosen)
+        if fewest == 1 and indices:
+            raise SettingError('the heads were averaged; record them apart with Record(heads="keep")')
+        if any(not 0 <= index < fewest for index in indices):
+            raise SettingError(f"heads {indices}; the layers of this view have heads 0 to {fewest - 1}")
+        return self._view(head_indices=indices or None)
+
+    def probability(self) -> AttentionMaps:
+        """In probabilities: how much of a pixel's attention a word gets, 0 to 1. Every view begins so."""
+        return self._view(unit="probability")
+
+    def share(self) -> AttentionMaps:
+        """In shares: how much a word gets of the attention that all words get at a pixel, 0 to 1.
+
+        Beginning, end and padding, which often hold most of the attention, do not count.
+        """
+        return self._view(unit="share")
+
+    def _view(self, **changes: Any) -> AttentionMaps:
+        return replace(self, _grids={}, **changes)
+
+    def _table(self, lane: Role, image: int) -> TokenTable:
+        if (lane, image) not in self.recording.tables:
+            known = ", ".join(f"{role} image {number}" for role, number in self.recording.tables)
+            raise SettingError(f"{lane} image {image} was not recorded; recorded: {known}")
+        return self.recording.tables[lane, image]
+
+    def _on_picture(self, lane: Role, image: int, columns: Sequence[int]) -> Tensor:
+        """The sum of these columns, mean over grids, in the size of the picture: (height, width) float32."""
+        maps = [grid[..., list(columns)].sum(-1) for grid in self._columns_by_grid(lane, image)]
+        resized = [
+            F.interpolate(each[None, None], self.recording.size, mode="bilinear", antialias=True)[0, 0]
+            for each in maps
+        ]
+        return torch.stack(resized).mean(0)
+
+    def _columns_by_grid(self, lane: Role, image: int) -> list[Tensor]:
+        """For every grid of this view the mean over its layers: (height, width, columns) on the CPU."""
+        if (lane, image) in self._grids:
+            return self._grids[lane, image]
+        role = self.recording.roles.index(lane)
+        by_grid: dict[tuple[int, int], list[Tensor]] = {}
+        for index in self.chosen:
+            slot = self.recording.slots[index]
+            sums = slot.sums[slice(*self.step_range), role, image].sum(0)  # (heads, pixels, columns)
+            count = slot.counts[slice(*self.step_range), role, image].sum()
+            if self.head_indices is not None:
+                sums = sums[list(self.head_indices)]
+            if count > 0:
+                mean = (sums.mean(0) / count).cpu().unflatten(0, (slot.height, slot.width))
+                by_grid.setdefault((slot.height, slot.width), []).append(mean)
+        if not by_grid:
+            raise SettingError("the layers of this view did not run in these steps")
+        grids = [torch.stack(means).mean(0) for means in by_grid.values()]
+        if self.unit == "share":
+            columns = self.recording.columns((lane, image))
+            tokens = self._table(lane, image).tokens
+            words = [columns[token.position] for token in tokens if token.kind == "text"]
+            grids = [grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12) for grid in grids]
+        self._grids[lane, image] = grids
+        return grids
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One phrase's attention over the picture."""
+
+    tensor: Tensor
+    """(height, width) of the picture, float32, in the unit of the view that it was asked of."""
+    text: str
+    words: tuple[Word, ...]
+
+    @property
+    def mass(self) -> float:
+        """The mean over the picture."""
+        return float(self.tensor.mean())
+
+    def normalized(self) -> Tensor:
+        """The map moved to 0..1, lowest to highest value; zeros where it is the same everywhere."""
+        low, high = self.tensor.min(), self.tensor.max()
+        if high - low <= 1e-6 * high.abs():
+            return torch.zeros_like(self.tensor)
+        return (self.tensor - low) / (high - low)
+
+    def mask(self, threshold: float = 0.4) -> Tensor:
+        """Where the normalised map reaches `threshold` (0..1): a bool tensor (height, width).
+
+        The default is that of DAAM (Tang et al., 2023).
+        """
+        if not 0 <= threshold <= 1:
+            raise SettingError(f"threshold is {threshold}; it must lie between 0 and 1")
+        return self.normalized() >= threshold
+
+    def overlay(self, image: Image.Image, **options: Any) -> Image.Image:
+        """The map laid over the picture; options as in `promptweight.render.overlay`."""
+        from promptweight import render
+
+        return render.overlay(image, self.tensor, **options)

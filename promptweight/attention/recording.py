@@ -1,0 +1,85 @@
+"""All that a session recorded of one run, by itself: no model, no pipeline, nothing normalised yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from promptweight.attention.lanes import Role
+from promptweight.attention.store import Store
+
+if TYPE_CHECKING:
+    from promptweight.conditioning.tokens import TokenTable
+
+
+@dataclass(frozen=True)
+class RecordedSlot:
+    """What was recorded of one layer, or of all layers of one grid."""
+
+    layers: tuple[str, ...]
+    level: int
+    height: int
+    width: int
+    sums: Tensor
+    """Summed probabilities (steps, roles, images, heads, height · width, columns), float32."""
+    counts: Tensor
+    """How many were summed (steps, roles, images), float32."""
+
+    @property
+    def grid(self) -> str:
+        """Height and width, as in `AttentionMaps.layers("16x16")`."""
+        return f"{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All that a session recorded of one run."""
+
+    slots: tuple[RecordedSlot, ...]
+    roles: tuple[Role, ...]
+    tables: Mapping[tuple[Role, int], TokenTable]
+    """The token table of every recorded lane, by role and image."""
+    size: tuple[int, int]
+    """Height and width of the picture in pixels."""
+
+    def columns(self, lane: tuple[Role, int]) -> dict[int, int]:
+        """The column of each recorded text position of a lane."""
+        return {position: column for column, position in enumerate(recorded_positions(self.tables[lane]))}
+
+
+def recorded_positions(table: TokenTable) -> tuple[int, ...]:
+    """The positions whose columns are recorded: text and beginnings; ends and padding are the rest of 1."""
+    return tuple(token.position for token in table.tokens if token.kind in ("bos", "text"))
+
+
+def take_recording(
+    store: Store, tables: Mapping[Role, Sequence[TokenTable]], pixels_per_latent: int
+) -> Recording:
+    """A copy of what `store` holds now.
+
+    Args:
+        store: a store in which a call of the model was recorded.
+        tables: the token tables of the session's prompts, by role.
+        pixels_per_latent: how many pixels of the picture a side of a latent covers.
+    """
+    shape = (-1, len(store.record.lanes), store.images)
+    slots = {id(slot): slot for slot in store.slots.values()}
+    return Recording(
+        slots=tuple(
+            RecordedSlot(
+                slot.layers,
+                slot.level,
+                slot.height,
+                slot.width,
+                slot.sums.clone().unflatten(0, shape),
+                slot.counts.clone().unflatten(0, shape),
+            )
+            for slot in slots.values()
+        ),
+        roles=store.record.lanes,
+        tables={lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()},
+        size=(store.size[0] * pixels_per_latent, store.size[1] * pixels_per_latent),
+    )

@@ -1,0 +1,225 @@
+"""Where recorded attention is kept: sums of probabilities on the device that computes them, within a budget.
+
+A slot holds, for one layer (or for all layers of one grid), the float32 sum of every probability added to it
+and how often that happened; the mean is taken when a map is asked for, so nothing is lost on the way. The
+slots of a picture are allocated before its first step, from the sizes alone.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from promptweight.attention.lanes import ROLES, Lane, Role
+from promptweight.attention.layout import Layer, grid
+from promptweight.errors import AttachError, SettingError
+
+Steps = Literal["sum", "keep"]
+Heads = Literal["mean", "keep"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a session records.
+
+    Args:
+        steps: "sum" adds all steps together; "keep" keeps each apart.
+        heads: "mean" averages the heads of a layer; "keep" keeps each apart.
+        lanes: which prompts are recorded, "positive", "negative" or both.
+        layers: parts of layer names ("up_blocks", "mid_block.attentions.0"); every layer when empty.
+        max_mb: the most memory the recording may take, in MiB. Where the settings need more, first the heads
+            are averaged, then the steps added together, then the layers of one grid; the session's warnings
+            say so. When even that is too much, a SettingError tells what is needed.
+    """
+
+    steps: Steps = "sum"
+    heads: Heads = "mean"
+    lanes: tuple[Role, ...] = ("positive",)
+    layers: tuple[str, ...] = ()
+    max_mb: float = 512.0
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("steps", self.steps, Steps), ("heads", self.heads, Heads)):
+            if value not in get_args(choices):
+                raise SettingError(f"{name}={value!r}; it must be one of {', '.join(get_args(choices))}")
+        if not self.lanes or not set(self.lanes) <= set(ROLES):
+            raise SettingError(f"lanes={self.lanes!r}; it must name some of {', '.join(ROLES)}")
+        if not self.max_mb > 0:
+            raise SettingError(f"max_mb={self.max_mb}; it must be above 0")
+
+
+@dataclass
+class Slot:
+    """Summed probabilities of one layer or of several with the same grid."""
+
+    layers: tuple[str, ...]
+    level: int
+    height: int
+    width: int
+    sums: Tensor
+    """(steps · lanes, heads, height · width, columns) float32, in the order of `Store.place`."""
+    counts: Tensor
+    """How many probabilities were added at each of those places: (steps · lanes,) float32."""
+
+    def add(self, probabilities: Tensor, places: Tensor) -> None:
+        """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
+        if self.sums.shape[1] == 1:
+            probabilities = probabilities.mean(1, keepdim=True)
+        self.sums.index_add_(0, places, probabilities)
+        self.counts.index_add_(0, places, torch.ones_like(places, dtype=torch.float32))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shape of a recording: its lengths, and what was given up to stay within the budget."""
+
+    steps: int
+    keep_heads: bool
+    by_grid: bool
+    warnings: tuple[str, ...]
+
+
+def make_plan(
+    record: Record, layers: Sequence[Layer], size: tuple[int, int], values: int, steps: int
+) -> Plan:
+    """The finest recording that `record` asks for and `max_mb` has room for.
+
+    Args:
+        record: the settings.
+        layers: the layers to record.
+        size: height and width of the latents.
+        values: how many probabilities one head of one layer has at a pixel: lanes × columns.
+        steps: how many steps the run has.
+    """
+
+    def megabytes(plan: Plan) -> float:
+        pixels = {layer.name: math.prod(grid(*size, layer.level)) for layer in layers}
+        each = [(layer.heads if plan.keep_heads else 1) * pixels[layer.name] for layer in layers]
+        if plan.by_grid:
+            each = list(dict(zip((layer.level for layer in layers), each, strict=True)).values())
+        return sum(each) * plan.steps * values * 4 / 2**20
+
+    plan = Plan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
+    needed = f"needs {megabytes(plan):.0f} MiB, more than max_mb={record.max_mb:g}"
+    savings: list[tuple[str, dict[str, Any]]] = [
+        ("the heads are averaged", {"keep_heads": False}),
+        ("the steps are added together", {"steps": 1}),
+        ("the layers of one grid are added together", {"keep_heads": False, "by_grid": True}),
+    ]
+    for what, saving in savings:
+        if megabytes(plan) <= record.max_mb:
+            break
+        if (smaller := replace(plan, **saving)) != plan:
+            plan = replace(
+                smaller, warnings=(*plan.warnings, f"recording attention as asked {needed}: {what}")
+            )
+    if megabytes(plan) > record.max_mb:
+        raise SettingError(
+            f"recording attention needs at least {megabytes(plan):.1f} MiB, more than "
+            f"max_mb={record.max_mb:g}; raise max_mb or name fewer layers"
+        )
+    return plan
+
+
+class Store:
+    """The slots of one run's recording, and where the rows of each call of the model belong in them.
+
+    Args:
+        record: the settings.
+        layers: the layers to record, in the order in which they run.
+        columns: the key positions to record for each prompt, by role and number.
+    """
+
+    def __init__(
+        self, record: Record, layers: Sequence[Layer], columns: Mapping[tuple[Role, int], Sequence[int]]
+    ) -> None:
+        self.record = record
+        self.layers = layers
+        longest = max(map(len, columns.values()))
+        self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in columns.items()}
+        self.longest = longest
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was recorded and its shape; the next call of the model begins a new recording."""
+        self.plan: Plan | None = None
+        self.size = (0, 0)
+        self.images = 0
+        self.slots: dict[str, Slot] = {}
+        """By layer name; layers that share a slot hold the same object."""
+        self.prompts: dict[tuple[Role, int], int] = {}
+        """The prompt of every recorded lane, by role and image."""
+        self.calls: dict[Role, int] = dict.fromkeys(ROLES, 0)
+        """How often the model was called with rows of each role."""
+
+    def prepare(
+        self, lanes: Sequence[Lane | None], size: tuple[int, int], steps: int, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Make room for one call of the model.
+
+        Args:
+            lanes: the lane of every row of the batch.
+            size: height and width of the latents; another size or number of images than before begins a new
+                recording.
+            steps: how many steps the run has.
+            device: where the model computes.
+
+        Returns:
+            The rows of the batch that are recorded (rows,), their columns (rows, n_columns) and their places
+            in the slots (rows,), int64; None when no row is recorded.
+        """
+        recorded = {row: lane for row, lane in enumerate(lanes) if lane and lane.role in self.record.lanes}
+        if not recorded:
+            return None
+        images = 1 + max(lane.image for lane in recorded.values())
+        if (self.size, self.images) != (size, images):
+            self.allocate(size, images, steps, device)
+        assert self.plan is not None
+        roles = {lane.role for lane in recorded.values()}
+        step = max(self.calls[role] for role in roles)
+        self.calls |= dict.fromkeys(roles, step + 1)
+        if self.plan.steps == 1:
+            step = 0
+        elif step >= self.plan.steps:
+            raise AttachError(
+                f"the model is called for step {step + 1} of a run of {self.plan.steps} steps; "
+                "call reset() on the session before a new run"
+            )
+        self.prompts |= {(lane.role, lane.image): lane.prompt for lane in recorded.values()}
+        columns = [self.columns[lane.role, lane.prompt] for lane in recorded.values()]
+        places = [self.place(step, lane.role, lane.image) for lane in recorded.values()]
+        return (
+            torch.tensor(list(recorded), device=device),
+            torch.tensor(columns, device=device),
+            torch.tensor(places, device=device),
+        )
+
+    def place(self, step: int, role: Role, image: int) -> int:
+        """Where a slot keeps this step of this lane."""
+        return (step * len(self.record.lanes) + self.record.lanes.index(role)) * self.images + image
+
+    def allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
+        """Begin a recording of so many images on latents of this size."""
+        self.clear()
+        lanes = images * len(self.record.lanes)
+        self.plan = plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps)
+        self.size, self.images = size, images
+        shared: dict[object, list[Layer]] = {}
+        for layer in self.layers:
+            shared.setdefault(layer.level if plan.by_grid else layer.name, []).append(layer)
+        for group in shared.values():
+            height, width = grid(*size, group[0].level)
+            heads = group[0].heads if plan.keep_heads else 1
+            shape = (plan.steps * lanes, heads, height * width, self.longest)
+            slot = Slot(
+                layers=tuple(layer.name for layer in group),
+                level=group[0].level,
+                height=height,
+                width=width,
+                sums=torch.zeros(shape, device=device),
+                counts=torch.zeros(shape[:1], device=device),
+            )
+            self.slots |= dict.fromkeys(slot.layers, slot)

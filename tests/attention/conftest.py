@@ -1,0 +1,140 @@
+"""Tiny random pipelines of the real classes, and prompts whose embeddings are drawn from their text."""
+
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
+
+ROWS, WIDTH = 20, 32
+
+
+@dataclass(frozen=True)
+class Source:
+    text: str
+
+
+@dataclass(frozen=True)
+class Encoded:
+    inputs: dict[str, Any]
+    positive: tuple[TokenTable, ...]
+    negative: tuple[TokenTable, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def table_of(text: str) -> TokenTable:
+    """A token table for words and `word:weight`; words of more than four letters have two tokens."""
+    tokens, words, clean = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], [], ""
+    for part in text.split():
+        name, _, number = part.partition(":")
+        weight = float(number or 1)
+        start, positions = len(clean), []
+        cuts = [0, 4, len(name)] if len(name) > 4 else [0, len(name)]
+        for first, last in pairwise(cuts):
+            positions.append(len(tokens))
+            tokens.append(
+                Token(9, name[first:last], start + first, start + last, 0, len(tokens), weight, "text", 0)
+            )
+        occurrence = sum(word.text == name for word in words)
+        word = Word(name, start, start + len(name), weight, tuple(positions), len(words), occurrence)
+        words.append(word)
+        clean += name + " "
+    tokens.append(Token(1, "<eos>", 0, 0, 0, len(tokens), 1.0, "eos"))
+    while len(tokens) < ROWS:
+        tokens.append(Token(1, "<eos>", 0, 0, 0, len(tokens), 1.0, "pad"))
+    return TokenTable(
+        Source(clean.strip()), "clip", tuple(tokens), tuple(words), 1, "", Frame((0,), (1,), 1, ROWS)
+    )
+
+
+def embeds_of(table: TokenTable, width: int = WIDTH) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(zlib.crc32(table.prompt.text.encode()))
+    return torch.randn(1, ROWS, width, generator=generator)
+
+
+def encode(*prompts: str, negative: str | None = "feio", dtype=torch.float32, width=WIDTH) -> Encoded:
+    """Encoded prompts with one negative prompt for all, or none."""
+    positive = tuple(map(table_of, prompts))
+    inputs = {"prompt_embeds": torch.cat([embeds_of(table, width) for table in positive]).to(dtype)}
+    if negative is None:
+        return Encoded(inputs, positive, ())
+    tables = (table_of(negative),) * len(prompts)
+    inputs["negative_prompt_embeds"] = torch.cat([embeds_of(table, width) for table in tables]).to(dtype)
+    return Encoded(inputs, positive, tables)
+
+
+def make_unet(**changes: Any) -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "sample_size": 16,
+        "in_channels": 4,
+        "out_channels": 4,
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**settings | changes).eval()
+
+
+def make_pipeline(dtype: torch.dtype = torch.float32, **unet_changes: Any) -> StableDiffusionPipeline:
+    """A StableDiffusionPipeline with random weights; embeddings are given to it, so it needs no tokenizer."""
+    unet = make_unet(**unet_changes)
+    torch.manual_seed(1)
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=50,
+            hidden_size=WIDTH,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            bos_token_id=0,
+            eos_token_id=1,
+        )
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 16),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+    )
+    pipe = StableDiffusionPipeline(
+        vae=vae.eval(),
+        text_encoder=text.eval(),
+        tokenizer=None,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(dtype)
+
+
+def run(pipe: Any, inputs: dict[str, Any], **settings: Any) -> torch.Tensor:
+    """Three steps from a fixed seed: the latents."""
+    defaults = {
+        "num_inference_steps": 3,
+        "guidance_scale": 4.0,
+        "output_type": "latent",
+        "height": 32,
+        "width": 32,
+    }
+    generator = torch.Generator().manual_seed(7)
+    return pipe(**inputs, **defaults | settings, generator=generator).images
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return make_pipeline()
