@@ -1,0 +1,38 @@
+"""Checks of settings that come from people, files and forms: in range, or a sentence that says what would be."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from promptweight.errors import SettingError
+
+
+def whole(name: str, value: Any, lowest: int, highest: int) -> int:
+    """Returns `value` as an int; `SettingError` where it is not a whole number from `lowest` to `highest`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise SettingError(f"{name} is {value!r}; it must be a whole number") from None
+    if not lowest <= number <= highest:
+        raise SettingError(f"{name} is {value}; it must lie between {lowest} and {highest}")
+    return number
+
+
+def number(name: str, value: Any, lowest: float, highest: float) -> float:
+    """Returns `value` as a float; `SettingError` where it is not a finite number in the range."""
+    try:
+        real = float(value)
+    except (TypeError, ValueError):
+        raise SettingError(f"{name} is {value!r}; it must be a number") from None
+    if not (math.isfinite(real) and lowest <= real <= highest):
+        raise SettingError(f"{name} is {value}; it must lie between {lowest:g} and {highest:g}")
+    return real
+
+
+def choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raises `SettingError` where `value` is none of `choices`."""
+    if value not in choices:
+        raise SettingError(f"{name} is {value!r}; valid: {', '.join(choices)}")

@@ -1,0 +1,251 @@
+"""What is written into picture files, how it is read back, and how any file is saved whole or not at all.
+
+A PNG of promptweight carries three texts:
+
+- `parameters`: the settings as AUTOMATIC1111 writes them, which most tools and picture sites read;
+- `promptweight`: the same and more as JSON, exact where the first is ambiguous;
+- `XML:com.adobe.xmp`: the IPTC mark that the picture was made by a trained model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image, PngImagePlugin
+
+from promptweight.errors import PromptweightError
+
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's term for a picture made by a trained model."""
+
+XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}"/>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>"""
+
+_PARAMETERS, _OWN, _XMP = "parameters", "promptweight", "XML:com.adobe.xmp"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a picture file says about its making.
+
+    Attributes:
+        record: the JSON of promptweight, or None.
+        parameters: the AUTOMATIC1111 text, as it stands in the file, or None.
+        digital_source_type: IPTC's term for how the picture came to be, or None.
+    """
+
+    record: dict[str, Any] | None
+    parameters: str | None
+    digital_source_type: str | None
+
+
+def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
+    """Returns the text that AUTOMATIC1111 would write: prompt, negative prompt, and one line of settings.
+
+    Args:
+        settings: names as that tool writes them (`Steps`, `CFG scale`, …) in the order to be written; None is
+            left out. Readers look for `Steps: `, so that should come first.
+
+    >>> print(parameters_text("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
+    um gato
+    Steps: 25, Seed: 1, Size: 64x64, Model: "a, b"
+    """
+    pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in settings.items() if value is not None)
+    negative = f"\nNegative prompt: {negative_prompt}" if negative_prompt else ""
+    return _writable(f"{prompt}{negative}\n{pairs}".strip())
+
+
+def read_parameters(text: str) -> tuple[str, str, dict[str, str]]:
+    """Returns (prompt, negative prompt, settings) of an AUTOMATIC1111 text, in time linear in its length.
+
+    The last line counts as settings where it holds three or more `Name: value` pairs, as that tool has it.
+
+    >>> read_parameters("a cat" + chr(10) + "Steps: 20, Seed: 1, Size: 64x64")
+    ('a cat', '', {'Steps': '20', 'Seed': '1', 'Size': '64x64'})
+    """
+    lines = text.strip().split("\n")
+    settings = _read_settings(lines[-1])
+    if len(settings) < 3:
+        settings = {}
+    else:
+        lines.pop()
+    prompt: list[str] = []
+    negative: list[str] = []
+    target = prompt
+    for line in lines:
+        line = line.strip()
+        if line.startswith("Negative prompt:"):
+            target = negative
+            line = line[len("Negative prompt:") :].strip()
+        target.append(line)
+    return "\n".join(prompt), "\n".join(negative), settings
+
+
+def _read_settings(line: str) -> dict[str, str]:
+    """Reads `Name: value, Name: "quoted, value"` from left to right, never looking back."""
+    settings: dict[str, str] = {}
+    at, colon, length = 0, line.find(":"), len(line)
+    while colon >= 0:
+        comma = line.find(",", at)
+        if 0 <= comma < colon:  # a piece without a colon: no setting
+            at = comma + 1
+            continue
+        name, value_at = line[at:colon].strip(), colon + 1
+        while value_at < length and line[value_at] == " ":
+            value_at += 1
+        end = _closing_quote(line, value_at) if line.startswith('"', value_at) else -1
+        comma = line.find(",", max(end, value_at))
+        stop = comma if comma >= 0 else length
+        value = line[value_at:stop].strip()
+        if end > 0:
+            with contextlib.suppress(ValueError):
+                value = str(json.loads(line[value_at : end + 1]))
+        settings[name] = value
+        at = stop + 1
+        colon = line.find(":", at)
+    return settings
+
+
+def _closing_quote(line: str, opening: int) -> int:
+    at = opening + 1
+    while at < len(line):
+        if line[at] == "\\":
+            at += 1
+        elif line[at] == '"':
+            return at
+        at += 1
+    return -1
+
+
+def png_texts(record: Mapping[str, Any], parameters: str) -> PngImagePlugin.PngInfo:
+    """Returns the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(_XMP, XMP)
+    _add(info, _PARAMETERS, _writable(parameters))
+    _add(info, _OWN, json.dumps(record, ensure_ascii=True, allow_nan=False))
+    return info
+
+
+def read(path: str | os.PathLike[str]) -> Metadata:
+    """Returns what the picture file at `path` says about its making; PNG, JPEG and WebP.
+
+    Raises:
+        OSError: the file cannot be opened.
+        PromptweightError: it is not a picture, or it is damaged.
+    """
+    with open(path, "rb") as file:
+        try:
+            with Image.open(file) as image:
+                if image.format == "PNG":
+                    image.load()  # text chunks may stand behind the pixels
+                texts = {name: text for name, text in image.info.items() if isinstance(text, str)}
+                exif_comment = image.getexif().get_ifd(0x8769).get(0x9286)
+                xmp = image.info.get("xmp") or texts.get(_XMP) or ""
+        except Exception as error:  # a damaged file makes the decoders raise nearly anything
+            raise PromptweightError(
+                f"{os.fspath(path)!r} is not a picture that can be read: {error}"
+            ) from error
+    record: object = None
+    with contextlib.suppress(ValueError, RecursionError):
+        record = json.loads(texts.get(_OWN, ""))
+    if isinstance(xmp, bytes):
+        xmp = xmp.decode("utf-8", "replace")
+    return Metadata(
+        record=record if isinstance(record, dict) else None,
+        parameters=texts.get(_PARAMETERS) or _user_comment(exif_comment),
+        digital_source_type=_source_type(xmp),
+    )
+
+
+def _user_comment(value: object) -> str | None:
+    """Returns the text of an EXIF UserComment: eight bytes that name the encoding, then the text."""
+    if not isinstance(value, bytes) or len(value) < 8:
+        return None
+    encoding = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}.get(value[:8])
+    return value[8:].decode(encoding, "replace").strip("\0") if encoding else None
+
+
+def _source_type(xmp: str) -> str | None:
+    base = DIGITAL_SOURCE_TYPE.rpartition("/")[0] + "/"
+    start = xmp.find(base)
+    if start < 0:
+        return None
+    end = start + len(base)
+    while end < len(xmp) and xmp[end].isalnum():
+        end += 1
+    return xmp[start:end]
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ',:\n"') else text
+
+
+def _writable(text: str) -> str:
+    """Returns `text` with lone surrogates and NUL replaced: what a PNG text chunk can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+
+
+def _add(info: PngImagePlugin.PngInfo, name: str, text: str) -> None:
+    """Adds a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
+    if text.isascii():
+        info.add_text(name, text)
+    else:
+        info.add_itxt(name, text)
+
+
+def save_png(
+    image: Image.Image, path: Path, texts: PngImagePlugin.PngInfo | None = None, *, overwrite: bool = False
+) -> None:
+    """Saves `image` as PNG, whole or not at all; errors as in `write_atomically`."""
+    write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=texts), overwrite=overwrite)
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwrite: bool = False) -> None:
+    """Lets `write` fill a file that appears at `path` only when it is complete and on the disk.
+
+    The bytes go into a hidden file in the same folder, which takes the name at the end; whatever fails in
+    between (a full disk, an interrupt) leaves nothing behind.
+
+    Raises:
+        FileExistsError: there is a file at `path` already and `overwrite` is not given.
+        OSError: the disk's own error.
+    """
+    if not overwrite and path.exists():
+        raise FileExistsError(f"{path} exists already")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _take_free_name(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _take_free_name(temporary: Path, path: Path) -> None:
+    """Gives the file its name in one step that fails where the name was taken in the meantime."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists already") from None
+    except OSError:  # a file system without hard links (FAT, some network folders)
+        if path.exists():
+            raise FileExistsError(f"{path} exists already") from None
+        os.replace(temporary, path)

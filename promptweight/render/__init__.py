@@ -1,0 +1,11 @@
+"""From heat to pictures that a person reads: overlays, several words at once, contact sheets.
+
+from promptweight.render import overlay, sheet
+overlay(image, heat, label="gato", weight=1.4).save("gato.png")
+"""
+
+from promptweight.render.colormaps import COLORMAPS, WORD_COLORS
+from promptweight.render.overlay import UPSCALE, enlarged, overlay, overlay_words
+from promptweight.render.sheet import sheet
+
+__all__ = ["COLORMAPS", "UPSCALE", "WORD_COLORS", "enlarged", "overlay", "overlay_words", "sheet"]

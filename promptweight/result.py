@@ -1,0 +1,241 @@
+"""What `generate` returns: the pictures, where every word went, and how to write both to disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from promptweight.errors import SettingError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from promptweight.attention import AttentionMaps
+    from promptweight.conditioning.tokens import Word
+    from promptweight.prompt import Prompt
+
+# Which name AUTOMATIC1111 has for a scheduler of diffusers.
+_SAMPLERS = {
+    "DDIMScheduler": "DDIM",
+    "DPMSolverMultistepScheduler": "DPM++ 2M",
+    "DPMSolverSinglestepScheduler": "DPM++ 2S a",
+    "DPMSolverSDEScheduler": "DPM++ SDE",
+    "EulerAncestralDiscreteScheduler": "Euler a",
+    "EulerDiscreteScheduler": "Euler",
+    "FlowMatchEulerDiscreteScheduler": "Euler",
+    "HeunDiscreteScheduler": "Heun",
+    "KDPM2AncestralDiscreteScheduler": "DPM2 a",
+    "KDPM2DiscreteScheduler": "DPM2",
+    "LCMScheduler": "LCM",
+    "LMSDiscreteScheduler": "LMS",
+    "PNDMScheduler": "PLMS",
+    "UniPCMultistepScheduler": "UniPC",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one call of `generate` made.
+
+    Attributes:
+        images: the pictures (RGB), one for each seed.
+        maps: the attention of every word, or None where nothing was recorded; `maps.word("gato", image=1)`
+            is about the second picture.
+        prompt: the prompt as it was understood.
+        negative_prompt: the negative prompt as it was understood.
+        words: the words of the prompt and their weights.
+        seeds: the seed of each picture; with it alone the picture can be made again, whatever the others.
+        settings: every setting by name, as it was used; the same dictionary is written into the files.
+        warnings: what the person should know, in full sentences.
+        stopped_after: None, or the number of steps after which the last picture was stopped, unfinished.
+    """
+
+    images: tuple[Image.Image, ...]
+    maps: AttentionMaps | None
+    prompt: Prompt
+    negative_prompt: Prompt
+    words: tuple[Word, ...]
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+    stopped_after: int | None = None
+
+    def save(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        overlays: Sequence[str] | Literal["all"] = (),
+        maps: bool = False,
+    ) -> list[Path]:
+        """Writes the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
+
+        Every file is written whole or not at all, and none is ever overwritten. The settings stand in each
+        PNG.
+
+        Args:
+            directory: where to; it is made if need be.
+            overlays: words or phrases: for each, one more picture with its heat, and for several, one with
+                all of them in a colour each. `all` puts every word on one contact sheet.
+            maps: also write the raw maps of all words as `….maps.safetensors`: one float32 tensor `maps` of
+                the shape (words, height, width), the words as a JSON list in the header.
+
+        Raises:
+            SettingError: overlays or maps are wanted of a run without recording.
+            WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
+            OSError: the disk's own error; what was complete by then stays.
+        """
+        if self.maps is None and (overlays or maps):
+            raise SettingError(
+                "overlays and maps need recorded attention; generate was called with record=False"
+            )
+        if self.maps is not None and overlays != "all":
+            for phrase in overlays:
+                self.maps.word(phrase)
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        files: list[Path] = []
+        for image in range(len(self.images)):
+            picture = self._save_picture(folder, image)
+            files.append(picture)
+            if overlays == "all":
+                files.append(self._save_sheet(picture, image))
+            elif overlays:
+                files += self._save_overlays(picture, image, overlays)
+            if maps:
+                files.append(self._save_maps(picture, image))
+        return files
+
+    def record(self, image: int = 0) -> dict[str, Any]:
+        """Returns what is written as JSON into the file of one picture: enough to make it again."""
+        record = {**self.settings, "seed": self.seeds[image]}
+        if self.stopped_after is not None and image == len(self.images) - 1:
+            record["stopped_after"] = self.stopped_after
+        return record
+
+    def parameters(self, image: int = 0) -> str:
+        """Returns the settings of one picture as AUTOMATIC1111 writes them."""
+        from promptweight.metadata import parameters_text
+
+        settings, picture = self.settings, self.images[image]
+        scheduler = settings.get("scheduler")
+        return parameters_text(
+            self.prompt.source,
+            self.negative_prompt.source,
+            {
+                "Steps": settings["num_inference_steps"],
+                "Sampler": _SAMPLERS.get(str(scheduler), scheduler),
+                "CFG scale": settings["guidance_scale"],
+                "Seed": self.seeds[image],
+                "Size": f"{picture.width}x{picture.height}",
+                "Model": settings["model"],
+                "Model revision": settings["revision"],
+                "Weighting": settings["method"] if settings["space"] == "embedding" else settings["space"],
+                "Version": f"promptweight {settings['promptweight']}",
+            },
+        )
+
+    def _save_picture(self, folder: Path, image: int) -> Path:
+        """Saves under the next free number; another process may take a name between looking and writing."""
+        from promptweight.metadata import png_texts, save_png
+
+        name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
+        texts = png_texts(self.record(image), self.parameters(image))
+        for number in count(_next_number(folder)):
+            path = folder / f"{number:05d}-{name}.png"
+            try:
+                save_png(self.images[image], path, texts)
+            except FileExistsError:
+                continue
+            return path
+        raise AssertionError("count() does not end")
+
+    def _save_overlays(self, picture: Path, image: int, phrases: Sequence[str]) -> list[Path]:
+        from promptweight.render import WORD_COLORS, overlay, overlay_words
+
+        assert self.maps is not None
+        found = [self.maps.word(phrase, image=image) for phrase in phrases]
+        weights = [_weight_of(heat) for heat in found]
+        files = []
+        for phrase, heat, weight in zip(phrases, found, weights, strict=True):
+            shown = overlay(self.images[image], heat, label=phrase, weight=weight)
+            files.append(self._save_beside(picture, slug(phrase) or "word", shown, image, overlay=phrase))
+        if 1 < len(phrases) <= len(WORD_COLORS):
+            shown = overlay_words(self.images[image], found, phrases, weights=weights)
+            files.append(self._save_beside(picture, "words", shown, image, overlay=list(phrases)))
+        return files
+
+    def _save_sheet(self, picture: Path, image: int) -> Path:
+        from promptweight.render import enlarged, overlay, sheet
+        from promptweight.render.strip import weight_text
+
+        assert self.maps is not None
+        base = self.images[image]
+        pictures, labels = [enlarged(base, 256)], [""]
+        for word in self.words:
+            if not word.is_punctuation:
+                heat = self.maps.word(word.text, occurrence=word.occurrence, image=image)
+                pictures.append(overlay(base, heat, upscale=256))
+                labels.append(f"{word.text} {weight_text(word.weight)}".strip())
+        shown = sheet(pictures, labels, title=self.prompt.text, cell=256)
+        return self._save_beside(picture, "all-words", shown, image, overlay="all")
+
+    def _save_maps(self, picture: Path, image: int) -> Path:
+        import json
+
+        import torch
+        from safetensors.torch import save
+
+        from promptweight.metadata import write_atomically
+
+        assert self.maps is not None
+        heats = [self.maps.word(word.text, occurrence=word.occurrence, image=image) for word in self.words]
+        words = [{"text": word.text, "weight": word.weight, "start": word.start} for word in self.words]
+        tensors = {"maps": torch.stack([heat.tensor for heat in heats]).cpu().contiguous()}
+        content = save(tensors, {"words": json.dumps(words), "prompt": json.dumps(self.prompt.text)})
+        path = picture.with_name(f"{picture.stem}.maps.safetensors")
+        write_atomically(path, lambda file: file.write(content))
+        return path
+
+    def _save_beside(self, picture: Path, ending: str, shown: Image.Image, image: int, **more: Any) -> Path:
+        """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
+        from promptweight.metadata import png_texts, save_png
+
+        texts = png_texts({**self.record(image), **more}, self.parameters(image))
+        for number in count(1):
+            path = picture.with_name(f"{picture.stem}.{ending}{'' if number == 1 else f'-{number}'}.png")
+            try:
+                save_png(shown, path, texts)
+            except FileExistsError:
+                continue
+            return path
+        raise AssertionError("count() does not end")
+
+
+def slug(text: str, length: int = 40) -> str:
+    """Returns `text` as a part of a file name: lower case, words joined by hyphens, accents left out.
+
+    >>> slug("Um (gato) e uma árvore!")
+    'um-gato-e-uma-arvore'
+    """
+    plain = unicodedata.normalize("NFKD", text[:1000].lower())
+    words = re.findall(r"[^\W_]+", "".join(letter for letter in plain if not unicodedata.combining(letter)))
+    joined = "-".join(words)[:length]
+    # Letters of other scripts stay, but a file name has 255 bytes, and each of them takes up to four.
+    return joined.encode("utf-8", "ignore")[: 3 * length].decode("utf-8", "ignore").strip("-")
+
+
+def _next_number(folder: Path) -> int:
+    numbers = (re.match(r"(\d{5,9})-", path.name) for path in folder.iterdir())
+    return max((int(match[1]) for match in numbers if match), default=0) + 1
+
+
+def _weight_of(heat: Any) -> float | None:
+    """Returns the weight of a phrase where all its words have the same."""
+    weights = {word.weight for word in heat.words}
+    return weights.pop() if len(weights) == 1 else None
