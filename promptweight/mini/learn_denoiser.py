@@ -1,0 +1,179 @@
+"""Stage two: text encoder and denoiser learn together to draw what a caption says.
+
+Two things make every word carry its own meaning, so that weights and attention maps mean something:
+
+- The end-of-text and padding rows of a prompt are taught to equal those of the empty prompt. A causal text
+  encoder would otherwise gather the whole sentence there, where nobody can see or weight it.
+- Now and then one word's row is replaced by the empty prompt's: a word at weight 0 means "not said".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from promptweight.mini.captions import caption
+from promptweight.mini.learn_autoencoder import to_pixels
+from promptweight.mini.loop import Batch, Stage
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, TEXT_POSITIONS, scheduler
+from promptweight.mini.scenes import Scene, random_scene, render, to_image
+
+CAPTION_DROPOUT = 0.1
+WORD_DROPOUT = 0.1
+SHEET_PROMPTS = (
+    "um gato vermelho persegue um rato cinza",
+    "a red cat and a blue square",
+    "a yellow sun above a green house",
+    "uma casa rosa à esquerda de uma árvore verde",
+    "a purple fish",
+    "um coração vermelho em um fundo azul",
+    "an orange star on a blue background",
+    "a black car and a white heart, green background",
+    "um astronauta azul a cavalo",
+    "um gato preto e seu reflexo na água",
+    "um triângulo amarelo abaixo de um círculo roxo",
+    "a brown horse to the right of a pink star",
+)
+
+
+def draw_scenes(seed: int, rank: int, number: int) -> list[Scene]:
+    """Draws the scenes of one process; scene i is the same however many are drawn."""
+    return [random_scene(Random(f"{seed}/scene/{rank}/{index}")) for index in range(number)]
+
+
+@torch.no_grad()
+def encode_scenes(vae: AutoencoderKL, scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns latents (scenes, 8, 16, 16) in half precision and where things are (scenes, 16, 16), 0 or 1."""
+    latents = torch.empty(len(scenes), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
+    covered = torch.empty(len(scenes), LATENT_SIZE, LATENT_SIZE, dtype=torch.bool)
+    for first in range(0, len(scenes), 64):
+        drawn = [render(scene) for scene in scenes[first : first + 64]]
+        pixels = to_pixels([picture for picture, _ in drawn]).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            part = vae.encode(pixels).latent_dist.mode()
+        latents[first : first + 64] = part.half().cpu()
+        masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))
+        covered[first : first + 64] = F.max_pool2d(masks[:, None], 4)[:, 0] > 0.1
+    return latents, covered
+
+
+def draw_batch(
+    scenes: list[Scene], latents: Tensor, covered: Tensor, tokenizer: CLIPTokenizer
+) -> Callable[[Random, int], Batch]:
+    """Returns the function that draws a batch of scenes, each with a caption of its own."""
+
+    def draw(rng: Random, size: int) -> Batch:
+        chosen = [rng.randrange(len(scenes)) for _ in range(size)]
+        texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
+        ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return {"latents": latents[chosen].float(), "covered": covered[chosen].float(), "ids": ids}
+
+    return draw
+
+
+class VelocityLoss(nn.Module):
+    """Squared error of the predicted velocity (Salimans and Ho, 2022), plus what keeps the padding silent."""
+
+    def __init__(self, encoder: CLIPTextModel, unet: UNet2DConditionModel, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.encoder, self.unet = encoder, unet
+        self.end = tokenizer.eos_token_id
+        empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids
+        self.register_buffer("empty", empty, persistent=False)
+        self.register_buffer("signal", scheduler().alphas_cumprod.float(), persistent=False)
+
+    def _timesteps(self, number: int, device: torch.device) -> Tensor:
+        """Draws three quarters of the timesteps where shapes are decided, the rest anywhere."""
+        anywhere = torch.rand(number, device=device) * 1000
+        middle = 560 + 220 * torch.randn(number, device=device)
+        use_middle = (torch.rand(number, device=device) < 0.75) & (middle >= 0) & (middle < 1000)
+        return torch.where(use_middle, middle, anywhere).long()
+
+    def _rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes the prompts; returns rows (batch, 77, width) with silent padding, and how loud it was."""
+        longest = int((ids != self.end).sum(1).max()) + 4
+        length = TEXT_POSITIONS if torch.rand(()) < 0.05 else min(TEXT_POSITIONS, longest)
+        said = self.encoder(ids[:, :length]).last_hidden_state.float()  # (batch, length, width)
+        empty = self.encoder(self.empty).last_hidden_state.float()  # (1, 77, width)
+        is_word = (ids != self.end)[:, :length, None]
+        loudness = F.mse_loss(torch.where(is_word, empty[:, :length].detach(), said), empty[:, :length].detach())
+        drop = torch.rand(len(ids), device=ids.device) < WORD_DROPOUT
+        where = (torch.rand(len(ids), device=ids.device) * (is_word[..., 0].sum(1) - 1)).long() + 1
+        dropped = drop[:, None] & (torch.arange(length, device=ids.device) == where[:, None])
+        rows = torch.where(is_word & ~dropped[..., None], said, empty[:, :length])
+        return torch.cat([rows, empty[:, length:].expand(len(ids), -1, -1)], dim=1), loudness
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the loss of a batch of latents, captions and places of things."""
+        latents = batch["latents"]
+        timesteps = self._timesteps(len(latents), latents.device)
+        noise = torch.randn_like(latents)
+        signal = self.signal[timesteps][:, None, None, None]
+        noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
+        velocity = signal.sqrt() * noise - (1 - signal).sqrt() * latents
+        rows, loudness = self._rows(batch["ids"])
+        predicted = self.unet(noisy, timesteps, rows).sample.float()
+        # once the layout stands out of the noise, things count more than the empty ground
+        weight = 1 + 1.5 * batch["covered"][:, None] * (timesteps < 600)[:, None, None, None]
+        return (weight * (predicted - velocity).square()).mean() + loudness
+
+
+def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
+    """Returns the function that draws twelve prompts, four seeds each, guidance 4.5, 25 steps."""
+
+    @torch.no_grad()
+    def draw(module: nn.Module, path: Path) -> None:
+        assert isinstance(module, VelocityLoss)
+        schedule, seeds = scheduler(), 4
+        schedule.set_timesteps(25)
+        texts = [text for text in SHEET_PROMPTS for _ in range(seeds)]
+        ids = tokenizer(["", *texts], padding="max_length", return_tensors="pt").input_ids
+        device = module.empty.device
+        rows = module.encoder(ids.to(device)).last_hidden_state
+        empty, said = rows[:1].expand(len(texts), -1, -1), rows[1:]
+        noise = torch.randn(seeds, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, generator=torch.manual_seed(1))
+        latents = noise.repeat(len(SHEET_PROMPTS), 1, 1, 1).to(device)
+        for timestep in schedule.timesteps:
+            without, with_text = (
+                module.unet(torch.cat([latents] * 2), timestep, torch.cat([empty, said])).sample.chunk(2)
+            )
+            guided = without + 4.5 * (with_text - without)
+            latents = schedule.step(guided, timestep, latents).prev_sample
+        pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
+        cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
+        rows_of_cells = [np.concatenate(list(cells[first : first + 12]), axis=1) for first in range(0, 48, 12)]
+        to_image(np.concatenate(rows_of_cells)).resize((12 * 128, 4 * 128)).save(path)
+
+    return draw
+
+
+def stage(
+    *,
+    seed: int,
+    rank: int,
+    number: int,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    encoder: CLIPTextModel,
+    unet: UNet2DConditionModel,
+    cache: Path,
+    device: torch.device,
+) -> Stage:
+    """Returns the stage, with this process's scenes encoded (and kept in `cache` for the next start)."""
+    scenes = draw_scenes(seed, rank, number)
+    kept = cache / f"latents-{rank}-{number}.pt"
+    if kept.exists():
+        latents, covered = torch.load(kept, weights_only=True)
+    else:
+        latents, covered = encode_scenes(vae, scenes, device)
+        torch.save((latents, covered), kept)
+    batches = draw_batch(scenes, latents, covered, tokenizer)
+    return Stage("denoiser", VelocityLoss(encoder, unet, tokenizer), batches, draw_sheet(vae, tokenizer))

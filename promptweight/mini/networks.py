@@ -1,0 +1,136 @@
+"""The networks of the built-in models, at the size that fits a repository, and how they become a pipeline.
+
+| part | class | what is ours |
+|---|---|---|
+| tokenizer | `CLIPTokenizer` | byte-pair merges learnt on the captions; the whole byte alphabet, so any text tokenises |
+| text encoder | `CLIPTextModel` | 2 layers of width 128 |
+| autoencoder | `AutoencoderKL` | 64 × 64 pixels to 16 × 16 latents of 8 channels |
+| denoiser | `UNet2DConditionModel` | three resolutions; cross-attention at 16 × 16 (on the way up), 8 × 8 and 4 × 4 |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PICTURE_SIZE = 64
+LATENT_SIZE = 16
+LATENT_CHANNELS = 8
+TEXT_WIDTH = 128
+TEXT_POSITIONS = 77
+
+
+def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer:
+    """Learns byte-pair merges from captions; the vocabulary holds every byte, alone and ending a word."""
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import BPE
+    from tokenizers.trainers import BpeTrainer
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    blank = CLIPTokenizer()
+    learner = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    learner.normalizer = blank.backend_tokenizer.normalizer
+    learner.pre_tokenizer = blank.backend_tokenizer.pre_tokenizer
+    trainer = BpeTrainer(
+        vocab_size=2 * len(alphabet) + merges,
+        end_of_word_suffix="</w>",
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    learner.train_from_iterator(captions, trainer)
+    learnt = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(left + right for left, right in learnt)]
+    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    return CLIPTokenizer(vocab=vocabulary, merges=learnt, model_max_length=TEXT_POSITIONS)
+
+
+def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Makes the untrained text encoder for a tokenizer."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=4 * TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=TEXT_POSITIONS,
+        projection_dim=TEXT_WIDTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def autoencoder() -> AutoencoderKL:
+    """Makes the untrained autoencoder, without attention: pictures are flat and small."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(16, 32, 64),
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        sample_size=PICTURE_SIZE,
+        scaling_factor=1.0,
+        mid_block_add_attention=False,
+    )
+
+
+def denoiser() -> UNet2DConditionModel:
+    """Makes the untrained denoiser. Its `attention_head_dim` is, in this class, the number of heads."""
+    return UNet2DConditionModel(
+        sample_size=LATENT_SIZE,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(64, 96, 96),
+        layers_per_block=1,
+        norm_num_groups=16,
+        attention_head_dim=4,
+        cross_attention_dim=TEXT_WIDTH,
+    )
+
+
+def scheduler() -> DDIMScheduler:
+    """Makes the noise schedule: Stable Diffusion's, brought to no signal at all at the last step; velocity."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+def save_pipeline(
+    folder: Path,
+    tokenizer: CLIPTokenizer,
+    encoder: CLIPTextModel,
+    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+) -> None:
+    """Writes a `StableDiffusionPipeline` folder in half precision, safetensors only."""
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)

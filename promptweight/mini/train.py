@@ -1,0 +1,119 @@
+"""Trains the built-in model from nothing: `python -m promptweight.mini.train --out runs/mini`.
+
+Tokenizer, autoencoder and denoiser are learnt in that order; each stage resumes from its checkpoint in the
+output folder, so the same command continues a run that was stopped. The finished pipeline is written to
+`OUT/pipeline`; `--init FOLDER` starts from the networks of an earlier pipeline instead of from nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from promptweight.mini import learn_autoencoder, learn_denoiser, loop, networks
+from promptweight.mini.captions import caption
+from promptweight.mini.scenes import random_scene
+
+AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
+DENOISER = loop.Schedule(steps=9000, batch_size=32, learning_rate=1e-3, ema=0.9995, sheet_every=500)
+CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
+
+
+@dataclass
+class Networks:
+    """The parts that are learnt."""
+
+    tokenizer: CLIPTokenizer
+    vae: AutoencoderKL
+    encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+
+
+def _start(options: argparse.Namespace) -> Networks:
+    """Makes the networks, untrained or, with --init, as an earlier pipeline left them."""
+    if options.init is not None:
+        pipeline = StableDiffusionPipeline.from_pretrained(options.init, safety_checker=None)
+        return Networks(pipeline.tokenizer, pipeline.vae, pipeline.text_encoder, pipeline.unet)
+    rng = Random(f"{options.seed}/tokenizer")
+    tokenizer = networks.train_tokenizer(caption(random_scene(rng), rng) for _ in range(CAPTIONS))
+    return Networks(tokenizer, networks.autoencoder(), networks.text_encoder(tokenizer), networks.denoiser())
+
+
+def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: torch.device) -> None:
+    stage = learn_autoencoder.stage(parts.vae)
+    schedule = replace(AUTOENCODER, steps=options.autoencoder_steps)
+    learnt = loop.run(stage, schedule, options.out, options.seed, device)
+    assert isinstance(learnt, learn_autoencoder.ReconstructionLoss)
+    parts.vae = learnt.vae
+    learn_autoencoder.standardise(parts.vae)
+
+
+def _learn_denoiser(parts: Networks, options: argparse.Namespace, device: torch.device, rank: int) -> None:
+    parts.unet.set_attn_processor(AttnProcessor())  # for heads this small faster to train than the fused kernel
+    stage = learn_denoiser.stage(
+        seed=options.seed,
+        rank=rank,
+        number=options.scenes // options.processes,
+        vae=parts.vae.eval(),
+        tokenizer=parts.tokenizer,
+        encoder=parts.encoder,
+        unet=parts.unet,
+        cache=options.out,
+        device=device,
+    )
+    schedule = replace(DENOISER, steps=options.denoiser_steps)
+    learnt = loop.run(stage, schedule, options.out, options.seed, device)
+    assert isinstance(learnt, learn_denoiser.VelocityLoss)
+    parts.encoder, parts.unet = learnt.encoder, learnt.unet
+
+
+def _work(rank: int, options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)  # several one-thread processes beat one process of several threads here
+    if options.processes > 1:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(options.port)}
+        dist.init_process_group("gloo", rank=rank, world_size=options.processes)
+    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    parts = _start(options)
+    if options.init is None or options.autoencoder_steps > 0:
+        _learn_autoencoder(parts, options, device)
+    _learn_denoiser(parts, options, device, rank)
+    if rank == 0:
+        networks.save_pipeline(options.out / "pipeline", parts.tokenizer, parts.encoder, parts.vae, parts.unet)
+    if options.processes > 1:
+        dist.destroy_process_group()
+
+
+def main() -> None:
+    """Reads the command line and starts the processes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="checkpoints, sheets, pipeline")
+    parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
+    parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder of --init")
+    parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
+    parser.add_argument("--scenes", type=int, default=96_000, help="drawn once and seen again with new captions")
+    parser.add_argument("--processes", type=int, default=torch.cuda.device_count() or os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, default=29517, help="where the processes of this machine meet")
+    options = parser.parse_args()
+    if options.autoencoder_steps is None:
+        options.autoencoder_steps = AUTOENCODER.steps if options.init is None else 0
+    if options.processes > 1:
+        multiprocessing.spawn(_work, (options,), nprocs=options.processes)
+    else:
+        _work(0, options)
+
+
+if __name__ == "__main__":
+    main()
