@@ -1,0 +1,65 @@
+"""Text that was cut out of a source, piece by piece, and still knows where every character came from."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+
+Run = tuple[int, int, int]
+"""(start in the flow, start in the source, length): a stretch copied as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A text with the source place of its characters; ``runs`` are in order and cover the text."""
+
+    text: str
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def whole(cls, source: str) -> Flow:
+        """The source itself."""
+        return cls(source, ((0, 0, len(source)),))
+
+    def keep(self, ranges: Iterable[tuple[int, int]]) -> Flow:
+        """The text of ``ranges`` (in order, not overlapping) alone."""
+        texts: list[str] = []
+        runs: list[Run] = []
+        length = 0
+        for start, end in ranges:
+            if start < end:
+                texts.append(self.text[start:end])
+                for source_start, size in self.pieces(start, end):
+                    runs.append((length, source_start, size))
+                    length += size
+        return Flow("".join(texts), tuple(runs))
+
+    def place(self, offset: int) -> int:
+        """The source offset of the character at ``offset`` (of the text's end, for the end)."""
+        if not self.runs:
+            return 0
+        flow_start, source_start, length = self.runs[self.run_at(offset)]
+        return source_start + min(offset - flow_start, length)
+
+    def place_after(self, offset: int) -> int:
+        """The source offset after the character before ``offset``: short of a hole that was cut there."""
+        return self.place(offset - 1) + 1 if offset > 0 else self.place(0)
+
+    def run_at(self, offset: int) -> int:
+        """The index of the run that holds ``offset``."""
+        if len(self.runs) == 1:
+            return 0
+        return max(0, bisect_right(self.runs, offset, key=itemgetter(0)) - 1)
+
+    def pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """(source start, length) of the runs that flow[start:end] was copied in."""
+        if start >= end:
+            return
+        for index in range(self.run_at(start), len(self.runs)):
+            flow_start, source_start, length = self.runs[index]
+            if flow_start >= end:
+                return
+            first = max(start, flow_start)
+            yield source_start + first - flow_start, min(end, flow_start + length) - first

@@ -1,0 +1,196 @@
+"""What a prompt's reader is told about it, in English and in Portuguese."""
+
+from __future__ import annotations
+
+from promptweight.prompt.model import Diagnostic
+
+MOST_DIAGNOSTICS = 200
+"""A megabyte of stray brackets would give a megabyte of warnings; the rest is counted instead."""
+
+# code: (severity, English, Portuguese)
+MESSAGES: dict[str, tuple[str, str, str]] = {
+    "unclosed-group": (
+        "warning",
+        "“{bracket}” is never closed; it is taken to end with the text",
+        "“{bracket}” nunca é fechado; o grupo vai até o fim do texto",
+    ),
+    "unclosed-text": (
+        "warning",
+        "“{bracket}” is never closed; it is read as text",
+        "“{bracket}” nunca é fechado; foi lido como texto",
+    ),
+    "stray-closer": (
+        "warning",
+        "“{bracket}” closes nothing; it is read as text",
+        "“{bracket}” não fecha nada; foi lido como texto",
+    ),
+    "stray-disables": (
+        "warning",
+        "after this stray “)” the next “(” is read as text, so its weight is lost",
+        "depois deste “)” sobrando, o próximo “(” é lido como texto e o peso se perde",
+    ),
+    "weight-unreadable": (
+        "warning",
+        "“{value}” is not a weight (a finite number such as 1.2); it is read as text",
+        "“{value}” não é um peso (um número finito como 1.2); foi lido como texto",
+    ),
+    "weight-ratio": (
+        "warning",
+        "“{value}” is read as the weight {weight:g}; to keep it as text write “{escaped}”",
+        "“{value}” foi lido como o peso {weight:g}; para manter como texto, escreva “{escaped}”",
+    ),
+    "weight-ratio-fixed": (
+        "warning",
+        "“{value}” is read as the weight {weight:g}, as this dialect always does",
+        "“{value}” foi lido como o peso {weight:g}, como este dialeto sempre faz",
+    ),
+    "weight-large": (
+        "warning",
+        "the weight {weight:g} is far from 1; weights beyond 2 usually spoil the picture",
+        "o peso {weight:g} está longe de 1; pesos acima de 2 costumam estragar a imagem",
+    ),
+    "weight-overflow": (
+        "warning",
+        "the nested weights multiply to more than {limit:g}, which is used instead",
+        "os pesos aninhados passam de {limit:g} quando multiplicados; esse valor é usado no lugar",
+    ),
+    "empty-group": ("info", "this group holds no text", "este grupo não tem texto"),
+    "crossed-groups": (
+        "warning",
+        "“{bracket}” closes a group that was opened before another one still open",
+        "“{bracket}” fecha um grupo aberto antes de outro que continua aberto",
+    ),
+    "break-in-group": (
+        "info",
+        "BREAK inside a group: the chunk breaks here (A1111 would encode the word “break” instead)",
+        "BREAK dentro de um grupo: o bloco quebra aqui (o A1111 codificaria a palavra “break”)",
+    ),
+    "and-in-group": (
+        "warning",
+        "AND inside a group joins nothing; it is read as text",
+        "AND dentro de um grupo não une nada; foi lido como texto",
+    ),
+    "and-splits-group": (
+        "warning",
+        "AND splits the prompt in the middle of a group",
+        "AND divide o prompt no meio de um grupo",
+    ),
+    "part-weight": (
+        "warning",
+        "A1111 reads “{value}” at the end of a prompt as the weight of the whole; it is kept as text here",
+        "o A1111 lê “{value}” no fim do prompt como o peso do todo; aqui foi mantido como texto",
+    ),
+    "backslash-dropped": (
+        "info",
+        "this backslash escapes nothing and is dropped, as A1111 does",
+        "esta barra invertida não escapa nada e é descartada, como faz o A1111",
+    ),
+    "option-unknown": (
+        "warning",
+        "“{name}” is not an option; the options are steps, to, region and mode",
+        "“{name}” não é uma opção; as opções são steps, to, region e mode",
+    ),
+    "option-value": (
+        "warning",
+        "“{value}” is not valid for {name}; valid is {valid}",
+        "“{value}” não é válido para {name}; é válido: {valid}",
+    ),
+    "option-repeated": (
+        "warning",
+        "the option {name} is given twice; the first counts",
+        "a opção {name} aparece duas vezes; vale a primeira",
+    ),
+    "scheduled": (
+        "info",
+        "the text changes during sampling; shown is what the first step gets",
+        "o texto muda durante a geração; aqui aparece o do primeiro passo",
+    ),
+    "edit-without-step": (
+        "warning",
+        "“{value}” is not a step, so this is not prompt editing; it is read as [x], weight 1/1.1",
+        "“{value}” não é um passo, então isto não é edição de prompt; foi lido como [x], peso 1/1,1",
+    ),
+    "edit-refused": (
+        "warning",
+        "A1111 reads no prompt editing in a prompt that has {reason} here",
+        "o A1111 não lê edição de prompt quando há {reason} aqui",
+    ),
+    "bar-outside": (
+        "info",
+        "“|” separates nothing here; it is read as text ({{a|b}} is chosen by expand, [a|b] alternates)",
+        "“|” não separa nada aqui; foi lido como texto ({{a|b}} é sorteado por expand, [a|b] alterna)",
+    ),
+    "tag-weight": (
+        "warning",
+        "“{value}” is not a weight; {name} gets 1",
+        "“{value}” não é um peso; {name} fica com 1",
+    ),
+    "tag-unknown": (
+        "warning",
+        "“{name}” is not a kind of network that can be loaded; the tag is left out",
+        "“{name}” não é um tipo de rede que se possa carregar; a marcação foi deixada de fora",
+    ),
+    "comment": ("info", "a comment, left out", "um comentário, deixado de fora"),
+    "not-finite": (
+        "warning",
+        "“{value}” is not finite; it is read as text",
+        "“{value}” não é finito; foi lido como texto",
+    ),
+    "quote-unclosed": (
+        "warning",
+        "this quotation mark is never closed; it is read as text",
+        "estas aspas nunca são fechadas; foram lidas como texto",
+    ),
+    "operator-unreadable": (
+        "warning",
+        "“{value}” could not be read as an operator; it is text",
+        "“{value}” não pôde ser lido como operador; é texto",
+    ),
+    "operator-counts": (
+        "warning",
+        "{name} has {parts} prompts and {weights} weights; missing weights are 1",
+        "{name} tem {parts} prompts e {weights} pesos; os que faltam valem 1",
+    ),
+    "more": ("info", "and {count} more remarks", "e mais {count} observações"),
+}
+
+
+class Remarks:
+    """Collects diagnostics while a prompt is read, up to ``MOST_DIAGNOSTICS``."""
+
+    def __init__(self) -> None:
+        self.found: list[Diagnostic] = []
+        self.left_out = 0
+
+    def add(self, code: str, start: int, end: int, **values: object) -> None:
+        """Remark on source[start:end]; equal remarks on adjoining places become one."""
+        if self.found:
+            last = self.found[-1]
+            if (
+                last.code == code
+                and last.end == start
+                and code in ("stray-closer", "unclosed-group", "empty-group")
+            ):
+                self.found[-1] = Diagnostic(
+                    code, last.severity, last.message, last.message_pt, last.start, end
+                )
+                return
+        if len(self.found) >= MOST_DIAGNOSTICS:
+            self.left_out += 1
+            return
+        severity, english, portuguese = MESSAGES[code]
+        self.found.append(
+            Diagnostic(code, severity, english.format(**values), portuguese.format(**values), start, end)
+        )
+
+    def done(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics in the order of their places."""
+        found = sorted(self.found, key=lambda diagnostic: (diagnostic.start, diagnostic.end))
+        if self.left_out:
+            severity, english, portuguese = MESSAGES["more"]
+            end = found[-1].end
+            values = {"count": self.left_out}
+            found.append(
+                Diagnostic("more", severity, english.format(**values), portuguese.format(**values), end, end)
+            )
+        return tuple(found)

@@ -1,0 +1,241 @@
+"""What reading a prompt yields: weighted spans of clean text, with the place in the source that each came from.
+
+>>> from promptweight.prompt import parse
+>>> prompt = parse("um (gato:1.4) vermelho")
+>>> prompt.text
+'um gato vermelho'
+>>> [(span.text, span.weight) for span in prompt.spans]
+[('um ', 1.0), ('gato', 1.4), (' vermelho', 1.0)]
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+
+REGIONS = ("left", "right", "top", "bottom", "center")
+MODES = ("embedding", "logit", "p2p", "value")
+
+BREAK_FRAGMENT = "BREAK"
+"""The text of the fragment that stands for a chunk break, as A1111 writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one word's weight acts, beyond its size; ``None`` leaves the choice to the caller.
+
+    ``steps``: (begin, end) as fractions of the sampling run, 0 <= begin < end <= 1.
+    ``to``: the weight that is reached at the end of ``steps``, linearly; enclosing weights multiply it.
+    ``region``: one of ``REGIONS``, or a box (left, top, right, bottom) in fractions of the picture.
+    ``mode``: one of ``MODES``.
+    """
+
+    steps: tuple[float, float] | None = None
+    to: float | None = None
+    region: str | tuple[float, float, float, float] | None = None
+    mode: str | None = None
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, option.name) is not None for option in fields(self))
+
+    def __str__(self) -> str:
+        """The options as they are written inside the braces: ``steps=0.2-0.8, region=left``."""
+        written = []
+        if self.steps is not None:
+            written.append(f"steps={self.steps[0]:g}-{self.steps[1]:g}")
+        if self.to is not None:
+            written.append(f"to={self.to:g}")
+        if self.region is not None:
+            region = (
+                self.region if isinstance(self.region, str) else " ".join(f"{edge:g}" for edge in self.region)
+            )
+            written.append(f"region={region}")
+        if self.mode is not None:
+            written.append(f"mode={self.mode}")
+        return ", ".join(written)
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of clean text under one weight.
+
+    ``start, end`` are offsets in the source (without the brackets), ``clean_start, clean_end`` in the clean
+    text. ``origin`` says where the weight comes from: ``none``, ``round`` ``(x)``, ``square`` ``[x]``,
+    ``number`` ``(x:1.2)``, ``plus`` ``x++``, ``minus`` ``x--``; ``break`` and ``and`` mark the single space that
+    stands in the clean text where a new chunk or part begins.
+    """
+
+    text: str
+    weight: float
+    start: int
+    end: int
+    clean_start: int
+    clean_end: int
+    options: Options = NO_OPTIONS
+    origin: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A ``<lora:name:weight>`` (or ``lyco``, ``hypernet``) tag, lifted out of the text."""
+
+    name: str
+    weight: float
+    start: int
+    end: int
+    kind: str = "lora"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The name of a textual inversion, at its place in the source."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the prompts that ``AND`` (or compel's ``.and()`` and ``.blend()``) joins; a plain prompt is one part.
+
+    ``text`` is the part's own source, at ``start`` to ``end``; ``clean_start, clean_end`` is its place in the clean
+    text of the whole. Parts of one blend carry the same number in ``blend``, which is ``None`` elsewhere;
+    ``normalize`` tells whether the blend's weights are divided by their sum.
+    """
+
+    text: str
+    weight: float
+    start: int
+    end: int
+    clean_start: int
+    clean_end: int
+    blend: int | None = None
+    normalize: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """compel's ``a.swap(b)``: the clean text keeps the original, ``edited`` is what takes over its attention."""
+
+    clean_start: int
+    clean_end: int
+    edited: tuple[tuple[str, float], ...]
+    options: tuple[tuple[str, float | str], ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """Something odd in the source, at ``start`` to ``end``; ``severity`` is ``info``, ``warning`` or ``error``."""
+
+    code: str
+    severity: str
+    message: str
+    message_pt: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A prompt rewritten in another dialect, and what could not be carried over (offsets in the old source)."""
+
+    text: str
+    losses: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt that has been read.
+
+    ``text`` is what a text encoder gets. ``spans`` cover it completely, in order, without overlap. ``breaks``
+    are the offsets in it at which a new chunk begins. ``runs`` are ``(clean_start, source_start, length)`` of
+    every stretch that was copied from the source as it stands. ``scheduled`` tells that the text changes during
+    sampling (``promptweight.schedule``); ``text`` is then the one of the first step. ``scanned`` counts the
+    characters that the scanner looked at, looking ahead included.
+
+    ``str(prompt)`` writes the source again with its mistakes put right: reading that gives the same prompt.
+    """
+
+    source: str
+    dialect: str
+    text: str
+    spans: tuple[Span, ...]
+    breaks: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
+    swaps: tuple[Swap, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    scheduled: bool = False
+    runs: tuple[tuple[int, int, int], ...] = field(default=(), repr=False)
+    scanned: int = field(default=0, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        from promptweight.prompt.write import repaired
+
+        return repaired(self)
+
+    @cached_property
+    def fragments(self) -> list[tuple[str, float]]:
+        """The (text, weight) pairs in canonical form.
+
+        No empty text, neighbours of equal weight (to six decimals) joined, and ``("BREAK", -1.0)`` wherever a
+        new chunk begins. For the ``a1111`` dialect these are the fragments that A1111's own weight parser finds
+        in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
+        """
+        if self.dialect == "a1111":
+            from promptweight.prompt.weights import a1111_fragments
+
+            return a1111_fragments(self.source)
+        return canonical(self.spans)
+
+    def part_fragments(self, part: Part) -> list[tuple[str, float]]:
+        """The canonical fragments of one of ``parts``."""
+        inside = (span for span in self.spans if part.clean_start <= span.clean_start < part.clean_end)
+        return canonical(inside)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any weight differs from 1."""
+        return any(span.weight != 1.0 or span.options for span in self.spans)
+
+    def to_source(self, clean_offset: int) -> int:
+        """The source offset of the character at ``clean_offset`` of the clean text."""
+        index = bisect_right(self.runs, (clean_offset, len(self.source) + 1, 0)) - 1
+        if index < 0:
+            return 0
+        clean_start, source_start, length = self.runs[index]
+        return source_start + min(clean_offset - clean_start, length)
+
+
+def canonical(spans: Iterable[Span]) -> list[tuple[str, float]]:
+    """The (text, weight) pairs of ``spans``: empty text dropped, neighbours of equal weight joined."""
+    fragments: list[tuple[str, float]] = []
+    pending: list[str] = []
+    pending_weight = 1.0
+
+    def flush() -> None:
+        if pending:
+            fragments.append(("".join(pending), pending_weight))
+            pending.clear()
+
+    for span in spans:
+        if span.origin == "break":
+            flush()
+            fragments.append((BREAK_FRAGMENT, -1.0))
+        elif span.text and span.origin != "and":
+            if pending and round(span.weight, 6) != round(pending_weight, 6):
+                flush()
+            if not pending:
+                pending_weight = span.weight
+            pending.append(span.text)
+    flush()
+    return fragments

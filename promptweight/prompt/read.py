@@ -1,0 +1,67 @@
+"""Reads the dialects ``pw`` and ``a1111``: comments and tags, AND, prompt editing, then weights."""
+
+from __future__ import annotations
+
+from promptweight.prompt.build import Builder
+from promptweight.prompt.edits import NOMINAL_STEPS, find_changes
+from promptweight.prompt.flow import Flow
+from promptweight.prompt.lift import lift
+from promptweight.prompt.model import Part, Prompt
+from promptweight.prompt.parts import PartRange, split_parts
+from promptweight.prompt.weights import scan, stretches
+
+
+def read(source: str, dialect: str) -> Prompt:
+    """Read a prompt in the dialect ``pw`` or ``a1111``."""
+    builder = Builder(source, dialect)
+    flow, builder.loras = lift(source, dialect, builder.remarks)
+    parts = split_parts(flow, dialect, builder.remarks)
+    builder.scanned += 2 * len(source)
+    for number, part in enumerate(parts):
+        if number:
+            previous = flow.place_after(parts[number - 1].stop)
+            builder.joint(previous, flow.place(part.start), "and")
+        read_part(builder, flow, part, whole=len(parts) == 1)
+    return builder.prompt()
+
+
+def read_part(builder: Builder, flow: Flow, part: PartRange, *, whole: bool) -> None:
+    """Read one part of the prompt; ``whole`` tells that there is no other."""
+    end = part.stop if whole else part.end
+    if whole and part.weight != 1.0:
+        value = flow.text[part.end : part.stop].strip()
+        builder.remarks.add(
+            "part-weight", flow.place(part.end), flow.place_after(part.stop), value=value, weight=part.weight
+        )
+    clean_start = builder.length
+    text = flow if (part.start, end) == (0, len(flow.text)) else flow.keep([(part.start, end)])
+
+    def remark(code: str, start: int, end: int, **values: object) -> None:
+        builder.remarks.add(code, text.place(start), text.place_after(end), **values)
+
+    changes = find_changes(text.text, builder.dialect, remark=remark)
+    builder.scanned += changes.looked_at
+    if changes.found:
+        if not builder.scheduled:
+            first = changes.found[0]
+            remark("scheduled", first.start, first.stop + 1)
+        builder.scheduled = True
+        text = text.keep(changes.ranges(1, NOMINAL_STEPS))
+    found = scan(text, builder.dialect, builder.remarks)
+    builder.scanned += found.looked_at
+    for stretch in stretches(found, builder.dialect):
+        if stretch.origin == "break":
+            ((start, stop),) = stretch.ranges
+            builder.joint(text.place(start), text.place_after(stop), "break")
+        else:
+            builder.span(text, stretch.ranges, stretch.weight, stretch.options, stretch.origin)
+    builder.parts.append(
+        Part(
+            text=flow.text[part.start : part.end],
+            weight=part.weight,
+            start=flow.place(part.start),
+            end=flow.place_after(part.end) if part.end > part.start else flow.place(part.start),
+            clean_start=clean_start,
+            clean_end=builder.length,
+        )
+    )
