@@ -59,8 +59,8 @@ def attach(
         prompt: a prompt, a list of them, or what `conditioning.encode_prompts` returned.
         negative_prompt: the negative prompt or prompts; not read when `prompt` is already encoded.
         space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
-            "attention": the embeddings are the clean text's, and w adds log w to the logits of the word's keys in
-            every cross-attention layer; the negative prompt's words are weighted likewise.
+            "attention": the embeddings are the clean text's, and a weight w adds log w to the logits of the
+            word's keys in every cross-attention layer; the negative prompt's words are weighted likewise.
         record: whether to record, or what.
         encoding: further settings of `conditioning.encode_prompts`.
 

@@ -3,11 +3,18 @@
 import zlib
 from dataclasses import dataclass
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
@@ -86,6 +93,16 @@ def make_unet(**changes: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(**settings | changes).eval()
 
 
+def make_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 16),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+    ).eval()
+
+
 def make_pipeline(dtype: torch.dtype = torch.float32, **unet_changes: Any) -> StableDiffusionPipeline:
     """A StableDiffusionPipeline with random weights; embeddings are given to it, so it needs no tokenizer."""
     unet = make_unet(**unet_changes)
@@ -101,15 +118,8 @@ def make_pipeline(dtype: torch.dtype = torch.float32, **unet_changes: Any) -> St
             eos_token_id=1,
         )
     )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-    )
     pipe = StableDiffusionPipeline(
-        vae=vae.eval(),
+        vae=make_vae(),
         text_encoder=text.eval(),
         tokenizer=None,
         unet=unet,
@@ -120,6 +130,31 @@ def make_pipeline(dtype: torch.dtype = torch.float32, **unet_changes: Any) -> St
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(dtype)
+
+
+def make_sdxl_pipeline() -> StableDiffusionXLPipeline:
+    """A StableDiffusionXLPipeline without text encoders, two transformer blocks in its coarser layers."""
+    unet = make_unet(
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + WIDTH,
+        use_linear_projection=True,
+    )
+    pipe = StableDiffusionXLPipeline(
+        vae=make_vae(),
+        text_encoder=None,
+        text_encoder_2=None,
+        tokenizer=None,
+        tokenizer_2=None,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        add_watermarker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def run(pipe: Any, inputs: dict[str, Any], **settings: Any) -> torch.Tensor:
@@ -138,3 +173,18 @@ def run(pipe: Any, inputs: dict[str, Any], **settings: Any) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def pipe():
     return make_pipeline()
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The functions of this file, for tests that need more than one pipeline or prompt."""
+    return SimpleNamespace(
+        table_of=table_of,
+        embeds_of=embeds_of,
+        encode=encode,
+        unet=make_unet,
+        pipeline=make_pipeline,
+        sdxl_pipeline=make_sdxl_pipeline,
+        run=run,
+        rows=ROWS,
+    )

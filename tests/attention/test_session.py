@@ -1,0 +1,213 @@
+"""Attaching to whole pipelines: the picture untouched, the processors put back, errors and warnings."""
+
+import pytest
+import torch
+from diffusers.models.attention_processor import FusedAttnProcessor2_0, SlicedAttnProcessor
+from peft import LoraConfig
+
+from promptweight.attention import Record, attach
+from promptweight.errors import AttachError, SettingError, WordNotFoundError
+
+SETTINGS = {
+    "guidance": ({}, {}),
+    "without guidance": ({}, {"guidance_scale": 1.0}),
+    "batch of two": ({"prompts": 2}, {}),
+    "batch of two without guidance": ({"prompts": 2}, {"guidance_scale": 1.0}),
+    "two images": ({}, {"num_images_per_prompt": 2}),
+    "two images of two prompts": ({"prompts": 2}, {"num_images_per_prompt": 2}),
+    "wide": ({}, {"height": 48, "width": 80}),
+    "bfloat16": ({"dtype": torch.bfloat16}, {}),
+    "decoded": ({}, {"output_type": "pt"}),
+}
+
+
+def same_processors(before, pipe):
+    after = pipe.unet.attn_processors
+    return list(before) == list(after) and all(after[name] is each for name, each in before.items())
+
+
+@pytest.mark.parametrize("space", ["embedding", "attention"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_attached_with_nothing_to_do_the_picture_is_the_pipelines_own(tiny, name, space):
+    special, settings = SETTINGS[name]
+    dtype = special.get("dtype", torch.float32)
+    pipe = tiny.pipeline(dtype)
+    prompts = ["um gato vermelho", "uma casa azul"][: special.get("prompts", 1)]
+    encoded = tiny.encode(*prompts, dtype=dtype)
+    plain = tiny.run(pipe, encoded.inputs, **settings)
+    before = pipe.unet.attn_processors
+    for record in (False, True, Record(lanes=("positive", "negative"), steps="keep", heads="keep")):
+        with attach(pipe, encoded, space=space, record=record) as session:
+            assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
+        assert same_processors(before, pipe)
+        assert session.warnings == []
+    images = len(prompts) * settings.get("num_images_per_prompt", 1)
+    height, width = settings.get("height", 32), settings.get("width", 32)
+    for image in range(images):
+        prompt = image * len(prompts) // images
+        table = encoded.positive[prompt]
+        assert session.maps.words_of(image=image) == table.words
+        assert session.maps.word(table.words[-1].text, image=image).tensor.shape == (height, width)
+    with pytest.raises(SettingError, match=f"positive image {images} was not recorded"):
+        session.maps.word("um", image=images)
+
+
+def test_processors_are_put_back_after_an_exception(pipe, tiny):
+    before = pipe.unet.attn_processors
+    encoded = tiny.encode("um gato")
+
+    def stop(*arguments):
+        raise KeyError("stopped")
+
+    with pytest.raises(KeyError, match="stopped"), attach(pipe, encoded) as session:
+        tiny.run(pipe, session.inputs, callback_on_step_end=stop)
+    assert same_processors(before, pipe)
+    assert not pipe.unet._forward_pre_hooks
+    assert session.maps.word("gato").mass > 0  # what was recorded up to then
+
+
+def test_a_second_session_is_refused_and_the_first_goes_on(pipe, tiny):
+    before = pipe.unet.attn_processors
+    encoded = tiny.encode("um gato")
+    with attach(pipe, encoded) as session:
+        with (
+            pytest.raises(AttachError, match="StableDiffusionPipeline is attached already"),
+            attach(pipe, encoded),
+        ):
+            pass
+        tiny.run(pipe, session.inputs)
+    assert session.maps.word("gato").mass > 0
+    assert same_processors(before, pipe)
+
+
+def test_lora_layers_stay_in_use(tiny):
+    pipe, encoded = tiny.pipeline(), tiny.encode("um gato")
+    without = tiny.run(pipe, encoded.inputs)
+    torch.manual_seed(3)
+    config = LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v", "to_out.0"], init_lora_weights=False)
+    pipe.unet.add_adapter(config)
+    settings = {"cross_attention_kwargs": {"scale": 0.5}}
+    plain = tiny.run(pipe, encoded.inputs, **settings)
+    assert not torch.equal(plain, without)
+    with attach(pipe, encoded) as session:
+        assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
+
+
+def test_sliced_attention_is_replaced_said_and_put_back(tiny):
+    pipe, encoded = tiny.pipeline(), tiny.encode("um gato")
+    plain = tiny.run(pipe, encoded.inputs)
+    pipe.enable_attention_slicing()
+    before = pipe.unet.attn_processors
+    assert all(isinstance(processor, SlicedAttnProcessor) for processor in before.values())
+    with attach(pipe, encoded) as session:
+        found = tiny.run(pipe, session.inputs)
+    assert torch.allclose(found, plain, atol=1e-4)
+    assert len(session.warnings) == 1
+    assert "SlicedAttnProcessor" in session.warnings[0]
+    assert same_processors(before, pipe)
+
+
+def test_fused_projections(tiny):
+    pipe, encoded = tiny.pipeline(), tiny.encode("um gato")
+    pipe.fuse_qkv_projections()
+    plain = tiny.run(pipe, encoded.inputs)
+    before = pipe.unet.attn_processors
+    assert all(isinstance(processor, FusedAttnProcessor2_0) for processor in before.values())
+    with attach(pipe, encoded) as session:
+        assert torch.equal(tiny.run(pipe, session.inputs), plain)
+    assert same_processors(before, pipe)
+
+
+def test_stable_diffusion_xl(tiny):
+    pipe, encoded = tiny.sdxl_pipeline(), tiny.encode("um gato:1.5 vermelho")
+    pooled = {"pooled_prompt_embeds": torch.ones(1, 32), "negative_pooled_prompt_embeds": torch.zeros(1, 32)}
+    plain = tiny.run(pipe, encoded.inputs | pooled)
+    with attach(pipe, encoded) as session:
+        assert torch.equal(tiny.run(pipe, session.inputs | pooled), plain)
+    assert len(session.maps.recording.slots) == 2 + 2 + 2 * 2  # down, middle, two layers up, two blocks each
+    with attach(pipe, encoded, space="attention") as weighted:
+        assert not torch.equal(tiny.run(pipe, weighted.inputs | pooled), plain)
+    assert weighted.maps.word("gato").mass > session.maps.word("gato").mass
+
+
+def test_other_processors_are_refused(tiny):
+    class Foreign:
+        def __call__(self, attn, hidden_states):
+            return hidden_states
+
+    pipe = tiny.pipeline()
+    attn = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+    attn.processor = foreign = Foreign()
+    before = pipe.unet.attn_processors
+    with pytest.raises(AttachError, match="attn2 has a Foreign"), attach(pipe, tiny.encode("um gato")):
+        pass
+    assert attn.processor is foreign
+    assert same_processors(before, pipe)
+
+
+def test_a_pipeline_without_unet_is_refused(tiny):
+    with pytest.raises(AttachError, match="SimpleNamespace has no UNet2DConditionModel"):
+        attach(type(tiny)(), tiny.encode("um gato"))
+
+
+def test_foreign_embeddings_are_left_alone_and_said(pipe, tiny):
+    encoded, other = tiny.encode("um gato:2"), tiny.encode("uma casa", negative="borrado")
+    plain = tiny.run(pipe, other.inputs)
+    with attach(pipe, encoded, space="attention") as session:
+        assert torch.equal(tiny.run(pipe, other.inputs), plain)
+        assert len(session.warnings) == 1
+        assert "not this session's" in session.warnings[0]
+        with pytest.raises(AttachError, match="nothing is recorded yet"):
+            session.maps  # noqa: B018
+
+
+def test_maps_of_a_session_that_does_not_record(pipe, tiny):
+    with attach(pipe, tiny.encode("um gato"), record=False) as session:
+        tiny.run(pipe, session.inputs)
+    with pytest.raises(AttachError, match="record=False"):
+        session.maps  # noqa: B018
+
+
+def test_settings_are_checked(pipe, tiny):
+    encoded = tiny.encode("um gato")
+    with pytest.raises(SettingError, match="space='latent'"):
+        attach(pipe, encoded, space="latent")
+    with pytest.raises(SettingError, match=r"no layer's name holds any of \('attn9',\)"):
+        attach(pipe, encoded, record=Record(layers=("attn9",)))
+    with pytest.raises(WordNotFoundError, match="gato"):
+        attach(pipe, encoded).set_weight("cachorro", 2)
+    with pytest.raises(SettingError, match="nan"):
+        attach(pipe, encoded).set_weight("gato", float("nan"))
+    with pytest.raises(AttachError, match="must describe the same prompts"):
+        attach(pipe, type(encoded)(encoded.inputs, encoded.positive * 2, encoded.negative))
+
+
+def test_a_new_run_begins_a_new_recording(pipe, tiny):
+    encoded = tiny.encode("um gato")
+    with attach(pipe, encoded) as session:
+        tiny.run(pipe, session.inputs, guidance_scale=9.0)
+        first = session.maps
+        tiny.run(pipe, session.inputs)
+        second = session.maps
+        tiny.run(pipe, session.inputs, height=48)
+        third = session.maps
+    with attach(pipe, encoded) as alone:
+        tiny.run(pipe, alone.inputs)
+    assert torch.equal(second.word("gato").tensor, alone.maps.word("gato").tensor)
+    assert not torch.equal(first.word("gato").tensor, second.word("gato").tensor)
+    assert third.word("gato").tensor.shape == (48, 32)
+
+
+def test_direct_calls_of_the_model_add_up_until_reset(pipe, tiny):
+    encoded = tiny.encode("um gato")
+    sample = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with attach(pipe, encoded) as session, torch.no_grad():
+        for timestep in (100, 500):
+            pipe.unet(sample, timestep, encoder_hidden_states=encoded.inputs["prompt_embeds"])
+        both = session.maps.word("gato").tensor
+        singles = []
+        for timestep in (100, 500):
+            session.reset()
+            pipe.unet(sample, timestep, encoded.inputs["prompt_embeds"])
+            singles.append(session.maps.word("gato").tensor)
+    assert torch.allclose(both, (singles[0] + singles[1]) / 2, atol=1e-6)
