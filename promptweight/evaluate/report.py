@@ -1,0 +1,134 @@
+"""Runs every measurement on a built-in model, holds it against its bar, and prints or returns the figures."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure: its 95 % interval, and the bar it is held against where there is one."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    samples: int
+    bar: float | None = None
+    smaller_is_better: bool = False
+    unit: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met; None when there is none."""
+        if self.bar is None:
+            return None
+        return self.value <= self.bar if self.smaller_is_better else self.value >= self.bar
+
+
+DRAWING_BARS = {
+    "one thing: colour": 0.98,
+    "one thing: kind": 0.97,
+    "two things: both, each in its colour": 0.90,
+    "relation: both things and the relation": 0.85,
+    "the sentence": 0.90,
+}
+POINTING_BAR, IOU_BAR = 0.95, 0.6
+SECONDS_BAR = 2.0
+
+
+def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure]:
+    """Measures a built-in model.
+
+    Args:
+        model: a name that `promptweight.load` knows; it must draw the built-in world.
+        number: prompts per question about drawing; a third as many scenes are used for the maps.
+        seed: chooses the held-out prompts, scenes and noises.
+
+    Returns:
+        The figures, in the order in which `table` shows them.
+    """
+    from promptweight.evaluate import drawing, localisation
+    from promptweight.evaluate.recognise import recogniser_error
+    from promptweight.models import default_guidance_scale, load
+
+    pipeline = load(model)
+    pipeline.set_progress_bar_config(disable=True)
+    figures = [_recogniser_figure(recogniser_error())]
+    guidance = default_guidance_scale(pipeline)
+    for name, share in drawing.measure(pipeline, number=number, seed=seed, guidance_scale=guidance).items():
+        figures.append(Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name)))
+    measured = list(localisation.samples(pipeline, number=max(1, number // 3), seed=seed))
+    for name, row in localisation.summarise(measured).items():
+        held = name.endswith("phrase")
+        for measure, bar in (("pointing", POINTING_BAR), ("iou", IOU_BAR), ("astray", None)):
+            found = row[measure]
+            figures.append(
+                Figure(f"maps, {name}: {measure}", found.value, *found.interval, found.of, bar if held else None)
+            )
+    figures.append(_seconds_figure(pipeline))
+    return figures
+
+
+def _recogniser_figure(error: dict[str, float]) -> Figure:
+    share = error["things_right"]
+    return Figure("recogniser, on drawn scenes", share, share, share, int(error["scenes"]))
+
+
+def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:
+    """Times a 25-step picture, batch of one, recorded; wall seconds, median of `runs` after one warm-up."""
+    from promptweight import generate
+
+    seconds = []
+    for index in range(runs + 1):
+        started = time.perf_counter()
+        generate("um (gato:1.4) vermelho persegue um rato cinza", model=pipeline, seed=index)
+        seconds.append(time.perf_counter() - started)
+    seconds = seconds[1:]
+    return Figure(
+        "seconds per recorded picture of 25 steps",
+        statistics.median(seconds),
+        min(seconds),
+        max(seconds),
+        runs,
+        SECONDS_BAR,
+        smaller_is_better=True,
+        unit="s",
+    )
+
+
+def table(figures: list[Figure]) -> Table:
+    """Returns the figures as a table for the terminal."""
+    from rich.table import Table
+
+    view = Table(title="measured on held-out prompts and scenes")
+    for column, justify in (("figure", "left"), ("value", "right"), ("95 %", "right"), ("n", "right"), ("bar", "right"), ("", "left")):
+        view.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for figure in figures:
+        verdict = {True: "[green]met", False: "[red]missed", None: ""}[figure.met]
+        bar = "" if figure.bar is None else f"{'≤' if figure.smaller_is_better else '≥'} {figure.bar:.2f}"
+        value = f"{figure.value:.3f}{figure.unit}"
+        view.add_row(figure.name, value, f"{figure.low:.2f} – {figure.high:.2f}", str(figure.samples), bar, verdict)
+    return view
+
+
+def to_list(figures: list[Figure]) -> list[dict[str, Any]]:
+    """Returns the figures as plain data, for JSON."""
+    return [
+        {
+            "name": figure.name,
+            "value": round(figure.value, 4),
+            "low": round(figure.low, 4),
+            "high": round(figure.high, 4),
+            "samples": figure.samples,
+            "bar": figure.bar,
+            "met": figure.met,
+        }
+        for figure in figures
+    ]
