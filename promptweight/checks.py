@@ -1,4 +1,4 @@
-"""Checks of settings that come from people, files and forms: in range, or a sentence that says what would be."""
+"""Checks of settings from people, files and forms: in range, or a sentence that says what would be."""
 
 from __future__ import annotations
 

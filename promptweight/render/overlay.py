@@ -48,7 +48,7 @@ def overlay(
     _check_alpha(alpha)
     field = as_heat(heat)
     base = enlarged(image, upscale)
-    shown = resized(normalized(field, scale), base.size)
+    shown = _spread(field, base.size, scale)
     picture = _blend(base, colorize(shown, colormap), alpha * _visibility(shown))
     if label is None:
         return picture
@@ -79,9 +79,7 @@ def overlay_words(
             f"each word needs a heat map and a label; got {len(heats)} maps, {len(labels)} labels"
         )
     base = enlarged(image, upscale)
-    fields = np.stack(
-        [resized(normalized(as_heat(heat)), base.size) for heat in heats]
-    )  # (words, height, width)
+    fields = np.stack([_spread(as_heat(heat), base.size) for heat in heats])  # (words, height, width)
     visibility = _visibility(fields)
     colors = [WORD_COLORS[index % len(WORD_COLORS)] for index in range(len(labels))]
     total = np.maximum(visibility.sum(axis=0), 1e-6)
@@ -100,6 +98,12 @@ def enlarged(image: Image.Image, longer_side: int | None) -> Image.Image:
     factor = longer_side / max(image.size)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _spread(field: Heat, size: tuple[int, int], scale: tuple[float, float] | None = None) -> Heat:
+    """Returns raw `field` as 0..1 in a picture's size; on its own scale its peak stays 1 after smoothing."""
+    shown = resized(normalized(field, scale), size)
+    return normalized(shown) if scale is None else shown
 
 
 def _visibility(heat: Heat) -> Heat:

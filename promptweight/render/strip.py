@@ -27,7 +27,7 @@ def word_strip(
     image = Image.new("RGB", (width, height), BACKGROUND)
     canvas = ImageDraw.Draw(image)
     low, high = (_number(value) for value in ends)
-    bar_width, bar_height = round(width * 0.2), max(4, round(letters * 0.36))
+    bar_width, bar_height = max(1, round(width * 0.2)), max(4, round(letters * 0.36))
     gap = round(small * 0.5)
     right = width - margin
     text.draw(canvas, (right, height / 2), high, small, FAINT, anchor="rm")

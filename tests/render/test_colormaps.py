@@ -1,0 +1,62 @@
+"""Colour maps against the published tables and against how the eye sees lightness."""
+
+import numpy as np
+import pytest
+
+from promptweight.errors import SettingError
+from promptweight.render.colormaps import COLORMAPS, WORD_COLORS, colorize, table
+
+# Quarter points of the tables as published with matplotlib 1.5 (BIDS/colormap, CC0).
+PUBLISHED = {
+    "inferno": [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)],
+    "magma": [(0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191)],
+    "viridis": [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)],
+}
+
+
+def lightness(colors: np.ndarray) -> np.ndarray:
+    """CIE L* of sRGB colours 0..255."""
+    linear = np.where(colors <= 10.31475, colors / 255 / 12.92, ((colors / 255 + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return np.where(luminance > 216 / 24389, 116 * np.cbrt(luminance) - 16, luminance * 24389 / 27)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_quarter_points_are_those_of_the_published_table(name):
+    quarters = table(name)[np.round(np.linspace(0, 255, 5)).astype(int)].astype(int)
+    assert np.abs(quarters - np.array(PUBLISHED[name])).max() <= 5
+
+
+@pytest.mark.parametrize("name", COLORMAPS)
+def test_lightness_never_falls(name):
+    steps = np.diff(lightness(table(name).astype(float)))
+    assert steps.min() >= -0.05
+    assert table(name).shape == (256, 3)
+
+
+@pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "gray"])
+def test_lightness_rises_evenly(name):
+    values = lightness(table(name).astype(float))
+    halves = values[127] - values[0], values[255] - values[127]
+    assert max(halves) / min(halves) < 1.5
+
+
+def test_colorize_maps_ends_and_clips():
+    colors = colorize(np.array([[-1.0, 0.0, 1.0, 7.0]]), "viridis")
+    assert colors.tolist() == [[[68, 1, 84], [68, 1, 84], [253, 231, 37], [253, 231, 37]]]
+
+
+def test_unknown_name_lists_the_valid_ones():
+    with pytest.raises(SettingError, match=r"'jet'.*inferno.*viridis"):
+        table("jet")
+
+
+def test_word_colors_differ_for_every_kind_of_eye():
+    # Viénot, Brettel & Mollon (1999): linear RGB as seen without L cones (protan), without M cones (deutan).
+    protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+    deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+    linear = (np.array(WORD_COLORS) / 255) ** 2.2
+    for eye in (np.eye(3), protan, deutan):
+        seen = (linear @ eye.T).clip(0, 1) ** (1 / 2.2) * 255
+        apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(len(seen), 1)]
+        assert apart.min() > 30

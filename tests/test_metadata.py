@@ -1,0 +1,272 @@
+"""Metadata: what other tools read, what we read back exactly, and files that are whole or not there."""
+
+import errno
+import io
+import json
+import os
+import random
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.ExifTags import IFD
+
+from promptweight import metadata
+from promptweight.errors import PromptweightError
+from promptweight.metadata import (
+    parameters_text,
+    png_texts,
+    read,
+    read_parameters,
+    save_png,
+    write_atomically,
+)
+
+SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
+
+
+def picture() -> Image.Image:
+    return Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+
+
+def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """The chunks of a PNG, by the format's own rules (ISO/IEC 15948), each checked against its CRC."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    found, at = [], 8
+    while at < len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8])
+        data = content[at + 8 : at + 8 + length]
+        assert zlib.crc32(kind + data) == struct.unpack(">I", content[at + 8 + length : at + 12 + length])[0]
+        found.append((kind, data))
+        at += 12 + length
+    return found
+
+
+def test_parameters_are_written_as_automatic1111_does():
+    # The shape that processing.create_infotext of that tool gives.
+    assert parameters_text("um (gato:1.4)", "feio", {**SETTINGS, "Clip skip": None, "Note": "a, b: c"}) == (
+        "um (gato:1.4)\nNegative prompt: feio\n"
+        'Steps: 25, Sampler: DDIM, CFG scale: 4.5, Seed: 1, Size: 64x64, Model: mini, Note: "a, b: c"'
+    )
+    assert "Negative prompt" not in parameters_text("gato", "", SETTINGS)
+
+
+def test_parameters_of_other_tools_are_read():
+    text = (
+        "masterpiece, (cat:1.2),\nby the sea\nNegative prompt: lowres,\nbad hands\n"
+        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 512x768, Model hash: 6ce0161689, "
+        'Lora hashes: "a: 1b, c: 2d", Version: v1.9.4'
+    )
+    prompt, negative, settings = read_parameters(text)
+    assert prompt == "masterpiece, (cat:1.2),\nby the sea"
+    assert negative == "lowres,\nbad hands"
+    assert settings == {
+        "Steps": "20",
+        "Sampler": "Euler a",
+        "CFG scale": "7",
+        "Seed": "42",
+        "Size": "512x768",
+        "Model hash": "6ce0161689",
+        "Lora hashes": "a: 1b, c: 2d",
+        "Version": "v1.9.4",
+    }
+
+
+def test_a_last_line_with_few_pairs_is_prompt():
+    assert read_parameters("a cat, ratio 16:9") == ("a cat, ratio 16:9", "", {})
+
+
+@given(st.dictionaries(st.sampled_from(["Steps", "Seed", "Model", "Note"]), st.text()))
+def test_values_come_back_whatever_they_hold(values):
+    values = {name: metadata._writable(value).strip() for name, value in values.items()}
+    line = parameters_text("x", "", {"Steps": "1", "Seed": "2", "Size": "8x8", **values}).split("\n", 1)[1]
+    _, _, settings = read_parameters("x\n" + line)
+    assert {name: settings[name] for name in values} == values
+
+
+@given(st.text())
+def test_reading_never_raises(text):
+    read_parameters(text)
+
+
+def test_reading_takes_time_in_proportion_to_length():
+    # Every shape of text that makes a searching reader look at the same letters again: counted, not timed.
+    shapes = [",x", ":", ", :", '"', '\\"', 'a:"', "a b ", 'a: "x\\", ', " "]
+    for shape in shapes:
+        looks = []
+        for size in (2_000, 4_000):
+
+            class Counted(str):
+                __slots__ = ()
+                looked = 0
+
+                def find(self, sub, start=0, *rest):
+                    end = str.find(self, sub, start, *rest)
+                    Counted.looked += (len(self) if end < 0 else end) - start + 1
+                    return end
+
+            metadata._read_settings(Counted(shape * size + "a: b"))
+            looks.append(Counted.looked)
+        assert looks[1] < 2.5 * looks[0] + 100, shape
+
+
+def test_a_saved_picture_says_everything_and_is_unchanged(tmp_path):
+    record = {"prompt": "um (gato:1.4)\nárvore 🐱", "seed": 1, "guidance_scale": 4.5, "revision": None}
+    text = parameters_text(record["prompt"], "", SETTINGS)
+    save_png(picture(), tmp_path / "a.png", png_texts(record, text))
+    found = read(tmp_path / "a.png")
+    assert found.record == record
+    assert found.parameters == text
+    assert found.digital_source_type == (
+        "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    )
+    with Image.open(tmp_path / "a.png") as saved:
+        assert saved.tobytes() == picture().tobytes()
+
+
+def test_chunks_follow_the_png_standard_and_stand_before_the_pixels(tmp_path):
+    save_png(picture(), tmp_path / "a.png", png_texts({"prompt": "é"}, "é\nSteps: 1"))
+    kinds = [kind for kind, _ in chunks((tmp_path / "a.png").read_bytes())]
+    assert kinds.index(b"IDAT") > max(i for i, kind in enumerate(kinds) if kind in (b"tEXt", b"iTXt"))
+    texts = {data.split(b"\0")[0]: (kind, data) for kind, data in chunks((tmp_path / "a.png").read_bytes())}
+    assert texts[b"promptweight"] == (b"tEXt", b'promptweight\0{"prompt": "\\u00e9"}')
+    assert texts[b"parameters"] == (b"iTXt", b"parameters\0\0\0\0\0" + "é\nSteps: 1".encode())
+    assert texts[b"XML:com.adobe.xmp"][0] == b"iTXt"
+    # Names that other tools read as their own must not appear.
+    assert not {b"prompt", b"workflow", b"Comment", b"Dream", b"negative_prompt"} & set(texts)
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())) | st.just("\ud83d\udc31 \udc80 \0"))
+def test_no_text_breaks_a_save(text):
+    image = picture()
+    texts = png_texts({"prompt": text}, parameters_text(text, text, SETTINGS))
+    file = io.BytesIO()
+    image.save(file, format="PNG", pnginfo=texts)
+    kept = {data.split(b"\0")[0]: data for kind, data in chunks(file.getvalue()) if kind == b"tEXt"}
+    # Two surrogates that belong together are one character to JSON; everything else comes back as it was.
+    paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    assert json.loads(kept[b"promptweight"].split(b"\0", 1)[1])["prompt"] == paired
+
+
+def test_a_megabyte_of_prompt_comes_back(tmp_path):
+    text = "🐱á" * 250_000
+    save_png(picture(), tmp_path / "a.png", png_texts({"prompt": text}, parameters_text(text, "", SETTINGS)))
+    found = read(tmp_path / "a.png")
+    assert found.record == {"prompt": text}
+    assert found.parameters is not None
+    assert found.parameters.startswith(text)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_pictures_of_other_formats_are_read(tmp_path, suffix):
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + "um gato\nSteps: 1".encode("utf-16-be")
+    picture().save(tmp_path / f"a{suffix}", exif=exif, xmp=metadata.XMP.encode())
+    found = read(tmp_path / f"a{suffix}")
+    assert found.parameters == "um gato\nSteps: 1"
+    assert found.record is None
+    assert found.digital_source_type == metadata.DIGITAL_SOURCE_TYPE
+
+
+def test_a_picture_without_metadata_has_none(tmp_path):
+    picture().save(tmp_path / "a.png")
+    assert read(tmp_path / "a.png") == metadata.Metadata(None, None, None)
+
+
+@pytest.mark.parametrize("record", ["{", "[1]", '"x"', "[" * 100_000])
+def test_foreign_json_is_no_record(tmp_path, record):
+    info = png_texts({}, "x")
+    info.chunks = [chunk for chunk in info.chunks if not chunk[1].startswith(b"promptweight")]
+    info.add_text("promptweight", record)
+    save_png(picture(), tmp_path / "a.png", info)
+    assert read(tmp_path / "a.png").record is None
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n", None])
+def test_damaged_pictures_are_named(tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is None:
+        noise = Image.frombytes("RGB", (64, 64), random.Random(0).randbytes(64 * 64 * 3))
+        noise.save(path)
+        content = path.read_bytes()[:2000]
+    path.write_bytes(content)
+    with pytest.raises(PromptweightError, match=r"a\.png"):
+        read(path)
+
+
+def test_a_missing_file_is_the_systems_own_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none.png")
+
+
+def test_an_existing_file_is_kept(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        save_png(picture(), path)
+    assert path.read_bytes() == b"mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+    save_png(picture(), path, overwrite=True)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_that_appears_while_writing_is_kept(tmp_path):
+    path = tmp_path / "a.txt"
+
+    def write(file):
+        path.write_bytes(b"theirs")
+        file.write(b"ours")
+
+    with pytest.raises(FileExistsError):
+        write_atomically(path, write)
+    assert path.read_bytes() == b"theirs"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_nothing_is_left_of_a_write_that_fails(tmp_path, error):
+    def write(file):
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(type(error)):
+        write_atomically(tmp_path / "a.txt", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["fsync", "link", "replace"])
+def test_nothing_is_left_when_the_system_fails(tmp_path, monkeypatch, step):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    if step == "replace":
+        monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(os, step, fail)
+    if step == "link":  # a file system without hard links is no failure
+        write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
+        assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+        return
+    with pytest.raises(OSError, match="Input/output error"):
+        write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_has_the_rights_that_the_umask_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    done = []
+    real_fsync, real_link = os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("fsync"), real_fsync(file)))
+    monkeypatch.setattr(os, "link", lambda *names: (done.append("link"), real_link(*names)))
+    write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x" * 100_000))
+    assert done == ["fsync", "link"]
