@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -150,6 +151,24 @@ class AttentionMaps:
         Beginning, end and padding, which often hold most of the attention, do not count.
         """
         return self._view(unit="share")
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the whole recording, whatever this view shows of it, to a .safetensors file."""
+        from promptweight.attention.files import save_recording
+
+        save_recording(self.recording, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> AttentionMaps:
+        """Maps that `save` wrote.
+
+        Raises:
+            SettingError: the file holds something else.
+            OSError: it cannot be read.
+        """
+        from promptweight.attention.files import load_recording
+
+        return cls.of(load_recording(path))
 
     def _view(self, **changes: Any) -> AttentionMaps:
         return replace(self, _grids={}, **changes)

@@ -18,13 +18,9 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
+from promptweight.prompt import parse
 
 ROWS, WIDTH = 20, 32
-
-
-@dataclass(frozen=True)
-class Source:
-    text: str
 
 
 @dataclass(frozen=True)
@@ -37,27 +33,23 @@ class Encoded:
 
 def table_of(text: str) -> TokenTable:
     """A token table for words and `word:weight`; words of more than four letters have two tokens."""
-    tokens, words, clean = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], [], ""
-    for part in text.split():
-        name, _, number = part.partition(":")
-        weight = float(number or 1)
-        start, positions = len(clean), []
-        cuts = [0, 4, len(name)] if len(name) > 4 else [0, len(name)]
-        for first, last in pairwise(cuts):
+    parts = [part.partition(":") for part in text.split()]
+    prompt = parse(" ".join(f"({name}:{weight})" if weight else name for name, _, weight in parts))
+    tokens, words, start = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], [], 0
+    for name, _, number in parts:
+        weight, positions = float(number or 1), []
+        for first, last in pairwise([0, 4, len(name)] if len(name) > 4 else [0, len(name)]):
             positions.append(len(tokens))
-            tokens.append(
-                Token(9, name[first:last], start + first, start + last, 0, len(tokens), weight, "text", 0)
-            )
+            ends = (start + first, start + last)
+            tokens.append(Token(9, name[first:last], *ends, 0, len(tokens), weight, "text", 0))
         occurrence = sum(word.text == name for word in words)
-        word = Word(name, start, start + len(name), weight, tuple(positions), len(words), occurrence)
-        words.append(word)
-        clean += name + " "
+        end, options = start + len(name), prompt.spans[0].options
+        words.append(Word(name, start, end, weight, tuple(positions), len(words), occurrence, options))
+        start = end + 1
     tokens.append(Token(1, "<eos>", 0, 0, 0, len(tokens), 1.0, "eos"))
     while len(tokens) < ROWS:
         tokens.append(Token(1, "<eos>", 0, 0, 0, len(tokens), 1.0, "pad"))
-    return TokenTable(
-        Source(clean.strip()), "clip", tuple(tokens), tuple(words), 1, "", Frame((0,), (1,), 1, ROWS)
-    )
+    return TokenTable(prompt, "clip", tuple(tokens), tuple(words), 1, "", Frame((0,), (1,), 1, ROWS))
 
 
 def embeds_of(table: TokenTable, width: int = WIDTH) -> torch.Tensor:

@@ -1,0 +1,129 @@
+"""Recordings as safetensors files: the sums of every layer, and as JSON the words they belong to."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import astuple
+from os import PathLike
+from typing import Any
+
+from torch import Tensor
+
+from promptweight.attention.recording import RecordedSlot, Recording
+from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
+from promptweight.errors import SettingError
+from promptweight.prompt import Prompt, parse
+
+FORMAT = "promptweight attention 1"
+
+
+def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
+    """Write a recording to a .safetensors file."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    for number, slot in enumerate(recording.slots):
+        tensors[f"{number}.sums"] = slot.sums.cpu().contiguous()
+        tensors[f"{number}.counts"] = slot.counts.cpu().contiguous()
+    tables = list({id(table): table for table in recording.tables.values()}.values())
+    places = {id(table): place for place, table in enumerate(tables)}
+    description = {
+        "slots": [[slot.layers, slot.level, slot.height, slot.width] for slot in recording.slots],
+        "roles": recording.roles,
+        "size": recording.size,
+        "tables": [describe_table(table) for table in tables],
+        "lanes": [[role, image, places[id(table)]] for (role, image), table in recording.tables.items()],
+    }
+    save_file(tensors, path, metadata={"format": FORMAT, "recording": json.dumps(description)})
+
+
+def load_recording(path: str | PathLike[str]) -> Recording:
+    """Read a file that `save_recording` wrote.
+
+    Raises:
+        SettingError: the file holds something else.
+        OSError: it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise SettingError(f"{path} holds no attention maps; AttentionMaps.save writes such files")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return rebuild(json.loads(metadata["recording"]), tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, SettingError):
+            raise
+        raise SettingError(f"{path} is not a whole file of attention maps: {error}") from error
+
+
+def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Recording:
+    """The recording that `save_recording` took apart."""
+    tables = [rebuild_table(table) for table in description["tables"]]
+    slots = []
+    for number, (layers, level, height, width) in enumerate(description["slots"]):
+        sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
+        if sums.ndim != 6 or counts.shape != sums.shape[:3] or sums.shape[4] != height * width:
+            raise ValueError(f"layer {layers} has sums {tuple(sums.shape)} on a grid of {height}x{width}")
+        slots.append(RecordedSlot(tuple(layers), level, height, width, sums, counts))
+    height, width = description["size"]
+    return Recording(
+        slots=tuple(slots),
+        roles=tuple(description["roles"]),
+        tables={(role, image): tables[place] for role, image, place in description["lanes"]},
+        size=(height, width),
+    )
+
+
+def describe_table(table: TokenTable) -> dict[str, Any]:
+    """A token table for JSON: the prompt as its source, the words without the options that it gives them."""
+    words = [
+        (word.text, word.start, word.end, word.weight, word.positions, word.index, word.occurrence)
+        for word in table.words
+    ]
+    return {
+        "source": table.prompt.source,
+        "dialect": table.prompt.dialect,
+        "encoder": table.encoder,
+        "tokens": [astuple(token) for token in table.tokens],
+        "words": [[*word, known.is_punctuation] for word, known in zip(words, table.words, strict=True)],
+        "chunks": table.chunks,
+        "cut": table.cut,
+        "frame": astuple(table.frame),
+    }
+
+
+def rebuild_table(description: Mapping[str, Any]) -> TokenTable:
+    """The token table that `describe_table` described."""
+    prompt = parse(description["source"], description["dialect"])
+    before, after, pad, length = description["frame"]
+    return TokenTable(
+        prompt,
+        description["encoder"],
+        tuple(Token(*token) for token in description["tokens"]),
+        tuple(rebuild_word(prompt, *word) for word in description["words"]),
+        description["chunks"],
+        description["cut"],
+        Frame(tuple(before), tuple(after), pad, length),
+    )
+
+
+def rebuild_word(
+    prompt: Prompt,
+    text: str,
+    start: int,
+    end: int,
+    weight: float,
+    positions: list[int],
+    index: int,
+    occurrence: int,
+    is_punctuation: bool,
+) -> Word:
+    """A word with the options of the span in which it begins."""
+    span = bisect_right([span.clean_start for span in prompt.spans], start) - 1
+    options = prompt.spans[span].options if span >= 0 else None
+    return Word(text, start, end, weight, tuple(positions), index, occurrence, options, is_punctuation)

@@ -1,0 +1,82 @@
+"""The shape of recordings and the settings they are asked for by."""
+
+import pytest
+import torch
+
+from promptweight.attention.lanes import Lane
+from promptweight.attention.layout import Layer, grid
+from promptweight.attention.store import Record, Store, make_plan
+from promptweight.errors import AttachError, SettingError
+
+# Stable Diffusion 1: 16 layers with 8 heads, on 64, 32, 16 and 8 cells a side
+SD1 = [
+    Layer(f"layer {i}", level, 8) for i, level in enumerate([0, 0, 1, 1, 2, 2, 3, 2, 2, 2, 1, 1, 1, 0, 0, 0])
+]
+SD1_MIB = (5 * 64**2 + 5 * 32**2 + 5 * 16**2 + 8**2) * 4 / 2**20
+
+
+def test_settings_are_checked():
+    for settings, message in [
+        ({"steps": "all"}, "steps='all'; it must be one of sum, keep"),
+        ({"heads": "sum"}, "heads='sum'; it must be one of mean, keep"),
+        ({"lanes": ("left",)}, "lanes="),
+        ({"lanes": ()}, "lanes="),
+        ({"max_mb": 0}, "max_mb=0"),
+    ]:
+        with pytest.raises(SettingError, match=message):
+            Record(**settings)
+
+
+def test_what_is_asked_for_is_kept_when_there_is_room():
+    plan = make_plan(Record(steps="keep", heads="keep", max_mb=1e6), SD1, (64, 64), 20, 50)
+    assert (plan.steps, plan.keep_heads, plan.by_grid, plan.warnings) == (50, True, False, ())
+
+
+@pytest.mark.parametrize(
+    ("times", "shape"),
+    [
+        (8 * 50, (50, True, False)),
+        (50, (50, False, False)),
+        (1, (1, False, False)),
+    ],
+)
+def test_the_budget_is_met_exactly(times, shape):
+    """Just enough for this shape; a little less gives up the next thing."""
+    enough = SD1_MIB * 20 * times
+    plan = make_plan(Record(steps="keep", heads="keep", max_mb=enough), SD1, (64, 64), 20, 50)
+    assert (plan.steps, plan.keep_heads, plan.by_grid) == shape
+    less = make_plan(Record(steps="keep", heads="keep", max_mb=enough * 0.999), SD1, (64, 64), 20, 50)
+    assert (less.steps, less.keep_heads, less.by_grid) != shape
+    assert len(less.warnings) == len(plan.warnings) + 1
+
+
+def test_no_shape_fits():
+    with pytest.raises(SettingError, match=r"needs at least 0\.4 MiB, more than max_mb=0.1"):
+        make_plan(Record(max_mb=0.1), SD1, (64, 64), 20, 50)
+
+
+@pytest.mark.parametrize(
+    ("size", "level", "wanted"), [((64, 96), 2, (16, 24)), ((13, 9), 1, (7, 5)), ((13, 9), 3, (2, 2))]
+)
+def test_grid(size, level, wanted):
+    assert grid(*size, level) == wanted
+
+
+def test_calls_of_a_run():
+    store = Store(
+        Record(steps="keep", lanes=("positive", "negative")),
+        [Layer("a", 0, 2)],
+        {("positive", 0): (0, 1), ("negative", 0): (0, 1, 2)},
+    )
+    lanes = [Lane("negative", 0, 0), None, Lane("positive", 0, 0)]
+    cpu = torch.device("cpu")
+    for step in range(2):
+        rows, columns, places = store.prepare(lanes, (4, 4), 2, cpu)
+        assert rows.tolist() == [0, 2]
+        assert columns.tolist() == [[0, 1, 2], [0, 1, 0]]
+        assert places.tolist() == [2 * step + 1, 2 * step]
+    with pytest.raises(AttachError, match="step 3 of a run of 2 steps"):
+        store.prepare(lanes, (4, 4), 2, cpu)
+    assert store.prepare([None, None], (4, 4), 2, cpu) is None
+    store.clear()
+    assert store.prepare(lanes[2:], (4, 4), 2, cpu)[2].tolist() == [0]
