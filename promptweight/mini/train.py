@@ -25,7 +25,9 @@ from promptweight.mini.captions import caption
 from promptweight.mini.scenes import random_scene
 
 AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
-DENOISER = loop.Schedule(steps=9000, batch_size=32, learning_rate=1e-3, ema=0.9995, sheet_every=500)
+DENOISER = loop.Schedule(
+    steps=8000, batch_size=32, learning_rate=2e-3, ema=0.9995, sheet_every=500, muon=True
+)
 CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
 
 
@@ -102,7 +104,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder of --init")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
-    parser.add_argument("--scenes", type=int, default=96_000, help="drawn once and seen again with new captions")
+    parser.add_argument("--scenes", type=int, default=64_000, help="drawn once and seen again with new captions")
     parser.add_argument("--processes", type=int, default=torch.cuda.device_count() or os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=29517, help="where the processes of this machine meet")
