@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import CLIPTokenizer
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from promptweight.prompt import Options, Prompt, Span
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 
 
-@dataclass(frozen=True)
-class FakeSpan:
-    text: str
-    weight: float
-    clean_start: int
-    clean_end: int
-    options: Any = None
+def make_prompt(*fragments: str | tuple[str, float], dialect: str = "pw") -> Prompt:
+    """A parsed prompt from its fragments, glued together as they stand; "BREAK" by itself is a break.
 
-
-@dataclass(frozen=True)
-class FakePrompt:
-    text: str
-    spans: tuple[FakeSpan, ...]
-    breaks: tuple[int, ...] = ()
-    dialect: str = "pw"
-
-
-def make_prompt(*fragments: str | tuple[str, float], dialect: str = "pw") -> FakePrompt:
-    """A parsed prompt from its fragments; "BREAK" by itself is a break."""
+    The options name the fragment, so that a test can tell whose they are.
+    """
     text, spans, breaks = "", [], []
     for fragment in fragments:
         if fragment == "BREAK":
             breaks.append(len(text))
             continue
         content, weight = (fragment, 1.0) if isinstance(fragment, str) else fragment
-        spans.append(
-            FakeSpan(content, weight, len(text), len(text) + len(content), f"options of {content!r}")
-        )
+        start, end = len(text), len(text) + len(content)
+        spans.append(Span(content, weight, start, end, start, end, Options(region=content)))
         text += content
-    return FakePrompt(text, tuple(spans), tuple(breaks), dialect)
+    return Prompt(text, dialect, text, tuple(spans), tuple(breaks))
 
 
 def byte_alphabet() -> list[str]:
@@ -68,6 +61,67 @@ def new_clip_tokenizer(pad: str = "<|endoftext|>", max_length: int = 77) -> CLIP
     return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=max_length)
 
 
+def new_clip_config(tokenizer: CLIPTokenizer, **changes: Any) -> CLIPTextConfig:
+    settings = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "projection_dim": 24,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return CLIPTextConfig(**(settings | changes))
+
+
+def lively(model: Any, seed: int = 0) -> Any:
+    """Random weights large enough that every token matters to every later one."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    return model.eval().requires_grad_(False)
+
+
+def new_sd_pipeline(*, mean: float = 0.2, **config: Any) -> StableDiffusionPipeline:
+    tokenizer = new_clip_tokenizer()
+    text_encoder = lively(CLIPTextModel(new_clip_config(tokenizer, **config)))
+    # A mean away from zero, as trained encoders have, keeps the a1111 renormalisation sound.
+    text_encoder.final_layer_norm.bias += mean
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=8,
+        norm_num_groups=8,
+    )
+    vae = AutoencoderKL(block_out_channels=(32,), latent_channels=4, norm_num_groups=8, sample_size=8)
+    return quiet(
+        StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    )
+
+
+def quiet(pipe: Any) -> Any:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 @pytest.fixture(scope="session")
 def clip_tokenizer() -> CLIPTokenizer:
     return new_clip_tokenizer()
@@ -81,6 +135,21 @@ def make_clip_tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def prompt_of() -> Any:
     return make_prompt
+
+
+@pytest.fixture(scope="session")
+def sd() -> StableDiffusionPipeline:
+    return new_sd_pipeline()
+
+
+@pytest.fixture(scope="session")
+def make_sd() -> Any:
+    return new_sd_pipeline
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    return SHARED
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def test_words_gather_their_pieces(clip_tokenizer, prompt_of):
     assert (um.positions, gato.positions, vermelho.positions, mark.positions) == ((1,), (2,), (3, 4, 5), (6,))
     assert [piece.piece for piece in table.tokens[3:6]] == ["ver", "mel", "ho</w>"]
     assert (vermelho.weight, vermelho.start, vermelho.end) == (0.5, 8, 16)
-    assert vermelho.options == "options of 'vermelho'"
+    assert vermelho.options.region == "vermelho"
     assert [word.index for word in table.words] == [0, 1, 2, 3]
     assert [word.is_punctuation for word in table.words] == [False, False, False, True]
 
