@@ -1,0 +1,39 @@
+"""The chunks that AUTOMATIC1111's webui itself makes of prompts, with the real CLIP vocabulary."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from promptweight.conditioning.tokens import tokenize
+from promptweight.prompt import parse
+
+GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens"
+
+
+def cases(name):
+    file = GOLDENS / f"{name}_chunks.json"
+    if not file.is_file():
+        reason = f"the golden cases (../shared/goldens/{file.name}) are not on this machine"
+        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id=name)]
+    return [pytest.param(case, id=case["id"]) for case in json.loads(file.read_text())["cases"]]
+
+
+def chunks_of(table):
+    rows = [table.tokens[start : start + 77] for start in range(0, table.rows, 77)]
+    return [([token.id for token in chunk], [token.weight for token in chunk]) for chunk in rows]
+
+
+def check(case, dialect, tokenizer):
+    table = tokenize(tokenizer, parse(case["prompt"], dialect))
+    expected = case["chunks"]
+    assert table.chunks == len(expected)
+    for (ids, weights), chunk in zip(chunks_of(table), expected, strict=True):
+        assert ids == chunk["ids"]
+        assert weights == pytest.approx(chunk["weights"], abs=1e-6)
+    return table
+
+
+@pytest.mark.parametrize("case", cases("a1111"))
+def test_a1111(case, real_clip_tokenizer):
+    check(case, "a1111", real_clip_tokenizer)
