@@ -105,10 +105,17 @@ def generate(
         AttachError: the model's attention cannot be read.
     """
     from promptweight import models
-    from promptweight.attention import attach
+    from promptweight.prompt import DIALECTS
+
+    with models.quiet():
+        from promptweight.attention import attach
+        from promptweight.weighting import get_method
 
     _check_prompts(prompt, negative_prompt)
+    checks.choice("dialect", dialect, DIALECTS)
     checks.choice("space", space, ("embedding", "attention"))
+    if method is not None:
+        get_method(method)
     steps = checks.whole("num_inference_steps", num_inference_steps, 1, 1000)
     pictures = checks.whole("num_images_per_prompt", num_images_per_prompt, 1, 10_000)
     seeds = _seeds(seed, pictures)
@@ -117,7 +124,7 @@ def generate(
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
     guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
     call = {"num_inference_steps": steps, "guidance_scale": guidance, **_size(pipe, height, width)}
-    encoding = {} if space == "attention" else {"method": method}
+    encoding: dict[str, Any] = {} if space == "attention" else {"method": method}
     made: list[_Picture] = []
     with attach(
         pipe, prompt, negative_prompt, space=space, record=record, dialect=dialect, **encoding

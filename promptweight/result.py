@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention import AttentionMaps
+    from promptweight.attention.maps import AttentionMaps, HeatMap
     from promptweight.conditioning.tokens import Word
     from promptweight.prompt import Prompt
 
@@ -70,46 +70,52 @@ class Result:
         self,
         directory: str | os.PathLike[str],
         *,
-        overlays: Sequence[str] | Literal["all"] = (),
+        overlays: Sequence[str] = (),
+        sheet: bool = False,
         maps: bool = False,
     ) -> list[Path]:
         """Writes the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
 
-        Every file is written whole or not at all, and none is ever overwritten. The settings stand in each
-        PNG.
+        Every file is written whole or not at all, and none is ever overwritten. Each PNG holds the settings.
 
         Args:
             directory: where to; it is made if need be.
             overlays: words or phrases: for each, one more picture with its heat, and for several, one with
-                all of them in a colour each. `all` puts every word on one contact sheet.
+                all of them in a colour each.
+            sheet: also put every word of the prompt on one contact sheet.
             maps: also write the raw maps of all words as `….maps.safetensors`: one float32 tensor `maps` of
                 the shape (words, height, width), the words as a JSON list in the header.
 
         Raises:
-            SettingError: overlays or maps are wanted of a run without recording.
+            SettingError: overlays, sheet or maps are wanted of a run without recording.
             WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
             OSError: the disk's own error; what was complete by then stays.
         """
-        if self.maps is None and (overlays or maps):
-            raise SettingError(
-                "overlays and maps need recorded attention; generate was called with record=False"
-            )
-        if self.maps is not None and overlays != "all":
+        if self.images and (overlays or sheet or maps):
             for phrase in overlays:
-                self.maps.word(phrase)
+                self._heat(phrase)
+            self._recorded()
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         files: list[Path] = []
         for image in range(len(self.images)):
             picture = self._save_picture(folder, image)
-            files.append(picture)
-            if overlays == "all":
+            files += [picture, *self._save_overlays(picture, image, overlays)]
+            if sheet:
                 files.append(self._save_sheet(picture, image))
-            elif overlays:
-                files += self._save_overlays(picture, image, overlays)
             if maps:
                 files.append(self._save_maps(picture, image))
         return files
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything but the pictures and maps as plain data, for JSON."""
+        return {
+            "seeds": list(self.seeds),
+            "words": [{"text": word.text, "weight": word.weight} for word in self.words],
+            "settings": dict(self.settings),
+            "warnings": list(self.warnings),
+            "stopped_after": self.stopped_after,
+        }
 
     def record(self, image: int = 0) -> dict[str, Any]:
         """Returns what is written as JSON into the file of one picture: enough to make it again."""
@@ -140,6 +146,14 @@ class Result:
             },
         )
 
+    def _recorded(self) -> AttentionMaps:
+        if self.maps is None:
+            raise SettingError("maps need recorded attention, and generate was called with record=False")
+        return self.maps
+
+    def _heat(self, phrase: str, image: int = 0, occurrence: int = 0) -> HeatMap:
+        return self._recorded().word(phrase, occurrence=occurrence, image=image)
+
     def _save_picture(self, folder: Path, image: int) -> Path:
         """Saves under the next free number; another process may take a name between looking and writing."""
         from promptweight.metadata import png_texts, save_png
@@ -158,8 +172,7 @@ class Result:
     def _save_overlays(self, picture: Path, image: int, phrases: Sequence[str]) -> list[Path]:
         from promptweight.render import WORD_COLORS, overlay, overlay_words
 
-        assert self.maps is not None
-        found = [self.maps.word(phrase, image=image) for phrase in phrases]
+        found = [self._heat(phrase, image) for phrase in phrases]
         weights = [_weight_of(heat) for heat in found]
         files = []
         for phrase, heat, weight in zip(phrases, found, weights, strict=True):
@@ -174,12 +187,11 @@ class Result:
         from promptweight.render import enlarged, overlay, sheet
         from promptweight.render.strip import weight_text
 
-        assert self.maps is not None
         base = self.images[image]
         pictures, labels = [enlarged(base, 256)], [""]
         for word in self.words:
             if not word.is_punctuation:
-                heat = self.maps.word(word.text, occurrence=word.occurrence, image=image)
+                heat = self._heat(word.text, image, word.occurrence)
                 pictures.append(overlay(base, heat, upscale=256))
                 labels.append(f"{word.text} {weight_text(word.weight)}".strip())
         shown = sheet(pictures, labels, title=self.prompt.text, cell=256)
@@ -193,11 +205,11 @@ class Result:
 
         from promptweight.metadata import write_atomically
 
-        assert self.maps is not None
-        heats = [self.maps.word(word.text, occurrence=word.occurrence, image=image) for word in self.words]
+        heats = [self._heat(word.text, image, word.occurrence).tensor for word in self.words]
         words = [{"text": word.text, "weight": word.weight, "start": word.start} for word in self.words]
-        tensors = {"maps": torch.stack([heat.tensor for heat in heats]).cpu().contiguous()}
-        content = save(tensors, {"words": json.dumps(words), "prompt": json.dumps(self.prompt.text)})
+        size = self.images[image].height, self.images[image].width
+        tensor = torch.stack(heats).cpu().contiguous() if heats else torch.zeros(0, *size)
+        content = save({"maps": tensor}, {"words": json.dumps(words), "prompt": json.dumps(self.prompt.text)})
         path = picture.with_name(f"{picture.stem}.maps.safetensors")
         write_atomically(path, lambda file: file.write(content))
         return path
@@ -223,7 +235,7 @@ def slug(text: str, length: int = 40) -> str:
     >>> slug("Um (gato) e uma árvore!")
     'um-gato-e-uma-arvore'
     """
-    plain = unicodedata.normalize("NFKD", text[:1000].lower())
+    plain = unicodedata.normalize("NFKD", text[:1000]).lower()
     words = re.findall(r"[^\W_]+", "".join(letter for letter in plain if not unicodedata.combining(letter)))
     joined = "-".join(words)[:length]
     # Letters of other scripts stay, but a file name has 255 bytes, and each of them takes up to four.
@@ -235,7 +247,7 @@ def _next_number(folder: Path) -> int:
     return max((int(match[1]) for match in numbers if match), default=0) + 1
 
 
-def _weight_of(heat: Any) -> float | None:
+def _weight_of(heat: HeatMap) -> float | None:
     """Returns the weight of a phrase where all its words have the same."""
     weights = {word.weight for word in heat.words}
     return weights.pop() if len(weights) == 1 else None

@@ -14,7 +14,7 @@ def byte_letters() -> list[str]:
 
 
 def make_pipeline() -> Any:
-    """A pipeline for pictures of 32 × 32 pixels; its tokenizer takes any text and has one piece for `gato`."""
+    """A pipeline for pictures of 32 × 32 pixels; its tokenizer takes any text, `gato` as one piece."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
