@@ -33,9 +33,10 @@ class EncoderKind:
 
     `tokenizer` and `model` are attributes of the pipeline. `layer` is the output that the denoiser reads: the
     normalised last one, or the hidden states before the last layer. `method` weighs it unless the user asks
-    for another. `chunked` encoders read long prompts in chunks, the others one chunk of
-    `max_sequence_length`. `skips_layers` tells whether clip_skip means anything to it, `masks_padding`
-    whether its pipelines heed `use_attention_mask` in its configuration.
+    for another. `chunked` encoders read long prompts in chunks, the others one chunk: of
+    `max_sequence_length` if `takes_length`, or of the tokenizer's length. `skips_layers` tells whether
+    clip_skip means anything to it, `masks_padding` whether its pipelines heed `use_attention_mask` in its
+    configuration.
     """
 
     name: str
@@ -44,6 +45,7 @@ class EncoderKind:
     layer: Literal["last", "penultimate"]
     method: str
     chunked: bool = True
+    takes_length: bool = False
     skips_layers: bool = True
     masks_padding: bool = False
 
@@ -161,7 +163,7 @@ class TextEncoder:
         if not any(hidden):
             return self._run(ids, attended, clip_skip)
         if how == "token":
-            neutral = self.tokenizer(_NEUTRAL, add_special_tokens=False).input_ids[0]
+            neutral = self.tokenizer(_NEUTRAL, add_special_tokens=False).input_ids[-1]
             ids = [neutral if hide else token_id for token_id, hide in zip(ids, hidden, strict=True)]
             return self._run(ids, attended, clip_skip)
         shown = [not hide for hide in hidden]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.advice import advice
-from promptweight.conditioning.families import family_of, open_encoders
+from promptweight.conditioning.families import absent_encoders, family_of, open_encoders
 from promptweight.conditioning.sections import Encoding, Section, Settings
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.errors import SettingError
@@ -137,7 +137,7 @@ def encode_prompts(
     encoding = Encoding(
         prompts={"positive": prompts, "negative": negatives},
         encoders=encoders,
-        absent={},
+        absent=absent_encoders(pipe, family, encoders, max_sequence_length),
         settings=settings,
         warn=lambda message: warnings.setdefault(message),
     )
@@ -149,12 +149,12 @@ def encode_prompts(
         inputs["negative_pooled_prompt_embeds"] = vectors["negative"]
     if negative_prompt is None and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
         inputs |= {key: torch.zeros_like(x) for key, x in inputs.items() if key.startswith("negative_")}
-    warnings |= dict.fromkeys(advice(sections, settings))
+    warnings |= dict.fromkeys(advice(sections, family, settings))
     taken = set(inspect.signature(type(pipe).__call__).parameters)
     has_negative = any(prompt.text.strip() for prompt in negatives)
     if has_negative and "negative_prompt_embeds" not in taken:
         warnings[f"{type(pipe).__name__} takes no negative prompt, so it has no effect."] = None
-    if family.negative_is_optional and not has_negative:
+    if family.negative_is_optional and negative_prompt is None:
         taken = {key for key in taken if not key.startswith("negative_")}
     return Encoded({key: x for key, x in inputs.items() if key in taken}, sections, tuple(warnings))
 

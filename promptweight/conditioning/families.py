@@ -6,10 +6,11 @@ file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.conditioning.encoder import EncoderKind, TextEncoder
+from promptweight.conditioning.encoder import Absent, EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
 
 
@@ -20,8 +21,8 @@ class Family:
     `sections` lie one after the other along the rows of `prompt_embeds`; the encoders of one section share
     its rows and lie side by side along the channels. `pooled` names the encoders whose pooled vectors are
     joined. An encoder that a pipeline was loaded without is left out, or leaves zeros where
-    `absent_is_zeros`. `max_sequence_length` is how long the text of an encoder without chunks may be. Where
-    `negative_is_optional` an empty negative prompt is not passed on, since passing one doubles the work.
+    `absent_is_zeros`. `max_sequence_length` is the usual length of the encoders that `takes_length`. Where
+    `negative_is_optional` the pipelines do without a negative prompt if there is none.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Family:
 
 
 _SD_CLIP = EncoderKind("clip", "tokenizer", "text_encoder", "last", method="a1111", masks_padding=True)
+_CLIP_L = EncoderKind("clip_l", "tokenizer", "text_encoder", "penultimate", method="scale")
+_CLIP_G = EncoderKind("clip_g", "tokenizer_2", "text_encoder_2", "penultimate", method="scale")
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -61,6 +64,28 @@ FAMILIES: tuple[Family, ...] = (
             "LatentConsistencyModelImg2ImgPipeline",
         ),
         sections=((_SD_CLIP,),),
+    ),
+    Family(
+        "Stable Diffusion XL",
+        (
+            "StableDiffusionXLPipeline",
+            "StableDiffusionXLImg2ImgPipeline",
+            "StableDiffusionXLInpaintPipeline",
+            "StableDiffusionXLControlNetPipeline",
+            "StableDiffusionXLControlNetImg2ImgPipeline",
+            "StableDiffusionXLControlNetInpaintPipeline",
+            "StableDiffusionXLControlNetUnionPipeline",
+            "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+            "StableDiffusionXLControlNetUnionInpaintPipeline",
+            "StableDiffusionXLAdapterPipeline",
+            "StableDiffusionXLPAGPipeline",
+            "StableDiffusionXLPAGImg2ImgPipeline",
+            "StableDiffusionXLPAGInpaintPipeline",
+            "StableDiffusionXLControlNetPAGPipeline",
+            "StableDiffusionXLControlNetPAGImg2ImgPipeline",
+        ),
+        sections=((_CLIP_L, _CLIP_G),),
+        pooled=(_CLIP_G,),
     ),
 )
 
@@ -94,7 +119,7 @@ def open_encoders(
             getattr(pipe, kind.tokenizer),
             getattr(pipe, kind.model),
             pipe._execution_device,
-            None if kind.chunked else max_sequence_length or family.max_sequence_length,
+            (max_sequence_length or family.max_sequence_length) if kind.takes_length else None,
         )
         for kind in family.encoders
         if getattr(pipe, kind.model, None) is not None and getattr(pipe, kind.tokenizer, None) is not None
@@ -102,3 +127,31 @@ def open_encoders(
     if not encoders:
         raise ModelError(f"This {type(pipe).__name__} was loaded without its text encoders.")
     return encoders
+
+
+def absent_encoders(
+    pipe: Any,
+    family: Family,
+    encoders: Mapping[EncoderKind, TextEncoder],
+    max_sequence_length: int | None = None,
+) -> dict[EncoderKind, Absent]:
+    """What stands for the text encoders that the pipeline was loaded without, in families where zeros do."""
+    if not family.absent_is_zeros:
+        return {}
+    some = next(iter(encoders.values()))
+    place = {"device": some.device, "dtype": some.model.dtype}
+    config = pipe.transformer.config
+    pooled = config.pooled_projection_dim
+    pooled -= sum(encoders[kind].model.config.projection_dim for kind in family.pooled if kind in encoders)
+    absent = {}
+    for kind in family.encoders:
+        if kind in encoders:
+            continue
+        if kind.takes_length:
+            rows = max_sequence_length or family.max_sequence_length or 0
+            absent[kind] = Absent(rows, config.joint_attention_dim, 0, **place)
+        else:
+            # An encoder writes as many channels as it pools; two that are absent leave one block of zeros.
+            absent[kind] = Absent(pipe.tokenizer_max_length, pooled, pooled, **place)
+            pooled = 0
+    return absent

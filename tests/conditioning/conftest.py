@@ -11,9 +11,10 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from promptweight.prompt import Options, Prompt, Span
 
@@ -102,10 +103,9 @@ def new_sd_pipeline(*, mean: float = 0.2, **config: Any) -> StableDiffusionPipel
         attention_head_dim=8,
         norm_num_groups=8,
     )
-    vae = AutoencoderKL(block_out_channels=(32,), latent_channels=4, norm_num_groups=8, sample_size=8)
     return quiet(
         StableDiffusionPipeline(
-            vae=vae,
+            vae=new_vae(),
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             unet=unet,
@@ -117,9 +117,46 @@ def new_sd_pipeline(*, mean: float = 0.2, **config: Any) -> StableDiffusionPipel
     )
 
 
+def new_vae() -> AutoencoderKL:
+    return AutoencoderKL(block_out_channels=(32,), latent_channels=4, norm_num_groups=8, sample_size=8)
+
+
 def quiet(pipe: Any) -> Any:
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def new_sdxl_pipeline(**components: Any) -> StableDiffusionXLPipeline:
+    """CLIP-L of width 32 and CLIP-G of width 40, whose padding token differs, as in the real ones."""
+    tokenizer, tokenizer_2 = new_clip_tokenizer(), new_clip_tokenizer(pad="!")
+    text_encoder = lively(CLIPTextModel(new_clip_config(tokenizer)), 1)
+    config = new_clip_config(tokenizer_2, hidden_size=40, projection_dim=20)
+    text_encoder_2 = lively(CLIPTextModelWithProjection(config), 2)
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=72,
+        attention_head_dim=8,
+        norm_num_groups=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 20,
+    )
+    parts = {
+        "vae": new_vae(),
+        "text_encoder": text_encoder,
+        "text_encoder_2": text_encoder_2,
+        "tokenizer": tokenizer,
+        "tokenizer_2": tokenizer_2,
+        "unet": unet,
+        "scheduler": DDIMScheduler(steps_offset=1, clip_sample=False),
+        "add_watermarker": False,
+    }
+    return quiet(StableDiffusionXLPipeline(**(parts | components)))
 
 
 @pytest.fixture(scope="session")
@@ -148,8 +185,13 @@ def make_sd() -> Any:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    return SHARED
+def sdxl() -> StableDiffusionXLPipeline:
+    return new_sdxl_pipeline()
+
+
+@pytest.fixture(scope="session")
+def make_sdxl() -> Any:
+    return new_sdxl_pipeline
 
 
 @pytest.fixture(scope="session")
