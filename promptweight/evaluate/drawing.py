@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 from promptweight.evaluate.recognise import Found, recognise
 from promptweight.evaluate.statistics import Share
 from promptweight.mini.captions import LANGUAGES, plainly
-from promptweight.mini.scenes import ABOVE, BELOW, BESIDE, CHASE, LEFT, RELATIONS, RIGHT, Scene, Thing, random_scene
+from promptweight.mini.scenes import (
+    ABOVE,
+    BELOW,
+    BESIDE,
+    CHASE,
+    LEFT,
+    RELATIONS,
+    RIGHT,
+    Scene,
+    Thing,
+    random_scene,
+)
 
 SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation=CHASE)
 
@@ -37,7 +48,7 @@ class Drawn:
 
 
 def _scenes(number: int, things: int, related: bool, seed: int) -> Iterator[Scene]:
-    """Yields random scenes with that many things, on plain ground, with or without a relation that is said."""
+    """Yields random scenes with that many things, on plain ground, with a relation or with none."""
     rng = Random(f"drawing/{seed}/{things}/{related}")
     while number:
         scene = random_scene(rng)
@@ -47,7 +58,13 @@ def _scenes(number: int, things: int, related: bool, seed: int) -> Iterator[Scen
 
 
 def pictures(
-    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], *, steps: int = 25, guidance_scale: float, batch: int = 10
+    pipeline: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int = 25,
+    guidance_scale: float,
+    batch: int = 10,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yields one picture (height, width, 3) per prompt, each from a generator of its own."""
     for first in range(0, len(prompts), batch):
@@ -116,8 +133,12 @@ def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: 
         A `Share` per question, in the order of the report.
     """
     single = draw(pipeline, list(_scenes(number, 1, False, seed)), seed=seed, guidance_scale=guidance_scale)
-    pairs = draw(pipeline, list(_scenes(number, 2, False, seed)), seed=seed + 1, guidance_scale=guidance_scale)
-    related = draw(pipeline, list(_scenes(number, 2, True, seed)), seed=seed + 2, guidance_scale=guidance_scale)
+    pairs = draw(
+        pipeline, list(_scenes(number, 2, False, seed)), seed=seed + 1, guidance_scale=guidance_scale
+    )
+    related = draw(
+        pipeline, list(_scenes(number, 2, True, seed)), seed=seed + 2, guidance_scale=guidance_scale
+    )
     sentence = draw(
         pipeline, [SENTENCE] * 10, seed=seed + 3, guidance_scale=guidance_scale, languages=("pt",)
     )
@@ -125,8 +146,12 @@ def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: 
     largest = [drawn.found[0] if drawn.found else None for drawn in single]
     judged = [_both_and_relation(drawn) for drawn in related]
     return {
-        "one thing: colour": Share.of_all(f is not None and f.colour == t.colour for f, t in zip(largest, wanted, strict=True)),
-        "one thing: kind": Share.of_all(f is not None and f.kind == t.kind for f, t in zip(largest, wanted, strict=True)),
+        "one thing: colour": Share.of_all(
+            f is not None and f.colour == t.colour for f, t in zip(largest, wanted, strict=True)
+        ),
+        "one thing: kind": Share.of_all(
+            f is not None and f.kind == t.kind for f, t in zip(largest, wanted, strict=True)
+        ),
         "two things: both, each in its colour": Share.of_all(_both_and_relation(drawn)[0] for drawn in pairs),
         "relation: both things and the relation": Share.of_all(holds for _, holds in judged),
         "relation: where both things are there": Share.of_all(holds for both, holds in judged if both),

@@ -1,7 +1,8 @@
-"""Do a word's maps find the thing it names? Drawn scenes are noised, passed once through the model, and compared.
+"""Do a word's maps find the thing it names? Drawn scenes are noised, passed through the model, and compared.
 
-Nothing is generated: the masks are exact because the scenes were drawn. Maps are read for the noun alone, the
-colour alone and the whole noun phrase (a causal text encoder puts what it knows of a phrase on its last word).
+Nothing is generated: the masks are exact because the scenes were drawn. Maps are read for the noun alone,
+the colour alone and the whole noun phrase (a causal text encoder puts what it knows of a phrase on its last
+word).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Sample:
     timestep: int
     things: int
     iou: float
-    """Intersection over union at the best threshold of this map (an upper bound, the same for every method)."""
+    """Intersection over union at the best threshold of this map: an upper bound."""
     hit: bool
     """The map's maximum lies on the thing."""
     astray: bool
@@ -41,7 +42,7 @@ class Sample:
 
 
 def best_iou(heat: Tensor, mask: Tensor) -> float:
-    """The largest intersection over union of a mask (height, width; bool) with the map above any threshold."""
+    """The largest intersection over union of a mask (height, width; bool) with the map above a threshold."""
     low, high = heat.min(), heat.max()
     above = (heat - low) / (high - low).clamp_min(1e-12) > THRESHOLDS[:, None, None]
     union = (above | mask).sum((1, 2))
@@ -64,7 +65,9 @@ def scenes(number: int, seed: int) -> Iterator[Scene]:
 
 
 @torch.no_grad()
-def samples(pipeline: Any, *, number: int = 60, seed: int = 0, timesteps: tuple[int, ...] = TIMESTEPS) -> Iterator[Sample]:
+def samples(
+    pipeline: Any, *, number: int = 60, seed: int = 0, timesteps: tuple[int, ...] = TIMESTEPS
+) -> Iterator[Sample]:
     """Yields a sample for every scene, language, timestep, thing and part of its phrase."""
     from promptweight.attention import attach
 

@@ -1,8 +1,8 @@
 """Recognises the built-in world's things in a picture, by drawing every explanation and keeping the best.
 
 Each icon in each size and colour is laid over each place of a grid; what counts is how much of the picture's
-difference from its ground the icon explains (1 is all of it). There is nothing to train, and how often it errs
-on drawn scenes, whose truth is known, is measured by `recogniser_error`.
+difference from its ground the icon explains (1 is all of it). There is nothing to train, and how often it
+errs on drawn scenes, whose truth is known, is measured by `recogniser_error`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptweight.mini.scenes import COLOURS, GROUP_SIDE, KINDS, SINGLE_SIDES, UNITS, Scene, paint, random_scene, render
+from promptweight.mini.scenes import (
+    COLOURS,
+    GROUP_SIDE,
+    KINDS,
+    SINGLE_SIDES,
+    UNITS,
+    Scene,
+    paint,
+    random_scene,
+    render,
+)
 
 SIDES = (GROUP_SIDE, *SINGLE_SIDES)
 GRID = 2  # places that are tried, in pixels
@@ -56,7 +66,9 @@ def _templates(side: int) -> _Templates:
     paints, covers, names = [], [], []
     for kind in KINDS:
         for colour in COLOURS:
-            black, white = (paint(np.full((side, side, 3), ground, np.float32), kind, colour) for ground in (0, 255))
+            black, white = (
+                paint(np.full((side, side, 3), ground, np.float32), kind, colour) for ground in (0, 255)
+            )
             paints.append(black.transpose(2, 0, 1) / 255)
             covers.append(1 - (white - black).mean(2) / 255)
             names.append((kind, colour))
@@ -66,13 +78,18 @@ def _templates(side: int) -> _Templates:
 def ground_colour(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns the colour (3,) of the ground, 0 to 1: the commonest colour of the outermost two pixels."""
     frame = np.concatenate(
-        [picture[:2].reshape(-1, 3), picture[-2:].reshape(-1, 3), picture[:, :2].reshape(-1, 3), picture[:, -2:].reshape(-1, 3)]
+        [
+            picture[:2].reshape(-1, 3),
+            picture[-2:].reshape(-1, 3),
+            picture[:, :2].reshape(-1, 3),
+            picture[:, -2:].reshape(-1, 3),
+        ]
     )
     return np.median(frame, axis=0).astype(np.float32) / 255
 
 
 def recognise(picture: NDArray[np.uint8], most: int = 4) -> list[Found]:
-    """Finds up to `most` things in a picture (64, 64, 3), the best explained first; squares do not overlap."""
+    """Finds up to `most` things in a picture (64, 64, 3), the best explained first, none over another."""
     if picture.shape != (UNITS, UNITS, 3):
         raise ValueError(f"the picture has shape {picture.shape}; the recogniser reads (64, 64, 3)")
     ground = torch.from_numpy(ground_colour(picture))[:, None, None]
@@ -81,14 +98,18 @@ def recognise(picture: NDArray[np.uint8], most: int = 4) -> list[Found]:
     for side in SIDES:
         templates = _templates(side)
         added = templates.paint - templates.cover[:, None] * ground  # what each changes on this ground
-        energy = F.conv2d(difference.square().sum(0)[None, None], torch.ones(1, 1, side, side), stride=GRID)[0, 0]
+        energy = F.conv2d(difference.square().sum(0)[None, None], torch.ones(1, 1, side, side), stride=GRID)[
+            0, 0
+        ]
         overlap = F.conv2d(difference[None], added, stride=GRID)[0]  # (templates, rows, columns)
         explained = 2 * overlap - added.square().sum((1, 2, 3))[:, None, None]
         fit = explained / energy.clamp_min(LEAST_ENERGY)
         for row, column in (fit.amax(0) >= LEAST_FIT).nonzero().tolist():
             best = int(fit[:, row, column].argmax())
             kind, colour = templates.names[best]
-            found = Found(kind, colour, column * GRID, row * GRID, side, round(float(fit[best, row, column]), 4))
+            found = Found(
+                kind, colour, column * GRID, row * GRID, side, round(float(fit[best, row, column]), 4)
+            )
             candidates.append((float(explained[best, row, column]), found.fit, found))
     return _keep_apart(candidates, most)
 
@@ -111,7 +132,7 @@ def _keep_apart(candidates: list[tuple[float, float, Found]], most: int) -> list
 
 
 def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, float]:
-    """Measures the recogniser on drawn scenes of one to three things: shares of things and scenes read right."""
+    """Measures the recogniser on drawn scenes of one to three things: shares of both that are read right."""
     rng = Random(seed)
     right = things = whole = tried = 0
     while tried < scenes:

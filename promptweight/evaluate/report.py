@@ -63,14 +63,18 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
     figures = [_recogniser_figure(recogniser_error())]
     guidance = default_guidance_scale(pipeline)
     for name, share in drawing.measure(pipeline, number=number, seed=seed, guidance_scale=guidance).items():
-        figures.append(Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name)))
+        figures.append(
+            Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name))
+        )
     measured = list(localisation.samples(pipeline, number=max(1, number // 3), seed=seed))
     for name, row in localisation.summarise(measured).items():
         held = name.endswith("phrase")
         for measure, bar in (("pointing", POINTING_BAR), ("iou", IOU_BAR), ("astray", None)):
             found = row[measure]
             figures.append(
-                Figure(f"maps, {name}: {measure}", found.value, *found.interval, found.of, bar if held else None)
+                Figure(
+                    f"maps, {name}: {measure}", found.value, *found.interval, found.of, bar if held else None
+                )
             )
     figures.append(_seconds_figure(pipeline))
     return figures
@@ -108,13 +112,22 @@ def table(figures: list[Figure]) -> Table:
     from rich.table import Table
 
     view = Table(title="measured on held-out prompts and scenes")
-    for column, justify in (("figure", "left"), ("value", "right"), ("95 %", "right"), ("n", "right"), ("bar", "right"), ("", "left")):
+    for column, justify in (
+        ("figure", "left"),
+        ("value", "right"),
+        ("95 %", "right"),
+        ("n", "right"),
+        ("bar", "right"),
+        ("", "left"),
+    ):
         view.add_column(column, justify=justify)  # type: ignore[arg-type]
     for figure in figures:
         verdict = {True: "[green]met", False: "[red]missed", None: ""}[figure.met]
         bar = "" if figure.bar is None else f"{'≤' if figure.smaller_is_better else '≥'} {figure.bar:.2f}"
         value = f"{figure.value:.3f}{figure.unit}"
-        view.add_row(figure.name, value, f"{figure.low:.2f} – {figure.high:.2f}", str(figure.samples), bar, verdict)
+        view.add_row(
+            figure.name, value, f"{figure.low:.2f} – {figure.high:.2f}", str(figure.samples), bar, verdict
+        )
     return view
 
 

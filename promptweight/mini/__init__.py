@@ -1,4 +1,4 @@
-"""The built-in models: scenes that are drawn, captioned and learnt here, so that a fresh machine needs no download.
+"""The built-in models: scenes drawn, captioned and learnt here, so that a fresh machine needs no download.
 
 `scenes` draws pictures whose masks are known exactly, `captions` says in Portuguese and English what is
 in them, `networks` and `train` turn both into real diffusers pipelines, and `weights/` holds the result.

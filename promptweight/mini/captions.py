@@ -102,9 +102,7 @@ class Phrase:
         return f"{article} {self.core}".strip()
 
 
-def phrase(
-    thing: Thing, language: str, *, noun: int = 0, article: int = 0, colour: bool = True
-) -> Phrase:
+def phrase(thing: Thing, language: str, *, noun: int = 0, article: int = 0, colour: bool = True) -> Phrase:
     """Names a thing: `noun` picks a synonym, `article` 0 is indefinite, 1 definite, 2 none."""
     gender, portuguese, english = NOUNS[thing.kind]
     masculine, feminine, english_adjective = ADJECTIVES[thing.colour]
@@ -168,7 +166,7 @@ def plainly(scene: Scene, language: str) -> str:
 
 
 def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
-    """Says the scene at random: language, synonyms, articles, now and then a colour or the ground left out."""
+    """Says the scene at random: language, synonyms, articles, sometimes a colour or the ground left out."""
     language = language or rng.choice(LANGUAGES)
     if rng.random() < 0.5:
         return plainly(scene, language)

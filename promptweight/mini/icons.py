@@ -39,7 +39,9 @@ class Pen:
         box = [(x - rx) * self.side, (y - ry) * self.side, (x + rx) * self.side, (y + ry) * self.side]
         self._draw[layer].ellipse(box, fill=255)
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, layer: str = "fill") -> None:
+    def box(
+        self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, layer: str = "fill"
+    ) -> None:
         """Fills the rectangle with corners (x0, y0) and (x1, y1), rounded by `radius`."""
         box = [x0 * self.side, y0 * self.side, x1 * self.side, y1 * self.side]
         self._draw[layer].rounded_rectangle(box, radius * self.side, fill=255)
@@ -100,7 +102,9 @@ def _sun(pen: Pen) -> None:
         along = (math.cos(angle), math.sin(angle))
         across = (-along[1], along[0])
         corners = ((0.2, -0.13), (0.5, -0.04), (0.5, 0.04), (0.2, 0.13))
-        pen.polygon([(0.5 + r * along[0] + w * across[0], 0.5 + r * along[1] + w * across[1]) for r, w in corners])
+        pen.polygon(
+            [(0.5 + r * along[0] + w * across[0], 0.5 + r * along[1] + w * across[1]) for r, w in corners]
+        )
 
 
 def _car(pen: Pen) -> None:

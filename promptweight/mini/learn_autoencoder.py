@@ -28,7 +28,10 @@ def draw_batch(rng: Random, size: int) -> Batch:
     """Draws pictures and the weight of each pixel, larger where there is a thing."""
     drawn = [render(random_scene(rng) if rng.random() < 0.4 else crowded_scene(rng)) for _ in range(size)]
     masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))[:, None]
-    return {"pixels": to_pixels([picture for picture, _ in drawn]), "weight": 1 + (FOREGROUND_WEIGHT - 1) * masks}
+    return {
+        "pixels": to_pixels([picture for picture, _ in drawn]),
+        "weight": 1 + (FOREGROUND_WEIGHT - 1) * masks,
+    }
 
 
 class ReconstructionLoss(nn.Module):

@@ -104,7 +104,8 @@ class VelocityLoss(nn.Module):
         said = self.encoder(ids[:, :length]).last_hidden_state.float()  # (batch, length, width)
         empty = self.encoder(self.empty).last_hidden_state.float()  # (1, 77, width)
         is_word = (ids != self.end)[:, :length, None]
-        loudness = F.mse_loss(torch.where(is_word, empty[:, :length].detach(), said), empty[:, :length].detach())
+        silence = empty[:, :length].detach().expand_as(said)
+        loudness = F.mse_loss(torch.where(is_word, silence, said), silence)
         drop = torch.rand(len(ids), device=ids.device) < WORD_DROPOUT
         where = (torch.rand(len(ids), device=ids.device) * (is_word[..., 0].sum(1) - 1)).long() + 1
         dropped = drop[:, None] & (torch.arange(length, device=ids.device) == where[:, None])
@@ -142,14 +143,16 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
         noise = torch.randn(seeds, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, generator=torch.manual_seed(1))
         latents = noise.repeat(len(SHEET_PROMPTS), 1, 1, 1).to(device)
         for timestep in schedule.timesteps:
-            without, with_text = (
-                module.unet(torch.cat([latents] * 2), timestep, torch.cat([empty, said])).sample.chunk(2)
-            )
+            without, with_text = module.unet(
+                torch.cat([latents] * 2), timestep, torch.cat([empty, said])
+            ).sample.chunk(2)
             guided = without + 4.5 * (with_text - without)
             latents = schedule.step(guided, timestep, latents).prev_sample
         pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
         cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
-        rows_of_cells = [np.concatenate(list(cells[first : first + 12]), axis=1) for first in range(0, 48, 12)]
+        rows_of_cells = [
+            np.concatenate(list(cells[first : first + 12]), axis=1) for first in range(0, 48, 12)
+        ]
         to_image(np.concatenate(rows_of_cells)).resize((12 * 128, 4 * 128)).save(path)
 
     return draw

@@ -43,7 +43,9 @@ class Schedule:
     def rate(self, step: int) -> float:
         """Returns the learning rate at a step."""
         falling = max(1, int(self.steps * self.cooldown))
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup, max(0.0, (self.steps - step) / falling))
+        return self.learning_rate * min(
+            1.0, (step + 1) / self.warmup, max(0.0, (self.steps - step) / falling)
+        )
 
     @property
     def last_stable(self) -> int:
@@ -53,7 +55,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Stage:
-    """One thing to learn: a module whose forward is its loss, where batches come from, how to show progress."""
+    """One thing to learn: a module whose forward is its loss, where batches come from, how to show it."""
 
     name: str
     module: nn.Module
@@ -78,7 +80,11 @@ def _optimizers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optim
     hidden = [
         p
         for name, p in named
-        if schedule.muon and p.ndim > 1 and "embedding" not in name and "conv_in" not in name and "conv_out" not in name
+        if schedule.muon
+        and p.ndim > 1
+        and "embedding" not in name
+        and "conv_in" not in name
+        and "conv_out" not in name
     ]
     kept = {id(p) for p in hidden}
     rest = [p for _, p in named if id(p) not in kept]

@@ -28,11 +28,13 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Orthogonalised Nesterov momentum; an update has the size that AdamW's would have."""
 
-    def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
+    def __init__(
+        self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Applies one update; every process must call it at the same time."""
         rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         for group in self.param_groups:
@@ -48,6 +50,9 @@ class Muon(torch.optim.Optimizer):
             if processes > 1:
                 flat = torch.cat([update.reshape(-1) for update in updates])
                 dist.all_reduce(flat)
-                updates = [part.view_as(p) for part, p in zip(flat.split([p.numel() for p in parameters]), parameters, strict=True)]
+                updates = [
+                    part.view_as(p)
+                    for part, p in zip(flat.split([p.numel() for p in parameters]), parameters, strict=True)
+                ]
             for p, update in zip(parameters, updates, strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)

@@ -2,10 +2,10 @@
 
 | part | class | what is ours |
 |---|---|---|
-| tokenizer | `CLIPTokenizer` | byte-pair merges learnt on the captions; the whole byte alphabet, so any text tokenises |
+| tokenizer | `CLIPTokenizer` | merges learnt on the captions, the whole byte alphabet: any text tokenises |
 | text encoder | `CLIPTextModel` | 2 layers of width 128 |
 | autoencoder | `AutoencoderKL` | 64 × 64 pixels to 16 × 16 latents of 8 channels |
-| denoiser | `UNet2DConditionModel` | three resolutions; cross-attention at 16 × 16 (on the way up), 8 × 8 and 4 × 4 |
+| denoiser | `UNet2DConditionModel` | three resolutions; cross-attention at 16 × 16 (way up), 8 × 8, 4 × 4 |
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def denoiser() -> UNet2DConditionModel:
 
 
 def scheduler() -> DDIMScheduler:
-    """Makes the noise schedule: Stable Diffusion's, brought to no signal at all at the last step; velocity."""
+    """Makes the noise schedule: Stable Diffusion's, with no signal at all at the last step; velocity."""
     return DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

@@ -92,7 +92,7 @@ def _blend(canvas: NDArray[np.float32], alpha: NDArray[np.float32], colour: NDAr
 def paint(
     canvas: NDArray[np.float32], kind: str, colour: str, *, flipped: bool = False
 ) -> NDArray[np.float32]:
-    """Paints an icon over a whole square canvas (side, side, 3; values 0 to 255), in place, and returns it."""
+    """Paints an icon over a whole square canvas (side, side, 3; 0 to 255), in place, and returns it."""
     silhouette, rim, ink = (layer[::-1] if flipped else layer for layer in layers(kind, canvas.shape[0]))
     fill = np.array(COLOURS[colour], np.float32)
     dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
@@ -102,7 +102,9 @@ def paint(
     return canvas
 
 
-def _draw(canvas: NDArray[np.float32], thing: Thing, scale: int, flipped: bool = False) -> NDArray[np.float32]:
+def _draw(
+    canvas: NDArray[np.float32], thing: Thing, scale: int, flipped: bool = False
+) -> NDArray[np.float32]:
     """Paints a thing at its place and returns its mask over the whole picture."""
     x, y, side = thing.x * scale, thing.y * scale, thing.side * scale
     paint(canvas[y : y + side, x : x + side], thing.kind, thing.colour, flipped=flipped)
@@ -210,10 +212,16 @@ def random_scene(rng: Random) -> Scene:
         rider, horse = rng.sample(list(COLOURS), 2)
         x = rng.choice((4, 8, 12, 16, 20))
         return Scene(
-            (Thing("astronaut", rider, x + 4, 12, GROUP_SIDE), Thing("horse", horse, x, 20, SINGLE_SIDES[1])), background, "ride"
+            (Thing("astronaut", rider, x + 4, 12, GROUP_SIDE), Thing("horse", horse, x, 20, SINGLE_SIDES[1])),
+            background,
+            "ride",
         )
     ((kind, colour),) = _draw_looks(rng, 1)
-    return Scene((Thing(kind, colour, rng.choice((8, 12, 16, 20, 24, 28)), WATERLINE - GROUP_SIDE, GROUP_SIDE),), background, "mirror")
+    return Scene(
+        (Thing(kind, colour, rng.choice((8, 12, 16, 20, 24, 28)), WATERLINE - GROUP_SIDE, GROUP_SIDE),),
+        background,
+        "mirror",
+    )
 
 
 def crowded_scene(rng: Random) -> Scene:
@@ -228,7 +236,13 @@ def crowded_scene(rng: Random) -> Scene:
         ]
         return Scene(tuple(things), background)
     things = [
-        Thing(kind, colour, 4 * rng.randrange((UNITS - side) // 4 + 1), 4 * rng.randrange((UNITS - side) // 4 + 1), side)
+        Thing(
+            kind,
+            colour,
+            4 * rng.randrange((UNITS - side) // 4 + 1),
+            4 * rng.randrange((UNITS - side) // 4 + 1),
+            side,
+        )
         for (kind, colour), side in zip(_draw_looks(rng, 2), SINGLE_SIDES, strict=True)
     ]
     return Scene(tuple(things), background, rng.choice(("", CHASE)))

@@ -61,7 +61,9 @@ def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: tor
 
 
 def _learn_denoiser(parts: Networks, options: argparse.Namespace, device: torch.device, rank: int) -> None:
-    parts.unet.set_attn_processor(AttnProcessor())  # for heads this small faster to train than the fused kernel
+    parts.unet.set_attn_processor(
+        AttnProcessor()
+    )  # for heads this small faster to train than the fused kernel
     stage = learn_denoiser.stage(
         seed=options.seed,
         rank=rank,
@@ -92,19 +94,25 @@ def _work(rank: int, options: argparse.Namespace) -> None:
         _learn_autoencoder(parts, options, device)
     _learn_denoiser(parts, options, device, rank)
     if rank == 0:
-        networks.save_pipeline(options.out / "pipeline", parts.tokenizer, parts.encoder, parts.vae, parts.unet)
+        networks.save_pipeline(
+            options.out / "pipeline", parts.tokenizer, parts.encoder, parts.vae, parts.unet
+        )
     if options.processes > 1:
         dist.destroy_process_group()
 
 
 def main() -> None:
     """Reads the command line and starts the processes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="checkpoints, sheets, pipeline")
     parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder of --init")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
-    parser.add_argument("--scenes", type=int, default=64_000, help="drawn once and seen again with new captions")
+    parser.add_argument(
+        "--scenes", type=int, default=64_000, help="drawn once and seen again with new captions"
+    )
     parser.add_argument("--processes", type=int, default=torch.cuda.device_count() or os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=29517, help="where the processes of this machine meet")

@@ -1,0 +1,125 @@
+"""The training loop: an interrupted run ends where an unbroken one does, processes average gradients."""
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import multiprocessing, nn
+
+from promptweight.mini.learn_denoiser import VelocityLoss
+from promptweight.mini.loop import Batch, Schedule, Stage, run
+from promptweight.mini.muon import orthogonalise
+from promptweight.mini.networks import text_encoder, train_tokenizer
+
+SCHEDULE = Schedule(steps=8, batch_size=4, learning_rate=0.05, warmup=2, checkpoint_every=3, sheet_every=100)
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 1)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return (self.inner(batch["x"]).float() - batch["y"]).square().mean()
+
+
+def draw_batch(rng: Random, size: int) -> Batch:
+    x = torch.tensor([[rng.random() for _ in range(3)] for _ in range(size)])
+    return {"x": x, "y": x.sum(1, keepdim=True)}
+
+
+def make_stage() -> Stage:
+    torch.manual_seed(0)
+    return Stage("line", Line(), draw_batch, lambda module, path: path.write_text("sheet"))
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, muon: bool) -> None:
+    schedule = replace(SCHEDULE, muon=muon)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = run(make_stage(), schedule, tmp_path / "whole", 7, torch.device("cpu")).state_dict()
+
+    broken = make_stage()
+    seen = 0
+
+    def stop_at_the_sixth(rng: Random, size: int) -> Batch:
+        nonlocal seen
+        seen += 1
+        if seen == 6:
+            raise KeyboardInterrupt
+        return draw_batch(rng, size)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            replace(broken, draw_batch=stop_at_the_sixth),
+            schedule,
+            tmp_path / "parts",
+            7,
+            torch.device("cpu"),
+        )
+    resumed = run(make_stage(), schedule, tmp_path / "parts", 7, torch.device("cpu")).state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert (tmp_path / "whole" / "line-stable.pt").exists()
+
+
+def _train_in_process(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    module = run(make_stage(), replace(SCHEDULE, steps=1, warmup=1), folder, 7, torch.device("cpu"))
+    torch.save(module.state_dict(), folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_step_along_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    multiprocessing.spawn(_train_in_process, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    module = make_stage().module
+    for rank in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = module(draw_batch(Random(f"7/line/0/{rank}"), 4)) / 2
+        loss.backward()
+    expected = {
+        # AdamW's first step moves every weight by the learning rate against the sign of its gradient
+        name: torch.sign(p.grad)
+        for name, p in module.named_parameters()
+    }
+    start = make_stage().module.state_dict()
+    for name, sign in expected.items():
+        assert torch.equal(first[name], second[name])
+        assert torch.equal(torch.sign(start[name] - first[name]), sign)
+
+
+def test_orthogonalise_keeps_directions_and_evens_out_their_lengths() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(24, 60) @ torch.diag(torch.logspace(0, -1, 60))
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    result = orthogonalise(matrix)
+    along = (u.T @ result @ vh.T).diagonal()
+    assert along.min() > 0.5
+    assert along.max() < 1.4
+    assert (result - (u * along) @ vh).norm() / result.norm() < 0.05
+
+
+def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["um gato vermelho", "a red cat"])
+    encoder = text_encoder(tokenizer)
+    loss = VelocityLoss(encoder, nn.Identity(), tokenizer)  # type: ignore[arg-type]
+    ids = tokenizer(["um gato vermelho", ""], padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        empty = encoder(loss.empty).last_hidden_state
+        said = encoder(ids).last_hidden_state
+        for seed in range(20):
+            torch.manual_seed(seed)
+            rows, loudness = loss._rows(ids)
+            words = 1 + len(tokenizer.tokenize("um gato vermelho"))
+            assert torch.allclose(rows[0, words:], empty[0, words:], atol=1e-5)
+            assert torch.allclose(rows[1], empty[0], atol=1e-5)
+            changed = [i for i in range(words) if not torch.allclose(rows[0, i], said[0, i], atol=1e-5)]
+            assert len(changed) <= 1
+            assert 0 not in changed
+            assert loudness > 0
