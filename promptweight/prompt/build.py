@@ -6,6 +6,9 @@ from promptweight.prompt.flow import Flow, Run
 from promptweight.prompt.messages import Remarks
 from promptweight.prompt.model import NO_OPTIONS, Embedding, Lora, Options, Part, Prompt, Span, Swap
 
+SPACE = (-1, -1)
+"""Stands among the ranges of a span for one space that the source does not have there."""
+
 
 class Builder:
     """Collects what a reader finds, from left to right."""
@@ -34,23 +37,33 @@ class Builder:
         options: Options = NO_OPTIONS,
         origin: str = "none",
     ) -> None:
-        """Add text: the ranges of a flow, joined."""
+        """Add text: the ranges of a flow, joined; ``SPACE`` among them puts a space."""
         clean_start = self.length
         start = end = -1
         texts = []
         for first, last in ranges:
+            if (first, last) == SPACE:
+                texts.append(" ")
+                self.length += 1
+                continue
             texts.append(flow.text[first:last])
-            for source_start, size in flow.pieces(first, last):
+            for flow_start, source_start, size in flow.pieces(first, last):
                 if start < 0:
                     start = source_start
                 end = source_start + size
-                self.runs.append((self.length, source_start, size))
-                self.length += size
+                self.runs.append((self.length + flow_start - first, source_start, size))
+            self.length += last - first
         if self.length == clean_start:
             return
         text = "".join(texts)
         self.texts.append(text)
-        self.spans.append(Span(text, weight, start, end, clean_start, self.length, options, origin))
+        self.spans.append(Span(text, weight, max(start, 0), max(end, 0), clean_start, self.length, options, origin))
+
+    def gap(self, place: int) -> None:
+        """Add a space that separates two spans in the clean text and belongs to neither."""
+        self.texts.append(" ")
+        self.spans.append(Span(" ", 1.0, place, place, self.length, self.length + 1, NO_OPTIONS, "gap"))
+        self.length += 1
 
     def joint(self, place: int, end: int, origin: str) -> None:
         """Add the space that stands in the clean text for a BREAK or between parts; a new chunk begins after it."""

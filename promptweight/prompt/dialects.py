@@ -7,6 +7,8 @@ from collections.abc import Callable
 from promptweight.errors import SettingError
 from promptweight.prompt import read
 from promptweight.prompt.build import Builder
+from promptweight.prompt.comfy import read_comfy
+from promptweight.prompt.compel import read_compel
 from promptweight.prompt.flow import Flow
 from promptweight.prompt.model import Part, Prompt
 
@@ -23,6 +25,8 @@ def read_plain(source: str) -> Prompt:
 READERS: dict[str, Callable[[str], Prompt]] = {
     "pw": lambda source: read.read(source, "pw"),
     "a1111": lambda source: read.read(source, "a1111"),
+    "comfy": read_comfy,
+    "compel": read_compel,
     "plain": read_plain,
 }
 DIALECTS = tuple(READERS)

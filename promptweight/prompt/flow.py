@@ -13,7 +13,7 @@ Run = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A text with the source place of its characters; ``runs`` are in order and cover the text."""
+    """A text with the source place of its characters; ``runs`` are in order."""
 
     text: str
     runs: tuple[Run, ...]
@@ -31,9 +31,9 @@ class Flow:
         for start, end in ranges:
             if start < end:
                 texts.append(self.text[start:end])
-                for source_start, size in self.pieces(start, end):
-                    runs.append((length, source_start, size))
-                    length += size
+                for flow_start, source_start, size in self.pieces(start, end):
+                    runs.append((length + flow_start - start, source_start, size))
+                length += end - start
         return Flow("".join(texts), tuple(runs))
 
     def place(self, offset: int) -> int:
@@ -53,13 +53,14 @@ class Flow:
             return 0
         return max(0, bisect_right(self.runs, offset, key=itemgetter(0)) - 1)
 
-    def pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """(source start, length) of the runs that flow[start:end] was copied in."""
+    def pieces(self, start: int, end: int) -> Iterator[Run]:
+        """The runs of flow[start:end]; what no run covers was put in and has no place in the source."""
         if start >= end:
             return
         for index in range(self.run_at(start), len(self.runs)):
             flow_start, source_start, length = self.runs[index]
             if flow_start >= end:
                 return
-            first = max(start, flow_start)
-            yield source_start + first - flow_start, min(end, flow_start + length) - first
+            first, last = max(start, flow_start), min(end, flow_start + length)
+            if first < last:
+                yield first, source_start + first - flow_start, last - first

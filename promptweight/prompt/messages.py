@@ -151,6 +151,11 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "{name} has {parts} prompts and {weights} weights; missing weights are 1",
         "{name} tem {parts} prompts e {weights} pesos; os que faltam valem 1",
     ),
+    "operator-rest": (
+        "warning",
+        "compel drops or refuses what follows {name}; it is kept here as one more part",
+        "o compel descarta ou recusa o que vem depois de {name}; aqui fica como mais uma parte",
+    ),
     "more": ("info", "and {count} more remarks", "e mais {count} observações"),
 }
 

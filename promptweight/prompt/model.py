@@ -66,8 +66,8 @@ class Span:
 
     ``start, end`` are offsets in the source (without the brackets), ``clean_start, clean_end`` in the clean
     text. ``origin`` says where the weight comes from: ``none``, ``round`` ``(x)``, ``square`` ``[x]``,
-    ``number`` ``(x:1.2)``, ``plus`` ``x++``, ``minus`` ``x--``; ``break`` and ``and`` mark the single space that
-    stands in the clean text where a new chunk or part begins.
+    ``number`` ``(x:1.2)``, ``plus`` ``x++``, ``minus`` ``x--``; ``break``, ``and`` and ``gap`` mark the single space
+    that stands in the clean text where a new chunk or part begins, or between two words that compel separates.
     """
 
     text: str
@@ -93,11 +93,13 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """The name of a textual inversion, at its place in the source."""
+    """The name of a textual inversion, at its place in the source and in the clean text, where it stays."""
 
     name: str
     start: int
     end: int
+    clean_start: int
+    clean_end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,9 @@ def canonical(spans: Iterable[Span]) -> list[tuple[str, float]]:
         if span.origin == "break":
             flush()
             fragments.append((BREAK_FRAGMENT, -1.0))
-        elif span.text and span.origin != "and":
+        elif span.origin in ("and", "gap"):
+            flush()
+        elif span.text:
             if pending and round(span.weight, 6) != round(pending_weight, 6):
                 flush()
             if not pending:

@@ -12,7 +12,9 @@ A1111_NUMBER = re.compile(r"[+-]?+[.\d]++")
 SCHEDULE_NUMBER = re.compile(r"\s*+([+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+)\s*+")
 PART_NUMBER = re.compile(r"\s*+([-+]?+(?:\d++(?:\.\d*+)?+|\.\d++))")
 NUMBER_LIKE = re.compile(r"\s*+[+\-−]?+(?:[.\d]|nan\b|inf)", re.IGNORECASE)
-RATIO = re.compile(r"[0-9]\s*+:\s*+[0-9]++\s*+\Z")
+
+UNUSUAL_WEIGHT = 3.0
+"""Weights beyond this are remarked on."""
 
 HEAVIEST = 1e30
 """No product of weights leaves -1e30..1e30, so that a weight is finite in float32 too."""

@@ -17,7 +17,7 @@ from promptweight.prompt.numbers import (
     A1111_NUMBER,
     ASCII_NUMBER,
     NUMBER_LIKE,
-    RATIO,
+    UNUSUAL_WEIGHT,
     WHITE,
     finite,
     within_reach,
@@ -33,7 +33,6 @@ BRACES = re.compile(r"\{[^{}()\[\]]*+\}")
 ESCAPABLE = {"pw": frozenset("()[]\\:|#"), "a1111": frozenset("()[]\\")}
 EXACT_DEPTH = 8
 """Up to this many groups the factors are multiplied in A1111's own order, so that equal weights are equal bits."""
-UNUSUAL_WEIGHT = 3.0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,351 @@
+"""compel's grammar: ``word++``, ``(some words)1.2``, ``.attend()``, ``.swap()``, ``.blend()``, ``.and()``, quotes.
+
+The grammar is a PEG: alternatives are tried in order, the first that fits is kept. What a bracket holds is
+remembered per place, so that no stretch is read more than a few times; compel's own parser needs time exponential
+in the nesting. Rules that nest are generators, driven by ``run``, so that nesting costs no recursion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from promptweight.prompt.numbers import within_reach
+
+PLUS_BASE, MINUS_BASE = 1.1, 0.9
+
+SPACE = r"[ \t\n\r\x0b\x0c]"
+WHITE = re.compile(rf"{SPACE}*+")
+BLACK = re.compile(r"[^ \t\n\r\x0b\x0c]++")
+WORD = re.compile(
+    r"""(?:\\[()",.+=-]                          # an escaped sign
+    |   [+-](?=[^ \t\n\r\x0b\x0c()",.+=-])       # a sign inside a word, as in blue-eyed
+    |   [^ \t\n\r\x0b\x0c()",.+=-])++""",
+    re.VERBOSE,
+)
+SIGNS = re.compile(r"\+++|-++")
+NUMBER = r"(?>[+-]?+(?:\d++\.\d*+|\.\d++)|-?+[0-9]++)"
+KEYWORD = r"[A-Za-z0-9_-]++"
+WEIGHT = re.compile(rf"\+++|-++|{NUMBER}")
+ATTEND = re.compile(
+    rf"{SPACE}*+\.attend{SPACE}*+\({SPACE}*+(?P<weight>(?>\+++|-++|{NUMBER})){SPACE}*+\)"
+)
+SWAP = re.compile(rf"{SPACE}*+\.swap{SPACE}*+\(")
+LORA = re.compile(
+    rf"(?:useLora|withLora){SPACE}*+\({SPACE}*+(?P<name>{KEYWORD}){SPACE}*+"
+    rf"(?:,{SPACE}*+(?P<weight>{NUMBER}){SPACE}*+)?+\)"
+)
+OPTION = re.compile(
+    rf"{SPACE}*+(?:(?P<key>{KEYWORD}){SPACE}*+={SPACE}*+(?:(?P<number>{NUMBER})|(?P<word>{KEYWORD}))"
+    rf"|(?P<weight>{NUMBER})|(?P<flag>{KEYWORD})){SPACE}*+"
+)
+JOIN = re.compile(rf"{SPACE}*+\){SPACE}*+(?P<operator>\.blend|\.and|\.add){SPACE}*+\(")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Text without syntax; an empty one stands for empty quotes."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTag:
+    """``useLora(name, weight)``."""
+
+    name: str
+    weight: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Nodes under one weight; ``sign`` tells where it comes from."""
+
+    weight: float
+    nodes: list[Node]
+    origin: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SwapNode:
+    """``original.swap(edited, option=value)``."""
+
+    original: list[Node]
+    edited: list[Node]
+    options: tuple[tuple[str, float | str], ...]
+    start: int
+    end: int
+
+
+Node = Word | LoraTag | Group | SwapNode
+Read = tuple[list[Node], int] | None
+"""Nodes and the place after them; None where the rule does not fit."""
+Rule = Generator[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """``("a", "b").blend(0.3, 0.7)`` or ``.and()``: prompts, the values in the brackets, places."""
+
+    operator: str
+    prompts: list[tuple[list[Node], int, int]]
+    values: list[tuple[str, float | str]]
+    start: int
+    end: int
+
+
+def run(rule: Rule) -> Any:
+    """Drive a rule: what it yields are rules, whose results it gets back."""
+    stack = [rule]
+    result: Any = None
+    while stack:
+        try:
+            called = stack[-1].send(result)
+        except StopIteration as finished:
+            stack.pop()
+            result = finished.value
+        else:
+            stack.append(called)
+            result = None
+    return result
+
+
+def weight_of(written: str) -> tuple[float, str]:
+    """The weight that signs or a number stand for, and its origin."""
+    if written[0] in "+-" and written.strip(written[0]) == "":
+        base = PLUS_BASE if written[0] == "+" else MINUS_BASE
+        # The power is capped: 1.1 ** 800 is beyond any use, 1.1 ** 8000 beyond a float.
+        weight = within_reach(base ** min(len(written), 2000))
+        return weight, "plus" if written[0] == "+" else "minus"
+    return within_reach(float(written)), "number"
+
+
+@dataclass
+class Reader:
+    """Reads text[start:end] by compel's rules; what stands in quotes has a reader of its own."""
+
+    text: str
+    start: int
+    end: int
+    quotes: dict[int, int]
+    brackets: dict[int, Read] = field(default_factory=dict)
+    swaps: dict[int, tuple[SwapNode, int] | None] = field(default_factory=dict)
+    quoted: dict[int, Read] = field(default_factory=dict)
+    looked_at: int = 0
+
+    def match(self, pattern: re.Pattern[str], place: int) -> re.Match[str] | None:
+        """Match within this reader's bounds."""
+        found = pattern.match(self.text, place, self.end)
+        self.looked_at += 1 if found is None else found.end() - place + 1
+        return found
+
+    def skip(self, place: int) -> int:
+        """The place after the white space here."""
+        found = self.match(WHITE, place)
+        return place if found is None else found.end()
+
+    def prompt(self, place: int) -> Rule:
+        """A whole prompt: operators where they fit, and any other text up to the next white space as it is."""
+        nodes: list[Node] = []
+        place = self.skip(place)
+        while place < self.end:
+            read: Read = yield self.item(place)
+            if read is None:
+                free = self.match(BLACK, place)
+                after = self.end if free is None else free.end()
+                read = [Word(place, after)], after
+            elif isinstance(read[0][0], Word) and self.text[place] not in '("':
+                # A bare word without an operator runs on to the next white space, whatever is in it.
+                free = self.match(BLACK, place)
+                after = read[1] if free is None else free.end()
+                read = [Word(place, after)], after
+            nodes.extend(read[0])
+            place = self.skip(read[1])
+        return nodes, place
+
+    def fragment(self, place: int, commas: bool) -> Rule:
+        """Words and operators, as many as fit; ``commas`` tells whether ``,`` and ``.`` may stand between."""
+        nodes: list[Node] = []
+        while True:
+            start = self.skip(place)
+            read: Read = None
+            if start < self.end:
+                if self.text[start] in ",.":
+                    read = ([Word(start, start + 1)], start + 1) if commas else None
+                else:
+                    read = yield self.item(start)
+            if read is None:
+                return nodes, place
+            nodes.extend(read[0])
+            place = read[1]
+
+    def item(self, place: int) -> Rule:
+        """A tag, or a word, quotes or brackets with the operator that follows."""
+        lora = self.lora(place)
+        if lora is not None:
+            return [lora], lora.end
+        target: Read = yield self.target(place)
+        if target is None:
+            return None
+        nodes, after = target
+        attend = self.match(ATTEND, after)
+        if attend is not None:
+            return [Group(*self.weighted(attend["weight"], nodes))], attend.end()
+        operator = self.match(SIGNS if self.is_bare(place) else WEIGHT, after)
+        if operator is not None:
+            return [Group(*self.weighted(operator[0], nodes))], operator.end()
+        opening = self.match(SWAP, after)
+        if opening is not None:
+            if place not in self.swaps:
+                self.swaps[place] = yield self.swap(place, nodes, opening.end())
+            found = self.swaps[place]
+            if found is not None:
+                return [found[0]], found[1]
+        return target
+
+    def lora(self, place: int) -> LoraTag | None:
+        """A tag that names a network."""
+        lora = self.match(LORA, place)
+        if lora is None:
+            return None
+        weight = float(lora["weight"]) if lora["weight"] else 1.0
+        return LoraTag(lora["name"], weight, place, lora.end())
+
+    def is_bare(self, place: int) -> bool:
+        """Whether a bare word stands here, which takes signs but no number."""
+        return self.text[place] not in '("'
+
+    def weighted(self, written: str, nodes: list[Node]) -> tuple[float, list[Node], str]:
+        """The parts of a weighted group."""
+        weight, origin = weight_of(written)
+        return weight, nodes, origin
+
+    def target(self, place: int) -> Rule:
+        """What an operator can follow: quotes, brackets, or a bare word."""
+        first = self.text[place]
+        if first == '"':
+            return self.quotation(place)
+        if first == "(":
+            if place not in self.brackets:
+                yield self.bracket(place)
+            return self.brackets[place]
+        word = self.match(WORD, place)
+        return None if word is None else ([Word(place, word.end())], word.end())
+
+    def bracket(self, place: int) -> Rule:
+        """``(…)``: remembered, for it may be asked for again."""
+        self.brackets[place] = None
+        nodes, after = yield self.fragment(place + 1, True)
+        after = self.skip(after)
+        if after < self.end and self.text[after] == ")":
+            self.brackets[place] = [Group(1.0, nodes)], after + 1
+
+    def quotation(self, place: int) -> Read:
+        """Quotes whose content is a fragment throughout."""
+        if place not in self.quoted:
+            self.quoted[place] = None
+            closing = self.quotes.get(place, self.end)
+            if closing < self.end:
+                inner = Reader(self.text, place + 1, closing, {})
+                nodes, after = run(inner.fragment(place + 1, True))
+                if inner.skip(after) == closing:
+                    self.quoted[place] = [Group(1.0, nodes or [Word(closing, closing)])], closing + 1
+                self.looked_at += inner.looked_at
+        return self.quoted[place]
+
+    def swap(self, place: int, original: list[Node], opening: int) -> Rule:
+        """What follows ``.swap(``: a replacement without commas, then options."""
+        edited, after = yield self.fragment(opening, False)
+        after = self.skip(after)
+        options: list[tuple[str, float | str]] = []
+        if after < self.end and self.text[after] == ",":
+            options, after = self.options(after + 1)
+            after = self.skip(after)
+        if after < self.end and self.text[after] == ")":
+            return SwapNode(original, edited, tuple(options), place, after + 1), after + 1
+        return None
+
+    def options(self, place: int) -> tuple[list[tuple[str, float | str]], int]:
+        """``name=value``, numbers and flags, between commas; a number or flag has no value."""
+        found: list[tuple[str, float | str]] = []
+        comma = place
+        while True:
+            option = self.match(OPTION, comma)
+            if option is None:
+                return found, place
+            if option["key"] is not None:
+                number = option["number"]
+                found.append((option["key"], float(number) if number is not None else option["word"]))
+            elif option["weight"] is not None:
+                found.append((str(float(option["weight"])), ""))
+            else:
+                found.append((option["flag"], ""))
+            place = option.end()
+            if place >= self.end or self.text[place] != ",":
+                return found, place
+            comma = place + 1
+
+    def joined(self, place: int, operators: tuple[str, ...]) -> Joined | None:
+        """``("a", "b").operator(…)`` at this place."""
+        start = self.skip(place)
+        if start >= self.end or self.text[start] != "(":
+            return None
+        prompts: list[tuple[list[Node], int, int]] = []
+        after = start
+        while True:
+            first = self.skip(after + 1)
+            read: Read = run(self.target(first)) if first < self.end else None
+            if read is None and first < self.end and self.text[first] == '"':
+                read = self.quoted_prompt(first)
+            if read is None:
+                return None
+            prompts.append((read[0], first, read[1]))
+            after = self.skip(read[1])
+            if after >= self.end or self.text[after] != ",":
+                break
+        join = self.match(JOIN, after)
+        if join is None or join["operator"] not in operators:
+            return None
+        values, after = self.options(join.end())
+        after = self.skip(after)
+        if after >= self.end or self.text[after] != ")":
+            return None
+        return Joined(join["operator"], prompts, values, start, after + 1)
+
+    def quoted_prompt(self, place: int) -> Read:
+        """Quotes whose content is read as a whole prompt, which anything is."""
+        closing = self.quotes.get(place, self.end)
+        if closing >= self.end:
+            return None
+        inner = Reader(self.text, place + 1, closing, {})
+        nodes, _ = run(inner.prompt(place + 1))
+        self.looked_at += inner.looked_at
+        return [Group(1.0, nodes or [Word(closing, closing)])], closing + 1
+
+
+def pair_quotes(text: str) -> dict[int, int]:
+    """For every quotation mark the one that closes it, on the same line, where there is one.
+
+    A mark after a backslash closes only where no other on the line does; then the last such one closes.
+    """
+    closing: dict[int, int] = {}
+    following = escaped = -1
+    for match in re.finditer(r'["\n\r]', text[::-1]):
+        place = len(text) - 1 - match.start()
+        if text[place] != '"':
+            following = escaped = -1
+            continue
+        if following >= 0:
+            closing[place] = following
+        elif escaped >= 0:
+            closing[place] = escaped
+        if text[place - 1 : place] != "\\":
+            following = place
+        elif escaped < 0:
+            escaped = place
+    return closing

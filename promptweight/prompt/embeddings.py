@@ -1,0 +1,39 @@
+"""Finds the names of textual inversions in the clean text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+
+from promptweight.prompt.model import Embedding, Prompt
+
+PREFIXED = re.compile(r"(?<![^\s,])embedding:([^\s,]++)")
+PLACEHOLDER = re.compile(r"<[\w-]++>")
+
+
+def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
+    """The same prompt with its ``embeddings``.
+
+    Found are ``embedding:name`` as in ComfyUI, ``<name>`` as diffusers writes placeholders (not for ``comfy``),
+    and, as whole words, the ``names`` that the caller knows to be loaded, as A1111 does.
+    """
+    text = prompt.text
+    found: list[tuple[int, int, str]] = []
+    if "embedding:" in text:
+        found += [(*match.span(), match[1]) for match in PREFIXED.finditer(text)]
+    if "<" in text and prompt.dialect != "comfy":
+        found += [(*match.span(), match[0]) for match in PLACEHOLDER.finditer(text)]
+    if names:
+        longest_first = sorted(names, key=len, reverse=True)
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        taken = {place for start, end, _ in found for place in range(start, end)}
+        found += [(*match.span(), match[0]) for match in pattern.finditer(text) if match.start() not in taken]
+    if not found:
+        return prompt
+    found.sort()
+    embeddings = tuple(
+        Embedding(name, prompt.to_source(start), prompt.to_source(end - 1) + 1, start, end)
+        for start, end, name in found
+    )
+    return replace(prompt, embeddings=embeddings)
