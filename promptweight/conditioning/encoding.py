@@ -18,6 +18,9 @@ from promptweight.errors import SettingError
 from promptweight.prompt import Prompt, parse
 from promptweight.weighting import get_method, get_normalizer
 
+LONGEST_SEQUENCE = 512
+"""The longest text in tokens that the pipelines with a T5 text encoder take."""
+
 Prompts = str | Prompt | Sequence[str | Prompt]
 
 
@@ -124,6 +127,13 @@ def encode_prompts(
     negatives = negatives * (len(prompts) // len(negatives))
     if clip_skip is not None and (type(clip_skip) is not int or clip_skip < 0):
         raise SettingError(f"clip_skip is {clip_skip!r}; it must be a whole number from 0, or None.")
+    if max_sequence_length is not None and not (
+        type(max_sequence_length) is int and 2 <= max_sequence_length <= LONGEST_SEQUENCE
+    ):
+        raise SettingError(
+            f"max_sequence_length is {max_sequence_length!r}; it must be a whole number from 2 to "
+            f"{LONGEST_SEQUENCE}, or None."
+        )
     if pooled not in ("clean", "weighted"):
         raise SettingError(f"pooled is {pooled!r}; it must be 'clean' or 'weighted'.")
     settings = Settings(

@@ -42,6 +42,29 @@ class Family:
 _SD_CLIP = EncoderKind("clip", "tokenizer", "text_encoder", "last", method="a1111", masks_padding=True)
 _CLIP_L = EncoderKind("clip_l", "tokenizer", "text_encoder", "penultimate", method="scale")
 _CLIP_G = EncoderKind("clip_g", "tokenizer_2", "text_encoder_2", "penultimate", method="scale")
+_SD3_T5 = EncoderKind(
+    "t5",
+    "tokenizer_3",
+    "text_encoder_3",
+    "last",
+    "none",
+    chunked=False,
+    takes_length=True,
+    skips_layers=False,
+)
+_FLUX_CLIP = EncoderKind(
+    "clip", "tokenizer", "text_encoder", "last", "none", chunked=False, skips_layers=False
+)
+_FLUX_T5 = EncoderKind(
+    "t5",
+    "tokenizer_2",
+    "text_encoder_2",
+    "last",
+    "none",
+    chunked=False,
+    takes_length=True,
+    skips_layers=False,
+)
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -86,6 +109,22 @@ FAMILIES: tuple[Family, ...] = (
         ),
         sections=((_CLIP_L, _CLIP_G),),
         pooled=(_CLIP_G,),
+    ),
+    Family(
+        "Stable Diffusion 3",
+        (
+            "StableDiffusion3Pipeline",
+            "StableDiffusion3Img2ImgPipeline",
+            "StableDiffusion3InpaintPipeline",
+            "StableDiffusion3ControlNetPipeline",
+            "StableDiffusion3ControlNetInpaintingPipeline",
+            "StableDiffusion3PAGPipeline",
+            "StableDiffusion3PAGImg2ImgPipeline",
+        ),
+        sections=((_CLIP_L, _CLIP_G), (_SD3_T5,)),
+        pooled=(_CLIP_L, _CLIP_G),
+        absent_is_zeros=True,
+        max_sequence_length=256,
     ),
 )
 

@@ -10,11 +10,24 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from promptweight.prompt import Options, Prompt, Span
 
@@ -118,7 +131,9 @@ def new_sd_pipeline(*, mean: float = 0.2, **config: Any) -> StableDiffusionPipel
 
 
 def new_vae() -> AutoencoderKL:
-    return AutoencoderKL(block_out_channels=(32,), latent_channels=4, norm_num_groups=8, sample_size=8)
+    return AutoencoderKL(
+        block_out_channels=(32,), latent_channels=4, norm_num_groups=8, sample_size=8, shift_factor=0.0
+    )
 
 
 def quiet(pipe: Any) -> Any:
@@ -159,6 +174,82 @@ def new_sdxl_pipeline(**components: Any) -> StableDiffusionXLPipeline:
     return quiet(StableDiffusionXLPipeline(**(parts | components)))
 
 
+def new_t5_tokenizer() -> T5Tokenizer:
+    """A T5 tokenizer that knows whole words, parts of words and single letters."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    words = [(piece, -3.0) for piece in ("▁um", "▁gato", "▁ver", "mel", "ho", "▁feio", "▁x", ",")]
+    letters = [(letter, -9.0) for letter in "▁abcdefghijklmnopqrstuvwxyz+"]
+    return T5Tokenizer(vocab=[*special, *words, *letters], extra_ids=0, model_max_length=512)
+
+
+def new_t5(tokenizer: T5Tokenizer, seed: int, width: int = 96) -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0
+    )
+    return lively(T5EncoderModel(config), seed)
+
+
+def new_sd3_pipeline(**components: Any) -> StableDiffusion3Pipeline:
+    """CLIP-L of width 32, CLIP-G of width 40, T5 of width 96."""
+    tokenizer, tokenizer_2, tokenizer_3 = (
+        new_clip_tokenizer(),
+        new_clip_tokenizer(pad="!"),
+        new_t5_tokenizer(),
+    )
+    clip_l = new_clip_config(tokenizer, projection_dim=32)
+    clip_g = new_clip_config(tokenizer_2, hidden_size=40, projection_dim=40)
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        caption_projection_dim=16,
+        joint_attention_dim=96,
+        pooled_projection_dim=72,
+    )
+    parts = {
+        "vae": new_vae(),
+        "text_encoder": lively(CLIPTextModelWithProjection(clip_l), 1),
+        "text_encoder_2": lively(CLIPTextModelWithProjection(clip_g), 2),
+        "text_encoder_3": new_t5(tokenizer_3, 3),
+        "tokenizer": tokenizer,
+        "tokenizer_2": tokenizer_2,
+        "tokenizer_3": tokenizer_3,
+        "transformer": transformer,
+        "scheduler": FlowMatchEulerDiscreteScheduler(),
+    }
+    return quiet(StableDiffusion3Pipeline(**(parts | components)))
+
+
+def new_flux_pipeline(**components: Any) -> FluxPipeline:
+    tokenizer, tokenizer_2 = new_clip_tokenizer(), new_t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = FluxTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=96,
+        pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8),
+    )
+    parts = {
+        "vae": new_vae(),
+        "text_encoder": lively(CLIPTextModel(new_clip_config(tokenizer)), 1),
+        "text_encoder_2": new_t5(tokenizer_2, 3),
+        "tokenizer": tokenizer,
+        "tokenizer_2": tokenizer_2,
+        "transformer": transformer,
+        "scheduler": FlowMatchEulerDiscreteScheduler(),
+    }
+    return quiet(FluxPipeline(**(parts | components)))
+
+
 @pytest.fixture(scope="session")
 def clip_tokenizer() -> CLIPTokenizer:
     return new_clip_tokenizer()
@@ -192,6 +283,26 @@ def sdxl() -> StableDiffusionXLPipeline:
 @pytest.fixture(scope="session")
 def make_sdxl() -> Any:
     return new_sdxl_pipeline
+
+
+@pytest.fixture(scope="session")
+def sd3() -> StableDiffusion3Pipeline:
+    return new_sd3_pipeline()
+
+
+@pytest.fixture(scope="session")
+def make_sd3() -> Any:
+    return new_sd3_pipeline
+
+
+@pytest.fixture(scope="session")
+def flux() -> FluxPipeline:
+    return new_flux_pipeline()
+
+
+@pytest.fixture(scope="session")
+def make_flux() -> Any:
+    return new_flux_pipeline
 
 
 @pytest.fixture(scope="session")
