@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from promptweight.attention.recording import RecordedSlot, Recording
+from promptweight.attention.tables import PlacedTable
 from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
 from promptweight.errors import SettingError
 from promptweight.prompt import Prompt, parse
@@ -27,14 +28,18 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     for number, slot in enumerate(recording.slots):
         tensors[f"{number}.sums"] = slot.sums.cpu().contiguous()
         tensors[f"{number}.counts"] = slot.counts.cpu().contiguous()
-    tables = list({id(table): table for table in recording.tables.values()}.values())
-    places = {id(table): place for place, table in enumerate(tables)}
+    placed = [each for of_lane in recording.tables.values() for each in of_lane]
+    tables = list({id(each.table): each.table for each in placed}.values())
+    numbers = {id(table): number for number, table in enumerate(tables)}
     description = {
-        "slots": [[slot.layers, slot.level, slot.height, slot.width] for slot in recording.slots],
+        "slots": [[slot.layers, slot.stride, slot.height, slot.width] for slot in recording.slots],
         "roles": recording.roles,
         "size": recording.size,
         "tables": [describe_table(table) for table in tables],
-        "lanes": [[role, image, places[id(table)]] for (role, image), table in recording.tables.items()],
+        "lanes": [
+            [role, image, [[each.start, each.encoders, numbers[id(each.table)]] for each in of_lane]]
+            for (role, image), of_lane in recording.tables.items()
+        ],
     }
     save_file(tensors, path, metadata={"format": FORMAT, "recording": json.dumps(description)})
 
@@ -65,16 +70,19 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
     """The recording that `save_recording` took apart."""
     tables = [rebuild_table(table) for table in description["tables"]]
     slots = []
-    for number, (layers, level, height, width) in enumerate(description["slots"]):
+    for number, (layers, stride, height, width) in enumerate(description["slots"]):
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
         if sums.ndim != 6 or counts.shape != sums.shape[:3] or sums.shape[4] != height * width:
             raise ValueError(f"layer {layers} has sums {tuple(sums.shape)} on a grid of {height}x{width}")
-        slots.append(RecordedSlot(tuple(layers), level, height, width, sums, counts))
+        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts))
     height, width = description["size"]
     return Recording(
         slots=tuple(slots),
         roles=tuple(description["roles"]),
-        tables={(role, image): tables[place] for role, image, place in description["lanes"]},
+        tables={
+            (role, image): tuple(PlacedTable(start, tuple(names), tables[n]) for start, names, n in of_lane)
+            for role, image, of_lane in description["lanes"]
+        },
         size=(height, width),
     )
 

@@ -51,8 +51,7 @@ def attend(
         `F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)`, and the
         probabilities (rows, heads, queries, n_columns) in float32, or None when `columns` is None.
     """
-    if bias is not None and bias.dtype != query.dtype and query.device.type != "cpu":
-        bias = bias.to(query.dtype)  # only the CPU kernel adds a float32 bias to half-precision logits
+    bias = fitting(bias, query)
     if columns is None:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale), None
     output, lse = attend_with_lse(query, key, value, bias=bias, scale=scale)
@@ -63,6 +62,7 @@ def attend_with_lse(
     query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, scale: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Attention's output and the float32 natural log-sum-exp of its logits, (batch, heads, queries)."""
+    bias = fitting(bias, query)
     choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
     operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
     if operator is not None and works(operator, query.device, query.dtype):
@@ -93,6 +93,13 @@ def probabilities(
     if bias is not None:
         logits += take(bias, columns, dim=3).float()
     return logits.sub_(lse.unsqueeze(-1)).exp_()
+
+
+def fitting(bias: Tensor | None, query: Tensor) -> Tensor | None:
+    """The bias in a type that the kernels take: only the CPU's adds float32 to half-precision logits."""
+    if bias is None or query.device.type == "cpu":
+        return bias
+    return bias.to(query.dtype)
 
 
 def take(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:

@@ -6,7 +6,7 @@ embeddings, which equal those of the prompt that it belongs to.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -25,6 +25,8 @@ class Lane:
     """Which of the session's prompts the row carries."""
     image: int
     """Which picture of the run the row works on, in the order in which the pipeline returns them."""
+    perturbed: bool = False
+    """Whether the row is a copy whose attention the pipeline disturbs on purpose, for guidance."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,19 @@ class Registered:
     negative: Tensor | None
 
 
-def classify(embeds: Tensor, registered: Registered, *, guidance: bool) -> tuple[Lane | None, ...]:
+def classify(
+    embeds: Tensor, registered: Registered, *, guidance: bool, perturbed: bool = False
+) -> tuple[Lane | None, ...]:
     """The lane of every row of `embeds` (batch, tokens, dim); None where no registered prompt equals it.
 
     Prompts with equal embeddings share their rows evenly, in order. Where a negative prompt equals a positive
-    one, the earlier rows are the negative's under guidance, as diffusers stacks them, and none without.
+    one, the earlier rows are the negative's under guidance, as diffusers stacks them, and none without. Under
+    perturbed-attention guidance the last rows are copies of the positive ones before them.
     """
+    if perturbed:
+        copies = embeds.shape[0] // (3 if guidance else 2)
+        lanes = classify(embeds[:-copies], registered, guidance=guidance)
+        return lanes + tuple(lane and replace(lane, perturbed=True) for lane in lanes[-copies:])
     members: list[tuple[Role, int]] = [("positive", prompt) for prompt in range(len(registered.positive))]
     known = registered.positive
     if registered.negative is not None:

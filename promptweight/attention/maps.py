@@ -27,15 +27,16 @@ from torch import Tensor
 
 from promptweight.attention.lanes import Role
 from promptweight.attention.recording import Recording
+from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.conditioning.tokens import TokenTable, Word
+    from promptweight.conditioning.tokens import Word
 
-COARSEST_LEVEL = 2
-"""Layers whose grid has been halved more often are in a view only when asked for, if there are others."""
+COARSEST_STRIDE = 4
+"""Layers with more latents than this along a side of a cell are in a view only when asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class AttentionMaps:
     @classmethod
     def of(cls, recording: Recording) -> AttentionMaps:
         """The view that a recording is first seen by."""
-        levels = [slot.level for slot in recording.slots]
-        limit = max(min(levels), COARSEST_LEVEL)
-        return cls(recording, tuple(i for i, level in enumerate(levels) if level <= limit))
+        strides = [slot.stride for slot in recording.slots]
+        limit = max(min(strides), COARSEST_STRIDE)
+        return cls(recording, tuple(i for i, stride in enumerate(strides) if stride <= limit))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -67,34 +68,50 @@ class AttentionMaps:
 
     def words_of(self, *, image: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
         """The words of a picture's prompt or negative prompt."""
-        return self._table(lane, image).words
+        return self._tables(lane, image)[0].table.words
 
-    def word(self, phrase: str, occurrence: int = 0, image: int = 0, lane: Role = "positive") -> HeatMap:
+    def word(
+        self,
+        phrase: str,
+        occurrence: int = 0,
+        image: int = 0,
+        lane: Role = "positive",
+        source: str | None = None,
+    ) -> HeatMap:
         """The map of a word or of consecutive words: the sum over their tokens.
+
+        Args:
+            phrase: the words, in any case.
+            occurrence: which of several equal phrases.
+            image: which picture of the run.
+            lane: the prompt or the negative prompt.
+            source: a text encoder ("clip", "t5"), when only its tokens are to count; all when None.
 
         Raises:
             WordNotFoundError: the prompt does not hold the phrase; the message lists its words.
-            SettingError: the image or the lane was not recorded.
+            SettingError: the image, the lane or the source was not recorded.
         """
-        words = self._table(lane, image).find(phrase, occurrence)
-        positions = {position for word in words for position in word.positions}
+        tables = self._tables(lane, image, source)
+        rows, words = find_rows(tables, phrase, occurrence)
         columns = self.recording.columns((lane, image))
-        tensor = self._on_picture(lane, image, sorted(columns[position] for position in positions))
+        tensor = self._on_picture(lane, image, [columns[row] for row in sorted(rows)])
         return HeatMap(tensor, " ".join(word.text for word in words), words)
 
     def beginning(self, image: int = 0, lane: Role = "positive") -> HeatMap:
         """The map of the beginning-of-text tokens, where most of a CLIP prompt's attention rests."""
-        table = self._table(lane, image)
         columns = self.recording.columns((lane, image))
-        marks = [columns[token.position] for token in table.tokens if token.kind == "bos"]
-        return HeatMap(self._on_picture(lane, image, marks), "<beginning>", ())
+        rows = [row for placed in self._tables(lane, image) for row in placed.rows("bos")]
+        return HeatMap(self._on_picture(lane, image, [columns[row] for row in rows]), "<beginning>", ())
 
-    def padding(self, image: int = 0, lane: Role = "positive") -> HeatMap:
-        """The map of the end-of-text and padding tokens together: what the others leave of 1."""
+    def rest(self, image: int = 0, lane: Role = "positive") -> HeatMap:
+        """The map of what words and beginnings leave of 1: the end-of-text and padding tokens together.
+
+        In joint attention the image itself, which attends to itself there, is part of it.
+        """
         if self.unit == "share":
-            raise SettingError("the words' shares leave nothing to the padding; ask probability()")
+            raise SettingError("the words' shares leave nothing to the rest; ask probability() for it")
         columns = list(self.recording.columns((lane, image)).values())
-        return HeatMap(1 - self._on_picture(lane, image, columns), "<padding>", ())
+        return HeatMap(1 - self._on_picture(lane, image, columns), "<rest>", ())
 
     def layers(self, *names: str) -> AttentionMaps:
         """Only layers whose name holds one of `names` or whose grid is one, as in "16x16"; all without names.
@@ -173,11 +190,16 @@ class AttentionMaps:
     def _view(self, **changes: Any) -> AttentionMaps:
         return replace(self, _grids={}, **changes)
 
-    def _table(self, lane: Role, image: int) -> TokenTable:
+    def _tables(self, lane: Role, image: int, source: str | None = None) -> tuple[PlacedTable, ...]:
         if (lane, image) not in self.recording.tables:
             known = ", ".join(f"{role} image {number}" for role, number in self.recording.tables)
             raise SettingError(f"{lane} image {image} was not recorded; recorded: {known}")
-        return self.recording.tables[lane, image]
+        tables = self.recording.tables[lane, image]
+        chosen = tuple(placed for placed in tables if source is None or source in placed.encoders)
+        if not chosen:
+            known = ", ".join(name for placed in tables for name in placed.encoders)
+            raise SettingError(f"no text encoder is called {source!r}; there are: {known}")
+        return chosen
 
     def _on_picture(self, lane: Role, image: int, columns: Sequence[int]) -> Tensor:
         """The sum of these columns, mean over grids, in the size of the picture: (height, width) float32."""
@@ -208,8 +230,7 @@ class AttentionMaps:
         grids = [torch.stack(means).mean(0) for means in by_grid.values()]
         if self.unit == "share":
             columns = self.recording.columns((lane, image))
-            tokens = self._table(lane, image).tokens
-            words = [columns[token.position] for token in tokens if token.kind == "text"]
+            words = [columns[row] for placed in self._tables(lane, image) for row in placed.rows("text")]
             grids = [grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12) for grid in grids]
         self._grids[lane, image] = grids
         return grids

@@ -1,32 +1,36 @@
-"""The processors that a session puts into a model: the arithmetic of diffusers' own, through `attend`."""
+"""The processors that a session puts into a model: the arithmetic of diffusers' own, through the kernels."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
+import torch
+import torch.nn.functional as F
+from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.kernels import attend
+from promptweight.attention.kernels import attend, attend_with_lse, probabilities, take
+from promptweight.attention.rules import Terms
 from promptweight.attention.store import Slot
 
 
 @dataclass
 class Call:
-    """What the running call of the model asks of all its layers: tensors written before it, read inside."""
+    """What the running call of the model asks of its layers: tensors written before it, read inside."""
 
-    bias: Tensor | None = None
-    """Added to the logits, (batch, 1, 1, keys)."""
-    signs: Tensor | None = None
-    """Multiplied with the values, (batch, 1, keys, 1)."""
+    terms: Terms = field(default_factory=Terms)
     rows: Tensor | None = None
     """The rows of the batch that are recorded; nothing is when None."""
     columns: Tensor | None = None
-    """The keys recorded for each of those rows, (rows, n_columns)."""
+    """The text positions recorded for each of those rows, (rows, n_columns)."""
     places: Tensor | None = None
     """Where in a slot each of those rows is added."""
 
 
-class CrossProcessor:
-    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer whose keys are text, recorded and weighted."""
+class RecordingProcessor:
+    """What the processors share: attention of image queries to text keys, weighted and recorded."""
 
     _attention_backend = None
     _parallel_config = None
@@ -35,6 +39,48 @@ class CrossProcessor:
         self.call = Call() if call is None else call
         self.fused = fused
         self.slot: Slot | None = None
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, image: int = 0, mask: Tensor | None = None
+    ) -> Tensor:
+        """Attention as the running call asks for it; what it records is added to this layer's slot.
+
+        Args:
+            query: (batch, heads, queries, dim).
+            key: (batch, heads, keys, dim).
+            value: (batch, heads, keys, dim).
+            image: how many of the first queries and keys are the image's, the others being the text's; 0 when
+                all queries are the image's and all keys the text's.
+            mask: what the model itself adds to the logits.
+        """
+        call, terms, bias = self.call, self.call.terms, mask
+        if terms.bias is not None:
+            regional = terms.bias.shape[2] > 1
+            own = F.pad(terms.bias, (image, 0, 0, query.shape[2] - terms.bias.shape[2] if regional else 0))
+            bias = own if mask is None else mask + own
+        if terms.factors is not None:
+            value = value * F.pad(terms.factors, (0, 0, image, 0), value=1.0).to(value.dtype)
+        records = self.slot is not None and call.rows is not None
+        if not records and terms.local_columns is None:
+            return attend(query, key, value, bias=bias)[0]
+
+        output, lse = attend_with_lse(query, key, value, bias=bias)
+        if image:
+            query, lse = query[:, :, :image], lse[:, :, :image]
+            bias = bias if bias is None or bias.shape[2] == 1 else bias[:, :, :image]
+        if self.slot is not None and call.columns is not None and call.places is not None:
+            found = probabilities(query, key, lse, call.columns + image, bias=bias, rows=call.rows)
+            self.slot.add(found, call.places)
+        if terms.local_columns is not None and terms.local_excess is not None:
+            columns = terms.local_columns + image
+            excess = probabilities(query, key, lse, columns, bias=bias) * terms.local_excess
+            added = torch.matmul(excess.to(value.dtype), take(value, columns, dim=2))
+            output = output + F.pad(added, (0, 0, 0, output.shape[2] - added.shape[2]))
+        return output
+
+
+class CrossProcessor(RecordingProcessor):
+    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer in which the image attends to the text."""
 
     def __call__(
         self,
@@ -64,9 +110,8 @@ class CrossProcessor:
             query = attn.norm_q(query)
         if attn.norm_k is not None:
             key = attn.norm_k(key)
-        hidden_states = self.attend(query, key, value, attention_mask)
+        hidden_states = join_heads(self.attend(query, key, value, mask=attention_mask), query.dtype)
 
-        hidden_states = hidden_states.transpose(1, 2).flatten(2).to(query.dtype)
         hidden_states = attn.to_out[1](attn.to_out[0](hidden_states))
         if spatial is not None:
             hidden_states = hidden_states.transpose(-1, -2).reshape(spatial)
@@ -86,21 +131,75 @@ class CrossProcessor:
             return query, key, value
         return query, attn.to_k(text), attn.to_v(text)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention as the running call asks for it; what it records is added to this layer's slot."""
-        call = self.call
-        bias = mask
-        if call.bias is not None:
-            bias = call.bias if mask is None else mask + call.bias
-        if call.signs is not None:
-            value = value * call.signs.to(value.dtype)
-        columns = None if self.slot is None else call.columns
-        output, probabilities = attend(query, key, value, bias=bias, columns=columns, rows=call.rows)
-        if self.slot is not None and probabilities is not None and call.places is not None:
-            self.slot.add(probabilities, call.places)
-        return output
+
+class JointProcessor(RecordingProcessor):
+    """`JointAttnProcessor2_0` or its fused form: image and text attend to both together, the image first.
+
+    The fused form keeps the norms of queries and keys, which diffusers' own leaves out.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,  # noqa: ARG002 - given by pipelines, and ignored in diffusers too
+    ) -> tuple[Tensor, Tensor]:
+        """The layer's outputs for image and text; arguments as in diffusers."""
+        image = self.project(attn, hidden_states, added=False)
+        text = self.project(attn, encoder_hidden_states, added=True)
+        query, key, value = (torch.cat(both, dim=2) for both in zip(image, text, strict=True))
+        length = hidden_states.shape[1]
+        joint = join_heads(self.attend(query, key, value, image=length), query.dtype)
+        hidden_states, encoder_hidden_states = joint[:, :length], joint[:, length:]
+        if not attn.context_pre_only:
+            encoder_hidden_states = attn.to_add_out(encoder_hidden_states)
+        return attn.to_out[1](attn.to_out[0](hidden_states)), encoder_hidden_states
+
+    def project(self, attn: Attention, states: Tensor, *, added: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the image, or of the text when `added`, in heads and normalised."""
+        if self.fused:
+            projected = (attn.to_added_qkv if added else attn.to_qkv)(states).chunk(3, dim=-1)
+        else:
+            names = ("add_q_proj", "add_k_proj", "add_v_proj") if added else ("to_q", "to_k", "to_v")
+            projected = [getattr(attn, name)(states) for name in names]
+        query, key, value = (split_heads(each, attn.heads) for each in projected)
+        norm_q, norm_k = (attn.norm_added_q, attn.norm_added_k) if added else (attn.norm_q, attn.norm_k)
+        return (
+            query if norm_q is None else norm_q(query),
+            key if norm_k is None else norm_k(key),
+            value,
+        )
 
 
 def split_heads(projected: Tensor, heads: int) -> Tensor:
     """(batch, tokens, heads · dim) → (batch, heads, tokens, dim)."""
     return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def join_heads(output: Tensor, dtype: torch.dtype) -> Tensor:
+    """(batch, heads, tokens, dim) → (batch, tokens, heads · dim)."""
+    return output.transpose(1, 2).flatten(2).to(dtype)
+
+
+REPLACEMENTS: dict[str, Callable[[Call], RecordingProcessor]] = {
+    "AttnProcessor2_0": CrossProcessor,
+    "FusedAttnProcessor2_0": partial(CrossProcessor, fused=True),
+    "JointAttnProcessor2_0": JointProcessor,
+    "FusedJointAttnProcessor2_0": partial(JointProcessor, fused=True),
+    "AttnProcessor": CrossProcessor,
+    "SlicedAttnProcessor": CrossProcessor,
+    "XFormersAttnProcessor": CrossProcessor,
+}
+"""What stands in for each of diffusers' processors while a session lasts."""
+
+OTHER_KERNELS = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor")
+"""Those that compute the same attention in another way, so that a picture may differ in its last digits."""
+
+
+def replacement(processor: Any, call: Call) -> RecordingProcessor | None:
+    """The processor that does what `processor` does and can be recorded; None when there is none."""
+    name = type(processor).__name__
+    if getattr(diffusers_processors, name, None) is not type(processor) or name not in REPLACEMENTS:
+        return None
+    return REPLACEMENTS[name](call)

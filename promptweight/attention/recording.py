@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from promptweight.attention.lanes import Role
 from promptweight.attention.store import Store
-
-if TYPE_CHECKING:
-    from promptweight.conditioning.tokens import TokenTable
+from promptweight.attention.tables import PlacedTable, recorded_rows
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class RecordedSlot:
     """What was recorded of one layer, or of all layers of one grid."""
 
     layers: tuple[str, ...]
-    level: int
+    stride: int
     height: int
     width: int
     sums: Tensor
@@ -40,23 +37,18 @@ class Recording:
 
     slots: tuple[RecordedSlot, ...]
     roles: tuple[Role, ...]
-    tables: Mapping[tuple[Role, int], TokenTable]
-    """The token table of every recorded lane, by role and image."""
+    tables: Mapping[tuple[Role, int], tuple[PlacedTable, ...]]
+    """The token tables of every recorded lane, by role and image."""
     size: tuple[int, int]
     """Height and width of the picture in pixels."""
 
     def columns(self, lane: tuple[Role, int]) -> dict[int, int]:
-        """The column of each recorded text position of a lane."""
-        return {position: column for column, position in enumerate(recorded_positions(self.tables[lane]))}
-
-
-def recorded_positions(table: TokenTable) -> tuple[int, ...]:
-    """The positions whose columns are recorded: text and beginnings; ends and padding are the rest of 1."""
-    return tuple(token.position for token in table.tokens if token.kind in ("bos", "text"))
+        """The column of each recorded row of a lane's text embeddings."""
+        return {row: column for column, row in enumerate(recorded_rows(self.tables[lane]))}
 
 
 def take_recording(
-    store: Store, tables: Mapping[Role, Sequence[TokenTable]], pixels_per_latent: int
+    store: Store, tables: Mapping[Role, Sequence[tuple[PlacedTable, ...]]], pixels_per_latent: int
 ) -> Recording:
     """A copy of what `store` holds now.
 
@@ -71,7 +63,7 @@ def take_recording(
         slots=tuple(
             RecordedSlot(
                 slot.layers,
-                slot.level,
+                slot.stride,
                 slot.height,
                 slot.width,
                 slot.sums.clone().unflatten(0, shape),

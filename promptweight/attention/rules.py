@@ -1,59 +1,184 @@
-"""What a word's weight does inside attention: log w on its keys' logits, so the softmax still sums to 1.
+"""What a word's weight does inside attention, step by step and place by place.
 
-    softmax(s + log w)_j = w_j·exp(s_j) / Σ_i w_i·exp(s_i)
+    logit   softmax(s + log w)_j: the word's keys get a larger share, and all shares still sum to 1.
+            Weight 0 masks the key; a negative one acts as |w| on the logit and turns the value round.
+    p2p     w_j·p_j, not renormalised (prompt-to-prompt, Hertz et al., 2022)
+    value   w_j·v_j: the same output as p2p, Σ w_j·p_j·v_j, under its other name
 
-A weight of 0 masks the key; a negative weight w acts as |w| on the logit and turns the key's value round.
+A rule may hold for a range of steps only, run from one weight to another over them, and be confined to a
+region of the picture; where its region covers a cell by m (0..1), w acts there as w^m or 1 + (w − 1)·m.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from promptweight.attention.regions import Region, read_region
 from promptweight.errors import SettingError
+
+Mode = Literal["logit", "p2p", "value"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 MASKED = -1.0e4
 """The logit bias of weight 0: far below any logit, finite, and representable in float16."""
 
 
-class KeyWeights:
-    """A weight for every key of every prompt, which may change while a picture is being made.
+@dataclass(frozen=True)
+class KeyRule:
+    """How one key of one prompt is weighted.
 
-    Row r of `weights` belongs to prompt r of the session, the positives first, then the negatives; every row
-    is as long as the text. The last row is neutral and stands for rows of the batch that carry no prompt.
+    Args:
+        weight: the weight, or where `to` is given the weight at the first of `steps`.
+        mode: what the weight multiplies.
+        steps: the part of the run in which the rule holds, as fractions; all of it when None.
+        to: the weight at the last of `steps`, reached linearly.
+        region: where in the picture the rule holds; everywhere when None.
     """
 
-    def __init__(self, weights: Sequence[Sequence[float]]) -> None:
-        self.weights = torch.ones(len(weights) + 1, len(weights[0]), dtype=torch.float64)
-        for row, values in enumerate(weights):
-            self.weights[row] = torch.tensor([checked(value) for value in values], dtype=torch.float64)
-        self.version = 0
+    weight: float = 1.0
+    mode: Mode = "logit"
+    steps: tuple[float, float] | None = None
+    to: float | None = None
+    region: Region | None = None
 
-    def set(self, row: int, positions: Iterable[int], weight: float) -> None:
-        """Give the keys at `positions` of prompt `row` a new weight; it acts from the model's next call."""
-        self.weights[row, list(positions)] = checked(weight)
-        self.version += 1
+    def __post_init__(self) -> None:
+        for name, value in (("weight", self.weight), ("to", self.to)):
+            if value is not None and not math.isfinite(value):
+                raise SettingError(f"{name} is {value}; it must be a finite number")
+        if self.mode not in MODES:
+            raise SettingError(f"mode={self.mode!r}; it must be one of {', '.join(MODES)}")
+        if self.steps is not None and not 0 <= self.steps[0] < self.steps[1] <= 1:
+            raise SettingError(f"steps={self.steps}; they must be two rising fractions of the run, 0 to 1")
 
-    def terms(self, rows: Sequence[int], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-        """What the prompts `rows`, one for each row of the batch, add to logits and do to values.
+    def at(self, step: int, steps: int) -> float:
+        """The weight at a step of a run of so many; 1 outside the rule's range.
 
-        Returns:
-            The bias (batch, 1, 1, keys) in float32, or None when every weight is 1, so that a model with
-            nothing to do runs as it would alone; and the signs of the values (batch, 1, keys, 1), or None
-            when none is negative.
+        Step i lies in the range begin to end when begin ≤ i / steps < end.
         """
-        weights = self.weights[list(rows)]
-        if bool((weights == 1).all()):
-            return None, None
-        bias = weights.abs().log().clamp_min(MASKED).float()[:, None, None].to(device)
-        if not bool((weights < 0).any()):
-            return bias, None
-        return bias, torch.where(weights < 0, -1.0, 1.0).float()[:, None, :, None].to(device)
+        begin, end = self.steps or (0.0, 1.0)
+        first, last = math.ceil(begin * steps - 1e-9), math.ceil(end * steps - 1e-9) - 1
+        if not first <= step <= last:
+            return 1.0
+        if self.to is None or last == first:
+            return self.weight
+        return self.weight + (self.to - self.weight) * (step - first) / (last - first)
 
 
-def checked(weight: float) -> float:
-    """The weight itself; SettingError unless it is a finite number."""
-    if not math.isfinite(weight):
-        raise SettingError(f"a weight is {weight}; it must be a finite number")
-    return float(weight)
+@dataclass(frozen=True)
+class Terms:
+    """What rules do to one layer's attention; None where they do nothing, so that it runs as if alone."""
+
+    bias: Tensor | None = None
+    """Added to the logits: (batch, 1, 1 or height · width, keys) float32."""
+    factors: Tensor | None = None
+    """Multiplied with the values: (batch, 1, keys, 1) float32."""
+    local_columns: Tensor | None = None
+    """Keys whose values have other factors from place to place: (batch, n) int64."""
+    local_excess: Tensor | None = None
+    """Those factors less 1: (batch, 1, height · width, n) float32."""
+
+
+class Rules:
+    """The rules of every key of every prompt of a session; they may change while a picture is being made.
+
+    Args:
+        keys: for each prompt the rules of its keys, by position; other keys have weight 1.
+        length: how many keys every prompt has.
+    """
+
+    def __init__(self, keys: Sequence[Mapping[int, KeyRule]], length: int) -> None:
+        self.keys = [dict(each) for each in keys]
+        self.length = length
+        self._made: tuple[object, dict[tuple[int, int], Terms]] = (None, {})
+
+    def set(self, prompt: int, positions: Iterable[int], **changes: Any) -> None:
+        """Change the rules of some keys of a prompt; it acts from the model's next call.
+
+        Args:
+            prompt: which prompt.
+            positions: which of its keys.
+            changes: fields of `KeyRule`; the others stay as they are. A region as `read_region` takes it.
+        """
+        if changes.get("region") is not None:
+            changes["region"] = read_region(changes["region"])
+        rules = self.keys[prompt]
+        self.keys[prompt] = rules | {
+            place: replace(rules.get(place, KeyRule()), **changes) for place in positions
+        }
+
+    def terms(
+        self,
+        prompts: Sequence[int | None],
+        step: int,
+        steps: int,
+        size: tuple[int, int],
+        device: torch.device,
+    ) -> Terms:
+        """What the rules do at this step to a layer whose grid has this size.
+
+        Args:
+            prompts: the prompt of every row of the batch; None for rows that are left alone.
+            step: the number of the step, from 0.
+            steps: how many the run has.
+            size: height and width of the layer's grid.
+            device: where the terms are needed.
+        """
+        now = tuple(() if prompt is None else self._now(prompt, step, steps) for prompt in prompts)
+        if self._made[0] != (now, device):
+            self._made = ((now, device), {})
+        made = self._made[1]
+        if size not in made:
+            made[size] = make_terms(now, self.length, size, device)
+        return made[size]
+
+    def _now(self, prompt: int, step: int, steps: int) -> tuple[tuple[int, KeyRule], ...]:
+        """The rules that do something at this step, each with the weight that it has then."""
+        current = ((place, rule, rule.at(step, steps)) for place, rule in self.keys[prompt].items())
+        return tuple(
+            (place, KeyRule(weight, rule.mode, region=rule.region))
+            for place, rule, weight in current
+            if weight != 1
+        )
+
+
+def make_terms(
+    rows: Sequence[Sequence[tuple[int, KeyRule]]], length: int, size: tuple[int, int], device: torch.device
+) -> Terms:
+    """The terms for the (position, rule) pairs of every row of a batch."""
+    if not any(rows):
+        return Terms()
+    cells = math.prod(size) if any(rule.region for row in rows for _, rule in row) else 1
+    bias = torch.zeros(len(rows), 1, cells, length)
+    factors = torch.ones(len(rows), 1, length, 1)
+    local: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
+    for number, row in enumerate(rows):
+        for place, rule in row:
+            inside = torch.ones(1) if rule.region is None else rule.region.on(*size).flatten()
+            factor = rule.weight
+            if rule.mode == "logit":
+                logarithm = math.log(abs(rule.weight)) if rule.weight else MASKED
+                bias[number, 0, :, place] = max(logarithm, MASKED) * inside
+                factor = -1.0 if rule.weight < 0 else 1.0
+            if factor != 1 and rule.region is not None:
+                local[number].append((place, (factor - 1) * inside))
+            else:
+                factors[number, 0, place] = factor
+    most = max(map(len, local))
+    columns = torch.zeros(len(rows), most, dtype=torch.int64)
+    excess = torch.zeros(len(rows), 1, cells, most)
+    for number, factored in enumerate(local):
+        for column, (place, values) in enumerate(factored):
+            columns[number, column] = place
+            excess[number, 0, :, column] = values
+    return Terms(
+        bias.to(device) if bias.any() else None,
+        factors.to(device) if (factors != 1).any() else None,
+        columns.to(device) if most else None,
+        excess.to(device) if most else None,
+    )

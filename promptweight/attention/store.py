@@ -56,7 +56,7 @@ class Slot:
     """Summed probabilities of one layer or of several with the same grid."""
 
     layers: tuple[str, ...]
-    level: int
+    stride: int
     height: int
     width: int
     sums: Tensor
@@ -96,10 +96,10 @@ def make_plan(
     """
 
     def megabytes(plan: Plan) -> float:
-        pixels = {layer.name: math.prod(grid(*size, layer.level)) for layer in layers}
+        pixels = {layer.name: math.prod(grid(*size, layer.stride)) for layer in layers}
         each = [(layer.heads if plan.keep_heads else 1) * pixels[layer.name] for layer in layers]
         if plan.by_grid:
-            each = list(dict(zip((layer.level for layer in layers), each, strict=True)).values())
+            each = list(dict(zip((layer.stride for layer in layers), each, strict=True)).values())
         return sum(each) * plan.steps * values * 4 / 2**20
 
     plan = Plan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
@@ -152,11 +152,14 @@ class Store:
         """By layer name; layers that share a slot hold the same object."""
         self.prompts: dict[tuple[Role, int], int] = {}
         """The prompt of every recorded lane, by role and image."""
-        self.calls: dict[Role, int] = dict.fromkeys(ROLES, 0)
-        """How often the model was called with rows of each role."""
 
     def prepare(
-        self, lanes: Sequence[Lane | None], size: tuple[int, int], steps: int, device: torch.device
+        self,
+        lanes: Sequence[Lane | None],
+        size: tuple[int, int],
+        step: int,
+        steps: int,
+        device: torch.device,
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """Make room for one call of the model.
 
@@ -164,23 +167,25 @@ class Store:
             lanes: the lane of every row of the batch.
             size: height and width of the latents; another size or number of images than before begins a new
                 recording.
-            steps: how many steps the run has.
+            step: the number of the step, from 0.
+            steps: how many the run has.
             device: where the model computes.
 
         Returns:
             The rows of the batch that are recorded (rows,), their columns (rows, n_columns) and their places
             in the slots (rows,), int64; None when no row is recorded.
         """
-        recorded = {row: lane for row, lane in enumerate(lanes) if lane and lane.role in self.record.lanes}
+        recorded = {
+            row: lane
+            for row, lane in enumerate(lanes)
+            if lane and lane.role in self.record.lanes and not lane.perturbed
+        }
         if not recorded:
             return None
         images = 1 + max(lane.image for lane in recorded.values())
         if (self.size, self.images) != (size, images):
             self.allocate(size, images, steps, device)
         assert self.plan is not None
-        roles = {lane.role for lane in recorded.values()}
-        step = max(self.calls[role] for role in roles)
-        self.calls |= dict.fromkeys(roles, step + 1)
         if self.plan.steps == 1:
             step = 0
         elif step >= self.plan.steps:
@@ -209,14 +214,14 @@ class Store:
         self.size, self.images = size, images
         shared: dict[object, list[Layer]] = {}
         for layer in self.layers:
-            shared.setdefault(layer.level if plan.by_grid else layer.name, []).append(layer)
+            shared.setdefault(layer.stride if plan.by_grid else layer.name, []).append(layer)
         for group in shared.values():
-            height, width = grid(*size, group[0].level)
+            height, width = grid(*size, group[0].stride)
             heads = group[0].heads if plan.keep_heads else 1
             shape = (plan.steps * lanes, heads, height * width, self.longest)
             slot = Slot(
                 layers=tuple(layer.name for layer in group),
-                level=group[0].level,
+                stride=group[0].stride,
                 height=height,
                 width=width,
                 sums=torch.zeros(shape, device=device),

@@ -17,6 +17,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from promptweight.conditioning.sections import Section
 from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
 from promptweight.prompt import parse
 
@@ -25,25 +26,36 @@ ROWS, WIDTH = 20, 32
 
 @dataclass(frozen=True)
 class Encoded:
+    """What `conditioning.encode_prompts` returns."""
+
     inputs: dict[str, Any]
-    positive: tuple[TokenTable, ...]
-    negative: tuple[TokenTable, ...]
+    sections: tuple[Section, ...]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def positive(self) -> tuple[TokenTable, ...]:
+        return self.sections[0].positive
+
+    @property
+    def negative(self) -> tuple[TokenTable, ...]:
+        return self.sections[0].negative
 
 
 def table_of(text: str) -> TokenTable:
-    """A token table for words and `word:weight`; words of more than four letters have two tokens."""
+    """A token table for words and `word:weight{options}`; words of more than four letters have two tokens."""
     parts = [part.partition(":") for part in text.split()]
     prompt = parse(" ".join(f"({name}:{weight})" if weight else name for name, _, weight in parts))
     tokens, words, start = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], [], 0
     for name, _, number in parts:
-        weight, positions = float(number or 1), []
+        positions: list[int] = []
+        weight = float(number.partition("{")[0] or 1)
+        span = next(i for i, each in enumerate(prompt.spans) if each.clean_start <= start < each.clean_end)
         for first, last in pairwise([0, 4, len(name)] if len(name) > 4 else [0, len(name)]):
             positions.append(len(tokens))
             ends = (start + first, start + last)
-            tokens.append(Token(9, name[first:last], *ends, 0, len(tokens), weight, "text", 0))
+            tokens.append(Token(9, name[first:last], *ends, 0, len(tokens), weight, "text", span))
         occurrence = sum(word.text == name for word in words)
-        end, options = start + len(name), prompt.spans[0].options
+        end, options = start + len(name), prompt.spans[span].options
         words.append(Word(name, start, end, weight, tuple(positions), len(words), occurrence, options))
         start = end + 1
     tokens.append(Token(1, "<eos>", 0, 0, 0, len(tokens), 1.0, "eos"))
@@ -61,11 +73,11 @@ def encode(*prompts: str, negative: str | None = "feio", dtype=torch.float32, wi
     """Encoded prompts with one negative prompt for all, or none."""
     positive = tuple(map(table_of, prompts))
     inputs = {"prompt_embeds": torch.cat([embeds_of(table, width) for table in positive]).to(dtype)}
-    if negative is None:
-        return Encoded(inputs, positive, ())
-    tables = (table_of(negative),) * len(prompts)
-    inputs["negative_prompt_embeds"] = torch.cat([embeds_of(table, width) for table in tables]).to(dtype)
-    return Encoded(inputs, positive, tables)
+    tables: tuple[TokenTable, ...] = ()
+    if negative is not None:
+        tables = (table_of(negative),) * len(prompts)
+        inputs["negative_prompt_embeds"] = torch.cat([embeds_of(table, width) for table in tables]).to(dtype)
+    return Encoded(inputs, (Section(("clip",), 0, ROWS, positive, tables),))
 
 
 def make_unet(**changes: Any) -> UNet2DConditionModel:

@@ -6,16 +6,17 @@ from PIL import Image
 
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.recording import RecordedSlot, Recording
+from promptweight.attention.tables import PlacedTable
 from promptweight.errors import SettingError, WordNotFoundError
 
 # columns: beginning, um, gato, verm, elho, gato
 COLUMNS = 6
 
 
-def slot(name, level, height, width, values, *, steps=1, heads=1, calls=1):
+def slot(name, stride, height, width, values, *, steps=1, heads=1, calls=1):
     """A slot in which every pixel of column c has the probability values[c]."""
     sums = torch.zeros(steps, 1, 1, heads, height * width, COLUMNS) + torch.tensor(values) * calls
-    return RecordedSlot((name,), level, height, width, sums, torch.full((steps, 1, 1), float(calls)))
+    return RecordedSlot((name,), stride, height, width, sums, torch.full((steps, 1, 1), float(calls)))
 
 
 @pytest.fixture
@@ -26,7 +27,9 @@ def table(tiny):
 @pytest.fixture
 def maps_of(table):
     def build(*slots, size=(24, 40)):
-        return AttentionMaps.of(Recording(slots, ("positive",), {("positive", 0): table}, size))
+        return AttentionMaps.of(
+            Recording(slots, ("positive",), {("positive", 0): (PlacedTable(0, ("clip",), table),)}, size)
+        )
 
     return build
 
@@ -47,7 +50,7 @@ def test_pieces_are_summed_and_occurrences_are_told_apart(maps_of):
         assert heat.tensor.dtype == torch.float32
         assert heat.mass == pytest.approx(mass)
     assert maps.beginning().mass == pytest.approx(0.5)
-    assert maps.padding().mass == pytest.approx(1 - 0.74)
+    assert maps.rest().mass == pytest.approx(1 - 0.74)
     with pytest.raises(WordNotFoundError, match="vermelho"):
         maps.word("rato")
 
@@ -58,7 +61,7 @@ def test_share_is_of_the_words_alone(maps_of):
     assert shares.beginning().mass == pytest.approx(0.5 / 0.24)
     assert shares.probability().word("gato").mass == pytest.approx(0.04)
     with pytest.raises(SettingError, match="probability"):
-        shares.padding()
+        shares.rest()
 
 
 def test_grids_weigh_the_same_however_many_layers_they_have(maps_of):
@@ -68,7 +71,7 @@ def test_grids_weigh_the_same_however_many_layers_they_have(maps_of):
 
 
 def test_very_coarse_layers_are_left_out_unless_asked_for(maps_of):
-    slots = [slot(f"l{level}", level, 12, 20, [0, 0, 0.1 * (level + 1), 0, 0, 0]) for level in range(4)]
+    slots = [slot(f"l{level}", 2**level, 12, 20, [0, 0, 0.1 * (level + 1), 0, 0, 0]) for level in range(4)]
     maps = maps_of(*slots)
     assert maps.word("gato").mass == pytest.approx(0.2)
     assert maps.layers().word("gato").mass == pytest.approx(0.25)

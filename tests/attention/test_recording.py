@@ -84,10 +84,10 @@ def test_nothing_is_dropped_words_beginning_and_padding_make_up_everything(pipe,
     with attach(pipe, tiny.encode("um gato, vermelho")) as session:
         tiny.run(pipe, session.inputs)
     maps = session.maps
-    total = maps.beginning().tensor + maps.padding().tensor
+    total = maps.beginning().tensor + maps.rest().tensor
     total = total + sum(maps.word(word.text).tensor for word in maps.words)
     assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
-    assert maps.padding().tensor.min() > 0
+    assert maps.rest().tensor.min() > 0
 
 
 def test_sums_and_means_are_those_of_what_is_kept(pipe, tiny):

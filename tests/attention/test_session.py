@@ -1,5 +1,7 @@
 """Attaching to whole pipelines: the picture untouched, the processors put back, errors and warnings."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers.models.attention_processor import FusedAttnProcessor2_0, SlicedAttnProcessor
@@ -146,7 +148,7 @@ def test_other_processors_are_refused(tiny):
 
 
 def test_a_pipeline_without_unet_is_refused(tiny):
-    with pytest.raises(AttachError, match="SimpleNamespace has no UNet2DConditionModel"):
+    with pytest.raises(AttachError, match="SimpleNamespace has no model whose attention is known"):
         attach(type(tiny)(), tiny.encode("um gato"))
 
 
@@ -179,7 +181,7 @@ def test_settings_are_checked(pipe, tiny):
     with pytest.raises(SettingError, match="nan"):
         attach(pipe, encoded).set_weight("gato", float("nan"))
     with pytest.raises(AttachError, match="must describe the same prompts"):
-        attach(pipe, type(encoded)(encoded.inputs, encoded.positive * 2, encoded.negative))
+        attach(pipe, replace(encoded, sections=tiny.encode("um gato", "casa").sections))
 
 
 def test_a_new_run_begins_a_new_recording(pipe, tiny):

@@ -10,7 +10,8 @@ from promptweight.errors import AttachError, SettingError
 
 # Stable Diffusion 1: 16 layers with 8 heads, on 64, 32, 16 and 8 cells a side
 SD1 = [
-    Layer(f"layer {i}", level, 8) for i, level in enumerate([0, 0, 1, 1, 2, 2, 3, 2, 2, 2, 1, 1, 1, 0, 0, 0])
+    Layer(f"layer {i}", stride, 8)
+    for i, stride in enumerate([1, 1, 2, 2, 4, 4, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1])
 ]
 SD1_MIB = (5 * 64**2 + 5 * 32**2 + 5 * 16**2 + 8**2) * 4 / 2**20
 
@@ -56,27 +57,27 @@ def test_no_shape_fits():
 
 
 @pytest.mark.parametrize(
-    ("size", "level", "wanted"), [((64, 96), 2, (16, 24)), ((13, 9), 1, (7, 5)), ((13, 9), 3, (2, 2))]
+    ("size", "stride", "wanted"), [((64, 96), 4, (16, 24)), ((13, 9), 2, (7, 5)), ((13, 9), 8, (2, 2))]
 )
-def test_grid(size, level, wanted):
-    assert grid(*size, level) == wanted
+def test_grid(size, stride, wanted):
+    assert grid(*size, stride) == wanted
 
 
 def test_calls_of_a_run():
     store = Store(
         Record(steps="keep", lanes=("positive", "negative")),
-        [Layer("a", 0, 2)],
+        [Layer("a", 1, 2)],
         {("positive", 0): (0, 1), ("negative", 0): (0, 1, 2)},
     )
     lanes = [Lane("negative", 0, 0), None, Lane("positive", 0, 0)]
     cpu = torch.device("cpu")
     for step in range(2):
-        rows, columns, places = store.prepare(lanes, (4, 4), 2, cpu)
+        rows, columns, places = store.prepare(lanes, (4, 4), step, 2, cpu)
         assert rows.tolist() == [0, 2]
         assert columns.tolist() == [[0, 1, 2], [0, 1, 0]]
         assert places.tolist() == [2 * step + 1, 2 * step]
     with pytest.raises(AttachError, match="step 3 of a run of 2 steps"):
-        store.prepare(lanes, (4, 4), 2, cpu)
-    assert store.prepare([None, None], (4, 4), 2, cpu) is None
+        store.prepare(lanes, (4, 4), 2, 2, cpu)
+    assert store.prepare([None, None], (4, 4), 0, 2, cpu) is None
     store.clear()
-    assert store.prepare(lanes[2:], (4, 4), 2, cpu)[2].tolist() == [0]
+    assert store.prepare(lanes[2:], (4, 4), 0, 2, cpu)[2].tolist() == [0]

@@ -1,12 +1,9 @@
 """Weights in attention against softmax(logits + log w) written out in float64."""
 
-import math
-
 import pytest
 import torch
 
 from promptweight.attention import attach
-from promptweight.attention.rules import MASKED, KeyWeights
 
 
 class Eager:
@@ -122,17 +119,3 @@ def test_a_weight_changed_while_the_picture_is_made(pipe, tiny):
             tiny.run(pipe, session.inputs, callback_on_step_end=watch(session, at))
     assert torch.equal(seen[0, 0], seen[-1, 0])
     assert not torch.allclose(seen[0, 1], seen[-1, 1], atol=1e-5)
-
-
-def test_terms():
-    weights = KeyWeights([[1, 2, 0], [1, -0.5, 1], [1, 1, 1]])
-    device = torch.device("cpu")
-    assert weights.terms([2, -1, 2], device) == (None, None)
-    bias, signs = weights.terms([0, -1], device)
-    assert signs is None
-    assert bias.dtype == torch.float32
-    assert bias[:, 0, 0].tolist() == [pytest.approx([0, math.log(2), MASKED]), [0, 0, 0]]
-    bias, signs = weights.terms([1, 0], device)
-    assert signs[:, 0, :, 0].tolist() == [[1, -1, 1], [1, 1, 1]]
-    weights.set(2, {1}, 4)
-    assert weights.terms([2], device)[0].flatten().tolist() == pytest.approx([0, math.log(4), 0])

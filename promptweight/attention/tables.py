@@ -1,0 +1,125 @@
+"""The words of a session's prompts, and where their tokens lie among the rows of the text embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promptweight.attention.lanes import ROLES, Registered, Role
+from promptweight.attention.regions import read_region
+from promptweight.attention.rules import MODES, KeyRule, Mode
+from promptweight.errors import AttachError, WordNotFoundError
+
+if TYPE_CHECKING:
+    from promptweight.conditioning.encoding import Encoded
+    from promptweight.conditioning.tokens import TokenTable, Word
+
+
+@dataclass(frozen=True)
+class PlacedTable:
+    """A prompt's token table, and where its rows lie among those of the text embeddings."""
+
+    start: int
+    """The row of the table's first token."""
+    encoders: tuple[str, ...]
+    """The text encoders that wrote these rows."""
+    table: TokenTable
+
+    def rows(self, *kinds: str) -> tuple[int, ...]:
+        """The rows of the tokens of some kinds."""
+        return tuple(self.start + token.position for token in self.table.tokens if token.kind in kinds)
+
+
+def place_tables(encoded: Encoded, registered: Registered) -> dict[Role, list[tuple[PlacedTable, ...]]]:
+    """The token tables of every prompt, for each text encoder; none for negative prompts without embeddings.
+
+    Raises:
+        AttachError: tables and embeddings do not describe the same prompts.
+    """
+    placed: dict[Role, list[tuple[PlacedTable, ...]]] = {"positive": [], "negative": []}
+    for role, embeds in zip(ROLES, (registered.positive, registered.negative), strict=True):
+        if embeds is None:
+            continue
+        sections = [section for section in encoded.sections if section.encoders]
+        ends = [section.start + table.rows for section in sections for table in getattr(section, role)]
+        prompts = {len(getattr(section, role)) for section in sections}
+        if prompts != {len(embeds)} or max(ends) > embeds.shape[1]:
+            raise AttachError(
+                f"the {role} embeddings have shape {tuple(embeds.shape)}, but their token tables are of "
+                f"{prompts} prompts and end at rows {ends}; both must describe the same prompts"
+            )
+        placed[role] = [
+            tuple(PlacedTable(each.start, each.encoders, getattr(each, role)[number]) for each in sections)
+            for number in range(len(embeds))
+        ]
+    return placed
+
+
+def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, KeyRule]:
+    """The rules that a prompt asks for, by row of the text embeddings.
+
+    Args:
+        tables: the prompt's token tables.
+        default: how weights act whose words name no mode; None when they act in the embeddings.
+    """
+    rules = {}
+    for placed in tables:
+        spans = placed.table.prompt.spans
+        for token in placed.table.tokens:
+            if token.kind != "text":
+                continue
+            options = spans[token.span].options
+            mode = options.mode or default
+            if mode in MODES and (token.weight != 1 or options.to is not None):
+                region = None if options.region is None else read_region(options.region)
+                rules[placed.start + token.position] = KeyRule(
+                    token.weight, mode, options.steps, options.to, region
+                )
+    return rules
+
+
+def ineffective_options(
+    placed: Mapping[Role, Sequence[tuple[PlacedTable, ...]]], default: Mode | None
+) -> Iterator[str]:
+    """A sentence for each stretch of a prompt whose options can do nothing where its weight acts."""
+    prompts = dict.fromkeys(tables[0].table.prompt for of_role in placed.values() for tables in of_role)
+    for span in (span for prompt in prompts for span in prompt.spans):
+        options, text = span.options, span.text.strip()
+        local = options.steps is not None or options.to is not None or options.region is not None
+        if default is None and options.mode not in MODES and local:
+            yield (
+                f"{text!r} asks for steps or a region, which a weight has in attention only; "
+                "give it mode=logit as well, or weight in attention altogether"
+            )
+        if default is not None and options.mode == "embedding" and span.weight != 1:
+            yield f"{text!r} asks for mode=embedding, but these embeddings are made without weights"
+
+
+def recorded_rows(tables: Sequence[PlacedTable]) -> tuple[int, ...]:
+    """The rows whose columns are recorded: beginnings and text. What is left of 1 is ends and padding."""
+    return tuple(row for placed in tables for row in placed.rows("bos", "text"))
+
+
+def find_rows(
+    tables: Sequence[PlacedTable], phrase: str, occurrence: int = 0
+) -> tuple[set[int], tuple[Word, ...]]:
+    """The rows of the embeddings that stand for a phrase in any of the tables, and its words in the first.
+
+    Raises:
+        WordNotFoundError: no table holds the phrase.
+    """
+    rows: set[int] = set()
+    found: list[tuple[Word, ...]] = []
+    missing: list[WordNotFoundError] = []
+    for placed in tables:
+        try:
+            words = placed.table.find(phrase, occurrence)
+        except WordNotFoundError as error:
+            missing.append(error)
+            continue
+        found.append(words)
+        rows |= {placed.start + position for word in words for position in word.positions}
+    if not found:
+        raise missing[0]
+    return rows, found[0]
