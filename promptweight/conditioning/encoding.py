@@ -14,7 +14,7 @@ from promptweight.conditioning.advice import advice
 from promptweight.conditioning.families import absent_encoders, family_of, open_encoders
 from promptweight.conditioning.sections import Encoding, Section, Settings
 from promptweight.conditioning.tokens import TokenTable
-from promptweight.errors import SettingError
+from promptweight.errors import ModelError, SettingError
 from promptweight.prompt import Prompt, parse
 from promptweight.weighting import get_method, get_normalizer
 
@@ -143,6 +143,8 @@ def encode_prompts(
         weighted_pool=pooled == "weighted",
     )
     encoders = open_encoders(pipe, family, max_sequence_length)
+    if not any(kind in encoders for section in family.sections for kind in section):
+        raise ModelError(f"This {type(pipe).__name__} was loaded without the text encoders that it needs.")
     warnings: dict[str, None] = {}
     encoding = Encoding(
         prompts={"positive": prompts, "negative": negatives},

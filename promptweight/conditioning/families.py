@@ -126,6 +126,28 @@ FAMILIES: tuple[Family, ...] = (
         absent_is_zeros=True,
         max_sequence_length=256,
     ),
+    Family(
+        "FLUX.1",
+        (
+            "FluxPipeline",
+            "FluxImg2ImgPipeline",
+            "FluxInpaintPipeline",
+            "FluxControlNetPipeline",
+            "FluxControlNetImg2ImgPipeline",
+            "FluxControlNetInpaintPipeline",
+            "FluxControlPipeline",
+            "FluxControlImg2ImgPipeline",
+            "FluxControlInpaintPipeline",
+            "FluxFillPipeline",
+            "FluxKontextPipeline",
+            "FluxKontextInpaintPipeline",
+        ),
+        sections=((_FLUX_T5,),),
+        pooled=(_FLUX_CLIP,),
+        absent_is_zeros=True,
+        max_sequence_length=512,
+        negative_is_optional=True,
+    ),
 )
 
 
@@ -152,7 +174,7 @@ def open_encoders(
         raise SettingError(
             f"max_sequence_length is {max_sequence_length}, but {family.name} reads long prompts in chunks."
         )
-    encoders = {
+    return {
         kind: TextEncoder(
             kind,
             getattr(pipe, kind.tokenizer),
@@ -163,9 +185,6 @@ def open_encoders(
         for kind in family.encoders
         if getattr(pipe, kind.model, None) is not None and getattr(pipe, kind.tokenizer, None) is not None
     }
-    if not encoders:
-        raise ModelError(f"This {type(pipe).__name__} was loaded without its text encoders.")
-    return encoders
 
 
 def absent_encoders(

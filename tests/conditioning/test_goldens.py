@@ -1,6 +1,7 @@
-"""The chunks that AUTOMATIC1111's webui itself makes of prompts, with the real CLIP vocabulary."""
+"""The chunks that the webui of AUTOMATIC1111 and ComfyUI make of prompts, with the real CLIP vocabulary."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,13 @@ def check(case, dialect, tokenizer):
 @pytest.mark.parametrize("case", cases("a1111"))
 def test_a1111(case, real_clip_tokenizer):
     check(case, "a1111", real_clip_tokenizer)
+
+
+@pytest.mark.parametrize("case", cases("comfy"))
+def test_comfy(case, real_clip_tokenizer):
+    table = check(case, "comfy", real_clip_tokenizer)
+    # ComfyUI numbers the weighted segments from 1; 0 is special or padding.
+    segments = [token.span for token in table.tokens if token.kind == "text"]
+    numbered = [number for chunk in case["chunks"] for number in chunk["word_ids"] if number > 0]
+    assert len(segments) == len(numbered)
+    assert [a == b for a, b in pairwise(segments)] == [a == b for a, b in pairwise(numbered)]

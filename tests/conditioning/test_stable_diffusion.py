@@ -260,7 +260,7 @@ def test_an_unknown_pipeline_names_what_is_supported():
 def test_a_pipeline_without_text_encoder_is_refused(make_sd):
     pipe = make_sd()
     pipe.text_encoder = None
-    with pytest.raises(ModelError, match="loaded without its text encoders"):
+    with pytest.raises(ModelError, match="loaded without the text encoders"):
         encode(pipe, "um gato")
 
 
