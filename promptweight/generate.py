@@ -90,7 +90,7 @@ def generate(
         num_inference_steps: 1 .. 1000.
         guidance_scale: 0 .. 100; None is the model's own default.
         seed: 0 .. 2⁶³ − 1, less the number of pictures; None draws one.
-        num_images_per_prompt: 1 or more.
+        num_images_per_prompt: 1 .. 1000.
         height: in pixels, a multiple of what the model's autoencoder and patches ask for (mostly 8); None
             is the model's own size. The same for `width`.
         record: whether attention is recorded; without it there are no maps.
@@ -117,7 +117,7 @@ def generate(
     if method is not None:
         get_method(method)
     steps = checks.whole("num_inference_steps", num_inference_steps, 1, 1000)
-    pictures = checks.whole("num_images_per_prompt", num_images_per_prompt, 1, 10_000)
+    pictures = checks.whole("num_images_per_prompt", num_images_per_prompt, 1, 1000)
     seeds = _seeds(seed, pictures)
     guidance = None if guidance_scale is None else checks.number("guidance_scale", guidance_scale, 0, 100)
 

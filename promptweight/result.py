@@ -188,13 +188,13 @@ class Result:
         from promptweight.render.strip import weight_text
 
         base = self.images[image]
-        pictures, labels = [enlarged(base, 256)], [""]
-        for word in self.words:
-            if not word.is_punctuation:
-                heat = self._heat(word.text, image, word.occurrence)
-                pictures.append(overlay(base, heat, upscale=256))
-                labels.append(f"{word.text} {weight_text(word.weight)}".strip())
-        shown = sheet(pictures, labels, title=self.prompt.text, cell=256)
+        words = [word for word in self.words if not word.is_punctuation]
+        heats = [self._heat(word.text, image, word.occurrence).tensor for word in words]
+        # One scale for all: words that got little attention look it.
+        scale = (0.0, max((float(heat.max()) for heat in heats), default=1.0))
+        pictures = [overlay(base, heat, upscale=256, scale=scale) for heat in heats]
+        labels = [f"{word.text} {weight_text(word.weight)}".strip() for word in words]
+        shown = sheet([enlarged(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
         return self._save_beside(picture, "all-words", shown, image, overlay="all")
 
     def _save_maps(self, picture: Path, image: int) -> Path:

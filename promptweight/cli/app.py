@@ -1,0 +1,66 @@
+"""The commands put together, and how errors leave the program."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from promptweight.cli import evaluation, generation, language, library
+from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
+
+app = typer.Typer(
+    name="promptweight",
+    help="Prompt weights that work and attention you can see.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("generate")(generation.generate)
+app.command("parse")(language.parse)
+app.command("convert")(language.convert)
+app.command("detect")(language.detect)
+app.command("methods")(library.methods)
+app.command("info")(library.info)
+app.command("evaluate")(evaluation.evaluate)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from promptweight import __version__
+
+        typer.echo(f"promptweight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Prompt weights that work and attention you can see."""
+
+
+def main() -> NoReturn:
+    """Runs the command line of this process and exits with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A prompt may hold letters that the terminal has not; they are shown as codes instead of failing.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+        sys.exit(0)
+    except PromptweightError as error:
+        _leave(str(error), 2 if isinstance(error, (SettingError, WordNotFoundError)) else 1)
+    except OSError as error:
+        _leave(str(error), 1)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # a closed stderr must not hide the exit code
+        typer.echo(f"error: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,53 @@
+"""`promptweight parse`, `convert` and `detect`: the prompt language by itself, without any model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from promptweight.cli import show
+
+PromptText = Annotated[str, typer.Argument(help="The prompt; - reads stdin.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+
+def parse(
+    prompt: PromptText,
+    dialect: Annotated[str, typer.Option(help="How the prompt is read.")] = "pw",
+    as_json: AsJson = False,
+) -> None:
+    """Show how a prompt is understood: its words, their weights, and what is odd in it."""
+    from promptweight.prompt import parse as read
+    from promptweight.prompt import report
+
+    understood = read(show.read_argument(prompt), dialect)
+    if as_json:
+        show.as_json(report.to_dict(understood))
+    else:
+        show.understood(understood, stderr=False)
+
+
+def convert(
+    prompt: PromptText,
+    to: Annotated[str, typer.Option(help="The dialect to write.")],
+    dialect: Annotated[str, typer.Option("--from", help="The dialect to read.")] = "pw",
+    as_json: AsJson = False,
+) -> None:
+    """Rewrite a prompt in another tool's dialect, and say what is lost."""
+    from promptweight.prompt import convert as rewrite
+
+    conversion = rewrite(show.read_argument(prompt), dialect, to)
+    losses = [loss.message for loss in conversion.losses]
+    if as_json:
+        show.as_json({"prompt": conversion.text, "losses": losses})
+    else:
+        show.warnings(losses)
+        show.lines([conversion.text])
+
+
+def detect(prompt: PromptText) -> None:
+    """Guess the dialect of a prompt."""
+    from promptweight.prompt import detect as guess
+
+    show.lines([guess(show.read_argument(prompt))])

@@ -1,0 +1,107 @@
+"""How the commands speak: data on stdout, everything else on stderr, a bar only where a person watches."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from promptweight.generate import Progress as Step
+    from promptweight.prompt import Prompt
+
+
+def console(*, stderr: bool = True) -> Console:
+    """Returns a console that shows texts as they are: prompts are full of brackets."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def understood(prompt: Prompt, *, stderr: bool) -> None:
+    """Prints how a prompt was read: its fragments and weights, and what is odd in it."""
+    from promptweight.prompt import report
+
+    screen = console(stderr=stderr)
+    for part in (report.table(prompt), report.diagnostics(prompt)):
+        if part:
+            screen.print(part)
+
+
+def read_argument(text: str) -> str:
+    """Returns an argument, or all of stdin (less its last line end) where the argument is `-`."""
+    return sys.stdin.read().removesuffix("\n") if text == "-" else text
+
+
+def lines(values: Iterable[object]) -> None:
+    """Prints one value per line to stdout."""
+    for value in values:
+        typer.echo(str(value))
+
+
+def as_json(value: Any) -> None:
+    """Prints `value` as JSON to stdout; paths as text."""
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(value, ensure_ascii=not readable, indent=2, default=str))
+
+
+def warnings(sentences: Iterable[str]) -> None:
+    """Prints each sentence to stderr as a warning."""
+    for sentence in sentences:
+        typer.echo(f"warning: {sentence}", err=True)
+
+
+class Watch:
+    """Follows a run: shows its steps, and turns Ctrl-C into a wish to stop.
+
+    The first Ctrl-C lets the present picture be finished, the second stops after the present step; both keep
+    what is there. The third, or one before the first step, ends the program at once.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("loading the model", total=None)
+        self._pressed = 0
+        self._has_begun = False
+
+    def __call__(self, step: Step) -> bool:
+        """Takes the news of one step; returns False when the run should stop."""
+        self._has_begun = True
+        which = f"picture {step.picture} of {step.pictures}" if step.pictures > 1 else "making the picture"
+        done, total = (step.picture - 1) * step.steps + step.step, step.pictures * step.steps
+        self._bar.update(self._task, description=which, completed=done, total=total)
+        return self._pressed == 0 or (self._pressed == 1 and step.step < step.steps)
+
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Handles one Ctrl-C."""
+        self._pressed += 1
+        if not self._has_begun or self._pressed > 2:
+            raise KeyboardInterrupt
+        if self._pressed == 1:
+            self._bar.console.print("finishing this picture; press Ctrl-C again to stop now")
+
+
+@contextmanager
+def steps(*, quiet: bool) -> Iterator[Watch]:
+    """Shows the progress of a run for as long as the block lasts; nothing where nobody watches."""
+    screen = console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = quiet or not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
+        watch = Watch(bar)
+        before = signal.signal(signal.SIGINT, watch.interrupt)
+        try:
+            yield watch
+        finally:
+            signal.signal(signal.SIGINT, before)

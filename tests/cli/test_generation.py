@@ -1,0 +1,199 @@
+"""`promptweight generate`: files, streams, exit codes."""
+
+import json
+import os
+import signal
+import sys
+from functools import wraps
+
+import pytest
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from promptweight import metadata
+from promptweight.cli import main
+
+PROMPT = "um (gato:1.4) vermelho"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, model_folder, tmp_path):
+    """Runs `promptweight generate` on the tiny model; returns exit code, stdout and stderr."""
+
+    def run(*arguments, model=model_folder):
+        common = ["--model", str(model), "--device", "cpu", "--steps", "2", "-o", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", ["promptweight", "generate", *common, *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(run, tmp_path):
+    code, out, err = run(PROMPT, "--overlay", "gato", "--overlay", "vermelho", "--seed", "1")
+    assert code == 0
+    assert [os.path.basename(line) for line in out.splitlines()] == [
+        "00001-1-um-gato-vermelho.png",
+        "00001-1-um-gato-vermelho.gato.png",
+        "00001-1-um-gato-vermelho.vermelho.png",
+        "00001-1-um-gato-vermelho.words.png",
+    ]
+    assert names(tmp_path / "out") == sorted(os.path.basename(line) for line in out.splitlines())
+    assert "gato" in err
+    assert "1.4" in err
+
+
+def test_every_option_reaches_the_picture(run, tmp_path):
+    code, out, _ = run(
+        PROMPT, "--negative", "feio", "--method", "comfy", "--space", "embedding", "--guidance", "3",
+        "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--overlay-all", "--maps",
+        "--dtype", "float32", "--dialect", "a1111", "--json",
+    )  # fmt: skip
+    assert code == 0
+    made = json.loads(out)
+    assert made["seeds"] == [5, 6]
+    assert len(made["files"]) == 6
+    record = metadata.read(made["files"][3]).record
+    expected = {
+        "prompt": PROMPT,
+        "negative_prompt": "feio",
+        "method": "comfy",
+        "space": "embedding",
+        "guidance_scale": 3.0,
+        "seed": 6,
+        "width": 40,
+        "height": 24,
+        "num_inference_steps": 2,
+        "dialect": "a1111",
+        "dtype": "float32",
+    }
+    assert {name: record[name] for name in expected} == expected
+    with Image.open(made["files"][0]) as image:
+        assert image.size == (40, 24)
+    assert {word["text"]: word["weight"] for word in made["words"]} == {
+        "um": 1.0,
+        "gato": 1.4,
+        "vermelho": 1.0,
+    }
+    assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in made["files"])
+
+
+def test_quiet_prints_files_only(run):
+    code, out, err = run(PROMPT, "--quiet")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert err == ""
+
+
+def test_no_progress_bar_where_nobody_watches(run):
+    _, out, err = run(PROMPT)
+    assert "\x1b" not in out + err
+    assert "%" not in err
+
+
+def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(run, tmp_path, monkeypatch):
+    run_of_model = wraps(StableDiffusionPipeline.__call__)(lambda *_, **__: pytest.fail("the model ran"))
+    monkeypatch.setattr(StableDiffusionPipeline, "__call__", run_of_model)
+    code, out, err = run(PROMPT, "--overlay", "cachorro")
+    assert code == 2
+    assert out == ""
+    assert err.splitlines()[-1].startswith("error: ")
+    assert "cachorro" in err
+    assert "'vermelho'" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--steps", "0"], ["--seed", "-3"], ["--space", "x"], ["--method", "x"], ["--width", "33"],
+     ["--steps", "two"], ["--dialect", "x"], ["--device", "tpu"], ["--no-such-option"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_exits_with_2_and_writes_nothing(run, tmp_path, arguments):
+    code, out, err = run(PROMPT, *arguments)
+    assert code == 2
+    assert out == ""
+    assert err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_model_exits_with_1_and_one_sentence(run):
+    code, out, err = run(PROMPT, model="/no/such/model")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("error: there is no model '/no/such/model'")
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_made_exits_with_1(run, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    code, _, err = run(PROMPT)
+    assert code == 1
+    assert "error: " in err
+    assert "Traceback" not in err
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_existing_files_are_kept(run, tmp_path):
+    run(PROMPT, "--seed", "1")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    run(PROMPT, "--seed", "1")
+    assert names(tmp_path / "out") == ["00001-1-um-gato-vermelho.png", "00002-1-um-gato-vermelho.png"]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_prompt_may_come_from_stdin(run, monkeypatch):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("um gato\n"))
+    code, out, _ = run("-", "--json")
+    assert code == 0
+    assert json.loads(out)["settings"]["prompt"] == "um gato"
+
+
+def press_at(monkeypatch, presses):
+    """Sends Ctrl-C to this process at the given steps: {(picture, step): how often}."""
+    from promptweight.cli.show import Watch
+
+    real = Watch.__call__
+
+    def call(self, step):
+        for _ in range(presses.get((step.picture, step.step), 0)):
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, step)
+
+    monkeypatch.setattr(Watch, "__call__", call)
+
+
+def test_one_ctrl_c_finishes_the_picture(run, monkeypatch):
+    press_at(monkeypatch, {(2, 1): 1})
+    code, out, err = run(PROMPT, "--n", "3", "--seed", "1")
+    assert code == 130
+    assert [metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 2]
+    assert all("stopped_after" not in metadata.read(path).record for path in out.splitlines())
+    assert "Ctrl-C" in err
+
+
+def test_two_ctrl_c_keep_the_unfinished_picture(run, monkeypatch):
+    press_at(monkeypatch, {(2, 1): 2})
+    code, out, _ = run(PROMPT, "--n", "3", "--seed", "1")
+    assert code == 130
+    records = [metadata.read(path).record for path in out.splitlines()]
+    assert [record.get("stopped_after") for record in records] == [None, 1]
+
+
+def test_three_ctrl_c_end_it(run, monkeypatch, tmp_path):
+    press_at(monkeypatch, {(1, 1): 3})
+    code, out, _ = run(PROMPT, "--seed", "1")
+    assert (code, out) == (130, "")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_works_as_before_afterwards(run):
+    before = signal.getsignal(signal.SIGINT)
+    run(PROMPT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,87 @@
+"""`parse`, `convert`, `detect`: the prompt language from the command line."""
+
+import io
+import json
+import sys
+
+import pytest
+
+import promptweight
+from promptweight.cli import main
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["promptweight", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_parse_shows_words_weights_and_what_is_odd(run):
+    code, out, _ = run("parse", "um (gato:1.4) [vermelho")
+    assert code == 0
+    assert "gato" in out
+    assert "1.4" in out
+    assert out.count("\n") > 3
+
+
+def test_parse_as_json_is_what_the_library_says(run):
+    from promptweight.prompt import report
+
+    code, out, _ = run("parse", "um (gato:1.4) {x} árvore", "--json")
+    assert code == 0
+    expected = report.to_dict(promptweight.parse("um (gato:1.4) {x} árvore"))
+    assert json.loads(out) == json.loads(json.dumps(expected))
+
+
+@pytest.mark.parametrize("prompt", ["", "[red]bold[/red]", "(((", "\udcff\ud800", ":smile: 🐱", "a" * 5000])
+def test_any_prompt_is_shown(run, prompt):
+    code, out, _ = run("parse", prompt)
+    assert code == 0
+    assert "Traceback" not in out
+
+
+def test_brackets_are_text_not_markup(run):
+    _, out, _ = run("parse", r"\[red\]gato\[/red\]")
+    assert "[red]gato[/red]" in out
+
+
+def test_stdin_is_read(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("um (rato:1.3)\n"))
+    _, out, _ = run("parse", "-")
+    assert "rato" in out
+
+
+def test_convert_writes_what_the_library_writes(run):
+    code, out, _ = run("convert", "um (gato:1.4)", "--to", "compel")
+    assert code == 0
+    assert out == promptweight.convert("um (gato:1.4)", "pw", "compel").text + "\n"
+
+
+def test_convert_says_what_is_lost(run):
+    code, out, err = run("convert", "um [gato:rato:0.5]", "--from", "a1111", "--to", "comfy")
+    assert code == 0
+    assert out.strip()
+    assert err.startswith("warning: ")
+    made = json.loads(run("convert", "um [gato:rato:0.5]", "--from", "a1111", "--to", "comfy", "--json")[1])
+    assert made["prompt"] == out.strip()
+    assert made["losses"]
+
+
+def test_detect_names_a_dialect(run):
+    code, out, _ = run("detect", "um gato++ e um (rato)1.3")
+    assert (code, out) == (0, "compel\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["parse"], ["parse", "x", "--dialect", "klingon"], ["convert", "x"], ["convert", "x", "--to", "k"]],
+)
+def test_wrong_usage_exits_with_2(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err

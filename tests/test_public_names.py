@@ -1,0 +1,98 @@
+"""The public names: all there, and none of them makes the import heavy."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import promptweight
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "diffusers", "transformers", "PIL", "numpy", "rich", "typer", "gradio", "safetensors")
+
+
+def run(code: str, *arguments: str) -> str:
+    """What `code` prints in a fresh interpreter that finds this very package."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=Path(promptweight.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def loaded_after(code: str) -> set[str]:
+    listing = f"\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    return set(run(code + listing).split("\n")[-2].split())
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_after("import promptweight") == set()
+
+
+def test_the_prompt_language_loads_nothing_heavy():
+    assert loaded_after("import promptweight; promptweight.parse('um (gato:1.4)')") == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["parse", "um (gato:1.4) vermelho"]]
+)
+def test_help_and_parse_start_without_torch(arguments):
+    code = f"""
+import sys
+from promptweight.cli import main
+sys.argv = ["promptweight", *{arguments!r}]
+try:
+    main()
+except SystemExit as done:
+    assert done.code == 0, done.code
+"""
+    assert loaded_after(code) & {"torch", "diffusers", "transformers", "PIL", "numpy", "gradio"} == set()
+
+
+@pytest.mark.parametrize("name", promptweight.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(promptweight, name) is not None
+    assert name in dir(promptweight)
+
+
+def test_the_public_names_are_these():
+    assert sorted(promptweight.__all__) == promptweight.__all__
+    assert set(promptweight.__all__) >= {
+        "parse",
+        "encode",
+        "attach",
+        "load",
+        "generate",
+        "Result",
+        "AttentionMaps",
+    }
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'promptweight' has no attribute 'wieght'"):
+        promptweight.wieght  # noqa: B018
+
+
+def test_functions_are_not_hidden_by_modules_of_the_same_name():
+    code = """
+import promptweight.generate, promptweight.prompt.schedule, promptweight
+print(callable(promptweight.generate), callable(promptweight.schedule), callable(promptweight.convert))
+"""
+    assert run(code).split() == ["True", "True", "True"]
+
+
+def test_the_version_is_the_one_that_is_released():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert promptweight.__version__ == project["version"]
+
+
+def test_the_package_runs_as_a_program():
+    assert promptweight.__version__ in run(
+        "import runpy, sys; sys.argv = ['promptweight', '--version']; "
+        "runpy.run_module('promptweight', run_name='__main__')"
+    )
