@@ -249,7 +249,7 @@ METHODS: dict[str, Method] = {
 def get_method(name: str) -> Method:
     """The method of that name; raises `SettingError` listing the names there are."""
     if name not in METHODS:
-        raise SettingError(f"{name!r} is no weighting method; there are: {', '.join(METHODS)}.")
+        raise SettingError(f"{name!r} is no method for embeddings; there are: {', '.join(METHODS)}.")
     return METHODS[name]
 
 

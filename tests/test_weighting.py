@@ -250,7 +250,7 @@ def test_a_zero_vector_has_no_direction():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(SettingError, match=r"Weights of shape \(11,\) do not fit"):
         apply("scale", weights=WEIGHTS[1:])
-    with pytest.raises(SettingError, match="'magic' is no weighting method; there are: none, scale"):
+    with pytest.raises(SettingError, match="'magic' is no method for embeddings; there are: none, scale"):
         get_method("magic")
     with pytest.raises(SettingError, match="'magic' is no normaliser"):
         get_normalizer("magic")

@@ -157,9 +157,10 @@ class TextEncoder:
         how: Literal["", "attention", "token"] = "",
     ) -> Reading:
         """What the encoder makes of one chunk, with tokens hidden in the way that `Method.hides` names."""
-        ids = table.ids[chunk]
         start = chunk * table.frame.length
-        attended = [token.kind != "pad" for token in table.tokens[start : start + table.frame.length]]
+        tokens = table.tokens[start : start + table.frame.length]
+        ids = [token.id for token in tokens]
+        attended = [token.kind != "pad" for token in tokens]
         if not any(hidden):
             return self._run(ids, attended, clip_skip)
         if how == "token":

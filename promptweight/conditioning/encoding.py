@@ -18,9 +18,6 @@ from promptweight.errors import ModelError, SettingError
 from promptweight.prompt import Prompt, parse
 from promptweight.weighting import get_method, get_normalizer
 
-LONGEST_SEQUENCE = 512
-"""The longest text in tokens that the pipelines with a T5 text encoder take."""
-
 Prompts = str | Prompt | Sequence[str | Prompt]
 
 
@@ -125,23 +122,7 @@ def encode_prompts(
             f"give 1 or {len(prompts)}."
         )
     negatives = negatives * (len(prompts) // len(negatives))
-    if clip_skip is not None and (type(clip_skip) is not int or clip_skip < 0):
-        raise SettingError(f"clip_skip is {clip_skip!r}; it must be a whole number from 0, or None.")
-    if max_sequence_length is not None and not (
-        type(max_sequence_length) is int and 2 <= max_sequence_length <= LONGEST_SEQUENCE
-    ):
-        raise SettingError(
-            f"max_sequence_length is {max_sequence_length!r}; it must be a whole number from 2 to "
-            f"{LONGEST_SEQUENCE}, or None."
-        )
-    if pooled not in ("clean", "weighted"):
-        raise SettingError(f"pooled is {pooled!r}; it must be 'clean' or 'weighted'.")
-    settings = Settings(
-        method=None if method is None else get_method(method),
-        normalizer=get_normalizer(normalizer or "none"),
-        clip_skip=clip_skip,
-        weighted_pool=pooled == "weighted",
-    )
+    settings = _settings(method, normalizer, clip_skip, pooled)
     encoders = open_encoders(pipe, family, max_sequence_length)
     if not any(kind in encoders for section in family.sections for kind in section):
         raise ModelError(f"This {type(pipe).__name__} was loaded without the text encoders that it needs.")
@@ -169,6 +150,19 @@ def encode_prompts(
     if family.negative_is_optional and negative_prompt is None:
         taken = {key for key in taken if not key.startswith("negative_")}
     return Encoded({key: x for key, x in inputs.items() if key in taken}, sections, tuple(warnings))
+
+
+def _settings(method: str | None, normalizer: str | None, clip_skip: int | None, pooled: str) -> Settings:
+    if clip_skip is not None and (type(clip_skip) is not int or clip_skip < 0):
+        raise SettingError(f"clip_skip is {clip_skip!r}; it must be a whole number from 0, or None.")
+    if pooled not in ("clean", "weighted"):
+        raise SettingError(f"pooled is {pooled!r}; it must be 'clean' or 'weighted'.")
+    return Settings(
+        method=None if method is None else get_method(method),
+        normalizer=get_normalizer(normalizer or "none"),
+        clip_skip=clip_skip,
+        weighted_pool=pooled == "weighted",
+    )
 
 
 def _as_list(prompts: Prompts, dialect: str) -> list[Prompt]:

@@ -13,6 +13,9 @@ from typing import Any
 from promptweight.conditioning.encoder import Absent, EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
 
+LONGEST_SEQUENCE = 512
+"""The longest text in tokens that the pipelines with a T5 text encoder take."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -169,10 +172,15 @@ def family_of(pipe: Any) -> Family:
 def open_encoders(
     pipe: Any, family: Family, max_sequence_length: int | None = None
 ) -> dict[EncoderKind, TextEncoder]:
-    """The text encoders that a pipeline was loaded with."""
-    if max_sequence_length is not None and family.max_sequence_length is None:
+    """The text encoders that a pipeline was loaded with; `SettingError` for an impossible length."""
+    length = max_sequence_length
+    if length is not None and family.max_sequence_length is None:
         raise SettingError(
-            f"max_sequence_length is {max_sequence_length}, but {family.name} reads long prompts in chunks."
+            f"max_sequence_length is {length}, but {family.name} reads long prompts in chunks."
+        )
+    if length is not None and not (type(length) is int and 2 <= length <= LONGEST_SEQUENCE):
+        raise SettingError(
+            f"max_sequence_length is {length!r}; it must be a whole number from 2 to {LONGEST_SEQUENCE}."
         )
     return {
         kind: TextEncoder(
@@ -180,7 +188,7 @@ def open_encoders(
             getattr(pipe, kind.tokenizer),
             getattr(pipe, kind.model),
             pipe._execution_device,
-            (max_sequence_length or family.max_sequence_length) if kind.takes_length else None,
+            (length or family.max_sequence_length) if kind.takes_length else None,
         )
         for kind in family.encoders
         if getattr(pipe, kind.model, None) is not None and getattr(pipe, kind.tokenizer, None) is not None

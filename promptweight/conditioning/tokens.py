@@ -1,8 +1,8 @@
 """The token table: which rows of an encoder's embeddings stand for which word, and at which weight.
 
 The clean text is tokenised once and weights are laid on by character offsets, so a weight never changes the
-tokenisation. The dialects that reproduce other tools (a1111, comfy) tokenise each weighted segment apart
-and cut long prompts where those tools do. One table is made for each prompt and encoder; the embeddings,
+tokenisation. The dialects that reproduce other tools tokenise each weighted segment apart, and a1111 and
+comfy cut long prompts where those tools do. One table is made for each prompt and encoder; the embeddings,
 the attention maps and the app all read the same words from it.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TokenKind = Literal["bos", "text", "eos", "pad"]
 
-_SEGMENTS_APART = frozenset({"a1111", "comfy"})
+_SEGMENTS_APART = frozenset({"a1111", "comfy", "compel"})
 
 
 @dataclass(frozen=True, slots=True)

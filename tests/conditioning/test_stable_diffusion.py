@@ -189,9 +189,29 @@ def test_a_word_may_ask_for_attention_instead(sd):
     assert same_bits(encoded.inputs["prompt_embeds"], own(sd, "um gato")[0])
     assert encoded.positive[0].find("gato")[0].weight == 1.4
     assert encoded.warnings == (
-        "'gato' asks for mode=logit: its weight acts in attention, and not in the embeddings.",
+        "'gato' asks for mode=logit: its weight acts in attention, not in the embeddings.",
     )
     assert encode_prompts(sd, "um (gato:1.4{mode=logit})", method="none").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "method", "warning"),
+    [
+        ("[gato:rato:0.5]", None, "'[gato:rato:0.5]' changes while the picture is made"),
+        ("um gato AND um rato", None, "The 2 parts of 'um gato AND um rato' are encoded one after the other"),
+        ("um (gato:1.4{region=left})", None, "'gato' asks for region=left, which only attention can do"),
+        ("um (gato:1.4{mode=embedding})", "none", "'gato' asks for mode=embedding, but these embeddings"),
+    ],
+)
+def test_what_embeddings_cannot_hold_is_said(prompt, method, warning, sd):
+    (said,) = encode_prompts(sd, prompt, method=method).warnings
+    assert said.startswith(warning)
+
+
+def test_a_word_may_ask_for_the_embeddings(sd):
+    asked, plain = (encode_prompts(sd, f"um (gato:1.4{options})") for options in ("{mode=embedding}", ""))
+    assert same_bits(asked.inputs["prompt_embeds"], plain.inputs["prompt_embeds"])
+    assert asked.warnings == ()
 
 
 def test_parsed_prompts_are_taken_as_they_are(sd):
@@ -238,7 +258,7 @@ def test_prompts_that_do_not_fit(prompt, negative, message, sd):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "'magic' is no weighting method"),
+        ({"method": "magic"}, "'magic' is no method for embeddings"),
         ({"normalizer": "magic"}, "'magic' is no normaliser"),
         ({"pooled": "magic"}, "pooled is 'magic'"),
         ({"dialect": "magic"}, "magic"),
