@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from promptweight.errors import SettingError
-from promptweight.prompt import read
 from promptweight.prompt.build import Builder
 from promptweight.prompt.comfy import read_comfy
 from promptweight.prompt.compel import read_compel
 from promptweight.prompt.flow import Flow
 from promptweight.prompt.model import Part, Prompt
+from promptweight.prompt.read import read
 
 
 def read_plain(source: str) -> Prompt:
@@ -22,25 +22,31 @@ def read_plain(source: str) -> Prompt:
     return builder.prompt()
 
 
-READERS: dict[str, Callable[[str], Prompt]] = {
-    "pw": lambda source: read.read(source, "pw"),
-    "a1111": lambda source: read.read(source, "a1111"),
-    "comfy": read_comfy,
-    "compel": read_compel,
-    "plain": read_plain,
+READERS: dict[str, Callable[[str, Collection[str]], Prompt]] = {
+    "pw": lambda source, embeddings: read(source, "pw", embeddings),
+    "a1111": lambda source, embeddings: read(source, "a1111", embeddings),
+    "comfy": lambda source, _: read_comfy(source),
+    "compel": lambda source, _: read_compel(source),
+    "plain": lambda source, _: read_plain(source),
 }
 DIALECTS = tuple(READERS)
 
 
-def parse(text: str, dialect: str = "pw") -> Prompt:
+def check_dialect(dialect: str) -> None:
+    """Raise SettingError for a dialect that is not known."""
+    if dialect not in READERS:
+        raise SettingError(f"dialect {dialect!r} is not known; the dialects are {', '.join(READERS)}")
+
+
+def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -> Prompt:
     """Read a prompt. Any string at all gives a Prompt; what is odd in it is in ``diagnostics``.
 
     ``dialect``: ``pw`` (A1111's grammar and ours), ``a1111``, ``comfy``, ``compel``, or ``plain`` (no syntax).
+    ``embeddings``: names of loaded textual inversions, which ``pw`` and ``a1111`` find as bare words.
     Raises SettingError for any other dialect. Time and memory grow linearly with the text.
 
         >>> parse("(gato:1.4{steps=0.2-0.8})").spans[0].options.steps
         (0.2, 0.8)
     """
-    if dialect not in READERS:
-        raise SettingError(f"dialect {dialect!r} is not known; the dialects are {', '.join(READERS)}")
-    return READERS[dialect](text)
+    check_dialect(dialect)
+    return READERS[dialect](text, embeddings)

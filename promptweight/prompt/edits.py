@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from promptweight.prompt.numbers import SCHEDULE_NUMBER
+from promptweight.prompt.unbalanced import Marks, groups_given_up
 
 MARK = re.compile(r"\\.|[\\()\[\]:|]")
 NOMINAL_STEPS = 1_000_000
@@ -52,6 +53,7 @@ class OpenBracket:
 
     bracket: str
     place: int
+    marks: Marks
     colons: list[int] = field(default_factory=list)
     bars: list[int] = field(default_factory=list)
 
@@ -127,8 +129,13 @@ def find_changes(
     """
     finder = Finder(text, dialect, opaque, remark)
     finder.run()
-    found = () if finder.refused else tuple(sorted(finder.found, key=lambda change: change.start))
-    return Changes(text, found, finder.looked_at)
+    found = sorted(finder.found, key=lambda change: change.start)
+    if finder.refused and found:
+        remark("edit-refused", finder.refused_at, finder.refused_at + 1, reason=finder.refused)
+    if dialect == "a1111" and not finder.refused:
+        given_up = groups_given_up(finder.places, finder.owners)
+        found = [change for change in found if change.start not in given_up]
+    return Changes(text, () if finder.refused else tuple(found), finder.looked_at)
 
 
 class Finder:
@@ -141,7 +148,10 @@ class Finder:
         self.remark = remark
         self.open: list[OpenBracket] = []
         self.found: list[Change] = []
-        self.refused = False
+        self.places: list[int] = []  # of all brackets and colons
+        self.owners: list[Marks | None] = []  # the closed group that each belongs to
+        self.refused = ""
+        self.refused_at = -1
         self.looked_at = len(text)
 
     def run(self) -> None:
@@ -154,17 +164,20 @@ class Finder:
             if hole < len(self.opaque) and self.opaque[hole][0] <= place:
                 continue
             mark = match[0]
+            if mark in "()[]:":
+                self.places.append(place)
+                self.owners.append(None)
             if mark == "\\":
                 self.refuse("“\\”", place)
             elif mark in "([":
-                self.open.append(OpenBracket(mark, place))
+                self.open.append(OpenBracket(mark, place, Marks([len(self.places) - 1])))
             elif mark == ":":
                 self.colon(place)
             elif mark == "|":
                 self.bar(place)
             elif mark == ")":
                 if self.open and self.open[-1].bracket == "(":
-                    self.open.pop()
+                    self.close()
                 else:
                     self.give_up()
             elif mark == "]":
@@ -180,6 +193,7 @@ class Finder:
             self.give_up()
         else:
             inner.colons.append(place)
+            inner.marks.indices.append(len(self.places) - 1)
 
     def bar(self, place: int) -> None:
         """A bar separates in square brackets that have no colon."""
@@ -200,6 +214,7 @@ class Finder:
             return
         bracket = self.open[-1]
         if bracket.bars:
+            bracket.marks.fixed = True
             self.found.append(Change(ALTERNATION, bracket.place, tuple(bracket.bars), place))
         elif bracket.colons:
             self.looked_at += place - bracket.colons[-1]
@@ -211,7 +226,14 @@ class Finder:
                 self.give_up()
                 return
             self.found.append(Change(EDIT, bracket.place, tuple(bracket.colons), place, number[1]))
-        self.open.pop()
+        self.close()
+
+    def close(self) -> None:
+        """The innermost bracket is closed by the mark that was just read."""
+        marks = self.open.pop().marks
+        marks.indices.append(len(self.places) - 1)
+        for index in marks.indices:
+            self.owners[index] = marks
 
     def give_up(self) -> None:
         """What is open now can no longer be balanced: its brackets are text."""
@@ -224,6 +246,4 @@ class Finder:
     def refuse(self, reason: str, place: int) -> None:
         """A1111 reads no changes at all in such a text."""
         if self.strict and not self.refused:
-            self.refused = True
-            if self.found:
-                self.remark("edit-refused", place, place + 1, reason=reason)
+            self.refused, self.refused_at = reason, place

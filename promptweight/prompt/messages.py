@@ -156,6 +156,71 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "compel drops or refuses what follows {name}; it is kept here as one more part",
         "o compel descarta ou recusa o que vem depois de {name}; aqui fica como mais uma parte",
     ),
+    "lost-schedule": (
+        "warning",
+        "the dialect has no prompt editing; the text of the first step is kept",
+        "o dialeto não tem edição de prompt; fica o texto do primeiro passo",
+    ),
+    "lost-options": (
+        "warning",
+        "the options “{options}” cannot be said in this dialect",
+        "as opções “{options}” não podem ser ditas neste dialeto",
+    ),
+    "lost-hash": (
+        "warning",
+        "“#” begins a comment in A1111; it is left out",
+        "“#” começa um comentário no A1111; foi deixado de fora",
+    ),
+    "lost-tag": (
+        "warning",
+        "the network “{name}” cannot be named in this dialect",
+        "a rede “{name}” não pode ser citada neste dialeto",
+    ),
+    "lost-parts": (
+        "warning",
+        "the dialect has no AND; the parts stand one after the other",
+        "o dialeto não tem AND; as partes ficam uma depois da outra",
+    ),
+    "lost-break": (
+        "warning",
+        "the dialect has no BREAK; the text runs on",
+        "o dialeto não tem BREAK; o texto continua",
+    ),
+    "lost-blend": (
+        "warning",
+        "the dialect has no blend; the prompts are joined by AND",
+        "o dialeto não tem blend; os prompts são unidos por AND",
+    ),
+    "lost-swap": (
+        "warning",
+        "the dialect has no swap; the original words are kept",
+        "o dialeto não tem swap; ficam as palavras originais",
+    ),
+    "lost-negative": (
+        "warning",
+        "compel has no negative weights; {weight:g} becomes 0",
+        "o compel não tem pesos negativos; {weight:g} vira 0",
+    ),
+    "lost-signs": (
+        "warning",
+        "a sign that compel reads as an operator is escaped; the backslash stays in its text",
+        "um sinal que o compel lê como operador foi escapado; a barra invertida fica no texto",
+    ),
+    "lost-weight": (
+        "warning",
+        "the weight {weight:g} cannot be said in plain text",
+        "o peso {weight:g} não pode ser dito em texto simples",
+    ),
+    "and-differs": (
+        "warning",
+        "AND adds the predictions of the parts, .and() joins their encodings",
+        "AND soma as previsões das partes, .and() junta as codificações",
+    ),
+    "text-differs": (
+        "warning",
+        "the rewritten prompt does not read exactly the same",
+        "o prompt reescrito não é lido exatamente da mesma forma",
+    ),
     "more": ("info", "and {count} more remarks", "e mais {count} observações"),
 }
 

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
@@ -163,7 +163,8 @@ class Prompt:
     sampling (``promptweight.schedule``); ``text`` is then the one of the first step. ``scanned`` counts the
     characters that the scanner looked at, looking ahead included.
 
-    ``str(prompt)`` writes the source again with its mistakes put right: reading that gives the same prompt.
+    ``str(prompt)`` writes the prompt again, every weight in a bracket of its own and mistakes put right; reading
+    that gives the same prompt. For ``compel`` and ``plain`` it is the source.
     """
 
     source: str
@@ -181,9 +182,9 @@ class Prompt:
     scanned: int = field(default=0, repr=False, compare=False)
 
     def __str__(self) -> str:
-        from promptweight.prompt.write import repaired
+        from promptweight.prompt.convert import normal_form
 
-        return repaired(self)
+        return normal_form(self)
 
     @cached_property
     def fragments(self) -> list[tuple[str, float]]:
@@ -197,12 +198,12 @@ class Prompt:
             from promptweight.prompt.weights import a1111_fragments
 
             return a1111_fragments(self.source)
-        return canonical(self.spans)
+        return canonical(span_pieces(self.spans))
 
     def part_fragments(self, part: Part) -> list[tuple[str, float]]:
         """The canonical fragments of one of ``parts``."""
         inside = (span for span in self.spans if part.clean_start <= span.clean_start < part.clean_end)
-        return canonical(inside)
+        return canonical(span_pieces(inside))
 
     @property
     def weighted(self) -> bool:
@@ -218,28 +219,36 @@ class Prompt:
         return source_start + min(clean_offset - clean_start, length)
 
 
-def canonical(spans: Iterable[Span]) -> list[tuple[str, float]]:
-    """The (text, weight) pairs of ``spans``: empty text dropped, neighbours of equal weight joined."""
+def same_weight(one: float, other: float) -> bool:
+    """Whether two weights agree to the six decimals of the canonical form."""
+    return round(one, 6) == round(other, 6)
+
+
+def canonical(pieces: Iterable[tuple[str, str, float]]) -> list[tuple[str, float]]:
+    """(text, weight) pairs of ``(kind, text, weight)`` pieces, in canonical form.
+
+    Kinds: ``text``; ``break``, which becomes a BREAK fragment; ``gap``, which keeps its neighbours apart.
+    """
     fragments: list[tuple[str, float]] = []
     pending: list[str] = []
     pending_weight = 1.0
-
-    def flush() -> None:
-        if pending:
+    for kind, text, weight in [*pieces, ("gap", "", 1.0)]:
+        if pending and not (kind == "text" and (not text or same_weight(weight, pending_weight))):
             fragments.append(("".join(pending), pending_weight))
-            pending.clear()
+            pending = []
+        if kind == "break":
+            fragments.append((BREAK_FRAGMENT, weight))
+        elif kind == "text" and text:
+            if not pending:
+                pending_weight = weight
+            pending.append(text)
+    return fragments
 
+
+def span_pieces(spans: Iterable[Span]) -> Iterator[tuple[str, str, float]]:
+    """Spans as the pieces that ``canonical`` takes."""
     for span in spans:
         if span.origin == "break":
-            flush()
-            fragments.append((BREAK_FRAGMENT, -1.0))
-        elif span.origin in ("and", "gap"):
-            flush()
-        elif span.text:
-            if pending and round(span.weight, 6) != round(pending_weight, 6):
-                flush()
-            if not pending:
-                pending_weight = span.weight
-            pending.append(span.text)
-    flush()
-    return fragments
+            yield "break", "", -1.0
+        else:
+            yield ("gap" if span.origin in ("and", "gap") else "text"), span.text, span.weight

@@ -49,7 +49,7 @@ def outside_groups(flow: Flow, separators: list[tuple[int, int]], remarks: Remar
             opened[")"].append(match.start())
         elif bracket == "[":
             opened["]"].append(match.start())
-        elif bracket in opened and opened[bracket]:
+        elif opened.get(bracket):
             depth_changes[opened[bracket].pop()] += 1
             depth_changes[match.start()] -= 1
     outside = []
@@ -66,6 +66,8 @@ def outside_groups(flow: Flow, separators: list[tuple[int, int]], remarks: Remar
 
 def weigh_part(text: str, start: int, stop: int, dialect: str) -> PartRange:
     """The part between ``start`` and ``stop``, without the weight and the white space that it ends with."""
+    if dialect == "pw":
+        start = stop - len(text[start:stop].lstrip())
     end = start + len(text[start:stop].rstrip())
     colon = text.rfind(":", start, end)
     if colon >= 0 and not (dialect == "pw" and text[colon - 1 : colon] == "\\"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from promptweight.prompt.build import Builder
 from promptweight.prompt.edits import NOMINAL_STEPS, find_changes
+from promptweight.prompt.embeddings import note_embeddings
 from promptweight.prompt.flow import Flow
 from promptweight.prompt.lift import lift
 from promptweight.prompt.model import Part, Prompt
@@ -11,8 +14,8 @@ from promptweight.prompt.parts import PartRange, split_parts
 from promptweight.prompt.weights import scan, stretches
 
 
-def read(source: str, dialect: str) -> Prompt:
-    """Read a prompt in the dialect ``pw`` or ``a1111``."""
+def read(source: str, dialect: str, embeddings: Collection[str] = ()) -> Prompt:
+    """Read a prompt in the dialect ``pw`` or ``a1111``; ``embeddings`` are names that count as bare words."""
     builder = Builder(source, dialect)
     flow, builder.loras = lift(source, dialect, builder.remarks)
     parts = split_parts(flow, dialect, builder.remarks)
@@ -22,7 +25,7 @@ def read(source: str, dialect: str) -> Prompt:
             previous = flow.place_after(parts[number - 1].stop)
             builder.joint(previous, flow.place(part.start), "and")
         read_part(builder, flow, part, whole=len(parts) == 1)
-    return builder.prompt()
+    return note_embeddings(builder.prompt(), embeddings)
 
 
 def read_part(builder: Builder, flow: Flow, part: PartRange, *, whole: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from promptweight.prompt.flow import Flow
 from promptweight.prompt.messages import Remarks
-from promptweight.prompt.model import BREAK_FRAGMENT, NO_OPTIONS, Options
+from promptweight.prompt.model import BREAK_FRAGMENT, NO_OPTIONS, Options, canonical
 from promptweight.prompt.numbers import (
     A1111_NUMBER,
     ASCII_NUMBER,
@@ -343,19 +343,10 @@ def a1111_fragments(source: str) -> list[tuple[str, float]]:
     A BREAK inside a group carries the group's weight, as it does there.
     """
     found = scan(Flow.whole(source), "a1111", Remarks())
-    fragments: list[tuple[str, float]] = []
-    after_break = True
+    pieces = []
     for stretch in stretches(found, "a1111"):
-        is_break = stretch.origin == "break"
-        text = BREAK_FRAGMENT if is_break else "".join(source[start:end] for start, end in stretch.ranges)
-        if (
-            fragments
-            and not is_break
-            and not after_break
-            and round(fragments[-1][1], 6) == round(stretch.weight, 6)
-        ):
-            fragments[-1] = (fragments[-1][0] + text, fragments[-1][1])
-        else:
-            fragments.append((text, stretch.weight))
-        after_break = is_break
-    return fragments
+        # Where BREAK's weight is no longer -1, A1111 takes it for the word, and joins it to its neighbours.
+        is_break = stretch.origin == "break" and stretch.weight == -1.0
+        text = "".join(source[start:end] for start, end in stretch.ranges)
+        pieces.append(("break" if is_break else "text", text, stretch.weight))
+    return canonical(pieces)
