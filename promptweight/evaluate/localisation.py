@@ -109,7 +109,7 @@ def _read(maps: Any, scene: Scene, solid: Tensor, language: str, timestep: int) 
 
 def summarise(measured: list[Sample]) -> dict[str, dict[str, Mean | Share]]:
     """Returns mean IoU and pointing shares by language and part, over timesteps and things."""
-    table = {}
+    table: dict[str, dict[str, Mean | Share]] = {}
     for language in LANGUAGES:
         for part in PARTS:
             own = [s for s in measured if (s.language, s.part) == (language, part)]

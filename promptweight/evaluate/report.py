@@ -58,7 +58,7 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
     from promptweight.evaluate.recognise import recogniser_error
     from promptweight.models import default_guidance_scale, load
 
-    pipeline = load(model)
+    pipeline: Any = load(model)
     pipeline.set_progress_bar_config(disable=True)
     figures = [_recogniser_figure(recogniser_error())]
     guidance = default_guidance_scale(pipeline)

@@ -23,7 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from promptweight.mini.captions import caption
 from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.loop import Batch, Stage
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, TEXT_POSITIONS, scheduler
+from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_SIZE, TEXT_POSITIONS, scheduler
 from promptweight.mini.scenes import Scene, random_scene, render, to_image
 
 CAPTION_DROPOUT = 0.1
@@ -82,6 +82,9 @@ def draw_batch(
 class VelocityLoss(nn.Module):
     """Squared error of the predicted velocity (Salimans and Ho, 2022), plus what keeps the padding silent."""
 
+    empty: Tensor
+    signal: Tensor
+
     def __init__(self, encoder: CLIPTextModel, unet: UNet2DConditionModel, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.encoder, self.unet = encoder, unet
@@ -128,7 +131,7 @@ class VelocityLoss(nn.Module):
 
 
 def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
-    """Returns the function that draws twelve prompts, four seeds each, guidance 4.5, 25 steps."""
+    """Returns the function that draws twelve prompts, four seeds each, 25 steps."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
@@ -146,7 +149,7 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
             without, with_text = module.unet(
                 torch.cat([latents] * 2), timestep, torch.cat([empty, said])
             ).sample.chunk(2)
-            guided = without + 4.5 * (with_text - without)
+            guided = without + GUIDANCE_SCALE * (with_text - without)
             latents = schedule.step(guided, timestep, latents).prev_sample
         pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
         cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -26,6 +25,7 @@ LATENT_SIZE = 16
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
 TEXT_POSITIONS = 77
+GUIDANCE_SCALE = 4.5  # what the pipeline advises
 
 
 def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer:
@@ -46,7 +46,7 @@ def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer
         show_progress=False,
     )
     learner.train_from_iterator(captions, trainer)
-    learnt = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    learnt: Any = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(left + right for left, right in learnt)]
     pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
@@ -112,6 +112,7 @@ def scheduler() -> DDIMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
+        steps_offset=1,
     )
 
 
@@ -124,13 +125,14 @@ def save_pipeline(
 ) -> None:
     """Writes a `StableDiffusionPipeline` folder in half precision, safetensors only."""
     pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=encoder,
+        vae=vae.half(),
+        text_encoder=encoder.half(),
         tokenizer=tokenizer,
-        unet=unet,
+        unet=unet.half(),
         scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    (folder / "promptweight.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}) + "\n")

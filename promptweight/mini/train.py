@@ -26,7 +26,7 @@ from promptweight.mini.scenes import random_scene
 
 AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
 DENOISER = loop.Schedule(
-    steps=8000, batch_size=32, learning_rate=2e-3, ema=0.9995, sheet_every=500, muon=True
+    steps=6800, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
 )
 CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
 
@@ -81,6 +81,16 @@ def _learn_denoiser(parts: Networks, options: argparse.Namespace, device: torch.
     parts.encoder, parts.unet = learnt.encoder, learnt.unet
 
 
+def _take_checkpoints(parts: Networks, folder: Path) -> None:
+    """Puts the averaged networks of the newest checkpoints in place."""
+    autoencoding = learn_autoencoder.ReconstructionLoss(parts.vae)
+    denoising = learn_denoiser.VelocityLoss(parts.encoder, parts.unet, parts.tokenizer)
+    for name, module in (("autoencoder", autoencoding), ("denoiser", denoising)):
+        state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
+        module.load_state_dict(state["average"])
+    learn_autoencoder.standardise(parts.vae)
+
+
 def _work(rank: int, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # several one-thread processes beat one process of several threads here
     if options.processes > 1:
@@ -90,9 +100,12 @@ def _work(rank: int, options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     parts = _start(options)
-    if options.init is None or options.autoencoder_steps > 0:
-        _learn_autoencoder(parts, options, device)
-    _learn_denoiser(parts, options, device, rank)
+    if options.export:
+        _take_checkpoints(parts, options.out)
+    else:
+        if options.init is None or options.autoencoder_steps > 0:
+            _learn_autoencoder(parts, options, device)
+        _learn_denoiser(parts, options, device, rank)
     if rank == 0:
         networks.save_pipeline(
             options.out / "pipeline", parts.tokenizer, parts.encoder, parts.vae, parts.unet
@@ -116,7 +129,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=torch.cuda.device_count() or os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=29517, help="where the processes of this machine meet")
+    parser.add_argument(
+        "--export", action="store_true", help="write OUT/pipeline from the checkpoints, no training"
+    )
     options = parser.parse_args()
+    if options.export:
+        options.processes = 1
     if options.autoencoder_steps is None:
         options.autoencoder_steps = AUTOENCODER.steps if options.init is None else 0
     if options.processes > 1:
