@@ -1,13 +1,17 @@
 """Where the words meet the picture in a model: its attention layers, their grids, and how it is called."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from diffusers import SD3Transformer2DModel, UNet2DConditionModel
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from torch import Tensor
 
 from promptweight.errors import AttachError
+
+Order = Literal["cross", "image first", "text first"]
+"""What a layer attends to: the text alone, or image and text together in this order."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +23,19 @@ class Layer:
     stride: int
     """How many latents lie along a side of one of its image positions."""
     heads: int
+    order: Order = "cross"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A model, its layers by name in the order in which they run, and the arguments of its call."""
+    """A model, its layers by name in the order in which they run, and how its calls are read."""
 
     model: Any
-    layers: dict[str, tuple[Layer, Attention]]
-    latents: tuple[int, str]
-    """Place and name of the latents among the arguments of the model's call."""
+    layers: dict[str, tuple[Layer, Any]]
     text: tuple[int, str]
-    """Place and name of the text embeddings."""
+    """Place and name of the text embeddings among the arguments of a call."""
+    size: Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]
+    """Height and width of the latents that a call with these arguments works on."""
 
 
 def layout_of(pipe: Any) -> Layout:
@@ -39,18 +44,19 @@ def layout_of(pipe: Any) -> Layout:
     Raises:
         AttachError: it is of no known class.
     """
-    unet = getattr(pipe, "unet", None)
-    if isinstance(unet, UNet2DConditionModel):
-        layers = {layer.name: (layer, attn) for layer, attn in unet_layers(unet)}
-        return Layout(unet, layers, (0, "sample"), (2, "encoder_hidden_states"))
-    transformer = getattr(pipe, "transformer", None)
-    if isinstance(transformer, SD3Transformer2DModel):
-        layers = {layer.name: (layer, attn) for layer, attn in joint_layers(transformer)}
-        return Layout(transformer, layers, (0, "hidden_states"), (1, "encoder_hidden_states"))
-    raise AttachError(
-        f"{type(pipe).__name__} has no model whose attention is known; "
-        "known are UNet2DConditionModel and SD3Transformer2DModel"
-    )
+    model: Any = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    if isinstance(model, UNet2DConditionModel):
+        found, text, size = unet_layers(model), (2, "encoder_hidden_states"), size_of_argument("sample")
+    elif isinstance(model, SD3Transformer2DModel):
+        found, text, size = sd3_layers(model), (1, "encoder_hidden_states"), size_of_argument("hidden_states")
+    elif isinstance(model, FluxTransformer2DModel):
+        found, text, size = flux_layers(model), (1, "encoder_hidden_states"), PackedSize()
+    else:
+        raise AttachError(
+            f"{type(pipe).__name__} has no model whose attention is known; known are "
+            "UNet2DConditionModel, SD3Transformer2DModel and FluxTransformer2DModel"
+        )
+    return Layout(model, {layer.name: (layer, attn) for layer, attn in found}, text, size)
 
 
 def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
@@ -72,11 +78,57 @@ def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
         stride //= 1 if getattr(block, "upsamplers", None) is None else 2
 
 
-def joint_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
+def sd3_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
     """The joint-attention layers of a Stable Diffusion 3 transformer; its image-only ones are left alone."""
     for number, block in enumerate(transformer.transformer_blocks):
         name = f"transformer_blocks.{number}.attn"
-        yield Layer(name, transformer.config.patch_size, block.attn.heads), block.attn
+        yield Layer(name, transformer.config.patch_size, block.attn.heads, "image first"), block.attn
+
+
+def flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
+    """The attention layers of a FLUX transformer, whose tokens are squares of two by two latents."""
+    for blocks in ("transformer_blocks", "single_transformer_blocks"):
+        for number, block in enumerate(getattr(transformer, blocks)):
+            yield Layer(f"{blocks}.{number}.attn", 2, block.attn.heads, "text first"), block.attn
+
+
+def size_of_argument(name: str) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
+    """Reads the size from latents (batch, channels, height, width), the first argument of the call."""
+
+    def size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+        latents = argument(args, kwargs, 0, name)
+        return latents.shape[-2], latents.shape[-1]
+
+    return size
+
+
+class PackedSize:
+    """Reads the size of FLUX's packed latents from the place of each, `img_ids` (tokens, 3).
+
+    A run passes the same tensor at every step; it is read once.
+    """
+
+    def __init__(self) -> None:
+        self._read: tuple[Tensor | None, tuple[int, int]] = (None, (0, 0))
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+        """Height and width in latents."""
+        places = argument(args, kwargs, 4, "img_ids")
+        if self._read[0] is not places:
+            rows, columns = (int(places[..., axis].max()) + 1 for axis in (1, 2))
+            if rows * columns != places.shape[-2]:
+                raise AttachError(
+                    f"the model works on {places.shape[-2]} image tokens that are no picture of "
+                    f"{rows}x{columns}; pipelines that show it a second picture cannot be recorded"
+                )
+            self._read = (places, (2 * rows, 2 * columns))
+        return self._read[1]
+
+
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str) -> Tensor:
+    """An argument of a call, however it was passed."""
+    value: Tensor = args[place] if len(args) > place else kwargs[name]
+    return value
 
 
 def grid(height: int, width: int, stride: int) -> tuple[int, int]:

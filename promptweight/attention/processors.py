@@ -12,6 +12,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from promptweight.attention.kernels import attend, attend_with_lse, probabilities, take
+from promptweight.attention.layout import Order
 from promptweight.attention.rules import Terms
 from promptweight.attention.store import Slot
 
@@ -21,6 +22,8 @@ class Call:
     """What the running call of the model asks of its layers: tensors written before it, read inside."""
 
     terms: Terms = field(default_factory=Terms)
+    text_length: int = 0
+    """How many text positions there are."""
     rows: Tensor | None = None
     """The rows of the batch that are recorded; nothing is when None."""
     columns: Tensor | None = None
@@ -29,58 +32,77 @@ class Call:
     """Where in a slot each of those rows is added."""
 
 
-class RecordingProcessor:
-    """What the processors share: attention of image queries to text keys, weighted and recorded."""
+class Recorder:
+    """Attention of image queries to text keys, weighted and recorded as the running call asks for."""
 
-    _attention_backend = None
-    _parallel_config = None
-
-    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+    def __init__(self, call: Call | None = None, order: Order = "cross") -> None:
         self.call = Call() if call is None else call
-        self.fused = fused
+        self.order = order
         self.slot: Slot | None = None
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, *, image: int = 0, mask: Tensor | None = None
-    ) -> Tensor:
-        """Attention as the running call asks for it; what it records is added to this layer's slot.
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """The output of attention; what is recorded is added to this layer's slot.
 
         Args:
             query: (batch, heads, queries, dim).
-            key: (batch, heads, keys, dim).
+            key: (batch, heads, keys, dim), of the text alone, or of image and text in the layer's order.
             value: (batch, heads, keys, dim).
-            image: how many of the first queries and keys are the image's, the others being the text's; 0 when
-                all queries are the image's and all keys the text's.
             mask: what the model itself adds to the logits.
         """
         call, terms, bias = self.call, self.call.terms, mask
+        image = self.image_queries(query.shape[2])
+        first_text = image.stop if self.order == "image first" else 0
         if terms.bias is not None:
-            regional = terms.bias.shape[2] > 1
-            own = F.pad(terms.bias, (image, 0, 0, query.shape[2] - terms.bias.shape[2] if regional else 0))
+            own = spread(terms.bias, 3, first_text, key.shape[2])
+            if terms.bias.shape[2] > 1:
+                own = spread(own, 2, image.start, query.shape[2])
             bias = own if mask is None else mask + own
         if terms.factors is not None:
-            value = value * F.pad(terms.factors, (0, 0, image, 0), value=1.0).to(value.dtype)
+            value = value * spread(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
         records = self.slot is not None and call.rows is not None
         if not records and terms.local_columns is None:
             return attend(query, key, value, bias=bias)[0]
 
         output, lse = attend_with_lse(query, key, value, bias=bias)
-        if image:
-            query, lse = query[:, :, :image], lse[:, :, :image]
-            bias = bias if bias is None or bias.shape[2] == 1 else bias[:, :, :image]
+        query, lse = query[:, :, image], lse[:, :, image]
+        if bias is not None and bias.shape[2] > 1:
+            bias = bias[:, :, image]
         if self.slot is not None and call.columns is not None and call.places is not None:
-            found = probabilities(query, key, lse, call.columns + image, bias=bias, rows=call.rows)
-            self.slot.add(found, call.places)
+            columns = call.columns + first_text
+            self.slot.add(probabilities(query, key, lse, columns, bias=bias, rows=call.rows), call.places)
         if terms.local_columns is not None and terms.local_excess is not None:
-            columns = terms.local_columns + image
+            columns = terms.local_columns + first_text
             excess = probabilities(query, key, lse, columns, bias=bias) * terms.local_excess
             added = torch.matmul(excess.to(value.dtype), take(value, columns, dim=2))
-            output = output + F.pad(added, (0, 0, 0, output.shape[2] - added.shape[2]))
+            output = output + spread(added, 2, image.start, output.shape[2])
         return output
 
+    def image_queries(self, queries: int) -> slice:
+        """Which of a layer's queries are the image's."""
+        if self.order == "cross":
+            return slice(0, queries)
+        if self.order == "image first":
+            return slice(0, queries - self.call.text_length)
+        return slice(self.call.text_length, queries)
 
-class CrossProcessor(RecordingProcessor):
+
+def spread(tensor: Tensor, dim: int, start: int, length: int, outside: float = 0.0) -> Tensor:
+    """The tensor lengthened along a dimension to `length`, itself beginning at `start`."""
+    missing = length - start - tensor.shape[dim]
+    if not start and not missing:
+        return tensor
+    return F.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [start, missing], value=outside)
+
+
+class CrossProcessor(Recorder):
     """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer in which the image attends to the text."""
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+        super().__init__(call)
+        self.fused = fused
 
     def __call__(
         self,
@@ -132,11 +154,18 @@ class CrossProcessor(RecordingProcessor):
         return query, attn.to_k(text), attn.to_v(text)
 
 
-class JointProcessor(RecordingProcessor):
+class JointProcessor(Recorder):
     """`JointAttnProcessor2_0` or its fused form: image and text attend to both together, the image first.
 
     The fused form keeps the norms of queries and keys, which diffusers' own leaves out.
     """
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+        super().__init__(call, "image first")
+        self.fused = fused
 
     def __call__(
         self,
@@ -150,7 +179,7 @@ class JointProcessor(RecordingProcessor):
         text = self.project(attn, encoder_hidden_states, added=True)
         query, key, value = (torch.cat(both, dim=2) for both in zip(image, text, strict=True))
         length = hidden_states.shape[1]
-        joint = join_heads(self.attend(query, key, value, image=length), query.dtype)
+        joint = join_heads(self.attend(query, key, value), query.dtype)
         hidden_states, encoder_hidden_states = joint[:, :length], joint[:, length:]
         if not attn.context_pre_only:
             encoder_hidden_states = attn.to_add_out(encoder_hidden_states)
@@ -182,7 +211,7 @@ def join_heads(output: Tensor, dtype: torch.dtype) -> Tensor:
     return output.transpose(1, 2).flatten(2).to(dtype)
 
 
-REPLACEMENTS: dict[str, Callable[[Call], RecordingProcessor]] = {
+REPLACEMENTS: dict[str, Callable[[Call], CrossProcessor | JointProcessor]] = {
     "AttnProcessor2_0": CrossProcessor,
     "FusedAttnProcessor2_0": partial(CrossProcessor, fused=True),
     "JointAttnProcessor2_0": JointProcessor,
@@ -197,7 +226,7 @@ OTHER_KERNELS = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor"
 """Those that compute the same attention in another way, so that a picture may differ in its last digits."""
 
 
-def replacement(processor: Any, call: Call) -> RecordingProcessor | None:
+def replacement(processor: Any, call: Call) -> CrossProcessor | JointProcessor | None:
     """The processor that does what `processor` does and can be recorded; None when there is none."""
     name = type(processor).__name__
     if getattr(diffusers_processors, name, None) is not type(processor) or name not in REPLACEMENTS:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from promptweight.attention.adapt import adapt, is_adaptable, is_adapted, release
 from promptweight.attention.lanes import ROLES, Lane, Registered, Role, classify
-from promptweight.attention.layout import grid, layout_of
+from promptweight.attention.layout import argument, grid, layout_of
 from promptweight.attention.maps import AttentionMaps
-from promptweight.attention.processors import OTHER_KERNELS, Call, RecordingProcessor, replacement
+from promptweight.attention.processors import OTHER_KERNELS, Call, Recorder, replacement
 from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import MODES, Mode, Rules, Terms
 from promptweight.attention.run import Run
@@ -54,7 +55,7 @@ def attach(
     """A session that records what the words of `prompt` attend to, and may weight them there.
 
     Args:
-        pipe: a diffusers pipeline with a `UNet2DConditionModel` or an `SD3Transformer2DModel`.
+        pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
         prompt: a prompt, a list of them, or what `conditioning.encode_prompts` returned.
         negative_prompt: the negative prompt or prompts; not read when `prompt` is already encoded.
         space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
@@ -115,26 +116,33 @@ class AttentionSession:
         self._run = Run(pipe)
         self._calls: dict[tuple[int, bool], Call] = {}
         self._originals: dict[str, Any] = {}
-        self._processors: dict[str, RecordingProcessor] = {}
+        self._recorders: dict[str, Recorder] = {}
         self._hook: Any = None
         self._seen: list[tuple[Tensor, tuple[Lane | None, ...]]] = []
 
     def __enter__(self) -> AttentionSession:
-        originals = {name: attn.processor for name, (_, attn) in self._layout.layers.items()}
-        self._processors, self._calls = {}, {}
-        for name, (layer, _) in self._layout.layers.items():
-            if isinstance(originals[name], RecordingProcessor):
-                raise AttachError(f"{type(self._pipe).__name__} is attached already; leave its session first")
+        layers = self._layout.layers
+        originals = {name: attn.processor for name, (_, attn) in layers.items()}
+        if any(isinstance(each, Recorder) or is_adapted(each) for each in originals.values()):
+            raise AttachError(f"{type(self._pipe).__name__} is attached already; leave its session first")
+        self._recorders, self._calls = {}, {}
+        for name, (layer, _) in layers.items():
             call = self._calls.setdefault((layer.stride, name in self._acts_in), Call())
-            processor = replacement(originals[name], call)
-            if processor is None:
+            recorder: Recorder | None = replacement(originals[name], call)
+            if recorder is None and is_adaptable(originals[name]):
+                recorder = Recorder(call, layer.order)
+            if recorder is None:
                 kind = type(originals[name]).__name__
                 raise AttachError(f"layer {name} has a {kind}, which cannot be recorded")
-            self._processors[name] = processor
+            self._recorders[name] = recorder
         self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
-        for name, (_, attn) in self._layout.layers.items():
-            set_processor(attn, self._processors[name])
+        by_module = {attn: self._recorders[name] for name, (_, attn) in layers.items()}
+        for name, (_, attn) in layers.items():
+            if not is_adaptable(originals[name]):
+                set_processor(attn, self._recorders[name])
+            elif not is_adapted(originals[name]):
+                adapt(originals[name], by_module)
         self._hook = self._layout.model.register_forward_pre_hook(self._before_call, with_kwargs=True)
         return self
 
@@ -142,8 +150,12 @@ class AttentionSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hook.remove()
-        for name, processor in self._originals.items():
-            set_processor(self._layout.layers[name][1], processor)
+        for name, original in self._originals.items():
+            if is_adapted(original):
+                release(original)
+            attn = self._layout.layers[name][1]
+            if attn.processor is not original:
+                set_processor(attn, original)
         self._originals = {}
         self._seen = []
 
@@ -204,20 +216,18 @@ class AttentionSession:
 
     def _before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tell the layers what the call that now begins asks of them."""
-        latents, embeds = (
-            argument(args, kwargs, *self._layout.latents),
-            argument(args, kwargs, *self._layout.text),
-        )
+        embeds = argument(args, kwargs, *self._layout.text)
         lanes = self._lanes(embeds)
         if self._run.has_begun() and self._store is not None:
             self._store.clear()
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
         is_extra = kwargs.get("skip_layers") is not None
         step = self._run.current if is_extra else self._run.count(lane.role for lane in lanes if lane)
-        size, device = (latents.shape[-2], latents.shape[-1]), latents.device
+        size, device = self._layout.size(args, kwargs), embeds.device
         recorded = None if is_extra else self._record_call(lanes, size, step, device)
         prompts = [self._prompts.index((lane.role, lane.prompt)) if lane else None for lane in lanes]
         for (stride, acts), call in self._calls.items():
+            call.text_length = embeds.shape[1]
             call.terms = self._terms(prompts, step, size, stride, device) if acts else Terms()
             call.rows, call.columns, call.places = recorded or (None, None, None)
 
@@ -254,8 +264,8 @@ class AttentionSession:
         slots = self._store.slots
         recorded = self._store.prepare(lanes, size, step, self._run.steps, device)
         if self._store.slots is not slots and self._store.plan is not None:
-            for name, processor in self._processors.items():
-                processor.slot = self._store.slots.get(name)
+            for name, recorder in self._recorders.items():
+                recorder.slot = self._store.slots.get(name)
             for warning in self._store.plan.warnings:
                 self._warn_once(warning)
         return recorded
@@ -282,12 +292,6 @@ def chosen_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
     if not chosen:
         raise SettingError(f"no layer's name holds any of {tuple(parts)}; layers: {', '.join(layers)}")
     return chosen
-
-
-def argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str) -> Tensor:
-    """An argument of a call, however it was passed."""
-    value: Tensor = args[place] if len(args) > place else kwargs[name]
-    return value
 
 
 def set_processor(attn: Any, processor: Any) -> None:

@@ -1,7 +1,7 @@
 """Tiny random pipelines of the real classes, and prompts whose embeddings are drawn from their text."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,11 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -161,6 +166,77 @@ def make_sdxl_pipeline() -> StableDiffusionXLPipeline:
     return pipe
 
 
+def make_sd3_pipeline(**changes: Any) -> StableDiffusion3Pipeline:
+    """A StableDiffusion3Pipeline without text encoders."""
+    torch.manual_seed(2)
+    settings: dict[str, Any] = {
+        "sample_size": 16,
+        "patch_size": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_layers": 3,
+        "attention_head_dim": 8,
+        "num_attention_heads": 4,
+        "joint_attention_dim": WIDTH,
+        "caption_projection_dim": 32,
+        "pooled_projection_dim": WIDTH,
+        "pos_embed_max_size": 24,
+    }
+    pipe = StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(**settings | changes).eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=make_vae(),
+        text_encoder=None,
+        tokenizer=None,
+        text_encoder_2=None,
+        tokenizer_2=None,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def make_flux_pipeline() -> FluxPipeline:
+    """A FluxPipeline without text encoders: one block with separate streams, two with a single one."""
+    torch.manual_seed(3)
+    transformer = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+    )
+    pipe = FluxPipeline(
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=make_vae(),
+        text_encoder=None,
+        tokenizer=None,
+        text_encoder_2=None,
+        tokenizer_2=None,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def pooled(prompts: int) -> dict[str, torch.Tensor]:
+    """The pooled embeddings of so many prompts and negative prompts."""
+    ones = torch.ones(prompts, WIDTH)
+    return {"pooled_prompt_embeds": ones, "negative_pooled_prompt_embeds": -ones}
+
+
+def encode_twice(prompt: str) -> Encoded:
+    """A prompt read by two text encoders, whose rows follow each other."""
+    clip, t5 = encode(prompt), encode(prompt)
+    inputs = {name: torch.cat([embeds, -embeds], 1) for name, embeds in clip.inputs.items()}
+    return Encoded(inputs, (*clip.sections, replace(t5.sections[0], encoders=("t5",), start=ROWS)))
+
+
 def run(pipe: Any, inputs: dict[str, Any], **settings: Any) -> torch.Tensor:
     """Three steps from a fixed seed: the latents."""
     defaults = {
@@ -189,6 +265,11 @@ def tiny():
         unet=make_unet,
         pipeline=make_pipeline,
         sdxl_pipeline=make_sdxl_pipeline,
+        sd3_pipeline=make_sd3_pipeline,
+        flux_pipeline=make_flux_pipeline,
+        vae=make_vae,
+        pooled=pooled,
+        encode_twice=encode_twice,
         run=run,
         rows=ROWS,
     )

@@ -1,0 +1,99 @@
+"""Recording inside processors that are not ours, by listening to the one attention call they make for text.
+
+A processor such as IP-Adapter's owns weights, is looked for by its class, and is changed by the pipeline
+while it runs; an object in its place would break all that. So the object stays, and while a session lasts
+its class is one made from its own, whose call hands the first `scaled_dot_product_attention` inside it to
+the layer's recorder. In every processor named here that first call reads the text; later ones read the
+pictures of an IP-Adapter. diffusers intercepts attention in the same way to skip layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import wraps
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from promptweight.attention.processors import Recorder
+
+ADAPTABLE = (
+    "IPAdapterAttnProcessor2_0",
+    "SD3IPAdapterJointAttnProcessor2_0",
+    "FluxAttnProcessor",
+    "FluxIPAdapterAttnProcessor",
+)
+
+
+def is_adaptable(processor: Any) -> bool:
+    """Whether a processor can be listened to: a known one of diffusers, on torch's own kernels."""
+    backend = getattr(processor, "_attention_backend", None)
+    known = type(processor).__name__ in ADAPTABLE and type(processor).__module__.startswith("diffusers.")
+    return known and str(getattr(backend, "value", backend)) in ("None", "native")
+
+
+def is_adapted(processor: Any) -> bool:
+    """Whether a session listens to the processor now."""
+    return hasattr(type(processor), "_class_outside_sessions")
+
+
+def adapt(processor: Any, recorders: Mapping[Any, Recorder]) -> None:
+    """Hand the text attention of a processor to the recorder of the layer that it is called for.
+
+    Args:
+        processor: an adaptable processor; layers may share it.
+        recorders: by attention module. In other layers the processor goes on as before.
+    """
+    original = type(processor)
+
+    class Adapted(original):  # type: ignore[misc, valid-type]
+        _class_outside_sessions = original
+
+        @wraps(original.__call__)
+        def __call__(self, attn: Any, *args: Any, **kwargs: Any) -> Any:
+            if attn not in recorders:
+                return original.__call__(self, attn, *args, **kwargs)
+            with FirstAttention(recorders[attn]):
+                return original.__call__(self, attn, *args, **kwargs)
+
+    Adapted.__name__, Adapted.__qualname__, Adapted.__module__ = (
+        original.__name__,
+        original.__qualname__,
+        original.__module__,
+    )
+    processor.__class__ = Adapted
+
+
+def release(processor: Any) -> None:
+    """Give an adapted processor its own class back."""
+    processor.__class__ = type(processor)._class_outside_sessions
+
+
+class FirstAttention(TorchFunctionMode):
+    """While it lasts, the first `scaled_dot_product_attention` is the recorder's."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder: Recorder | None = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by torch for every function inside."""
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention or self.recorder is None:
+            return func(*args, **kwargs)
+        recorder, self.recorder = self.recorder, None
+        return attend_as(recorder, *args, **kwargs)
+
+
+def attend_as(
+    recorder: Recorder,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    **_settings: Any,
+) -> Tensor:
+    """The recorder's attention under the names of torch's arguments; diffusers leaves the others alone."""
+    return recorder.attend(query, key, value, mask=attn_mask)

@@ -1,0 +1,174 @@
+"""Processors that are listened to: FLUX and IP-Adapter. Guidance that adds lanes and calls of its own."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPAGPipeline
+from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
+
+from promptweight.attention import Record, attach
+from promptweight.errors import AttachError
+
+
+class EagerFlux(FluxAttnProcessor):
+    """FLUX's own processor over a softmax written out in float64; keeps the probabilities of every call."""
+
+    def __init__(self, weights=1.0):
+        super().__init__()
+        self.weights, self.calls = weights, []
+
+    def __call__(self, *args, **kwargs):
+        torch_attention = torch.nn.functional.scaled_dot_product_attention
+
+        def attention(query, key, value, **_):
+            scores = query.double() @ key.double().transpose(-1, -2) * query.shape[-1] ** -0.5
+            weights = scores.softmax(-1) * self.weights
+            weights = weights / weights.sum(-1, keepdim=True)
+            self.calls.append(weights)
+            return (weights @ value.double()).to(query.dtype)
+
+        torch.nn.functional.scaled_dot_product_attention = attention
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            torch.nn.functional.scaled_dot_product_attention = torch_attention
+
+
+def flux_blocks(pipe):
+    return [*pipe.transformer.transformer_blocks, *pipe.transformer.single_transformer_blocks]
+
+
+def test_flux(tiny):
+    """On a wide picture: nothing changed, columns as in float64, every class put back."""
+    pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato vermelho", negative=None)
+    inputs = encoded.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)}
+    settings = {"height": 16, "width": 24, "guidance_scale": 3.5}
+    plain = tiny.run(pipe, inputs, **settings)
+    processors = pipe.transformer.attn_processors
+    with attach(pipe, encoded, record=Record(steps="keep", heads="keep")) as session:
+        assert all(isinstance(each, FluxAttnProcessor) for each in pipe.transformer.attn_processors.values())
+        with pytest.raises(AttachError, match="attached already"), attach(pipe, encoded):
+            pass
+        assert torch.equal(tiny.run(pipe, inputs, **settings), plain)
+    for name, processor in pipe.transformer.attn_processors.items():
+        assert processor is processors[name]
+        assert type(processor) is FluxAttnProcessor
+
+    recording = session.maps.recording
+    assert recording.size == (16, 24)
+    assert session.maps.word("gato").tensor.shape == (16, 24)
+    names = ["transformer_blocks.0", "single_transformer_blocks.0", "single_transformer_blocks.1"]
+    assert [slot.layers for slot in recording.slots] == [(f"{name}.attn",) for name in names]
+    for block in flux_blocks(pipe):
+        block.attn.processor = EagerFlux()
+    tiny.run(pipe, inputs, **settings)
+    columns = recording.columns(("positive", 0))
+    for slot, block in zip(recording.slots, flux_blocks(pipe), strict=True):
+        for step, probabilities in enumerate(block.attn.processor.calls):
+            found = slot.sums[step, 0, 0][..., list(columns.values())]
+            assert (found - probabilities[0, :, tiny.rows :][..., list(columns)]).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("region", [None, "left"])
+def test_weights_in_flux(tiny, region):
+    pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato vermelho", negative=None)
+    inputs = encoded.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)}
+    settings = {"height": 16, "width": 16, "num_inference_steps": 1}
+    plain = tiny.run(pipe, inputs, **settings)
+    with attach(pipe, encoded) as session:
+        session.set_weight("gato", 4, region=region)
+        found = tiny.run(pipe, inputs, **settings)
+    tokens = len(session.maps.recording.slots[0].sums[0, 0, 0, 0])
+    weights = torch.ones(1, 1, tiny.rows + tokens, tiny.rows + tokens)
+    if region is None:
+        weights[..., 2] = 4
+    else:
+        side = int(tokens**0.5)
+        weights[:, :, tiny.rows :, 2].unflatten(-1, (side, side))[..., : side // 2] = 4
+    for block in flux_blocks(pipe):
+        block.attn.processor = EagerFlux(weights)
+    assert torch.allclose(found, tiny.run(pipe, inputs, **settings), atol=2e-5)
+    assert not torch.allclose(found, plain, atol=2e-5)
+
+
+def test_a_second_picture_in_flux_is_refused(tiny):
+    pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative=None)
+    places = torch.tensor([[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1]])
+    arguments = {"pooled_projections": torch.ones(1, 32), "timestep": torch.tensor([0.5]), "img_ids": places}
+    arguments |= {
+        "txt_ids": torch.zeros(tiny.rows, 3),
+        "encoder_hidden_states": encoded.inputs["prompt_embeds"],
+    }
+    with attach(pipe, encoded), pytest.raises(AttachError, match="no picture of 1x2"):
+        pipe.transformer(torch.zeros(1, 4, 16), **arguments)
+
+
+@pytest.fixture
+def with_ip_adapter(tiny):
+    """A pipeline whose cross-attention layers also read a picture, through IP-Adapter's own processors."""
+    pipe = tiny.pipeline()
+    pipe.unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+    pipe.unet.encoder_hid_proj = torch.nn.Module()
+    pipe.unet.encoder_hid_proj.forward = lambda embeds: [embed * 0.5 for embed in embeds]
+    torch.manual_seed(4)
+    for name, module in pipe.unet.named_modules():
+        if name.endswith("attn2"):
+            module.set_processor(IPAdapterAttnProcessor2_0(module.inner_dim, 32, num_tokens=(3,), scale=0.7))
+    return pipe
+
+
+def test_ip_adapter(with_ip_adapter, tiny):
+    encoded = tiny.encode("um gato vermelho")
+    picture = [torch.randn(2, 1, 3, 32, generator=torch.Generator().manual_seed(5))]
+    embeds = torch.cat([encoded.inputs["negative_prompt_embeds"], encoded.inputs["prompt_embeds"]])
+    sample = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def output():
+        conditions = {"image_embeds": picture}
+        with torch.no_grad():
+            return with_ip_adapter.unet(sample, 300, embeds, added_cond_kwargs=conditions).sample
+
+    plain, state = output(), list(with_ip_adapter.unet.state_dict())
+    with attach(with_ip_adapter, encoded) as session:
+        assert torch.equal(output(), plain)
+        assert list(with_ip_adapter.unet.state_dict()) == state
+        for processor in with_ip_adapter.unet.attn_processors.values():
+            if isinstance(processor, IPAdapterAttnProcessor2_0):
+                processor.scale = [0.0]  # as `set_ip_adapter_scale` does, during the session
+        assert not torch.equal(output(), plain)
+        session.set_weight("gato", 0)
+        session.reset()
+        output()
+    assert session.maps.word("gato").mass == 0
+    total = session.maps.beginning().mass + session.maps.rest().mass + session.maps.word("vermelho").mass
+    assert total + session.maps.word("um").mass == pytest.approx(1, abs=1e-5)
+    kinds = {type(each).__name__ for each in with_ip_adapter.unet.attn_processors.values()}
+    assert kinds == {"AttnProcessor2_0", "IPAdapterAttnProcessor2_0"}
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_perturbed_copies_are_weighted_but_not_recorded(tiny, guidance):
+    unet = tiny.unet()
+    pipe = StableDiffusionPAGPipeline(
+        vae=tiny.vae(),
+        text_encoder=tiny.pipeline().text_encoder,
+        tokenizer=None,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        pag_applied_layers="mid",
+    )
+    pipe.set_progress_bar_config(disable=True)
+    encoded = tiny.encode("um gato", "uma casa")
+    settings = {"pag_scale": 2.0, "guidance_scale": guidance}
+    plain = tiny.run(pipe, encoded.inputs, **settings)
+    before = unet.attn_processors
+    with attach(pipe, encoded) as session:
+        assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
+    assert all(unet.attn_processors[name] is each for name, each in before.items())
+    recording = session.maps.recording
+    assert list(recording.tables) == [("positive", 0), ("positive", 1)]
+    assert recording.tables["positive", 1][0].table is encoded.positive[1]
+    assert all((slot.counts == 3).all() for slot in recording.slots)
