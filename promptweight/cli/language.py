@@ -46,8 +46,12 @@ def convert(
         show.lines([conversion.text])
 
 
-def detect(prompt: PromptText) -> None:
-    """Guess the dialect of a prompt."""
+def detect(prompt: PromptText, as_json: AsJson = False) -> None:
+    """Guess the dialect of a prompt, and how sure the guess is (0 to 1)."""
     from promptweight.prompt import detect as guess
 
-    show.lines([guess(show.read_argument(prompt))])
+    found = guess(show.read_argument(prompt))
+    if as_json:
+        show.as_json(found._asdict())
+    else:
+        show.lines([f"{found.dialect} {found.confidence:.2f}"])

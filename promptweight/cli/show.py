@@ -29,9 +29,9 @@ def understood(prompt: Prompt, *, stderr: bool) -> None:
     from promptweight.prompt import report
 
     screen = console(stderr=stderr)
-    for part in (report.table(prompt), report.diagnostics(prompt)):
-        if part:
-            screen.print(part)
+    screen.print(report.table(prompt))
+    if prompt.diagnostics:
+        screen.print(report.diagnostics(prompt))
 
 
 def read_argument(text: str) -> str:

@@ -74,7 +74,11 @@ def test_convert_says_what_is_lost(run):
 
 def test_detect_names_a_dialect(run):
     code, out, _ = run("detect", "um gato++ e um (rato)1.3")
-    assert (code, out) == (0, "compel\n")
+    assert code == 0
+    dialect, confidence = out.split()
+    assert dialect == "compel"
+    assert 0 < float(confidence) <= 1
+    assert json.loads(run("detect", "um gato++ e um (rato)1.3", "--json")[1])["dialect"] == "compel"
 
 
 @pytest.mark.parametrize(
