@@ -4,7 +4,8 @@ Two things make every word carry its own meaning, so that weights and attention 
 
 - The end-of-text and padding rows of a prompt are taught to equal those of the empty prompt. A causal text
   encoder would otherwise gather the whole sentence there, where nobody can see or weight it.
-- Now and then one word's row is replaced by the empty prompt's: a word at weight 0 means "not said".
+- In some prompts words' rows are replaced by the empty prompt's: a word at weight 0 means "not said", and a
+  noun cannot leave all that it means to the colour after it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_S
 from promptweight.mini.scenes import Scene, random_scene, render, to_image
 
 CAPTION_DROPOUT = 0.1
-WORD_DROPOUT = 0.1
+THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
+WORD_DROPOUT = 0.25  # of the words of such a prompt
 SHEET_PROMPTS = (
     "um gato vermelho persegue um rato cinza",
     "a red cat and a blue square",
@@ -109,10 +111,10 @@ class VelocityLoss(nn.Module):
         is_word = (ids != self.end)[:, :length, None]
         silence = empty[:, :length].detach().expand_as(said)
         loudness = F.mse_loss(torch.where(is_word, silence, said), silence)
-        drop = torch.rand(len(ids), device=ids.device) < WORD_DROPOUT
-        where = (torch.rand(len(ids), device=ids.device) * (is_word[..., 0].sum(1) - 1)).long() + 1
-        dropped = drop[:, None] & (torch.arange(length, device=ids.device) == where[:, None])
-        rows = torch.where(is_word & ~dropped[..., None], said, empty[:, :length])
+        thinned = torch.rand(len(ids), 1, 1, device=ids.device) < THINNED_PROMPTS
+        dropped = thinned & (torch.rand(*ids[:, :length].shape, 1, device=ids.device) < WORD_DROPOUT)
+        dropped[:, 0] = False  # the beginning of the text is never a word
+        rows = torch.where(is_word & ~dropped, said, empty[:, :length])
         return torch.cat([rows, empty[:, length:].expand(len(ids), -1, -1)], dim=1), loudness
 
     def forward(self, batch: Batch) -> Tensor:
