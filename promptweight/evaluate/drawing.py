@@ -114,7 +114,8 @@ def relation_holds(relation: str, first: Found, second: Found) -> bool:
     }[relation]
 
 
-def _both_and_relation(drawn: Drawn) -> tuple[bool, bool]:
+def both_and_relation(drawn: Drawn) -> tuple[bool, bool]:
+    """Tells whether both things of a pair are there, and whether they also stand as was said."""
     first, second = (drawn.match(thing) for thing in drawn.scene.things)
     both = first is not None and second is not None
     return both, both and relation_holds(drawn.scene.relation, first, second)  # type: ignore[arg-type]
@@ -144,7 +145,7 @@ def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: 
     )
     wanted = [drawn.scene.things[0] for drawn in single]
     largest = [drawn.found[0] if drawn.found else None for drawn in single]
-    judged = [_both_and_relation(drawn) for drawn in related]
+    judged = [both_and_relation(drawn) for drawn in related]
     return {
         "one thing: colour": Share.of_all(
             f is not None and f.colour == t.colour for f, t in zip(largest, wanted, strict=True)
@@ -152,8 +153,8 @@ def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: 
         "one thing: kind": Share.of_all(
             f is not None and f.kind == t.kind for f, t in zip(largest, wanted, strict=True)
         ),
-        "two things: both, each in its colour": Share.of_all(_both_and_relation(drawn)[0] for drawn in pairs),
+        "two things: both, each in its colour": Share.of_all(both_and_relation(drawn)[0] for drawn in pairs),
         "relation: both things and the relation": Share.of_all(holds for _, holds in judged),
         "relation: where both things are there": Share.of_all(holds for both, holds in judged if both),
-        "the sentence": Share.of_all(_both_and_relation(drawn)[1] for drawn in sentence),
+        "the sentence": Share.of_all(both_and_relation(drawn)[1] for drawn in sentence),
     }

@@ -110,6 +110,7 @@ def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:
 def table(figures: list[Figure]) -> Table:
     """Returns the figures as a table for the terminal."""
     from rich.table import Table
+    from rich.text import Text
 
     view = Table(title="measured on held-out prompts and scenes")
     for column, justify in (
@@ -122,7 +123,7 @@ def table(figures: list[Figure]) -> Table:
     ):
         view.add_column(column, justify=justify)  # type: ignore[arg-type]
     for figure in figures:
-        verdict = {True: "[green]met", False: "[red]missed", None: ""}[figure.met]
+        verdict = {True: Text("met", "green"), False: Text("missed", "red"), None: Text("")}[figure.met]
         bar = "" if figure.bar is None else f"{'≤' if figure.smaller_is_better else '≥'} {figure.bar:.2f}"
         value = f"{figure.value:.3f}{figure.unit}"
         view.add_row(

@@ -1,0 +1,46 @@
+"""Draws the picture of the README: where each word went, and what a weight did, on one seed.
+
+python examples/readme_picture.py --output examples/pictures/readme.png
+"""
+
+import argparse
+from pathlib import Path
+
+import promptweight
+from promptweight.render import enlarged, overlay, sheet
+
+PROMPT = "um gato vermelho persegue um rato cinza"
+PHRASES = ("gato vermelho", "persegue", "rato cinza")
+WEIGHTS = (0, 0.5, 1.5, 2.5)
+CELL = 256
+
+
+def main() -> None:
+    """Makes five pictures and puts them, with three overlays, on one sheet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=Path("examples/pictures/readme.png"))
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+
+    pipe = promptweight.load(options.model)
+    plain = promptweight.generate(PROMPT, pipe, seed=options.seed)
+    pictures = [enlarged(plain.images[0], CELL)]
+    labels = [PROMPT]
+    for phrase in PHRASES:
+        pictures.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
+        labels.append(phrase)
+    for weight in WEIGHTS:
+        prompt = f"um gato vermelho persegue um (rato cinza:{weight})"
+        weighted = promptweight.generate(prompt, pipe, seed=options.seed, space="attention", record=False)
+        pictures.append(enlarged(weighted.images[0], CELL))
+        labels.append(f"… (rato cinza:{weight})")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    sheet(pictures, labels, columns=4, cell=CELL).save(options.output, optimize=True)
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()

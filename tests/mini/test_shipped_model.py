@@ -1,0 +1,64 @@
+"""The shipped weights: they load as any pipeline does, are small, draw what is said, and look at it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+
+from promptweight import mini
+from promptweight.evaluate import drawing, localisation
+from promptweight.mini.captions import ADJECTIVES, NOUNS
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    pipe = StableDiffusionPipeline.from_pretrained(
+        mini.path("mini"), dtype=torch.float32, use_safetensors=True
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_the_folder_is_small_and_holds_half_precision_safetensors_alone() -> None:
+    files = [path for path in mini.path("mini").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 10_000_000
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".txt"}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as tensors:
+                assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {"F16"}  # noqa: SIM118
+
+
+def test_every_noun_and_colour_is_one_token(pipeline: StableDiffusionPipeline) -> None:
+    words = [word for _, *nouns in NOUNS.values() for group in nouns for word in group]
+    words += [word for forms in ADJECTIVES.values() for word in forms]
+    split = [word for word in words if len(pipeline.tokenizer.tokenize(word)) != 1]
+    assert split == []
+
+
+def test_padding_says_next_to_nothing(pipeline: StableDiffusionPipeline) -> None:
+    def encode(text: str) -> torch.Tensor:
+        ids = pipeline.tokenizer(text, padding="max_length", return_tensors="pt").input_ids
+        with torch.no_grad():
+            return pipeline.text_encoder(ids).last_hidden_state[0]
+
+    said, empty = encode("um gato vermelho persegue um rato cinza"), encode("")
+    words = len(pipeline.tokenizer("um gato vermelho persegue um rato cinza").input_ids) - 1
+    change = (said - empty).square().mean(-1).sqrt()
+    assert change[words:].max() < 0.25 * change[1:words].mean()
+
+
+def test_the_maps_of_phrases_find_their_things(pipeline: StableDiffusionPipeline) -> None:
+    measured = list(localisation.samples(pipeline, number=8, seed=99, timesteps=(200, 500)))
+    table = localisation.summarise(measured)
+    for name in ("pt phrase", "en phrase"):
+        assert table[name]["pointing"].value >= 0.95
+        assert table[name]["iou"].value >= 0.6
+
+
+def test_the_sentence_is_drawn(pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    drawn = drawing.draw(pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",))
+    right = sum(drawing.both_and_relation(one)[1] for one in drawn)
+    assert right >= 4
