@@ -120,7 +120,7 @@ class TokenTable:
         `occurrence` 0 is the first place, 1 the next. Raises `WordNotFoundError`, which lists the words
         there are.
         """
-        names = {word.text for word in self.words if len(split_words(word.text)) > 1}
+        names = [name for name in {word.text for word in self.words} if len(split_words(name)) > 1]
         wholes = {
             match.start(): match.end() for name in names for match in re.finditer(re.escape(name), phrase)
         }

@@ -214,7 +214,7 @@ def test_an_impossible_length_is_refused(clip_tokenizer, real_t5_tokenizer, prom
 @settings(max_examples=60, deadline=None)
 @given(fragments=st.lists(st.tuples(st.text(max_size=8), st.sampled_from([1.0, 0.5, 1.5])), max_size=6))
 def test_any_text_gives_a_sound_table(fragments, clip_tokenizer, prompt_of):
-    for dialect in ("pw", "a1111", "comfy"):
+    for dialect in ("pw", "a1111", "comfy", "compel"):
         table = tokenize(clip_tokenizer, prompt_of(*fragments, dialect=dialect))
         assert [token.position for token in table.tokens] == list(range(table.chunks * 77))
         claimed = {row for word in table.words for row in word.positions}
