@@ -190,9 +190,10 @@ class Result:
         base = self.images[image]
         words = [word for word in self.words if not word.is_punctuation]
         heats = [self._heat(word.text, image, word.occurrence).tensor for word in words]
-        # One scale for all: words that got little attention look it.
-        scale = (0.0, max((float(heat.max()) for heat in heats), default=1.0))
-        pictures = [overlay(base, heat, upscale=256, scale=scale) for heat in heats]
+        scales = _comparable_scales([(float(heat.min()), float(heat.max())) for heat in heats])
+        pictures = [
+            overlay(base, heat, upscale=256, scale=scale) for heat, scale in zip(heats, scales, strict=True)
+        ]
         labels = [f"{word.text} {weight_text(word.weight)}".strip() for word in words]
         shown = sheet([enlarged(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
         return self._save_beside(picture, "all-words", shown, image, overlay="all")
@@ -240,6 +241,19 @@ def slug(text: str, length: int = 40) -> str:
     joined = "-".join(words)[:length]
     # Letters of other scripts stay, but a file name has 255 bytes, and each of them takes up to four.
     return joined.encode("utf-8", "ignore")[: 3 * length].decode("utf-8", "ignore").strip("-")
+
+
+def _comparable_scales(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns a colour scale for each of several maps, given their lowest and highest values.
+
+    Each has its own, but one that varies less than half as much as the liveliest is not blown up to look
+    alike: "um" would seem as telling as "gato".
+
+    >>> _comparable_scales([(0.0, 1.0), (0.25, 0.5), (0.0, 0.75)])
+    [(0.0, 1.0), (0.25, 0.75), (0.0, 0.75)]
+    """
+    widest = max((high - low for low, high in ranges), default=0.0)
+    return [(low, max(high, low + widest / 2)) for low, high in ranges]
 
 
 def _next_number(folder: Path) -> int:

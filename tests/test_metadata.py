@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import zlib
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -153,6 +154,15 @@ def test_no_text_breaks_a_save(text):
     # Two surrogates that belong together are one character to JSON; everything else comes back as it was.
     paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     assert json.loads(kept[b"promptweight"].split(b"\0", 1)[1])["prompt"] == paired
+
+
+def test_the_mark_is_xmp_by_its_own_rules():
+    packet = ElementTree.fromstring(metadata.XMP.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
+    rdf = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+    description = packet.find(f"{rdf}RDF/{rdf}Description")
+    assert packet.tag == "{adobe:ns:meta/}xmpmeta"
+    name = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+    assert description.attrib[name] == metadata.DIGITAL_SOURCE_TYPE
 
 
 def test_a_megabyte_of_prompt_comes_back(tmp_path):
