@@ -133,7 +133,7 @@ class VelocityLoss(nn.Module):
 
 
 def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
-    """Returns the function that draws twelve prompts, four seeds each, 25 steps."""
+    """Returns the function that draws the prompts of the sheet, four seeds each, 25 steps."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
@@ -155,10 +155,9 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
             latents = schedule.step(guided, timestep, latents).prev_sample
         pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
         cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
-        rows_of_cells = [
-            np.concatenate(list(cells[first : first + 12]), axis=1) for first in range(0, 48, 12)
-        ]
-        to_image(np.concatenate(rows_of_cells)).resize((12 * 128, 4 * 128)).save(path)
+        strips = [np.concatenate(list(cells[i : i + 12]), axis=1) for i in range(0, len(cells), 12)]
+        sheet = to_image(np.concatenate(strips))
+        sheet.resize((2 * sheet.width, 2 * sheet.height)).save(path)
 
     return draw
 

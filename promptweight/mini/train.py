@@ -44,7 +44,9 @@ class Networks:
 def _start(options: argparse.Namespace) -> Networks:
     """Makes the networks, untrained or, with --init, as an earlier pipeline left them."""
     if options.init is not None:
-        pipeline = StableDiffusionPipeline.from_pretrained(options.init, safety_checker=None)
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            options.init, dtype=torch.float32, use_safetensors=True
+        )
         return Networks(pipeline.tokenizer, pipeline.vae, pipeline.text_encoder, pipeline.unet)
     rng = Random(f"{options.seed}/tokenizer")
     tokenizer = networks.train_tokenizer(caption(random_scene(rng), rng) for _ in range(CAPTIONS))

@@ -1,6 +1,8 @@
 """The training loop: an interrupted run ends where an unbroken one does, processes average gradients."""
 
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -9,10 +11,12 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
 
+from promptweight.mini import learn_autoencoder, learn_denoiser, train
 from promptweight.mini.learn_denoiser import VelocityLoss
 from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
 from promptweight.mini.networks import text_encoder, train_tokenizer
+from promptweight.models import load
 
 SCHEDULE = Schedule(steps=8, batch_size=4, learning_rate=0.05, warmup=2, checkpoint_every=3, sheet_every=100)
 
@@ -127,3 +131,33 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
             assert loudness > 0
             dropped += kept.count(False)
     assert 0 < dropped < 20 * words / 2
+
+
+def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(*options: object) -> None:
+        fixed = ("--denoiser-steps", 1, "--scenes", 8, "--processes", 1)
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, (*options, *fixed))])
+        train.main()
+
+    monkeypatch.setattr(train, "CAPTIONS", 300)
+    monkeypatch.setattr(train, "AUTOENCODER", replace(train.AUTOENCODER, batch_size=2))
+    monkeypatch.setattr(train, "DENOISER", replace(train.DENOISER, batch_size=2))
+    monkeypatch.setattr(learn_denoiser, "SHEET_PROMPTS", ("um gato vermelho",))
+    monkeypatch.setattr(learn_autoencoder, "standardise", partial(learn_autoencoder.standardise, scenes=8))
+    threads = torch.get_num_threads()
+    command("--out", tmp_path / "first", "--autoencoder-steps", 2)
+    command("--out", tmp_path / "second", "--init", tmp_path / "first" / "pipeline")
+    command("--out", tmp_path / "first", "--export")
+    torch.set_num_threads(threads)
+
+    first, second = (load(tmp_path / name / "pipeline") for name in ("first", "second"))
+    assert first("a red cat", num_inference_steps=1).images[0].size == (64, 64)
+    same = [torch.equal(a, b) for a, b in zip(first.vae.parameters(), second.vae.parameters(), strict=True)]
+    changed = [
+        not torch.equal(a, b) for a, b in zip(first.unet.parameters(), second.unet.parameters(), strict=True)
+    ]
+    assert all(same)
+    assert any(changed)
+    assert (tmp_path / "first" / "denoiser-000001.png").exists()
