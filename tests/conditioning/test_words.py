@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptweight.conditioning.words import fold, split_words
@@ -47,6 +47,7 @@ def test_boundaries_divide_words() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(), st.lists(st.integers(0, 20)))
 def test_words_cover_everything_but_spaces_without_overlap(text: str, boundaries: list[int]) -> None:
     words = split_words(text, boundaries)
