@@ -77,6 +77,7 @@ INTRODUCTIONS = {
     "pt": ("desenho de ", "um desenho de ", "imagem de "),
     "en": ("drawing of ", "a drawing of ", "picture of "),
 }
+COLOURLESS = 0.3  # share of captions that name no colour, so that nouns must speak for themselves
 ARTICLES = {"m": ("um", "o"), "f": ("uma", "a")}
 
 
@@ -168,7 +169,8 @@ def plainly(scene: Scene, language: str) -> str:
 def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
     """Says the scene at random: language, synonyms, articles, sometimes a colour or the ground left out."""
     language = language or rng.choice(LANGUAGES)
-    if rng.random() < 0.5:
+    coloured = rng.random() > COLOURLESS
+    if coloured and rng.random() < 0.5:
         return plainly(scene, language)
     article = rng.choices((0, 1, 2), (5, 2, 2))[0]
     phrases = [
@@ -177,12 +179,12 @@ def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
             language,
             noun=rng.choice((0, 0, 1)),
             article=article if article != 2 or index == 0 or len(scene.things) > 2 else 0,
-            colour=rng.random() > 0.12,
+            colour=coloured and rng.random() > 0.12,
         )
         for index, thing in enumerate(scene.things)
     ]
     if scene.relation == "ride" and language == "pt" and rng.random() < 0.6:
-        phrases[1] = phrase(scene.things[1], language, article=2, colour=rng.random() > 0.3)
+        phrases[1] = phrase(scene.things[1], language, article=2, colour=coloured and rng.random() > 0.3)
     relation = rng.choice(RELATION_WORDS[language].get(scene.relation, ("",)))
     text = _sentence(scene, phrases, language, relation)
     if rng.random() < 0.15:

@@ -96,11 +96,13 @@ class VelocityLoss(nn.Module):
         self.register_buffer("signal", scheduler().alphas_cumprod.float(), persistent=False)
 
     def _timesteps(self, number: int, device: torch.device) -> Tensor:
-        """Draws three quarters of the timesteps where shapes are decided, the rest anywhere."""
+        """Draws most timesteps where shapes are decided, a quarter where places are, the rest anywhere."""
         anywhere = torch.rand(number, device=device) * 1000
+        early = 750 + 250 * torch.rand(number, device=device)
         middle = 560 + 220 * torch.randn(number, device=device)
-        use_middle = (torch.rand(number, device=device) < 0.75) & (middle >= 0) & (middle < 1000)
-        return torch.where(use_middle, middle, anywhere).long()
+        draw = torch.rand(number, device=device)
+        chosen = torch.where(draw < 0.25, early, torch.where(draw < 0.85, middle, anywhere))
+        return torch.where((chosen >= 0) & (chosen < 1000), chosen, anywhere).long()
 
     def _rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes the prompts; returns rows (batch, 77, width) with silent padding, and how loud it was."""
