@@ -110,7 +110,8 @@ def default_guidance_scale(pipe: Any) -> float:
     if advised is not None:
         return advised
     parameter = inspect.signature(type(pipe).__call__).parameters.get("guidance_scale")
-    return 1.0 if parameter is None else float(parameter.default)
+    default = None if parameter is None else parameter.default
+    return float(default) if isinstance(default, (int, float)) else 1.0
 
 
 def choose_device(device: str = "auto") -> str:

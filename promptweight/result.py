@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     from promptweight.attention.maps import AttentionMaps, HeatMap
     from promptweight.conditioning.tokens import Word
@@ -155,19 +156,12 @@ class Result:
         return self._recorded().word(phrase, occurrence=occurrence, image=image)
 
     def _save_picture(self, folder: Path, image: int) -> Path:
-        """Saves under the next free number; another process may take a name between looking and writing."""
-        from promptweight.metadata import png_texts, save_png
+        from promptweight.metadata import png_texts
 
         name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
         texts = png_texts(self.record(image), self.parameters(image))
-        for number in count(_next_number(folder)):
-            path = folder / f"{number:05d}-{name}.png"
-            try:
-                save_png(self.images[image], path, texts)
-            except FileExistsError:
-                continue
-            return path
-        raise AssertionError("count() does not end")
+        paths = (folder / f"{number:05d}-{name}.png" for number in count(_next_number(folder)))
+        return _save_at_first_free(paths, self.images[image], texts)
 
     def _save_overlays(self, picture: Path, image: int, phrases: Sequence[str]) -> list[Path]:
         from promptweight.render import WORD_COLORS, overlay, overlay_words
@@ -217,17 +211,25 @@ class Result:
 
     def _save_beside(self, picture: Path, ending: str, shown: Image.Image, image: int, **more: Any) -> Path:
         """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
-        from promptweight.metadata import png_texts, save_png
+        from promptweight.metadata import png_texts
 
         texts = png_texts({**self.record(image), **more}, self.parameters(image))
-        for number in count(1):
-            path = picture.with_name(f"{picture.stem}.{ending}{'' if number == 1 else f'-{number}'}.png")
-            try:
-                save_png(shown, path, texts)
-            except FileExistsError:
-                continue
-            return path
-        raise AssertionError("count() does not end")
+        endings = (f"{ending}-{number}" if number > 1 else ending for number in count(1))
+        paths = (picture.with_name(f"{picture.stem}.{each}.png") for each in endings)
+        return _save_at_first_free(paths, shown, texts)
+
+
+def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInfo) -> Path:
+    """Saves `image` under the first of `paths` that is free, even where another process takes names too."""
+    from promptweight.metadata import save_png
+
+    while True:
+        path = next(paths)
+        try:
+            save_png(image, path, texts)
+        except FileExistsError:
+            continue
+        return path
 
 
 def slug(text: str, length: int = 40) -> str:
@@ -238,9 +240,11 @@ def slug(text: str, length: int = 40) -> str:
     """
     plain = unicodedata.normalize("NFKD", text[:1000]).lower()
     words = re.findall(r"[^\W_]+", "".join(letter for letter in plain if not unicodedata.combining(letter)))
-    joined = "-".join(words)[:length]
+    whole = "-".join(words)
+    start = whole[: length + 1].rpartition("-")[0] if len(whole) > length else whole
     # Letters of other scripts stay, but a file name has 255 bytes, and each of them takes up to four.
-    return joined.encode("utf-8", "ignore")[: 3 * length].decode("utf-8", "ignore").strip("-")
+    limited = (start or whole[:length]).encode("utf-8", "ignore")[: 3 * length].decode("utf-8", "ignore")
+    return limited.strip("-")
 
 
 def _comparable_scales(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,7 +1,9 @@
 """From heat to pictures that a person reads: overlays, several words at once, contact sheets.
 
-from promptweight.render import overlay, sheet
-overlay(image, heat, label="gato", weight=1.4).save("gato.png")
+    from promptweight.render import overlay, sheet
+    overlay(image, heat, label="gato", weight=1.4).save("gato.png")
+
+Heat is any array of the shape (height, width); nothing here knows models or prompts.
 """
 
 from promptweight.render.colormaps import COLORMAPS, WORD_COLORS
