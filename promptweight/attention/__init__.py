@@ -4,8 +4,10 @@
         image = pipe(**session.inputs).images[0]
     session.maps.word("gato").overlay(image)
 
-kernels (one fused call that also gives columns) → layout (which layers) → lanes (which rows) → rules (what a
-weight does) → store (where it is kept) → processors → session → recording → maps.
+What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
+lanes (which rows of the batch), run (which step), tables (which columns), rules and regions (what a weight
+does), store (where sums are kept), processors and adapt (what runs inside the model), session (attaching),
+recording, files and maps (what comes out).
 """
 
 from promptweight.attention.maps import AttentionMaps, HeatMap

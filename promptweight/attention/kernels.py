@@ -63,12 +63,32 @@ def attend_with_lse(
 ) -> tuple[Tensor, Tensor]:
     """Attention's output and the float32 natural log-sum-exp of its logits, (batch, heads, queries)."""
     bias = fitting(bias, query)
+    if torch.compiler.is_compiling():
+        return traced_attend(query, key, value, bias, scale)
     choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
     operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
     if operator is not None and works(operator, query.device, query.dtype):
         return operator(query, key, value, bias, scale)
     output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
     return output, explicit_lse(query, key, bias=bias, scale=scale)
+
+
+@torch.library.custom_op("promptweight::attend_with_lse", mutates_args=())
+def traced_attend(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """`attend_with_lse` as one step of a compiled graph, since the choice of a kernel cannot be traced."""
+    output, lse = attend_with_lse(query, key, value, bias=bias, scale=scale)
+    return output.contiguous(), lse.contiguous()
+
+
+@traced_attend.register_fake
+def shapes_of_traced_attend(
+    query: Tensor, _key: Tensor, value: Tensor, _bias: Tensor | None, _scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """Outputs without values, for tracing."""
+    output = query.new_empty((*query.shape[:3], value.shape[3]))
+    return output, query.new_empty(query.shape[:3], dtype=torch.float32)
 
 
 def probabilities(

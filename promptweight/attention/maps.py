@@ -43,7 +43,7 @@ COARSEST_STRIDE = 4
 class AttentionMaps:
     """A view of a recording: which layers, steps and heads count, and in which unit.
 
-    Views are cheap and immutable; `layers`, `steps`, `heads`, `probability` and `share` return new ones.
+    Views are cheap and immutable; `layers`, `steps`, `heads`, `probability`, `share`, `lift` give new ones.
     """
 
     recording: Recording
@@ -51,7 +51,7 @@ class AttentionMaps:
     """Indices of the slots that count."""
     step_range: tuple[int, int | None] = (0, None)
     head_indices: tuple[int, ...] | None = None
-    unit: Literal["probability", "share"] = "probability"
+    unit: Literal["probability", "share", "lift"] = "probability"
     _grids: dict[tuple[Role, int], list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -108,8 +108,10 @@ class AttentionMaps:
 
         In joint attention the image itself, which attends to itself there, is part of it.
         """
-        if self.unit == "share":
-            raise SettingError("the words' shares leave nothing to the rest; ask probability() for it")
+        if self.unit != "probability":
+            raise SettingError(
+                f"the rest has a probability, but no {self.unit}; ask probability() for its map"
+            )
         columns = list(self.recording.columns((lane, image)).values())
         return HeatMap(1 - self._on_picture(lane, image, columns), "<rest>", ())
 
@@ -169,6 +171,14 @@ class AttentionMaps:
         """
         return self._view(unit="share")
 
+    def lift(self) -> AttentionMaps:
+        """In multiples of the mean over the picture: 2 where a phrase gets twice what it gets on average.
+
+        Probabilities in joint attention are small, since the image's own positions share them; lifts compare
+        from model to model.
+        """
+        return self._view(unit="lift")
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole recording, whatever this view shows of it, to a .safetensors file."""
         from promptweight.attention.files import save_recording
@@ -208,7 +218,8 @@ class AttentionMaps:
             F.interpolate(each[None, None], self.recording.size, mode="bilinear", antialias=True)[0, 0]
             for each in maps
         ]
-        return torch.stack(resized).mean(0)
+        heat = torch.stack(resized).mean(0)
+        return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 
     def _columns_by_grid(self, lane: Role, image: int) -> list[Tensor]:
         """For every grid of this view the mean over its layers: (height, width, columns) on the CPU."""

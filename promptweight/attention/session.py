@@ -24,13 +24,7 @@ from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import MODES, Mode, Rules, Terms
 from promptweight.attention.run import Run
 from promptweight.attention.store import Record, Store
-from promptweight.attention.tables import (
-    find_rows,
-    ineffective_options,
-    key_rules,
-    place_tables,
-    recorded_rows,
-)
+from promptweight.attention.tables import find_rows, key_rules, place_tables, recorded_rows
 from promptweight.errors import AttachError, SettingError
 
 if TYPE_CHECKING:
@@ -56,7 +50,8 @@ def attach(
 
     Args:
         pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
-        prompt: a prompt, a list of them, or what `conditioning.encode_prompts` returned.
+        prompt: a prompt, a list of them, or what `conditioning.encode_prompts` returned; for
+            `space="attention"` it must have been called with `method="none"`, or the weights act twice.
         negative_prompt: the negative prompt or prompts; not read when `prompt` is already encoded.
         space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
             "attention": in every cross- or joint-attention layer, the negative prompt's words too, while the
@@ -110,7 +105,6 @@ class AttentionSession:
         self._prompts = [(role, number) for role in ROLES for number in range(len(self._placed[role]))]
         rules = [key_rules(self._placed[role][number], mode) for role, number in self._prompts]
         self._rules = Rules(rules, self._registered.positive.shape[1])
-        self.warnings += ineffective_options(self._placed, mode)
         self._acts_in = set(chosen_layers(self._layout.layers, layers))
         self._store = self._make_store(Record() if record is True else record) if record else None
         self._run = Run(pipe)
@@ -137,27 +131,37 @@ class AttentionSession:
             self._recorders[name] = recorder
         self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
-        by_module = {attn: self._recorders[name] for name, (_, attn) in layers.items()}
-        for name, (_, attn) in layers.items():
-            if not is_adaptable(originals[name]):
-                set_processor(attn, self._recorders[name])
-            elif not is_adapted(originals[name]):
-                adapt(originals[name], by_module)
-        self._hook = self._layout.model.register_forward_pre_hook(self._before_call, with_kwargs=True)
+        try:
+            self._install()
+        except BaseException:
+            self._put_back()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hook.remove()
+        self._put_back()
+
+    def _install(self) -> None:
+        by_module = {attn: self._recorders[name] for name, (_, attn) in self._layout.layers.items()}
+        for name, original in self._originals.items():
+            if not is_adaptable(original):
+                set_processor(self._layout.layers[name][1], self._recorders[name])
+            elif not is_adapted(original):  # several layers may share it
+                adapt(original, by_module)
+        self._hook = self._layout.model.register_forward_pre_hook(self._before_call, with_kwargs=True)
+
+    def _put_back(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
         for name, original in self._originals.items():
             if is_adapted(original):
                 release(original)
             attn = self._layout.layers[name][1]
             if attn.processor is not original:
                 set_processor(attn, original)
-        self._originals = {}
-        self._seen = []
+        self._originals, self._hook, self._seen = {}, None, []
 
     @property
     def maps(self) -> AttentionMaps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,23 +77,6 @@ def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, 
                     token.weight, mode, options.steps, options.to, region
                 )
     return rules
-
-
-def ineffective_options(
-    placed: Mapping[Role, Sequence[tuple[PlacedTable, ...]]], default: Mode | None
-) -> Iterator[str]:
-    """A sentence for each stretch of a prompt whose options can do nothing where its weight acts."""
-    prompts = dict.fromkeys(tables[0].table.prompt for of_role in placed.values() for tables in of_role)
-    for span in (span for prompt in prompts for span in prompt.spans):
-        options, text = span.options, span.text.strip()
-        local = options.steps is not None or options.to is not None or options.region is not None
-        if default is None and options.mode not in MODES and local:
-            yield (
-                f"{text!r} asks for steps or a region, which a weight has in attention only; "
-                "give it mode=logit as well, or weight in attention altogether"
-            )
-        if default is not None and options.mode == "embedding" and span.weight != 1:
-            yield f"{text!r} asks for mode=embedding, but these embeddings are made without weights"
 
 
 def recorded_rows(tables: Sequence[PlacedTable]) -> tuple[int, ...]:

@@ -150,3 +150,14 @@ def test_an_unequal_value_width_takes_the_plain_path():
     wanted, weights = eager(query, key, value)
     assert torch.allclose(output.double(), wanted, atol=1e-5)
     assert torch.allclose(found.double(), weights[..., columns], atol=1e-5)
+
+
+def test_in_a_compiled_graph_it_is_one_step_with_the_same_numbers():
+    query, key, value = inputs(queries=16, keys=10, dim=8)
+    bias = torch.randn(2, 1, 1, 10, generator=torch.Generator().manual_seed(5))
+    columns = torch.tensor([1, 2])
+    compiled = torch.compile(attend, backend="aot_eager", fullgraph=True)
+    output, found = compiled(query, key, value, bias=bias, columns=columns)
+    wanted_output, wanted = attend(query, key, value, bias=bias, columns=columns)
+    assert torch.equal(output, wanted_output)
+    assert torch.allclose(found, wanted, atol=1e-7)

@@ -64,6 +64,15 @@ def test_share_is_of_the_words_alone(maps_of):
         shares.rest()
 
 
+def test_lift_is_relative_to_the_mean_over_the_picture(maps_of):
+    one = slot("a", 0, 3, 5, [0] * COLUMNS)
+    one.sums[..., 2] = torch.arange(15.0) / 100
+    maps = maps_of(one, size=(3, 5)).lift()
+    assert maps.word("gato").tensor.flatten().tolist() == pytest.approx([i / 7 for i in range(15)], abs=1e-6)
+    with pytest.raises(SettingError, match="no lift"):
+        maps.rest()
+
+
 def test_grids_weigh_the_same_however_many_layers_they_have(maps_of):
     fine = [slot("up.3", 0, 12, 20, [0, 0, 0.4, 0, 0, 0])]
     coarse = [slot(f"up.{i}", 1, 6, 10, [0, 0, 0.1 * i, 0, 0, 0]) for i in range(3)]

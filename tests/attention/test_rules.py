@@ -204,11 +204,3 @@ def test_a_mode_in_the_prompt_goes_before_the_session(pipe, tiny):
     assert session.maps.word("gato").mass == 0
     assert session.maps.word("vermelho").mass > 0
     assert session.warnings == []
-
-
-def test_options_that_can_do_nothing_are_said(pipe, tiny):
-    assert (
-        "'gato' asks for steps or a region" in attach(pipe, tiny.encode("um gato:2{region=left}")).warnings[0]
-    )
-    warnings = attach(pipe, tiny.encode("um gato:2{mode=embedding}"), space="attention").warnings
-    assert "'gato' asks for mode=embedding" in warnings[0]

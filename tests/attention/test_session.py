@@ -213,3 +213,15 @@ def test_direct_calls_of_the_model_add_up_until_reset(pipe, tiny):
             pipe.unet(sample, timestep, encoded.inputs["prompt_embeds"])
             singles.append(session.maps.word("gato").tensor)
     assert torch.allclose(both, (singles[0] + singles[1]) / 2, atol=1e-6)
+
+
+def test_processors_are_put_back_when_entering_fails(pipe, tiny, monkeypatch):
+    before = pipe.unet.attn_processors
+
+    def refuse(*arguments, **settings):
+        raise OSError("no hooks today")
+
+    monkeypatch.setattr(pipe.unet, "register_forward_pre_hook", refuse)
+    with pytest.raises(OSError, match="no hooks today"), attach(pipe, tiny.encode("um gato")):
+        pass
+    assert same_processors(before, pipe)

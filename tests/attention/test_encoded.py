@@ -1,0 +1,88 @@
+"""Sessions over prompts as text: the real encoding, tokens and weights of a whole pipeline."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from tokenizers import pre_tokenizers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from promptweight.attention import attach
+from promptweight.conditioning import encode_prompts
+
+
+@pytest.fixture
+def pipe(tiny):
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "um</w>", "ga", "to</w>", "gato</w>"]
+    pieces += ["<|startoftext|>", "<|endoftext|>"]
+    merges = [("u", "m</w>"), ("g", "a"), ("t", "o</w>"), ("ga", "to</w>")]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=20)
+    torch.manual_seed(0)
+    config = CLIPTextConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=20,
+        bos_token_id=len(pieces) - 2,
+        eos_token_id=len(pieces) - 1,
+    )
+    made = StableDiffusionPipeline(
+        vae=tiny.vae(),
+        text_encoder=CLIPTextModel(config).eval(),
+        tokenizer=tokenizer,
+        unet=tiny.unet(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def test_embedding_space_is_the_encoding_of_the_prompt(pipe, tiny):
+    prompt, negative = "um (gato:1.4) vermelho", "feio"
+    encoded = encode_prompts(pipe, prompt, negative)
+    plain = tiny.run(pipe, encoded.inputs)
+    for given in ((prompt, negative), (encoded,)):
+        with attach(pipe, *given) as session:
+            assert torch.equal(tiny.run(pipe, session.inputs), plain)
+        assert [word.text for word in session.maps.words] == ["um", "gato", "vermelho"]
+        assert session.maps.word("vermelho").mass > session.maps.word("um").mass  # eight pieces to one
+
+
+def test_attention_space_weighs_the_clean_text(pipe, tiny):
+    clean = encode_prompts(pipe, "um gato vermelho", "feio")
+    with attach(pipe, "um (gato:0) vermelho", "feio", space="attention") as session:
+        for name, embeds in clean.inputs.items():
+            assert torch.equal(session.inputs[name], embeds)
+        found = tiny.run(pipe, session.inputs)
+    assert session.maps.word("gato").mass == 0
+    assert session.warnings == []
+    with attach(pipe, clean) as spoken:
+        spoken.set_weight("gato", 0)
+        assert torch.equal(tiny.run(pipe, spoken.inputs), found)
+
+
+def test_a_word_may_choose_attention_while_others_stay_in_the_embeddings(pipe, tiny):
+    with attach(pipe, "um (gato:0{mode=logit, steps=0-0.5}) (vermelho:1.3)", "feio") as session:
+        tiny.run(pipe, session.inputs, num_inference_steps=4)
+    alone = encode_prompts(pipe, "um gato (vermelho:1.3)", "feio")
+    assert torch.equal(session.inputs["prompt_embeds"], alone.inputs["prompt_embeds"])
+    assert session.maps.word("gato").mass > 0
+    assert any("gato" in warning and "attention" in warning for warning in session.warnings)
+
+
+def test_several_prompts_of_several_chunks(pipe, tiny):
+    prompts = ["um gato vermelho, um gato vermelho, um gato", "um (gato:2)"]
+    with attach(pipe, prompts, "feio", space="attention") as session:
+        tiny.run(pipe, session.inputs, num_images_per_prompt=2)
+    maps = session.maps
+    assert session.tables["positive"][1].chunks > 1
+    assert maps.word("gato", occurrence=2, image=1).mass > 0
+    assert [word.text for word in maps.words_of(image=3)] == ["um", "gato"]
+    total = maps.beginning(3).mass + maps.rest(3).mass + maps.word("um gato", image=3).mass
+    assert total == pytest.approx(1, abs=1e-5)
