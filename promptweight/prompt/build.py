@@ -42,7 +42,7 @@ class Builder:
         start = end = -1
         texts = []
         for first, last in ranges:
-            if (first, last) == SPACE:
+            if first < 0:
                 texts.append(" ")
                 self.length += 1
                 continue
@@ -57,7 +57,9 @@ class Builder:
             return
         text = "".join(texts)
         self.texts.append(text)
-        self.spans.append(Span(text, weight, max(start, 0), max(end, 0), clean_start, self.length, options, origin))
+        self.spans.append(
+            Span(text, weight, max(start, 0), max(end, 0), clean_start, self.length, options, origin)
+        )
 
     def gap(self, place: int) -> None:
         """Add a space that separates two spans in the clean text and belongs to neither."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from promptweight.prompt.dialects import check_dialect, parse
 from promptweight.prompt.leaves import Leaf, LeafPart, leaf_parts, scheduled_leaf_parts
@@ -136,10 +137,13 @@ def split_at_breaks(leaves: Sequence[Leaf]) -> list[list[Leaf]]:
 
 def leaf_meaning(leaves: Sequence[Leaf], loose: bool) -> tuple[object, ...]:
     """Text, weight and options of leaves, joined where they agree, without the white space at the ends."""
-    rounded = [
-        Leaf(leaf.kind, "" if leaf.kind == "break" else leaf.text, round(leaf.weight, 6), leaf.options)
-        for leaf in leaves
-    ]
+    rounded = []
+    for leaf in leaves:
+        options = leaf.options
+        if options.to is not None:
+            options = replace(options, to=round(options.to, 6))
+        text = "" if leaf.kind == "break" else leaf.text
+        rounded.append(Leaf(leaf.kind, text, round(leaf.weight, 6), options))
     items = [(leaf.kind, leaf.text, leaf.weight, leaf.options) for leaf in joined(rounded)]
     if loose:
         items = [(kind, "".join(text.split()), weight, options) for kind, text, weight, options in items]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from promptweight.prompt.numbers import SCHEDULE_NUMBER
 from promptweight.prompt.unbalanced import Marks, groups_given_up
@@ -47,15 +47,17 @@ class Change:
         return int(max(-1.0, min(float(steps), value)))
 
 
-@dataclass(slots=True)
 class OpenBracket:
     """A bracket that may still become an edit or an alternation."""
 
-    bracket: str
-    place: int
-    marks: Marks
-    colons: list[int] = field(default_factory=list)
-    bars: list[int] = field(default_factory=list)
+    __slots__ = ("bars", "bracket", "colons", "index", "place")
+
+    def __init__(self, bracket: str, place: int, index: int) -> None:
+        self.bracket = bracket
+        self.place = place
+        self.index = index  # among all brackets and colons
+        self.colons: tuple[tuple[int, int], ...] = ()  # (place, index), at most two
+        self.bars: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,32 +126,36 @@ def find_changes(
 ) -> Changes:
     """Find the edits and alternations of a text; ``opaque`` ranges hold no marks.
 
-    A bracket counts only when everything inside it is balanced. For ``a1111`` a bar outside of an alternation, or
-    a backslash with nothing to escape, makes the whole text unchanging, as it does there; ``pw`` reads past them.
+    A bracket counts only when everything inside it is balanced. For ``a1111`` a bar outside of an
+    alternation, or a backslash with nothing to escape, makes the whole text unchanging, as it does there;
+    ``pw`` reads past them.
     """
-    finder = Finder(text, dialect, opaque, remark)
+    if "]" not in text and "|" not in text:
+        return Changes(text, (), 0)
+    finder = Finder(text, dialect == "a1111", opaque, remark)
     finder.run()
     found = sorted(finder.found, key=lambda change: change.start)
-    if finder.refused and found:
+    if found and finder.refused:
         remark("edit-refused", finder.refused_at, finder.refused_at + 1, reason=finder.refused)
-    if dialect == "a1111" and not finder.refused:
+        found = []
+    if found and dialect == "a1111":
         given_up = groups_given_up(finder.places, finder.owners)
         found = [change for change in found if change.start not in given_up]
-    return Changes(text, () if finder.refused else tuple(found), finder.looked_at)
+    return Changes(text, tuple(found), finder.looked_at)
 
 
 class Finder:
-    """The state of one pass over the brackets."""
+    """The state of one pass over the brackets; ``strict`` keeps what A1111's refusals and choices depend on."""
 
-    def __init__(self, text: str, dialect: str, opaque: Sequence[tuple[int, int]], remark: Remark) -> None:
+    def __init__(self, text: str, strict: bool, opaque: Sequence[tuple[int, int]], remark: Remark) -> None:
         self.text = text
-        self.strict = dialect == "a1111"
+        self.strict = strict
         self.opaque = opaque
         self.remark = remark
         self.open: list[OpenBracket] = []
         self.found: list[Change] = []
-        self.places: list[int] = []  # of all brackets and colons
-        self.owners: list[Marks | None] = []  # the closed group that each belongs to
+        self.places: list[int] = []  # of all brackets and colons, where strict
+        self.owners: list[Marks | None] = []  # the closed group that each belongs to, where strict
         self.refused = ""
         self.refused_at = -1
         self.looked_at = len(text)
@@ -157,31 +163,32 @@ class Finder:
     def run(self) -> None:
         """Go through the marks of the text."""
         hole = 0
+        open_brackets = self.open
         for match in MARK.finditer(self.text):
-            place = match.start()
-            while hole < len(self.opaque) and self.opaque[hole][1] <= place:
-                hole += 1
-            if hole < len(self.opaque) and self.opaque[hole][0] <= place:
-                continue
-            mark = match[0]
-            if mark in "()[]:":
+            mark, place = match[0], match.start()
+            if self.opaque:
+                while hole < len(self.opaque) and self.opaque[hole][1] <= place:
+                    hole += 1
+                if hole < len(self.opaque) and self.opaque[hole][0] <= place:
+                    continue
+            if self.strict and mark in "()[]:":
                 self.places.append(place)
                 self.owners.append(None)
-            if mark == "\\":
-                self.refuse("“\\”", place)
-            elif mark in "([":
-                self.open.append(OpenBracket(mark, place, Marks([len(self.places) - 1])))
-            elif mark == ":":
-                self.colon(place)
-            elif mark == "|":
-                self.bar(place)
+            if mark == "(" or mark == "[":
+                open_brackets.append(OpenBracket(mark, place, len(self.places) - 1))
             elif mark == ")":
-                if self.open and self.open[-1].bracket == "(":
-                    self.close()
+                if open_brackets and open_brackets[-1].bracket == "(":
+                    self.close(alternation=False)
                 else:
                     self.give_up()
             elif mark == "]":
                 self.close_square(place)
+            elif mark == ":":
+                self.colon(place)
+            elif mark == "|":
+                self.bar(place)
+            elif mark == "\\":
+                self.refuse("“\\”", place)
         self.give_up()
 
     def colon(self, place: int) -> None:
@@ -192,20 +199,25 @@ class Finder:
         if inner.bars or len(inner.colons) == (1 if inner.bracket == "(" else 2):
             self.give_up()
         else:
-            inner.colons.append(place)
-            inner.marks.indices.append(len(self.places) - 1)
+            inner.colons += ((place, len(self.places) - 1),)
 
     def bar(self, place: int) -> None:
         """A bar separates in square brackets that have no colon."""
-        if self.open and self.open[-1].bracket == "[":
-            if self.open[-1].colons:
-                self.refuse("“|”", place)
-                self.give_up()
-            else:
-                self.open[-1].bars.append(place)
+        inner = self.open[-1] if self.open else None
+        if inner is None or inner.bracket == "(":
+            self.stray_bar(place)
+        elif inner.colons:
+            self.stray_bar(place)
+            self.give_up()
+        elif inner.bars is None:
+            inner.bars = [place]
         else:
-            self.refuse("“|”", place)
-            self.remark("bar-outside", place, place + 1)
+            inner.bars.append(place)
+
+    def stray_bar(self, place: int) -> None:
+        """A bar that separates nothing."""
+        self.refuse("“|”", place)
+        self.remark("bar-outside", place, place + 1)
 
     def close_square(self, place: int) -> None:
         """A square bracket that closes may complete an edit or an alternation."""
@@ -214,33 +226,34 @@ class Finder:
             return
         bracket = self.open[-1]
         if bracket.bars:
-            bracket.marks.fixed = True
             self.found.append(Change(ALTERNATION, bracket.place, tuple(bracket.bars), place))
         elif bracket.colons:
-            self.looked_at += place - bracket.colons[-1]
-            number = SCHEDULE_NUMBER.fullmatch(self.text, bracket.colons[-1] + 1, place)
+            colons = tuple(colon for colon, _ in bracket.colons)
+            self.looked_at += place - colons[-1]
+            number = SCHEDULE_NUMBER.fullmatch(self.text, colons[-1] + 1, place)
             if number is None:
-                if len(bracket.colons) == 2:
-                    value = self.text[bracket.colons[-1] + 1 : place]
-                    self.remark("edit-without-step", bracket.colons[-1] + 1, place, value=value)
+                if len(colons) == 2:
+                    value = self.text[colons[-1] + 1 : place]
+                    self.remark("edit-without-step", colons[-1] + 1, place, value=value)
                 self.give_up()
                 return
-            self.found.append(Change(EDIT, bracket.place, tuple(bracket.colons), place, number[1]))
-        self.close()
+            self.found.append(Change(EDIT, bracket.place, colons, place, number[1]))
+        self.close(alternation=bool(bracket.bars))
 
-    def close(self) -> None:
+    def close(self, *, alternation: bool) -> None:
         """The innermost bracket is closed by the mark that was just read."""
-        marks = self.open.pop().marks
-        marks.indices.append(len(self.places) - 1)
-        for index in marks.indices:
-            self.owners[index] = marks
+        bracket = self.open.pop()
+        if self.strict:
+            indices = [bracket.index, *(index for _, index in bracket.colons), len(self.places) - 1]
+            marks = Marks(indices, alternation)
+            for index in indices:
+                self.owners[index] = marks
 
     def give_up(self) -> None:
         """What is open now can no longer be balanced: its brackets are text."""
         for bracket in self.open:
-            for bar in bracket.bars:
-                self.refuse("“|”", bar)
-                self.remark("bar-outside", bar, bar + 1)
+            for bar in bracket.bars or ():
+                self.stray_bar(bar)
         self.open.clear()
 
     def refuse(self, reason: str, place: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -53,14 +53,15 @@ class Flow:
             return 0
         return max(0, bisect_right(self.runs, offset, key=itemgetter(0)) - 1)
 
-    def pieces(self, start: int, end: int) -> Iterator[Run]:
+    def pieces(self, start: int, end: int) -> list[Run]:
         """The runs of flow[start:end]; what no run covers was put in and has no place in the source."""
-        if start >= end:
-            return
+        found: list[Run] = []
         for index in range(self.run_at(start), len(self.runs)):
             flow_start, source_start, length = self.runs[index]
             if flow_start >= end:
-                return
-            first, last = max(start, flow_start), min(end, flow_start + length)
+                break
+            first = start if start > flow_start else flow_start
+            last = end if end < flow_start + length else flow_start + length
             if first < last:
-                yield first, source_start + first - flow_start, last - first
+                found.append((first, source_start + first - flow_start, last - first))
+        return found

@@ -11,7 +11,8 @@ from promptweight.prompt.lift import lift
 from promptweight.prompt.messages import Remarks
 from promptweight.prompt.model import NO_OPTIONS, Options, Prompt
 from promptweight.prompt.parts import split_parts
-from promptweight.prompt.weights import scan, stretches
+from promptweight.prompt.products import stretches
+from promptweight.prompt.weights import scan
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from promptweight.prompt.model import Diagnostic
 MOST_DIAGNOSTICS = 200
 """A megabyte of stray brackets would give a megabyte of warnings; the rest is counted instead."""
 
+COALESCING = ("stray-closer", "unclosed-group", "empty-group")
+
 # code: (severity, English, Portuguese)
 MESSAGES: dict[str, tuple[str, str, str]] = {
     "unclosed-group": (
@@ -229,38 +231,34 @@ class Remarks:
     """Collects diagnostics while a prompt is read, up to ``MOST_DIAGNOSTICS``."""
 
     def __init__(self) -> None:
-        self.found: list[Diagnostic] = []
+        self.found: list[tuple[int, int, str, dict[str, object]]] = []
         self.left_out = 0
 
+    def wants_more(self) -> bool:
+        """Whether another remark would be kept; counts it as left out if not."""
+        if len(self.found) < MOST_DIAGNOSTICS:
+            return True
+        self.left_out += 1
+        return False
+
     def add(self, code: str, start: int, end: int, **values: object) -> None:
-        """Remark on source[start:end]; equal remarks on adjoining places become one."""
-        if self.found:
-            last = self.found[-1]
-            if (
-                last.code == code
-                and last.end == start
-                and code in ("stray-closer", "unclosed-group", "empty-group")
-            ):
-                self.found[-1] = Diagnostic(
-                    code, last.severity, last.message, last.message_pt, last.start, end
-                )
-                return
-        if len(self.found) >= MOST_DIAGNOSTICS:
-            self.left_out += 1
-            return
-        severity, english, portuguese = MESSAGES[code]
-        self.found.append(
-            Diagnostic(code, severity, english.format(**values), portuguese.format(**values), start, end)
-        )
+        """Remark on source[start:end]; the same remark on the place before becomes one with it."""
+        if self.found and code in COALESCING and self.found[-1][1:3] == (start, code):
+            first, _, _, earlier = self.found.pop()
+            self.found.append((first, end, code, earlier))
+        elif self.wants_more():
+            self.found.append((start, end, code, values))
 
     def done(self) -> tuple[Diagnostic, ...]:
         """The diagnostics in the order of their places."""
-        found = sorted(self.found, key=lambda diagnostic: (diagnostic.start, diagnostic.end))
+        found = sorted(self.found, key=lambda remark: remark[:2])
         if self.left_out:
-            severity, english, portuguese = MESSAGES["more"]
-            end = found[-1].end
-            values = {"count": self.left_out}
-            found.append(
-                Diagnostic("more", severity, english.format(**values), portuguese.format(**values), end, end)
-            )
-        return tuple(found)
+            end = found[-1][1]
+            found.append((end, end, "more", {"count": self.left_out}))
+        return tuple(diagnostic(*remark) for remark in found)
+
+
+def diagnostic(start: int, end: int, code: str, values: dict[str, object]) -> Diagnostic:
+    """A remark in words."""
+    severity, english, portuguese = MESSAGES[code]
+    return Diagnostic(code, severity, english.format(**values), portuguese.format(**values), start, end)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 
 REGIONS = ("left", "right", "top", "bottom", "center")
@@ -38,18 +38,18 @@ class Options:
     mode: str | None = None
 
     def __bool__(self) -> bool:
-        return any(getattr(self, option.name) is not None for option in fields(self))
+        return not (self.steps is None and self.to is None and self.region is None and self.mode is None)
 
     def __str__(self) -> str:
         """The options as they are written inside the braces: ``steps=0.2-0.8, region=left``."""
         written = []
         if self.steps is not None:
-            written.append(f"steps={self.steps[0]:g}-{self.steps[1]:g}")
+            written.append(f"steps={self.steps[0]:.12g}-{self.steps[1]:.12g}")
         if self.to is not None:
-            written.append(f"to={self.to:g}")
+            written.append(f"to={self.to:.12g}")
         if self.region is not None:
             region = (
-                self.region if isinstance(self.region, str) else " ".join(f"{edge:g}" for edge in self.region)
+                self.region if isinstance(self.region, str) else " ".join(f"{edge:.12g}" for edge in self.region)
             )
             written.append(f"region={region}")
         if self.mode is not None:
@@ -195,7 +195,7 @@ class Prompt:
         in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
         """
         if self.dialect == "a1111":
-            from promptweight.prompt.weights import a1111_fragments
+            from promptweight.prompt.products import a1111_fragments
 
             return a1111_fragments(self.source)
         return canonical(span_pieces(self.spans))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from promptweight.errors import SettingError
 from promptweight.prompt.edits import find_changes
 from promptweight.prompt.lift import find_tags
-from promptweight.prompt.numbers import ASCII_NUMBER, WHITE, finite, within_reach
+from promptweight.prompt.numbers import ASCII_NUMBER, finite, skip_white, within_reach
 from promptweight.prompt.weights import BRACES
 
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
@@ -130,7 +130,7 @@ def group_target(text: str, pairs: dict[int, int], opening: int, closing: int, s
     """A group with its number, or bare brackets, all concentric ones together."""
     if text[opening] == "(":
         colon = text.rfind(":", opening, closing)
-        number_place = WHITE.match(text, colon + 1).end() if colon >= 0 else closing  # type: ignore[union-attr]
+        number_place = skip_white(text, colon + 1)
         number = ASCII_NUMBER.match(text, number_place, closing) if colon >= 0 else None
         if number is not None and (weight := finite(number[0])) is not None:
             block = BRACES.match(text, number.end(), closing)

@@ -20,6 +20,12 @@ HEAVIEST = 1e30
 """No product of weights leaves -1e30..1e30, so that a weight is finite in float32 too."""
 
 
+def skip_white(text: str, place: int) -> int:
+    """The place after the white space at ``place``."""
+    match = WHITE.match(text, place)
+    return match.end() if match else place
+
+
 def finite(number: str) -> float | None:
     """The value of a number as written, or None where it is none or is not finite."""
     try:

@@ -11,7 +11,8 @@ from promptweight.prompt.flow import Flow
 from promptweight.prompt.lift import lift
 from promptweight.prompt.model import Part, Prompt
 from promptweight.prompt.parts import PartRange, split_parts
-from promptweight.prompt.weights import scan, stretches
+from promptweight.prompt.products import stretches
+from promptweight.prompt.weights import scan
 
 
 def read(source: str, dialect: str, embeddings: Collection[str] = ()) -> Prompt:

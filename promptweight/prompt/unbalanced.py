@@ -9,15 +9,15 @@ running that grammar (AUTOMATIC1111/stable-diffusion-webui v1.8.0, lark 1.3.1) o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Marks:
     """The brackets and colons of one group, as indices into all marks of the text."""
 
-    indices: list[int] = field(default_factory=list)
-    fixed: bool = False  # an alternation: its bars can be nothing else
+    indices: list[int]
+    fixed: bool  # an alternation: its bars can be nothing else
 
 
 def groups_given_up(places: list[int], owners: list[Marks | None]) -> set[int]:

@@ -33,6 +33,11 @@ def loss(code: str, leaf: Leaf | Lora, **values: object) -> Loss:
     return Loss(code, leaf.start, leaf.end, tuple(values.items()))
 
 
+def loss_at_part(code: str, part: LeafPart) -> Loss:
+    """A loss at the beginning of a part."""
+    return loss(code, part.leaves[0]) if part.leaves else Loss(code, 0, 0)
+
+
 def number(weight: float) -> str:
     """A weight without an exponent: six decimals where they say it, else all there are."""
     short = f"{weight:.6f}".rstrip("0").rstrip(".")
@@ -62,7 +67,7 @@ def write_a1111(
     several = len(parts) > 1
     written = []
     if parts[0].blend is not None:
-        losses += [loss("lost-blend", leaf) for leaf in parts[0].leaves[:1]]
+        losses.append(loss_at_part("lost-blend", parts[0]))
     for part in parts:
         text = write_a1111_part(joined(part.leaves), dialect, losses)
         if several and (part.weight != 1 or FINAL_NUMBER.search(text)):
@@ -131,7 +136,7 @@ def write_comfy(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, list
     out: list[str] = []
     for position, part in enumerate(parts):
         if position:
-            losses += [loss("lost-parts", leaf) for leaf in part.leaves[:1]]
+            losses.append(loss_at_part("lost-parts", part))
             out.append(" ")
         leaves = joined(part.leaves)
         for index, leaf in enumerate(leaves):
@@ -166,12 +171,12 @@ def write_compel(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, lis
                 pieces.append([])
             else:
                 pieces[-1].append(leaf)
-        prompts += [" ".join("".join(compel_leaf(leaf, losses) for leaf in piece).split()) for piece in pieces]
+        prompts += [compel_prompt(piece, losses) for piece in pieces]
         weights += [part.weight] * len(pieces)
     if len(prompts) == 1:
         return tags + prompts[0], losses
     if parts[0].blend is None and any(weight != 1 for weight in weights):
-        losses += [loss("and-differs", leaf) for leaf in parts[0].leaves[:1]]
+        losses.append(loss_at_part("and-differs", parts[0]))
     quoted = ", ".join(f'"{prompt}"' for prompt in prompts)
     values = [] if all(weight == 1 for weight in weights) else [number(weight) for weight in weights]
     if parts[0].blend is not None and not parts[0].normalize:
@@ -181,13 +186,26 @@ def write_compel(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, lis
     return (text + " " + tags).strip(), losses
 
 
-def compel_leaf(leaf: Leaf, losses: list[Loss]) -> str:
-    """One leaf as words or a weighted group."""
+def compel_prompt(leaves: list[Leaf], losses: list[Loss]) -> str:
+    """One prompt; a weighted group must stand free, and compel spaces its text anew in any case."""
+    out = ""
+    free = True
+    for leaf in leaves:
+        written, grouped = compel_leaf(leaf, losses)
+        if out and (grouped or not free) and not out[-1].isspace() and written[:1] not in (" ", ","):
+            out += " "
+        out += written
+        free = not grouped
+    return " ".join(out.split())
+
+
+def compel_leaf(leaf: Leaf, losses: list[Loss]) -> tuple[str, bool]:
+    """One leaf as words, or as a weighted group."""
     if leaf.options:
         losses.append(loss("lost-options", leaf, options=str(leaf.options)))
     text = re.sub(r"\\*+[()\"]", lambda match: "\\" + match[0][-1], leaf.text)
-    if leaf.weight == 1:
-        return re.sub(r"\S++", lambda match: compel_word(match[0], leaf, losses), text)
+    if leaf.weight == 1 or not text.strip():
+        return re.sub(r"\S++", lambda match: compel_word(match[0], leaf, losses), text), False
     weight = leaf.weight
     if weight < 0:
         losses.append(loss("lost-negative", leaf, weight=weight))
@@ -196,11 +214,8 @@ def compel_leaf(leaf: Leaf, losses: list[Loss]) -> str:
     if signs != text:
         losses.append(loss("lost-signs", leaf))
     inner = signs.strip()
-    if not inner:
-        return text
-    before = text[: len(text) - len(text.lstrip())]
-    after = text[len(text.rstrip()) :]
-    return f"{before}({inner}){number(weight)}{after}"
+    # A final backslash would escape the bracket.
+    return f"({inner}{' ' * inner.endswith(chr(92))}){number(weight)}", True
 
 
 def compel_word(word: str, leaf: Leaf, losses: list[Loss]) -> str:
@@ -218,7 +233,7 @@ def write_plain(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, list
     texts = []
     for position, part in enumerate(parts):
         if position:
-            losses += [loss("lost-parts", leaf) for leaf in part.leaves[:1]]
+            losses.append(loss_at_part("lost-parts", part))
         text = ""
         for leaf in part.leaves:
             if leaf.kind == "break":
