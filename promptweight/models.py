@@ -3,49 +3,37 @@
     pipe = load("mini")
     pipe = load("stable-diffusion-v1-5/stable-diffusion-v1-5@main", device="cuda")
 
-Only safetensors are read, since other weight files can run code. Every file is opened and its header checked
-before the model is built, so that a broken download is named instead of ending in a general message.
+What a name may be, and how files are checked before a model is built of them, is in `model_files`.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import os
-import re
 import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight import mini
 from promptweight.errors import ModelError, SettingError
+from promptweight.model_files import (
+    Origin,
+    advised_guidance,
+    check_weights,
+    find,
+    first_line,
+    origin_of_folder,
+    read_index,
+)
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
 DTYPES = ("float32", "float16", "bfloat16")
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a pipeline came from.
-
-    Attributes:
-        model: the name to load it by.
-        revision: the commit, where one is known.
-        guidance_scale: the guidance that its makers advise, from a file `promptweight.json` in its folder.
-    """
-
-    model: str
-    revision: str | None = None
-    guidance_scale: float | None = None
 
 
 _ORIGINS: weakref.WeakKeyDictionary[Any, Origin] = weakref.WeakKeyDictionary()
@@ -78,17 +66,17 @@ def load(
     name = os.fspath(model)
     chosen_device = choose_device(device)
     with quiet():
-        folder, found = _find(name, revision, variant)
-        index = _read_index(folder, name)
-        _check_weights(folder, index)
+        folder, found = find(name, revision, variant)
+        index = read_index(folder, name)
+        check_weights(folder, index)
         chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
         pipe: Any = _build(folder, index, name, chosen_dtype, variant)
-        found = replace(found, guidance_scale=_advised_guidance(folder))
+        found = replace(found, guidance_scale=advised_guidance(folder))
         pipe.set_progress_bar_config(disable=True)
         try:
             pipe.to(chosen_device)
         except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
-            raise ModelError(f"{name!r} does not fit on {chosen_device}: {_first_line(error)}") from error
+            raise ModelError(f"{name!r} does not fit on {chosen_device}: {first_line(error)}") from error
     _ORIGINS[pipe] = found
     return pipe
 
@@ -101,7 +89,7 @@ def origin(pipe: Any) -> Origin:
     if pipe in _ORIGINS:
         return _ORIGINS[pipe]
     remembered = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
-    return _origin_of_folder(Path(remembered)) if Path(remembered).is_dir() else Origin(remembered)
+    return origin_of_folder(Path(remembered)) if Path(remembered).is_dir() else Origin(remembered)
 
 
 def default_guidance_scale(pipe: Any) -> float:
@@ -177,118 +165,6 @@ def quiet() -> Iterator[None]:
                     library.enable_progress_bar()
 
 
-def _find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
-    """Returns the local folder of a model, downloaded if need be, and what to call it."""
-    if name in mini.NAMES:
-        return mini.path(name), Origin(name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder, _origin_of_folder(folder.resolve())
-    if folder.is_file():
-        raise ModelError(
-            f"{name!r} is a single file; a model is a folder with a model_index.json, "
-            "as save_pretrained writes it"
-        )
-    hub_id, _, tagged = name.partition("@")
-    if not _HUB_ID.fullmatch(hub_id):
-        raise ModelError(
-            f"there is no model {name!r}: it is no built-in model ({', '.join(mini.NAMES)}), no folder, "
-            "and not the shape of a hub id (owner/name or owner/name@revision)"
-        )
-    return _download(hub_id, tagged or revision, variant)
-
-
-def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
-    from diffusers import DiffusionPipeline
-
-    try:
-        folder = Path(
-            DiffusionPipeline.download(hub_id, revision=revision, variant=variant, use_safetensors=True)
-        )
-    except Exception as error:  # each layer under the hub client has errors of its own
-        which = f"{hub_id!r}" + (f" at revision {revision!r}" if revision else "")
-        raise ModelError(
-            f"there is no folder {which}, and as a hub id it can neither be downloaded nor found whole in "
-            f"the cache; check the name, the network and the access rights ({_first_line(error)})"
-        ) from error
-    return folder, Origin(hub_id, _origin_of_folder(folder).revision or revision)
-
-
-def _origin_of_folder(folder: Path) -> Origin:
-    """Returns the name of a folder; one inside the hub's cache is called by its id and commit."""
-    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
-        return Origin(folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name)
-    return Origin(folder.name)
-
-
-def _read_index(folder: Path, name: str) -> dict[str, Any]:
-    """Returns the model_index.json: which class each component of the pipeline has."""
-    path = folder / "model_index.json"
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{name!r} holds no pipeline: there is no file {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read: {_first_line(error)}") from error
-    if not isinstance(index, dict) or "_class_name" not in index:
-        raise ModelError(f"{path} does not say which pipeline it describes: it has no _class_name")
-    return index
-
-
-def _advised_guidance(folder: Path) -> float | None:
-    """Returns the `guidance_scale` of the folder's promptweight.json, a file that a model may bring along."""
-    path = folder / "promptweight.json"
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))["guidance_scale"]
-        guidance = float(value)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} must hold a guidance_scale, a number: {_first_line(error)}") from error
-    if not 0 <= guidance <= 100:
-        raise ModelError(f"{path} has the guidance_scale {value!r}; it must lie between 0 and 100")
-    return guidance
-
-
-def _components(index: dict[str, Any]) -> list[str]:
-    """Returns the names of the components that a pipeline has, each of them a folder."""
-    return [name for name, value in index.items() if isinstance(value, list) and all(value)]
-
-
-def _check_weights(folder: Path, index: dict[str, Any]) -> None:
-    """Raises `ModelError` naming the file where weights are broken, or of a kind that could run code."""
-    from safetensors import SafetensorError, safe_open
-
-    for component in _components(index):
-        files = sorted(path for path in (folder / component).glob("*") if path.is_file())
-        weights = [path for path in files if path.suffix == ".safetensors"]
-        pickles = [path for path in files if path.suffix in _PICKLES]
-        if pickles and not weights:
-            raise ModelError(
-                f"{pickles[0]} is a pickle, which can run any code when it is opened; "
-                "only .safetensors are read"
-            )
-        for path in weights:
-            try:
-                with safe_open(path, framework="pt"):
-                    pass
-            except (SafetensorError, OSError, ValueError) as error:
-                raise ModelError(f"{path} is damaged: {_what_it_is(path, error)}") from error
-
-
-def _what_it_is(path: Path, error: Exception) -> str:
-    """Returns, in words, what stands where weights were expected."""
-    with open(path, "rb") as file:
-        head = file.read(64).lstrip().lower()
-    if not head:
-        return "the file is empty; download it again"
-    if head.startswith(b"<"):
-        return "it is a web page, not weights; download it again"
-    if head.startswith(b"version https://git-lfs"):
-        return "it is a pointer of git-lfs; fetch the file itself with `git lfs pull`"
-    return f"it is incomplete or no safetensors file ({_first_line(error)}); download it again"
-
-
 def _build(
     folder: Path, index: dict[str, Any], name: str, dtype: torch.dtype, variant: str | None
 ) -> DiffusionPipeline:
@@ -302,8 +178,4 @@ def _build(
             folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **given
         )
     except Exception as error:  # the folder's content decides which of many errors this is
-        raise ModelError(f"{name!r} cannot be loaded from {folder}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{name!r} cannot be loaded from {folder}: {first_line(error)}") from error

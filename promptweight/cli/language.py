@@ -1,4 +1,4 @@
-"""`promptweight parse`, `convert` and `detect`: the prompt language by itself, without any model."""
+"""`promptweight parse`, `convert` and `detect`: the prompt language, by itself unless a model is named."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 def parse(
     prompt: PromptText,
     dialect: Annotated[str, typer.Option(help="How the prompt is read.")] = "pw",
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Also show the tokens and chunks of each text encoder of this model: "
+            "a built-in name, a folder, or a hub id from the cache.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a prompt is understood: its words, their weights, and what is odd in it."""
@@ -22,10 +30,21 @@ def parse(
     from promptweight.prompt import report
 
     understood = read(show.read_argument(prompt), dialect)
+    if tokens is None:
+        if as_json:
+            show.as_json(report.to_dict(understood))
+        else:
+            show.understood(understood, stderr=False)
+        return
+    from promptweight.cli.tokens import table, to_list
+    from promptweight.model_tokens import token_tables
+
+    tables = token_tables(understood, tokens)
     if as_json:
-        show.as_json(report.to_dict(understood))
+        show.as_json({**report.to_dict(understood), "tokens": to_list(tables)})
     else:
         show.understood(understood, stderr=False)
+        show.console(stderr=False).print(table(tables))
 
 
 def convert(

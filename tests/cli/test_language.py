@@ -89,3 +89,26 @@ def test_wrong_usage_exits_with_2(run, arguments):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err
+
+
+def test_tokens_of_a_model_are_counted_in_chunks(run, model_folder):
+    prompt = "um (gato:1.4) " + "um " * 80
+    code, out, _ = run("parse", prompt, "--tokens", str(model_folder), "--json")
+    assert code == 0
+    (counted,) = json.loads(out)["tokens"]
+    assert (counted["encoder"], counted["tokens"], counted["capacity"]) == ("clip", 82, 75)
+    assert [chunk["tokens"] for chunk in counted["chunks"]] == [75, 7]
+    assert counted["chunks"][1]["text"] == " ".join(["um"] * 7)
+    assert [piece["weight"] for piece in counted["chunks"][0]["pieces"][:3]] == [1.0, 1.4, 1.0]
+    code, out, _ = run("parse", prompt, "--tokens", str(model_folder))
+    assert code == 0
+    assert "75/75" in out
+    assert "7/75" in out
+
+
+def test_tokens_of_a_model_that_is_not_here_exit_with_1(run, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
+    code, out, err = run("parse", "gato", "--tokens", "nobody/nothing")
+    assert (code, out) == (1, "")
+    assert "'nobody/nothing'" in err
+    assert "cache" in err

@@ -1,0 +1,186 @@
+"""Finding the files of a model by its name, and looking at each before anything is built from it.
+
+Only safetensors are read, since other weight files can run code. Every file's header is checked, so that a
+broken download is named for what it is instead of ending in a general message.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptweight import mini
+from promptweight.errors import ModelError
+
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a pipeline came from.
+
+    Attributes:
+        model: the name to load it by.
+        revision: the commit, where one is known.
+        guidance_scale: the guidance that its makers advise, from a file `promptweight.json` in its folder.
+    """
+
+    model: str
+    revision: str | None = None
+    guidance_scale: float | None = None
+
+
+def find_local(name: str, revision: str | None = None) -> Path:
+    """Returns the folder of a model that is on this machine; hub ids are looked up in the cache alone.
+
+    Raises:
+        ModelError: it is not here.
+    """
+    folder = _local_folder(name)
+    if folder is not None:
+        return folder
+    from huggingface_hub import snapshot_download
+
+    hub_id, revision = _hub_id(name, revision)
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
+    except Exception as error:  # each layer under the hub client has errors of its own
+        raise ModelError(
+            f"there is no folder {_named(hub_id, revision)}, and as a hub id it is not in the local cache"
+        ) from error
+
+
+def find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
+    """Returns the local folder of a model, downloaded if need be, and what to call it."""
+    folder = _local_folder(name)
+    if folder is None:
+        return _download(*_hub_id(name, revision), variant)
+    return folder, Origin(name) if name in mini.NAMES else origin_of_folder(folder.resolve())
+
+
+def _local_folder(name: str) -> Path | None:
+    """Returns the folder of a built-in model or one on the disk; None where `name` may be a hub id."""
+    if name in mini.NAMES:
+        return mini.path(name)
+    folder = Path(name).expanduser()
+    if folder.is_file():
+        raise ModelError(
+            f"{name!r} is a single file; a model is a folder with a model_index.json, "
+            "as save_pretrained writes it"
+        )
+    return folder if folder.is_dir() else None
+
+
+def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
+    """Returns the hub id and the revision that `name` stands for."""
+    hub_id, _, tagged = name.partition("@")
+    if not _HUB_ID.fullmatch(hub_id):
+        raise ModelError(
+            f"there is no model {name!r}: it is no built-in model ({', '.join(mini.NAMES)}), no folder, "
+            "and not the shape of a hub id (owner/name or owner/name@revision)"
+        )
+    return hub_id, tagged or revision
+
+
+def _named(hub_id: str, revision: str | None) -> str:
+    return f"{hub_id!r}" + (f" at revision {revision!r}" if revision else "")
+
+
+def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
+    from diffusers import DiffusionPipeline
+
+    try:
+        folder = Path(
+            DiffusionPipeline.download(hub_id, revision=revision, variant=variant, use_safetensors=True)
+        )
+    except Exception as error:  # each layer under the hub client has errors of its own
+        raise ModelError(
+            f"there is no folder {_named(hub_id, revision)}, and as a hub id it can neither be "
+            f"downloaded nor found whole in the cache; check the name, the network and the access rights "
+            f"({first_line(error)})"
+        ) from error
+    return folder, Origin(hub_id, origin_of_folder(folder).revision or revision)
+
+
+def origin_of_folder(folder: Path) -> Origin:
+    """Returns the name of a folder; one inside the hub's cache is called by its id and commit."""
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return Origin(folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name)
+    return Origin(folder.name)
+
+
+def read_index(folder: Path, name: str) -> dict[str, Any]:
+    """Returns the model_index.json: which class each component of the pipeline has."""
+    path = folder / "model_index.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{name!r} holds no pipeline: there is no file {path}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
+    if not isinstance(index, dict) or "_class_name" not in index:
+        raise ModelError(f"{path} does not say which pipeline it describes: it has no _class_name")
+    return index
+
+
+def advised_guidance(folder: Path) -> float | None:
+    """Returns the `guidance_scale` of the folder's promptweight.json, a file that a model may bring along."""
+    path = folder / "promptweight.json"
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))["guidance_scale"]
+        guidance = float(value)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} must hold a guidance_scale, a number: {first_line(error)}") from error
+    if not 0 <= guidance <= 100:
+        raise ModelError(f"{path} has the guidance_scale {value!r}; it must lie between 0 and 100")
+    return guidance
+
+
+def components(index: dict[str, Any]) -> list[str]:
+    """Returns the names of the components that a pipeline has, each of them a folder."""
+    return [name for name, value in index.items() if isinstance(value, list) and all(value)]
+
+
+def check_weights(folder: Path, index: dict[str, Any]) -> None:
+    """Raises `ModelError` naming the file where weights are broken, or of a kind that could run code."""
+    from safetensors import SafetensorError, safe_open
+
+    for component in components(index):
+        files = sorted(path for path in (folder / component).glob("*") if path.is_file())
+        weights = [path for path in files if path.suffix == ".safetensors"]
+        pickles = [path for path in files if path.suffix in _PICKLES]
+        if pickles and not weights:
+            raise ModelError(
+                f"{pickles[0]} is a pickle, which can run any code when it is opened; "
+                "only .safetensors are read"
+            )
+        for path in weights:
+            try:
+                with safe_open(path, framework="pt"):
+                    pass
+            except (SafetensorError, OSError, ValueError) as error:
+                raise ModelError(f"{path} is damaged: {_what_it_is(path, error)}") from error
+
+
+def _what_it_is(path: Path, error: Exception) -> str:
+    """Returns, in words, what stands where weights were expected."""
+    with open(path, "rb") as file:
+        head = file.read(64).lstrip().lower()
+    if not head:
+        return "the file is empty; download it again"
+    if head.startswith(b"<"):
+        return "it is a web page, not weights; download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of git-lfs; fetch the file itself with `git lfs pull`"
+    return f"it is incomplete or no safetensors file ({first_line(error)}); download it again"
+
+
+def first_line(error: Exception) -> str:
+    """Returns what an error of another library says, without the details below."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,84 @@
+"""The tokens of a prompt for each text encoder of a model, read with its tokenizers alone, never its weights.
+
+for table in token_tables(parse("um (gato:1.4) vermelho"), "mini"):
+    print(table.encoder, table.chunks, table.cut)
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptweight.errors import ModelError
+from promptweight.model_files import components, find_local, first_line, read_index
+from promptweight.models import quiet
+
+if TYPE_CHECKING:
+    from promptweight.conditioning import TokenTable
+    from promptweight.conditioning.families import Family
+    from promptweight.prompt import Prompt
+
+
+def token_tables(
+    prompt: Prompt, model: str | os.PathLike[str] = "mini", *, revision: str | None = None
+) -> tuple[TokenTable, ...]:
+    """Returns how `prompt` falls into tokens and chunks: a table for each text encoder that `model` has.
+
+    Args:
+        prompt: the prompt.
+        model: the name of a built-in model, a diffusers folder, or a hub id, with `@revision` if one is
+            wanted, that is in the local cache. Nothing is downloaded.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        ModelError: the model is not here, is of no supported family, or has a tokenizer that cannot be read.
+    """
+    with quiet():
+        import torch
+
+        from promptweight.conditioning.encoder import TextEncoder
+
+        name = os.fspath(model)
+        folder = find_local(name, revision)
+        index = read_index(folder, name)
+        family = _family_of(index, name)
+        encoders = [
+            TextEncoder(
+                kind,
+                tokenizer=_load_tokenizer(folder / kind.tokenizer, index[kind.tokenizer]),
+                model=None,
+                device=torch.device("cpu"),
+                max_length=family.max_sequence_length if kind.takes_length else None,
+            )
+            for kind in family.encoders
+            if {kind.tokenizer, kind.model} <= set(components(index))
+        ]
+    return tuple(encoder.tokenize(prompt) for encoder in encoders)
+
+
+def _family_of(index: dict[str, Any], name: str) -> Family:
+    from promptweight.conditioning.families import FAMILIES
+
+    for family in FAMILIES:
+        if index["_class_name"] in family.pipelines:
+            return family
+    known = ", ".join(family.name for family in FAMILIES)
+    raise ModelError(
+        f"{name!r} is a {index['_class_name']}, whose prompts cannot be weighted; supported: {known}"
+    )
+
+
+def _load_tokenizer(folder: Path, described: list[str]) -> Any:
+    """Returns the tokenizer of a component folder; `described` is its library and class in the index."""
+    import transformers
+
+    library, class_name = described
+    tokenizer_class = getattr(transformers, class_name, None) if library == "transformers" else None
+    base = transformers.PreTrainedTokenizerBase
+    if not (isinstance(tokenizer_class, type) and issubclass(tokenizer_class, base)):
+        raise ModelError(f"{folder} is to be read with {library}.{class_name}, which is no tokenizer")
+    try:
+        return tokenizer_class.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the folder's content decides which of many errors this is
+        raise ModelError(f"the tokenizer {folder} cannot be read: {first_line(error)}") from error
