@@ -26,7 +26,7 @@ from promptweight.mini.scenes import random_scene
 
 AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
 DENOISER = loop.Schedule(
-    steps=6800, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
+    steps=6400, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
 )
 CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
 
