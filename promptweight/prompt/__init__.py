@@ -1,7 +1,7 @@
 """The prompt language: text in, weighted spans of clean text out. Knows no torch.
 
-    >>> parse("um (gato:1.4) vermelho").fragments
-    [('um ', 1.0), ('gato', 1.4), (' vermelho', 1.0)]
+>>> parse("um (gato:1.4) vermelho").fragments
+[('um ', 1.0), ('gato', 1.4), (' vermelho', 1.0)]
 """
 
 from promptweight.prompt.convert import convert

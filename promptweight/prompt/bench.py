@@ -62,9 +62,18 @@ def lines(sizes: tuple[int, ...] = SIZES) -> Iterator[str]:
     yield f"{'parse':10} {'shape':10} " + "".join(f"{size // 1000:>8} kB" for size in sizes) + "   growth"
     for dialect in DIALECTS:
         for shape, write in SHAPES.items():
-            times = [seconds(lambda t=write(size), d=dialect: parse(t, d), 1 if size > 10_000 else 3) for size in sizes]
-            growth = " ".join(f"{later / sooner:5.1f}" for sooner, later in zip(times, times[1:], strict=False))
-            yield f"{dialect:10} {shape:10} " + "".join(f"{taken * 1e3:8.1f} ms" for taken in times) + f"  {growth}"
+            times = [
+                seconds(lambda t=write(size), d=dialect: parse(t, d), 1 if size > 10_000 else 3)
+                for size in sizes
+            ]
+            growth = " ".join(
+                f"{later / sooner:5.1f}" for sooner, later in zip(times, times[1:], strict=False)
+            )
+            yield (
+                f"{dialect:10} {shape:10} "
+                + "".join(f"{taken * 1e3:8.1f} ms" for taken in times)
+                + f"  {growth}"
+            )
     yield ""
     yield f"parse and schedule of 200 groups, {STEPS} steps"
     for name, text in (

@@ -38,7 +38,9 @@ class ComfyReader:
         self.builder = Builder(source, "comfy")
         self.brackets: list[int] = []  # places of the brackets that are not escaped
         self.colons: list[int] = []  # for every bracket, the last colon since the bracket before it, or -1
-        self.closing: dict[int, int] = {}  # from an opening bracket to its closing one, as indices of brackets
+        self.closing: dict[
+            int, int
+        ] = {}  # from an opening bracket to its closing one, as indices of brackets
         self.escapes: list[int] = []  # places of the backslashes that escape a bracket
         self.escapes_passed = 0
         self.looked_at = 0

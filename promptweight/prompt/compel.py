@@ -23,7 +23,7 @@ from promptweight.prompt.numbers import finite, within_reach
 
 SWAP_DEFAULTS: dict[str, float | str] = {"s_start": 0.0, "s_end": 0.0, "t_start": 0.2, "t_end": 1.0}
 TIGHT_COMMA = re.compile(r",\S")
-ESCAPE = re.compile(r"\\++[()\"]")
+ESCAPE = re.compile(r"(?<!\\)\\++[()\"]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,7 @@ SIGNS = re.compile(r"\+++|-++")
 NUMBER = r"(?>[+-]?+(?:\d++\.\d*+|\.\d++)|-?+[0-9]++)"
 KEYWORD = r"[A-Za-z0-9_-]++"
 WEIGHT = re.compile(rf"\+++|-++|{NUMBER}")
-ATTEND = re.compile(
-    rf"{SPACE}*+\.attend{SPACE}*+\({SPACE}*+(?P<weight>(?>\+++|-++|{NUMBER})){SPACE}*+\)"
-)
+ATTEND = re.compile(rf"{SPACE}*+\.attend{SPACE}*+\({SPACE}*+(?P<weight>(?>\+++|-++|{NUMBER})){SPACE}*+\)")
 SWAP = re.compile(rf"{SPACE}*+\.swap{SPACE}*+\(")
 LORA = re.compile(
     rf"(?:useLora|withLora){SPACE}*+\({SPACE}*+(?P<name>{KEYWORD}){SPACE}*+"

@@ -10,7 +10,7 @@ ASCII_WEIGHT = r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
 # (dialect, how much one finding tells, pattern); every pattern looks a bounded way past each place or consumes it.
 CUES: tuple[tuple[str, float, re.Pattern[str]], ...] = (
     ("compel", 4.0, re.compile(r"\)\s?\.(?:and|add|blend)\s?\(|\.(?:swap|attend)\s?\(|(?:use|with)Lora\(")),
-    ("compel", 3.0, re.compile(r"[)\"](?:\d*\.\d++|\++|-++)(?=[\s,.)]|\Z)")),
+    ("compel", 3.0, re.compile(r"[)\"](?:\d*+\.\d++|\++|-++)(?=[\s,.)]|\Z)")),
     ("compel", 2.0, re.compile(r"[^\W\d_](?:\+++|--++)(?=[\s,)]|\Z)")),
     ("pw", 6.0, re.compile(rf":\s?{ASCII_WEIGHT}\s?\{{\s?(?:steps|to|region|mode)\s?=")),
     ("pw", 3.0, re.compile(rf":\s?{ASCII_WEIGHT}[eE][+-]?\d++\s?\)")),

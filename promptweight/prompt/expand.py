@@ -44,7 +44,14 @@ class Wildcard:
     name: str
 
 
-Item = str | Choice | Wildcard
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Items that stand for themselves: braces that are no choice, with what is in them."""
+
+    items: list[Item]
+
+
+Item = str | Choice | Wildcard | Together
 
 
 def expand(text: str, seed: int, wildcards: str | Path | None = None) -> str:
@@ -87,13 +94,17 @@ class Expander:
                 stack.pop()
             elif isinstance(item, str):
                 out.append(item)
+            elif isinstance(item, Together):
+                stack.append((iter(item.items), None))
             elif isinstance(item, Choice):
                 stack.append((iter(self.choose(item)), None))
             else:
                 names = [name for _, name in stack if name is not None]
                 if item.name in names or len(names) >= DEEPEST_WILDCARD:
                     chain = " > ".join([*names, item.name])
-                    raise SettingError(f"the wildcard __{item.name}__ contains itself or nests too deeply: {chain}")
+                    raise SettingError(
+                        f"the wildcard __{item.name}__ contains itself or nests too deeply: {chain}"
+                    )
                 stack.append((iter(self.read(self.line(item.name))), item.name))
         return "".join(out)
 
@@ -165,7 +176,7 @@ class Expander:
                 inner.options[0].append("$$")
             elif mark == "}" and inner is not root:
                 open_choices.pop()
-                open_choices[-1].options[-1] += closed(inner)
+                open_choices[-1].options[-1].append(closed(inner))
             elif mark == "__" and self.folder is not None and (name := wildcard_at(text, start)):
                 inner.options[-1].append(Wildcard(name))
                 place = start + len(name) + 4
@@ -174,7 +185,7 @@ class Expander:
         open_choices[-1].options[-1].append(text[place:])
         while len(open_choices) > 1:
             unclosed = open_choices.pop()
-            open_choices[-1].options[-1] += as_text(unclosed)
+            open_choices[-1].options[-1].append(as_text(unclosed, ""))
         return root.options[0]
 
 
@@ -184,23 +195,21 @@ def wildcard_at(text: str, place: int) -> str | None:
     return None if match is None else match[1]
 
 
-def closed(choice: Choice) -> list[Item]:
+def closed(choice: Choice) -> Item:
     """A choice whose brace was closed; without a bar or a count it is text in braces."""
     if choice.dollars:
         read_count(choice)
-    if choice.chosen:
-        return [choice]
-    return [*as_text(choice), "}"]
+    return choice if choice.chosen else as_text(choice, "}")
 
 
-def as_text(choice: Choice) -> list[Item]:
-    """The items of a choice that is none, bars and brace included."""
+def as_text(choice: Choice, ending: str) -> Together:
+    """A choice that is none, as text, braces and bars included."""
     items: list[Item] = ["{"]
     for number, option in enumerate(choice.options):
         if number:
             items.append("|")
         items += option
-    return items
+    return Together([*items, ending])
 
 
 def read_count(choice: Choice) -> None:

@@ -49,7 +49,9 @@ class Options:
             written.append(f"to={self.to:.12g}")
         if self.region is not None:
             region = (
-                self.region if isinstance(self.region, str) else " ".join(f"{edge:.12g}" for edge in self.region)
+                self.region
+                if isinstance(self.region, str)
+                else " ".join(f"{edge:.12g}" for edge in self.region)
             )
             written.append(f"region={region}")
         if self.mode is not None:

@@ -13,7 +13,7 @@ from promptweight.prompt.weights import BRACES
 
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
 PARTNER = {"(": ")", "[": "]"}
-WORD_ENDS = frozenset(".,/\\!?%^*;:{}=`~()[]<>|\"")
+WORD_ENDS = frozenset('.,/\\!?%^*;:{}=`~()[]<>|"')
 KEYWORDS = ("BREAK", "AND")
 
 

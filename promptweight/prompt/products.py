@@ -31,7 +31,9 @@ class Stack:
     def __init__(self, found: Scan) -> None:
         self.found = found
         self.groups: list[int] = []
-        self.products: list[tuple[float, float, Options]] = [(1.0, 1.0, NO_OPTIONS)]  # weight, its end, options
+        self.products: list[tuple[float, float, Options]] = [
+            (1.0, 1.0, NO_OPTIONS)
+        ]  # weight, its end, options
 
     def pop(self) -> None:
         """The innermost group closes."""

@@ -13,8 +13,22 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WORDS = {
-    "en": {"text": "text", "weight": "weight", "from": "from", "options": "options", "break": "new chunk", "and": "AND"},
-    "pt": {"text": "texto", "weight": "peso", "from": "de", "options": "opções", "break": "novo bloco", "and": "AND"},
+    "en": {
+        "text": "text",
+        "weight": "weight",
+        "from": "from",
+        "options": "options",
+        "break": "new chunk",
+        "and": "AND",
+    },
+    "pt": {
+        "text": "texto",
+        "weight": "peso",
+        "from": "de",
+        "options": "opções",
+        "break": "novo bloco",
+        "and": "AND",
+    },
 }
 ORIGINS = {"none": "", "round": "( )", "square": "[ ]", "number": "( : )", "plus": "+", "minus": "-"}
 STYLES = {"info": "cyan", "warning": "yellow", "error": "red"}
@@ -65,7 +79,13 @@ def diagnostics(prompt: Prompt, language: str = "en") -> Group:
     """The diagnostics as a rich renderable: each with its line of the source and a caret under the place."""
     from rich.console import Group
 
-    return Group(*(line for diagnostic in prompt.diagnostics for line in pointed_at(prompt.source, diagnostic, language)))
+    return Group(
+        *(
+            line
+            for diagnostic in prompt.diagnostics
+            for line in pointed_at(prompt.source, diagnostic, language)
+        )
+    )
 
 
 def pointed_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]:
@@ -81,11 +101,17 @@ def pointed_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]
     last = min(line_end, first + WIDEST_LINE)
     before = visible(source[first : diagnostic.start])
     marked = visible(source[diagnostic.start : max(diagnostic.start, min(diagnostic.end, last))])
-    after = visible(source[diagnostic.start + len(marked) : last]) if len(marked) else visible(source[diagnostic.start : last])
+    after = (
+        visible(source[diagnostic.start + len(marked) : last])
+        if len(marked)
+        else visible(source[diagnostic.start : last])
+    )
     style = STYLES[diagnostic.severity]
     caret = " " * cell_len(before) + "^" * max(1, cell_len(marked))
     return [
-        Text.assemble((f"{diagnostic.severity}: ", f"bold {style}"), message, (f"  [{diagnostic.code}]", "dim")),
+        Text.assemble(
+            (f"{diagnostic.severity}: ", f"bold {style}"), message, (f"  [{diagnostic.code}]", "dim")
+        ),
         Text("  " + before + marked + after),
         Text("  " + caret, style=style),
     ]
@@ -94,7 +120,8 @@ def pointed_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]
 def visible(text: str) -> str:
     """Text with every character that would not print as itself replaced by one that does, length kept."""
     return "".join(
-        character if character.isprintable() else {"\n": "⏎", "\t": "→"}.get(character, "�") for character in text
+        character if character.isprintable() else {"\n": "⏎", "\t": "→"}.get(character, "�")
+        for character in text
     )
 
 

@@ -49,7 +49,9 @@ def number(weight: float) -> str:
 def joined(leaves: Iterable[Leaf]) -> list[Leaf]:
     """Neighbouring text of equal weight and options as one leaf."""
     result: list[Leaf] = []
-    for (kind, weight, options), group in groupby(leaves, key=lambda leaf: (leaf.kind, leaf.weight, leaf.options)):
+    for (kind, weight, options), group in groupby(
+        leaves, key=lambda leaf: (leaf.kind, leaf.weight, leaf.options)
+    ):
         together = list(group)
         if kind == "text" and len(together) > 1:
             text = "".join(leaf.text for leaf in together)
@@ -59,9 +61,7 @@ def joined(leaves: Iterable[Leaf]) -> list[Leaf]:
     return result
 
 
-def write_a1111(
-    parts: list[LeafPart], loras: Iterable[Lora], dialect: str
-) -> tuple[str, list[Loss]]:
+def write_a1111(parts: list[LeafPart], loras: Iterable[Lora], dialect: str) -> tuple[str, list[Loss]]:
     """Write in ``pw`` or ``a1111``."""
     losses: list[Loss] = []
     several = len(parts) > 1
@@ -203,7 +203,7 @@ def compel_leaf(leaf: Leaf, losses: list[Loss]) -> tuple[str, bool]:
     """One leaf as words, or as a weighted group."""
     if leaf.options:
         losses.append(loss("lost-options", leaf, options=str(leaf.options)))
-    text = re.sub(r"\\*+[()\"]", lambda match: "\\" + match[0][-1], leaf.text)
+    text = re.sub(r"(?<!\\)\\*+[()\"]", lambda match: "\\" + match[0][-1], leaf.text)
     if leaf.weight == 1 or not text.strip():
         return re.sub(r"\S++", lambda match: compel_word(match[0], leaf, losses), text), False
     weight = leaf.weight

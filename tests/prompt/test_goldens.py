@@ -15,7 +15,9 @@ def cases(name):
     if not path.exists():
         skipped = pytest.mark.skip(reason=f"the golden cases {name}.json are not beside this checkout")
         return [pytest.param(None, marks=skipped)]
-    return [pytest.param(case, id=case["id"]) for case in json.loads(path.read_text(encoding="utf-8"))["cases"]]
+    return [
+        pytest.param(case, id=case["id"]) for case in json.loads(path.read_text(encoding="utf-8"))["cases"]
+    ]
 
 
 def canonical(fragments):
@@ -93,10 +95,14 @@ def test_compel(case):
         assert {part.blend for part, _ in found} == {0}
         assert [part.weight for part, _ in found] == blend["weights"]
         assert {part.normalize for part, _ in found} == {blend["normalize"]}
-        assert [fragments for _, fragments in found] == [filled(part["fragments"]) for part in blend["prompts"]]
+        assert [fragments for _, fragments in found] == [
+            filled(part["fragments"]) for part in blend["prompts"]
+        ]
     else:
         assert [part.weight for part, _ in found] == expected["weights"]
-        assert [fragments for _, fragments in found] == [filled(part["fragments"]) for part in expected["parts"]]
+        assert [fragments for _, fragments in found] == [
+            filled(part["fragments"]) for part in expected["parts"]
+        ]
 
 
 def filled(fragments):

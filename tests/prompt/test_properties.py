@@ -2,17 +2,29 @@
 
 import math
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-from strategies import prompts
-
 from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, report, schedule
 from promptweight.prompt.convert import meaning, reads_alike
+
+TOKENS = [
+    *"()[]{}:|\\<>\"'#,.+-= \n\t",
+    "a", "b c", "gato", "ação", "👩‍🚀", "e\u0301", "\u202e", "\x00", "\ud800", "16:9", "1.2", "0.5", "3", "-1", "1e999",
+    "nan", "BREAK", "AND", " BREAK ", " AND ", "(x:1.5)", "(y)", "[z]", "((", "))", "[a:b:3]", "[c:0.5]", "[d|e]",
+    "[f::2]", "(g:1.2{steps=0.2-0.8})", "(h:0.9{to=1,region=left,mode=logit})", "{steps=", "<lora:n:0.5>",
+    "<lora:", "embedding:foo", "\\(", "\\)", "\\:", "# c\n", ":1.2)", ":-.5)", " :0.7 ", "i++", "(j)1.3", '"k l"+',
+    ".and(", ".blend(1, 2)", '("m","n")', ".swap(o)", ".attend(1.1)", "useLora(p,1)", "__q__", "2$$", "::",
+]  # fmt: skip
+
+prompts = st.one_of(
+    st.lists(st.sampled_from(TOKENS), max_size=24).map("".join),
+    st.text(st.characters(exclude_categories=()), max_size=40),
+)
+settings.register_profile("prompt", deadline=None, max_examples=120)
+settings.load_profile("prompt")
 
 dialects = st.sampled_from(DIALECTS)
 
@@ -42,7 +54,11 @@ def test_what_was_copied_slices_back_to_the_source(text, dialect):
     end = 0
     for clean_start, source_start, length in prompt.runs:
         assert clean_start >= end
-        assert text[source_start : source_start + length] == prompt.text[clean_start : clean_start + length] != ""
+        assert (
+            text[source_start : source_start + length]
+            == prompt.text[clean_start : clean_start + length]
+            != ""
+        )
         assert prompt.to_source(clean_start + length - 1) == source_start + length - 1
         end = clean_start + length
     assert 0 <= prompt.to_source(len(prompt.text)) <= len(text)
@@ -75,7 +91,13 @@ def test_str_of_pw_is_balanced_and_settled(text):
     written = str(parse(text))
     if written != text:
         codes = {diagnostic.code for diagnostic in parse(written).diagnostics}
-        assert not codes & {"unclosed-group", "stray-closer", "crossed-groups", "option-unknown", "option-value"}
+        assert not codes & {
+            "unclosed-group",
+            "stray-closer",
+            "crossed-groups",
+            "option-unknown",
+            "option-value",
+        }
         assert str(parse(written)) == written
 
 
@@ -128,7 +150,3 @@ def test_depth_costs_no_recursion(text, dialect):
     finally:
         sys.setrecursionlimit(limit)
     assert prompt.source == text
-
-
-settings.register_profile("prompt", deadline=None, max_examples=150)
-settings.load_profile("prompt")

@@ -74,7 +74,9 @@ def test_parts_of_pw():
         [("um AND rato", 2.0)],
         [("céu", 1.0)],
     ]
-    assert [prompt.source[part.start : part.end] for part in prompt.parts] == [part.text for part in prompt.parts]
+    assert [prompt.source[part.start : part.end] for part in prompt.parts] == [
+        part.text for part in prompt.parts
+    ]
     assert codes("(um AND rato:2)") == ["and-in-group"]
 
 
@@ -110,7 +112,10 @@ def test_embeddings_are_found_where_they_stand():
         found = prompt.source[embedding.start : embedding.end]
         assert found == prompt.text[embedding.clean_start : embedding.clean_end]
         assert embedding.name in found
-    assert [e.name for e in parse("(embedding:bar:1.1) embedding:foo.pt, x", "comfy").embeddings] == ["bar", "foo.pt"]
+    assert [e.name for e in parse("(embedding:bar:1.1) embedding:foo.pt, x", "comfy").embeddings] == [
+        "bar",
+        "foo.pt",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -135,8 +140,8 @@ def test_what_is_odd_is_pointed_at(source, found, place):
     assert source[diagnostic.start : diagnostic.end] == place
 
 
-def test_a_megabyte_of_mistakes_gives_a_page_of_remarks():
-    prompt = parse("(a] " * 50_000)
+def test_thousands_of_mistakes_give_a_page_of_remarks():
+    prompt = parse("(a] " * 5_000)
     assert len(prompt.diagnostics) <= 201
     assert prompt.diagnostics[-1].code == "more"
 

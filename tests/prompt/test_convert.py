@@ -1,0 +1,81 @@
+"""Rewriting between dialects: known pairs, and what is lost."""
+
+import pytest
+
+from promptweight.errors import SettingError
+from promptweight.prompt import convert, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target", "written"),
+    [
+        ("a [cat] ((dog:1.2))", "a1111", "comfy", "a (cat:0.909091) (dog:1.32)"),
+        ("(a (b:1.5):1.2)", "comfy", "a1111", "(a :1.2)(b:1.5)"),
+        ("um (gato)1.3 e um rato++", "compel", "pw", "um (gato:1.3) e um (rato:1.21)"),
+        ("um (gato:1.3) azul", "pw", "compel", "um (gato)1.3 azul"),
+        ("[a] BREAK b", "comfy", "pw", "\\[a\\] B()REAK b"),
+        ("[a] BREAK b", "comfy", "a1111", "\\[a\\] B\\REAK b"),
+        ("(a [b:c:3] d:1.2)", "a1111", "pw", "(a :1.2)[(b:1.2):(c:1.2):3]( d:1.2)"),
+        ("(x:[1.2:0.8:5])", "a1111", "pw", "(x:[1.2:0.8:5])"),
+        ("a BREAK b", "pw", "compel", '("a", "b").and()'),
+        ('("a", "b").and()', "compel", "a1111", "a BREAK b"),
+        ("a\\", "comfy", "pw", "a\\\\"),
+        ("a<lora:x:0.5>", "pw", "compel", "withLora(x,0.5) a"),
+        (r"(16\:9) x", "pw", "a1111", "(16:9:1.1) x"),
+        ("ratio 16:9", "comfy", "a1111", "ratio 16:\\9"),
+    ],
+)
+def test_what_carries_over(text, source, target, written):
+    conversion = convert(text, source, target)
+    assert conversion.text == written
+    assert conversion.losses == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target", "codes"),
+    [
+        ("(a:1.4{steps=0-0.5})", "pw", "a1111", ["lost-options"]),
+        ("[a:b:3]", "a1111", "comfy", ["lost-schedule"]),
+        ("a AND b", "pw", "comfy", ["lost-parts"]),
+        ("a AND b:2", "pw", "compel", ["and-differs"]),
+        ("a BREAK b", "a1111", "comfy", ["lost-break"]),
+        ("a<lora:x:1>", "a1111", "comfy", ["lost-tag"]),
+        ('("a", "b").blend(1, 2)', "compel", "pw", ["lost-blend"]),
+        ("cat.swap(dog)", "compel", "pw", ["lost-swap"]),
+        ("(a:-1)", "a1111", "compel", ["lost-negative"]),
+        ("C++", "comfy", "compel", ["lost-signs"]),
+        ("#ff0000", "comfy", "a1111", ["lost-hash"]),
+        ("a (b:1.2)", "pw", "plain", ["lost-weight"]),
+    ],
+)
+def test_what_is_lost_is_said_with_its_place(text, source, target, codes):
+    losses = convert(text, source, target).losses
+    assert [loss.code for loss in losses] == codes
+    assert all(0 <= loss.start <= loss.end <= len(text) for loss in losses)
+
+
+def test_the_same_dialect_keeps_the_text():
+    assert convert("((a) [b", "pw", "pw").text == "((a) [b"
+
+
+@pytest.mark.parametrize(("source", "target"), [("pw", "x"), ("x", "pw")])
+def test_an_unknown_dialect_is_an_error(source, target):
+    with pytest.raises(SettingError, match="'x'"):
+        convert("a", source, target)
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ("((a) [b", "(a:1.21)( :1.1)b"),
+        ("a) # b", "a\\) # b"),
+        ("(a:1.5{foo=1, to=2}) [c:d:3]", "(a:1.5{to=2}) [c:d:3]"),
+        ("# c\n(a:2) AND b :0.5<lora:x:1>", "(a:2) AND b :0.5<lora:x:1>"),
+        ("a:1.5 AND b", "a :1.5 AND b"),
+        (r"\(a\)", r"\(a\)"),
+    ],
+)
+def test_str_puts_mistakes_right(source, written):
+    prompt = parse(source)
+    assert str(prompt) == written
+    assert [(text, pytest.approx(weight)) for text, weight in parse(written).fragments] == prompt.fragments

@@ -1,0 +1,100 @@
+"""Reading costs a bounded number of operations per character, whatever the text: counted, not timed."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
+
+SHAPES: dict[str, str] = {
+    "nested": "(",
+    "nested and closed": "(a",
+    "weighted": "(a red cat:1.2), ",
+    "scheduled": "[a (cat:1.2):a dog:0.5] ",
+    "alternating": "[a|b|c] ",
+    "unclosed": "(a [b ",
+    "closers": ")]",
+    "colons": ":",
+    "colons and digits": ":1",
+    "colons and spaces": ": ",
+    "spaces": " ",
+    "backslashes": "\\",
+    "bars": "|",
+    "open edits": "[a:",
+    "open alternations": "[a|",
+    "numbers": "(a:1.1",
+    "options": "(a:1{steps=0-1",
+    "braces": "{a|",
+    "words": "BREAK AND ",
+    "tags": "<lora:",
+    "hashes": "#",
+    "lines": "#\n",
+    "quotes": '"a ',
+    "escaped quotes": '\\"',
+    "plus": "a+ ",
+    "signs": "+",
+    "swaps": "a.swap(",
+    "attends": "a.attend(",
+    "joins": '("a","b").and(',
+    "joined comfy": "(((a)",
+    "commas": ",",
+}
+SMALL, LARGE = 1_500, 3_000
+
+
+def text_of(shape: str, size: int) -> str:
+    piece = SHAPES[shape]
+    text = piece * (size // len(piece))
+    return text + ")" * text.count("(") if shape.endswith("closed") else text
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions, Python's and C's, a piece of work calls."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_characters_looked_at_grow_with_the_text(shape, dialect):
+    small, large = text_of(shape, SMALL), text_of(shape, 8 * SMALL)
+    at_small, at_large = parse(small, dialect).scanned, parse(large, dialect).scanned
+    assert at_large <= 8.5 * max(at_small, len(small))
+    assert at_large <= 14 * len(large)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_function_calls_grow_with_the_text(shape, dialect):
+    small, large = text_of(shape, SMALL), text_of(shape, LARGE)
+    assert calls(lambda: parse(large, dialect)) <= 2.2 * calls(lambda: parse(small, dialect)) + 300
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda text: schedule(text, 4),
+        lambda text: str(parse(text)),
+        lambda text: convert(text, "pw", "comfy"),
+        lambda text: convert(text, "comfy", "compel"),
+        lambda text: expand(text, 1),
+        lambda text: detect(text),
+        lambda text: nudge(text, len(text) // 2, len(text) // 2),
+    ],
+    ids=["schedule", "str", "to comfy", "to compel", "expand", "detect", "nudge"],
+)
+def test_the_tools_are_linear_too(shape, work):
+    small, large = text_of(shape, SMALL), text_of(shape, LARGE)
+    assert calls(lambda: work(large)) <= 2.3 * calls(lambda: work(small)) + 1000
