@@ -1,10 +1,11 @@
-"""Puts a Prompt together: clean text, spans, breaks, parts and the map back to the source, in reading order."""
+"""Puts a Prompt together in reading order: clean text, spans, breaks, parts, the map back to the source."""
 
 from __future__ import annotations
 
 from promptweight.prompt.flow import Flow, Run
 from promptweight.prompt.messages import Remarks
 from promptweight.prompt.model import NO_OPTIONS, Embedding, Lora, Options, Part, Prompt, Span, Swap
+from promptweight.prompt.numbers import HEAVIEST
 
 SPACE = (-1, -1)
 """Stands among the ranges of a span for one space that the source does not have there."""
@@ -55,6 +56,8 @@ class Builder:
             self.length += last - first
         if self.length == clean_start:
             return
+        if abs(weight) >= HEAVIEST:
+            self.remarks.add("weight-overflow", max(start, 0), max(end, 0), limit=HEAVIEST)
         text = "".join(texts)
         self.texts.append(text)
         self.spans.append(
@@ -68,7 +71,7 @@ class Builder:
         self.length += 1
 
     def joint(self, place: int, end: int, origin: str) -> None:
-        """Add the space that stands in the clean text for a BREAK or between parts; a new chunk begins after it."""
+        """Add the space that stands for a BREAK or between parts; a new chunk begins after it."""
         self.texts.append(" ")
         self.spans.append(Span(" ", 1.0, place, end, self.length, self.length + 1, NO_OPTIONS, origin))
         self.length += 1

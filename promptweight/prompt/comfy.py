@@ -1,8 +1,8 @@
 """Reads the dialect ``comfy``: ComfyUI's round brackets, where an explicit weight replaces the enclosing one.
 
-ComfyUI splits at the outermost brackets and starts again inside; on balanced text that is one pass with a stack.
-On unbalanced text two rules of its own show: after a stray ``)`` as many ``(`` are text, and an unclosed ``(``
-still makes a group when the text happens to end with ``)``.
+ComfyUI splits at the outermost brackets and starts again inside; on balanced text that is one pass with a
+stack. On unbalanced text two rules of its own show: after a stray ``)`` as many ``(`` are text, and an
+unclosed ``(`` still makes a group when the text happens to end with ``)``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BARE_FACTOR = 1.1
 
 
 def read_comfy(source: str) -> Prompt:
-    """Read a prompt as ComfyUI does (comfy/sd1_clip.py, ``token_weights``); infinite and NaN weights are text."""
+    """Read a prompt as ComfyUI does (comfy/sd1_clip.py, ``token_weights``); its infinite weights are text."""
     reader = ComfyReader(source)
     reader.read()
     builder = reader.builder

@@ -1,8 +1,9 @@
-"""Reads the dialect ``compel``: parts, blends and swaps, weights, and the spacing that compel gives its text."""
+"""Reads the dialect ``compel``: parts, blends, swaps, weights, and the spacing that it gives its text."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promptweight.prompt.build import SPACE, Builder
@@ -39,7 +40,7 @@ def read_compel(source: str) -> Prompt:
     """Read a prompt as compel does (damian0815/compel, ``PromptParser.parse_conjunction``)."""
     builder = Builder(source, "compel")
     flow = spaced_commas(source)
-    reader = Reader(flow.text, 0, len(flow.text), pair_quotes(flow.text))
+    reader = Reader(flow.text, len(flow.text), pair_quotes(flow.text))
     joined, leading = find_joined(reader)
     if joined is None:
         nodes, _ = run(reader.prompt(0))
@@ -173,13 +174,14 @@ def add_part(
     )
 
 
-def flatten(nodes: list[Node], *, swaps: bool = True) -> list[Piece]:
+def flatten(nodes: list[Node], enclosing: float = 1.0, *, swaps: bool = True) -> list[Piece]:
     """The leaves of nested groups in reading order, each with the product of the weights round it.
 
     A swap gives its original's words between two pieces of its own; without ``swaps``, the words alone.
     """
     pieces: list[Piece] = []
-    stack = [(iter(nodes), 1.0, "none", None)]
+    stack: list[tuple[Iterator[Node], float, str, SwapNode | None]]
+    stack = [(iter(nodes), enclosing, "none", None)]
     while stack:
         rest, weight, origin, swap = stack[-1]
         node = next(rest, None)
@@ -245,7 +247,7 @@ def add_pieces(builder: Builder, flow: Flow, pieces: list[Piece]) -> None:
             if words[0].origin == "begin":
                 begun.append(builder.length + (builder.length > first))
                 continue
-            edited = fuse(flatten(node.edited, swaps=False))
+            edited = fuse(flatten(node.edited, words[0].weight, swaps=False))
             builder.swaps.append(
                 Swap(
                     clean_start=min(begun.pop(), builder.length),

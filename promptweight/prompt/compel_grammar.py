@@ -1,8 +1,9 @@
-"""compel's grammar: ``word++``, ``(some words)1.2``, ``.attend()``, ``.swap()``, ``.blend()``, ``.and()``, quotes.
+"""compel's grammar: ``word++``, ``(words)1.2``, quotes, ``.attend()``, ``.swap()``, ``.blend()``, ``.and()``.
 
 The grammar is a PEG: alternatives are tried in order, the first that fits is kept. What a bracket holds is
-remembered per place, so that no stretch is read more than a few times; compel's own parser needs time exponential
-in the nesting. Rules that nest are generators, driven by ``run``, so that nesting costs no recursion.
+remembered per place, so that no stretch is read more than a few times; compel's own parser needs time
+exponential in the nesting. Rules that nest are generators, driven by ``run``, so that nesting costs no
+recursion.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from promptweight.prompt.numbers import within_reach
 
 PLUS_BASE, MINUS_BASE = 1.1, 0.9
 
+WHITE_CHARACTERS = " \t\n\r\x0b\x0c"
 SPACE = r"[ \t\n\r\x0b\x0c]"
 WHITE = re.compile(rf"{SPACE}*+")
 BLACK = re.compile(r"[^ \t\n\r\x0b\x0c]++")
@@ -25,10 +27,10 @@ WORD = re.compile(
     |   [^ \t\n\r\x0b\x0c()",.+=-])++""",
     re.VERBOSE,
 )
-SIGNS = re.compile(r"\+++|-++")
+SIGNS = re.compile(r"(?P<weight>\+++|-++)")
 NUMBER = r"(?>[+-]?+(?:\d++\.\d*+|\.\d++)|-?+[0-9]++)"
 KEYWORD = r"[A-Za-z0-9_-]++"
-WEIGHT = re.compile(rf"\+++|-++|{NUMBER}")
+WEIGHT = re.compile(rf"(?P<weight>\+++|-++|{NUMBER})")
 ATTEND = re.compile(rf"{SPACE}*+\.attend{SPACE}*+\({SPACE}*+(?P<weight>(?>\+++|-++|{NUMBER})){SPACE}*+\)")
 SWAP = re.compile(rf"{SPACE}*+\.swap{SPACE}*+\(")
 LORA = re.compile(
@@ -62,7 +64,7 @@ class LoraTag:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes under one weight; ``sign`` tells where it comes from."""
+    """Nodes under one weight; ``origin`` tells where it comes from, as in ``Span``."""
 
     weight: float
     nodes: list[Node]
@@ -81,8 +83,10 @@ class SwapNode:
 
 
 Node = Word | LoraTag | Group | SwapNode
-Read = tuple[list[Node], int] | None
-"""Nodes and the place after them; None where the rule does not fit."""
+Read = tuple[Node, int] | None
+"""A node and the place after it; None where the rule does not fit."""
+NESTED: Read = (Word(-1, -1), -1)
+"""Says that a plain method cannot read what stands here, and a rule must."""
 Rule = Generator[Any, Any, Any]
 
 
@@ -125,14 +129,13 @@ def weight_of(written: str) -> tuple[float, str]:
 
 @dataclass
 class Reader:
-    """Reads text[start:end] by compel's rules; what stands in quotes has a reader of its own."""
+    """Reads text[:end] by compel's rules; what stands in quotes has a reader of its own."""
 
     text: str
-    start: int
     end: int
     quotes: dict[int, int]
     brackets: dict[int, Read] = field(default_factory=dict)
-    swaps: dict[int, tuple[SwapNode, int] | None] = field(default_factory=dict)
+    swaps: dict[int, Read] = field(default_factory=dict)
     quoted: dict[int, Read] = field(default_factory=dict)
     looked_at: int = 0
 
@@ -148,21 +151,19 @@ class Reader:
         return place if found is None else found.end()
 
     def prompt(self, place: int) -> Rule:
-        """A whole prompt: operators where they fit, and any other text up to the next white space as it is."""
+        """A whole prompt: operators where they fit, other text up to the next white space as it is."""
         nodes: list[Node] = []
         place = self.skip(place)
         while place < self.end:
-            read: Read = yield self.item(place)
-            if read is None:
+            read = self.simple(place)
+            if read is NESTED:
+                read = yield self.nested(place)
+            if read is None or isinstance(read[0], Word):
+                # Without an operator, a word runs on to the next white space, whatever is in it.
                 free = self.match(BLACK, place)
                 after = self.end if free is None else free.end()
-                read = [Word(place, after)], after
-            elif isinstance(read[0][0], Word) and self.text[place] not in '("':
-                # A bare word without an operator runs on to the next white space, whatever is in it.
-                free = self.match(BLACK, place)
-                after = read[1] if free is None else free.end()
-                read = [Word(place, after)], after
-            nodes.extend(read[0])
+                read = Word(place, after), after
+            nodes.append(read[0])
             place = self.skip(read[1])
         return nodes, place
 
@@ -171,40 +172,59 @@ class Reader:
         nodes: list[Node] = []
         while True:
             start = self.skip(place)
-            read: Read = None
-            if start < self.end:
-                if self.text[start] in ",.":
-                    read = ([Word(start, start + 1)], start + 1) if commas else None
-                else:
-                    read = yield self.item(start)
+            if start >= self.end:
+                return nodes, place
+            if self.text[start] in ",.":
+                read: Read = (Word(start, start + 1), start + 1) if commas else None
+            else:
+                read = self.simple(start)
+                if read is NESTED:
+                    read = yield self.nested(start)
             if read is None:
                 return nodes, place
-            nodes.extend(read[0])
+            nodes.append(read[0])
             place = read[1]
 
-    def item(self, place: int) -> Rule:
-        """A tag, or a word, quotes or brackets with the operator that follows."""
-        lora = self.lora(place)
-        if lora is not None:
-            return [lora], lora.end
-        target: Read = yield self.target(place)
-        if target is None:
+    def simple(self, place: int) -> Read:
+        """A tag or a bare word with its sign; ``NESTED`` where brackets, quotes or a swap need ``nested``."""
+        first = self.text[place]
+        if first in '("':
+            return NESTED
+        if first in "uw" and (lora := self.lora(place)) is not None:
+            return lora, lora.end
+        word = self.match(WORD, place)
+        if word is None:
             return None
-        nodes, after = target
-        attend = self.match(ATTEND, after)
-        if attend is not None:
-            return [Group(*self.weighted(attend["weight"], nodes))], attend.end()
-        operator = self.match(SIGNS if self.is_bare(place) else WEIGHT, after)
+        after = word.end()
+        read: Read = Word(place, after), after
+        if after < self.end:
+            follows = self.text[after]
+            if follows in "+-":
+                return self.weighted(self.match(SIGNS, after), read)
+            if follows == "." or follows in WHITE_CHARACTERS:
+                attend = self.match(ATTEND, after)
+                if attend is not None:
+                    return self.weighted(attend, read)
+                return NESTED if self.match(SWAP, after) is not None else read
+        return read
+
+    def nested(self, place: int) -> Rule:
+        """Brackets, quotes, or a word that is swapped, with the operator that follows."""
+        read: Read = yield self.target(place)
+        if read is None:
+            return None
+        after = read[1]
+        operator = self.match(ATTEND, after)
+        if operator is None and self.text[place] in '("':
+            operator = self.match(WEIGHT, after)
         if operator is not None:
-            return [Group(*self.weighted(operator[0], nodes))], operator.end()
+            return self.weighted(operator, read)
         opening = self.match(SWAP, after)
         if opening is not None:
             if place not in self.swaps:
-                self.swaps[place] = yield self.swap(place, nodes, opening.end())
-            found = self.swaps[place]
-            if found is not None:
-                return [found[0]], found[1]
-        return target
+                self.swaps[place] = yield self.swap(place, read[0], opening.end())
+            return self.swaps[place] or read
+        return read
 
     def lora(self, place: int) -> LoraTag | None:
         """A tag that names a network."""
@@ -214,14 +234,12 @@ class Reader:
         weight = float(lora["weight"]) if lora["weight"] else 1.0
         return LoraTag(lora["name"], weight, place, lora.end())
 
-    def is_bare(self, place: int) -> bool:
-        """Whether a bare word stands here, which takes signs but no number."""
-        return self.text[place] not in '("'
-
-    def weighted(self, written: str, nodes: list[Node]) -> tuple[float, list[Node], str]:
-        """The parts of a weighted group."""
-        weight, origin = weight_of(written)
-        return weight, nodes, origin
+    def weighted(self, operator: re.Match[str] | None, read: Read) -> Read:
+        """What was read, under the weight that the operator says."""
+        if operator is None or read is None:
+            return read
+        weight, origin = weight_of(operator["weight"])
+        return Group(weight, [read[0]], origin), operator.end()
 
     def target(self, place: int) -> Rule:
         """What an operator can follow: quotes, brackets, or a bare word."""
@@ -233,7 +251,7 @@ class Reader:
                 yield self.bracket(place)
             return self.brackets[place]
         word = self.match(WORD, place)
-        return None if word is None else ([Word(place, word.end())], word.end())
+        return None if word is None else (Word(place, word.end()), word.end())
 
     def bracket(self, place: int) -> Rule:
         """``(…)``: remembered, for it may be asked for again."""
@@ -241,7 +259,7 @@ class Reader:
         nodes, after = yield self.fragment(place + 1, True)
         after = self.skip(after)
         if after < self.end and self.text[after] == ")":
-            self.brackets[place] = [Group(1.0, nodes)], after + 1
+            self.brackets[place] = Group(1.0, nodes), after + 1
 
     def quotation(self, place: int) -> Read:
         """Quotes whose content is a fragment throughout."""
@@ -249,14 +267,14 @@ class Reader:
             self.quoted[place] = None
             closing = self.quotes.get(place, self.end)
             if closing < self.end:
-                inner = Reader(self.text, place + 1, closing, {})
+                inner = Reader(self.text, closing, {})
                 nodes, after = run(inner.fragment(place + 1, True))
                 if inner.skip(after) == closing:
-                    self.quoted[place] = [Group(1.0, nodes or [Word(closing, closing)])], closing + 1
+                    self.quoted[place] = Group(1.0, nodes or [Word(closing, closing)]), closing + 1
                 self.looked_at += inner.looked_at
         return self.quoted[place]
 
-    def swap(self, place: int, original: list[Node], opening: int) -> Rule:
+    def swap(self, place: int, original: Node, opening: int) -> Rule:
         """What follows ``.swap(``: a replacement without commas, then options."""
         edited, after = yield self.fragment(opening, False)
         after = self.skip(after)
@@ -265,7 +283,7 @@ class Reader:
             options, after = self.options(after + 1)
             after = self.skip(after)
         if after < self.end and self.text[after] == ")":
-            return SwapNode(original, edited, tuple(options), place, after + 1), after + 1
+            return SwapNode([original], edited, tuple(options), place, after + 1), after + 1
         return None
 
     def options(self, place: int) -> tuple[list[tuple[str, float | str]], int]:
@@ -302,7 +320,7 @@ class Reader:
                 read = self.quoted_prompt(first)
             if read is None:
                 return None
-            prompts.append((read[0], first, read[1]))
+            prompts.append(([read[0]], first, read[1]))
             after = self.skip(read[1])
             if after >= self.end or self.text[after] != ",":
                 break
@@ -320,10 +338,10 @@ class Reader:
         closing = self.quotes.get(place, self.end)
         if closing >= self.end:
             return None
-        inner = Reader(self.text, place + 1, closing, {})
+        inner = Reader(self.text, closing, {})
         nodes, _ = run(inner.prompt(place + 1))
         self.looked_at += inner.looked_at
-        return [Group(1.0, nodes or [Word(closing, closing)])], closing + 1
+        return Group(1.0, nodes or [Word(closing, closing)]), closing + 1
 
 
 def pair_quotes(text: str) -> dict[int, int]:

@@ -20,9 +20,9 @@ TRIAL_STEPS = 12
 def convert(text: str, source: str, target: str) -> Conversion:
     """Rewrite ``text`` from the dialect ``source`` into the dialect ``target``.
 
-    Weights are written out in full, one bracket for each; comments are left out. What the target cannot say is
-    in ``losses``, with its place in ``text``; without losses the new text reads the same, weight for weight.
-    Raises SettingError for a dialect that is not known.
+    Weights are written out in full, one bracket for each; comments are left out. What the target cannot say
+    is in ``losses``, with its place in ``text``; without losses the new text reads the same, weight for
+    weight. Raises SettingError for a dialect that is not known.
 
         >>> convert("[um] ((gato)) (a:1.2)", "a1111", "comfy").text
         '(um:0.909091) (gato:1.21) (a:1.2)'

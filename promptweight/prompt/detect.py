@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 ASCII_WEIGHT = r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
 
-# (dialect, how much one finding tells, pattern); every pattern looks a bounded way past each place or consumes it.
+# (dialect, how much one finding tells, pattern). No pattern reads far past a place that it does not consume.
 CUES: tuple[tuple[str, float, re.Pattern[str]], ...] = (
     ("compel", 4.0, re.compile(r"\)\s?\.(?:and|add|blend)\s?\(|\.(?:swap|attend)\s?\(|(?:use|with)Lora\(")),
     ("compel", 3.0, re.compile(r"[)\"](?:\d*+\.\d++|\++|-++)(?=[\s,.)]|\Z)")),
@@ -41,8 +41,8 @@ class Detection(NamedTuple):
 def detect(text: str) -> Detection:
     """Guess the dialect of a prompt, with a confidence from 0 to 1.
 
-    Text without any syntax is ``plain``: every dialect reads it alike. Round brackets with numbers are common to
-    ``pw``, ``a1111`` and ``comfy``; alone they give ``a1111`` with little confidence.
+    Text without any syntax is ``plain``: every dialect reads it alike. Round brackets with numbers are
+    common to ``pw``, ``a1111`` and ``comfy``; alone they give ``a1111`` with little confidence.
 
         >>> detect("a (cat)1.3 and a dog++").dialect
         'compel'

@@ -41,9 +41,9 @@ def check_dialect(dialect: str) -> None:
 def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -> Prompt:
     """Read a prompt. Any string at all gives a Prompt; what is odd in it is in ``diagnostics``.
 
-    ``dialect``: ``pw`` (A1111's grammar and ours), ``a1111``, ``comfy``, ``compel``, or ``plain`` (no syntax).
-    ``embeddings``: names of loaded textual inversions, which ``pw`` and ``a1111`` find as bare words.
-    Raises SettingError for any other dialect. Time and memory grow linearly with the text.
+    ``dialect``: ``pw`` (A1111's grammar and ours), ``a1111``, ``comfy``, ``compel``, or ``plain`` (no
+    syntax). ``embeddings``: names of loaded textual inversions, which ``pw`` and ``a1111`` find as bare
+    words. Raises SettingError for any other dialect. Time and memory grow linearly with the text.
 
         >>> parse("(gato:1.4{steps=0.2-0.8})").spans[0].options.steps
         (0.2, 0.8)

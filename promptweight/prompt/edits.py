@@ -1,7 +1,7 @@
 """Prompt editing and alternation: which brackets change the text during sampling, and the text at each step.
 
-``[from:to:when]``, ``[to:when]``, ``[from::when]`` and ``[a|b|…]`` as A1111 reads them. One pass over the brackets
-with a stack finds them all; one pass over their marks gives the text of a step. Nesting is free.
+``[from:to:when]``, ``[to:when]``, ``[from::when]`` and ``[a|b|…]`` as A1111 reads them. One pass over the
+brackets with a stack finds them all; one pass over their marks gives the text of a step. Nesting is free.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Change:
     def last_step_before(self, steps: int, first_pass_steps: int | None, old: bool) -> int:
         """The last step that has the text before the edit, at most ``steps``; below 1 for none.
 
-        A number with a point is a fraction of ``steps``, any other counts steps. In a second pass, whose first
-        pass had ``first_pass_steps``, counting goes on where the first ended. ``old``: below 1 is a fraction.
+        A number with a point is a fraction of ``steps``, any other counts steps. In a second pass, whose
+        first pass had ``first_pass_steps``, counting goes on where the first ended. ``old``: below 1 is a
+        fraction.
         """
         value = float(self.when)
         if old:
@@ -83,7 +84,7 @@ class Changes:
         self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False
     ) -> list[tuple[int, int]]:
         """The ranges of the text that are in force at ``step`` (1-based)."""
-        # Each mark ends the range before it: (place, levels entered or left, whether its own level is in force after).
+        # A mark ends a range: (place, levels entered or left, whether the text after it is shown).
         marks: list[tuple[int, int, bool]] = []
         for change in self.found:
             if change.meaning == ALTERNATION:
@@ -145,7 +146,7 @@ def find_changes(
 
 
 class Finder:
-    """The state of one pass over the brackets; ``strict`` keeps what A1111's refusals and choices depend on."""
+    """The state of one pass over the brackets; ``strict`` keeps what A1111's choices depend on."""
 
     def __init__(self, text: str, strict: bool, opaque: Sequence[tuple[int, int]], remark: Remark) -> None:
         self.text = text

@@ -15,8 +15,8 @@ PLACEHOLDER = re.compile(r"<[\w-]++>")
 def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
     """The same prompt with its ``embeddings``.
 
-    Found are ``embedding:name`` as in ComfyUI, ``<name>`` as diffusers writes placeholders (not for ``comfy``),
-    and, as whole words, the ``names`` that the caller knows to be loaded, as A1111 does.
+    Found are ``embedding:name`` as in ComfyUI, ``<name>`` as diffusers writes placeholders (not for
+    ``comfy``), and, as whole words, the ``names`` that the caller knows to be loaded, as A1111 does.
     """
     text = prompt.text
     found: list[tuple[int, int, str]] = []

@@ -1,7 +1,7 @@
 """``expand``: random choices ``{a|b}``, ``{2$$a|b}`` and wildcard files ``__name__``, made with a seed.
 
-This happens before a prompt is parsed, in any dialect. Braces without a bar or ``$$`` are left alone, so that the
-options of a weight, ``{steps=0.2-0.8}``, pass through; ``\\{`` and ``\\}`` are braces as text.
+This happens before a prompt is parsed, in any dialect. Braces without a bar or ``$$`` are left alone, so
+that the options of a weight, ``{steps=0.2-0.8}``, pass through; ``\\{`` and ``\\}`` are braces as text.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ Item = str | Choice | Wildcard | Together
 def expand(text: str, seed: int, wildcards: str | Path | None = None) -> str:
     """Make the random choices in a prompt; the same text, seed and files give the same result anywhere.
 
-    ``{a|b}`` is one of its options, ``{2$$a|b|c}`` two different ones joined by ``, ``, ``{1-3$$ e $$a|b|c}`` one
-    to three joined by `` e ``; ``{3::a|b}`` weighs a three times. ``__name__`` is a line of ``name.txt`` in the
-    folder ``wildcards`` (``__cores/quentes__`` for a file in a folder in it; ``#`` begins a comment line), and the
-    line may hold choices again. Without ``wildcards``, ``__name__`` stays.
+    ``{a|b}`` is one of its options, ``{2$$a|b|c}`` two different ones joined by ``, ``, ``{1-3$$ e
+    $$a|b|c}`` one to three joined by `` e ``; ``{3::a|b}`` weighs a three times. ``__name__`` is a line of
+    ``name.txt`` in the folder ``wildcards`` (``__cores/quentes__`` for a file in a folder in it; ``#``
+    begins a comment line), and the line may hold choices again. Without ``wildcards``, ``__name__`` stays.
 
     Raises SettingError for a wildcard file that is missing, empty, outside the folder, or contains itself.
 

@@ -53,8 +53,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "weight-overflow": (
         "warning",
-        "the nested weights multiply to more than {limit:g}, which is used instead",
-        "os pesos aninhados passam de {limit:g} quando multiplicados; esse valor é usado no lugar",
+        "the weights here multiply to more than {limit:g}, which is used instead",
+        "os pesos aqui, multiplicados, passam de {limit:g}; esse valor é usado no lugar",
     ),
     "empty-group": ("info", "this group holds no text", "este grupo não tem texto"),
     "crossed-groups": (
@@ -71,11 +71,6 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "warning",
         "AND inside a group joins nothing; it is read as text",
         "AND dentro de um grupo não une nada; foi lido como texto",
-    ),
-    "and-splits-group": (
-        "warning",
-        "AND splits the prompt in the middle of a group",
-        "AND divide o prompt no meio de um grupo",
     ),
     "part-weight": (
         "warning",
@@ -133,20 +128,10 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "“{name}” não é um tipo de rede que se possa carregar; a marcação foi deixada de fora",
     ),
     "comment": ("info", "a comment, left out", "um comentário, deixado de fora"),
-    "not-finite": (
-        "warning",
-        "“{value}” is not finite; it is read as text",
-        "“{value}” não é finito; foi lido como texto",
-    ),
     "quote-unclosed": (
         "warning",
         "this quotation mark is never closed; it is read as text",
         "estas aspas nunca são fechadas; foram lidas como texto",
-    ),
-    "operator-unreadable": (
-        "warning",
-        "“{value}” could not be read as an operator; it is text",
-        "“{value}” não pôde ser lido como operador; é texto",
     ),
     "operator-counts": (
         "warning",

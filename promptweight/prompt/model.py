@@ -1,4 +1,4 @@
-"""What reading a prompt yields: weighted spans of clean text, with the place in the source that each came from.
+"""What reading a prompt yields: weighted spans of clean text, each with its place in the source.
 
 >>> from promptweight.prompt import parse
 >>> prompt = parse("um (gato:1.4) vermelho")
@@ -68,8 +68,9 @@ class Span:
 
     ``start, end`` are offsets in the source (without the brackets), ``clean_start, clean_end`` in the clean
     text. ``origin`` says where the weight comes from: ``none``, ``round`` ``(x)``, ``square`` ``[x]``,
-    ``number`` ``(x:1.2)``, ``plus`` ``x++``, ``minus`` ``x--``; ``break``, ``and`` and ``gap`` mark the single space
-    that stands in the clean text where a new chunk or part begins, or between two words that compel separates.
+    ``number`` ``(x:1.2)``, ``plus`` ``x++``, ``minus`` ``x--``; ``break``, ``and`` and ``gap`` mark the
+    single space that stands in the clean text where a new chunk or part begins, or between two words that
+    compel separates.
     """
 
     text: str
@@ -106,11 +107,11 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the prompts that ``AND`` (or compel's ``.and()`` and ``.blend()``) joins; a plain prompt is one part.
+    """One of the prompts that ``AND``, or compel's ``.and()`` or ``.blend()``, joins.
 
-    ``text`` is the part's own source, at ``start`` to ``end``; ``clean_start, clean_end`` is its place in the clean
-    text of the whole. Parts of one blend carry the same number in ``blend``, which is ``None`` elsewhere;
-    ``normalize`` tells whether the blend's weights are divided by their sum.
+    ``text`` is the part's own source, at ``start`` to ``end``; ``clean_start, clean_end`` is its place in
+    the clean text of the whole. Parts of one blend carry the same number in ``blend``, which is ``None``
+    elsewhere; ``normalize`` tells whether the blend's weights are divided by their sum.
     """
 
     text: str
@@ -125,7 +126,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """compel's ``a.swap(b)``: the clean text keeps the original, ``edited`` is what takes over its attention."""
+    """compel's ``a.swap(b)``: the clean text keeps a; ``edited`` is b, which takes over its attention."""
 
     clean_start: int
     clean_end: int
@@ -137,7 +138,7 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """Something odd in the source, at ``start`` to ``end``; ``severity`` is ``info``, ``warning`` or ``error``."""
+    """Something odd in source[start:end]; ``severity`` is ``info``, ``warning`` or ``error``."""
 
     code: str
     severity: str
@@ -149,7 +150,7 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A prompt rewritten in another dialect, and what could not be carried over (offsets in the old source)."""
+    """A prompt rewritten in another dialect, and what was lost, at its place in the old source."""
 
     text: str
     losses: tuple[Diagnostic, ...] = ()
@@ -159,14 +160,14 @@ class Conversion:
 class Prompt:
     """A prompt that has been read.
 
-    ``text`` is what a text encoder gets. ``spans`` cover it completely, in order, without overlap. ``breaks``
-    are the offsets in it at which a new chunk begins. ``runs`` are ``(clean_start, source_start, length)`` of
-    every stretch that was copied from the source as it stands. ``scheduled`` tells that the text changes during
-    sampling (``promptweight.schedule``); ``text`` is then the one of the first step. ``scanned`` counts the
-    characters that the scanner looked at, looking ahead included.
+    ``text`` is what a text encoder gets. ``spans`` cover it completely, in order, without overlap.
+    ``breaks`` are the offsets in it at which a new chunk begins. ``runs`` are ``(clean_start, source_start,
+    length)`` of every stretch that was copied from the source as it stands. ``scheduled`` tells that the
+    text changes during sampling (``promptweight.schedule``); ``text`` is then the one of the first step.
+    ``scanned`` counts the characters that the scanner looked at, looking ahead included.
 
-    ``str(prompt)`` writes the prompt again, every weight in a bracket of its own and mistakes put right; reading
-    that gives the same prompt. For ``compel`` and ``plain`` it is the source.
+    ``str(prompt)`` writes the prompt again, every weight in a bracket of its own and mistakes put right;
+    reading that gives the same prompt. For ``compel`` and ``plain`` it is the source.
     """
 
     source: str
@@ -192,9 +193,9 @@ class Prompt:
     def fragments(self) -> list[tuple[str, float]]:
         """The (text, weight) pairs in canonical form.
 
-        No empty text, neighbours of equal weight (to six decimals) joined, and ``("BREAK", -1.0)`` wherever a
-        new chunk begins. For the ``a1111`` dialect these are the fragments that A1111's own weight parser finds
-        in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
+        No empty text, neighbours of equal weight (to six decimals) joined, and ``("BREAK", -1.0)`` wherever
+        a new chunk begins. For the ``a1111`` dialect these are the fragments that A1111's own weight parser
+        finds in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
         """
         if self.dialect == "a1111":
             from promptweight.prompt.products import a1111_fragments

@@ -33,10 +33,11 @@ class Target:
 def nudge(text: str, start: int, end: int, step: float = 0.1) -> tuple[str, int, int]:
     """Add ``step`` to the weight of the selection text[start:end]; gives the new text and selection.
 
-    With nothing selected, the brackets or the tag round the caret are meant, or else the word under it. A bare
-    ``((x))`` becomes a number first. A weight that reaches 1 loses its brackets, unless it carries options. The
-    selection returned is the content, so that nudging again goes on. Where there is nothing to weigh, nothing
-    changes; neither does it for a selection that cuts through brackets. Raises SettingError for a step of 0 or beyond reason.
+    With nothing selected, the brackets or the tag round the caret are meant, or else the word under it. A
+    bare ``((x))`` becomes a number first. A weight that reaches 1 loses its brackets, unless it carries
+    options. The selection returned is the content, so that nudging again goes on. Where there is nothing to
+    weigh, nothing changes; neither does it for a selection that cuts through brackets. Raises SettingError
+    for a step of 0 or beyond reason.
 
         >>> nudge("um gato", 5, 5)
         ('um (gato:1.1)', 4, 8)

@@ -12,7 +12,7 @@ from promptweight.prompt.numbers import within_reach
 from promptweight.prompt.weights import BREAK, CLOSE, OPEN, TEXT, Scan, scan
 
 EXACT_DEPTH = 8
-"""Up to so many groups the factors are multiplied in A1111's own order: weights equal there are equal bits here."""
+"""Up to so many groups the factors are multiplied in A1111's own order: what is equal there is equal here."""
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def stretches(found: Scan, dialect: str) -> Iterator[Stretch]:
     pending: Stretch | None = None
     current: tuple[float, Options, str] | None = (1.0, NO_OPTIONS, "none")
     for kind, first, second in found.events:
-        if kind == OPEN or kind == CLOSE:
+        if kind in (OPEN, CLOSE):
             stack = rounds if brackets[first] == "(" else squares
             if kind == OPEN:
                 stack.groups.append(first)
@@ -135,7 +135,7 @@ def exact_product(found: Scan, groups: list[int]) -> float:
 
 
 def a1111_fragments(source: str) -> list[tuple[str, float]]:
-    """What A1111's ``parse_prompt_attention`` finds, in canonical form (AUTOMATIC1111/stable-diffusion-webui).
+    """What ``parse_prompt_attention`` of AUTOMATIC1111/stable-diffusion-webui finds, in canonical form.
 
     A BREAK inside a group carries the group's weight, as it does there.
     """

@@ -1,4 +1,4 @@
-"""What a person is shown of a prompt: a table of fragments, diagnostics with a caret under the place, JSON data."""
+"""What a person is shown of a prompt: a table of its fragments, diagnostics with a caret, JSON data."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ def schedule(
 ) -> list[tuple[int, str]]:
     """Resolve prompt editing into ``(last step, text)`` pairs, steps counted from 1, as A1111 gives them.
 
-    ``steps`` are those of the first pass. With ``second_pass_steps`` the schedule is that of a second pass (hires
-    fix) of so many steps: whole numbers count on from ``steps``, fractions from 1.0. ``use_old_scheduling``: every
-    number below 1 is a fraction, every other one counts steps, and the second pass is scheduled like the first.
-    Dialects without prompt editing have one text. Raises SettingError for fewer than one step.
+    ``steps`` are those of the first pass. With ``second_pass_steps`` the schedule is that of a second pass
+    (hires fix) of so many steps: whole numbers count on from ``steps``, fractions from 1.0.
+    ``use_old_scheduling``: every number below 1 is a fraction, every other one counts steps, and the second
+    pass is scheduled like the first. Dialects without prompt editing have one text. Raises SettingError for
+    fewer than one step.
 
         >>> schedule("um [gato:cão:0.5]", 10)
         [(5, 'um gato'), (10, 'um cão')]

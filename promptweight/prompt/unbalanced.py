@@ -1,10 +1,11 @@
 """Which groups A1111 gives up in a text whose brackets do not balance.
 
-A1111 parses prompt editing with an ambiguous Earley grammar in which any bracket or colon may also be bare text.
-Where bare brackets follow a group directly, the parser chooses between the group and a longer run of bare marks,
-and its order of trying makes the choice alternate with the length of that run: the closing brackets that touch it
-on the left, and the bare marks themselves. An odd length of three or more takes the groups apart. Derived by
-running that grammar (AUTOMATIC1111/stable-diffusion-webui v1.8.0, lark 1.3.1) on generated texts.
+A1111 parses prompt editing with an ambiguous Earley grammar in which any bracket or colon may also be bare
+text. Where bare brackets follow a group directly, the parser chooses between the group and a longer run of
+bare marks, and its order of trying makes the choice alternate with the length of that run: the closing
+brackets that touch it on the left, and the bare marks themselves. An odd length of three or more takes the
+groups apart. Derived by running that grammar (AUTOMATIC1111/stable-diffusion-webui v1.8.0, lark 1.3.1) on
+generated texts.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Marks:
 def groups_given_up(places: list[int], owners: list[Marks | None]) -> set[int]:
     """The opening places of the groups whose marks A1111 reads as text.
 
-    ``places`` are those of all brackets and colons, in order; ``owners`` the closed group that each belongs to, None
-    where a mark is bare. ``owners`` is changed: the marks of a group that is given up become bare.
+    ``places`` are those of all brackets and colons, in order; ``owners`` the closed group that each belongs
+    to, None where a mark is bare. ``owners`` is changed: the marks of a group that is given up become bare.
     """
     given_up: set[int] = set()
     index = len(places) - 1

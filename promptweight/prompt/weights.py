@@ -1,7 +1,7 @@
 """The weight grammar that ``pw`` and ``a1111`` share: ``(x)``, ``[x]``, ``(x:1.2)``, escapes and BREAK.
 
-A text is scanned once, into events; ``products`` walks the events and gives every piece of text its weight. Round
-and square groups are two stacks of their own, as in A1111: they may cross.
+A text is scanned once, into events; ``products`` walks the events and gives every piece of text its weight.
+Round and square groups are two stacks of their own, as in A1111: they may cross.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def scan(flow: Flow, dialect: str, remarks: Remarks) -> Scan:
 
 
 class Scanner:
-    """The state of one pass. Every character is looked at a bounded number of times; ``looked_at`` counts them."""
+    """The state of one pass, which looks at every character a bounded number of times and counts it."""
 
     def __init__(self, flow: Flow, dialect: str, remarks: Remarks) -> None:
         self.flow = flow

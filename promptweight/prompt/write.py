@@ -1,4 +1,4 @@
-"""Writes leaves in the syntax of a dialect, so that reading them gives the leaves again; notes what is lost."""
+"""Writes leaves in the syntax of a dialect, so that they are read back as they were; notes what is lost."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def write_a1111(parts: list[LeafPart], loras: Iterable[Lora], dialect: str) -> t
         if several and (part.weight != 1 or FINAL_NUMBER.search(text)):
             text += f" :{number(part.weight)}"
         elif not several and dialect == "a1111":
-            # A number at the very end would be the weight of the whole; a backslash there is dropped when read.
+            # A number at the very end would weigh the whole; the backslash is dropped when it is read.
             text = FINAL_NUMBER.sub(r":\\\1", text)
         written.append(text)
     tags = "".join(f"<{lora.kind}:{lora.name}:{number(lora.weight)}>" for lora in loras)
-    text = written[0]
+    out = written[:1]
     for before, after in pairwise(written):
-        text += (" AND" if before else "AND") + ("" if after[:1].isspace() else " ") + after
-    return text + tags, losses
+        out += [" AND" if before else "AND", "" if after[:1].isspace() else " ", after]
+    return "".join(out) + tags, losses
 
 
 def write_a1111_part(leaves: list[Leaf], dialect: str, losses: list[Loss]) -> str:
@@ -154,7 +154,7 @@ def write_comfy(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, list
 
 
 def write_compel(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, list[Loss]]:
-    """Write for compel; BREAK and parts become ``.and()``, which encodes each apart and joins the encodings."""
+    """Write for compel; BREAK and AND become ``.and()``, which encodes each part and joins the encodings."""
     losses: list[Loss] = []
     tags = ""
     for lora in loras:
@@ -188,15 +188,15 @@ def write_compel(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, lis
 
 def compel_prompt(leaves: list[Leaf], losses: list[Loss]) -> str:
     """One prompt; a weighted group must stand free, and compel spaces its text anew in any case."""
-    out = ""
-    free = True
+    out: list[str] = []
+    after_group = False
     for leaf in leaves:
-        written, grouped = compel_leaf(leaf, losses)
-        if out and (grouped or not free) and not out[-1].isspace() and written[:1] not in (" ", ","):
-            out += " "
-        out += written
-        free = not grouped
-    return " ".join(out.split())
+        written, is_group = compel_leaf(leaf, losses)
+        if (is_group or after_group) and not written.startswith(","):
+            out.append(" ")
+        out.append(written)
+        after_group = is_group
+    return " ".join("".join(out).split())
 
 
 def compel_leaf(leaf: Leaf, losses: list[Loss]) -> tuple[str, bool]:
@@ -234,7 +234,7 @@ def write_plain(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, list
     for position, part in enumerate(parts):
         if position:
             losses.append(loss_at_part("lost-parts", part))
-        text = ""
+        words = []
         for leaf in part.leaves:
             if leaf.kind == "break":
                 losses.append(loss("lost-break", leaf))
@@ -242,6 +242,6 @@ def write_plain(parts: list[LeafPart], loras: Iterable[Lora]) -> tuple[str, list
                 losses.append(loss("lost-weight", leaf, weight=leaf.weight))
             if leaf.options:
                 losses.append(loss("lost-options", leaf, options=str(leaf.options)))
-            text += leaf.text if leaf.kind == "text" else " "
-        texts.append(text)
+            words.append(leaf.text if leaf.kind == "text" else " ")
+        texts.append("".join(words))
     return " ".join(texts), losses

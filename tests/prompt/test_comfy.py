@@ -1,5 +1,7 @@
 """ComfyUI's brackets, against a reading written straight from its rules."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,10 +35,8 @@ def by_the_rules(text, weight=1.0):
         inner, inner_weight = piece[1:-1], weight * 1.1
         text_before, colon, number = inner.rpartition(":")
         if colon and text_before:
-            try:
+            with suppress(ValueError):
                 inner_weight, inner = float(number), text_before
-            except ValueError:
-                pass
         yield from by_the_rules(inner, inner_weight)
 
 

@@ -63,6 +63,7 @@ def test_swap():
     assert prompt.source[swap.start : swap.end] == "cat.swap(smiling dog, s_end=0.3)"
     assert swap.edited == (("smiling dog", 1.0),)
     assert dict(swap.options) == {"s_start": 0.0, "s_end": 0.3, "t_start": 0.2, "t_end": 1.0}
+    assert parse("(a.swap(b+))1.5", "compel").swaps[0].edited == (("b", pytest.approx(1.65)),)
     free = parse("a cat.swap(dog, shape_freedom=0.125)", "compel").swaps[0]
     assert dict(free.options)["s_end"] == pytest.approx(0.5)
 

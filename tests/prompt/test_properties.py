@@ -12,12 +12,28 @@ from promptweight.prompt.convert import meaning, reads_alike
 
 TOKENS = [
     *"()[]{}:|\\<>\"'#,.+-= \n\t",
-    "a", "b c", "gato", "ação", "👩‍🚀", "e\u0301", "\u202e", "\x00", "\ud800", "16:9", "1.2", "0.5", "3", "-1", "1e999",
-    "nan", "BREAK", "AND", " BREAK ", " AND ", "(x:1.5)", "(y)", "[z]", "((", "))", "[a:b:3]", "[c:0.5]", "[d|e]",
-    "[f::2]", "(g:1.2{steps=0.2-0.8})", "(h:0.9{to=1,region=left,mode=logit})", "{steps=", "<lora:n:0.5>",
-    "<lora:", "embedding:foo", "\\(", "\\)", "\\:", "# c\n", ":1.2)", ":-.5)", " :0.7 ", "i++", "(j)1.3", '"k l"+',
-    ".and(", ".blend(1, 2)", '("m","n")', ".swap(o)", ".attend(1.1)", "useLora(p,1)", "__q__", "2$$", "::",
-]  # fmt: skip
+    *(
+        "a",
+        "b c",
+        "gato",
+        "ação",
+        "👩‍🚀",
+        "e\u0301",
+        "\u202e",
+        "\x00",
+        "\ud800",
+        "16:9",
+        "1.2",
+        "0.5",
+        "3",
+        "-1",
+    ),
+    *("1e999", "nan", "BREAK", "AND", " BREAK ", " AND ", "(x:1.5)", "(y)", "[z]", "((", "))", "[a:b:3]"),
+    *("[c:0.5]", "[d|e]", "[f::2]", "(g:1.2{steps=0.2-0.8})", "(h:0.9{to=1,region=left,mode=logit})"),
+    *("{steps=", "<lora:n:0.5>", "<lora:", "embedding:foo", "\\(", "\\)", "\\:", "# c\n", ":1.2)", ":-.5)"),
+    *(" :0.7 ", "i++", "(j)1.3", '"k l"+', ".and(", ".blend(1, 2)", '("m","n")', ".swap(o)", ".attend(1.1)"),
+    *("useLora(p,1)", "__q__", "2$$", "::"),
+]
 
 prompts = st.one_of(
     st.lists(st.sampled_from(TOKENS), max_size=24).map("".join),
@@ -138,9 +154,19 @@ def test_expanding_is_the_same_for_the_same_seed(text, seed):
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
     "text",
-    ["(" * 10_000, ")" * 10_000, "[" * 10_000 + "a" + "]" * 10_000, "(" * 10_000 + "a" + ")" * 10_000, '"' * 9_999,
-     "[a:" * 5_000, "[a|" * 5_000, "a.swap(" * 5_000, "(a:" * 5_000 + "1.1)" * 5_000, "(((" * 3_000 + "a)" * 3_000],
-)  # fmt: skip
+    [
+        "(" * 10_000,
+        ")" * 10_000,
+        "[" * 10_000 + "a" + "]" * 10_000,
+        "(" * 10_000 + "a" + ")" * 10_000,
+        '"' * 9_999,
+        "[a:" * 5_000,
+        "[a|" * 5_000,
+        "a.swap(" * 5_000,
+        "(a:" * 5_000 + "1.1)" * 5_000,
+        "(((" * 3_000 + "a)" * 3_000,
+    ],
+)
 def test_depth_costs_no_recursion(text, dialect):
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(300)

@@ -1,9 +1,11 @@
 """Parts, options, tags, comments, embeddings and diagnostics of pw and a1111."""
 
+import re
+
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import Options, parse
+from promptweight.prompt import Options, messages, parse
 
 
 def codes(source, dialect="pw"):
@@ -149,11 +151,12 @@ def test_thousands_of_mistakes_give_a_page_of_remarks():
 def test_weights_stay_finite():
     prompt = parse("(" * 5000 + "a" + ")" * 5000)
     assert prompt.spans[0].weight == 1e30
+    assert [diagnostic.code for diagnostic in prompt.diagnostics] == ["weight-overflow"]
     assert parse("[" * 9000 + "a" + "]" * 9000).spans[0].weight == pytest.approx(0)
 
 
 def test_an_unknown_dialect_is_an_error():
-    with pytest.raises(SettingError, match="'midjourney'.*pw, a1111, comfy, compel, plain"):
+    with pytest.raises(SettingError, match=r"'midjourney'.*pw, a1111, comfy, compel, plain"):
         parse("a", "midjourney")
 
 
@@ -171,3 +174,10 @@ def test_a1111_drops_lone_backslashes_and_pw_keeps_them():
 def test_a1111_joins_neighbours_of_equal_weight():
     assert [span.text for span in parse("(unnecessary)(parens)", "a1111").spans] == ["unnecessaryparens"]
     assert [span.text for span in parse("(unnecessary)(parens)").spans] == ["unnecessary", "parens"]
+
+
+def test_every_message_is_in_both_languages_and_takes_the_same_values():
+    fields = re.compile(r"\{(\w+)")
+    for severity, english, portuguese in messages.MESSAGES.values():
+        assert severity in ("info", "warning", "error")
+        assert sorted(fields.findall(english)) == sorted(fields.findall(portuguese))
