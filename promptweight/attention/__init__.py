@@ -6,12 +6,19 @@
 
 What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
 lanes (which rows of the batch), run (which step), tables (which columns), rules and regions (what a weight
-does), store (where sums are kept), processors and adapt (what runs inside the model), session (attaching),
-recording, files and maps (what comes out).
+does), store (where sums are kept), recorder, processors and adapt (what runs inside the model), session
+(attaching), recording, files, maps and heatmap (what comes out).
 """
 
-from promptweight.attention.maps import AttentionMaps, HeatMap
+from promptweight.attention.heatmap import HeatMap
+from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.attention.store import Record
 
-__all__ = ["AttentionMaps", "AttentionSession", "HeatMap", "Record", "attach"]
+__all__ = [
+    "AttentionMaps",
+    "AttentionSession",
+    "HeatMap",
+    "Record",
+    "attach",
+]

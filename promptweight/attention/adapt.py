@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from promptweight.attention.processors import Recorder
+from promptweight.attention.recorder import Recorder
 
 ADAPTABLE = (
     "IPAdapterAttnProcessor2_0",

@@ -32,7 +32,8 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     tables = list({id(each.table): each.table for each in placed}.values())
     numbers = {id(table): number for number, table in enumerate(tables)}
     description = {
-        "slots": [[slot.layers, slot.stride, slot.height, slot.width] for slot in recording.slots],
+        "slots": [[slot.layers, slot.stride, slot.height, slot.width, slot.kind] for slot in recording.slots],
+        "patches": recording.patches,
         "roles": recording.roles,
         "size": recording.size,
         "tables": [describe_table(table) for table in tables],
@@ -70,11 +71,11 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
     """The recording that `save_recording` took apart."""
     tables = [rebuild_table(table) for table in description["tables"]]
     slots = []
-    for number, (layers, stride, height, width) in enumerate(description["slots"]):
+    for number, (layers, stride, height, width, kind) in enumerate(description["slots"]):
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
         if sums.ndim != 6 or counts.shape != sums.shape[:3] or sums.shape[4] != height * width:
             raise ValueError(f"layer {layers} has sums {tuple(sums.shape)} on a grid of {height}x{width}")
-        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts))
+        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind))
     height, width = description["size"]
     return Recording(
         slots=tuple(slots),
@@ -84,6 +85,7 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
             for role, image, of_lane in description["lanes"]
         },
         size=(height, width),
+        patches=tuple((x, y) for x, y in description["patches"]),
     )
 
 

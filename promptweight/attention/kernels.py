@@ -115,6 +115,67 @@ def probabilities(
     return logits.sub_(lse.unsqueeze(-1)).exp_()
 
 
+def attention_rows(
+    query: Tensor,
+    key: Tensor,
+    queries: Tensor,
+    *,
+    bias: Tensor | None = None,
+    rows: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """The whole softmax of a few queries.
+
+    Args:
+        query: (batch, heads, queries, dim).
+        key: (batch, heads, keys, dim).
+        queries: int64 positions of the queries wanted, (n,).
+        bias: as in `attend`.
+        rows: int64 indices into the batch; all when None.
+        scale: factor of the logits, 1/√dim when None.
+
+    Returns:
+        Probabilities (rows, heads, n, keys) in float32.
+    """
+    if bias is not None:
+        bias = bias if bias.shape[2] == 1 else bias.index_select(2, queries)
+        bias = bias.expand(query.shape[0], *bias.shape[1:])
+    query = query.index_select(2, queries)
+    if rows is not None:
+        query, key = query.index_select(0, rows), key.index_select(0, rows)
+        bias = None if bias is None else bias.index_select(0, rows)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    logits = torch.matmul(query.float(), key.float().transpose(-1, -2)).mul_(scale)
+    return (logits if bias is None else logits + bias.float()).softmax(-1)
+
+
+def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None = None) -> Tensor:
+    """Maps averaged by attention, A·M for the softmax A: fused attention whose values are the maps.
+
+    Nothing as large as A is held. The maps are padded to the width of a head, since the fused kernels want
+    values as wide as keys, and scaled to 0..1, so that small probabilities survive in half precision.
+
+    Args:
+        query: (batch, heads, queries, dim).
+        key: (batch, heads, keys, dim).
+        maps: (batch, keys, n), 0 or more.
+        bias: as in `attend`.
+
+    Returns:
+        The mean over the heads, (batch, queries, n) in float32.
+    """
+    bias = fitting(bias, query)
+    heads, dim = query.shape[1], query.shape[3]
+    peaks = maps.amax(1, keepdim=True).clamp_min(1e-30)
+    averaged = []
+    for part in (maps / peaks).split(dim, dim=-1):
+        value = F.pad(part, (0, dim - part.shape[-1])).to(query.dtype)
+        value = value.unsqueeze(1).expand(-1, heads, -1, -1)
+        output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        averaged.append(output[..., : part.shape[-1]].float().mean(1))
+    return torch.cat(averaged, -1) * peaks
+
+
 def fitting(bias: Tensor | None, query: Tensor) -> Tensor | None:
     """The bias in a type that the kernels take: only the CPU's adds float32 to half-precision logits."""
     if bias is None or query.device.type == "cpu":

@@ -1,6 +1,6 @@
 """Where the words meet the picture in a model: its attention layers, their grids, and how it is called."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DCondi
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.errors import AttachError
+from promptweight.errors import AttachError, SettingError
 
 Order = Literal["cross", "image first", "text first"]
 """What a layer attends to: the text alone, or image and text together in this order."""
@@ -24,6 +24,9 @@ class Layer:
     """How many latents lie along a side of one of its image positions."""
     heads: int
     order: Order = "cross"
+    self_attention: str = ""
+    """The layer in which the same image positions attend to each other: in a UNet the one right before, in
+    joint attention the layer itself; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,13 @@ def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
     """The cross-attention layers of a UNet."""
 
     def inside(prefix: str, block: Any, stride: int) -> Iterator[tuple[Layer, Attention]]:
-        for name, module in block.named_modules():
-            if isinstance(module, Attention) and module.is_cross_attention:
-                yield Layer(f"{prefix}.{name}", stride, module.heads), module
+        found = {name: each for name, each in block.named_modules() if isinstance(each, Attention)}
+        for name, module in found.items():
+            if module.is_cross_attention:
+                before = name.removesuffix("attn2") + "attn1"
+                alone = before not in found or found[before].is_cross_attention
+                own = "" if alone else f"{prefix}.{before}"
+                yield Layer(f"{prefix}.{name}", stride, module.heads, self_attention=own), module
 
     stride = 1
     for number, block in enumerate(unet.down_blocks):
@@ -82,14 +89,16 @@ def sd3_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
     """The joint-attention layers of a Stable Diffusion 3 transformer; its image-only ones are left alone."""
     for number, block in enumerate(transformer.transformer_blocks):
         name = f"transformer_blocks.{number}.attn"
-        yield Layer(name, transformer.config.patch_size, block.attn.heads, "image first"), block.attn
+        stride, heads = transformer.config.patch_size, block.attn.heads
+        yield Layer(name, stride, heads, "image first", name), block.attn
 
 
 def flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
     """The attention layers of a FLUX transformer, whose tokens are squares of two by two latents."""
     for blocks in ("transformer_blocks", "single_transformer_blocks"):
         for number, block in enumerate(getattr(transformer, blocks)):
-            yield Layer(f"{blocks}.{number}.attn", 2, block.attn.heads, "text first"), block.attn
+            name = f"{blocks}.{number}.attn"
+            yield Layer(name, 2, block.attn.heads, "text first", name), block.attn
 
 
 def size_of_argument(name: str) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
@@ -134,3 +143,15 @@ def argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: st
 def grid(height: int, width: int, stride: int) -> tuple[int, int]:
     """Rows and columns of a layer's image positions on latents of this size; odd sizes are halved upwards."""
     return -(-height // stride), -(-width // stride)
+
+
+def chosen_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
+    """The layers whose names hold one of `parts`; all of them when there are none.
+
+    Raises:
+        SettingError: no layer does.
+    """
+    chosen = [name for name in layers if not parts or any(part in name for part in parts)]
+    if not chosen:
+        raise SettingError(f"no layer's name holds any of {tuple(parts)}; layers: {', '.join(layers)}")
+    return chosen

@@ -25,14 +25,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.lanes import Role
 from promptweight.attention.recording import Recording
+from promptweight.attention.store import Kind
 from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from promptweight.conditioning.tokens import Word
 
 COARSEST_STRIDE = 4
@@ -48,18 +48,22 @@ class AttentionMaps:
 
     recording: Recording
     chosen: tuple[int, ...]
-    """Indices of the slots that count."""
+    """Indices of the slots that count, among those of words."""
     step_range: tuple[int, int | None] = (0, None)
     head_indices: tuple[int, ...] | None = None
     unit: Literal["probability", "share", "lift"] = "probability"
-    _grids: dict[tuple[Role, int], list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    kind: Literal["words", "refined"] = "words"
+    """Whether words' maps are as recorded, or averaged by the image's attention to itself."""
+    _grids: dict[tuple[Kind, Role, int], list[Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, recording: Recording) -> AttentionMaps:
         """The view that a recording is first seen by."""
-        strides = [slot.stride for slot in recording.slots]
-        limit = max(min(strides), COARSEST_STRIDE)
-        return cls(recording, tuple(i for i, stride in enumerate(strides) if stride <= limit))
+        strides = {i: slot.stride for i, slot in enumerate(recording.slots) if slot.kind == "words"}
+        limit = max(min(strides.values()), COARSEST_STRIDE)
+        return cls(recording, tuple(i for i, stride in strides.items() if stride <= limit))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -125,12 +129,16 @@ class AttentionMaps:
         chosen = tuple(
             index
             for index, slot in enumerate(slots)
-            if not names
-            or slot.grid in names
-            or any(name in layer for name in names for layer in slot.layers)
+            if slot.kind == "words"
+            and (
+                not names
+                or slot.grid in names
+                or any(name in layer for name in names for layer in slot.layers)
+            )
         )
         if not chosen:
-            known = ", ".join(f"{layer} ({slot.grid})" for slot in slots for layer in slot.layers)
+            words = [slot for slot in slots if slot.kind == "words"]
+            known = ", ".join(f"{layer} ({slot.grid})" for slot in words for layer in slot.layers)
             raise SettingError(f"no layer is called {' or '.join(map(repr, names))}; layers: {known}")
         return self._view(chosen=chosen)
 
@@ -154,6 +162,8 @@ class AttentionMaps:
             SettingError: the heads were averaged, or a layer has not as many.
         """
         fewest = min(self.recording.slots[index].sums.shape[3] for index in self.chosen)
+        if self.kind == "refined" and indices:
+            raise SettingError("refined maps are means over the heads; choose heads without refined()")
         if fewest == 1 and indices:
             raise SettingError('the heads were averaged; record them apart with Record(heads="keep")')
         if any(not 0 <= index < fewest for index in indices):
@@ -178,6 +188,38 @@ class AttentionMaps:
         from model to model.
         """
         return self._view(unit="lift")
+
+    def refined(self) -> AttentionMaps:
+        """With every map averaged, pixel by pixel, over what the pixel attends to in the picture itself.
+
+        At every step and layer the words' probabilities M (mean over the heads) become A·M, A being the mean
+        over the heads of the self-attention right before in a UNet, of the image's part of joint attention
+        elsewhere. Pixels of one thing attend to each other, so maps fill the thing and keep to its edges.
+        Probabilities still sum to 1.
+
+        Raises:
+            SettingError: it was not recorded.
+        """
+        if not any(slot.kind == "refined" for slot in self.recording.slots):
+            raise SettingError("refined maps were not recorded; record them with Record(refine=True)")
+        return self._view(kind="refined", head_indices=None)
+
+    def patch(self, index: int = 0, image: int = 0, lane: Role = "positive") -> HeatMap:
+        """What a patch of the picture attends to in the picture: place `index` of `Record.patches`.
+
+        Raises:
+            SettingError: it was not recorded, or has no value in the unit of this view.
+        """
+        places = self.recording.patches
+        if not 0 <= index < len(places):
+            raise SettingError(
+                f"patch {index} was not recorded; there are {len(places)}, named by Record(patches=[(x, y)])"
+            )
+        if self.unit == "share":
+            raise SettingError("a patch's attention to the picture is no share of words; ask probability()")
+        self._tables(lane, image)
+        x, y = places[index]
+        return HeatMap(self._on_picture(lane, image, [index], "patches"), f"<patch {x:g}, {y:g}>", ())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole recording, whatever this view shows of it, to a .safetensors file."""
@@ -211,9 +253,10 @@ class AttentionMaps:
             raise SettingError(f"no text encoder is called {source!r}; there are: {known}")
         return chosen
 
-    def _on_picture(self, lane: Role, image: int, columns: Sequence[int]) -> Tensor:
+    def _on_picture(self, lane: Role, image: int, columns: Sequence[int], kind: Kind | None = None) -> Tensor:
         """The sum of these columns, mean over grids, in the size of the picture: (height, width) float32."""
-        maps = [grid[..., list(columns)].sum(-1) for grid in self._columns_by_grid(lane, image)]
+        grids = self._columns_by_grid(lane, image, kind or self.kind)
+        maps = [grid[..., list(columns)].sum(-1) for grid in grids]
         resized = [
             F.interpolate(each[None, None], self.recording.size, mode="bilinear", antialias=True)[0, 0]
             for each in maps
@@ -221,14 +264,16 @@ class AttentionMaps:
         heat = torch.stack(resized).mean(0)
         return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 
-    def _columns_by_grid(self, lane: Role, image: int) -> list[Tensor]:
+    def _columns_by_grid(self, lane: Role, image: int, kind: Kind) -> list[Tensor]:
         """For every grid of this view the mean over its layers: (height, width, columns) on the CPU."""
-        if (lane, image) in self._grids:
-            return self._grids[lane, image]
+        if (kind, lane, image) in self._grids:
+            return self._grids[kind, lane, image]
         role = self.recording.roles.index(lane)
         by_grid: dict[tuple[int, int], list[Tensor]] = {}
-        for index in self.chosen:
-            slot = self.recording.slots[index]
+        layers = {layer for index in self.chosen for layer in self.recording.slots[index].layers}
+        for slot in self.recording.slots:
+            if slot.kind != kind or not layers.intersection(slot.layers):
+                continue
             sums = slot.sums[slice(*self.step_range), role, image].sum(0)  # (heads, pixels, columns)
             count = slot.counts[slice(*self.step_range), role, image].sum()
             if self.head_indices is not None:
@@ -239,46 +284,9 @@ class AttentionMaps:
         if not by_grid:
             raise SettingError("the layers of this view did not run in these steps")
         grids = [torch.stack(means).mean(0) for means in by_grid.values()]
-        if self.unit == "share":
+        if self.unit == "share" and kind != "patches":
             columns = self.recording.columns((lane, image))
             words = [columns[row] for placed in self._tables(lane, image) for row in placed.rows("text")]
             grids = [grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12) for grid in grids]
-        self._grids[lane, image] = grids
+        self._grids[kind, lane, image] = grids
         return grids
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """One phrase's attention over the picture."""
-
-    tensor: Tensor
-    """(height, width) of the picture, float32, in the unit of the view that it was asked of."""
-    text: str
-    words: tuple[Word, ...]
-
-    @property
-    def mass(self) -> float:
-        """The mean over the picture."""
-        return float(self.tensor.mean())
-
-    def normalized(self) -> Tensor:
-        """The map moved to 0..1, lowest to highest value; zeros where it is the same everywhere."""
-        low, high = self.tensor.min(), self.tensor.max()
-        if high - low <= 1e-6 * high.abs():
-            return torch.zeros_like(self.tensor)
-        return (self.tensor - low) / (high - low)
-
-    def mask(self, threshold: float = 0.4) -> Tensor:
-        """Where the normalised map reaches `threshold` (0..1): a bool tensor (height, width).
-
-        The default is that of DAAM (Tang et al., 2023).
-        """
-        if not 0 <= threshold <= 1:
-            raise SettingError(f"threshold is {threshold}; it must lie between 0 and 1")
-        return self.normalized() >= threshold
-
-    def overlay(self, image: Image.Image, **options: Any) -> Image.Image:
-        """The map laid over the picture; options as in `promptweight.render.overlay`."""
-        from promptweight import render
-
-        return render.overlay(image, self.tensor, **options)

@@ -1,97 +1,19 @@
 """The processors that a session puts into a model: the arithmetic of diffusers' own, through the kernels."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.kernels import attend, attend_with_lse, probabilities, take
-from promptweight.attention.layout import Order
-from promptweight.attention.rules import Terms
-from promptweight.attention.store import Slot
+from promptweight.attention.kernels import attend
+from promptweight.attention.recorder import Call, Recorder, add_patches
+from promptweight.errors import AttachError
 
-
-@dataclass
-class Call:
-    """What the running call of the model asks of its layers: tensors written before it, read inside."""
-
-    terms: Terms = field(default_factory=Terms)
-    text_length: int = 0
-    """How many text positions there are."""
-    rows: Tensor | None = None
-    """The rows of the batch that are recorded; nothing is when None."""
-    columns: Tensor | None = None
-    """The text positions recorded for each of those rows, (rows, n_columns)."""
-    places: Tensor | None = None
-    """Where in a slot each of those rows is added."""
-
-
-class Recorder:
-    """Attention of image queries to text keys, weighted and recorded as the running call asks for."""
-
-    def __init__(self, call: Call | None = None, order: Order = "cross") -> None:
-        self.call = Call() if call is None else call
-        self.order = order
-        self.slot: Slot | None = None
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The output of attention; what is recorded is added to this layer's slot.
-
-        Args:
-            query: (batch, heads, queries, dim).
-            key: (batch, heads, keys, dim), of the text alone, or of image and text in the layer's order.
-            value: (batch, heads, keys, dim).
-            mask: what the model itself adds to the logits.
-        """
-        call, terms, bias = self.call, self.call.terms, mask
-        image = self.image_queries(query.shape[2])
-        first_text = image.stop if self.order == "image first" else 0
-        if terms.bias is not None:
-            own = spread(terms.bias, 3, first_text, key.shape[2])
-            if terms.bias.shape[2] > 1:
-                own = spread(own, 2, image.start, query.shape[2])
-            bias = own if mask is None else mask + own
-        if terms.factors is not None:
-            value = value * spread(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
-        records = self.slot is not None and call.rows is not None
-        if not records and terms.local_columns is None:
-            return attend(query, key, value, bias=bias)[0]
-
-        output, lse = attend_with_lse(query, key, value, bias=bias)
-        query, lse = query[:, :, image], lse[:, :, image]
-        if bias is not None and bias.shape[2] > 1:
-            bias = bias[:, :, image]
-        if self.slot is not None and call.columns is not None and call.places is not None:
-            columns = call.columns + first_text
-            self.slot.add(probabilities(query, key, lse, columns, bias=bias, rows=call.rows), call.places)
-        if terms.local_columns is not None and terms.local_excess is not None:
-            columns = terms.local_columns + first_text
-            excess = probabilities(query, key, lse, columns, bias=bias) * terms.local_excess
-            added = torch.matmul(excess.to(value.dtype), take(value, columns, dim=2))
-            output = output + spread(added, 2, image.start, output.shape[2])
-        return output
-
-    def image_queries(self, queries: int) -> slice:
-        """Which of a layer's queries are the image's."""
-        if self.order == "cross":
-            return slice(0, queries)
-        if self.order == "image first":
-            return slice(0, queries - self.call.text_length)
-        return slice(self.call.text_length, queries)
-
-
-def spread(tensor: Tensor, dim: int, start: int, length: int, outside: float = 0.0) -> Tensor:
-    """The tensor lengthened along a dimension to `length`, itself beginning at `start`."""
-    missing = length - start - tensor.shape[dim]
-    if not start and not missing:
-        return tensor
-    return F.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [start, missing], value=outside)
+AnyRecorder = TypeVar("AnyRecorder", bound=Recorder)
 
 
 class CrossProcessor(Recorder):
@@ -152,6 +74,41 @@ class CrossProcessor(Recorder):
             key, value = attn.to_kv(text).chunk(2, dim=-1)
             return query, key, value
         return query, attn.to_k(text), attn.to_v(text)
+
+
+class SelfProcessor(CrossProcessor):
+    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer in which the image attends to itself.
+
+    It keeps queries and keys until the cross-attention layer after it has its words' maps to average by them.
+    """
+
+    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+        super().__init__(call, fused=fused)
+        self.keeps = False
+        self.kept: tuple[Tensor, Tensor, Tensor | None] | None = None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """The output of attention; arguments as in `Recorder.attend`, all positions being the image's."""
+        rows, places = self.call.rows, self.call.places
+        if rows is not None and places is not None:
+            if self.patches is not None:
+                add_patches(self.patches, query, key, mask, rows, places, slice(None))
+            if self.keeps:
+                mask_of_rows = None if mask is None else mask.expand(len(query), *mask.shape[1:])[rows]
+                self.kept = (query.index_select(0, rows), key.index_select(0, rows), mask_of_rows)
+        return attend(query, key, value, bias=mask)[0]
+
+    def take_kept(self) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Queries, keys and mask of the recorded rows of the last call, once."""
+        kept, self.kept = self.kept, None
+        return kept
+
+    def project(self, attn: Attention, image: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the image."""
+        if self.fused:
+            query, key, value = attn.to_qkv(image).chunk(3, dim=-1)
+            return query, key, value
+        return super().project(attn, image, text)
 
 
 class JointProcessor(Recorder):
@@ -226,9 +183,32 @@ OTHER_KERNELS = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor"
 """Those that compute the same attention in another way, so that a picture may differ in its last digits."""
 
 
+def self_replacement(processor: Any, call: Call) -> SelfProcessor | None:
+    """As `replacement`, for a layer of a UNet in which the image attends to itself."""
+    if not isinstance(replacement(processor, call), CrossProcessor):
+        return None
+    return SelfProcessor(call, fused=type(processor).__name__ == "FusedAttnProcessor2_0")
+
+
 def replacement(processor: Any, call: Call) -> CrossProcessor | JointProcessor | None:
     """The processor that does what `processor` does and can be recorded; None when there is none."""
     name = type(processor).__name__
     if getattr(diffusers_processors, name, None) is not type(processor) or name not in REPLACEMENTS:
         return None
     return REPLACEMENTS[name](call)
+
+
+def set_processor(attn: Any, processor: Any) -> None:
+    """Put this very object into the layer; `Attention.set_processor` would do more than that."""
+    attn.processor = processor
+
+
+def readable(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
+    """The recorder made for a layer.
+
+    Raises:
+        AttachError: there is none for its processor.
+    """
+    if recorder is None:
+        raise AttachError(f"layer {name} has a {type(processor).__name__}, which cannot be recorded")
+    return recorder

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from promptweight.attention.lanes import Role
-from promptweight.attention.store import Store
+from promptweight.attention.store import Kind, Store
 from promptweight.attention.tables import PlacedTable, recorded_rows
 
 
@@ -24,6 +24,8 @@ class RecordedSlot:
     """Summed probabilities (steps, roles, images, heads, height · width, columns), float32."""
     counts: Tensor
     """How many were summed (steps, roles, images), float32."""
+    kind: Kind = "words"
+    """What the columns are: text positions, or patches of the picture."""
 
     @property
     def grid(self) -> str:
@@ -41,6 +43,8 @@ class Recording:
     """The token tables of every recorded lane, by role and image."""
     size: tuple[int, int]
     """Height and width of the picture in pixels."""
+    patches: tuple[tuple[float, float], ...] = ()
+    """The places (x, y) of the patches whose attention was recorded."""
 
     def columns(self, lane: tuple[Role, int]) -> dict[int, int]:
         """The column of each recorded row of a lane's text embeddings."""
@@ -58,7 +62,7 @@ def take_recording(
         pixels_per_latent: how many pixels of the picture a side of a latent covers.
     """
     shape = (-1, len(store.record.lanes), store.images)
-    slots = {id(slot): slot for slot in store.slots.values()}
+    slots = {id(slot): (kind, slot) for kind, of_kind in store.slots.items() for slot in of_kind.values()}
     return Recording(
         slots=tuple(
             RecordedSlot(
@@ -68,10 +72,12 @@ def take_recording(
                 slot.width,
                 slot.sums.clone().unflatten(0, shape),
                 slot.counts.clone().unflatten(0, shape),
+                kind,
             )
-            for slot in slots.values()
+            for kind, slot in slots.values()
         ),
         roles=store.record.lanes,
         tables={lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()},
         size=(store.size[0] * pixels_per_latent, store.size[1] * pixels_per_latent),
+        patches=store.record.patches,
     )

@@ -9,7 +9,7 @@ The layers' own processors are put back at the end of the block, whatever happen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +17,16 @@ from torch import Tensor
 
 from promptweight.attention.adapt import adapt, is_adaptable, is_adapted, release
 from promptweight.attention.lanes import ROLES, Lane, Registered, Role, classify
-from promptweight.attention.layout import argument, grid, layout_of
+from promptweight.attention.layout import argument, chosen_layers, grid, layout_of
 from promptweight.attention.maps import AttentionMaps
-from promptweight.attention.processors import OTHER_KERNELS, Call, Recorder, replacement
+from promptweight.attention.processors import (
+    OTHER_KERNELS,
+    readable,
+    replacement,
+    self_replacement,
+    set_processor,
+)
+from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import MODES, Mode, Rules, Terms
 from promptweight.attention.run import Run
@@ -109,6 +116,7 @@ class AttentionSession:
         self._store = self._make_store(Record() if record is True else record) if record else None
         self._run = Run(pipe)
         self._calls: dict[tuple[int, bool], Call] = {}
+        self._modules: dict[str, Any] = {}
         self._originals: dict[str, Any] = {}
         self._recorders: dict[str, Recorder] = {}
         self._hook: Any = None
@@ -116,7 +124,8 @@ class AttentionSession:
 
     def __enter__(self) -> AttentionSession:
         layers = self._layout.layers
-        originals = {name: attn.processor for name, (_, attn) in layers.items()}
+        self._modules = {name: attn for name, (_, attn) in layers.items()} | self._self_attentions()
+        originals = {name: attn.processor for name, attn in self._modules.items()}
         if any(isinstance(each, Recorder) or is_adapted(each) for each in originals.values()):
             raise AttachError(f"{type(self._pipe).__name__} is attached already; leave its session first")
         self._recorders, self._calls = {}, {}
@@ -125,10 +134,11 @@ class AttentionSession:
             recorder: Recorder | None = replacement(originals[name], call)
             if recorder is None and is_adaptable(originals[name]):
                 recorder = Recorder(call, layer.order)
-            if recorder is None:
-                kind = type(originals[name]).__name__
-                raise AttachError(f"layer {name} has a {kind}, which cannot be recorded")
-            self._recorders[name] = recorder
+            self._recorders[name] = recorder = readable(recorder, name, originals[name])
+            if layer.self_attention in originals and layer.order == "cross":
+                own = layer.self_attention
+                recorder.before = readable(self_replacement(originals[own], call), own, originals[own])
+                self._recorders[own] = recorder.before
         self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
         try:
@@ -144,10 +154,10 @@ class AttentionSession:
         self._put_back()
 
     def _install(self) -> None:
-        by_module = {attn: self._recorders[name] for name, (_, attn) in self._layout.layers.items()}
+        by_module = {attn: self._recorders[name] for name, attn in self._modules.items()}
         for name, original in self._originals.items():
             if not is_adaptable(original):
-                set_processor(self._layout.layers[name][1], self._recorders[name])
+                set_processor(self._modules[name], self._recorders[name])
             elif not is_adapted(original):  # several layers may share it
                 adapt(original, by_module)
         self._hook = self._layout.model.register_forward_pre_hook(self._before_call, with_kwargs=True)
@@ -158,7 +168,7 @@ class AttentionSession:
         for name, original in self._originals.items():
             if is_adapted(original):
                 release(original)
-            attn = self._layout.layers[name][1]
+            attn = self._modules[name]
             if attn.processor is not original:
                 set_processor(attn, original)
         self._originals, self._hook, self._seen = {}, None, []
@@ -268,11 +278,27 @@ class AttentionSession:
         slots = self._store.slots
         recorded = self._store.prepare(lanes, size, step, self._run.steps, device)
         if self._store.slots is not slots and self._store.plan is not None:
-            for name, recorder in self._recorders.items():
-                recorder.slot = self._store.slots.get(name)
+            self._hand_out_slots(self._store)
             for warning in self._store.plan.warnings:
                 self._warn_once(warning)
         return recorded
+
+    def _hand_out_slots(self, store: Store) -> None:
+        words, refined, patches = (store.slots.get(kind, {}) for kind in ("words", "refined", "patches"))
+        for name in self._layout.layers:
+            recorder = self._recorders[name]
+            recorder.slot, recorder.refined = words.get(name), refined.get(name)
+            reader = recorder if recorder.before is None else recorder.before
+            reader.patches = patches.get(name)
+            if recorder.before is not None:
+                recorder.before.keeps = recorder.refined is not None
+
+    def _self_attentions(self) -> dict[str, Any]:
+        """The UNet's layers that are listened to besides those that read the text, by name."""
+        if self._store is None or not self._store.record.reads_image:
+            return {}
+        names = {layer.self_attention for layer in self._store.layers if layer.order == "cross"} - {""}
+        return {name: self._layout.model.get_submodule(name) for name in names}
 
     def _warn_of_other_kernels(self, kinds: set[str]) -> None:
         if others := sorted(kinds.intersection(OTHER_KERNELS)):
@@ -284,20 +310,3 @@ class AttentionSession:
     def _warn_once(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-
-def chosen_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
-    """The layers whose names hold one of `parts`; all of them when there are none.
-
-    Raises:
-        SettingError: no layer does.
-    """
-    chosen = [name for name in layers if not parts or any(part in name for part in parts)]
-    if not chosen:
-        raise SettingError(f"no layer's name holds any of {tuple(parts)}; layers: {', '.join(layers)}")
-    return chosen
-
-
-def set_processor(attn: Any, processor: Any) -> None:
-    """Put this very object into the layer; `Attention.set_processor` would do more than that."""
-    attn.processor = processor

@@ -19,6 +19,9 @@ from promptweight.errors import AttachError, SettingError
 
 Steps = Literal["sum", "keep"]
 Heads = Literal["mean", "keep"]
+Kind = Literal["words", "refined", "patches"]
+"""What a slot sums: words' probabilities, the same averaged by the image's attention to itself, or the
+attention of patches of the picture to the picture."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Record:
         heads: "mean" averages the heads of a layer; "keep" keeps each apart.
         lanes: which prompts are recorded, "positive", "negative" or both.
         layers: parts of layer names ("up_blocks", "mid_block.attentions.0"); every layer when empty.
+        refine: whether to record for `AttentionMaps.refined` too, the words' probabilities averaged over the
+            image positions that a position attends to. It costs the image's self-attention a second time.
+        patches: places (x, y) in the picture, as fractions from its left and top, whose attention to the rest
+            of the picture is recorded for `AttentionMaps.patch`.
         max_mb: the most memory the recording may take, in MiB. Where the settings need more, first the heads
             are averaged, then the steps added together, then the layers of one grid; the session's warnings
             say so. When even that is too much, a SettingError tells what is needed.
@@ -40,6 +47,8 @@ class Record:
     lanes: tuple[Role, ...] = ("positive",)
     layers: tuple[str, ...] = ()
     max_mb: float = 512.0
+    refine: bool = False
+    patches: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, choices in (("steps", self.steps, Steps), ("heads", self.heads, Heads)):
@@ -49,6 +58,14 @@ class Record:
             raise SettingError(f"lanes={self.lanes!r}; it must name some of {', '.join(ROLES)}")
         if not self.max_mb > 0:
             raise SettingError(f"max_mb={self.max_mb}; it must be above 0")
+        for patch in self.patches:
+            if len(patch) != 2 or not all(0 <= fraction <= 1 for fraction in patch):
+                raise SettingError(f"patch {patch!r}; it must be (x, y) in fractions of the picture, 0 to 1")
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether the image's attention to itself is recorded in any form."""
+        return self.refine or bool(self.patches)
 
 
 @dataclass
@@ -63,6 +80,8 @@ class Slot:
     """(steps · lanes, heads, height · width, columns) float32, in the order of `Store.place`."""
     counts: Tensor
     """How many probabilities were added at each of those places: (steps · lanes,) float32."""
+    patches: Tensor | None = None
+    """The positions in the grid whose attention the columns are: (columns,) int64."""
 
     def add(self, probabilities: Tensor, places: Tensor) -> None:
         """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
@@ -83,7 +102,7 @@ class Plan:
 
 
 def make_plan(
-    record: Record, layers: Sequence[Layer], size: tuple[int, int], values: int, steps: int
+    record: Record, layers: Sequence[Layer], size: tuple[int, int], values: int, steps: int, lanes: int = 1
 ) -> Plan:
     """The finest recording that `record` asks for and `max_mb` has room for.
 
@@ -93,14 +112,21 @@ def make_plan(
         size: height and width of the latents.
         values: how many probabilities one head of one layer has at a pixel: lanes × columns.
         steps: how many steps the run has.
+        lanes: how many rows of the batch are recorded.
     """
 
     def megabytes(plan: Plan) -> float:
         pixels = {layer.name: math.prod(grid(*size, layer.stride)) for layer in layers}
-        each = [(layer.heads if plan.keep_heads else 1) * pixels[layer.name] for layer in layers]
+        each = [pixels[layer.name] * columns_at(layer, plan) for layer in layers]
         if plan.by_grid:
             each = list(dict(zip((layer.stride for layer in layers), each, strict=True)).values())
-        return sum(each) * plan.steps * values * 4 / 2**20
+        return sum(each) * plan.steps * 4 / 2**20
+
+    def columns_at(layer: Layer, plan: Plan) -> int:
+        heads = layer.heads if plan.keep_heads else 1
+        if not layer.self_attention:
+            return heads * values
+        return heads * (values + lanes * len(record.patches)) + (values if record.refine else 0)
 
     plan = Plan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
     needed = f"needs {megabytes(plan):.0f} MiB, more than max_mb={record.max_mb:g}"
@@ -148,8 +174,8 @@ class Store:
         self.plan: Plan | None = None
         self.size = (0, 0)
         self.images = 0
-        self.slots: dict[str, Slot] = {}
-        """By layer name; layers that share a slot hold the same object."""
+        self.slots: dict[Kind, dict[str, Slot]] = {}
+        """By kind and by layer name; layers that share a slot hold the same object."""
         self.prompts: dict[tuple[Role, int], int] = {}
         """The prompt of every recorded lane, by role and image."""
 
@@ -210,21 +236,43 @@ class Store:
         """Begin a recording of so many images on latents of this size."""
         self.clear()
         lanes = images * len(self.record.lanes)
-        self.plan = plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps)
+        self.plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps, lanes)
         self.size, self.images = size, images
+        self.slots = {"words": self.make_slots(self.layers, self.longest, device)}
+        with_image = [layer for layer in self.layers if layer.self_attention]
+        if self.record.refine:
+            self.slots["refined"] = self.make_slots(with_image, self.longest, device, keep_heads=False)
+        if self.record.patches:
+            patches = self.slots["patches"] = self.make_slots(with_image, len(self.record.patches), device)
+            for slot in patches.values():
+                cells = [cell_at(x, y, slot.height, slot.width) for x, y in self.record.patches]
+                slot.patches = torch.tensor(cells, device=device)
+
+    def make_slots(
+        self, layers: Sequence[Layer], columns: int, device: torch.device, *, keep_heads: bool = True
+    ) -> dict[str, Slot]:
+        """Empty slots for these layers, of the shape that was planned."""
+        assert self.plan is not None
+        places = self.plan.steps * self.images * len(self.record.lanes)
         shared: dict[object, list[Layer]] = {}
-        for layer in self.layers:
-            shared.setdefault(layer.stride if plan.by_grid else layer.name, []).append(layer)
+        for layer in layers:
+            shared.setdefault(layer.stride if self.plan.by_grid else layer.name, []).append(layer)
+        slots: dict[str, Slot] = {}
         for group in shared.values():
-            height, width = grid(*size, group[0].stride)
-            heads = group[0].heads if plan.keep_heads else 1
-            shape = (plan.steps * lanes, heads, height * width, self.longest)
+            height, width = grid(*self.size, group[0].stride)
+            heads = group[0].heads if self.plan.keep_heads and keep_heads else 1
             slot = Slot(
                 layers=tuple(layer.name for layer in group),
                 stride=group[0].stride,
                 height=height,
                 width=width,
-                sums=torch.zeros(shape, device=device),
-                counts=torch.zeros(shape[:1], device=device),
+                sums=torch.zeros(places, heads, height * width, columns, device=device),
+                counts=torch.zeros(places, device=device),
             )
-            self.slots |= dict.fromkeys(slot.layers, slot)
+            slots |= dict.fromkeys(slot.layers, slot)
+        return slots
+
+
+def cell_at(x: float, y: float, height: int, width: int) -> int:
+    """The position, row by row, of the cell of a grid that holds a point given in fractions."""
+    return min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
