@@ -7,18 +7,21 @@
 What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
 lanes (which rows of the batch), run (which step), tables (which columns), rules and regions (what a weight
 does), store (where sums are kept), recorder, processors and adapt (what runs inside the model), session
-(attaching), recording, files, maps and heatmap (what comes out).
+(attaching), recording, files, maps and heatmap (what comes out), text (what words read in each other).
 """
 
 from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.attention.store import Record
+from promptweight.attention.text import TextAttention, read_text_attention
 
 __all__ = [
     "AttentionMaps",
     "AttentionSession",
     "HeatMap",
     "Record",
+    "TextAttention",
     "attach",
+    "read_text_attention",
 ]
