@@ -7,7 +7,8 @@
 What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
 lanes (which rows of the batch), run (which step), tables (which columns), rules and regions (what a weight
 does), store (where sums are kept), recorder, processors and adapt (what runs inside the model), session
-(attaching), recording, files, maps and heatmap (what comes out), text (what words read in each other).
+(attaching), recording, files, maps, heatmap and hover (what comes out), text (what words read in each
+other).
 """
 
 from promptweight.attention.heatmap import HeatMap

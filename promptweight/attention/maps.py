@@ -239,6 +239,12 @@ class AttentionMaps:
 
         return cls.of(load_recording(path))
 
+    def _repr_html_(self) -> str:
+        """In notebooks: the first picture's words, and the map of the word under the pointer."""
+        from promptweight.attention.hover import hover_html
+
+        return hover_html(self)
+
     def _view(self, **changes: Any) -> AttentionMaps:
         return replace(self, _grids={}, **changes)
 
