@@ -38,11 +38,13 @@ def find_local(name: str, revision: str | None = None) -> Path:
     """Returns the folder of a model that is on this machine; hub ids are looked up in the cache alone.
 
     Raises:
-        ModelError: it is not here.
+        ModelError: it is not here, or is a single file.
     """
-    folder = _local_folder(name)
-    if folder is not None:
-        return folder
+    path = _local_path(name)
+    if path is not None and path.is_file():
+        raise ModelError(f"{name!r} is a single file, which holds no tokenizers; name a folder or a hub id")
+    if path is not None:
+        return path
     from huggingface_hub import snapshot_download
 
     hub_id, revision = _hub_id(name, revision)
@@ -55,24 +57,30 @@ def find_local(name: str, revision: str | None = None) -> Path:
 
 
 def find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
-    """Returns the local folder of a model, downloaded if need be, and what to call it."""
-    folder = _local_folder(name)
-    if folder is None:
+    """Returns the local folder or single file of a model, downloaded if need be, and what to call it."""
+    path = _local_path(name)
+    if path is None:
         return _download(*_hub_id(name, revision), variant)
-    return folder, Origin(name) if name in mini.NAMES else origin_of_folder(folder.resolve())
+    if name in mini.NAMES:
+        return path, Origin(name)
+    return path, Origin(path.name) if path.is_file() else origin_of_folder(path.resolve())
 
 
-def _local_folder(name: str) -> Path | None:
-    """Returns the folder of a built-in model or one on the disk; None where `name` may be a hub id."""
+def _local_path(name: str) -> Path | None:
+    """Returns a built-in model's folder, or what is on the disk; None where `name` may be a hub id."""
     if name in mini.NAMES:
         return mini.path(name)
-    folder = Path(name).expanduser()
-    if folder.is_file():
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.suffix.lower() in _PICKLES:
+        raise ModelError(_pickle_refused(path))
+    if path.is_file() and path.suffix.lower() != ".safetensors":
         raise ModelError(
-            f"{name!r} is a single file; a model is a folder with a model_index.json, "
-            "as save_pretrained writes it"
+            f"{name!r} is no model; a single file ends in .safetensors, and a folder has a "
+            "model_index.json, as save_pretrained writes it"
         )
-    return folder if folder.is_dir() else None
+    return path if path.is_file() else None
 
 
 def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
@@ -149,23 +157,29 @@ def components(index: dict[str, Any]) -> list[str]:
 
 def check_weights(folder: Path, index: dict[str, Any]) -> None:
     """Raises `ModelError` naming the file where weights are broken, or of a kind that could run code."""
-    from safetensors import SafetensorError, safe_open
-
     for component in components(index):
         files = sorted(path for path in (folder / component).glob("*") if path.is_file())
         weights = [path for path in files if path.suffix == ".safetensors"]
         pickles = [path for path in files if path.suffix in _PICKLES]
         if pickles and not weights:
-            raise ModelError(
-                f"{pickles[0]} is a pickle, which can run any code when it is opened; "
-                "only .safetensors are read"
-            )
+            raise ModelError(_pickle_refused(pickles[0]))
         for path in weights:
-            try:
-                with safe_open(path, framework="pt"):
-                    pass
-            except (SafetensorError, OSError, ValueError) as error:
-                raise ModelError(f"{path} is damaged: {_what_it_is(path, error)}") from error
+            check_header(path)
+
+
+def check_header(path: Path) -> None:
+    """Raises `ModelError` saying what `path` is where it is no whole safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {_what_it_is(path, error)}") from error
+
+
+def _pickle_refused(path: Path) -> str:
+    return f"{path} is a pickle, which can run any code when it is opened; only .safetensors are read"
 
 
 def _what_it_is(path: Path, error: Exception) -> str:

@@ -18,23 +18,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptweight import checks, single_file
 from promptweight.errors import ModelError, SettingError
 from promptweight.model_files import (
     Origin,
     advised_guidance,
+    check_header,
     check_weights,
     find,
     first_line,
     origin_of_folder,
     read_index,
 )
+from promptweight.schedulers import make_scheduler
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
 DTYPES = ("float32", "float16", "bfloat16")
-
+OFFLOADS = ("model",)
 
 _ORIGINS: weakref.WeakKeyDictionary[Any, Origin] = weakref.WeakKeyDictionary()
 
@@ -46,35 +49,53 @@ def load(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     variant: str | None = None,
+    scheduler: str | None = None,
+    offload: str | None = None,
 ) -> DiffusionPipeline:
     """Loads a diffusers pipeline, ready to run on `device`.
 
     Args:
         model: the name of a built-in model (`promptweight.mini.NAMES`), a folder that `save_pretrained`
-            wrote, or a hub id, with `@revision` if one is wanted. Without a network, hub ids come from the
-            local cache.
+            wrote, a single `.safetensors` file of Stable Diffusion 1, 2 or XL, or a hub id, with `@revision`
+            if one is wanted. Without a network, hub ids come from the local cache.
         device: `auto` (the first of cuda, mps, xpu, cpu that is there) or a device's name such as `cuda:1`.
         dtype: `float32`, `float16`, `bfloat16`, the torch type itself, or `auto`: float32 on the CPU, else
             bfloat16 for transformers where the device has it and float16 for the rest.
         revision: branch, tag or commit of a hub id; the same as `@revision` in `model`.
         variant: the variant of the weight files to read, such as `fp16`.
+        scheduler: a sampler by AUTOMATIC1111's name (`DPM++ 2M Karras`) or a scheduler's class name in
+            diffusers; None keeps the model's own.
+        offload: `model` keeps each part of the model in main memory until it is its turn on the device, for
+            models that do not fit there whole; None puts all of it on the device.
 
     Raises:
         ModelError: the model cannot be found, read or trusted.
-        SettingError: the device is not there, or the type is not known.
+        SettingError: the device is not there, the type or the scheduler is not known, or there is no device
+            to offload from.
     """
     name = os.fspath(model)
     chosen_device = choose_device(device)
+    _check_offload(offload, chosen_device)
     with quiet():
-        folder, found = find(name, revision, variant)
-        index = read_index(folder, name)
-        check_weights(folder, index)
-        chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
-        pipe: Any = _build(folder, index, name, chosen_dtype, variant)
-        found = replace(found, guidance_scale=advised_guidance(folder))
+        path, found = find(name, revision, variant)
+        pipe: Any
+        if path.is_file():
+            check_header(path)
+            pipe = single_file.build(path, choose_dtype(dtype, chosen_device, is_transformer=False))
+        else:
+            index = read_index(path, name)
+            check_weights(path, index)
+            chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
+            pipe = _build(path, index, name, chosen_dtype, variant)
+            found = replace(found, guidance_scale=advised_guidance(path))
+        if scheduler is not None:
+            pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
         pipe.set_progress_bar_config(disable=True)
         try:
-            pipe.to(chosen_device)
+            if offload is None:
+                pipe.to(chosen_device)
+            else:
+                pipe.enable_model_cpu_offload(device=chosen_device)
         except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
             raise ModelError(f"{name!r} does not fit on {chosen_device}: {first_line(error)}") from error
     _ORIGINS[pipe] = found
@@ -139,6 +160,18 @@ def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool)
     if isinstance(dtype, torch.dtype) and str(dtype).removeprefix("torch.") in DTYPES:
         return dtype
     raise SettingError(f"dtype is {dtype!r}; valid: auto, {', '.join(DTYPES)}")
+
+
+def _check_offload(offload: str | None, device: str) -> None:
+    """Raises `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
+    if offload is None:
+        return
+    checks.choice("offload", offload, OFFLOADS)
+    if device == "cpu":
+        raise SettingError(
+            f"offload is {offload!r}, which moves parts of the model between main memory and an accelerator; "
+            "the device is the cpu, which has none"
+        )
 
 
 @contextmanager

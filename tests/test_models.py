@@ -185,9 +185,42 @@ def test_code_in_the_folder_is_not_run(copy):
         load(copy, device="cpu")
 
 
-def test_a_single_file_is_not_a_folder(copy):
-    with pytest.raises(ModelError, match="single file"):
-        load(copy / UNET, device="cpu")
+@pytest.mark.parametrize("name", ["model.ckpt", "model.bin", "MODEL.PT"])
+def test_a_pickle_is_refused_by_name(tmp_path, name):
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+    with pytest.raises(ModelError, match=f"{name} is a pickle"):
+        load(tmp_path / name, device="cpu")
+
+
+def test_another_single_file_is_no_model(copy):
+    with pytest.raises(ModelError, match=r"model_index\.json' is no model.*\.safetensors"):
+        load(copy / "model_index.json", device="cpu")
+
+
+def test_a_scheduler_is_chosen_by_name(model_folder):
+    pipe = load(model_folder, device="cpu", scheduler="DPM++ 2M Karras")
+    assert type(pipe.scheduler).__name__ == "DPMSolverMultistepScheduler"
+    assert pipe.scheduler.config.use_karras_sigmas is True
+    assert pipe.scheduler.config.steps_offset == 1  # the model's own setting
+
+
+@pytest.mark.parametrize(
+    ("offload", "said"), [("model", r"offload is 'model'.*cpu"), ("disk", r"offload is 'disk'; valid: model")]
+)
+def test_offloading_needs_an_accelerator(offload, said):
+    with pytest.raises(SettingError, match=said):
+        load("nobody/nothing", device="cpu", offload=offload)
+
+
+def test_offloading_is_asked_of_the_pipeline(model_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(models, "choose_device", lambda device: "cuda:0")
+    monkeypatch.setattr(
+        StableDiffusionPipeline, "enable_model_cpu_offload", lambda self, device: asked.append(device)
+    )
+    pipe = load(model_folder, dtype="float32", offload="model")
+    assert asked == ["cuda:0"]
+    assert pipe.device.type == "cpu"
 
 
 def test_a_safety_checker_that_was_left_out_does_not_matter(copy):
