@@ -21,24 +21,6 @@ if TYPE_CHECKING:
     from promptweight.conditioning.tokens import Word
     from promptweight.prompt import Prompt
 
-# Which name AUTOMATIC1111 has for a scheduler of diffusers.
-_SAMPLERS = {
-    "DDIMScheduler": "DDIM",
-    "DPMSolverMultistepScheduler": "DPM++ 2M",
-    "DPMSolverSinglestepScheduler": "DPM++ 2S a",
-    "DPMSolverSDEScheduler": "DPM++ SDE",
-    "EulerAncestralDiscreteScheduler": "Euler a",
-    "EulerDiscreteScheduler": "Euler",
-    "FlowMatchEulerDiscreteScheduler": "Euler",
-    "HeunDiscreteScheduler": "Heun",
-    "KDPM2AncestralDiscreteScheduler": "DPM2 a",
-    "KDPM2DiscreteScheduler": "DPM2",
-    "LCMScheduler": "LCM",
-    "LMSDiscreteScheduler": "LMS",
-    "PNDMScheduler": "PLMS",
-    "UniPCMultistepScheduler": "UniPC",
-}
-
 
 @dataclass(frozen=True)
 class Result:
@@ -130,19 +112,19 @@ class Result:
         from promptweight.metadata import parameters_text
 
         settings, picture = self.settings, self.images[image]
-        scheduler = settings.get("scheduler")
         return parameters_text(
             self.prompt.source,
             self.negative_prompt.source,
             {
                 "Steps": settings["num_inference_steps"],
-                "Sampler": _SAMPLERS.get(str(scheduler), scheduler),
+                "Sampler": settings["sampler"] or settings["scheduler"],
                 "CFG scale": settings["guidance_scale"],
                 "Seed": self.seeds[image],
                 "Size": f"{picture.width}x{picture.height}",
                 "Model": settings["model"],
                 "Model revision": settings["revision"],
-                "Weighting": settings["method"] if settings["space"] == "embedding" else settings["space"],
+                "Clip skip": None if settings["clip_skip"] is None else settings["clip_skip"] + 1,
+                "Weighting": _weighting_text(settings),
                 "Version": f"promptweight {settings['promptweight']}",
             },
         )
@@ -230,6 +212,16 @@ def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInf
         except FileExistsError:
             continue
         return path
+
+
+def _weighting_text(settings: Mapping[str, Any]) -> str:
+    """Returns in a few words how the weights acted: the methods of the encoders, or the mode in attention."""
+    if settings["space"] == "attention":
+        return f"attention {settings['mode']}"
+    methods: Mapping[str, str] = settings["methods"]
+    if len(set(methods.values())) == 1:
+        return next(iter(methods.values()))
+    return ", ".join(f"{encoder} {method}" for encoder, method in methods.items())
 
 
 def slug(text: str, length: int = 40) -> str:

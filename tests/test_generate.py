@@ -10,6 +10,8 @@ import torch
 from diffusers import HeunDiscreteScheduler
 
 from promptweight import metadata
+from promptweight.attention import attach
+from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 from promptweight.generate import MAX_PROMPT, MAX_SEED, generate
 
@@ -74,6 +76,57 @@ def test_the_methods_differ(tiny_pipe):
     assert len(made) == 2
 
 
+def test_each_mode_of_attention_gives_the_picture_that_attaching_gives(tiny_pipe):
+    made = {}
+    for mode in ("logit", "p2p", "value"):
+        made[mode] = generate(PROMPT, tiny_pipe, space="attention", mode=mode, **FAST)
+        with attach(tiny_pipe, PROMPT, space="attention", mode=mode) as session:
+            generator = torch.Generator().manual_seed(7)
+            expected = tiny_pipe(**session.inputs, num_inference_steps=2, generator=generator).images[0]
+        assert made[mode].images[0].tobytes() == expected.tobytes()
+        assert made[mode].settings["mode"] == mode
+    assert made["logit"].images[0].tobytes() != made["p2p"].images[0].tobytes()
+
+
+@pytest.mark.parametrize("setting", [{"normalizer": "mean"}, {"clip_skip": 1}])
+def test_settings_of_the_encoding_reach_the_picture(tiny_pipe, setting):
+    made = generate(PROMPT, tiny_pipe, **setting, **FAST)
+    inputs = encode(tiny_pipe, PROMPT, **setting)
+    generator = torch.Generator().manual_seed(7)
+    expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
+    assert made.images[0].tobytes() == expected.tobytes()
+    assert made.images[0].tobytes() != generate(PROMPT, tiny_pipe, **FAST).images[0].tobytes()
+    assert made.settings.items() >= setting.items()
+
+
+def test_a_weighted_pooled_vector_is_asked_of_the_encoding(tiny_pipe, monkeypatch):
+    asked = {}
+
+    def attach(*_, **settings):
+        asked.update(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("promptweight.attention.attach", attach)
+    with pytest.raises(KeyboardInterrupt):
+        generate(PROMPT, tiny_pipe, pooled="weighted", **FAST)
+    assert asked["pooled"] == "weighted"
+
+
+def test_the_method_that_was_used_is_told_for_each_encoder(tiny_pipe):
+    asked = {"default": {}, "named": {"method": "comfy"}, "attention": {"space": "attention"}}
+    told = {name: generate("gato", tiny_pipe, **each, **FAST) for name, each in asked.items()}
+    assert told["default"].settings["method"] is None
+    assert {name: made.settings["methods"] for name, made in told.items()} == {
+        "default": {"clip": "a1111"},
+        "named": {"clip": "comfy"},
+        "attention": {"clip": "none"},
+    }
+    weightings = {
+        name: metadata.read_parameters(made.parameters())[2]["Weighting"] for name, made in told.items()
+    }
+    assert weightings == {"default": "a1111", "named": "comfy", "attention": "attention logit"}
+
+
 def test_maps_have_the_size_of_the_picture(result):
     heat = result.maps.word("gato vermelho", image=2).tensor
     assert heat.shape == (result.images[2].height, result.images[2].width)
@@ -125,6 +178,11 @@ def test_a_model_is_loaded_by_name(model_folder, tiny_pipe):
         ({"space": "nowhere"}, "space is 'nowhere'; valid: embedding, attention"),
         ({"dialect": "klingon"}, "dialect is 'klingon'"),
         ({"method": "magic"}, "'magic'"),
+        ({"normalizer": "loud"}, "'loud' is no normaliser"),
+        ({"mode": "embedding"}, "mode is 'embedding'; valid: logit, p2p, value"),
+        ({"clip_skip": -1}, "clip_skip is -1; it must lie between 0 and 100"),
+        ({"clip_skip": 9}, "clip_skip is 9; the text encoder clip allows 0 to 1"),
+        ({"pooled": "dirty"}, "pooled is 'dirty'; valid: clean, weighted"),
         ({"prompt": "x" * (MAX_PROMPT + 1)}, "the prompt has 1000001 characters"),
         ({"prompt": 7}, "not int"),
         ({"negative_prompt": None}, "not NoneType"),
@@ -251,6 +309,10 @@ def test_settings_without_effect_are_said(tiny_pipe):
     assert any("negative prompt has no effect" in sentence for sentence in made.warnings)
     made = generate("gato", tiny_pipe, method="comfy", space="attention", **FAST)
     assert any("'comfy'" in sentence for sentence in made.warnings)
+    made = generate("gato", tiny_pipe, normalizer="mean", space="attention", **FAST)
+    assert any("normalizer 'mean'" in sentence for sentence in made.warnings)
+    made = generate("gato", tiny_pipe, mode="p2p", **FAST)
+    assert any("mode 'p2p'" in sentence for sentence in made.warnings)
 
 
 @pytest.mark.parametrize(

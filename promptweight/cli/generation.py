@@ -19,13 +19,27 @@ def generate(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("out"),
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Built-in name, folder, or hub id (owner/name@revision).")
+        str,
+        typer.Option(
+            "--model", "-m", help="Built-in name, folder, .safetensors, or hub id (owner/name@revision)."
+        ),
     ] = "mini",
     negative: Annotated[str, typer.Option(help="What should not be in the picture.")] = "",
     method: Annotated[
         str | None, typer.Option(help="How weights act on embeddings; see `promptweight methods`.")
     ] = None,
+    normalizer: Annotated[
+        str | None,
+        typer.Option(help="Even weights out first: none, mean, mean-div, length, length+mean."),
+    ] = None,
     space: Annotated[str, typer.Option(help="Where weights act: embedding or attention.")] = "embedding",
+    mode: Annotated[str, typer.Option(help="How weights act in attention: logit, p2p or value.")] = "logit",
+    clip_skip: Annotated[
+        int | None, typer.Option(help="How many of CLIP's last layers to leave out; 0 leaves out none.")
+    ] = None,
+    pooled: Annotated[
+        str, typer.Option(help="The pooled text vector: clean, or weighted like the words.")
+    ] = "clean",
     dialect: Annotated[str, typer.Option(help="How the prompt is read.")] = "pw",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
     guidance: Annotated[float | None, typer.Option(help="By default the model's own.")] = None,
@@ -41,6 +55,12 @@ def generate(
     maps: Annotated[bool, typer.Option("--maps", help="Also write the raw maps.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Such as 'DPM++ 2M Karras' or a class of diffusers; else the model's.")
+    ] = None,
+    offload: Annotated[
+        str | None, typer.Option(help="model: keep parts in main memory until their turn on the GPU.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the files only.")] = False,
 ) -> None:
@@ -55,10 +75,14 @@ def generate(
     with show.steps(quiet=quiet) as progress:
         result = make(
             prompt,
-            load(model, device=device, dtype=dtype),
+            load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
             negative_prompt=negative,
             method=method,
+            normalizer=normalizer,
             space=space,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
+            clip_skip=clip_skip,
+            pooled=pooled,  # type: ignore[arg-type]
             dialect=dialect,
             num_inference_steps=steps,
             guidance_scale=guidance,

@@ -48,11 +48,14 @@ def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(run, tmp_path):
     assert "1.4" in err
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
 def test_every_option_reaches_the_picture(run, tmp_path):
     code, out, _ = run(
         PROMPT, "--negative", "feio", "--method", "comfy", "--space", "embedding", "--guidance", "3",
         "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--overlay-all", "--maps",
-        "--dtype", "float32", "--dialect", "a1111", "--json",
+        "--dtype", "float32", "--dialect", "a1111", "--json", "--mode", "value", "--normalizer", "length",
+        "--scheduler", "euler a",
+        "--clip-skip", "1", "--pooled", "weighted",
     )  # fmt: skip
     assert code == 0
     made = json.loads(out)
@@ -63,7 +66,14 @@ def test_every_option_reaches_the_picture(run, tmp_path):
         "prompt": PROMPT,
         "negative_prompt": "feio",
         "method": "comfy",
+        "methods": {"clip": "comfy"},
         "space": "embedding",
+        "scheduler": "EulerAncestralDiscreteScheduler",
+        "sampler": "Euler a",
+        "mode": "value",
+        "normalizer": "length",
+        "clip_skip": 1,
+        "pooled": "weighted",
         "guidance_scale": 3.0,
         "seed": 6,
         "width": 40,
@@ -111,6 +121,8 @@ def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(run, tmp_path, mo
 @pytest.mark.parametrize(
     "arguments",
     [["--steps", "0"], ["--seed", "-3"], ["--space", "x"], ["--method", "x"], ["--width", "33"],
+     ["--mode", "x"], ["--normalizer", "x"], ["--clip-skip", "-1"], ["--pooled", "x"],
+     ["--scheduler", "x"], ["--offload", "model"], ["--offload", "x"],
      ["--steps", "two"], ["--dialect", "x"], ["--device", "tpu"], ["--no-such-option"]],
     ids=" ".join,
 )  # fmt: skip

@@ -1,0 +1,145 @@
+"""One picture: a pipeline's run, followed step by step, stopped on request, looked at when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from promptweight.attention import AttentionMaps, AttentionSession
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, told after every step.
+
+    Attributes:
+        picture: the number of the picture being made, from 1.
+        pictures: how many are wanted.
+        step: how many steps of this picture are done.
+        steps: how many it takes.
+    """
+
+    picture: int
+    pictures: int
+    step: int
+    steps: int
+    _session: AttentionSession
+
+    @property
+    def maps(self) -> AttentionMaps:
+        """The attention of this picture up to now; `AttentionMaps` is made only when it is asked for."""
+        return self._session.maps
+
+
+Callback = Callable[[Progress], bool | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as far as it got; `image` is None where a pipeline could not be stopped half-way."""
+
+    image: Image.Image | None
+    maps: AttentionMaps | None
+    steps_done: int
+    steps: int
+    was_stopped: bool
+    warnings: tuple[str, ...]
+
+
+class _Stopped(Exception):  # noqa: N818 - control flow, not an error
+    """Leaves a pipeline that has no way of its own to be interrupted."""
+
+
+def make_picture(
+    pipe: Any,
+    session: AttentionSession,
+    call: dict[str, Any],
+    seed: int,
+    place: tuple[int, int],
+    record: bool,
+    callback: Callback | None,
+) -> Picture:
+    """Runs the pipeline once.
+
+    Args:
+        pipe: the pipeline.
+        session: what is attached to it.
+        call: what the pipeline is called with besides the session's inputs.
+        seed: of the CPU generator.
+        place: the number of this picture, and how many there are.
+        record: whether the session records.
+        callback: called after each step; False from it stops the run.
+    """
+    import torch
+
+    steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
+
+    def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        nonlocal steps, steps_done, was_stopped
+        steps, steps_done = getattr(pipe, "num_timesteps", steps), step + 1
+        if callback is not None and callback(Progress(*place, steps_done, steps, session)) is False:
+            was_stopped = True
+            if steps_done < steps and not hasattr(pipe, "_interrupt"):
+                raise _Stopped
+            pipe._interrupt = True
+        return tensors
+
+    generator = torch.Generator("cpu").manual_seed(seed)
+    try:
+        output = pipe(
+            **session.inputs, **call, generator=generator, output_type="np", callback_on_step_end=after_step
+        )
+    except _Stopped:
+        return Picture(None, None, steps_done, steps, True, ())
+    image, warnings = _image(output, place[0])
+    return Picture(image, session.maps if record else None, steps_done, steps, was_stopped, warnings)
+
+
+def _image(output: Any, number: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """Returns the picture of a pipeline's `output`, and what is wrong with it in words."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = output.images[0]  # (height, width, 3) float, 0..1
+    warnings = []
+    if not np.isfinite(pixels).all():
+        warnings.append(
+            f"picture {number} holds values that are no numbers (NaN): the model overflowed its number type; "
+            "load it with dtype='float32'"
+        )
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
+    if any(getattr(output, "nsfw_content_detected", None) or ()):
+        warnings.append(f"picture {number} was blackened by the model's own safety checker")
+    elif pixels.max() < 1 / 255:
+        warnings.append(f"picture {number} is black from edge to edge")
+    # The same rounding as diffusers' own conversion to PIL.
+    return Image.fromarray((pixels * 255).round().astype("uint8")).convert("RGB"), tuple(warnings)
+
+
+def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
+    """Returns the maps of pictures that were made one by one as those of one run."""
+    import torch
+
+    from promptweight.attention import AttentionMaps
+
+    if len(maps) < 2:
+        return maps[0] if maps else None
+    recordings = [view.recording for view in maps]
+    slots = tuple(
+        replace(
+            same[0],
+            sums=torch.cat([slot.sums for slot in same], dim=2),
+            counts=torch.cat([slot.counts for slot in same], dim=2),
+        )
+        for same in zip(*(recording.slots for recording in recordings), strict=True)
+    )
+    tables = {
+        (role, image): table
+        for image, recording in enumerate(recordings)
+        for (role, _), table in recording.tables.items()
+    }
+    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables))
