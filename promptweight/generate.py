@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight import checks
@@ -21,6 +22,7 @@ from promptweight.result import Result
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+    from promptweight.adapters import Chosen
     from promptweight.conditioning import TokenTable
     from promptweight.prompt import Prompt
 
@@ -51,6 +53,8 @@ def generate(
     height: int | None = None,
     width: int | None = None,
     record: bool = True,
+    lora_dir: str | os.PathLike[str] | None = None,
+    embeddings_dir: str | os.PathLike[str] | None = None,
     require_words: Sequence[str] = (),
     callback: Callback | None = None,
 ) -> Result:
@@ -80,6 +84,9 @@ def generate(
         height: in pixels, a multiple of what the model's autoencoder and patches ask for (mostly 8); None
             is the model's own size. The same for `width`.
         record: whether attention is recorded; without it there are no maps.
+        lora_dir: the folder of the LoRAs that `<lora:name:weight>` in the prompt names; they are taken off
+            the model again at the end.
+        embeddings_dir: the folder of the textual inversions that the prompts name, likewise.
         require_words: words or phrases that the prompt must hold, checked before the model runs.
         callback: called after each step with a `Progress`; when it returns False the run stops and the
             result holds what is there: the finished pictures, and the present one as far as it got.
@@ -91,9 +98,10 @@ def generate(
         AttachError: the model's attention cannot be read.
     """
     from promptweight import models
-    from promptweight.prompt import DIALECTS
+    from promptweight.prompt import DIALECTS, parse
 
     with models.quiet():
+        from promptweight import adapters
         from promptweight.attention import attach
         from promptweight.attention.rules import MODES
         from promptweight.weighting import get_method, get_normalizer
@@ -114,6 +122,11 @@ def generate(
     seeds = _seeds(seed, pictures)
     guidance = None if guidance_scale is None else checks.number("guidance_scale", guidance_scale, 0, 100)
 
+    read, negative = (
+        parse(each, dialect) if isinstance(each, str) else each for each in (prompt, negative_prompt)
+    )
+    chosen = adapters.choose(read, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir)
+
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
     guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
     call = {"num_inference_steps": steps, "guidance_scale": guidance, **_size(pipe, height, width)}
@@ -126,7 +139,10 @@ def generate(
         "pooled": pooled,
     }
     made: list[Picture] = []
-    with attach(pipe, prompt, negative_prompt, record=record, dialect=dialect, **weighting) as session:
+    with ExitStack() as stack:
+        with models.quiet():
+            stack.enter_context(adapters.applied(pipe, chosen))
+        session = stack.enter_context(attach(pipe, read, negative, record=record, **weighting))
         table, negative_table = session.tables["positive"][0], session.tables["negative"][0]
         for phrase in require_words:
             table.find(phrase)
@@ -135,7 +151,7 @@ def generate(
             made.append(make_picture(pipe, session, call, picture_seed, place, record, callback))
             if made[-1].was_stopped:
                 break
-        warnings = [*session.warnings, *_advice(call, weighting, negative_table)]
+        warnings = [*chosen.warnings, *session.warnings, *_advice(call, weighting, negative_table)]
     images = tuple(picture.image for picture in made if picture.image is not None)
     last = made[-1]
     return Result(
@@ -145,7 +161,7 @@ def generate(
         negative_prompt=negative_table.prompt,
         words=table.words,
         seeds=seeds[: len(images)],
-        settings=_settings(pipe, table.prompt, negative_table.prompt, weighting, call),
+        settings=_settings(pipe, table.prompt, negative_table.prompt, weighting, chosen, call),
         warnings=tuple(dict.fromkeys([*warnings, *(line for picture in made for line in picture.warnings)])),
         stopped_after=last.steps_done if last.image is not None and last.steps_done < last.steps else None,
     )
@@ -156,6 +172,7 @@ def _settings(
     prompt: Prompt,
     negative_prompt: Prompt,
     weighting: dict[str, Any],
+    chosen: Chosen,
     call: dict[str, Any],
 ) -> dict[str, Any]:
     """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
@@ -177,6 +194,8 @@ def _settings(
         "device": pipe._execution_device.type,
         **weighting,
         "methods": _methods(pipe, weighting),
+        "loras": {name: lora.weight for name, lora in chosen.loras.items()},
+        "embeddings": sorted({path.stem for path in chosen.embeddings.values()}),
         **call,
     }
 

@@ -55,6 +55,12 @@ def generate(
     maps: Annotated[bool, typer.Option("--maps", help="Also write the raw maps.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
+    lora_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the LoRAs that <lora:name:weight> names.")
+    ] = None,
+    embeddings_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the textual inversions that the prompts name.")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Such as 'DPM++ 2M Karras' or a class of diffusers; else the model's.")
     ] = None,
@@ -90,6 +96,8 @@ def generate(
             num_images_per_prompt=n,
             height=height,
             width=width,
+            lora_dir=lora_dir,
+            embeddings_dir=embeddings_dir,
             require_words=phrases,
             callback=progress,
         )

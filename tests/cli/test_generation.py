@@ -93,6 +93,15 @@ def test_every_option_reaches_the_picture(run, tmp_path):
     assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in made["files"])
 
 
+def test_folders_of_adapters_reach_the_model(run, tmp_path):
+    code, _, err = run("gato <lora:x:1>", "--lora-dir", tmp_path)
+    assert code == 2
+    assert "no LoRA 'x'" in err
+    code, _, err = run("embedding:x", "--embeddings-dir", tmp_path)
+    assert code == 2
+    assert "no textual inversion 'x'" in err
+
+
 def test_quiet_prints_files_only(run):
     code, out, err = run(PROMPT, "--quiet")
     assert code == 0
