@@ -28,6 +28,7 @@ from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_S
 from promptweight.mini.scenes import Scene, random_scene, render, to_image
 
 CAPTION_DROPOUT = 0.1
+RELATED_SHARE = 0.35  # of a batch, drawn only from scenes that state a relation: the last thing to be learnt
 THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
 WORD_DROPOUT = 0.25  # of the words of such a prompt
 SHEET_PROMPTS = (
@@ -72,8 +73,13 @@ def draw_batch(
 ) -> Callable[[Random, int], Batch]:
     """Returns the function that draws a batch of scenes, each with a caption of its own."""
 
+    related = [index for index, scene in enumerate(scenes) if scene.relation] or [0]
+
     def draw(rng: Random, size: int) -> Batch:
-        chosen = [rng.randrange(len(scenes)) for _ in range(size)]
+        chosen = [
+            rng.choice(related) if rng.random() < RELATED_SHARE else rng.randrange(len(scenes))
+            for _ in range(size)
+        ]
         texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
         ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return {"latents": latents[chosen].float(), "covered": covered[chosen].float(), "ids": ids}
@@ -96,12 +102,12 @@ class VelocityLoss(nn.Module):
         self.register_buffer("signal", scheduler().alphas_cumprod.float(), persistent=False)
 
     def _timesteps(self, number: int, device: torch.device) -> Tensor:
-        """Draws most timesteps where shapes are decided, a quarter where places are, the rest anywhere."""
+        """Draws the timesteps where places are decided and those where shapes are, some anywhere."""
         anywhere = torch.rand(number, device=device) * 1000
-        early = 750 + 250 * torch.rand(number, device=device)
+        early = 700 + 300 * torch.rand(number, device=device)
         middle = 560 + 220 * torch.randn(number, device=device)
         draw = torch.rand(number, device=device)
-        chosen = torch.where(draw < 0.25, early, torch.where(draw < 0.85, middle, anywhere))
+        chosen = torch.where(draw < 0.45, early, torch.where(draw < 0.9, middle, anywhere))
         return torch.where((chosen >= 0) & (chosen < 1000), chosen, anywhere).long()
 
     def _rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def _learn_denoiser(parts: Networks, options: argparse.Namespace, device: torch.
         cache=options.out,
         device=device,
     )
-    schedule = replace(DENOISER, steps=options.denoiser_steps)
+    schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, learn_denoiser.VelocityLoss)
     parts.encoder, parts.unet = learnt.encoder, learnt.unet
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder of --init")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
+    parser.add_argument("--learning-rate", type=float, default=DENOISER.learning_rate, help="of the denoiser")
     parser.add_argument(
         "--scenes", type=int, default=64_000, help="drawn once and seen again with new captions"
     )
