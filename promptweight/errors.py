@@ -1,10 +1,10 @@
 """The errors that promptweight raises on purpose.
 
-    PromptweightError
-    ├── ModelError          a model cannot be found, read or trusted
-    ├── WordNotFoundError   a word was asked for that the prompt does not hold   (also a LookupError)
-    ├── SettingError        a setting has a value outside its range              (also a ValueError)
-    └── AttachError         a pipeline cannot be recorded or is recorded already (also a RuntimeError)
+PromptweightError
+├── ModelError          a model cannot be found, read or trusted
+├── WordNotFoundError   a word was asked for that the prompt does not hold   (also a LookupError)
+├── SettingError        a setting has a value outside its range              (also a ValueError)
+└── AttachError         a pipeline cannot be recorded or is recorded already (also a RuntimeError)
 """
 
 
