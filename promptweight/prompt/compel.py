@@ -7,17 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promptweight.prompt.build import SPACE, Builder
-from promptweight.prompt.compel_grammar import (
-    Group,
-    Joined,
-    LoraTag,
-    Node,
-    Reader,
-    SwapNode,
-    Word,
-    pair_quotes,
-    run,
-)
+from promptweight.prompt.compel_grammar import Reader, pair_quotes, run
+from promptweight.prompt.compel_nodes import Group, Joined, LoraTag, Node, SwapNode, Word
 from promptweight.prompt.flow import Flow
 from promptweight.prompt.model import Lora, Part, Prompt, Swap
 from promptweight.prompt.numbers import finite, within_reach
