@@ -139,6 +139,8 @@ class AttentionSession:
                 own = layer.self_attention
                 recorder.before = readable(self_replacement(originals[own], call), own, originals[own])
                 self._recorders[own] = recorder.before
+        if self._store is not None:
+            self._hand_out_slots(self._store)  # those of an earlier block, when it is entered again
         self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
         try:

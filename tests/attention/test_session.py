@@ -225,3 +225,22 @@ def test_processors_are_put_back_when_entering_fails(pipe, tiny, monkeypatch):
     with pytest.raises(OSError, match="no hooks today"), attach(pipe, tiny.encode("um gato")):
         pass
     assert same_processors(before, pipe)
+
+
+def test_a_session_can_be_entered_again(pipe, tiny):
+    encoded = tiny.encode("um gato")
+    session = attach(pipe, encoded)
+    heats = []
+    for _ in range(2):
+        with session:
+            tiny.run(pipe, session.inputs)
+        heats.append(session.maps.word("gato").tensor)
+        session.reset()
+    assert heats[0].sum() > 0
+    assert torch.equal(heats[0], heats[1])
+
+    with session:
+        tiny.run(pipe, session.inputs)
+    with session:  # the same size, so that the slots of the first block are still there
+        tiny.run(pipe, session.inputs)
+    assert torch.equal(session.maps.word("gato").tensor, heats[0])

@@ -1,5 +1,6 @@
 """The training loop: an interrupted run ends where an unbroken one does, processes average gradients."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from random import Random
 import pytest
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from promptweight.mini import learn_autoencoder, learn_denoiser, train
 from promptweight.mini.learn_denoiser import VelocityLoss
@@ -79,7 +80,9 @@ def _train_in_process(rank: int, folder: Path) -> None:
 
 
 def test_two_processes_step_along_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    multiprocessing.spawn(_train_in_process, (tmp_path,), nprocs=2)
+    # as a script of their own: a spawned process could not import a test module by name
+    workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0]
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     module = make_stage().module
     for rank in range(2):
@@ -161,3 +164,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     assert all(same)
     assert any(changed)
     assert (tmp_path / "first" / "denoiser-000001.png").exists()
+
+
+if __name__ == "__main__":
+    _train_in_process(int(sys.argv[1]), Path(sys.argv[2]))
