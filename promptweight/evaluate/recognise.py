@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from promptweight.evaluate.statistics import Share
 from promptweight.mini.scenes import (
     COLOURS,
     GROUP_SIDE,
@@ -131,7 +132,7 @@ def _keep_apart(candidates: list[tuple[float, float, Found]], most: int) -> list
     return kept
 
 
-def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, float]:
+def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, Share]:
     """Measures the recogniser on drawn scenes of one to three things: shares of both that are read right."""
     rng = Random(seed)
     right = things = whole = tried = 0
@@ -145,4 +146,4 @@ def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, f
         right += len(found & wanted)
         things += len(wanted)
         whole += found == wanted
-    return {"scenes": tried, "things_right": right / things, "scenes_right": whole / tried}
+    return {"things": Share(right, things), "scenes": Share(whole, tried)}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from promptweight.evaluate.statistics import Share
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -60,7 +62,7 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
 
     pipeline: Any = load(model)
     pipeline.set_progress_bar_config(disable=True)
-    figures = [_recogniser_figure(recogniser_error())]
+    figures = [_recogniser_figure(recogniser_error()["things"])]
     guidance = default_guidance_scale(pipeline)
     for name, share in drawing.measure(pipeline, number=number, seed=seed, guidance_scale=guidance).items():
         figures.append(
@@ -80,9 +82,8 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
     return figures
 
 
-def _recogniser_figure(error: dict[str, float]) -> Figure:
-    share = error["things_right"]
-    return Figure("recogniser, on drawn scenes", share, share, share, int(error["scenes"]))
+def _recogniser_figure(share: Share) -> Figure:
+    return Figure("recogniser, things on drawn scenes", share.value, *share.interval, share.of)
 
 
 def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:

@@ -63,8 +63,8 @@ def test_relations(relation: str, second: tuple[int, int], holds: bool) -> None:
 
 def test_the_recogniser_reads_drawn_scenes() -> None:
     error = recogniser_error(scenes=60, seed="test")
-    assert error["things_right"] >= 0.99
-    assert error["scenes_right"] >= 0.98
+    assert error["things"].value >= 0.99
+    assert error["scenes"].value >= 0.98
 
 
 def test_the_recogniser_finds_place_and_size_and_nothing_on_empty_ground() -> None:
