@@ -1,8 +1,9 @@
 """Trains the built-in model from nothing: `python -m promptweight.mini.train --out runs/mini`.
 
-Tokenizer, autoencoder and denoiser are learnt in that order; each stage resumes from its checkpoint in the
-output folder, so the same command continues a run that was stopped. The finished pipeline is written to
-`OUT/pipeline`; `--init FOLDER` starts from the networks of an earlier pipeline instead of from nothing.
+Tokenizer, autoencoder, text encoder and denoiser are learnt in that order; each stage resumes from its
+checkpoint in the output folder, so the same command continues a run that was stopped. The finished pipeline
+is written to `OUT/pipeline`; `--init FOLDER` starts from the networks of an earlier pipeline instead of from
+nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from promptweight.mini import learn_autoencoder, learn_denoiser, loop, networks
+from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, loop, networks
 from promptweight.mini.captions import caption
+from promptweight.mini.data import EncodedScenes, load_scenes
 from promptweight.mini.scenes import random_scene
 
 AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
+TEXT = loop.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50, sheet_every=300, muon=True)
 DENOISER = loop.Schedule(
     steps=6400, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
 )
@@ -62,25 +65,26 @@ def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: tor
     learn_autoencoder.standardise(parts.vae)
 
 
-def _learn_denoiser(parts: Networks, options: argparse.Namespace, device: torch.device, rank: int) -> None:
-    parts.unet.set_attn_processor(
-        AttnProcessor()
-    )  # for heads this small faster to train than the fused kernel
-    stage = learn_denoiser.stage(
-        seed=options.seed,
-        rank=rank,
-        number=options.scenes // options.processes,
-        vae=parts.vae.eval(),
-        tokenizer=parts.tokenizer,
-        encoder=parts.encoder,
-        unet=parts.unet,
-        cache=options.out,
-        device=device,
-    )
+def _learn_text(
+    parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
+) -> None:
+    stage = learn_text.stage(encoded, parts.vae, parts.tokenizer, parts.encoder)
+    schedule = replace(TEXT, steps=options.text_steps)
+    learnt = loop.run(stage, schedule, options.out, options.seed, device)
+    assert isinstance(learnt, learn_text.LayoutLoss)
+    parts.encoder = learnt.rows.encoder.requires_grad_(True)
+
+
+def _learn_denoiser(
+    parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
+) -> None:
+    # for heads this small faster to train than the fused kernel
+    parts.unet.set_attn_processor(AttnProcessor())
+    stage = learn_denoiser.stage(encoded, parts.vae, parts.tokenizer, parts.encoder, parts.unet)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, learn_denoiser.VelocityLoss)
-    parts.encoder, parts.unet = learnt.encoder, learnt.unet
+    parts.encoder, parts.unet = learnt.rows.encoder, learnt.unet
 
 
 def _take_checkpoints(parts: Networks, folder: Path) -> None:
@@ -107,7 +111,17 @@ def _work(rank: int, options: argparse.Namespace) -> None:
     else:
         if options.init is None or options.autoencoder_steps > 0:
             _learn_autoencoder(parts, options, device)
-        _learn_denoiser(parts, options, device, rank)
+        encoded = load_scenes(
+            seed=options.seed,
+            rank=rank,
+            number=options.scenes // options.processes,
+            vae=parts.vae.to(device).eval(),
+            cache=options.out,
+            device=device,
+        )
+        if options.text_steps > 0:
+            _learn_text(parts, encoded, options, device)
+        _learn_denoiser(parts, encoded, options, device)
     if rank == 0:
         networks.save_pipeline(
             options.out / "pipeline", parts.tokenizer, parts.encoder, parts.vae, parts.unet
@@ -124,6 +138,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="checkpoints, sheets, pipeline")
     parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder of --init")
+    parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
     parser.add_argument("--learning-rate", type=float, default=DENOISER.learning_rate, help="of the denoiser")
     parser.add_argument(

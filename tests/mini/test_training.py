@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from promptweight.mini import learn_autoencoder, learn_denoiser, train
-from promptweight.mini.learn_denoiser import VelocityLoss
+from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, train
+from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
 from promptweight.mini.networks import text_encoder, train_tokenizer
@@ -115,15 +115,15 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["um gato vermelho", "a red cat"])
     encoder = text_encoder(tokenizer)
-    loss = VelocityLoss(encoder, nn.Identity(), tokenizer)  # type: ignore[arg-type]
+    said_rows = PromptRows(encoder, tokenizer)
     ids = tokenizer(["um gato vermelho", ""], padding="max_length", return_tensors="pt").input_ids
     dropped = 0
     with torch.no_grad():
-        empty = encoder(loss.empty).last_hidden_state
+        empty = encoder(said_rows.empty).last_hidden_state
         said = encoder(ids).last_hidden_state
         for seed in range(20):
             torch.manual_seed(seed)
-            rows, loudness = loss._rows(ids)
+            rows, loudness = said_rows(ids)
             words = 1 + len(tokenizer.tokenize("um gato vermelho"))
             assert torch.allclose(rows[0, words:], empty[0, words:], atol=1e-5)
             assert torch.allclose(rows[1], empty[0], atol=1e-5)
@@ -140,14 +140,16 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def command(*options: object) -> None:
-        fixed = ("--denoiser-steps", 1, "--scenes", 8, "--processes", 1)
+        fixed = ("--text-steps", 1, "--denoiser-steps", 1, "--scenes", 8, "--processes", 1)
         monkeypatch.setattr(sys, "argv", ["train", *map(str, (*options, *fixed))])
         train.main()
 
     monkeypatch.setattr(train, "CAPTIONS", 300)
     monkeypatch.setattr(train, "AUTOENCODER", replace(train.AUTOENCODER, batch_size=2))
     monkeypatch.setattr(train, "DENOISER", replace(train.DENOISER, batch_size=2))
-    monkeypatch.setattr(learn_denoiser, "SHEET_PROMPTS", ("um gato vermelho",))
+    monkeypatch.setattr(train, "TEXT", replace(train.TEXT, batch_size=2))
+    for stage in (learn_text, learn_denoiser):
+        monkeypatch.setattr(stage, "SHEET_PROMPTS", ("um gato vermelho",))
     monkeypatch.setattr(learn_autoencoder, "standardise", partial(learn_autoencoder.standardise, scenes=8))
     threads = torch.get_num_threads()
     command("--out", tmp_path / "first", "--autoencoder-steps", 2)
@@ -163,6 +165,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     ]
     assert all(same)
     assert any(changed)
+    assert (tmp_path / "first" / "text-000001.png").exists()
     assert (tmp_path / "first" / "denoiser-000001.png").exists()
 
 

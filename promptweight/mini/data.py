@@ -1,0 +1,113 @@
+"""What text encoder and denoisers learn from: random scenes, encoded once, captioned anew each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from promptweight.mini.captions import caption
+from promptweight.mini.learn_autoencoder import to_pixels
+from promptweight.mini.loop import Batch
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
+from promptweight.mini.scenes import Scene, random_scene, render, to_image
+
+CAPTION_DROPOUT = 0.1
+RELATED_SHARE = 0.5  # of a batch, drawn only from scenes that state a relation: the last thing to be learnt
+SHEET_PROMPTS = (
+    "um gato vermelho persegue um rato cinza",
+    "a red cat and a blue square",
+    "a yellow sun above a green house",
+    "uma casa rosa à esquerda de uma árvore verde",
+    "a purple fish",
+    "um coração vermelho em um fundo azul",
+    "an orange star on a blue background",
+    "a black car and a white heart, green background",
+    "um astronauta azul a cavalo",
+    "um gato preto e seu reflexo na água",
+    "um triângulo amarelo abaixo de um círculo roxo",
+    "a brown horse to the right of a pink star",
+)
+
+
+@dataclass(frozen=True)
+class EncodedScenes:
+    """Scenes with their latents (scenes, 8, 16, 16; half) and where things are (scenes, 16, 16; bool)."""
+
+    scenes: list[Scene]
+    latents: Tensor
+    covered: Tensor
+
+
+def draw_scenes(seed: int, rank: int, number: int) -> list[Scene]:
+    """Draws the scenes of one process; scene i is the same however many are drawn."""
+    return [random_scene(Random(f"{seed}/scene/{rank}/{index}")) for index in range(number)]
+
+
+@torch.no_grad()
+def encode_scenes(vae: AutoencoderKL, scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns latents (scenes, 8, 16, 16) in half precision and where things are (scenes, 16, 16), bool."""
+    latents = torch.empty(len(scenes), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
+    covered = torch.empty(len(scenes), LATENT_SIZE, LATENT_SIZE, dtype=torch.bool)
+    for first in range(0, len(scenes), 64):
+        drawn = [render(scene) for scene in scenes[first : first + 64]]
+        pixels = to_pixels([picture for picture, _ in drawn]).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            part = vae.encode(pixels).latent_dist.mode()
+        latents[first : first + 64] = part.half().cpu()
+        masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))
+        covered[first : first + 64] = F.max_pool2d(masks[:, None], 4)[:, 0] > 0.1
+    return latents, covered
+
+
+def load_scenes(
+    *, seed: int, rank: int, number: int, vae: AutoencoderKL, cache: Path, device: torch.device
+) -> EncodedScenes:
+    """Returns one process's scenes, encoded, and keeps the latents in `cache` for the next start."""
+    scenes = draw_scenes(seed, rank, number)
+    kept = cache / f"latents-{rank}-{number}.pt"
+    if kept.exists():
+        latents, covered = torch.load(kept, weights_only=True)
+    else:
+        latents, covered = encode_scenes(vae, scenes, device)
+        torch.save((latents, covered), kept)
+    return EncodedScenes(scenes, latents, covered)
+
+
+def draw_batch(encoded: EncodedScenes, tokenizer: CLIPTokenizer) -> Callable[[Random, int], Batch]:
+    """Returns the function that draws a batch of scenes, each with a caption of its own."""
+    scenes = encoded.scenes
+    related = [index for index, scene in enumerate(scenes) if scene.relation] or [0]
+
+    def draw(rng: Random, size: int) -> Batch:
+        chosen = [
+            rng.choice(related) if rng.random() < RELATED_SHARE else rng.randrange(len(scenes))
+            for _ in range(size)
+        ]
+        texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
+        ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return {
+            "latents": encoded.latents[chosen].float(),
+            "covered": encoded.covered[chosen].float(),
+            "ids": ids,
+        }
+
+    return draw
+
+
+@torch.no_grad()
+def save_sheet(vae: AutoencoderKL, latents: Tensor, path: Path) -> None:
+    """Writes a sheet of the decoded latents (pictures, 8, 16, 16), twelve to a line, at twice their size."""
+    pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
+    cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
+    strips = [np.concatenate(list(cells[i : i + 12]), axis=1) for i in range(0, len(cells), 12)]
+    sheet = to_image(np.concatenate(strips))
+    sheet.resize((2 * sheet.width, 2 * sheet.height)).save(path)

@@ -1,0 +1,123 @@
+"""Stage two: the text encoder learns to say what stands where, before anything is drawn from its words.
+
+The order of "A to the left of B" is hard to learn through a denoiser: noise shows it where things are, so
+it hardly asks the words. Here a small reader, thrown away afterwards, has to tell the picture's coarse layout
+from the words' rows alone, and the encoder learns relations in a few hundred cheap steps.
+
+Two things make every word carry its own meaning, so that weights and attention maps mean something:
+
+- The end-of-text and padding rows of a prompt are taught to equal those of the empty prompt. A causal text
+  encoder would otherwise gather the whole sentence there, where nobody can see or weight it.
+- In some prompts words' rows are replaced by the empty prompt's, colours' more often than others': a word at
+  weight 0 means "not said", and a noun cannot leave all that it means to the colour after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from promptweight.mini.captions import ADJECTIVES
+from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
+from promptweight.mini.loop import Batch, Stage
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, TEXT_POSITIONS, TEXT_WIDTH
+
+THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
+WORD_DROPOUT = 0.25  # of the words of such a prompt
+COLOUR_DROPOUT = 0.3  # of the colours of such a prompt, beside that
+LAYOUT_SIZE = 4  # the reader tells a picture of 4 × 4 cells
+
+
+class PromptRows(nn.Module):
+    """The text encoder as training sees it: silent padding, and some words left unsaid."""
+
+    empty: Tensor
+    colours: Tensor
+
+    def __init__(self, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.end = tokenizer.eos_token_id
+        empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids
+        self.register_buffer("empty", empty, persistent=False)
+        adjectives = sorted({word for forms in ADJECTIVES.values() for word in forms})
+        pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
+        self.register_buffer("colours", torch.tensor(pieces), persistent=False)
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes token ids (batch, 77); returns rows (batch, 77, width) and how loud the padding was."""
+        longest = int((ids != self.end).sum(1).max()) + 4
+        length = TEXT_POSITIONS if torch.rand(()) < 0.05 else min(TEXT_POSITIONS, longest)
+        said = self.encoder(ids[:, :length]).last_hidden_state.float()  # (batch, length, width)
+        empty = self.encoder(self.empty).last_hidden_state.float()  # (1, 77, width)
+        is_word = (ids != self.end)[:, :length, None]
+        silence = empty[:, :length].detach().expand_as(said)
+        loudness = F.mse_loss(torch.where(is_word, silence, said), silence)
+        thinned = torch.rand(len(ids), 1, 1, device=ids.device) < THINNED_PROMPTS
+        is_colour = torch.isin(ids, self.colours)[:, :length, None]
+        share = WORD_DROPOUT + COLOUR_DROPOUT * is_colour
+        dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
+        dropped[:, 0] = False  # the beginning of the text is never a word
+        rows = torch.where(is_word & ~dropped, said, empty[:, :length])
+        return torch.cat([rows, empty[:, length:].expand(len(ids), -1, -1)], dim=1), loudness
+
+
+class LayoutReader(nn.Module):
+    """Reads rows (batch, tokens, width) and tells the mean latent (batch, 8, 4, 4) of each cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell_embedding = nn.Parameter(0.5 * torch.randn(LAYOUT_SIZE**2, TEXT_WIDTH))
+        layer = nn.TransformerDecoderLayer(
+            TEXT_WIDTH, 4, 2 * TEXT_WIDTH, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.decoder = nn.TransformerDecoder(layer, 2)
+        self.out = nn.Linear(TEXT_WIDTH, LATENT_CHANNELS)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Returns the layout."""
+        cells = self.decoder(self.cell_embedding.expand(len(rows), -1, -1), rows)
+        return self.out(cells).transpose(1, 2).unflatten(2, (LAYOUT_SIZE, LAYOUT_SIZE))
+
+
+class LayoutLoss(nn.Module):
+    """Squared error of the layout that the rows tell, plus what keeps the padding silent."""
+
+    def __init__(self, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.rows = PromptRows(encoder, tokenizer)
+        self.reader = LayoutReader()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the loss of a batch of latents and captions."""
+        rows, loudness = self.rows(batch["ids"])
+        layout = F.adaptive_avg_pool2d(batch["latents"], LAYOUT_SIZE)
+        return F.mse_loss(self.reader(rows).float(), layout) + loudness
+
+
+def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
+    """Returns the function that shows the layouts told for the prompts of the sheet."""
+
+    @torch.no_grad()
+    def draw(module: nn.Module, path: Path) -> None:
+        assert isinstance(module, LayoutLoss)
+        ids = tokenizer(list(SHEET_PROMPTS), padding="max_length", return_tensors="pt").input_ids
+        rows = module.rows.encoder(ids.to(module.rows.empty.device)).last_hidden_state
+        layouts = module.reader(rows).repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 2)
+        save_sheet(vae, layouts.repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 3), path)
+
+    return draw
+
+
+def stage(
+    encoded: EncodedScenes, vae: AutoencoderKL, tokenizer: CLIPTokenizer, encoder: CLIPTextModel
+) -> Stage:
+    """Returns the stage."""
+    batches = draw_batch(encoded, tokenizer)
+    return Stage("text", LayoutLoss(encoder, tokenizer), batches, draw_sheet(vae, tokenizer))
