@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from promptweight.adapters import Chosen
+    from promptweight.attention import Record
     from promptweight.conditioning import TokenTable
     from promptweight.prompt import Prompt
 
@@ -52,7 +53,7 @@ def generate(
     num_images_per_prompt: int = 1,
     height: int | None = None,
     width: int | None = None,
-    record: bool = True,
+    record: bool | Record = True,
     lora_dir: str | os.PathLike[str] | None = None,
     embeddings_dir: str | os.PathLike[str] | None = None,
     require_words: Sequence[str] = (),
@@ -83,7 +84,7 @@ def generate(
         num_images_per_prompt: 1 .. 1000.
         height: in pixels, a multiple of what the model's autoencoder and patches ask for (mostly 8); None
             is the model's own size. The same for `width`.
-        record: whether attention is recorded; without it there are no maps.
+        record: whether attention is recorded, or what of it; without it there are no maps.
         lora_dir: the folder of the LoRAs that `<lora:name:weight>` in the prompt names; they are taken off
             the model again at the end.
         embeddings_dir: the folder of the textual inversions that the prompts name, likewise.

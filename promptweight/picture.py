@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
-    from promptweight.attention import AttentionMaps, AttentionSession
+    from promptweight.attention import AttentionMaps, AttentionSession, Record
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class Progress:
         pictures: how many are wanted.
         step: how many steps of this picture are done.
         steps: how many it takes.
+        latents: the picture as it is now, still noisy, in the pipeline's own layout; None where the pipeline
+            does not show it.
     """
 
     picture: int
     pictures: int
     step: int
     steps: int
+    latents: Tensor | None
     _session: AttentionSession
 
     @property
@@ -60,7 +64,7 @@ def make_picture(
     call: dict[str, Any],
     seed: int,
     place: tuple[int, int],
-    record: bool,
+    record: bool | Record,
     callback: Callback | None,
 ) -> Picture:
     """Runs the pipeline once.
@@ -81,7 +85,8 @@ def make_picture(
     def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal steps, steps_done, was_stopped
         steps, steps_done = getattr(pipe, "num_timesteps", steps), step + 1
-        if callback is not None and callback(Progress(*place, steps_done, steps, session)) is False:
+        progress = Progress(*place, steps_done, steps, tensors.get("latents"), session)
+        if callback is not None and callback(progress) is False:
             was_stopped = True
             if steps_done < steps and not hasattr(pipe, "_interrupt"):
                 raise _Stopped
