@@ -206,6 +206,8 @@ def _build(
     # Many copies of a model leave the safety checker's folder out; it is optional to the pipeline.
     absent = "safety_checker" in index and not (folder / "safety_checker").is_dir()
     given: dict[str, Any] = {"safety_checker": None} if absent else {}
+    # Components saved as missing (SD3 without T5) must be named again for diffusers to do without them.
+    given |= {part: None for part, value in index.items() if value == [None, None]}
     try:
         return DiffusionPipeline.from_pretrained(
             folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **given

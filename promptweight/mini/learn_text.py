@@ -16,17 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import ADJECTIVES
 from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
 from promptweight.mini.loop import Batch, Stage
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, TEXT_POSITIONS, TEXT_WIDTH
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH
 
 THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
 WORD_DROPOUT = 0.25  # of the words of such a prompt
@@ -34,15 +35,29 @@ COLOUR_DROPOUT = 0.3  # of the colours of such a prompt, beside that
 LAYOUT_SIZE = 4  # the reader tells a picture of 4 × 4 cells
 
 
+class Spoken(NamedTuple):
+    """What a denoiser is told of a batch of prompts."""
+
+    rows: Tensor
+    """(batch, positions, width)"""
+    pooled: Tensor | None
+    """(batch, width) where the model has a pooled vector: the empty prompt's, so that only words speak."""
+    loudness: Tensor
+    """How far padding and pooled vector are from the empty prompt's, to be added to the loss."""
+
+
 class PromptRows(nn.Module):
-    """The text encoder as training sees it: silent padding, and some words left unsaid."""
+    """The text encoder as training sees it: silent padding, and some words left unsaid.
+
+    `text` maps token ids (batch, tokens) to rows (batch, tokens, width) and a pooled vector or None.
+    """
 
     empty: Tensor
     colours: Tensor
 
-    def __init__(self, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, text: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.text = text
         self.end = tokenizer.eos_token_id
         empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids
         self.register_buffer("empty", empty, persistent=False)
@@ -50,12 +65,13 @@ class PromptRows(nn.Module):
         pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
         self.register_buffer("colours", torch.tensor(pieces), persistent=False)
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes token ids (batch, 77); returns rows (batch, 77, width) and how loud the padding was."""
+    def forward(self, ids: Tensor) -> Spoken:
+        """Encodes token ids (batch, positions)."""
+        positions = self.empty.shape[1]
         longest = int((ids != self.end).sum(1).max()) + 4
-        length = TEXT_POSITIONS if torch.rand(()) < 0.05 else min(TEXT_POSITIONS, longest)
-        said = self.encoder(ids[:, :length]).last_hidden_state.float()  # (batch, length, width)
-        empty = self.encoder(self.empty).last_hidden_state.float()  # (1, 77, width)
+        length = positions if torch.rand(()) < 0.05 else min(positions, longest)
+        said, pooled = self.text(ids[:, :length])  # (batch, length, width)
+        empty, silent = self.text(self.empty)  # (1, positions, width)
         is_word = (ids != self.end)[:, :length, None]
         silence = empty[:, :length].detach().expand_as(said)
         loudness = F.mse_loss(torch.where(is_word, silence, said), silence)
@@ -65,7 +81,11 @@ class PromptRows(nn.Module):
         dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
         dropped[:, 0] = False  # the beginning of the text is never a word
         rows = torch.where(is_word & ~dropped, said, empty[:, :length])
-        return torch.cat([rows, empty[:, length:].expand(len(ids), -1, -1)], dim=1), loudness
+        rows = torch.cat([rows, empty[:, length:].expand(len(ids), -1, -1)], dim=1)
+        if pooled is None:
+            return Spoken(rows, None, loudness)
+        silent = silent.expand_as(pooled)
+        return Spoken(rows, silent, loudness + F.mse_loss(pooled, silent.detach()))
 
 
 class LayoutReader(nn.Module):
@@ -89,16 +109,16 @@ class LayoutReader(nn.Module):
 class LayoutLoss(nn.Module):
     """Squared error of the layout that the rows tell, plus what keeps the padding silent."""
 
-    def __init__(self, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, text: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
-        self.rows = PromptRows(encoder, tokenizer)
+        self.rows = PromptRows(text, tokenizer)
         self.reader = LayoutReader()
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the loss of a batch of latents and captions."""
-        rows, loudness = self.rows(batch["ids"])
+        spoken = self.rows(batch["ids"])
         layout = F.adaptive_avg_pool2d(batch["latents"], LAYOUT_SIZE)
-        return F.mse_loss(self.reader(rows).float(), layout) + loudness
+        return F.mse_loss(self.reader(spoken.rows).float(), layout) + spoken.loudness
 
 
 def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
@@ -108,16 +128,14 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
     def draw(module: nn.Module, path: Path) -> None:
         assert isinstance(module, LayoutLoss)
         ids = tokenizer(list(SHEET_PROMPTS), padding="max_length", return_tensors="pt").input_ids
-        rows = module.rows.encoder(ids.to(module.rows.empty.device)).last_hidden_state
+        rows, _ = module.rows.text(ids.to(module.rows.empty.device))
         layouts = module.reader(rows).repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 2)
         save_sheet(vae, layouts.repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 3), path)
 
     return draw
 
 
-def stage(
-    encoded: EncodedScenes, vae: AutoencoderKL, tokenizer: CLIPTokenizer, encoder: CLIPTextModel
-) -> Stage:
+def stage(encoded: EncodedScenes, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: nn.Module) -> Stage:
     """Returns the stage."""
     batches = draw_batch(encoded, tokenizer)
-    return Stage("text", LayoutLoss(encoder, tokenizer), batches, draw_sheet(vae, tokenizer))
+    return Stage("text", LayoutLoss(text, tokenizer), batches, draw_sheet(vae, tokenizer))

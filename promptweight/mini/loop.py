@@ -85,6 +85,8 @@ def _optimizers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optim
         and "embedding" not in name
         and "conv_in" not in name
         and "conv_out" not in name
+        and "pos_embed" not in name
+        and "proj_out" not in name
     ]
     kept = {id(p) for p in hidden}
     rest = [p for _, p in named if id(p) not in kept]

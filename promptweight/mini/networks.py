@@ -1,4 +1,4 @@
-"""The networks of the built-in models, at the size that fits a repository, and how they become a pipeline.
+"""The networks of `mini`, at the size that fits a repository, and how they become a pipeline.
 
 | part | class | what is ours |
 |---|---|---|
@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer
     pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     return CLIPTokenizer(vocab=vocabulary, merges=learnt, model_max_length=TEXT_POSITIONS)
+
+
+class LastRows(nn.Module):
+    """A text encoder read at its last hidden state, as in Stable Diffusion."""
+
+    def __init__(self, encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, None]:
+        """Encodes token ids (batch, tokens): rows (batch, tokens, width) and no pooled vector."""
+        return self.encoder(ids).last_hidden_state.float(), None
 
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -135,4 +148,9 @@ def save_pipeline(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
-    (folder / "promptweight.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}) + "\n")
+    advise(folder, GUIDANCE_SCALE)
+
+
+def advise(folder: Path, guidance_scale: float) -> None:
+    """Writes what `promptweight.load` should know of a pipeline folder beyond what diffusers keeps."""
+    (folder / "promptweight.json").write_text(json.dumps({"guidance_scale": guidance_scale}) + "\n")

@@ -1,29 +1,31 @@
-"""Trains the built-in model from nothing: `python -m promptweight.mini.train --out runs/mini`.
+"""Trains a built-in model from nothing: `python -m promptweight.mini.train --out runs/mini`.
 
 Tokenizer, autoencoder, text encoder and denoiser are learnt in that order; each stage resumes from its
 checkpoint in the output folder, so the same command continues a run that was stopped. The finished pipeline
 is written to `OUT/pipeline`; `--init FOLDER` starts from the networks of an earlier pipeline instead of from
-nothing.
+nothing. `--model mini-dit --autoencoder FOLDER` trains the Stable Diffusion 3 model on the autoencoder of an
+earlier pipeline.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL
+from torch import nn
+from transformers import CLIPTokenizer
 
 from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, loop, networks
 from promptweight.mini.captions import caption
 from promptweight.mini.data import EncodedScenes, load_scenes
+from promptweight.mini.recipes import RECIPES, Networks
 from promptweight.mini.scenes import random_scene
 
 AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
@@ -34,26 +36,18 @@ DENOISER = loop.Schedule(
 CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
 
 
-@dataclass
-class Networks:
-    """The parts that are learnt."""
-
-    tokenizer: CLIPTokenizer
-    vae: AutoencoderKL
-    encoder: CLIPTextModel
-    unet: UNet2DConditionModel
-
-
 def _start(options: argparse.Namespace) -> Networks:
-    """Makes the networks, untrained or, with --init, as an earlier pipeline left them."""
+    """Makes the networks, untrained or as an earlier pipeline left them."""
+    recipe = RECIPES[options.model]
     if options.init is not None:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            options.init, dtype=torch.float32, use_safetensors=True
-        )
-        return Networks(pipeline.tokenizer, pipeline.vae, pipeline.text_encoder, pipeline.unet)
+        return recipe.load(options.init)
+    if options.autoencoder is not None:
+        vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)
+        tokenizer = CLIPTokenizer.from_pretrained(options.autoencoder, subfolder="tokenizer")
+        return recipe.make(tokenizer, vae)
     rng = Random(f"{options.seed}/tokenizer")
     tokenizer = networks.train_tokenizer(caption(random_scene(rng), rng) for _ in range(CAPTIONS))
-    return Networks(tokenizer, networks.autoencoder(), networks.text_encoder(tokenizer), networks.denoiser())
+    return recipe.make(tokenizer, networks.autoencoder())
 
 
 def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: torch.device) -> None:
@@ -68,33 +62,34 @@ def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: tor
 def _learn_text(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
-    stage = learn_text.stage(encoded, parts.vae, parts.tokenizer, parts.encoder)
+    stage = learn_text.stage(encoded, parts.vae, parts.tokenizer, parts.text)
     schedule = replace(TEXT, steps=options.text_steps)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, learn_text.LayoutLoss)
-    parts.encoder = learnt.rows.encoder.requires_grad_(True)
+    parts.text = learnt.rows.text.requires_grad_(True)
 
 
 def _learn_denoiser(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
-    # for heads this small faster to train than the fused kernel
-    parts.unet.set_attn_processor(AttnProcessor())
-    stage = learn_denoiser.stage(encoded, parts.vae, parts.tokenizer, parts.encoder, parts.unet)
+    loss = RECIPES[options.model].loss(parts)
+    stage = learn_denoiser.stage(loss, encoded, parts.vae, parts.tokenizer)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
-    assert isinstance(learnt, learn_denoiser.VelocityLoss)
-    parts.encoder, parts.unet = learnt.rows.encoder, learnt.unet
+    assert isinstance(learnt, learn_denoiser.DenoisingLoss)
+    parts.text, parts.denoiser = learnt.rows.text, learnt.denoiser
 
 
-def _take_checkpoints(parts: Networks, folder: Path) -> None:
+def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
     """Puts the averaged networks of the newest checkpoints in place."""
-    autoencoding = learn_autoencoder.ReconstructionLoss(parts.vae)
-    denoising = learn_denoiser.VelocityLoss(parts.encoder, parts.unet, parts.tokenizer)
-    for name, module in (("autoencoder", autoencoding), ("denoiser", denoising)):
-        state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
+    modules: dict[str, nn.Module] = {"denoiser": RECIPES[options.model].loss(parts)}
+    if (options.out / "autoencoder.pt").exists():
+        modules["autoencoder"] = learn_autoencoder.ReconstructionLoss(parts.vae)
+    for name, module in modules.items():
+        state = torch.load(options.out / f"{name}.pt", map_location="cpu", weights_only=True)
         module.load_state_dict(state["average"])
-    learn_autoencoder.standardise(parts.vae)
+    if "autoencoder" in modules:
+        learn_autoencoder.standardise(parts.vae)
 
 
 def _work(rank: int, options: argparse.Namespace) -> None:
@@ -107,9 +102,9 @@ def _work(rank: int, options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     parts = _start(options)
     if options.export:
-        _take_checkpoints(parts, options.out)
+        _take_checkpoints(parts, options)
     else:
-        if options.init is None or options.autoencoder_steps > 0:
+        if options.autoencoder_steps > 0:
             _learn_autoencoder(parts, options, device)
         encoded = load_scenes(
             seed=options.seed,
@@ -123,9 +118,7 @@ def _work(rank: int, options: argparse.Namespace) -> None:
             _learn_text(parts, encoded, options, device)
         _learn_denoiser(parts, encoded, options, device)
     if rank == 0:
-        networks.save_pipeline(
-            options.out / "pipeline", parts.tokenizer, parts.encoder, parts.vae, parts.unet
-        )
+        RECIPES[options.model].save(options.out / "pipeline", parts)
     if options.processes > 1:
         dist.destroy_process_group()
 
@@ -135,9 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--model", choices=list(RECIPES), default="mini", help="which built-in model")
     parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="checkpoints, sheets, pipeline")
     parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
-    parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder of --init")
+    parser.add_argument(
+        "--autoencoder", type=Path, help="pipeline folder whose tokenizer and autoencoder are kept"
+    )
+    parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
     parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
     parser.add_argument("--learning-rate", type=float, default=DENOISER.learning_rate, help="of the denoiser")
@@ -154,7 +151,8 @@ def main() -> None:
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:
-        options.autoencoder_steps = AUTOENCODER.steps if options.init is None else 0
+        kept = options.init is not None or options.autoencoder is not None
+        options.autoencoder_steps = 0 if kept else AUTOENCODER.steps
     if options.processes > 1:
         multiprocessing.spawn(_work, (options,), nprocs=options.processes)
     else:

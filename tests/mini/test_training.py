@@ -12,11 +12,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, train
+from promptweight.mini import joint_networks, learn_autoencoder, learn_denoiser, learn_text, train
 from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
-from promptweight.mini.networks import text_encoder, train_tokenizer
+from promptweight.mini.networks import LastRows, text_encoder, train_tokenizer
 from promptweight.models import load
 
 SCHEDULE = Schedule(steps=8, batch_size=4, learning_rate=0.05, warmup=2, checkpoint_every=3, sheet_every=100)
@@ -115,7 +115,7 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["um gato vermelho", "a red cat"])
     encoder = text_encoder(tokenizer)
-    said_rows = PromptRows(encoder, tokenizer)
+    said_rows = PromptRows(LastRows(encoder), tokenizer)
     ids = tokenizer(["um gato vermelho", ""], padding="max_length", return_tensors="pt").input_ids
     dropped = 0
     with torch.no_grad():
@@ -123,7 +123,7 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
         said = encoder(ids).last_hidden_state
         for seed in range(20):
             torch.manual_seed(seed)
-            rows, loudness = said_rows(ids)
+            rows, _, loudness = said_rows(ids)
             words = 1 + len(tokenizer.tokenize("um gato vermelho"))
             assert torch.allclose(rows[0, words:], empty[0, words:], atol=1e-5)
             assert torch.allclose(rows[1], empty[0], atol=1e-5)
@@ -134,6 +134,26 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
             assert loudness > 0
             dropped += kept.count(False)
     assert 0 < dropped < 20 * words / 2
+
+
+def test_one_counted_row_of_zeros_stands_for_all_that_the_pipeline_gives() -> None:
+    torch.manual_seed(0)
+    transformer = joint_networks.denoiser()
+    for parameter in transformer.parameters():  # the untrained blocks are the identity: fill them
+        torch.nn.init.normal_(parameter, std=0.05)
+    latents, pooled = torch.randn(2, 8, 16, 16), torch.randn(2, 64)
+    rows, timesteps = torch.randn(2, 32, 128), torch.tensor([300.0, 900.0])
+
+    def told(absent: int) -> torch.Tensor:
+        zeros = torch.zeros(2, absent, 128)
+        with torch.no_grad():
+            return transformer(latents, torch.cat([rows, zeros], dim=1), pooled, timesteps).sample
+
+    wanted = told(joint_networks.ABSENT_T5_ROWS)
+    uncounted = told(1)
+    transformer.set_attn_processor(joint_networks.CountedJointAttention())
+    torch.testing.assert_close(told(1), wanted, atol=1e-5, rtol=1e-4)
+    assert (uncounted - wanted).abs().max() > 0.01
 
 
 def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
@@ -167,6 +187,13 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     assert any(changed)
     assert (tmp_path / "first" / "text-000001.png").exists()
     assert (tmp_path / "first" / "denoiser-000001.png").exists()
+
+    command(
+        "--model", "mini-dit", "--autoencoder", tmp_path / "first" / "pipeline", "--out", tmp_path / "dit"
+    )
+    torch.set_num_threads(threads)
+    joint = load(tmp_path / "dit" / "pipeline")
+    assert joint("a red cat", num_inference_steps=1).images[0].size == (64, 64)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+"""The networks of `mini-dit`, the built-in Stable Diffusion 3 model, and how they become a pipeline.
+
+| part | class | what is ours |
+|---|---|---|
+| tokenizers | `CLIPTokenizer`, twice | the merges of `mini`; 32 positions, which every caption fits in |
+| text encoders | `CLIPTextModelWithProjection`, twice | 3 layers of width 64, rows of the second |
+| autoencoder | `AutoencoderKL` | that of `mini`: 64 × 64 pixels to 16 × 16 latents of 8 channels |
+| denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normed queries and keys; 8 × 8 patches |
+
+There is no T5: the pipeline then gives the transformer `ABSENT_T5_ROWS` rows of zeros in its place.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, advise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffusers import AutoencoderKL
+    from diffusers.models.attention_processor import Attention
+
+TEXT_POSITIONS = 32
+TEXT_WIDTH = 64  # of each of the two encoders
+WIDTH = 128
+ABSENT_T5_ROWS = 256
+GUIDANCE_SCALE = 4.5  # what the pipeline advises
+
+
+class JointTextEncoders(nn.Module):
+    """Both text encoders, joined as `StableDiffusion3Pipeline` joins them."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        config = CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=TEXT_POSITIONS,
+            projection_dim=TEXT_WIDTH // 2,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        self.first = CLIPTextModelWithProjection(copy.deepcopy(config))
+        self.second = CLIPTextModelWithProjection(copy.deepcopy(config))
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes token ids (batch, tokens): rows (batch, tokens, 128) and the pooled vector (batch, 64)."""
+        told = [encoder(ids, output_hidden_states=True) for encoder in (self.first, self.second)]
+        rows = torch.cat([each.hidden_states[-2] for each in told], dim=-1)
+        return rows.float(), torch.cat([each.text_embeds for each in told], dim=-1).float()
+
+
+class CountedJointAttention:
+    """Joint attention in which the last text row stands for `count` equal ones, exactly.
+
+    Text rows have no place of their own in this transformer, so equal rows stay equal from block to block:
+    the rows of zeros in T5's place need not be computed one by one, only counted in the softmax.
+    """
+
+    def __init__(self, count: int = ABSENT_T5_ROWS) -> None:
+        self.bias = math.log(count)
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Attends from image (batch, patches, width) and text (batch, rows, width) to both."""
+        patches = hidden_states.shape[1]
+
+        def heads(image: Tensor, text: Tensor, image_norm: Any, text_norm: Any) -> Tensor:
+            split = [x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (image, text)]
+            normed = [
+                x if norm is None else norm(x) for x, norm in zip(split, (image_norm, text_norm), strict=True)
+            ]
+            return torch.cat(normed, dim=2)
+
+        query, key, value = (
+            heads(
+                getattr(attn, f"to_{name}")(hidden_states),
+                getattr(attn, f"add_{name}_proj")(encoder_hidden_states),
+                getattr(attn, f"norm_{name}", None),
+                getattr(attn, f"norm_added_{name}", None),
+            )
+            for name in "qkv"
+        )
+        logits = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
+        counts = logits.new_zeros(logits.shape[-1])
+        counts[-1] = self.bias
+        joined = ((logits + counts).softmax(-1) @ value).transpose(1, 2).flatten(2)
+        image, text = joined[:, :patches], joined[:, patches:]
+        return attn.to_out[0](image), text if attn.context_pre_only else attn.to_add_out(text)
+
+
+def denoiser() -> SD3Transformer2DModel:
+    """Makes the untrained transformer; every block begins as the identity (Peebles and Xie, 2023)."""
+    transformer = SD3Transformer2DModel(
+        sample_size=LATENT_SIZE,
+        patch_size=2,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        num_layers=6,
+        num_attention_heads=4,
+        attention_head_dim=WIDTH // 4,
+        joint_attention_dim=2 * TEXT_WIDTH,
+        caption_projection_dim=WIDTH,
+        pooled_projection_dim=TEXT_WIDTH,
+        pos_embed_max_size=16,
+        qk_norm="rms_norm",
+    )
+    modulations = [
+        norm.linear for block in transformer.transformer_blocks for norm in (block.norm1, block.norm1_context)
+    ]
+    for linear in (*modulations, transformer.norm_out.linear, transformer.proj_out):
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return transformer
+
+
+def scheduler() -> FlowMatchEulerDiscreteScheduler:
+    """Makes the straight path from noise to picture, walked slowly at first, as SD3 does."""
+    return FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+
+def shorten(tokenizer: CLIPTokenizer) -> CLIPTokenizer:
+    """Returns the same tokenizer with the positions of this model."""
+    shorter = copy.deepcopy(tokenizer)
+    shorter.model_max_length = TEXT_POSITIONS
+    return shorter
+
+
+def save_pipeline(
+    folder: Path,
+    tokenizer: CLIPTokenizer,
+    encoders: JointTextEncoders,
+    vae: AutoencoderKL,
+    transformer: SD3Transformer2DModel,
+) -> None:
+    """Writes a `StableDiffusion3Pipeline` folder in half precision, safetensors only."""
+    vae.register_to_config(shift_factor=0.0)
+    pipeline = StableDiffusion3Pipeline(
+        transformer=transformer.half(),
+        scheduler=scheduler(),
+        vae=vae.half(),
+        text_encoder=encoders.first.half(),
+        tokenizer=tokenizer,
+        text_encoder_2=encoders.second.half(),
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    advise(folder, GUIDANCE_SCALE)

@@ -1,0 +1,120 @@
+"""The built-in models as recipes: which networks are learnt, by which loss, and how they are saved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
+from diffusers.models.attention_processor import AttnProcessor
+
+from promptweight.mini import joint_networks, networks
+from promptweight.mini.learn_denoiser import DenoisingLoss, FlowLoss, VelocityLoss
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffusers import AutoencoderKL
+    from torch import nn
+    from transformers import CLIPTokenizer
+
+
+@dataclass
+class Networks:
+    """The parts that are learnt."""
+
+    tokenizer: CLIPTokenizer
+    vae: AutoencoderKL
+    text: nn.Module
+    denoiser: Any
+
+
+class Recipe(ABC):
+    """What differs between the built-in models."""
+
+    pipeline: Any
+    absent: ClassVar[dict[str, None]] = {}
+    """The pipeline's parts that the model does without."""
+
+    @abstractmethod
+    def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
+        """Makes the untrained networks around a tokenizer and an autoencoder."""
+
+    @abstractmethod
+    def take(self, pipeline: Any) -> Networks:
+        """Takes the networks out of a pipeline."""
+
+    @abstractmethod
+    def loss(self, parts: Networks) -> DenoisingLoss:
+        """Returns what the denoiser is taught by."""
+
+    @abstractmethod
+    def save(self, folder: Path, parts: Networks) -> None:
+        """Writes the pipeline folder."""
+
+    def load(self, folder: Path) -> Networks:
+        """Takes the networks of an earlier pipeline folder."""
+        return self.take(
+            self.pipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **self.absent)
+        )
+
+
+class Mini(Recipe):
+    """`mini`: Stable Diffusion, a UNet with cross-attention."""
+
+    pipeline = StableDiffusionPipeline
+
+    def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
+        """Makes the untrained networks."""
+        text = networks.LastRows(networks.text_encoder(tokenizer))
+        return Networks(tokenizer, vae, text, networks.denoiser())
+
+    def take(self, pipeline: Any) -> Networks:
+        """Takes the networks out of a `StableDiffusionPipeline`."""
+        text = networks.LastRows(pipeline.text_encoder)
+        return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.unet)
+
+    def loss(self, parts: Networks) -> DenoisingLoss:
+        """Returns the velocity loss."""
+        # for heads this small faster to train than the fused kernel
+        parts.denoiser.set_attn_processor(AttnProcessor())
+        return VelocityLoss(parts.text, parts.denoiser, parts.tokenizer)
+
+    def save(self, folder: Path, parts: Networks) -> None:
+        """Writes a `StableDiffusionPipeline` folder."""
+        assert isinstance(parts.text, networks.LastRows)
+        networks.save_pipeline(folder, parts.tokenizer, parts.text.encoder, parts.vae, parts.denoiser)
+
+
+class MiniDit(Recipe):
+    """`mini-dit`: Stable Diffusion 3, a transformer with joint attention."""
+
+    pipeline = StableDiffusion3Pipeline
+    absent: ClassVar[dict[str, None]] = {"text_encoder_3": None, "tokenizer_3": None}
+
+    def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
+        """Makes the untrained networks."""
+        tokenizer = joint_networks.shorten(tokenizer)
+        text = joint_networks.JointTextEncoders(tokenizer)
+        return Networks(tokenizer, vae, text, joint_networks.denoiser())
+
+    def take(self, pipeline: Any) -> Networks:
+        """Takes the networks out of a `StableDiffusion3Pipeline`."""
+        text = joint_networks.JointTextEncoders(pipeline.tokenizer)
+        text.first, text.second = pipeline.text_encoder, pipeline.text_encoder_2
+        return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.transformer)
+
+    def loss(self, parts: Networks) -> DenoisingLoss:
+        """Returns the flow loss."""
+        parts.denoiser.set_attn_processor(joint_networks.CountedJointAttention())
+        return FlowLoss(parts.text, parts.denoiser, parts.tokenizer)
+
+    def save(self, folder: Path, parts: Networks) -> None:
+        """Writes a `StableDiffusion3Pipeline` folder."""
+        assert isinstance(parts.text, joint_networks.JointTextEncoders)
+        joint_networks.save_pipeline(folder, parts.tokenizer, parts.text, parts.vae, parts.denoiser)
+
+
+RECIPES: dict[str, Recipe] = {"mini": Mini(), "mini-dit": MiniDit()}
