@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from promptweight.evaluate.statistics import Mean, Share
+from promptweight.mini import networks
 from promptweight.mini.captions import LANGUAGES, phrase, plainly
 from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.scenes import Scene, random_scene, render
 
 TIMESTEPS = (100, 200, 300, 400, 500, 600)
+"""Of Stable Diffusion's noise schedule; other schedules are asked at the same ratios of signal to noise."""
 PARTS = ("noun", "colour", "phrase")
 THRESHOLDS = torch.linspace(0, 1, 51)[1:-1]
 
@@ -64,30 +66,68 @@ def scenes(number: int, seed: int) -> Iterator[Scene]:
             yield scene
 
 
+@dataclass(frozen=True)
+class NoiseLevel:
+    """How much of picture and noise a noised latent holds, and the timestep the denoiser is told."""
+
+    name: int
+    """The timestep of Stable Diffusion's schedule with this ratio of signal to noise."""
+    timestep: float
+    signal: float
+    noise: float
+
+
+def noise_levels(scheduler: Any, timesteps: tuple[int, ...] = TIMESTEPS) -> list[NoiseLevel]:
+    """Returns the noise levels of a scheduler, variance preserving or flow matching."""
+    if hasattr(scheduler, "alphas_cumprod"):
+        shares = [float(scheduler.alphas_cumprod[timestep]) for timestep in timesteps]
+        return [
+            NoiseLevel(timestep, timestep, share**0.5, (1 - share) ** 0.5)
+            for timestep, share in zip(timesteps, shares, strict=True)
+        ]
+    levels = []
+    for level in noise_levels(networks.scheduler(), timesteps):
+        sigma = level.noise / (level.signal + level.noise)
+        end = scheduler.config.num_train_timesteps
+        levels.append(NoiseLevel(level.name, end * sigma, 1 - sigma, sigma))
+    return levels
+
+
+def _predict(pipeline: Any, noisy: Tensor, timestep: float, inputs: dict[str, Any]) -> None:
+    """Runs the denoiser once, for what its attention shows."""
+    time = torch.tensor([timestep], device=noisy.device)
+    if hasattr(pipeline, "unet"):
+        pipeline.unet(noisy, time, encoder_hidden_states=inputs["prompt_embeds"])
+    else:
+        pipeline.transformer(
+            noisy, inputs["prompt_embeds"], inputs["pooled_prompt_embeds"], time.to(noisy.dtype)
+        )
+
+
 @torch.no_grad()
 def samples(
     pipeline: Any, *, number: int = 60, seed: int = 0, timesteps: tuple[int, ...] = TIMESTEPS
 ) -> Iterator[Sample]:
-    """Yields a sample for every scene, language, timestep, thing and part of its phrase."""
+    """Yields a sample for every scene, language, noise level, thing and part of its phrase."""
     from promptweight.attention import attach
 
     generator = torch.Generator().manual_seed(seed)
-    signal = pipeline.scheduler.alphas_cumprod
-    factor = pipeline.vae.config.scaling_factor
+    levels = noise_levels(pipeline.scheduler, timesteps)
+    factor, shift = pipeline.vae.config.scaling_factor, pipeline.vae.config.shift_factor or 0.0
     for scene in scenes(number, seed):
         picture, masks = render(scene)
         pixels = to_pixels([picture]).to(pipeline.device, pipeline.vae.dtype)
-        latents = pipeline.vae.encode(pixels).latent_dist.mode() * factor
+        latents = pipeline.vae.encode(pixels).latent_dist.mode()
+        latents = (latents - shift) * factor
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         solid = torch.from_numpy(masks) > 0.5
         for language in LANGUAGES:
             with attach(pipeline, plainly(scene, language)) as session:
-                for timestep in timesteps:
+                for level in levels:
                     session.reset()
-                    alpha = signal[timestep].to(latents)
-                    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-                    pipeline.unet(noisy, timestep, encoder_hidden_states=session.inputs["prompt_embeds"])
-                    yield from _read(session.maps, scene, solid, language, timestep)
+                    noisy = level.signal * latents + level.noise * noise
+                    _predict(pipeline, noisy, level.timestep, session.inputs)
+                    yield from _read(session.maps, scene, solid, language, level.name)
 
 
 def _read(maps: Any, scene: Scene, solid: Tensor, language: str, timestep: int) -> Iterator[Sample]:
