@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from promptweight.cli import batch as batches
 from promptweight.cli import evaluation, generation, language, library
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("generate")(generation.generate)
+app.command("batch")(batches.batch)
 app.command("parse")(language.parse)
 app.command("convert")(language.convert)
 app.command("detect")(language.detect)

@@ -1,0 +1,68 @@
+"""Contact sheets of a sweep: the pictures of one row side by side, each with what was varied under it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from promptweight.batch.folder import Folder
+from promptweight.batch.plan import Plan, Planned
+from promptweight.metadata import encode_picture, write_atomically
+
+MOST_CELLS = 400
+_WIDEST = 8
+
+
+def save_sheets(plan: Plan, folder: Folder) -> Iterator[Path]:
+    """Writes a sheet for each row of a sweep whose pictures are all there; yields the files.
+
+    The seeds of the row, or else the last axis, lie side by side; of very long rows the first pictures.
+    """
+    from PIL import Image
+
+    from promptweight.render import sheet
+
+    by_row: dict[int, list[Planned]] = {}
+    for picture in plan.pictures:
+        if picture.labels:
+            by_row.setdefault(picture.row.line, []).append(picture)
+    for pictures in by_row.values():
+        paths = [folder.picture(picture) for picture in pictures[:MOST_CELLS]]
+        if len(paths) < 2 or not all(path.is_file() for path in paths):
+            continue
+        images = []
+        for path in paths:
+            with Image.open(path) as image:
+                images.append(image.convert("RGB"))
+        shown = [_labels(picture, pictures) for picture in pictures[:MOST_CELLS]]
+        title = str(pictures[0].row.values.get("prompt", ""))
+        whole = sheet(images, shown, _columns(pictures[:MOST_CELLS]), title=title, cell=_cell(images))
+        record = {"sheet": [path.name for path in paths]}
+        content, _ = encode_picture(whole, "png", record, "", ("iptc",))
+        path = folder.path / f"sheet-{pictures[0].id}.png"
+        write_atomically(path, lambda file, content=content: file.write(content), overwrite=True)
+        yield path
+
+
+def _labels(picture: Planned, pictures: list[Planned]) -> str:
+    """Returns what is varied; what all pictures of the row share is left out."""
+    varied = [
+        label
+        for place, label in enumerate(picture.labels)
+        if len({each.labels[place] for each in pictures if len(each.labels) > place}) > 1
+    ]
+    return " · ".join(varied or picture.labels)
+
+
+def _columns(pictures: list[Planned]) -> int:
+    """Returns how many pictures lie side by side: those that differ in the last thing that is varied."""
+    for place in reversed(range(len(pictures[0].labels))):
+        values = len({picture.labels[place] for picture in pictures})
+        if 1 < values <= _WIDEST:
+            return values
+    return min(_WIDEST, math.ceil(math.sqrt(len(pictures))))
+
+
+def _cell(images: list[object]) -> int:
+    return 256 if len(images) <= 64 else 128

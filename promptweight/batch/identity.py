@@ -1,0 +1,84 @@
+"""Which model it is, known before it is loaded: its name, its revision, and a fingerprint of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from promptweight.errors import ModelError
+
+_END_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """A model as ids of pictures know it.
+
+    Attributes:
+        source: what `promptweight.load` is given.
+        name: what picture files call it.
+        revision: the commit of a hub id, where it is known.
+        fingerprint: of its files, where they are here and no commit names them.
+        folder: where they are; None where they were not fetched, or for a single file.
+    """
+
+    source: str
+    name: str
+    revision: str | None = None
+    fingerprint: str | None = None
+    folder: Path | None = None
+
+
+@lru_cache(maxsize=64)
+def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
+    """Returns which model a name means; a hub id that is not in the cache is fetched unless `offline`.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    from promptweight import model_files
+
+    name = os.fspath(model)
+    path = Path(name).expanduser()
+    if path.is_file():
+        path, origin = model_files.find(name, None, None)
+        return ModelIdentity(name, origin.model, None, fingerprint([path]))
+    try:
+        folder = model_files.find_local(name)
+    except ModelError:
+        if "/" not in name or path.exists():
+            raise
+        if offline:
+            hub_id, _, revision = name.partition("@")
+            return ModelIdentity(name, hub_id, revision or None)
+        folder, origin = model_files.find(name, None, None)
+        return ModelIdentity(name, origin.model, origin.revision, None, folder)
+    model_files.read_index(folder, name)
+    origin = model_files.origin_of_folder(folder.resolve())
+    if origin.revision is not None:
+        return ModelIdentity(name, origin.model, origin.revision, None, folder)
+    files = [each for each in folder.rglob("*") if each.suffix in (".safetensors", ".json", ".txt", ".model")]
+    called = name if folder.is_relative_to(Path(model_files.mini.WEIGHTS)) else origin.model
+    return ModelIdentity(name, called, None, fingerprint(files, folder), folder)
+
+
+def fingerprint(files: Iterable[Path], root: Path | None = None) -> str:
+    """Returns a digest of some files: of their names, sizes, and first and last 64 KiB.
+
+    Reading no more keeps it quick for files of many gigabytes; training a model changes all of its weights.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        size = path.stat().st_size
+        name = path.name if root is None else path.relative_to(root).as_posix()
+        digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        with open(path, "rb") as file:
+            digest.update(file.read(_END_BYTES))
+            if size > _END_BYTES:
+                file.seek(max(_END_BYTES, size - _END_BYTES))
+                digest.update(file.read(_END_BYTES))
+    return digest.hexdigest()[:16]

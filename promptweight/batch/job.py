@@ -1,0 +1,201 @@
+"""A job: everything that decides how one picture looks, and the settings that a row of a job file may give.
+
+Names and ranges are checked here without torch, so that a mistake is found before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from promptweight import checks
+from promptweight.errors import SettingError
+from promptweight.generate import MAX_CLIP_SKIP, MAX_PROMPT, MAX_SEED
+from promptweight.prompt import DIALECTS
+from promptweight.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS
+
+METHODS = (
+    "none", "scale", "a1111", "scale-rms", "comfy", "compel", "down_weight", "comfy++", "perp",
+)  # fmt: skip
+"""The names in `promptweight.weighting.METHODS`, written out because that module needs torch."""
+
+NORMALIZERS = ("none", "mean", "mean-div", "length", "length+mean")
+MODES = ("logit", "p2p", "value")
+SPACES = ("embedding", "attention")
+MOST_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture to be made; the fields are parameters of `promptweight.generate`, and the scheduler's name.
+
+    `scheduler` None is the model's own, as are `guidance_scale`, `height` and `width`.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = 0
+    method: str | None = None
+    normalizer: str | None = None
+    space: str = "embedding"
+    mode: str = "logit"
+    clip_skip: int | None = None
+    pooled: str = "clean"
+    dialect: str = "pw"
+    num_inference_steps: int = 25
+    guidance_scale: float | None = None
+    height: int | None = None
+    width: int | None = None
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting as rows and the command write it: its names, and how a value is read (text or JSON)."""
+
+    field: str
+    names: tuple[str, ...]
+    read: Callable[[str, Any], Any]
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str, Any], int]:
+    def read(name: str, value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", value):
+            value = int(value)
+        if isinstance(value, bool):
+            raise SettingError(f"{name} is {value!r}; it must be a whole number")
+        return checks.whole(name, value, lowest, highest)
+
+    return read
+
+
+def _number(lowest: float, highest: float) -> Callable[[str, Any], float]:
+    def read(name: str, value: Any) -> float:
+        if isinstance(value, str) and not value.isascii():
+            raise SettingError(f"{name} is {value!r}; it must be a number")
+        if isinstance(value, bool):
+            raise SettingError(f"{name} is {value!r}; it must be a number")
+        return checks.number(name, value, lowest, highest)
+
+    return read
+
+
+def _choice(choices: Iterable[str]) -> Callable[[str, Any], str]:
+    known = tuple(choices)
+
+    def read(name: str, value: Any) -> str:
+        if value not in known:
+            raise SettingError(f"{name} is {value!r}; valid: {', '.join(known)}{did_you_mean(value, known)}")
+        return str(value)
+
+    return read
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise SettingError(f"{name} is {value!r}; it must be text")
+    if len(value) > MAX_PROMPT:
+        raise SettingError(f"{name} has {len(value)} characters; at most {MAX_PROMPT} are read")
+    half = next((at for at, letter in enumerate(value) if "\ud800" <= letter <= "\udfff"), None)
+    if half is not None:
+        raise SettingError(f"{name} holds half a character (a lone surrogate) at its position {half + 1}")
+    return value
+
+
+def _prompt(name: str, value: Any) -> str:
+    if not _text(name, value).strip():
+        raise SettingError(f"{name} is empty")
+    return str(value)
+
+
+def _size(name: str, value: Any) -> int:
+    pixels = _whole(8, 16_384)(name, value)
+    if pixels % 8:
+        raise SettingError(f"{name} is {pixels}; models make pictures in multiples of 8 or more")
+    return pixels
+
+
+def _scheduler(name: str, value: Any) -> str:
+    """Whether a model takes it is known when the model is loaded; here what no model takes is refused."""
+    text = " ".join(_text(name, value).split())
+    base = re.sub(rf"\s+({'|'.join(NOISE_SCHEDULES)})$", "", text, flags=re.IGNORECASE).casefold()
+    if base in {each.casefold() for each in (*SAMPLERS, *FLOW_SAMPLERS)} or text.endswith("Scheduler"):
+        return text
+    known = (*SAMPLERS, *(f"{each} Karras" for each in SAMPLERS))
+    raise SettingError(
+        f"{name} is {text!r}; valid: {', '.join(SAMPLERS)} (each also with {', '.join(NOISE_SCHEDULES)}), "
+        f"or a class of diffusers{did_you_mean(text, known)}"
+    )
+
+
+def read_seeds(name: str, value: Any) -> tuple[int, ...]:
+    """Returns seeds: a whole number, a list of them, or text such as `1,2,5-8`.
+
+    >>> read_seeds("seeds", "1, 5-8")
+    (1, 5, 6, 7, 8)
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = [value]
+    if isinstance(value, str):
+        seeds: list[int] = []
+        for part in value.split(","):
+            match = re.fullmatch(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", part)
+            if match is None:
+                raise SettingError(f"{name} is {value!r}; valid are numbers and ranges, such as 1,2,5-8")
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last < first or last - first >= MOST_SEEDS:
+                raise SettingError(
+                    f"{name} has the range {part.strip()}; which must go up by less than a million"
+                )
+            seeds += range(first, last + 1)
+        value = seeds
+    if not isinstance(value, (list, tuple)) or not value or len(value) > MOST_SEEDS:
+        raise SettingError(f"{name} is {value!r}; it must be a seed, or a list of at least one")
+    return tuple(dict.fromkeys(_whole(0, MAX_SEED)(name, each) for each in value))
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("prompt", ("prompt",), _prompt),
+    Option("negative_prompt", ("n", "negative", "negative_prompt"), _text),
+    Option("seeds", ("d", "seed", "seeds"), read_seeds),
+    Option("count", ("count", "images", "num_images_per_prompt"), _whole(1, MOST_SEEDS)),
+    Option("num_inference_steps", ("s", "steps", "num_inference_steps"), _whole(1, 1000)),
+    Option("guidance_scale", ("l", "guidance", "guidance_scale", "cfg", "cfg_scale"), _number(0, 100)),
+    Option("width", ("w", "width"), _size),
+    Option("height", ("h", "height"), _size),
+    Option("method", ("method",), _choice(METHODS)),
+    Option("normalizer", ("normalizer",), _choice(NORMALIZERS)),
+    Option("space", ("space",), _choice(SPACES)),
+    Option("mode", ("mode",), _choice(MODES)),
+    Option("clip_skip", ("clip_skip",), _whole(0, MAX_CLIP_SKIP)),
+    Option("pooled", ("pooled",), _choice(("clean", "weighted"))),
+    Option("dialect", ("dialect",), _choice(DIALECTS)),
+    Option("scheduler", ("scheduler", "sampler"), _scheduler),
+)
+
+BY_NAME: Mapping[str, Option] = {name: option for option in OPTIONS for name in option.names}
+
+
+def find_option(name: str, *, shown: str | None = None) -> Option:
+    """Returns the option of that name, dashes or underscores alike.
+
+    Raises:
+        SettingError: there is none; says which is close.
+    """
+    folded = name.strip().casefold().replace("-", "_").replace(" ", "_")
+    if folded in BY_NAME:
+        return BY_NAME[folded]
+    dashes = "--" if shown else ""
+    close = difflib.get_close_matches(folded, [each for each in BY_NAME if len(each) > 1], n=1)
+    known = (dashes + next(each for each in option.names if len(each) > 1) for option in OPTIONS)
+    hint = f"did you mean {dashes}{close[0]}?" if close else f"valid: {', '.join(known)}"
+    raise SettingError(f"unknown option {shown or name!r}; {hint}")
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """Returns `; did you mean …?` where one of `known` is close to `value`, else nothing."""
+    close = difflib.get_close_matches(str(value)[:100], known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

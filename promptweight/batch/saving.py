@@ -1,0 +1,174 @@
+"""What is written of a finished picture: first what stands beside it, then the picture itself.
+
+So a picture that is there has everything beside it, wherever a run was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptweight.conditioning.words import split_words
+from promptweight.metadata import PARTS, encode_picture, write_atomically
+from promptweight.result import slug
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from promptweight.attention import AttentionMaps
+    from promptweight.batch.drawing import Drawn
+    from promptweight.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What is saved.
+
+    Attributes:
+        format: one of `promptweight.metadata.FORMATS`.
+        metadata: which of `promptweight.metadata.PARTS` the files carry.
+        overlays: phrases of which a picture with their heat is written, where a prompt holds them.
+        maps: whether the maps of all words are written.
+        masks: whether masks are written: of the phrases of `overlays`, or of every word where there are none.
+    """
+
+    format: str = "png"
+    metadata: tuple[str, ...] = PARTS
+    overlays: tuple[str, ...] = ()
+    maps: bool = False
+    masks: bool = False
+
+    @property
+    def records(self) -> bool:
+        """Whether attention has to be recorded."""
+        return bool(self.overlays or self.maps or self.masks)
+
+
+def endings(saving: Saving, prompt: Prompt) -> tuple[str, ...]:
+    """Returns the endings of the names of the files that stand beside a picture of `prompt`."""
+    phrases = held(prompt, saving.overlays)
+    overlays = [f".{name}.png" for name in _names(phrases)]
+    masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt))]
+    return (*overlays, *masks, *([".maps.safetensors"] if saving.maps else []))
+
+
+def held(prompt: Prompt, phrases: Sequence[str]) -> list[str]:
+    """Returns those of some phrases that a prompt holds."""
+    from promptweight.batch.sweep import places
+
+    return [phrase for phrase in phrases if places(prompt, phrase)]
+
+
+def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[str, ...]]:
+    """Writes everything of a picture; returns the files, the picture first, and warnings.
+
+    Raises:
+        OSError: the disk's own error; the picture is then not there.
+    """
+    files: list[Path] = []
+    if drawn.maps is not None:
+        files = _save_beside(drawn, drawn.maps, path, saving)
+    content, warnings = encode_picture(
+        drawn.image, saving.format, drawn.record, drawn.parameters, saving.metadata
+    )
+    write_atomically(path, lambda file: file.write(content), overwrite=True)
+    _keep_name(path.parent)
+    return [path, *files], warnings
+
+
+def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) -> list[Path]:
+    from promptweight.render import overlay
+
+    prompt, files = drawn.prompt, []
+    phrases = held(prompt, saving.overlays)
+    for phrase, name in zip(phrases, _names(phrases), strict=True):
+        heat = maps.word(phrase, image=drawn.number)
+        weights = {word.weight for word in heat.words}
+        shown = overlay(drawn.image, heat, label=phrase, weight=weights.pop() if len(weights) == 1 else None)
+        record = {**drawn.record, "overlay": phrase}
+        files.append(_write_png(path.with_name(f"{path.stem}.{name}.png"), shown, record, drawn, saving))
+    masked = _masked(saving, prompt)
+    for phrase, name in zip(masked, _names(masked), strict=True):
+        mask = _mask(maps, phrase, drawn)
+        record = {**drawn.record, "mask": phrase}
+        files.append(_write_png(path.with_name(f"{path.stem}.{name}.mask.png"), mask, record, drawn, saving))
+    if saving.maps:
+        files.append(_save_maps(drawn, maps, path))
+    return files
+
+
+def _masked(saving: Saving, prompt: Prompt) -> list[str]:
+    if not saving.masks:
+        return []
+    if saving.overlays:
+        return held(prompt, saving.overlays)
+    words = split_words(prompt.text, prompt.breaks)
+    return list(
+        dict.fromkeys(prompt.text[word.start : word.end] for word in words if not word.is_punctuation)
+    )
+
+
+def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
+    """Returns white where the phrase is, black elsewhere; all black for a word that was cut off."""
+    import torch
+    from PIL import Image
+
+    from promptweight.errors import WordNotFoundError
+
+    try:
+        mask = maps.word(phrase, image=drawn.number).mask()
+    except WordNotFoundError:
+        return Image.new("L", drawn.image.size, 0)
+    return Image.fromarray((mask.to(torch.uint8) * 255).numpy())
+
+
+def _save_maps(drawn: Drawn, maps: AttentionMaps, path: Path) -> Path:
+    """Writes the maps of all words as `promptweight generate --maps` does: one tensor, words in the header."""
+    import torch
+    from safetensors.torch import save as to_bytes
+
+    heats = [maps.word(word.text, occurrence=word.occurrence, image=drawn.number) for word in drawn.words]
+    words = [{"text": word.text, "weight": word.weight, "start": word.start} for word in drawn.words]
+    size = drawn.image.height, drawn.image.width
+    tensor = torch.stack([heat.tensor for heat in heats]) if heats else torch.zeros(0, *size)
+    header = {"words": json.dumps(words), "prompt": json.dumps(drawn.prompt.text)}
+    content = to_bytes({"maps": tensor.cpu().contiguous()}, header)
+    beside = path.with_name(f"{path.stem}.maps.safetensors")
+    write_atomically(beside, lambda file: file.write(content), overwrite=True)
+    return beside
+
+
+def _write_png(path: Path, image: Image.Image, record: dict[str, Any], drawn: Drawn, saving: Saving) -> Path:
+    content, _ = encode_picture(image, "png", record, drawn.parameters, saving.metadata)
+    write_atomically(path, lambda file: file.write(content), overwrite=True)
+    return path
+
+
+def _names(phrases: Sequence[str]) -> list[str]:
+    """Returns a part of a file name for each phrase, each another."""
+    names: list[str] = []
+    for phrase in phrases:
+        base = name = slug(phrase) or "word"
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{base}-{number}"
+        names.append(name)
+    return names
+
+
+def _keep_name(folder: Path) -> None:
+    """Brings the names of a folder to the disk, so that a power cut does not take a finished picture back."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:  # some network file systems cannot
+        pass
+    finally:
+        os.close(opened)

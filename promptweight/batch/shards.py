@@ -1,0 +1,84 @@
+"""Which part of a plan this process makes: told, or read from what launchers put into the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from promptweight.errors import SettingError
+
+T = TypeVar("T")
+
+
+class Shard(NamedTuple):
+    """Part `number` (from 1) of `count`, and who said so."""
+
+    number: int
+    count: int
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"shard {self.number}/{self.count}"
+
+    def of(self, items: Sequence[T]) -> list[T]:
+        """Every `count`-th item, so that parts differ by one at most and none is in two."""
+        return list(items[self.number - 1 :: self.count])
+
+
+def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
+    """Returns the part of this process: `given` as `i/n`, else what its launcher says, else all.
+
+    Read are torchrun's and accelerate's RANK and WORLD_SIZE, and SLURM's step and job array, multiplied.
+
+    Raises:
+        SettingError: it is no part of a whole.
+    """
+    if given is not None:
+        match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", given)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise SettingError(f"shard is {given!r}; it must be i/n with i from 1 to n, such as 2/4")
+        return Shard(int(match[1]), int(match[2]), "--shard")
+    if "WORLD_SIZE" in environment:
+        count = _number(environment, "WORLD_SIZE", 1)
+        return _checked(Shard(_number(environment, "RANK", 0) + 1, count, "RANK and WORLD_SIZE"))
+    # SLURM_PROCID alone is no sign of a step: in a batch script itself it is 0 of as many tasks as asked for.
+    tasks = _number(environment, "SLURM_STEP_NUM_TASKS", 1)
+    task = _number(environment, "SLURM_PROCID", 0) if tasks > 1 else 0
+    arrays = _number(environment, "SLURM_ARRAY_TASK_COUNT", 1)
+    step = max(1, _number(environment, "SLURM_ARRAY_TASK_STEP", 1))
+    first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
+    array = (_number(environment, "SLURM_ARRAY_TASK_ID", first) - first) // step if arrays > 1 else 0
+    return _checked(Shard(array * tasks + task + 1, arrays * tasks, "SLURM" if arrays * tasks > 1 else ""))
+
+
+def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Returns the device of this process: `auto` is a GPU of its own where a launcher started several."""
+    local = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", ""))
+    if device != "auto" or not local.isdecimal():
+        return device
+    if environment.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
+        return "cpu"
+    import torch
+
+    # A launcher that shows each process one GPU alone calls that one 0.
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return f"cuda:{int(local) % count}" if count > 1 else device
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise SettingError(f"the environment variable {name} is {text!r}; it must be a whole number")
+    return int(text)
+
+
+def _checked(shard: Shard) -> Shard:
+    if not 1 <= shard.number <= shard.count:
+        raise SettingError(
+            f"{shard.source} give part {shard.number} of {shard.count}, which is none; --shard i/n overrules"
+        )
+    return shard

@@ -1,0 +1,109 @@
+"""Job files from bytes to rows: encodings, line ends, formats, and every mistake in them at once."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import sys
+from pathlib import Path
+
+from promptweight.batch.job import did_you_mean
+from promptweight.batch.lines import read_lines
+from promptweight.batch.rows import Problem, Row
+from promptweight.batch.tables import read_csv, read_jsonl
+from promptweight.errors import SettingError
+
+FORMATS = ("txt", "csv", "jsonl")
+_BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_MOST_TOLD = 100
+
+
+def read(source: str | os.PathLike[str], *, format: str | None = None) -> list[Row]:  # noqa: A002
+    """Returns the rows of a job file; see `read_rows`.
+
+    Raises:
+        SettingError: something in it is wrong; every mistake on a line of its own, as file:line:column.
+        OSError: it cannot be opened.
+    """
+    rows, problems = read_rows(source, format=format)
+    if errors := [str(problem) for problem in problems if not problem.is_warning]:
+        more = len(errors) - _MOST_TOLD
+        raise SettingError("\n".join(errors[:_MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])))
+    return rows
+
+
+def read_rows(
+    source: str | os.PathLike[str],
+    *,
+    format: str | None = None,  # noqa: A002
+) -> tuple[list[Row], list[Problem]]:
+    """Returns the rows of a job file and what is wrong with it.
+
+    Args:
+        source: a path, or `-` for stdin.
+        format: one of `FORMATS`; by default the ending of the file's name tells, and where it does not, the
+            file is `jsonl` if it begins with `{`, else `txt`.
+
+    Raises:
+        SettingError: there is no such format.
+        OSError: the file cannot be opened.
+    """
+    name = os.fspath(source)
+    if format is not None and format not in FORMATS:
+        raise SettingError(
+            f"format is {format!r}; valid: {', '.join(FORMATS)}{did_you_mean(format, FORMATS)}"
+        )
+    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    problems: list[Problem] = []
+    text = _decoded(content, name, problems)
+    lines = re.split(r"\r\n|\r|\n", text)
+    kind = format or _format_of(name, text)
+    if kind == "txt":
+        rows = list(read_lines(lines, name, problems))
+    elif kind == "csv":
+        rows = list(read_csv(lines, name, problems))
+    else:
+        rows = list(read_jsonl(lines, name, problems))
+    if not rows and not any(not problem.is_warning for problem in problems):
+        problems.append(Problem(name, 1, 1, "there is no prompt in it"))
+    problems.sort(key=lambda problem: (problem.line, problem.column))
+    return rows, problems
+
+
+def _format_of(name: str, text: str) -> str:
+    ending = os.path.splitext(name)[1].lower()
+    known = {".txt": "txt", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+    if ending in known:
+        return known[ending]
+    return "jsonl" if text.lstrip().startswith("{") else "txt"
+
+
+def _decoded(content: bytes, name: str, problems: list[Problem]) -> str:
+    """Returns the text of a file: UTF-8 or, by its mark, UTF-16; else Windows-1252, which is said."""
+    for mark, encoding in _BOMS.items():
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, "replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = re.split(r"\r\n|\r|\n", content[: error.start].decode("utf-8"))
+        problems.append(
+            Problem(
+                name,
+                len(before),
+                len(before[-1]) + 1,
+                f"the byte 0x{content[error.start]:02x} is no UTF-8; the file is read as Windows-1252",
+                is_warning=True,
+            )
+        )
+    return content.decode("cp1252", "promptweight-latin-1")
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    """Reads the five bytes that Windows-1252 leaves undefined."""
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("promptweight-latin-1", _as_latin_1)

@@ -1,0 +1,160 @@
+"""Sweeps: every row with every seed, weight and method asked for; the labels say which is which.
+
+read_weights("gato=0.5,1,1.5")                       # one axis: ('gato', (0.5, 1.0, 1.5))
+with_weight("um (gato:1.2)", "gato", 0.5, "pw")      # 'um (gato:0.5)'
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from promptweight.batch.job import METHODS, MODES, did_you_mean
+from promptweight.conditioning.words import fold, split_words
+from promptweight.errors import SettingError
+from promptweight.prompt import Prompt, parse
+from promptweight.prompt.nudge import find_target, nudge
+
+WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is varied; empty axes vary nothing.
+
+    Attributes:
+        seeds: in place of the seeds of the rows.
+        weights: a phrase and its weights, for each phrase.
+        methods: ways of weighting, in embeddings (`a1111`) or in attention (`logit`).
+    """
+
+    seeds: tuple[int, ...] = ()
+    weights: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    methods: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.seeds or self.weights or self.methods)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One combination: the prompt, the settings that replace the row's, and a label for each axis."""
+
+    prompt: str
+    settings: Mapping[str, Any]
+    labels: tuple[str, ...]
+
+
+def read_weights(text: str) -> tuple[str, tuple[float, ...]]:
+    """Returns the phrase and the weights of an axis written as `gato=0.5,1,1.5`.
+
+    Raises:
+        SettingError: it is not written so.
+    """
+    phrase, equals, numbers = text.rpartition("=")
+    try:
+        weights = tuple(float(number) for number in numbers.split(","))
+    except ValueError:
+        weights = ()
+    if not (equals and phrase.strip() and weights and all(math.isfinite(weight) for weight in weights)):
+        raise SettingError(f"weights is {text!r}; it must be a phrase and numbers, such as gato=0.5,1,1.5")
+    if any(abs(weight) > 1000 for weight in weights):
+        raise SettingError(f"weights is {text!r}; weights go from -1000 to 1000")
+    return phrase.strip(), tuple(dict.fromkeys(weights))
+
+
+def read_methods(text: str) -> tuple[str, ...]:
+    """Returns the methods of an axis written as `a1111,logit`.
+
+    Raises:
+        SettingError: one of them is none.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    known = (*METHODS, *MODES)
+    for name in names:
+        if name not in known:
+            raise SettingError(
+                f"methods has {name!r}; valid in embeddings: {', '.join(METHODS)}; in attention: "
+                f"{', '.join(MODES)}{did_you_mean(name, known)}"
+            )
+    return names
+
+
+def method_settings(name: str) -> dict[str, Any]:
+    """Returns the settings of `Job` that a method of a sweep stands for."""
+    if name in MODES:
+        return {"space": "attention", "mode": name, "method": None}
+    return {"space": "embedding", "method": name}
+
+
+def variants(prompt: str, dialect: str, sweep: Sweep) -> Iterator[Variant]:
+    """Yields every combination of weights and methods for a prompt; seeds are the plan's own matter.
+
+    A phrase that the prompt does not hold is no axis of it.
+
+    Raises:
+        SettingError: weights are to be varied in a dialect that does not write them in brackets.
+    """
+    if sweep.weights and dialect not in WEIGHTED_BY_BRACKETS:
+        raise SettingError(
+            f"weights can be varied in the dialects {', '.join(WEIGHTED_BY_BRACKETS)}; this prompt is "
+            f"{dialect!r} (promptweight convert rewrites it)"
+        )
+    read = parse(prompt, dialect)
+    axes = [(phrase, weights) for phrase, weights in sweep.weights if places(read, phrase)]
+    for chosen in product(*(weights for _, weights in axes), sweep.methods or (None,)):
+        *weights, method = chosen
+        varied = prompt
+        for (phrase, _), weight in zip(axes, weights, strict=True):
+            varied = with_weight(varied, phrase, weight, dialect)
+        labels = [f"{phrase} ×{weight:g}" for (phrase, _), weight in zip(axes, weights, strict=True)]
+        settings = {} if method is None else method_settings(method)
+        yield Variant(varied, settings, (*labels, *([method] if method else [])))
+
+
+def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
+    """Returns where a phrase stands in the clean text of a prompt, as words, whatever their case."""
+    sought = [fold(phrase[word.start : word.end]) for word in split_words(phrase)]
+    words = split_words(prompt.text, prompt.breaks)
+    folded = [fold(prompt.text[word.start : word.end]) for word in words]
+    return [
+        (words[at].start, words[at + len(sought) - 1].end)
+        for at in range(len(folded) - len(sought) + 1)
+        if sought and folded[at : at + len(sought)] == sought
+    ]
+
+
+def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
+    """Returns a prompt in which every occurrence of a phrase has exactly this weight.
+
+    Brackets round the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
+    own that make up for theirs.
+
+    >>> with_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
+    'um (gato:0.55) e (outro (gato:0.5))'
+    """
+    for number in range(len(places(parse(text, dialect), phrase))):
+        prompt = parse(text, dialect)
+        found = places(prompt, phrase)
+        if number >= len(found):
+            break
+        start, end = found[number]
+        present = _weight_at(prompt, start)
+        source_start, source_end = prompt.to_source(start), prompt.to_source(end - 1) + 1
+        target = find_target(text, source_start, source_end, 1.0)
+        if target is None or present == 0:
+            raise SettingError(f"the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it")
+        around = present / target.weight
+        step = weight / around - target.weight
+        if abs(step) >= 1e-6:
+            text, _, _ = nudge(text, source_start, source_end, step)
+    return text
+
+
+def _weight_at(prompt: Prompt, place: int) -> float:
+    starts: Sequence[int] = [span.clean_start for span in prompt.spans]
+    return prompt.spans[max(0, bisect_right(starts, place) - 1)].weight

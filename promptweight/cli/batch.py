@@ -1,0 +1,269 @@
+"""`promptweight batch`: pictures from a job file, resumable, on one machine or many."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptweight.cli import show
+
+if TYPE_CHECKING:
+    from promptweight.batch.plan import Plan
+    from promptweight.batch.rows import Problem
+
+_MOST_WARNINGS = 20
+
+
+def batch(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="Job file: .txt (a prompt a line, --s 20 --d 1-4 --n 'bad' --w 512 --h 512 --l 7 behind "
+            "it), .csv, .jsonl; - reads stdin."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("out"),
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="Built-in name, folder, .safetensors, or hub id (owner/name@revision)."
+        ),
+    ] = "mini",
+    input_format: Annotated[
+        str | None, typer.Option(help="txt, csv or jsonl; by default the file's ending tells.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be made, with tokens and warnings.")
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Make every prompt with these seeds, such as 1-8 or 1,5,7.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=W,…", help="Vary a word's weight, as in gato=0.5,1,1.5; repeatable."),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Vary how weights act, as in a1111,comfy,logit.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="Pictures of each prompt, seed by seed.")] = None,
+    negative: Annotated[str | None, typer.Option(help="Where a line has none, as all below.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; 25 by default.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="By default the model's own.")] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")] = None,
+    height: Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="How weights act on embeddings; see `promptweight methods`.")
+    ] = None,
+    normalizer: Annotated[str | None, typer.Option(help="Even weights out first.")] = None,
+    space: Annotated[str | None, typer.Option(help="Where weights act: embedding or attention.")] = None,
+    mode: Annotated[str | None, typer.Option(help="In attention: logit, p2p or value.")] = None,
+    clip_skip: Annotated[
+        int | None, typer.Option(help="How many of CLIP's last layers to leave out.")
+    ] = None,
+    pooled: Annotated[str | None, typer.Option(help="The pooled text vector: clean or weighted.")] = None,
+    dialect: Annotated[str | None, typer.Option(help="How prompts are read.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Such as 'DPM++ 2M Karras'.")] = None,
+    wildcards: Annotated[Path | None, typer.Option(help="Folder of the files that __name__ names.")] = None,
+    lora_dir: Annotated[Path | None, typer.Option(help="Folder of LoRAs.")] = None,
+    embeddings_dir: Annotated[Path | None, typer.Option(help="Folder of textual inversions.")] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Pictures of equal settings drawn at once; 1 is exact to the bit.")
+    ] = 1,
+    overlay: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="Also show where this word or phrase went; may be repeated."),
+    ] = None,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Also write masks, of the overlays' words or of all.")
+    ] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="Also write the raw maps.")] = False,
+    picture_format: Annotated[
+        str, typer.Option("--format", help="Of the pictures: png, jpeg, webp or avif.")
+    ] = "png",
+    metadata: Annotated[
+        str,
+        typer.Option(
+            help="What picture files carry: parameters (AUTOMATIC1111's text), promptweight (exact JSON), "
+            "iptc (the mark of AI-made pictures), with commas; or none."
+        ),
+    ] = "parameters,promptweight,iptc",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished pictures again.")] = False,
+    limit: Annotated[int | None, typer.Option(min=0, help="Make at most so many pictures now.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Make part I of N; by default what torchrun, accelerate or SLURM say."
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share the work through a Ray cluster: its address, or local. Needs promptweight[ray].",
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray workers; by default one a GPU.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
+    offload: Annotated[
+        str | None, typer.Option(help="model: keep parts in main memory until their turn on the GPU.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each picture.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the files only.")] = False,
+) -> None:
+    """Make pictures from a job file; the same command again continues where it stopped."""
+    from promptweight.batch import planning, sources
+    from promptweight.batch.saving import Saving
+
+    rows, problems = sources.read_rows(file, format=input_format)
+    _tell(problems, quiet=quiet)
+    asked = {
+        "count": count, "negative_prompt": negative, "num_inference_steps": steps, "guidance_scale": guidance,
+        "width": width, "height": height, "method": method, "normalizer": normalizer, "space": space,
+        "mode": mode, "clip_skip": clip_skip, "pooled": pooled, "dialect": dialect, "scheduler": scheduler,
+    }  # fmt: skip
+    saving = Saving(
+        planning.picture_format(picture_format),
+        planning.metadata_parts(metadata),
+        tuple(dict.fromkeys(overlay or [])),
+        maps,
+        masks,
+    )
+    plan = planning.plan_command(
+        rows,
+        model=model,
+        asked=asked,
+        seeds=seeds,
+        weights=weights or [],
+        methods=methods,
+        wildcards=wildcards,
+        lora_dir=lora_dir,
+        embeddings_dir=embeddings_dir,
+        offline=dry_run,
+    )
+    _tell(plan.problems, quiet=quiet)
+    part = planning.shard_of(shard, ray=ray)
+    warnings, counts = planning.remarks(plan, saving, wanted=not quiet or dry_run)
+    _tell(warnings, quiet=quiet and not dry_run, most=None if dry_run else _MOST_WARNINGS)
+    if dry_run:
+        _show_plan(plan, output, saving, part, counts, overwrite=overwrite, as_json=as_json)
+        return
+    loading = {"device": device, "dtype": dtype, "offload": offload}
+    options: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite, "limit": limit}
+    _run(plan, output, saving, part, loading, options, ray, workers, as_json=as_json, quiet=quiet)
+
+
+def _run(
+    plan: Plan,
+    output: Path,
+    saving: Any,
+    shard: Any,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+    ray: str | None,
+    workers: int | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from promptweight.batch import planning
+    from promptweight.batch.watch import duration, watching
+
+    def tell(line: dict[str, Any]) -> None:
+        if as_json:
+            _print_json(line)
+        elif line["status"] == "failed":
+            typer.echo(f"failed: picture {line['index']} (line {line['line']}): {line['error']}", err=True)
+        elif line["status"] == "ok":
+            show.lines(output / name for name in [line["file"], *line.get("beside", [])])
+
+    with watching(quiet=quiet, is_first=shard.number == 1) as watch:
+        if ray is not None:
+            from promptweight.batch import on_ray
+
+            outcome = on_ray.run(
+                plan, output, saving=saving, address=ray, workers=workers, loading=loading, watch=watch,
+                tell=tell, **options,
+            )  # fmt: skip
+        else:
+            from promptweight.batch import engine
+
+            outcome = engine.run(
+                plan, output, saving=saving, shard=shard, watch=watch, tell=tell,
+                load=planning.loader(plan, **loading), **options,
+            )  # fmt: skip
+    if plan.sweep and not outcome.is_stopped:
+        sheets = planning.sheets(plan, output, saving)
+        if not as_json:
+            show.lines(sheets)
+    if not quiet:
+        where = f"{shard}: " if shard.count > 1 else ""
+        failed = f", {outcome.failed} failed" if outcome.failed else ""
+        left = f", {outcome.left} left" if outcome.left else ""
+        typer.echo(
+            f"{where}{outcome.ok} made, {outcome.skipped} there already{failed}{left}, "
+            f"{duration(outcome.seconds)}",
+            err=True,
+        )
+    if outcome.is_stopped:
+        raise typer.Exit(130)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _print_json(line: dict[str, Any]) -> None:
+    """Prints a dictionary as one line of JSON, at once: another program may read along."""
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(line, ensure_ascii=not readable))
+    sys.stdout.flush()
+
+
+def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
+    """Prints problems on stderr, one a line; mistakes end the program with 2."""
+    mistakes: list[Problem] = [problem for problem in problems if not problem.is_warning]
+    shown = [problem for problem in problems if not (problem.is_warning and quiet)]
+    for problem in shown[:most]:
+        typer.echo(str(problem), err=True)
+    if most is not None and len(shown) > most:
+        typer.echo(f"and {len(shown) - most} warnings more; --dry-run shows all", err=True)
+    if mistakes:
+        raise typer.Exit(2)
+
+
+def _show_plan(
+    plan: Plan, output: Path, saving: Any, shard: Any, counts: Any, *, overwrite: bool, as_json: bool
+) -> None:
+    from promptweight.batch import planning
+
+    lines = planning.preview(plan, output, saving, shard, counts, overwrite=overwrite)
+    if as_json:
+        for line in lines:
+            _print_json(line)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("picture", "size", "steps", "tokens", "", "prompt"):
+        table.add_column(name, justify="right" if name in ("steps", "tokens") else "left", no_wrap=True)
+    made = 0
+    for line in lines:
+        made += line["status"] == "to make"
+        size = (
+            f"{line['width'] or 'auto'}x{line['height'] or 'auto'}" if line["width"] or line["height"] else ""
+        )
+        tokens = "+".join(str(count["tokens"]) for count in line["tokens"])
+        about = line["prompt"] if not line["sweep"] else f"{line['prompt']}  [{' · '.join(line['sweep'])}]"
+        cells = (line["file"], size, str(line["num_inference_steps"]), tokens, line["status"], about)
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    screen = show.console(stderr=False)
+    if screen.is_terminal:
+        screen.print(table)
+    else:
+        screen.print(table, width=10_000, soft_wrap=True)
+    where = f"{shard}: " if shard.count > 1 else ""
+    typer.echo(f"{where}{made} to make of {len(lines)}, with {plan.model.name}", err=True)
