@@ -9,10 +9,10 @@ pictures of an IP-Adapter. diffusers intercepts attention in the same way to ski
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -39,23 +39,52 @@ def is_adapted(processor: Any) -> bool:
     return hasattr(type(processor), "_class_outside_sessions")
 
 
-def adapt(processor: Any, recorders: Mapping[Any, Recorder]) -> None:
+def adapt(processor: Any) -> None:
     """Hand the text attention of a processor to the recorder of the layer that it is called for.
 
     Args:
-        processor: an adaptable processor; layers may share it.
-        recorders: by attention module. In other layers the processor goes on as before.
+        processor: an adaptable processor; layers may share it. In layers without a recorder it goes on as
+            before.
     """
-    original = type(processor)
+    original: Any = type(processor)
+    processor.__class__ = adapted(original)
 
-    class Adapted(original):  # type: ignore[misc, valid-type]
+
+def release(processor: Any) -> None:
+    """Give an adapted processor its own class back."""
+    processor.__class__ = type(processor)._class_outside_sessions
+
+
+def give_recorder(attn: Any, recorder: Recorder) -> None:
+    """Have a layer's adapted processor hand its attention to this recorder.
+
+    It is kept in the layer's module itself: compiled blocks that are alike then share their code, which they
+    would not if it were looked up by the module.
+    """
+    attn.__dict__[RECORDER] = recorder
+
+
+def take_recorder(attn: Any) -> None:
+    """Leave the layer's module as it was."""
+    attn.__dict__.pop(RECORDER, None)
+
+
+RECORDER = "_recorder_of_session"
+
+
+@cache
+def adapted(original: Any) -> Any:
+    """The class that stands in for a processor's own; one for all its objects, so that they share code."""
+
+    class Adapted(original):
         _class_outside_sessions = original
 
         @wraps(original.__call__)
         def __call__(self, attn: Any, *args: Any, **kwargs: Any) -> Any:
-            if attn not in recorders:
+            recorder = getattr(attn, RECORDER, None)
+            if recorder is None:
                 return original.__call__(self, attn, *args, **kwargs)
-            with FirstAttention(recorders[attn]):
+            with FirstAttention(recorder):
                 return original.__call__(self, attn, *args, **kwargs)
 
     Adapted.__name__, Adapted.__qualname__, Adapted.__module__ = (
@@ -63,12 +92,7 @@ def adapt(processor: Any, recorders: Mapping[Any, Recorder]) -> None:
         original.__qualname__,
         original.__module__,
     )
-    processor.__class__ = Adapted
-
-
-def release(processor: Any) -> None:
-    """Give an adapted processor its own class back."""
-    processor.__class__ = type(processor)._class_outside_sessions
+    return Adapted
 
 
 class FirstAttention(TorchFunctionMode):
@@ -81,6 +105,8 @@ class FirstAttention(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch for every function inside."""
         kwargs = kwargs or {}
+        if func is Tensor.unflatten:  # it is Python that calls super(), which cannot be traced from here
+            return torch.unflatten(*args, **kwargs)
         if func is not F.scaled_dot_product_attention or self.recorder is None:
             return func(*args, **kwargs)
         recorder, self.recorder = self.recorder, None

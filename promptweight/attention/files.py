@@ -73,8 +73,6 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
     slots = []
     for number, (layers, stride, height, width, kind) in enumerate(description["slots"]):
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
-        if sums.ndim != 6 or counts.shape != sums.shape[:3] or sums.shape[4] != height * width:
-            raise ValueError(f"layer {layers} has sums {tuple(sums.shape)} on a grid of {height}x{width}")
         slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind))
     height, width = description["size"]
     return Recording(

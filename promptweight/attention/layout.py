@@ -8,6 +8,7 @@ from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DCondi
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
+from promptweight.attention.calls import uncompiled
 from promptweight.errors import AttachError, SettingError
 
 Order = Literal["cross", "image first", "text first"]
@@ -34,9 +35,13 @@ class Layout:
     """A model, its layers by name in the order in which they run, and how its calls are read."""
 
     model: Any
+    called: Any
+    """What the pipeline calls: the model, or what `torch.compile` wrapped it in."""
     layers: dict[str, tuple[Layer, Any]]
+    latents: tuple[int, str]
+    """Place and name of the latents among the arguments of a call."""
     text: tuple[int, str]
-    """Place and name of the text embeddings among the arguments of a call."""
+    """Place and name of the text embeddings."""
     size: Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]
     """Height and width of the latents that a call with these arguments works on."""
 
@@ -47,19 +52,24 @@ def layout_of(pipe: Any) -> Layout:
     Raises:
         AttachError: it is of no known class.
     """
-    model: Any = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    called: Any = getattr(pipe, "unet", None)
+    if called is None:
+        called = getattr(pipe, "transformer", None)
+    model = uncompiled(called)
     if isinstance(model, UNet2DConditionModel):
-        found, text, size = unet_layers(model), (2, "encoder_hidden_states"), size_of_argument("sample")
+        found, latents, text = unet_layers(model), (0, "sample"), (2, "encoder_hidden_states")
     elif isinstance(model, SD3Transformer2DModel):
-        found, text, size = sd3_layers(model), (1, "encoder_hidden_states"), size_of_argument("hidden_states")
+        found, latents, text = sd3_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
     elif isinstance(model, FluxTransformer2DModel):
-        found, text, size = flux_layers(model), (1, "encoder_hidden_states"), PackedSize()
+        found, latents, text = flux_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
     else:
         raise AttachError(
             f"{type(pipe).__name__} has no model whose attention is known; known are "
             "UNet2DConditionModel, SD3Transformer2DModel and FluxTransformer2DModel"
         )
-    return Layout(model, {layer.name: (layer, attn) for layer, attn in found}, text, size)
+    size = PackedSize() if isinstance(model, FluxTransformer2DModel) else size_of_argument(*latents)
+    layers = {layer.name: (layer, attn) for layer, attn in found}
+    return Layout(model, called, layers, latents, text, size)
 
 
 def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
@@ -101,11 +111,11 @@ def flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
             yield Layer(name, 2, block.attn.heads, "text first", name), block.attn
 
 
-def size_of_argument(name: str) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
-    """Reads the size from latents (batch, channels, height, width), the first argument of the call."""
+def size_of_argument(place: int, name: str) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
+    """Reads the size from latents (batch, channels, height, width), an argument of the call."""
 
     def size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
-        latents = argument(args, kwargs, 0, name)
+        latents = argument(args, kwargs, place, name)
         return latents.shape[-2], latents.shape[-1]
 
     return size

@@ -28,6 +28,7 @@ from torch import Tensor
 from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.lanes import Role
 from promptweight.attention.recording import Recording
+from promptweight.attention.rows import TextRow
 from promptweight.attention.store import Kind
 from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
@@ -210,16 +211,36 @@ class AttentionMaps:
         Raises:
             SettingError: it was not recorded, or has no value in the unit of this view.
         """
-        places = self.recording.patches
-        if not 0 <= index < len(places):
-            raise SettingError(
-                f"patch {index} was not recorded; there are {len(places)}, named by Record(patches=[(x, y)])"
-            )
+        x, y = self._place(index)
         if self.unit == "share":
             raise SettingError("a patch's attention to the picture is no share of words; ask probability()")
         self._tables(lane, image)
-        x, y = places[index]
         return HeatMap(self._on_picture(lane, image, [index], "patches"), f"<patch {x:g}, {y:g}>", ())
+
+    def row(
+        self, index: int = 0, image: int = 0, lane: Role = "positive", source: str | None = None
+    ) -> TextRow:
+        """What a patch of the picture attends to in the text, padding and all: place `index` of
+        `Record.patches`.
+
+        Args:
+            index: which of the places.
+            image: which picture of the run.
+            lane: the prompt or the negative prompt.
+            source: a text encoder ("clip", "t5"), when only its tokens are to count; all when None.
+
+        Raises:
+            SettingError: it was not recorded, or has no value in the unit of this view.
+        """
+        place = self._place(index)
+        if self.unit == "lift":
+            raise SettingError("a row has a probability and a share, but no lift; ask probability()")
+        tables = self._tables(lane, image, source)
+        grids = [grid[index] for grid in self._columns_by_grid(lane, image, "rows")]
+        if self.unit == "share":
+            words = [row for placed in self._tables(lane, image) for row in placed.rows("text")]
+            grids = [grid / grid[words].sum().clamp_min(1e-12) for grid in grids]
+        return TextRow(place, tables, torch.stack(grids).mean(0))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole recording, whatever this view shows of it, to a .safetensors file."""
@@ -248,6 +269,14 @@ class AttentionMaps:
     def _view(self, **changes: Any) -> AttentionMaps:
         return replace(self, _grids={}, **changes)
 
+    def _place(self, index: int) -> tuple[float, float]:
+        places = self.recording.patches
+        if not 0 <= index < len(places):
+            raise SettingError(
+                f"patch {index} was not recorded; there are {len(places)}, named by Record(patches=[(x, y)])"
+            )
+        return places[index]
+
     def _tables(self, lane: Role, image: int, source: str | None = None) -> tuple[PlacedTable, ...]:
         if (lane, image) not in self.recording.tables:
             known = ", ".join(f"{role} image {number}" for role, number in self.recording.tables)
@@ -271,7 +300,10 @@ class AttentionMaps:
         return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 
     def _columns_by_grid(self, lane: Role, image: int, kind: Kind) -> list[Tensor]:
-        """For every grid of this view the mean over its layers: (height, width, columns) on the CPU."""
+        """For every grid of this view the mean over its layers: (height, width, columns) on the CPU.
+
+        For "rows" it is (patches, columns), the columns being all rows of the text embeddings.
+        """
         if (kind, lane, image) in self._grids:
             return self._grids[kind, lane, image]
         role = self.recording.roles.index(lane)
@@ -285,12 +317,14 @@ class AttentionMaps:
             if self.head_indices is not None:
                 sums = sums[list(self.head_indices)]
             if count > 0:
-                mean = (sums.mean(0) / count).cpu().unflatten(0, (slot.height, slot.width))
+                mean = (sums.mean(0) / count).cpu()
+                if kind != "rows":
+                    mean = mean.unflatten(0, (slot.height, slot.width))
                 by_grid.setdefault((slot.height, slot.width), []).append(mean)
         if not by_grid:
             raise SettingError("the layers of this view did not run in these steps")
         grids = [torch.stack(means).mean(0) for means in by_grid.values()]
-        if self.unit == "share" and kind != "patches":
+        if self.unit == "share" and kind not in ("patches", "rows"):
             columns = self.recording.columns((lane, image))
             words = [columns[row] for placed in self._tables(lane, image) for row in placed.rows("text")]
             grids = [grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12) for grid in grids]

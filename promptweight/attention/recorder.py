@@ -49,6 +49,7 @@ class Recorder:
         self.slot: Slot | None = None
         self.refined: Slot | None = None
         self.patches: Slot | None = None
+        self.rows: Slot | None = None
         self.before: SelfProcessor | None = None
         """The processor of the UNet's self-attention before this layer, when it is listened to."""
 
@@ -83,6 +84,9 @@ class Recorder:
             columns = call.columns + first_text
             found = probabilities(query, key, lse, columns, bias=bias, rows=call.rows)
             self.slot.add(found, call.places)
+            if self.rows is not None:
+                text = slice(first_text, first_text + call.text_length)
+                self.record_rows(self.rows, query, key, bias, text)
             if self.refined is not None or self.patches is not None:
                 self.record_image(query, key, found, bias)
         if terms.local_columns is not None and terms.local_excess is not None:
@@ -91,6 +95,13 @@ class Recorder:
             added = torch.matmul(excess.to(value.dtype), take(value, columns, dim=2))
             output = output + spread(added, 2, image.start, output.shape[2])
         return output
+
+    def record_rows(self, slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, text: slice) -> None:
+        """Add to a slot what its patches of the picture attend to in the text, which is these of the keys."""
+        assert slot.patches is not None
+        assert self.call.places is not None
+        found = attention_rows(query, key, slot.patches, bias=bias, rows=self.call.rows)
+        slot.add(found[..., text], self.call.places)
 
     def record_image(self, query: Tensor, key: Tensor, words: Tensor, bias: Tensor | None) -> None:
         """Add what is asked for of the image's attention to itself, in this layer or the one before.

@@ -21,11 +21,11 @@ class RecordedSlot:
     height: int
     width: int
     sums: Tensor
-    """Summed probabilities (steps, roles, images, heads, height · width, columns), float32."""
+    """Summed probabilities (steps, roles, images, heads, height · width or patches, columns), float32."""
     counts: Tensor
     """How many were summed (steps, roles, images), float32."""
     kind: Kind = "words"
-    """What the columns are: text positions, or patches of the picture."""
+    """What the columns are: recorded text positions, patches of the picture, or for "rows" the whole text."""
 
     @property
     def grid(self) -> str:
@@ -45,6 +45,13 @@ class Recording:
     """Height and width of the picture in pixels."""
     patches: tuple[tuple[float, float], ...] = ()
     """The places (x, y) of the patches whose attention was recorded."""
+
+    def __post_init__(self) -> None:
+        for slot in self.slots:
+            queries = len(self.patches) if slot.kind == "rows" else slot.height * slot.width
+            shape = tuple(slot.sums.shape)
+            if len(shape) != 6 or slot.counts.shape != shape[:3] or shape[4] != queries:
+                raise ValueError(f"layer {slot.layers} has sums {shape} on a grid of {slot.grid}")
 
     def columns(self, lane: tuple[Role, int]) -> dict[int, int]:
         """The column of each recorded row of a lane's text embeddings."""

@@ -9,13 +9,22 @@ The layers' own processors are put back at the end of the block, whatever happen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
-from promptweight.attention.adapt import adapt, is_adaptable, is_adapted, release
+from promptweight.attention.adapt import (
+    adapt,
+    give_recorder,
+    is_adaptable,
+    is_adapted,
+    release,
+    take_recorder,
+)
+from promptweight.attention.calls import listen, offloaded_device
 from promptweight.attention.lanes import ROLES, Lane, Registered, Role, classify
 from promptweight.attention.layout import argument, chosen_layers, grid, layout_of
 from promptweight.attention.maps import AttentionMaps
@@ -30,7 +39,7 @@ from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import MODES, Mode, Rules, Terms
 from promptweight.attention.run import Run
-from promptweight.attention.store import Record, Store
+from promptweight.attention.store import Kind, Record, Store
 from promptweight.attention.tables import find_rows, key_rules, place_tables, recorded_rows
 from promptweight.errors import AttachError, SettingError
 
@@ -119,7 +128,8 @@ class AttentionSession:
         self._modules: dict[str, Any] = {}
         self._originals: dict[str, Any] = {}
         self._recorders: dict[str, Recorder] = {}
-        self._hook: Any = None
+        self._stop_listening: Callable[[], None] | None = None
+        self._device: torch.device | None = None
         self._seen: list[tuple[Tensor, tuple[Lane | None, ...]]] = []
 
     def __enter__(self) -> AttentionSession:
@@ -143,6 +153,7 @@ class AttentionSession:
             self._hand_out_slots(self._store)  # those of an earlier block, when it is entered again
         self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
+        self._device = offloaded_device(self._layout.model)
         try:
             self._install()
         except BaseException:
@@ -156,24 +167,26 @@ class AttentionSession:
         self._put_back()
 
     def _install(self) -> None:
-        by_module = {attn: self._recorders[name] for name, attn in self._modules.items()}
         for name, original in self._originals.items():
-            if not is_adaptable(original):
+            if is_adaptable(original):
+                give_recorder(self._modules[name], self._recorders[name])
+                if not is_adapted(original):  # several layers may share it
+                    adapt(original)
+            else:
                 set_processor(self._modules[name], self._recorders[name])
-            elif not is_adapted(original):  # several layers may share it
-                adapt(original, by_module)
-        self._hook = self._layout.model.register_forward_pre_hook(self._before_call, with_kwargs=True)
+        self._stop_listening = listen(self._layout.called, self._before_call)
 
     def _put_back(self) -> None:
-        if self._hook is not None:
-            self._hook.remove()
+        if self._stop_listening is not None:
+            self._stop_listening()
         for name, original in self._originals.items():
             if is_adapted(original):
                 release(original)
             attn = self._modules[name]
+            take_recorder(attn)
             if attn.processor is not original:
                 set_processor(attn, original)
-        self._originals, self._hook, self._seen = {}, None, []
+        self._originals, self._stop_listening, self._seen = {}, None, []
 
     @property
     def maps(self) -> AttentionMaps:
@@ -228,18 +241,19 @@ class AttentionSession:
         columns = {
             (role, number): recorded_rows(self._placed[role][number]) for role, number in self._prompts
         }
-        return Store(record, [self._layout.layers[name][0] for name in chosen], columns)
+        layers = [self._layout.layers[name][0] for name in chosen]
+        return Store(record, layers, columns, self._registered.positive.shape[1])
 
     def _before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tell the layers what the call that now begins asks of them."""
         embeds = argument(args, kwargs, *self._layout.text)
-        lanes = self._lanes(embeds)
+        lanes = self._lanes(embeds, len(argument(args, kwargs, *self._layout.latents)))
         if self._run.has_begun() and self._store is not None:
             self._store.clear()
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
         is_extra = kwargs.get("skip_layers") is not None
         step = self._run.current if is_extra else self._run.count(lane.role for lane in lanes if lane)
-        size, device = self._layout.size(args, kwargs), embeds.device
+        size, device = self._layout.size(args, kwargs), self._device or embeds.device
         recorded = None if is_extra else self._record_call(lanes, size, step, device)
         prompts = [self._prompts.index((lane.role, lane.prompt)) if lane else None for lane in lanes]
         for (stride, acts), call in self._calls.items():
@@ -253,13 +267,14 @@ class AttentionSession:
         steps = self._run.steps
         return self._rules.terms(prompts, min(step, steps - 1), steps, grid(*size, stride), device)
 
-    def _lanes(self, embeds: Tensor) -> tuple[Lane | None, ...]:
+    def _lanes(self, embeds: Tensor, pictures: int) -> tuple[Lane | None, ...]:
         # A pipeline passes the same tensors at every step, so the rows are compared once, not step by step.
         for known, lanes in self._seen:
-            if known is embeds:
+            if known is embeds and len(lanes) == max(len(embeds), pictures):
                 return lanes
         lanes = classify(
-            embeds,
+            # FLUX's pipeline gives one row of text to several pictures
+            embeds.expand(pictures, -1, -1) if len(embeds) == 1 else embeds,
             self._registered,
             guidance=bool(getattr(self._pipe, "do_classifier_free_guidance", True)),
             perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
@@ -286,10 +301,11 @@ class AttentionSession:
         return recorded
 
     def _hand_out_slots(self, store: Store) -> None:
-        words, refined, patches = (store.slots.get(kind, {}) for kind in ("words", "refined", "patches"))
+        words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(Kind))
         for name in self._layout.layers:
             recorder = self._recorders[name]
             recorder.slot, recorder.refined = words.get(name), refined.get(name)
+            recorder.rows = rows.get(name)
             reader = recorder if recorder.before is None else recorder.before
             reader.patches = patches.get(name)
             if recorder.before is not None:

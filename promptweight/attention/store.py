@@ -19,9 +19,9 @@ from promptweight.errors import AttachError, SettingError
 
 Steps = Literal["sum", "keep"]
 Heads = Literal["mean", "keep"]
-Kind = Literal["words", "refined", "patches"]
+Kind = Literal["words", "refined", "patches", "rows"]
 """What a slot sums: words' probabilities, the same averaged by the image's attention to itself, or the
-attention of patches of the picture to the picture."""
+attention of patches of the picture to the picture, or to the whole text."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Record:
         refine: whether to record for `AttentionMaps.refined` too, the words' probabilities averaged over the
             image positions that a position attends to. It costs the image's self-attention a second time.
         patches: places (x, y) in the picture, as fractions from its left and top, whose attention to the rest
-            of the picture is recorded for `AttentionMaps.patch`.
+            of the picture is recorded for `AttentionMaps.patch`, and to every token for `AttentionMaps.row`.
         max_mb: the most memory the recording may take, in MiB. Where the settings need more, first the heads
             are averaged, then the steps added together, then the layers of one grid; the session's warnings
             say so. When even that is too much, a SettingError tells what is needed.
@@ -77,11 +77,11 @@ class Slot:
     height: int
     width: int
     sums: Tensor
-    """(steps · lanes, heads, height · width, columns) float32, in the order of `Store.place`."""
+    """(steps · lanes, heads, height · width or patches, columns) float32, in the order of `Store.place`."""
     counts: Tensor
     """How many probabilities were added at each of those places: (steps · lanes,) float32."""
     patches: Tensor | None = None
-    """The positions in the grid whose attention the columns are: (columns,) int64."""
+    """The positions in the grid whose attention is summed: (patches,) int64."""
 
     def add(self, probabilities: Tensor, places: Tensor) -> None:
         """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
@@ -102,7 +102,13 @@ class Plan:
 
 
 def make_plan(
-    record: Record, layers: Sequence[Layer], size: tuple[int, int], values: int, steps: int, lanes: int = 1
+    record: Record,
+    layers: Sequence[Layer],
+    size: tuple[int, int],
+    values: int,
+    steps: int,
+    lanes: int = 1,
+    length: int = 0,
 ) -> Plan:
     """The finest recording that `record` asks for and `max_mb` has room for.
 
@@ -113,14 +119,18 @@ def make_plan(
         values: how many probabilities one head of one layer has at a pixel: lanes × columns.
         steps: how many steps the run has.
         lanes: how many rows of the batch are recorded.
+        length: how many positions the text has.
     """
 
     def megabytes(plan: Plan) -> float:
         pixels = {layer.name: math.prod(grid(*size, layer.stride)) for layer in layers}
-        each = [pixels[layer.name] * columns_at(layer, plan) for layer in layers]
+        each = [pixels[layer.name] * columns_at(layer, plan) + row_values(layer, plan) for layer in layers]
         if plan.by_grid:
             each = list(dict(zip((layer.stride for layer in layers), each, strict=True)).values())
         return sum(each) * plan.steps * 4 / 2**20
+
+    def row_values(layer: Layer, plan: Plan) -> int:
+        return (layer.heads if plan.keep_heads else 1) * lanes * len(record.patches) * length
 
     def columns_at(layer: Layer, plan: Plan) -> int:
         heads = layer.heads if plan.keep_heads else 1
@@ -157,12 +167,18 @@ class Store:
         record: the settings.
         layers: the layers to record, in the order in which they run.
         columns: the key positions to record for each prompt, by role and number.
+        length: how many positions the text has.
     """
 
     def __init__(
-        self, record: Record, layers: Sequence[Layer], columns: Mapping[tuple[Role, int], Sequence[int]]
+        self,
+        record: Record,
+        layers: Sequence[Layer],
+        columns: Mapping[tuple[Role, int], Sequence[int]],
+        length: int = 0,
     ) -> None:
         self.record = record
+        self.length = length
         self.layers = layers
         longest = max(map(len, columns.values()))
         self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in columns.items()}
@@ -236,22 +252,30 @@ class Store:
         """Begin a recording of so many images on latents of this size."""
         self.clear()
         lanes = images * len(self.record.lanes)
-        self.plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps, lanes)
+        self.plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps, lanes, self.length)
         self.size, self.images = size, images
         self.slots = {"words": self.make_slots(self.layers, self.longest, device)}
         with_image = [layer for layer in self.layers if layer.self_attention]
         if self.record.refine:
             self.slots["refined"] = self.make_slots(with_image, self.longest, device, keep_heads=False)
         if self.record.patches:
-            patches = self.slots["patches"] = self.make_slots(with_image, len(self.record.patches), device)
-            for slot in patches.values():
+            number = len(self.record.patches)
+            self.slots["patches"] = self.make_slots(with_image, number, device)
+            self.slots["rows"] = self.make_slots(self.layers, self.length, device, queries=number)
+            for slot in (*self.slots["patches"].values(), *self.slots["rows"].values()):
                 cells = [cell_at(x, y, slot.height, slot.width) for x, y in self.record.patches]
                 slot.patches = torch.tensor(cells, device=device)
 
     def make_slots(
-        self, layers: Sequence[Layer], columns: int, device: torch.device, *, keep_heads: bool = True
+        self,
+        layers: Sequence[Layer],
+        columns: int,
+        device: torch.device,
+        *,
+        keep_heads: bool = True,
+        queries: int | None = None,
     ) -> dict[str, Slot]:
-        """Empty slots for these layers, of the shape that was planned."""
+        """Empty slots for these layers, of the shape planned, for their whole grids or so many queries."""
         assert self.plan is not None
         places = self.plan.steps * self.images * len(self.record.lanes)
         shared: dict[object, list[Layer]] = {}
@@ -266,7 +290,7 @@ class Store:
                 stride=group[0].stride,
                 height=height,
                 width=width,
-                sums=torch.zeros(places, heads, height * width, columns, device=device),
+                sums=torch.zeros(places, heads, queries or height * width, columns, device=device),
                 counts=torch.zeros(places, device=device),
             )
             slots |= dict.fromkeys(slot.layers, slot)

@@ -216,9 +216,9 @@ def test_the_budget_counts_them(pipe, tiny):
             tiny.run(pipe, session.inputs)
         slots = session.maps.recording.slots
         assert sum(slot.sums.numel() for slot in slots) * 4 / 2**20 <= budget
-        assert {slot.kind for slot in slots} == {"words", "refined", "patches"}
+        assert {slot.kind for slot in slots} == {"words", "refined", "patches", "rows"}
         assert session.maps.refined().word("gato").mass > 0
-    assert len(slots) == 3 * 2
+    assert len(slots) == 4 * 2
 
 
 @pytest.mark.parametrize("patch", [(0.5,), (0.5, 1.1), (-0.1, 0)])
