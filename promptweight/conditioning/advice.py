@@ -8,6 +8,7 @@ from dataclasses import replace
 from promptweight.conditioning.encoder import ATTENTION_MODES
 from promptweight.conditioning.families import Family
 from promptweight.conditioning.sections import Section, Settings
+from promptweight.conditioning.tokens import TokenTable
 from promptweight.prompt import Prompt
 
 
@@ -26,9 +27,18 @@ def advice(sections: Sequence[Section], family: Family, settings: Settings) -> I
     if not settings.ignores_weights:
         unsuited = {kind.name for kind in kinds if kind.method == "none"}
         for encoder in sorted({table.encoder for table in tables if table.is_weighted} & unsuited):
-            yield _unsuited(encoder, settings)
+            if any(_acts(table, "embedding", settings) for table in tables):
+                yield _unsuited(encoder, settings)
+    yield from _not_inside(tables, family, settings)
     for table in tables:
         yield from _not_in_embeddings(table.prompt, settings)
+
+
+def _acts(table: TokenTable, mode: str, settings: Settings) -> bool:
+    """Whether any word's weight acts in this way."""
+    return any(
+        span.weight != 1 and (span.options.mode or settings.mode) == mode for span in table.prompt.spans
+    )
 
 
 def _unsuited(encoder: str, settings: Settings) -> str:
@@ -43,6 +53,23 @@ def _unsuited(encoder: str, settings: Settings) -> str:
     )
 
 
+def _not_inside(tables: Sequence[TokenTable], family: Family, settings: Settings) -> Iterator[str]:
+    """Where weights that act inside CLIP do not reach what the denoiser reads."""
+    others = {kind.name for kind in family.encoders if not kind.is_clip}
+    touched = [table for table in tables if _acts(table, "clip", settings)]
+    for encoder in sorted({table.encoder for table in touched} & others):
+        yield (
+            f"Weights of mode=clip act inside the CLIP text encoders; the text encoder {encoder} reads the "
+            "prompt without them."
+        )
+    rows = [kind for section in family.sections for kind in section]
+    if touched and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
+        yield (
+            f"{family.name} takes a pooled vector alone from CLIP, which is of the clean text, so weights of "
+            "mode=clip have no effect; with pooled='weighted' they act on it."
+        )
+
+
 def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[str]:
     """What a prompt asks for and one set of embeddings cannot hold."""
     if prompt.scheduled:
@@ -51,14 +78,17 @@ def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[str]:
         yield f"The {len(prompt.parts)} parts of {prompt.source!r} are encoded one after the other, as one."
     for span in prompt.spans:
         mode, word = span.options.mode, repr(span.text.strip())
-        if settings.ignores_weights:
+        acts_inside = (mode or settings.mode) == "clip"
+        if settings.ignores_weights and not acts_inside:
             if mode == "embedding" and span.weight != 1:
                 yield f"{word} asks for mode=embedding, but these embeddings carry no weights."
         elif mode in ATTENTION_MODES:
             if span.weight != 1:
                 yield f"{word} asks for mode={mode}: its weight acts in attention, not in the embeddings."
         elif replace(span.options, mode=None):
+            who = "the denoiser's attention" if acts_inside else "attention"
+            where = "text encoder" if acts_inside else "embeddings"
             yield (
-                f"{word} asks for {span.options}, which only attention can do; its weight in the embeddings "
-                "acts everywhere and at every step."
+                f"{word} asks for {replace(span.options, mode=None)}, which only {who} can do; its weight in "
+                f"the {where} acts everywhere and at every step."
             )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.pieces import Frame, frame_of
+from promptweight.conditioning.text_bias import heeding
 from promptweight.conditioning.tokens import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.weighting import Method, Normalizer
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 ATTENTION_MODES = frozenset({"logit", "p2p", "value"})
 """A word may ask for its weight to act in attention; the embeddings then leave it alone."""
+
+EncoderMode = Literal["embedding", "clip"]
+"""Where a weight acts on the way to the embeddings: on what a text encoder gives, or inside a CLIP one."""
 
 _NEUTRAL = "+"  # what ADV_CLIP_emb puts in the place of a hidden word
 
@@ -36,7 +40,7 @@ class EncoderKind:
     for another. `chunked` encoders read long prompts in chunks, the others one chunk: of
     `max_sequence_length` if `takes_length`, or of the tokenizer's length. `skips_layers` tells whether
     clip_skip means anything to it, `masks_padding` whether its pipelines heed `use_attention_mask` in its
-    configuration.
+    configuration, `is_clip` whether weights can act inside it.
     """
 
     name: str
@@ -48,6 +52,7 @@ class EncoderKind:
     takes_length: bool = False
     skips_layers: bool = True
     masks_padding: bool = False
+    is_clip: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,21 +96,26 @@ class TextEncoder:
         normalizer: Normalizer,
         clip_skip: int | None,
         warn: Callable[[str], None],
+        mode: EncoderMode = "embedding",
     ) -> Tensor:
-        """The weighted embeddings of a prompt, (chunks x tokens, dim); plain ones where all weights are 1."""
-        plain = torch.cat([self.read(table, chunk, clip_skip).rows for chunk in range(table.chunks)])
-        rows = _Rows.of(table, normalizer)
-        if bool((rows.weights == 1).all()):
-            return plain
+        """The weighted embeddings of a prompt, (chunks x tokens, dim); plain ones where all weights are 1.
+
+        `mode` is where weights act whose words do not say it themselves.
+        """
+        rows = _Rows.of(table, normalizer, mode)
 
         def encode(hidden: Tensor) -> Tensor:
             masks = hidden.cpu().reshape(table.chunks, -1).tolist()
             return torch.cat(
                 [
-                    self.read(table, chunk, clip_skip, hidden=mask, how=method.hides).rows
+                    self.read(table, chunk, clip_skip, hidden=mask, how=method.hides, inside=rows.inside).rows
                     for chunk, mask in enumerate(masks)
                 ]
             )
+
+        plain = encode(torch.zeros(table.rows, dtype=torch.bool))
+        if bool((rows.weights == 1).all()):
+            return plain
 
         return method(
             plain,
@@ -119,22 +129,31 @@ class TextEncoder:
             warn=warn,
         )
 
-    def pool(self, table: TokenTable, normalizer: Normalizer, *, weighted: bool) -> Tensor:
+    def pool(
+        self,
+        table: TokenTable,
+        normalizer: Normalizer,
+        *,
+        weighted: bool,
+        mode: EncoderMode = "embedding",
+    ) -> Tensor:
         """The pooled vector (dim) of a prompt's first chunk.
 
-        `weighted` adds (w − 1)·(p − p without the segment) to the plain vector p for each weighted segment.
+        `weighted` adds (w − 1)·(p − p without the segment) to the plain vector p for each weighted segment;
+        weights inside the encoder act on p itself.
         """
-        plain = self.read(table, 0).pooled
+        rows = _Rows.of(table, normalizer, mode)
+        inside = rows.inside if weighted else None
+        plain = self.read(table, 0, inside=inside).pooled
         if plain is None:
             raise ModelError(f"The text encoder {self.kind.name} gives no pooled vector.")
         if not weighted:
             return plain
-        rows = _Rows.of(table, normalizer)
         first = slice(0, table.frame.length)
         pooled = plain.float()
         for segment in rows.segments[first][rows.weights[first] != 1].unique():
             hidden = rows.segments[first] == segment
-            without = self.read(table, 0, hidden=hidden.tolist(), how="attention").pooled
+            without = self.read(table, 0, hidden=hidden.tolist(), how="attention", inside=inside).pooled
             assert without is not None
             weight = float(rows.weights[first][hidden][0])
             pooled = pooled + (weight - 1) * (plain.float() - without.float())
@@ -155,20 +174,25 @@ class TextEncoder:
         *,
         hidden: Sequence[bool] = (),
         how: Literal["", "attention", "token"] = "",
+        inside: Tensor | None = None,
     ) -> Reading:
-        """What the encoder makes of one chunk, with tokens hidden in the way that `Method.hides` names."""
-        start = chunk * table.frame.length
-        tokens = table.tokens[start : start + table.frame.length]
+        """What the encoder makes of one chunk, with tokens hidden in the way that `Method.hides` names.
+
+        `inside` holds the weights that act in its own attention, one for each row of the table.
+        """
+        rows = slice(chunk * table.frame.length, (chunk + 1) * table.frame.length)
+        tokens = table.tokens[rows]
         ids = [token.id for token in tokens]
         attended = [token.kind != "pad" for token in tokens]
+        weights = None if inside is None or not self.kind.is_clip else inside[rows].tolist()
         if not any(hidden):
-            return self._run(ids, attended, clip_skip)
+            return self._run(ids, attended, clip_skip, weights=weights)
         if how == "token":
             neutral = self.tokenizer(_NEUTRAL, add_special_tokens=False).input_ids[-1]
             ids = [neutral if hide else token_id for token_id, hide in zip(ids, hidden, strict=True)]
-            return self._run(ids, attended, clip_skip)
+            return self._run(ids, attended, clip_skip, weights=weights)
         shown = [not hide for hide in hidden]
-        return self._run(ids, attended, clip_skip, shown)
+        return self._run(ids, attended, clip_skip, shown, weights)
 
     def _run(
         self,
@@ -176,18 +200,30 @@ class TextEncoder:
         attended: Sequence[bool],
         clip_skip: int | None,
         shown: Sequence[bool] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> Reading:
+        if weights is not None and all(weight == 1 for weight in weights):
+            weights = None  # read as by the pipeline itself, to the last bit
         if not self.kind.skips_layers:
             clip_skip = None
         if self.kind.masks_padding and getattr(self.model.config, "use_attention_mask", False):
             shown = [a and (shown is None or shown[row]) for row, a in enumerate(attended)]
-        key = (tuple(ids), None if shown is None else tuple(shown), clip_skip)
+        key = (
+            tuple(ids),
+            None if shown is None else tuple(shown),
+            clip_skip,
+            None if weights is None else tuple(weights),
+        )
         if key not in self._read:
-            self._read[key] = self._forward(ids, shown, clip_skip)
+            if weights is None:
+                mask = None if shown is None else torch.tensor([shown], device=self.device).long()
+                self._read[key] = self._forward(ids, mask, clip_skip)
+            else:
+                with heeding(self.model, weights, shown) as bias:
+                    self._read[key] = self._forward(ids, bias.to(self.device), clip_skip)
         return self._read[key]
 
-    def _forward(self, ids: Sequence[int], shown: Sequence[bool] | None, clip_skip: int | None) -> Reading:
-        mask = None if shown is None else torch.tensor([shown], device=self.device).long()
+    def _forward(self, ids: Sequence[int], mask: Tensor | None, clip_skip: int | None) -> Reading:
         inner = self.kind.layer == "penultimate" or clip_skip is not None
         options = {"output_hidden_states": True} if inner else {}
         output = self.model(torch.tensor([list(ids)], device=self.device), attention_mask=mask, **options)
@@ -228,27 +264,36 @@ class Absent:
         return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
 
-def embedding_weights(table: TokenTable) -> list[float]:
-    """The weight of each row for the embeddings: 1 where a word asks for its weight to act in attention."""
-    spans = table.prompt.spans
-    return [
-        1.0 if token.span >= 0 and spans[token.span].options.mode in ATTENTION_MODES else token.weight
-        for token in table.tokens
-    ]
-
-
 @dataclass(frozen=True)
 class _Rows:
-    """A token table as the weighting methods read it: tensors over its rows."""
+    """A token table as the weighting methods read it: tensors over its rows.
+
+    `weights` act on the embeddings, `inside` in the encoder's own attention; where a word acts in the one way
+    its weight in the other is 1, and both are 1 where it acts in the denoiser's attention.
+    """
 
     weights: Tensor
+    inside: Tensor
     segments: Tensor
     is_text: Tensor
     is_padding: Tensor
 
     @classmethod
-    def of(cls, table: TokenTable, normalizer: Normalizer) -> _Rows:
+    def of(cls, table: TokenTable, normalizer: Normalizer, mode: EncoderMode) -> _Rows:
+        spans = table.prompt.spans
+        modes = [token.span >= 0 and spans[token.span].options.mode or mode for token in table.tokens]
+        asked = [
+            1.0 if each in ATTENTION_MODES else token.weight
+            for each, token in zip(modes, table.tokens, strict=True)
+        ]
         is_text = torch.tensor([token.kind == "text" for token in table.tokens])
         segments = torch.tensor([token.span for token in table.tokens])
-        weights = normalizer(torch.tensor(embedding_weights(table)), is_text=is_text, segments=segments)
-        return cls(weights, segments, is_text, torch.tensor([token.kind == "pad" for token in table.tokens]))
+        weights = normalizer(torch.tensor(asked), is_text=is_text, segments=segments)
+        acts_inside = torch.tensor([each == "clip" for each in modes])
+        return cls(
+            weights.masked_fill(acts_inside, 1.0),
+            weights.masked_fill(~acts_inside, 1.0),
+            segments,
+            is_text,
+            torch.tensor([token.kind == "pad" for token in table.tokens]),
+        )

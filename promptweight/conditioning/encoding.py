@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from promptweight.conditioning.advice import advice
+from promptweight.conditioning.encoder import EncoderMode
 from promptweight.conditioning.families import absent_encoders, family_of, open_encoders
 from promptweight.conditioning.sections import Encoding, Section, Settings
 from promptweight.conditioning.tokens import TokenTable
@@ -57,6 +58,7 @@ def encode(
     dialect: str = "pw",
     clip_skip: int | None = None,
     pooled: Literal["clean", "weighted"] = "clean",
+    mode: EncoderMode = "embedding",
     max_sequence_length: int | None = None,
 ) -> dict[str, Tensor]:
     """The `inputs` of `encode_prompts`, which see: the keyword arguments that `pipe(...)` takes.
@@ -73,6 +75,7 @@ def encode(
         dialect=dialect,
         clip_skip=clip_skip,
         pooled=pooled,
+        mode=mode,
         max_sequence_length=max_sequence_length,
     ).inputs
 
@@ -88,6 +91,7 @@ def encode_prompts(
     dialect: str = "pw",
     clip_skip: int | None = None,
     pooled: Literal["clean", "weighted"] = "clean",
+    mode: EncoderMode = "embedding",
     max_sequence_length: int | None = None,
 ) -> Encoded:
     """Encodes weighted prompts for a diffusers pipeline.
@@ -107,6 +111,9 @@ def encode_prompts(
         clip_skip: how many of the last layers of the CLIP text encoders are left out, 0 or more; as in the
             pipelines, negative prompts are read with all of them.
         pooled: whether the pooled vector, where the family has one, is of the clean text or also weighted.
+        mode: where weights act whose words do not say it themselves: "embedding", by `method`; or "clip", in
+            the self-attention of the CLIP text encoders (`promptweight.conditioning.text_bias`), which leaves
+            a T5 alone.
         max_sequence_length: the length in tokens of a T5 text; None is the family's usual one.
 
     Raises:
@@ -122,7 +129,7 @@ def encode_prompts(
             f"give 1 or {len(prompts)}."
         )
     negatives = negatives * (len(prompts) // len(negatives))
-    settings = _settings(method, normalizer, clip_skip, pooled)
+    settings = _settings(method, normalizer, clip_skip, pooled, mode)
     encoders = open_encoders(pipe, family, max_sequence_length)
     if not any(kind in encoders for section in family.sections for kind in section):
         raise ModelError(f"This {type(pipe).__name__} was loaded without the text encoders that it needs.")
@@ -152,16 +159,21 @@ def encode_prompts(
     return Encoded({key: x for key, x in inputs.items() if key in taken}, sections, tuple(warnings))
 
 
-def _settings(method: str | None, normalizer: str | None, clip_skip: int | None, pooled: str) -> Settings:
+def _settings(
+    method: str | None, normalizer: str | None, clip_skip: int | None, pooled: str, mode: EncoderMode
+) -> Settings:
     if clip_skip is not None and (type(clip_skip) is not int or clip_skip < 0):
         raise SettingError(f"clip_skip is {clip_skip!r}; it must be a whole number from 0, or None.")
     if pooled not in ("clean", "weighted"):
         raise SettingError(f"pooled is {pooled!r}; it must be 'clean' or 'weighted'.")
+    if mode not in get_args(EncoderMode):
+        raise SettingError(f"mode is {mode!r}; it must be {' or '.join(map(repr, get_args(EncoderMode)))}.")
     return Settings(
         method=None if method is None else get_method(method),
         normalizer=get_normalizer(normalizer or "none"),
         clip_skip=clip_skip,
         weighted_pool=pooled == "weighted",
+        mode=mode,
     )
 
 

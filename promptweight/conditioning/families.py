@@ -54,6 +54,7 @@ _SD3_T5 = EncoderKind(
     chunked=False,
     takes_length=True,
     skips_layers=False,
+    is_clip=False,
 )
 _FLUX_CLIP = EncoderKind(
     "clip", "tokenizer", "text_encoder", "last", "none", chunked=False, skips_layers=False
@@ -67,6 +68,7 @@ _FLUX_T5 = EncoderKind(
     chunked=False,
     takes_length=True,
     skips_layers=False,
+    is_clip=False,
 )
 
 FAMILIES: tuple[Family, ...] = (

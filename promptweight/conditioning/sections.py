@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.conditioning.encoder import Absent, EncoderKind, TextEncoder
+from promptweight.conditioning.encoder import Absent, EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.weighting import Method, Normalizer, get_method
 
@@ -38,12 +38,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Settings:
-    """How the user wants prompts encoded; `method` None is each encoder's usual one."""
+    """How the user wants prompts encoded; `method` None is each encoder's usual one.
+
+    `mode` is where weights act whose words do not say it themselves.
+    """
 
     method: Method | None
     normalizer: Normalizer
     clip_skip: int | None
     weighted_pool: bool
+    mode: EncoderMode = "embedding"
 
     @property
     def ignores_weights(self) -> bool:
@@ -129,7 +133,10 @@ class Encoding:
             if kind in tables:
                 encoder, table = self.encoders[kind], tables[kind]
                 method = self.settings.method_for(kind)
-                embeds = encoder.embed(table, method, self.settings.normalizer, clip_skip, self.warn)
+                settings = self.settings
+                embeds = encoder.embed(
+                    table, method, settings.normalizer, clip_skip, self.warn, settings.mode
+                )
                 missing = rows // table.frame.length - table.chunks
                 yield torch.cat([embeds, *[encoder.read_empty(clip_skip).rows] * missing])
             elif kind in self.absent:
@@ -141,8 +148,12 @@ class Encoding:
             if kind in self.encoders:
                 encoder = self.encoders[kind]
                 table = encoder.tokenize(prompt)
-                weighted = self.settings.weighted_pool
-                vectors.append(encoder.pool(table, self.settings.normalizer, weighted=weighted))
+                settings = self.settings
+                vectors.append(
+                    encoder.pool(
+                        table, settings.normalizer, weighted=settings.weighted_pool, mode=settings.mode
+                    )
+                )
             elif kind in self.absent:
                 vectors.append(self.absent[kind].zeros(self.absent[kind].pooled_channels))
         return torch.cat(vectors, -1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 REGIONS = ("left", "right", "top", "bottom", "center")
-MODES = ("embedding", "logit", "p2p", "value")
+MODES = ("embedding", "logit", "p2p", "value", "clip")
 
 BREAK_FRAGMENT = "BREAK"
 """The text of the fragment that stands for a chunk break, as A1111 writes it."""
