@@ -1,0 +1,138 @@
+"""The app put together: its tabs, its look, and how it is served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+# Before Gradio is imported: it would ask its makers' servers for news otherwise.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr
+
+from promptweight_ui import generate_tab
+from promptweight_ui.context import Context
+from promptweight_ui.language import LANGUAGES, translations
+from promptweight_ui.models import Models
+from promptweight_ui.state import Sessions
+
+TABS = {"generate": generate_tab}
+"""The tabs in their order; the key of a tab's title is `<name>_tab`."""
+
+SCRIPTS = ("app.js", "prompt.js", "heat.js", "picture.js")
+STYLES = ("app.css", "prompt.css", "picture.css")
+
+MOST_WAITING = 32
+"""Runs in the queue; whoever comes later is told that it is full."""
+
+CACHE_SECONDS = (600, 6 * 3600)
+"""How often old files are looked for, and how old they get."""
+
+
+def build(context: Context, language: str | None = None) -> gr.Blocks:
+    """Returns the app, not yet served.
+
+    Args:
+        context: what the tabs share.
+        language: one of `LANGUAGES` to begin with; None leaves it to the browser.
+    """
+    with gr.Blocks(title="promptweight", analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
+        with gr.Row(elem_classes="pw-head"):
+            gr.HTML(
+                html_template='<h1 class="pw-title">promptweight</h1>',
+                js_on_load=None,
+                apply_default_css=False,
+            )
+            context.language = gr.Radio(
+                [(name, code) for code, name in LANGUAGES.items()],
+                value=None,
+                show_label=False,
+                container=False,
+                elem_id="language",
+                scale=0,
+            )
+        with gr.Tabs() as tabs:
+            context.parts["tabs"] = tabs
+            for name, tab in TABS.items():
+                with context.make(gr.Tab, {"label": f"{name}_tab"}, id=name, elem_id=f"tab-{name}"):
+                    tab.build(context)
+        context.follow_language()
+        for event, script in ((context.language.change, "use"), (context.language.input, "keep")):
+            event(
+                None,
+                [context.language],
+                None,
+                js=f"(language) => promptweight.language.{script}(language)",
+                api_visibility="private",
+            )
+        app.load(
+            None,
+            None,
+            [context.language],
+            js=f"() => promptweight.language.initial({language!r})".replace("None", "null"),
+            api_visibility="private",
+        )
+
+        def forget(request: gr.Request) -> None:
+            context.sessions.drop(request)
+
+        app.unload(forget)
+    app.queue(max_size=MOST_WAITING)
+    return app
+
+
+def launch(
+    models: Sequence[str] = ("mini",),
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    share: bool = False,
+    auth: Sequence[tuple[str, str]] = (),
+    language: str | None = None,
+    load_now: bool = True,
+    **more: Any,
+) -> gr.Blocks:
+    """Builds the app and serves it.
+
+    Args:
+        models: the models to offer, each what `promptweight.load` takes; the first is chosen at first.
+        host: the address to listen at; only this machine by default.
+        port: the port; the first free one from 7860 when None.
+        share: whether Gradio makes a public link.
+        auth: names and passwords that are let in; everyone when empty.
+        language: one of `LANGUAGES` for every browser; each browser's own when None.
+        load_now: whether the first model begins to be loaded before anyone asks for it.
+        more: further arguments of Gradio's `launch`.
+    """
+    offered = Models(models)
+    app = build(Context(offered, Sessions()), language)
+    if load_now:
+        offered.preload()
+    app.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        auth=list(auth) or None,
+        i18n=translations(language),
+        theme=gr.themes.Soft(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        head=page_head(),
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        max_file_size="32mb",
+        **more,
+    )
+    return app
+
+
+def page_head() -> str:
+    """Returns the app's own scripts and styles, as they go into the head of the page."""
+    folder = files("promptweight_ui").joinpath("static")
+    scripts = [folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS]
+    styles = [folder.joinpath(name).read_text(encoding="utf-8") for name in STYLES]
+    elements = [f"<style>\n{style}</style>" for style in styles]
+    return "\n".join([*elements, *(f"<script>\n{script}</script>" for script in scripts)])

@@ -1,0 +1,175 @@
+"""The Generate tab: a prompt, settings, and the picture that they make, watched while it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from promptweight_ui import inputs
+from promptweight_ui.boxes import prompt_box
+from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.generating import METHODS, MODES, NORMALIZERS, USUAL, Settings, watched
+from promptweight_ui.picture import picture
+
+EXAMPLE = "um (gato:1.4) vermelho persegue um rato cinza"
+"""What stands in the box at first with the built-in model, which knows few words."""
+
+
+def build(context: Context) -> None:
+    """Builds the tab inside the present Blocks."""
+    parts = context.parts
+    with gr.Row(elem_classes="pw-columns"):
+        with gr.Column(scale=5, min_width=320):
+            _prompts(context)
+            with gr.Row(elem_classes="pw-actions"):
+                go = context.make(
+                    gr.Button, {"value": "generate_go"}, variant="primary", elem_id="generate-go", scale=3
+                )
+                stop, finish = (
+                    context.make(
+                        gr.Button,
+                        {"value": f"generate_{name}"},
+                        variant="stop" if name == "stop" else "secondary",
+                        elem_id=f"generate-{name}",
+                        visible=False,
+                        min_width=120,
+                    )
+                    for name in ("stop", "finish")
+                )
+            _settings(context)
+        with gr.Column(scale=6, min_width=320):
+            status = gr.HTML("", elem_id="generate-status")
+            shown = picture("generate-picture", "generate-prompt")
+    parts.update(picture=shown, go=go)
+
+    def generate(
+        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
+        seed: Any, random: Any, number: Any, width: Any, height: Any, refine: Any, language: Any,
+        request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        settings = Settings(
+            prompt, negative, model, method, normalizer, steps, guidance,
+            seed, random, number, width, height, refine,
+        )  # fmt: skip
+        several = number != 1
+        for message, used_seed in watched(context, shown, settings, language, request):
+            is_running = message["state"] == "running"
+            yield (
+                message,
+                used_seed,
+                gr.update(visible=not is_running),
+                gr.update(visible=is_running),
+                gr.update(visible=is_running and several),
+            )
+
+    run = go.click(
+        generate,
+        [*(parts[name] for name in Settings.__dataclass_fields__), context.language],
+        [shown, parts["seed"], go, stop, finish],
+        show_progress="minimal",
+        show_progress_on=[status],
+        api_name="generate",
+        **GPU,
+    )
+    # After an error, too, the buttons must be as they were.
+    run.then(
+        lambda: (gr.update(visible=True), gr.update(visible=False), gr.update(visible=False)),
+        None,
+        [go, stop, finish],
+        api_visibility="private",
+        **LIGHT,
+    )
+
+    def stop_now(request: gr.Request) -> None:
+        if (run := context.sessions.of(request).run) is not None:
+            run.stop()
+
+    def finish_this(request: gr.Request) -> None:
+        if (run := context.sessions.of(request).run) is not None:
+            run.finish()
+
+    stop.click(stop_now, None, None, api_name="stop", **LIGHT)
+    finish.click(finish_this, None, None, api_name="finish", **LIGHT)
+
+
+def _prompts(context: Context) -> None:
+    context.parts["prompt"] = prompt_box(
+        context,
+        "generate-prompt",
+        {"label": "generate_prompt", "placeholder": "generate_prompt_hint"},
+        value=EXAMPLE if context.models.names[0] == "mini" else "",
+        lines=3,
+        max_lines=12,
+    )
+    context.parts["negative"] = prompt_box(
+        context,
+        "generate-negative",
+        {"label": "generate_negative", "placeholder": "generate_negative_hint"},
+        lines=1,
+        max_lines=8,
+    )
+
+
+def _settings(context: Context) -> None:
+    parts, models, make = context.parts, context.models, context.make
+    methods = {name: f"generate_method_{_key(name)}" for name in (USUAL, *METHODS)}
+    methods |= {f"attention-{mode}": f"generate_method_attention_{mode}" for mode in MODES}
+    parts["model"] = make(
+        gr.Dropdown,
+        {"label": "generate_model"},
+        choices=models.names,
+        visible=len(models.names) > 1,
+        value=models.names[0],
+    )
+    parts["method"] = make(
+        gr.Dropdown,
+        {"label": "generate_method", "info": "generate_method_info"},
+        methods,
+        value=USUAL,
+        elem_id="generate-method",
+    )
+    with gr.Row():
+        parts["steps"] = make(
+            gr.Slider, {"label": "generate_steps"}, minimum=1, maximum=inputs.MOST_STEPS, step=1, value=25,
+            min_width=140,
+        )  # fmt: skip
+        parts["guidance"] = make(
+            gr.Slider, {"label": "generate_guidance"}, minimum=0, maximum=20, step=0.1,
+            value=models.guidance(models.names[0]), min_width=140,
+        )  # fmt: skip
+    with gr.Row():
+        parts["seed"] = make(
+            gr.Number, {"label": "generate_seed"}, value=1, precision=0, elem_id="generate-seed",
+            min_width=120,
+        )  # fmt: skip
+        parts["random"] = make(
+            gr.Checkbox, {"label": "generate_random", "info": "generate_random_info"}, value=True,
+            elem_id="generate-random", min_width=120,
+        )  # fmt: skip
+        parts["number"] = make(
+            gr.Slider, {"label": "generate_number"}, minimum=1, maximum=inputs.MOST_PICTURES, step=1, value=1,
+            min_width=120,
+        )  # fmt: skip
+    with make(gr.Accordion, {"label": "generate_more"}, open=False):
+        with gr.Row():
+            for side in ("width", "height"):
+                parts[side] = make(
+                    gr.Number, {"label": f"generate_{side}", "placeholder": "generate_size_hint"},
+                    value=None, precision=0, min_width=120,
+                )  # fmt: skip
+        parts["normalizer"] = make(
+            gr.Dropdown,
+            {"label": "generate_normalizer", "info": "generate_normalizer_info"},
+            {name: f"generate_normalizer_{_key(name)}" for name in NORMALIZERS},
+            value="none",
+        )
+        parts["refine"] = make(
+            gr.Checkbox, {"label": "generate_refine", "info": "generate_refine_info"}, value=True
+        )
+
+
+def _key(name: str) -> str:
+    """Returns a method's name as it stands in the keys of the texts."""
+    return name.replace("++", "_plus").replace("+", "_").replace("-", "_")

@@ -1,0 +1,59 @@
+"""The app's texts: one file for each language, chosen by the browser or by the switch on the page.
+
+Texts that Gradio shows (labels, buttons, tabs) go through its own translation, so that the page appears at
+once in the browser's language; messages that Python makes are looked up here by the language of the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import gradio as gr
+
+LANGUAGES = {"en": "English", "pt-br": "Português"}
+"""Names of the files in `strings/`, and what each language calls itself."""
+
+DEFAULT = "en"
+
+
+@cache
+def strings(language: str) -> Mapping[str, str]:
+    """Returns every text of one of `LANGUAGES` by its key."""
+    content = files("promptweight_ui").joinpath("strings", f"{language}.json").read_text(encoding="utf-8")
+    return json.loads(content)
+
+
+def chosen(language: object) -> str:
+    """Returns the language that a browser names, which may be anything; English where it is unknown."""
+    return language if isinstance(language, str) and language in LANGUAGES else DEFAULT
+
+
+def say(language: object, key: str, **values: object) -> str:
+    """Returns the text of that key in the language that a browser names, its places filled with `values`."""
+    return strings(chosen(language))[key].format(**values)
+
+
+def translations(forced: str | None = None) -> gr.I18n:
+    """Returns the texts as Gradio takes them.
+
+    Args:
+        forced: one of `LANGUAGES` that every browser is to get, whatever it asks for.
+    """
+    english, portuguese = (dict(strings(forced or language)) for language in ("en", "pt-br"))
+    # Gradio looks "pt" up for both pt-BR and pt-PT, and falls back on "en" for all it has not.
+    return gr.I18n(**{"en": english, "pt": portuguese, "pt-BR": portuguese})
+
+
+def prefixed(prefix: str) -> dict[str, dict[str, str]]:
+    """Returns the texts whose keys begin with `prefix`, by language: what a part made of JavaScript needs."""
+    return {
+        language: {
+            key.removeprefix(prefix): text
+            for key, text in strings(language).items()
+            if key.startswith(prefix)
+        }
+        for language in LANGUAGES
+    }

@@ -1,0 +1,120 @@
+"""The models that the server offers: a browser may choose one of their names and never gives a path.
+
+A model is loaded when it is first needed and stays; where there are more than `keep`, the one unused for
+longest goes. One run at a time has a model: `use` waits for its turn.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock, RLock, Thread
+from typing import TYPE_CHECKING, Any
+
+from promptweight import checks
+from promptweight.errors import PromptweightError
+from promptweight.model_files import advised_guidance, find_local
+
+if TYPE_CHECKING:
+    from promptweight.conditioning import TokenTable
+    from promptweight.prompt import Prompt
+
+USUAL_GUIDANCE = 7.5
+"""Shown before a model is loaded that advises none itself."""
+
+
+class Models:
+    """The models by the names that the server was started with.
+
+    Args:
+        names: what `promptweight.load` takes, the first being the one that is chosen at first.
+        keep: how many stay loaded.
+        settings: further arguments of `promptweight.load`.
+    """
+
+    def __init__(self, names: Sequence[str] = ("mini",), keep: int = 1, **settings: Any) -> None:
+        self.names = tuple(dict.fromkeys(names))
+        self._keep, self._settings = keep, settings
+        self._loaded: OrderedDict[str, Any] = OrderedDict()
+        self._tokenizers: dict[str, list[Any]] = {}
+        self._turn, self._counting = RLock(), Lock()
+
+    def preload(self) -> None:
+        """Begins to load the first model in a thread of its own, so that the page need not wait for it."""
+
+        def load() -> None:
+            try:
+                with self.use(self.names[0]):
+                    pass
+            except PromptweightError as error:
+                logging.getLogger("promptweight").error("%s", error)
+
+        Thread(target=load, name="load model", daemon=True).start()
+
+    def checked(self, name: object) -> str:
+        """Returns `name` where the server offers that model.
+
+        Raises:
+            SettingError: it does not.
+        """
+        checks.choice("model", name, self.names)
+        return str(name)
+
+    @contextmanager
+    def use(self, name: object) -> Iterator[Any]:
+        """Yields the pipeline of that name, for one run alone; waits while another run has one.
+
+        Raises:
+            SettingError: the server offers no such model.
+            ModelError: it cannot be loaded.
+        """
+        known = self.checked(name)
+        with self._turn:
+            if known not in self._loaded:
+                self._make_room()
+                from promptweight.models import load
+
+                self._loaded[known] = load(known, **self._settings)
+                self._tokenizers[known] = _counters(self._loaded[known])
+            self._loaded.move_to_end(known)
+            yield self._loaded[known]
+
+    def guidance(self, name: str) -> float:
+        """Returns the guidance to begin with, as far as it can be known before the model is loaded."""
+        try:
+            return advised_guidance(find_local(name)) or USUAL_GUIDANCE
+        except (PromptweightError, OSError):
+            return USUAL_GUIDANCE
+
+    def count(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
+        """Returns the tokens of a prompt for each text encoder; None while the model is not loaded."""
+        encoders = self._tokenizers.get(self.checked(name))
+        if encoders is None:
+            return None
+        with self._counting:  # fast tokenizers must not be entered twice at once
+            return tuple(encoder.tokenize(prompt) for encoder in encoders)
+
+    def _make_room(self) -> None:
+        while len(self._loaded) >= self._keep:
+            name, _ = self._loaded.popitem(last=False)
+            self._tokenizers.pop(name, None)
+            gc.collect()
+            import torch
+
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def _counters(pipe: Any) -> list[Any]:
+    """Returns text encoders without weights, with tokenizers of their own: a run may be using the model's."""
+    from promptweight.conditioning.encoder import TextEncoder
+    from promptweight.conditioning.families import family_of, open_encoders
+
+    return [
+        TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)
+        for kind, encoder in open_encoders(pipe, family_of(pipe)).items()
+    ]

@@ -1,0 +1,109 @@
+"""The picture on the page: word chips above it, the heat of every word over it, without asking the server.
+
+The value is one message (`payload`); what shows it is `static/heat.js` and `static/picture.js`.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+
+from promptweight_ui.language import prefixed
+from promptweight_ui.payload import data_url, maps_of
+
+if TYPE_CHECKING:
+    from promptweight import Result
+    from promptweight_ui.runs import News
+
+
+def picture(name: str, box: str) -> Any:
+    """Makes a picture.
+
+    Args:
+        name: the element's id on the page.
+        box: the id of the prompt box into which the chips write weights.
+    """
+    from promptweight.render.colormaps import WORD_COLORS, table
+
+    return gr.HTML(
+        value=None,
+        html_template='<div class="pw-picture"></div>',
+        js_on_load="promptweight.picture.mount(element, props, watch)",
+        elem_id=name,
+        box=box,
+        texts=prefixed("picture_"),
+        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        word_colors=[list(color) for color in WORD_COLORS],
+        apply_default_css=False,
+    )
+
+
+def live(news: News) -> dict[str, Any]:
+    """Returns the message about a run that is going on."""
+    image, maps = news.look or (None, None)
+    size = [image.width, image.height] if image is not None else None
+    return {
+        "state": "running",
+        "progress": {
+            "picture": news.picture,
+            "pictures": news.pictures,
+            "step": news.step,
+            "steps": news.steps,
+            "left": news.seconds_left,
+        },
+        "images": [] if image is None else [{"src": data_url(image), "size": size}],
+        "maps": maps,
+    }
+
+
+def started() -> dict[str, Any]:
+    """Returns the message that a run is about to begin; what was shown before stays until there is more."""
+    return {"state": "running", "progress": None, "images": [], "maps": None}
+
+
+def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
+    """Returns the message about a result; its pictures become files that the server hands out.
+
+    Args:
+        component: the picture's component, whose cache the files go to.
+        result: what was made.
+        seconds: how long it took.
+    """
+    images = []
+    for number, path in enumerate(_files(component, result)):
+        image = result.images[number]
+        images.append(
+            {
+                "path": path,
+                "name": Path(path).name,
+                "size": [image.width, image.height],
+                "seed": str(result.seeds[number]),  # 63 bits are more than a number in JavaScript holds
+            }
+        )
+    return {
+        "state": "stopped" if result.stopped_after is not None else "done",
+        "prompt": result.prompt.text.encode("utf-8", "replace").decode("utf-8"),
+        "stopped_after": result.stopped_after,
+        "steps": result.settings["num_inference_steps"],
+        "seconds": round(seconds, 1),
+        "warnings": [text.encode("utf-8", "replace").decode("utf-8") for text in result.warnings],
+        "images": images,
+        "maps": maps_of(result.maps, len(images)),
+    }
+
+
+def _files(component: Any, result: Result) -> list[str]:
+    """Writes the pictures with their settings inside into Gradio's cache; returns the files."""
+    from tempfile import TemporaryDirectory
+
+    paths = []
+    with TemporaryDirectory() as folder:
+        for file in result.save(folder):
+            path = save_bytes_to_cache(file.read_bytes(), file.name, component.GRADIO_CACHE)
+            component.temp_files.add(path)  # only files that are known here are handed out and cleaned up
+            paths.append(path)
+    return paths
