@@ -84,13 +84,18 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "option-unknown": (
         "warning",
-        "“{name}” is not an option; the options are steps, to, region and mode",
-        "“{name}” não é uma opção; as opções são steps, to, region e mode",
+        "“{name}” is not an option; the options are steps, to, region, mode and share",
+        "“{name}” não é uma opção; as opções são steps, to, region, mode e share",
     ),
     "option-value": (
         "warning",
         "“{value}” is not valid for {name}; valid is {valid}",
         "“{value}” não é válido para {name}; é válido: {valid}",
+    ),
+    "share-unreadable": (
+        "warning",
+        "“{value}” is no share of the picture (between 0% and 100%, such as 25%); it is read as text",
+        "“{value}” não é uma parte da imagem (entre 0% e 100%, como 25%); foi lido como texto",
     ),
     "option-repeated": (
         "warning",

@@ -30,15 +30,19 @@ class Options:
     ``to``: the weight that is reached at the end of ``steps``, linearly; enclosing weights multiply it.
     ``region``: one of ``REGIONS``, or a box (left, top, right, bottom) in fractions of the picture.
     ``mode``: one of ``MODES``.
+    ``share``: the share of all words' attention that the group is to get, 0 < share < 1, whatever weight
+    that takes; neighbouring spans of one share are one group.
     """
 
     steps: tuple[float, float] | None = None
     to: float | None = None
     region: str | tuple[float, float, float, float] | None = None
     mode: str | None = None
+    share: float | None = None
 
     def __bool__(self) -> bool:
-        return not (self.steps is None and self.to is None and self.region is None and self.mode is None)
+        given = (self.steps, self.to, self.region, self.mode, self.share)
+        return any(option is not None for option in given)
 
     def __str__(self) -> str:
         """The options as they are written inside the braces: ``steps=0.2-0.8, region=left``."""
@@ -56,7 +60,14 @@ class Options:
             written.append(f"region={region}")
         if self.mode is not None:
             written.append(f"mode={self.mode}")
+        if self.share is not None:
+            written.append(f"share={percent(self.share)}")
         return ", ".join(written)
+
+
+def percent(share: float) -> str:
+    """A share as it is written in prompts: ``25%``."""
+    return f"{100 * share:.12g}%"
 
 
 NO_OPTIONS = Options()

@@ -9,7 +9,7 @@ from promptweight.errors import SettingError
 from promptweight.prompt.edits import find_changes
 from promptweight.prompt.lift import find_tags
 from promptweight.prompt.numbers import ASCII_NUMBER, finite, skip_white, within_reach
-from promptweight.prompt.weights import BRACES
+from promptweight.prompt.weights import BRACES, SHARE
 
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
 PARTNER = {"(": ")", "[": "]"}
@@ -132,6 +132,8 @@ def group_target(text: str, pairs: dict[int, int], opening: int, closing: int, s
     if text[opening] == "(":
         colon = text.rfind(":", opening, closing)
         number_place = skip_white(text, colon + 1)
+        if text[number_place : number_place + 1] == "=" and SHARE.match(text, number_place + 1):
+            return None  # a share of the picture takes whatever weight it needs
         number = ASCII_NUMBER.match(text, number_place, closing) if colon >= 0 else None
         if number is not None and (weight := finite(number[0])) is not None:
             block = BRACES.match(text, number.end(), closing)

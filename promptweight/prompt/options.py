@@ -14,6 +14,7 @@ VALID = {
     "to": "a finite number, such as 1.0",
     "region": f"{', '.join(REGIONS)}, or a box “left top right bottom” in fractions such as 0 0 0.5 1",
     "mode": ", ".join(MODES),
+    "share": "a share of the words' attention between 0% and 100%, such as 25%",
 }
 STEPS = re.compile(r"([0-9.]++)\s*+-\s*+([0-9.]++)")
 
@@ -77,4 +78,17 @@ def read_mode(value: str) -> str | None:
     return value if value in MODES else None
 
 
-READERS = {"steps": read_steps, "to": read_number, "region": read_region, "mode": read_mode}
+def read_share(value: str) -> float | None:
+    """``25%`` as 0.25."""
+    number = finite(value[:-1]) if value.endswith("%") and ASCII_NUMBER.fullmatch(value[:-1]) else None
+    share = None if number is None else round(number / 100, 12)
+    return share if share is not None and 0 < share < 1 else None
+
+
+READERS = {
+    "steps": read_steps,
+    "to": read_number,
+    "region": read_region,
+    "mode": read_mode,
+    "share": read_share,
+}

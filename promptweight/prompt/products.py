@@ -63,6 +63,7 @@ def overlay(outer: Options, inner: Options) -> Options:
         to=outer.to if inner.to is None else inner.to,
         region=outer.region if inner.region is None else inner.region,
         mode=outer.mode if inner.mode is None else inner.mode,
+        share=outer.share if inner.share is None else inner.share,
     )
 
 

@@ -20,7 +20,7 @@ from promptweight.prompt.numbers import (
     finite,
     skip_white,
 )
-from promptweight.prompt.options import read_options
+from promptweight.prompt.options import read_options, read_share
 
 TEXT, OPEN, CLOSE, BREAK = range(4)
 """Kinds of events: (TEXT, start, end), (OPEN, group, place), (CLOSE, group, place), (BREAK, start, end)."""
@@ -30,6 +30,7 @@ ORIGIN = {"(": "round", "[": "square"}
 PLAIN = re.compile(r"[^()\[\]\\:]++")
 BREAK_WORD = re.compile(rf"\b{BREAK_FRAGMENT}\b")
 BRACES = re.compile(r"\{[^{}()\[\]]*+\}")
+SHARE = re.compile(r"\s*+([^\s()\[\]\\:%]++%)\s*+\)")
 ESCAPABLE = {"pw": frozenset("()[]\\:|#"), "a1111": frozenset("()[]\\")}
 
 
@@ -171,6 +172,8 @@ class Scanner:
         """A colon: the weight that closes a round group, or else text."""
         text = self.text
         number_place = skip_white(text, place + 1)
+        if self.dialect == "pw" and text[number_place : number_place + 1] == "=":
+            return self.share(place, number_place + 1)
         number = (A1111_NUMBER if self.dialect == "a1111" else ASCII_NUMBER).match(text, number_place)
         if number is None:
             self.found.looked_at += number_place - place
@@ -193,6 +196,24 @@ class Scanner:
             options = read_options(block[0][1:-1], block.start() + 1, self.remarks, self.flow.place)
             if options:
                 self.found.options[group] = options
+        return closer + 1
+
+    def share(self, place: int, after_sign: int) -> int:
+        """``:=``, at ``place``: the share of the picture that closes a round group, or else text."""
+        text = self.text
+        match = SHARE.match(text, after_sign)
+        self.found.looked_at += (after_sign if match is None else match.end()) - place
+        if match is None or not self.open["("]:
+            return self.colon_as_text(place)
+        share = read_share(match[1])
+        closer = match.end() - 1
+        if share is None:
+            self.remark("share-unreadable", place + 1, closer, value=match[1])
+            return self.colon_as_text(place)
+        group = self.pop("(", closer)
+        self.found.factors[group] = 1.0
+        self.found.origins[group] = "number"
+        self.found.options[group] = Options(share=share)
         return closer + 1
 
     def colon_as_text(self, place: int) -> int:

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 
 from promptweight.prompt.compel_grammar import WORD
 from promptweight.prompt.leaves import Leaf, LeafPart
-from promptweight.prompt.model import Lora
+from promptweight.prompt.model import Lora, Options, percent
 
 KEYWORD = re.compile(r"\b(BREAK|AND)\b")
 TAG_COLON = re.compile(r"(<\w++):")
@@ -107,8 +107,18 @@ def write_a1111_part(leaves: list[Leaf], dialect: str, losses: list[Loss]) -> st
                 if leaf.options:
                     losses.append(loss("lost-options", leaf, options=str(leaf.options)))
             options = f"{{{leaf.options}}}" if leaf.options and dialect == "pw" else ""
-            plain = leaf.weight == 1 and not options
-            out.append(text if plain else f"({text}:{number(leaf.weight)}{options})")
+            share = leaf.options.share
+            if (
+                dialect == "pw"
+                and leaf.weight == 1
+                and share is not None
+                and leaf.options == Options(share=share)
+            ):
+                out.append(f"({text}:={percent(share)})")
+            elif leaf.weight == 1 and not options:
+                out.append(text)
+            else:
+                out.append(f"({text}:{number(leaf.weight)}{options})")
     return "".join(out)
 
 

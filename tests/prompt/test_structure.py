@@ -5,7 +5,7 @@ import re
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import Options, messages, parse
+from promptweight.prompt import Options, messages, nudge, parse
 
 
 def codes(source, dialect="pw"):
@@ -181,3 +181,30 @@ def test_every_message_is_in_both_languages_and_takes_the_same_values():
     for severity, english, portuguese in messages.MESSAGES.values():
         assert severity in ("info", "warning", "error")
         assert sorted(fields.findall(english)) == sorted(fields.findall(portuguese))
+
+
+def test_a_share_is_read_and_written():
+    prompt = parse("um (gato:=25%) e ((rato branco:= 12.5% ):1.2)")
+    shares = [(span.text, span.weight, span.options.share) for span in prompt.spans if span.options]
+    assert shares == [("gato", 1.0, 0.25), ("rato branco", 1.2, 0.125)]
+    assert str(prompt) == "um (gato:=25%) e (rato branco:1.2{share=12.5%})"
+    assert parse(str(prompt)).fragments == prompt.fragments
+    assert not prompt.diagnostics
+
+
+@pytest.mark.parametrize("value", ["0%", "100%", "-5%", "nan%", "x%", "1e999%"])
+def test_a_share_out_of_reach_is_text_and_pointed_at(value):
+    source = f"(gato:={value})"
+    prompt = parse(source)
+    assert prompt.text == source[1:-1]
+    (diagnostic,) = prompt.diagnostics
+    assert diagnostic.code == "share-unreadable"
+    assert source[diagnostic.start : diagnostic.end] == f"={value}"
+
+
+def test_a_share_is_not_nudged():
+    assert nudge("um (gato:=25%) e", 6, 6) == ("um (gato:=25%) e", 6, 6)
+
+
+def test_other_dialects_know_no_shares():
+    assert parse("(gato:=25%)", "a1111").text == "gato:=25%"
