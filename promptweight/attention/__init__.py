@@ -6,13 +6,14 @@
 
 What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
 lanes (which rows of the batch), run (which step), tables (which columns), rules and regions (what a weight
-does), store (where sums are kept), recorder, processors and adapt (what runs inside the model), session
-(attaching), recording, files, maps, heatmap and hover (what comes out), text (what words read in each
-other).
+does), exchange and prompt_to_prompt (one picture made with another's attention), store (where sums are
+kept), recorder, processors and adapt (what runs inside the model), session (attaching), recording, files,
+maps, heatmap and hover (what comes out), text (what words read in each other).
 """
 
 from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.maps import AttentionMaps
+from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.attention.store import Record
 from promptweight.attention.text import TextAttention, read_text_attention
@@ -21,6 +22,7 @@ __all__ = [
     "AttentionMaps",
     "AttentionSession",
     "HeatMap",
+    "PromptToPrompt",
     "Record",
     "TextAttention",
     "attach",

@@ -89,7 +89,9 @@ class SelfProcessor(CrossProcessor):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The output of attention; arguments as in `Recorder.attend`, all positions being the image's."""
-        rows, places = self.call.rows, self.call.places
+        rows, places, exchange = self.call.rows, self.call.places, self.call.exchange
+        if exchange is not None and exchange.takes_image:
+            query, key = exchange.with_image_of_source(query), exchange.with_image_of_source(key)
         if rows is not None and places is not None:
             if self.patches is not None:
                 add_patches(self.patches, query, key, mask, rows, places, slice(None))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from promptweight.attention.exchange import Exchange
 from promptweight.attention.kernels import (
     attend,
     attend_with_lse,
@@ -38,6 +39,8 @@ class Call:
     """The text positions recorded for each of those rows, (rows, n_columns)."""
     places: Tensor | None = None
     """Where in a slot each of those rows is added."""
+    exchange: Exchange | None = None
+    """The rows that take another's attention; none do when None."""
 
 
 class Recorder:
@@ -72,26 +75,36 @@ class Recorder:
             bias = own if mask is None else mask + own
         if terms.factors is not None:
             value = value * spread(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
+        text = slice(first_text, first_text + call.text_length)
         records = self.slot is not None and call.rows is not None
         if not records and terms.local_columns is None:
-            return attend(query, key, value, bias=bias)[0]
+            output, _ = attend(query, key, value, bias=bias)
+            if call.exchange is not None:
+                output = call.exchange.output(output, query, key, value, bias, image, text)
+            return output
 
         output, lse = attend_with_lse(query, key, value, bias=bias)
+        if call.exchange is not None:
+            output = call.exchange.output(output, query, key, value, bias, image, text)
         query, lse = query[:, :, image], lse[:, :, image]
         if bias is not None and bias.shape[2] > 1:
             bias = bias[:, :, image]
         if self.slot is not None and call.columns is not None and call.places is not None:
             columns = call.columns + first_text
             found = probabilities(query, key, lse, columns, bias=bias, rows=call.rows)
+            if call.exchange is not None:
+                found = call.exchange.columns(found, query, key, lse, call.columns, bias, call.rows, text)
             self.slot.add(found, call.places)
             if self.rows is not None:
-                text = slice(first_text, first_text + call.text_length)
                 self.record_rows(self.rows, query, key, bias, text)
             if self.refined is not None or self.patches is not None:
                 self.record_image(query, key, found, bias)
         if terms.local_columns is not None and terms.local_excess is not None:
             columns = terms.local_columns + first_text
-            excess = probabilities(query, key, lse, columns, bias=bias) * terms.local_excess
+            found = probabilities(query, key, lse, columns, bias=bias)
+            if call.exchange is not None:
+                found = call.exchange.columns(found, query, key, lse, terms.local_columns, bias, None, text)
+            excess = found * terms.local_excess
             added = torch.matmul(excess.to(value.dtype), take(value, columns, dim=2))
             output = output + spread(added, 2, image.start, output.shape[2])
         return output
@@ -119,6 +132,8 @@ class Recorder:
             seen = self.before.take_kept()
         elif self.order != "cross":
             image = self.image_queries(key.shape[2])
+            if call.exchange is not None and call.exchange.takes_image:
+                query, key = map(call.exchange.with_image_of_source, (query, key))
             if self.patches is not None:
                 add_patches(self.patches, query, key, bias, call.rows, call.places, image)
             if self.refined is not None:

@@ -26,7 +26,7 @@ from promptweight.attention.adapt import (
 )
 from promptweight.attention.calls import listen, offloaded_device
 from promptweight.attention.lanes import ROLES, Lane, Registered, Role, classify
-from promptweight.attention.layout import argument, chosen_layers, grid, layout_of
+from promptweight.attention.layout import Layer, argument, chosen_layers, grid, layout_of
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.processors import (
     OTHER_KERNELS,
@@ -35,9 +35,10 @@ from promptweight.attention.processors import (
     self_replacement,
     set_processor,
 )
+from promptweight.attention.prompt_to_prompt import Edits, PromptToPrompt, pairs_of
 from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.recording import take_recording
-from promptweight.attention.rules import MODES, Mode, Rules, Terms
+from promptweight.attention.rules import Mode, Rules, Terms
 from promptweight.attention.run import Run
 from promptweight.attention.store import Kind, Record, Store
 from promptweight.attention.tables import find_rows, key_rules, place_tables, recorded_rows
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from promptweight.prompt import Prompt
 
 Space = Literal["embedding", "attention"]
+AttachMode = Literal["logit", "p2p", "value", "clip"]
+ATTACH_MODES: tuple[AttachMode, ...] = get_args(AttachMode)
+"""How weights act with `space="attention"`: in the denoiser's attention, or inside the CLIP text encoders."""
 
 
 def attach(
@@ -57,8 +61,9 @@ def attach(
     negative_prompt: str | Prompt | Sequence[str | Prompt] = "",
     *,
     space: Space = "embedding",
-    mode: Mode = "logit",
+    mode: AttachMode = "logit",
     layers: Sequence[str] = (),
+    edit: PromptToPrompt | None = None,
     record: bool | Record = True,
     **encoding: Any,
 ) -> AttentionSession:
@@ -72,8 +77,11 @@ def attach(
         space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
             "attention": in every cross- or joint-attention layer, the negative prompt's words too, while the
             embeddings are the clean text's. A word's own option `mode` goes before this.
-        mode: how weights act in attention (see `promptweight.attention.rules`).
+        mode: how weights act in attention (see `promptweight.attention.rules`); "clip" in that of the CLIP
+            text encoders (see `promptweight.conditioning.text_bias`), which leaves a T5 alone.
         layers: parts of the names of the layers in which they act; all layers when empty.
+        edit: with several prompts, how the pictures of all but the first take its attention. Give the
+            pipeline one generator for each, of the same seed, so that they begin from the same noise.
         record: whether to record, or what.
         encoding: further settings of `conditioning.encode_prompts`.
 
@@ -83,17 +91,19 @@ def attach(
     """
     if space not in ("embedding", "attention"):
         raise SettingError(f"space={space!r}; it must be 'embedding' or 'attention'")
-    if mode not in MODES:
-        raise SettingError(f"mode={mode!r}; it must be one of {', '.join(MODES)}")
+    if mode not in ATTACH_MODES:
+        raise SettingError(f"mode={mode!r}; it must be one of {', '.join(ATTACH_MODES)}")
     encoded: Any = prompt
     if not hasattr(prompt, "inputs"):
         from promptweight.conditioning import encode_prompts
 
         if space == "attention":
             encoding["method"] = "none"
+            if mode == "clip":
+                encoding["mode"] = "clip"
         encoded = encode_prompts(pipe, prompt, negative_prompt, **encoding)
-    default = mode if space == "attention" else None
-    return AttentionSession(pipe, encoded, mode=default, layers=layers, record=record)
+    default = None if space == "embedding" or mode == "clip" else mode
+    return AttentionSession(pipe, encoded, mode=default, layers=layers, edit=edit, record=record)
 
 
 class AttentionSession:
@@ -106,7 +116,14 @@ class AttentionSession:
     """
 
     def __init__(
-        self, pipe: Any, encoded: Encoded, *, mode: Mode | None, layers: Sequence[str], record: bool | Record
+        self,
+        pipe: Any,
+        encoded: Encoded,
+        *,
+        mode: Mode | None,
+        layers: Sequence[str],
+        edit: PromptToPrompt | None = None,
+        record: bool | Record = True,
     ) -> None:
         self.inputs: dict[str, Any] = dict(encoded.inputs)
         self.tables: dict[Role, tuple[TokenTable, ...]] = {
@@ -123,6 +140,10 @@ class AttentionSession:
         self._rules = Rules(rules, self._registered.positive.shape[1])
         self._acts_in = set(chosen_layers(self._layout.layers, layers))
         self._store = self._make_store(Record() if record is True else record) if record else None
+        length = self._registered.positive.shape[1]
+        self._edits = None if edit is None else Edits(edit, self._placed["positive"], length)
+        if self._edits is not None and self._store is not None and self._store.record.patches:
+            raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
         self._run = Run(pipe)
         self._calls: dict[tuple[int, bool], Call] = {}
         self._modules: dict[str, Any] = {}
@@ -256,10 +277,18 @@ class AttentionSession:
         size, device = self._layout.size(args, kwargs), self._device or embeds.device
         recorded = None if is_extra else self._record_call(lanes, size, step, device)
         prompts = [self._prompts.index((lane.role, lane.prompt)) if lane else None for lane in lanes]
+        exchange = None
+        if self._edits is not None:
+            exchange = self._edits.exchange(lanes, step, self._run.steps, device)
+            if any(lane and lane.role == "positive" for lane in lanes) and not any(pairs_of(lanes)):
+                self._warn_once(
+                    "the edit did nothing where source and edited picture were not in one call of the model"
+                )
         for (stride, acts), call in self._calls.items():
             call.text_length = embeds.shape[1]
             call.terms = self._terms(prompts, step, size, stride, device) if acts else Terms()
             call.rows, call.columns, call.places = recorded or (None, None, None)
+            call.exchange = exchange
 
     def _terms(
         self, prompts: list[int | None], step: int, size: tuple[int, int], stride: int, device: Any
@@ -313,9 +342,12 @@ class AttentionSession:
 
     def _self_attentions(self) -> dict[str, Any]:
         """The UNet's layers that are listened to besides those that read the text, by name."""
-        if self._store is None or not self._store.record.reads_image:
-            return {}
-        names = {layer.self_attention for layer in self._store.layers if layer.order == "cross"} - {""}
+        read: list[Layer] = []
+        if self._edits is not None and self._edits.edit.self_replace_steps > 0:
+            read += [layer for layer, _ in self._layout.layers.values()]
+        elif self._store is not None and self._store.record.reads_image:
+            read += self._store.layers
+        names = {layer.self_attention for layer in read if layer.order == "cross"} - {""}
         return {name: self._layout.model.get_submodule(name) for name in names}
 
     def _warn_of_other_kernels(self, kinds: set[str]) -> None:

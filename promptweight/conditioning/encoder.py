@@ -281,7 +281,7 @@ class _Rows:
     @classmethod
     def of(cls, table: TokenTable, normalizer: Normalizer, mode: EncoderMode) -> _Rows:
         spans = table.prompt.spans
-        modes = [token.span >= 0 and spans[token.span].options.mode or mode for token in table.tokens]
+        modes = [(token.span >= 0 and spans[token.span].options.mode) or mode for token in table.tokens]
         asked = [
             1.0 if each in ATTENTION_MODES else token.weight
             for each, token in zip(modes, table.tokens, strict=True)
