@@ -22,7 +22,7 @@ from promptweight_ui.state import Sessions
 TABS = {"generate": generate_tab}
 """The tabs in their order; the key of a tab's title is `<name>_tab`."""
 
-SCRIPTS = ("app.js", "prompt.js", "heat.js", "picture.js")
+SCRIPTS = ("app.js", "prompt.js", "heat.js", "upscale.js", "picture.js")
 STYLES = ("app.css", "prompt.css", "picture.css")
 
 MOST_WAITING = 32
@@ -117,7 +117,7 @@ def launch(
         share=share,
         auth=list(auth) or None,
         i18n=translations(language),
-        theme=gr.themes.Soft(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        theme=gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]),
         head=page_head(),
         footer_links=[],
         run_history=False,

@@ -10,8 +10,9 @@ import copy
 import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,20 @@ USUAL_GUIDANCE = 7.5
 
 
 class Models:
-    """The models by the names that the server was started with.
+    """The models that the server was started with.
 
     Args:
         names: what `promptweight.load` takes, the first being the one that is chosen at first.
         keep: how many stay loaded.
         settings: further arguments of `promptweight.load`.
+
+    Attributes:
+        names: what browsers call them: of a folder or a file the last part alone.
     """
 
     def __init__(self, names: Sequence[str] = ("mini",), keep: int = 1, **settings: Any) -> None:
-        self.names = tuple(dict.fromkeys(names))
+        self._sources = _named(dict.fromkeys(names))
+        self.names = tuple(self._sources)
         self._keep, self._settings = keep, settings
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._tokenizers: dict[str, list[Any]] = {}
@@ -78,7 +83,7 @@ class Models:
                 self._make_room()
                 from promptweight.models import load
 
-                self._loaded[known] = load(known, **self._settings)
+                self._loaded[known] = load(self._sources[known], **self._settings)
                 self._tokenizers[known] = _counters(self._loaded[known])
             self._loaded.move_to_end(known)
             yield self._loaded[known]
@@ -86,7 +91,7 @@ class Models:
     def guidance(self, name: str) -> float:
         """Returns the guidance to begin with, as far as it can be known before the model is loaded."""
         try:
-            return advised_guidance(find_local(name)) or USUAL_GUIDANCE
+            return advised_guidance(find_local(self._sources[name])) or USUAL_GUIDANCE
         except (PromptweightError, OSError):
             return USUAL_GUIDANCE
 
@@ -107,6 +112,19 @@ class Models:
 
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _named(sources: Iterable[str]) -> dict[str, str]:
+    """Returns what to load by the name that browsers see: a server's folders are nobody's business."""
+    named: dict[str, str] = {}
+    for source in sources:
+        path = Path(source)
+        name = base = path.resolve().name if path.exists() else source
+        number = 2
+        while name in named:
+            name, number = f"{base} ({number})", number + 1
+        named[name] = source
+    return named
 
 
 def _counters(pipe: Any) -> list[Any]:

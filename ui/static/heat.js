@@ -151,7 +151,7 @@ promptweight.heat = (() => {
   // Each word has its own scale, but one that varies little is not blown up to look like the liveliest.
   function comparable(ranges) {
     const widest = Math.max(0, ...ranges.map(([low, high]) => high - low));
-    return ranges.map(([low, high]) => [low, Math.max(high, low + widest / 2)]);
+    return ranges.map(([low, high]) => [low, Math.max(high, low + widest / 3)]);
   }
 
   function blur(field, width, height, sigma) {

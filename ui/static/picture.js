@@ -48,7 +48,12 @@ promptweight.picture = (() => {
       this.canvas = make("canvas", { class: "pw-heat", tabIndex: 0, role: "img" });
       this.cross = make("div", { class: "pw-cross", hidden: true });
       this.empty = make("p", { class: "pw-empty" });
-      this.stage = make("div", { class: "pw-stage" }, this.picture, this.canvas, this.cross, this.empty);
+      this.sharp = make("canvas", { class: "pw-sharp", hidden: true, "aria-hidden": "true" });
+      this.picture.addEventListener("load", () => {
+        this.sharp.hidden = !promptweight.upscale.draw(this.picture, this.sharp);
+      });
+      const layers = [this.picture, this.sharp, this.canvas, this.cross, this.empty];
+      this.stage = make("div", { class: "pw-stage" }, ...layers);
       this.thumbs = make("div", { class: "pw-thumbs", role: "group" });
       this.here = make("div", { class: "pw-here", "aria-live": "polite" });
       this.controls = make("div", { class: "pw-controls" });
@@ -56,9 +61,9 @@ promptweight.picture = (() => {
       const side = make("div", { class: "pw-under" }, this.thumbs, this.here, this.controls);
       this.root.replaceChildren(this.status, this.bar, this.chips, this.active, this.stage, side, this.notes);
 
-      this.canvas.addEventListener("pointermove", (event) => this.look(event));
-      this.canvas.addEventListener("pointerdown", (event) => this.look(event));
-      this.canvas.addEventListener("pointerleave", () => this.lookAway());
+      this.stage.addEventListener("pointermove", (event) => this.look(event));
+      this.stage.addEventListener("pointerdown", (event) => this.look(event));
+      this.stage.addEventListener("pointerleave", () => this.lookAway());
       this.canvas.addEventListener("blur", () => this.lookAway());
       this.canvas.addEventListener("keydown", (event) => this.moveCross(event));
     }
@@ -138,6 +143,7 @@ promptweight.picture = (() => {
       this.empty.hidden = Boolean(image);
       this.picture.hidden = this.canvas.hidden = !image;
       if (!image) {
+        this.sharp.hidden = true;
         this.picture.removeAttribute("src");
         this.picture.alt = "";
       } else {
@@ -542,7 +548,7 @@ promptweight.picture = (() => {
       const canvas = make("canvas", { width: image.size[0] * factor, height: image.size[1] * factor });
       const context = canvas.getContext("2d");
       context.imageSmoothingQuality = "high";
-      context.drawImage(this.picture, 0, 0, canvas.width, canvas.height);
+      context.drawImage(this.sharp.hidden ? this.picture : this.sharp, 0, 0, canvas.width, canvas.height);
       context.drawImage(this.canvas, 0, 0, canvas.width, canvas.height);
       canvas.toBlob((blob) => save(URL.createObjectURL(blob), this.fileName(image, "overlay"), true));
     }
