@@ -43,7 +43,7 @@ def generate(
     method: str | None = None,
     normalizer: str | None = None,
     space: Literal["embedding", "attention"] = "embedding",
-    mode: Literal["logit", "p2p", "value"] = "logit",
+    mode: Literal["logit", "p2p", "value", "clip"] = "logit",
     clip_skip: int | None = None,
     pooled: Literal["clean", "weighted"] = "clean",
     dialect: str = "pw",
@@ -74,7 +74,8 @@ def generate(
             `promptweight.weighting.NORMALIZERS`; None leaves them as they are.
         space: `embedding`, or `attention` to let the weights act in the model's attention instead.
         mode: how weights act in attention: on the logits (`logit`), on the probabilities without
-            renormalising them (`p2p`), or on the values (`value`).
+            renormalising them (`p2p`), or on the values (`value`); or inside the CLIP text encoders (`clip`),
+            where every token heeds a word by its weight, and a T5 is left alone.
         clip_skip: how many of the last layers of the CLIP text encoders are left out, 0 or more.
         pooled: whether the pooled text vector, where the model has one, is of the `clean` text or `weighted`.
         dialect: how prompts given as text are read.
@@ -104,13 +105,13 @@ def generate(
     with models.quiet():
         from promptweight import adapters
         from promptweight.attention import attach
-        from promptweight.attention.rules import MODES
+        from promptweight.attention.session import ATTACH_MODES
         from promptweight.weighting import get_method, get_normalizer
 
     _check_prompts(prompt, negative_prompt)
     checks.choice("dialect", dialect, DIALECTS)
     checks.choice("space", space, ("embedding", "attention"))
-    checks.choice("mode", mode, MODES)
+    checks.choice("mode", mode, ATTACH_MODES)
     checks.choice("pooled", pooled, ("clean", "weighted"))
     if method is not None:
         get_method(method)
@@ -207,9 +208,14 @@ def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
 
     family = family_of(pipe)
     present = open_encoders(pipe, family)
-    chosen = "none" if weighting["space"] == "attention" else weighting["method"]
+    in_attention = weighting["space"] == "attention"
+    inside = "clip" if in_attention and weighting["mode"] == "clip" else None
+    chosen = "none" if in_attention else weighting["method"]
     return {
-        kind.name: chosen or kind.method for section in family.sections for kind in section if kind in present
+        kind.name: (kind.is_clip and inside) or chosen or kind.method
+        for section in family.sections
+        for kind in section
+        if kind in present
     }
 
 
@@ -220,7 +226,7 @@ def _advice(call: dict[str, Any], weighting: dict[str, Any], negative: TokenTabl
         said += [
             f"{name} {weighting[name]!r} acts on embeddings and has no effect with space='attention'"
             for name in ("method", "normalizer")
-            if weighting[name] is not None
+            if weighting[name] is not None and (name == "method" or weighting["mode"] != "clip")
         ]
     elif weighting["mode"] != "logit":
         said.append(f"mode {weighting['mode']!r} acts in attention and has no effect with space='embedding'")

@@ -88,6 +88,22 @@ def test_each_mode_of_attention_gives_the_picture_that_attaching_gives(tiny_pipe
     assert made["logit"].images[0].tobytes() != made["p2p"].images[0].tobytes()
 
 
+def test_weights_inside_the_text_encoder(tiny_pipe):
+    made = generate(PROMPT, tiny_pipe, space="attention", mode="clip", normalizer="length", **FAST)
+    inputs = encode(tiny_pipe, PROMPT, mode="clip", normalizer="length")
+    generator = torch.Generator().manual_seed(7)
+    expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
+    assert made.images[0].tobytes() == expected.tobytes()
+    assert made.settings["methods"] == {"clip": "clip"}
+    assert metadata.read_parameters(made.parameters())[2]["Weighting"] == "attention clip"
+    assert made.warnings == ()
+    word = generate("um (gato:1.4{mode=clip}) vermelho", tiny_pipe, **FAST)
+    with attach(tiny_pipe, "um (gato:1.4) vermelho", space="attention", mode="clip") as session:
+        generator = torch.Generator().manual_seed(7)
+        expected = tiny_pipe(**session.inputs, num_inference_steps=2, generator=generator).images[0]
+    assert word.images[0].tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("setting", [{"normalizer": "mean"}, {"clip_skip": 1}])
 def test_settings_of_the_encoding_reach_the_picture(tiny_pipe, setting):
     made = generate(PROMPT, tiny_pipe, **setting, **FAST)
@@ -179,7 +195,7 @@ def test_a_model_is_loaded_by_name(model_folder, tiny_pipe):
         ({"dialect": "klingon"}, "dialect is 'klingon'"),
         ({"method": "magic"}, "'magic'"),
         ({"normalizer": "loud"}, "'loud' is no normaliser"),
-        ({"mode": "embedding"}, "mode is 'embedding'; valid: logit, p2p, value"),
+        ({"mode": "embedding"}, "mode is 'embedding'; valid: logit, p2p, value, clip"),
         ({"clip_skip": -1}, "clip_skip is -1; it must lie between 0 and 100"),
         ({"clip_skip": 9}, "clip_skip is 9; the text encoder clip allows 0 to 1"),
         ({"pooled": "dirty"}, "pooled is 'dirty'; valid: clean, weighted"),

@@ -33,7 +33,12 @@ def generate(
         typer.Option(help="Even weights out first: none, mean, mean-div, length, length+mean."),
     ] = None,
     space: Annotated[str, typer.Option(help="Where weights act: embedding or attention.")] = "embedding",
-    mode: Annotated[str, typer.Option(help="How weights act in attention: logit, p2p or value.")] = "logit",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="How weights act in attention: logit, p2p, value; or clip, in that of CLIP text encoders."
+        ),
+    ] = "logit",
     clip_skip: Annotated[
         int | None, typer.Option(help="How many of CLIP's last layers to leave out; 0 leaves out none.")
     ] = None,
