@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.model_files import check_header, first_line
+from promptweight.prompt.script import script_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,8 +61,9 @@ def choose(
     *,
     lora_dir: str | os.PathLike[str] | None = None,
     embeddings_dir: str | os.PathLike[str] | None = None,
+    num_inference_steps: int | None = None,
 ) -> Chosen:
-    """Returns the files that two prompts name.
+    """Returns the files that two prompts name, at any step of a run of `num_inference_steps`.
 
     A LoRA is named by its tag, `<lora:name:weight>`; weights of one that is named twice add up. A textual
     inversion is named by its file's name as a whole word, in any case, or by `embedding:name` or `<name>`.
@@ -82,7 +84,8 @@ def choose(
     embeddings: dict[str, Path] = {}
     for each in (prompt, negative_prompt):
         if each is not None:
-            embeddings |= _choose_embeddings(each, embeddings_dir, warnings)
+            for text in script_of(each, num_inference_steps).variants:
+                embeddings |= _choose_embeddings(text, embeddings_dir, warnings)
     for path in [*(lora.path for lora in loras.values()), *embeddings.values()]:
         check_header(path)
     return Chosen(loras, embeddings, tuple(dict.fromkeys(warnings)))

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from promptweight.adapters import Chosen
     from promptweight.attention import Record
-    from promptweight.conditioning import TokenTable
     from promptweight.prompt import Prompt
 
 __all__ = ["MAX_PROMPT", "MAX_SEED", "Callback", "Progress", "generate"]
@@ -65,7 +64,9 @@ def generate(
     picture is the same to the last bit whatever others are made with it.
 
     Args:
-        prompt: the prompt, in `dialect`, or already parsed.
+        prompt: the prompt, in `dialect`, or already parsed. `[from:to:when]` and `[a|b]` change it while a
+            picture is made, at the steps at which AUTOMATIC1111 does; parts that AND joins are each shown to
+            the model, and their predictions composed by their weights.
         model: a pipeline, or what `promptweight.load` takes.
         negative_prompt: what should not be in the picture.
         method: how weights act on the embeddings, a name in `promptweight.weighting.METHODS`; None is the
@@ -127,7 +128,9 @@ def generate(
     read, negative = (
         parse(each, dialect) if isinstance(each, str) else each for each in (prompt, negative_prompt)
     )
-    chosen = adapters.choose(read, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir)
+    chosen = adapters.choose(
+        read, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir, num_inference_steps=steps
+    )
 
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
     guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
@@ -144,26 +147,27 @@ def generate(
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
-        session = stack.enter_context(attach(pipe, read, negative, record=record, **weighting))
-        table, negative_table = session.tables["positive"][0], session.tables["negative"][0]
+        session = stack.enter_context(
+            attach(pipe, read, negative, record=record, num_inference_steps=steps, **weighting)
+        )
         for phrase in require_words:
-            table.find(phrase)
+            session.find(phrase)
         for index, picture_seed in enumerate(seeds):
             place = (index + 1, pictures)
             made.append(make_picture(pipe, session, call, picture_seed, place, record, callback))
             if made[-1].was_stopped:
                 break
-        warnings = [*chosen.warnings, *session.warnings, *_advice(call, weighting, negative_table)]
+        warnings = [*chosen.warnings, *session.warnings, *_advice(call, weighting, negative)]
     images = tuple(picture.image for picture in made if picture.image is not None)
     last = made[-1]
     return Result(
         images=images,
         maps=joined([picture.maps for picture in made if picture.maps is not None]),
-        prompt=table.prompt,
-        negative_prompt=negative_table.prompt,
-        words=table.words,
+        prompt=read,
+        negative_prompt=negative,
+        words=session.words(),
         seeds=seeds[: len(images)],
-        settings=_settings(pipe, table.prompt, negative_table.prompt, weighting, chosen, call),
+        settings=_settings(pipe, read, negative, weighting, chosen, call),
         warnings=tuple(dict.fromkeys([*warnings, *(line for picture in made for line in picture.warnings)])),
         stopped_after=last.steps_done if last.image is not None and last.steps_done < last.steps else None,
     )
@@ -219,7 +223,7 @@ def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _advice(call: dict[str, Any], weighting: dict[str, Any], negative: TokenTable) -> list[str]:
+def _advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[str]:
     """Returns sentences about settings that have no effect."""
     said = []
     if weighting["space"] == "attention":
@@ -230,7 +234,7 @@ def _advice(call: dict[str, Any], weighting: dict[str, Any], negative: TokenTabl
         ]
     elif weighting["mode"] != "logit":
         said.append(f"mode {weighting['mode']!r} acts in attention and has no effect with space='embedding'")
-    if negative.prompt.text and call["guidance_scale"] <= 1:
+    if negative.text and call["guidance_scale"] <= 1:
         said.append(
             f"the negative prompt has no effect at guidance_scale {call['guidance_scale']:g}; "
             "it needs more than 1"

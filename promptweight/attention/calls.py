@@ -1,4 +1,4 @@
-"""Being told of every call of a model right before it begins, however the model was compiled."""
+"""Being told of every call of a model right before it begins and after it ends, however it was compiled."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import torch
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
 
-Listener = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
-"""Given the model and the positional and named arguments of a call."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Listener = Callable[[Any, tuple[Any, ...], dict[str, Any]], Arguments | None]
+"""Given the model and the positional and named arguments of a call; may return others in their place."""
+Follower = Callable[[Any, tuple[Any, ...], Any], Any]
+"""Given the model, the positional arguments of a call and its output; may return another in its place."""
 
 
 def uncompiled(model: Any) -> Any:
@@ -18,8 +21,10 @@ def uncompiled(model: Any) -> Any:
     return model._orig_mod if isinstance(model, OptimizedModule) else model
 
 
-def listen(model: nn.Module, listener: Listener) -> Callable[[], None]:
+def listen(model: nn.Module, listener: Listener, follower: Follower) -> Callable[[], None]:
     """Have `listener` called before every call of the model, outside of whatever is compiled of it.
+
+    `follower` is called after it, likewise.
 
     Hooks of a module belong to the code that is compiled: there a listener would be traced, and break the
     graph or compile anew at every step. A wrapped model is listened to at its wrapper therefore, and one
@@ -27,18 +32,28 @@ def listen(model: nn.Module, listener: Listener) -> Callable[[], None]:
 
     Args:
         model: the model as the pipeline calls it.
-        listener: what to call.
+        listener: what to call before.
+        follower: what to call after.
 
     Returns:
         A function that ends it.
     """
     compiled = model._compiled_call_impl
     if compiled is None or isinstance(model, OptimizedModule):
-        return model.register_forward_pre_hook(listener, with_kwargs=True).remove
+        before = model.register_forward_pre_hook(listener, with_kwargs=True)
+        after = model.register_forward_hook(follower)
+
+        def remove() -> None:
+            before.remove()
+            after.remove()
+
+        return remove
 
     def listened(*args: Any, **kwargs: Any) -> Any:
-        listener(model, args, kwargs)
-        return compiled(*args, **kwargs)
+        args, kwargs = listener(model, args, kwargs) or (args, kwargs)
+        output = compiled(*args, **kwargs)
+        other = follower(model, args, output)
+        return output if other is None else other
 
     def end() -> None:
         if model._compiled_call_impl is listened:  # it may have been compiled anew

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from os import PathLike
 from typing import Any
 
@@ -15,7 +15,7 @@ from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable
 from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
 from promptweight.errors import SettingError
-from promptweight.prompt import Prompt, parse
+from promptweight.prompt import Options, Prompt, Span, parse
 
 FORMAT = "promptweight attention 1"
 
@@ -28,7 +28,8 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     for number, slot in enumerate(recording.slots):
         tensors[f"{number}.sums"] = slot.sums.cpu().contiguous()
         tensors[f"{number}.counts"] = slot.counts.cpu().contiguous()
-    placed = [each for of_lane in recording.tables.values() for each in of_lane]
+    voices = {lane: recording.voices(lane) for lane in recording.tables}
+    placed = [each for of_lane in voices.values() for voice in of_lane for each in voice]
     tables = list({id(each.table): each.table for each in placed}.values())
     numbers = {id(table): number for number, table in enumerate(tables)}
     description = {
@@ -37,9 +38,17 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
         "roles": recording.roles,
         "size": recording.size,
         "tables": [describe_table(table) for table in tables],
+        "voices": recording.most_voices,
         "lanes": [
-            [role, image, [[each.start, each.encoders, numbers[id(each.table)]] for each in of_lane]]
-            for (role, image), of_lane in recording.tables.items()
+            [
+                role,
+                image,
+                [
+                    [[each.start, each.encoders, numbers[id(each.table)]] for each in voice]
+                    for voice in of_lane
+                ],
+            ]
+            for (role, image), of_lane in voices.items()
         ],
     }
     save_file(tensors, path, metadata={"format": FORMAT, "recording": json.dumps(description)})
@@ -75,15 +84,21 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
         slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind))
     height, width = description["size"]
+    voices = {
+        (role, image): tuple(
+            tuple(PlacedTable(start, tuple(names), tables[n]) for start, names, n in voice)
+            for voice in of_lane
+        )
+        for role, image, of_lane in description["lanes"]
+    }
     return Recording(
         slots=tuple(slots),
         roles=tuple(description["roles"]),
-        tables={
-            (role, image): tuple(PlacedTable(start, tuple(names), tables[n]) for start, names, n in of_lane)
-            for role, image, of_lane in description["lanes"]
-        },
+        tables={lane: of_lane[0] for lane, of_lane in voices.items()},
         size=(height, width),
         patches=tuple((x, y) for x, y in description["patches"]),
+        other_voices={lane: of_lane[1:] for lane, of_lane in voices.items() if len(of_lane) > 1},
+        most_voices=description["voices"],
     )
 
 
@@ -96,6 +111,7 @@ def describe_table(table: TokenTable) -> dict[str, Any]:
     return {
         "source": table.prompt.source,
         "dialect": table.prompt.dialect,
+        "variant": describe_variant(table.prompt),
         "encoder": table.encoder,
         "tokens": [astuple(token) for token in table.tokens],
         "words": [[*word, known.is_punctuation] for word, known in zip(words, table.words, strict=True)],
@@ -108,6 +124,8 @@ def describe_table(table: TokenTable) -> dict[str, Any]:
 def rebuild_table(description: Mapping[str, Any]) -> TokenTable:
     """The token table that `describe_table` described."""
     prompt = parse(description["source"], description["dialect"])
+    if description["variant"] is not None:
+        prompt = rebuild_variant(prompt, description["variant"])
     before, after, pad, length = description["frame"]
     return TokenTable(
         prompt,
@@ -117,6 +135,37 @@ def rebuild_table(description: Mapping[str, Any]) -> TokenTable:
         description["chunks"],
         description["cut"],
         Frame(tuple(before), tuple(after), pad, length),
+    )
+
+
+def describe_variant(prompt: Prompt) -> dict[str, Any] | None:
+    """What one of several texts of a prompt has of its own; None where the source alone gives it."""
+    read = parse(prompt.source, prompt.dialect)
+    if (read.text, read.spans) == (prompt.text, prompt.spans):
+        return None
+    return {
+        "text": prompt.text,
+        "spans": [astuple(span) for span in prompt.spans],
+        "breaks": prompt.breaks,
+        "runs": prompt.runs,
+    }
+
+
+def rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
+    """The text that `describe_variant` described, of the prompt as it is read from its source."""
+    spans = []
+    for *places, (steps, to, region, mode), origin in description["spans"]:
+        fraction = None if steps is None else (steps[0], steps[1])
+        box = tuple(region) if isinstance(region, list) else region
+        spans.append(Span(*places, Options(fraction, to, box, mode), origin))
+    return replace(
+        prompt,
+        text=description["text"],
+        spans=tuple(spans),
+        breaks=tuple(description["breaks"]),
+        runs=tuple((clean_start, start, length) for clean_start, start, length in description["runs"]),
+        parts=(),
+        scheduled=False,
     )
 
 

@@ -27,6 +27,8 @@ class Lane:
     """Which picture of the run the row works on, in the order in which the pipeline returns them."""
     perturbed: bool = False
     """Whether the row is a copy whose attention the pipeline disturbs on purpose, for guidance."""
+    voice: int = 0
+    """Which of the prompt's texts the row carries, where it has several."""
 
 
 @dataclass(frozen=True)

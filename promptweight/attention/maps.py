@@ -10,13 +10,16 @@ summed over the phrase's tokens, mean over them: layers of one grid are averaged
 bilinear, antialiased resizing to the picture. Grids weigh the same, however many layers they have, or SDXL's
 60 layers at the coarser grid would drown its 10 at the finer one.
 
+Of a prompt that changes while the picture is made, or whose parts AND joins, a word's map is the mean over
+the steps and parts in which it is said.
+
 Layers whose grid is coarser than a quarter of the latents' sides are left out unless asked for: a cell there
 covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +33,8 @@ from promptweight.attention.lanes import Role
 from promptweight.attention.recording import Recording
 from promptweight.attention.rows import TextRow
 from promptweight.attention.store import Kind
-from promptweight.attention.tables import PlacedTable, find_rows
+from promptweight.attention.tables import Voice
+from promptweight.attention.voices import find, words_of
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ class AttentionMaps:
     unit: Literal["probability", "share", "lift"] = "probability"
     kind: Literal["words", "refined"] = "words"
     """Whether words' maps are as recorded, or averaged by the image's attention to itself."""
-    _grids: dict[tuple[Kind, Role, int], list[Tensor]] = field(
+    _grids: dict[tuple[Kind, Role, int, int], list[tuple[Tensor, float]]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -72,8 +76,12 @@ class AttentionMaps:
         return self.words_of()
 
     def words_of(self, *, image: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
-        """The words of a picture's prompt or negative prompt."""
-        return self._tables(lane, image)[0].table.words
+        """The words of a picture's prompt or negative prompt; of one with several texts those of all."""
+        return words_of(self._voices(lane, image))
+
+    def texts(self, *, image: int = 0, lane: Role = "positive") -> tuple[str, ...]:
+        """What a picture's prompt says: more than one text where it changes or AND joins parts."""
+        return tuple(voice[0].table.prompt.text for voice in self._voices(lane, image))
 
     def word(
         self,
@@ -96,17 +104,18 @@ class AttentionMaps:
             WordNotFoundError: the prompt does not hold the phrase; the message lists its words.
             SettingError: the image, the lane or the source was not recorded.
         """
-        tables = self._tables(lane, image, source)
-        rows, words = find_rows(tables, phrase, occurrence)
-        columns = self.recording.columns((lane, image))
-        tensor = self._on_picture(lane, image, [columns[row] for row in sorted(rows)])
-        return HeatMap(tensor, " ".join(word.text for word in words), words)
+        found = find(self._voices(lane, image, source), phrase, occurrence)
+        tensor = self._on_picture(lane, image, self._columns(lane, image, found.rows))
+        return HeatMap(tensor, " ".join(word.text for word in found.words), found.words)
 
     def beginning(self, image: int = 0, lane: Role = "positive") -> HeatMap:
         """The map of the beginning-of-text tokens, where most of a CLIP prompt's attention rests."""
-        columns = self.recording.columns((lane, image))
-        rows = [row for placed in self._tables(lane, image) for row in placed.rows("bos")]
-        return HeatMap(self._on_picture(lane, image, [columns[row] for row in rows]), "<beginning>", ())
+        rows = {
+            number: {row for placed in voice for row in placed.rows("bos")}
+            for number, voice in enumerate(self._voices(lane, image))
+        }
+        heat = self._on_picture(lane, image, self._columns(lane, image, rows))
+        return HeatMap(heat, "<beginning>", ())
 
     def rest(self, image: int = 0, lane: Role = "positive") -> HeatMap:
         """The map of what words and beginnings leave of 1: the end-of-text and padding tokens together.
@@ -117,7 +126,10 @@ class AttentionMaps:
             raise SettingError(
                 f"the rest has a probability, but no {self.unit}; ask probability() for its map"
             )
-        columns = list(self.recording.columns((lane, image)).values())
+        columns = {
+            number: list(self.recording.columns((lane, image), number).values())
+            for number in range(len(self._voices(lane, image)))
+        }
         return HeatMap(1 - self._on_picture(lane, image, columns), "<rest>", ())
 
     def layers(self, *names: str) -> AttentionMaps:
@@ -214,11 +226,16 @@ class AttentionMaps:
         x, y = self._place(index)
         if self.unit == "share":
             raise SettingError("a patch's attention to the picture is no share of words; ask probability()")
-        self._tables(lane, image)
-        return HeatMap(self._on_picture(lane, image, [index], "patches"), f"<patch {x:g}, {y:g}>", ())
+        columns = {voice: [index] for voice in range(len(self._voices(lane, image)))}
+        return HeatMap(self._on_picture(lane, image, columns, "patches"), f"<patch {x:g}, {y:g}>", ())
 
     def row(
-        self, index: int = 0, image: int = 0, lane: Role = "positive", source: str | None = None
+        self,
+        index: int = 0,
+        image: int = 0,
+        lane: Role = "positive",
+        source: str | None = None,
+        text: int = 0,
     ) -> TextRow:
         """What a patch of the picture attends to in the text, padding and all: place `index` of
         `Record.patches`.
@@ -228,6 +245,7 @@ class AttentionMaps:
             image: which picture of the run.
             lane: the prompt or the negative prompt.
             source: a text encoder ("clip", "t5"), when only its tokens are to count; all when None.
+            text: which of the texts of a prompt that changes or that AND joins, as `texts` lists them.
 
         Raises:
             SettingError: it was not recorded, or has no value in the unit of this view.
@@ -235,10 +253,15 @@ class AttentionMaps:
         place = self._place(index)
         if self.unit == "lift":
             raise SettingError("a row has a probability and a share, but no lift; ask probability()")
-        tables = self._tables(lane, image, source)
-        grids = [grid[index] for grid in self._columns_by_grid(lane, image, "rows")]
+        known = self.texts(image=image, lane=lane)
+        if not 0 <= text < len(known):
+            raise SettingError(f"text {text} of a prompt with {len(known)}; the first is 0")
+        tables = self._voices(lane, image, source)[text]
+        grids = [grid[index] for grid, _ in self._columns_by_grid(lane, image, "rows", text)]
+        if not grids:
+            raise SettingError(f"the text {known[text]!r} is not said in the steps of this view")
         if self.unit == "share":
-            words = [row for placed in self._tables(lane, image) for row in placed.rows("text")]
+            words = [row for placed in self._voices(lane, image)[text] for row in placed.rows("text")]
             grids = [grid / grid[words].sum().clamp_min(1e-12) for grid in grids]
         return TextRow(place, tables, torch.stack(grids).mean(0))
 
@@ -277,56 +300,94 @@ class AttentionMaps:
             )
         return places[index]
 
-    def _tables(self, lane: Role, image: int, source: str | None = None) -> tuple[PlacedTable, ...]:
+    def _voices(self, lane: Role, image: int, source: str | None = None) -> tuple[Voice, ...]:
         if (lane, image) not in self.recording.tables:
             known = ", ".join(f"{role} image {number}" for role, number in self.recording.tables)
             raise SettingError(f"{lane} image {image} was not recorded; recorded: {known}")
-        tables = self.recording.tables[lane, image]
-        chosen = tuple(placed for placed in tables if source is None or source in placed.encoders)
-        if not chosen:
-            known = ", ".join(name for placed in tables for name in placed.encoders)
+        voices = self.recording.voices((lane, image))
+        if source is None:
+            return voices
+        chosen = tuple(tuple(placed for placed in voice if source in placed.encoders) for voice in voices)
+        if not all(chosen):
+            known = ", ".join(name for placed in voices[0] for name in placed.encoders)
             raise SettingError(f"no text encoder is called {source!r}; there are: {known}")
         return chosen
 
-    def _on_picture(self, lane: Role, image: int, columns: Sequence[int], kind: Kind | None = None) -> Tensor:
-        """The sum of these columns, mean over grids, in the size of the picture: (height, width) float32."""
-        grids = self._columns_by_grid(lane, image, kind or self.kind)
-        maps = [grid[..., list(columns)].sum(-1) for grid in grids]
+    def _columns(self, lane: Role, image: int, rows: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
+        """The columns of rows of the text embeddings, by the number of the text."""
+        columns = {voice: self.recording.columns((lane, image), voice) for voice in rows}
+        return {voice: [columns[voice][row] for row in sorted(of_voice)] for voice, of_voice in rows.items()}
+
+    def _on_picture(
+        self, lane: Role, image: int, columns: Mapping[int, Sequence[int]], kind: Kind | None = None
+    ) -> Tensor:
+        """The sum of these columns of some texts, mean over grids, in the picture's size: (height, width).
+
+        Texts count by how often they were said. Zeros where none of them was in what this view shows.
+        """
+        kind = kind or self.kind
+        by_grid: dict[tuple[int, ...], list[tuple[Tensor, float]]] = {}
+        for voice, of_voice in columns.items():
+            for grid, count in self._columns_by_grid(lane, image, kind, voice):
+                summed = grid[..., list(of_voice)].sum(-1)
+                by_grid.setdefault(tuple(summed.shape), []).append((summed, count))
+        if not by_grid:
+            voices = range(len(self._voices(lane, image)))
+            if not any(self._columns_by_grid(lane, image, kind, voice) for voice in voices):
+                raise SettingError("the layers of this view did not run in these steps")
+            return torch.zeros(self.recording.size)
         resized = [
-            F.interpolate(each[None, None], self.recording.size, mode="bilinear", antialias=True)[0, 0]
-            for each in maps
+            F.interpolate(
+                weighted_mean(maps)[None, None], self.recording.size, mode="bilinear", antialias=True
+            )[0, 0]
+            for maps in by_grid.values()
         ]
         heat = torch.stack(resized).mean(0)
         return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 
-    def _columns_by_grid(self, lane: Role, image: int, kind: Kind) -> list[Tensor]:
-        """For every grid of this view the mean over its layers: (height, width, columns) on the CPU.
+    def _columns_by_grid(self, lane: Role, image: int, kind: Kind, voice: int) -> list[tuple[Tensor, float]]:
+        """For every grid of this view the mean over its layers while a text is said, and how often it is.
 
-        For "rows" it is (patches, columns), the columns being all rows of the text embeddings.
+        The means are (height, width, columns) on the CPU; for "rows" they are (patches, columns), the columns
+        being all rows of the text embeddings.
         """
-        if (kind, lane, image) in self._grids:
-            return self._grids[kind, lane, image]
+        if (kind, lane, image, voice) in self._grids:
+            return self._grids[kind, lane, image, voice]
         role = self.recording.roles.index(lane)
-        by_grid: dict[tuple[int, int], list[Tensor]] = {}
+        place = image * self.recording.most_voices + voice
+        by_grid: dict[tuple[int, int], list[tuple[Tensor, float]]] = {}
         layers = {layer for index in self.chosen for layer in self.recording.slots[index].layers}
         for slot in self.recording.slots:
             if slot.kind != kind or not layers.intersection(slot.layers):
                 continue
-            sums = slot.sums[slice(*self.step_range), role, image].sum(0)  # (heads, pixels, columns)
-            count = slot.counts[slice(*self.step_range), role, image].sum()
+            sums = slot.sums[slice(*self.step_range), role, place].sum(0)  # (heads, pixels, columns)
+            count = slot.counts[slice(*self.step_range), role, place].sum()
             if self.head_indices is not None:
                 sums = sums[list(self.head_indices)]
             if count > 0:
                 mean = (sums.mean(0) / count).cpu()
                 if kind != "rows":
                     mean = mean.unflatten(0, (slot.height, slot.width))
-                by_grid.setdefault((slot.height, slot.width), []).append(mean)
-        if not by_grid:
-            raise SettingError("the layers of this view did not run in these steps")
-        grids = [torch.stack(means).mean(0) for means in by_grid.values()]
+                by_grid.setdefault((slot.height, slot.width), []).append((mean, float(count)))
+        grids = [
+            (torch.stack([mean for mean, _ in of_grid]).mean(0), sum(count for _, count in of_grid))
+            for of_grid in by_grid.values()
+        ]
         if self.unit == "share" and kind not in ("patches", "rows"):
-            columns = self.recording.columns((lane, image))
-            words = [columns[row] for placed in self._tables(lane, image) for row in placed.rows("text")]
-            grids = [grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12) for grid in grids]
-        self._grids[kind, lane, image] = grids
+            columns = self.recording.columns((lane, image), voice)
+            tables = self.recording.voices((lane, image))[voice]
+            words = [columns[row] for placed in tables for row in placed.rows("text")]
+            grids = [
+                (grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12), count)
+                for grid, count in grids
+            ]
+        self._grids[kind, lane, image, voice] = grids
         return grids
+
+
+def weighted_mean(maps: Sequence[tuple[Tensor, float]]) -> Tensor:
+    """The mean of maps by their weights; a map by itself, as it is."""
+    if len(maps) == 1:
+        return maps[0][0]
+    total = sum(weight for _, weight in maps)
+    return torch.stack([each * (weight / total) for each, weight in maps]).sum(0)

@@ -45,6 +45,19 @@ class Run:
         # Pictures that begin from another one use the last part of the schedule only.
         return min(planned, getattr(self._pipe, "_num_timesteps", planned))
 
+    def is_of(self, planned: int) -> bool:
+        """Whether a run of so many sampling steps calls the model as often as this one."""
+        order = getattr(self._pipe.scheduler, "order", 1)
+        return planned <= self.steps <= order * planned + 1
+
+    def position(self, step: int, planned: int) -> int:
+        """Which of `planned` sampling steps a step belongs to.
+
+        Second-order samplers call the model twice in a sampling step, others twice in the first alone; their
+        calls are shared out evenly, which puts both into the step that they work on.
+        """
+        return min(step * planned // max(1, self.steps), planned - 1)
+
     def count(self, roles: Iterable[Role]) -> int:
         """The number of the step, from 0, of a call with rows of these roles; the next call has the next."""
         roles = set(roles)

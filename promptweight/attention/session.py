@@ -24,7 +24,8 @@ from promptweight.attention.adapt import (
     release,
     take_recorder,
 )
-from promptweight.attention.calls import listen, offloaded_device
+from promptweight.attention.calls import Arguments, listen, offloaded_device
+from promptweight.attention.composing import Composer
 from promptweight.attention.lanes import ROLES, Lane, Registered, Role, classify
 from promptweight.attention.layout import Layer, argument, chosen_layers, grid, layout_of
 from promptweight.attention.maps import AttentionMaps
@@ -41,12 +42,14 @@ from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode, Rules, Terms
 from promptweight.attention.run import Run
 from promptweight.attention.store import Kind, Record, Store
-from promptweight.attention.tables import find_rows, key_rules, place_tables, recorded_rows
+from promptweight.attention.tables import Voice, key_rules, place_tables, recorded_rows
+from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded
-    from promptweight.conditioning.tokens import TokenTable
+    from promptweight.conditioning.schedule import Staged
+    from promptweight.conditioning.tokens import TokenTable, Word
     from promptweight.prompt import Prompt
 
 Space = Literal["embedding", "attention"]
@@ -65,9 +68,14 @@ def attach(
     layers: Sequence[str] = (),
     edit: PromptToPrompt | None = None,
     record: bool | Record = True,
+    num_inference_steps: int | None = None,
     **encoding: Any,
 ) -> AttentionSession:
     """A session that records what the words of `prompt` attend to, and may weight them there.
+
+    Prompts that change while the picture is made (`[from:to:when]`, `[a|b]`) do so when
+    `num_inference_steps` is given, and parts joined by AND are each shown to the model, which
+    `promptweight.attention.composing` explains. Encoded prompts stay as they are.
 
     Args:
         pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
@@ -83,6 +91,8 @@ def attach(
         edit: with several prompts, how the pictures of all but the first take its attention. Give the
             pipeline one generator for each, of the same seed, so that they begin from the same noise.
         record: whether to record, or what.
+        num_inference_steps: how many sampling steps the run will have, where prompts change during it; of a
+            run that begins from a picture those that it really does.
         encoding: further settings of `conditioning.encode_prompts`.
 
     Raises:
@@ -93,17 +103,20 @@ def attach(
         raise SettingError(f"space={space!r}; it must be 'embedding' or 'attention'")
     if mode not in ATTACH_MODES:
         raise SettingError(f"mode={mode!r}; it must be one of {', '.join(ATTACH_MODES)}")
-    encoded: Any = prompt
-    if not hasattr(prompt, "inputs"):
-        from promptweight.conditioning import encode_prompts
+    from promptweight.conditioning.schedule import Staged, encode_scripts
 
+    given: Any = prompt
+    if hasattr(prompt, "inputs"):
+        staged = Staged.plain(given)
+    else:
         if space == "attention":
             encoding["method"] = "none"
             if mode == "clip":
                 encoding["mode"] = "clip"
-        encoded = encode_prompts(pipe, prompt, negative_prompt, **encoding)
+        steps = num_inference_steps
+        staged = encode_scripts(pipe, given, negative_prompt, num_inference_steps=steps, **encoding)
     default = None if space == "embedding" or mode == "clip" else mode
-    return AttentionSession(pipe, encoded, mode=default, layers=layers, edit=edit, record=record)
+    return AttentionSession(pipe, staged, mode=default, layers=layers, edit=edit, record=record)
 
 
 class AttentionSession:
@@ -111,36 +124,55 @@ class AttentionSession:
 
     Attributes:
         inputs: keyword arguments for the pipeline's call, the text embeddings among them.
-        tables: the token tables of the prompts and of the negative prompts, one for each.
+        tables: the token tables of the prompts and of the negative prompts, one for each; of prompts with
+            several texts, that of the one that is said first.
         warnings: what the person should know, in full sentences; may grow while a picture is made.
     """
 
     def __init__(
         self,
         pipe: Any,
-        encoded: Encoded,
+        staged: Staged,
         *,
         mode: Mode | None,
         layers: Sequence[str],
         edit: PromptToPrompt | None = None,
         record: bool | Record = True,
     ) -> None:
-        self.inputs: dict[str, Any] = dict(encoded.inputs)
-        self.tables: dict[Role, tuple[TokenTable, ...]] = {
-            "positive": tuple(encoded.positive),
-            "negative": tuple(encoded.negative),
-        }
+        encoded = staged.encoded
+        everything = Registered(encoded.inputs["prompt_embeds"], encoded.inputs.get("negative_prompt_embeds"))
+        placed = place_tables(encoded, everything)
+        self.inputs: dict[str, Any] = staged.inputs
+        self.tables: dict[Role, tuple[TokenTable, ...]] = staged.tables
         self.warnings: list[str] = list(encoded.warnings)
         self._pipe = pipe
         self._layout = layout_of(pipe)
         self._registered = Registered(self.inputs["prompt_embeds"], self.inputs.get("negative_prompt_embeds"))
-        self._placed = place_tables(encoded, self._registered)
-        self._prompts = [(role, number) for role in ROLES for number in range(len(self._placed[role]))]
-        rules = [key_rules(self._placed[role][number], mode) for role, number in self._prompts]
+        self._composer = Composer(staged, self._warn_once)
+        self._planned = staged.steps
+        self._voices: dict[Role, list[tuple[Voice, ...]]] = {
+            role: [
+                tuple(placed[role][first : first + len(script.variants)])
+                for first, script in zip(staged.firsts[role], staged.scripts[role], strict=True)
+                if placed[role]
+            ]
+            for role in ROLES
+        }
+        self._placed = {role: [voices[0] for voices in self._voices[role]] for role in ROLES}
+        """The tables of every prompt's first text."""
+        self._texts = [
+            (role, prompt, voice)
+            for role in ROLES
+            for prompt, voices in enumerate(self._voices[role])
+            for voice in range(len(voices))
+        ]
+        rules = [key_rules(self._voices[role][prompt][voice], mode) for role, prompt, voice in self._texts]
         self._rules = Rules(rules, self._registered.positive.shape[1])
         self._acts_in = set(chosen_layers(self._layout.layers, layers))
         self._store = self._make_store(Record() if record is True else record) if record else None
         length = self._registered.positive.shape[1]
+        if edit is not None and staged.changes:
+            raise SettingError("an edit needs prompts that stay as they are, without [from:to:when] or AND")
         self._edits = None if edit is None else Edits(edit, self._placed["positive"], length)
         if self._edits is not None and self._store is not None and self._store.record.patches:
             raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
@@ -152,6 +184,7 @@ class AttentionSession:
         self._stop_listening: Callable[[], None] | None = None
         self._device: torch.device | None = None
         self._seen: list[tuple[Tensor, tuple[Lane | None, ...]]] = []
+        self._is_extra = False
 
     def __enter__(self) -> AttentionSession:
         layers = self._layout.layers
@@ -195,7 +228,7 @@ class AttentionSession:
                     adapt(original)
             else:
                 set_processor(self._modules[name], self._recorders[name])
-        self._stop_listening = listen(self._layout.called, self._before_call)
+        self._stop_listening = listen(self._layout.called, self._before_call, self._after_call)
 
     def _put_back(self) -> None:
         if self._stop_listening is not None:
@@ -221,7 +254,7 @@ class AttentionSession:
         if not self._store.slots:
             raise AttachError("nothing is recorded yet; call the pipeline with **session.inputs in the block")
         pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
-        return AttentionMaps.of(take_recording(self._store, self._placed, pixels_per_latent))
+        return AttentionMaps.of(take_recording(self._store, self._voices, pixels_per_latent))
 
     def set_weight(
         self,
@@ -248,8 +281,24 @@ class AttentionSession:
             WordNotFoundError: the prompt does not hold the word.
             SettingError: a value outside its range.
         """
-        rows, _ = find_rows(self._placed[lane][prompt], word, occurrence)
-        self._rules.set(self._prompts.index((lane, prompt)), rows, weight=weight, **{"to": None} | options)
+        found = find(self._voices[lane][prompt], word, occurrence)
+        for voice, rows in found.rows.items():
+            text = self._texts.index((lane, prompt, voice))
+            self._rules.set(text, rows, weight=weight, **{"to": None} | options)
+
+    def words(self, *, prompt: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
+        """The words of a prompt or negative prompt; of one with several texts those of all, once each."""
+        return words_of(self._voices[lane][prompt])
+
+    def find(
+        self, phrase: str, occurrence: int = 0, *, prompt: int = 0, lane: Role = "positive"
+    ) -> tuple[Word, ...]:
+        """Finds consecutive words that read as `phrase`, in any text of a prompt or negative prompt.
+
+        Raises:
+            WordNotFoundError: none holds the phrase; lists the words there are.
+        """
+        return find(self._voices[lane][prompt], phrase, occurrence).words
 
     def reset(self) -> None:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
@@ -260,23 +309,31 @@ class AttentionSession:
     def _make_store(self, record: Record) -> Store:
         chosen = chosen_layers(self._layout.layers, record.layers)
         columns = {
-            (role, number): recorded_rows(self._placed[role][number]) for role, number in self._prompts
+            (role, prompt, voice): recorded_rows(self._voices[role][prompt][voice])
+            for role, prompt, voice in self._texts
         }
         layers = [self._layout.layers[name][0] for name in chosen]
         return Store(record, layers, columns, self._registered.positive.shape[1])
 
-    def _before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Tell the layers what the call that now begins asks of them."""
+    def _before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        """Tell the layers what the call that now begins asks of them; the arguments that it is to have."""
         embeds = argument(args, kwargs, *self._layout.text)
         lanes = self._lanes(embeds, len(argument(args, kwargs, *self._layout.latents)))
-        if self._run.has_begun() and self._store is not None:
-            self._store.clear()
+        if self._run.has_begun():
+            if self._store is not None:
+                self._store.clear()
+            self._check_steps()
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
-        is_extra = kwargs.get("skip_layers") is not None
-        step = self._run.current if is_extra else self._run.count(lane.role for lane in lanes if lane)
+        self._is_extra = kwargs.get("skip_layers") is not None
+        step = self._run.current if self._is_extra else self._run.count(lane.role for lane in lanes if lane)
         size, device = self._layout.size(args, kwargs), self._device or embeds.device
-        recorded = None if is_extra else self._record_call(lanes, size, step, device)
-        prompts = [self._prompts.index((lane.role, lane.prompt)) if lane else None for lane in lanes]
+        given: Arguments | None = None
+        if self._composer.acts:
+            rows = self._composer.voiced(lanes, self._run.position(step, self._planned))
+            given = self._composer.before(args, kwargs, self._layout.text, rows, len(lanes))
+            lanes = tuple(each.lane for each in rows)
+        recorded = None if self._is_extra else self._record_call(lanes, size, step, device)
+        texts = [self._texts.index((lane.role, lane.prompt, lane.voice)) if lane else None for lane in lanes]
         exchange = None
         if self._edits is not None:
             exchange = self._edits.exchange(lanes, step, self._run.steps, device)
@@ -286,15 +343,28 @@ class AttentionSession:
                 )
         for (stride, acts), call in self._calls.items():
             call.text_length = embeds.shape[1]
-            call.terms = self._terms(prompts, step, size, stride, device) if acts else Terms()
+            call.terms = self._terms(texts, step, size, stride, device) if acts else Terms()
             call.rows, call.columns, call.places = recorded or (None, None, None)
             call.exchange = exchange
+        return given
+
+    def _after_call(self, _model: Any, _args: tuple[Any, ...], output: Any) -> Any:
+        """What the pipeline gets of the call's output; None for the output itself."""
+        return self._composer.after(output, is_extra=self._is_extra) if self._composer.acts else None
+
+    def _check_steps(self) -> None:
+        """Warn where the run that has begun has other steps than the prompts' changes were planned for."""
+        if self._planned > 1 and not self._run.is_of(self._planned):
+            self._warn_once(
+                f"the prompt's changes were planned for {self._planned} steps and are spread over the "
+                f"{self._run.steps} that the run has; give attach num_inference_steps={self._run.steps}"
+            )
 
     def _terms(
-        self, prompts: list[int | None], step: int, size: tuple[int, int], stride: int, device: Any
+        self, texts: list[int | None], step: int, size: tuple[int, int], stride: int, device: Any
     ) -> Terms:
         steps = self._run.steps
-        return self._rules.terms(prompts, min(step, steps - 1), steps, grid(*size, stride), device)
+        return self._rules.terms(texts, min(step, steps - 1), steps, grid(*size, stride), device)
 
     def _lanes(self, embeds: Tensor, pictures: int) -> tuple[Lane | None, ...]:
         # A pipeline passes the same tensors at every step, so the rows are compared once, not step by step.

@@ -77,9 +77,9 @@ class Slot:
     height: int
     width: int
     sums: Tensor
-    """(steps · lanes, heads, height · width or patches, columns) float32, in the order of `Store.place`."""
+    """(places, heads, height · width or patches, columns) float32, in the order of `Store.place`."""
     counts: Tensor
-    """How many probabilities were added at each of those places: (steps · lanes,) float32."""
+    """How many probabilities were added at each of those places: (places,) float32."""
     patches: Tensor | None = None
     """The positions in the grid whose attention is summed: (patches,) int64."""
 
@@ -166,7 +166,7 @@ class Store:
     Args:
         record: the settings.
         layers: the layers to record, in the order in which they run.
-        columns: the key positions to record for each prompt, by role and number.
+        columns: the key positions to record for each text of a prompt, by role, prompt and voice.
         length: how many positions the text has.
     """
 
@@ -174,7 +174,7 @@ class Store:
         self,
         record: Record,
         layers: Sequence[Layer],
-        columns: Mapping[tuple[Role, int], Sequence[int]],
+        columns: Mapping[tuple[Role, int, int], Sequence[int]],
         length: int = 0,
     ) -> None:
         self.record = record
@@ -183,6 +183,8 @@ class Store:
         longest = max(map(len, columns.values()))
         self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in columns.items()}
         self.longest = longest
+        self.voices = 1 + max((voice for role, _, voice in columns if role in record.lanes), default=0)
+        """How many texts the prompt with the most of them has; each has places of its own."""
         self.clear()
 
     def clear(self) -> None:
@@ -236,22 +238,23 @@ class Store:
                 "call reset() on the session before a new run"
             )
         self.prompts |= {(lane.role, lane.image): lane.prompt for lane in recorded.values()}
-        columns = [self.columns[lane.role, lane.prompt] for lane in recorded.values()]
-        places = [self.place(step, lane.role, lane.image) for lane in recorded.values()]
+        columns = [self.columns[lane.role, lane.prompt, lane.voice] for lane in recorded.values()]
+        places = [self.place(step, lane) for lane in recorded.values()]
         return (
             torch.tensor(list(recorded), device=device),
             torch.tensor(columns, device=device),
             torch.tensor(places, device=device),
         )
 
-    def place(self, step: int, role: Role, image: int) -> int:
+    def place(self, step: int, lane: Lane) -> int:
         """Where a slot keeps this step of this lane."""
-        return (step * len(self.record.lanes) + self.record.lanes.index(role)) * self.images + image
+        role = self.record.lanes.index(lane.role)
+        return ((step * len(self.record.lanes) + role) * self.images + lane.image) * self.voices + lane.voice
 
     def allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
         """Begin a recording of so many images on latents of this size."""
         self.clear()
-        lanes = images * len(self.record.lanes)
+        lanes = images * self.voices * len(self.record.lanes)
         self.plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps, lanes, self.length)
         self.size, self.images = size, images
         self.slots = {"words": self.make_slots(self.layers, self.longest, device)}
@@ -277,7 +280,7 @@ class Store:
     ) -> dict[str, Slot]:
         """Empty slots for these layers, of the shape planned, for their whole grids or so many queries."""
         assert self.plan is not None
-        places = self.plan.steps * self.images * len(self.record.lanes)
+        places = self.plan.steps * self.images * self.voices * len(self.record.lanes)
         shared: dict[object, list[Layer]] = {}
         for layer in layers:
             shared.setdefault(layer.stride if self.plan.by_grid else layer.name, []).append(layer)

@@ -31,13 +31,17 @@ class PlacedTable:
         return tuple(self.start + token.position for token in self.table.tokens if token.kind in kinds)
 
 
-def place_tables(encoded: Encoded, registered: Registered) -> dict[Role, list[tuple[PlacedTable, ...]]]:
+Voice = tuple[PlacedTable, ...]
+"""One text of a prompt: its token table for each text encoder that wrote rows of its own."""
+
+
+def place_tables(encoded: Encoded, registered: Registered) -> dict[Role, list[Voice]]:
     """The token tables of every prompt, for each text encoder; none for negative prompts without embeddings.
 
     Raises:
         AttachError: tables and embeddings do not describe the same prompts.
     """
-    placed: dict[Role, list[tuple[PlacedTable, ...]]] = {"positive": [], "negative": []}
+    placed: dict[Role, list[Voice]] = {"positive": [], "negative": []}
     for role, embeds in zip(ROLES, (registered.positive, registered.negative), strict=True):
         if embeds is None:
             continue

@@ -121,8 +121,8 @@ def encode_prompts(
         SettingError: a value outside its range.
     """
     family = family_of(pipe)
-    prompts = _as_list(prompt, dialect)
-    negatives = _as_list("" if negative_prompt is None else negative_prompt, dialect)
+    prompts = as_prompts(prompt, dialect)
+    negatives = as_prompts("" if negative_prompt is None else negative_prompt, dialect)
     if len(negatives) not in (1, len(prompts)):
         raise SettingError(
             f"There are {len(negatives)} negative prompts for {len(prompts)} prompts; "
@@ -177,7 +177,7 @@ def _settings(
     )
 
 
-def _as_list(prompts: Prompts, dialect: str) -> list[Prompt]:
+def as_prompts(prompts: Prompts, dialect: str) -> list[Prompt]:
     """The prompts as parsed, one or many."""
     many = [prompts] if isinstance(prompts, (str, Prompt)) else list(prompts)
     for number, prompt in enumerate(many):

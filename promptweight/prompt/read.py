@@ -9,14 +9,20 @@ from promptweight.prompt.edits import NOMINAL_STEPS, find_changes
 from promptweight.prompt.embeddings import note_embeddings
 from promptweight.prompt.flow import Flow
 from promptweight.prompt.lift import lift
+from promptweight.prompt.messages import Remarks
 from promptweight.prompt.model import Part, Prompt
 from promptweight.prompt.parts import PartRange, split_parts
 from promptweight.prompt.products import stretches
 from promptweight.prompt.weights import scan
 
 
-def read(source: str, dialect: str, embeddings: Collection[str] = ()) -> Prompt:
-    """Read a prompt in the dialect ``pw`` or ``a1111``; ``embeddings`` are names that count as bare words."""
+def read(
+    source: str, dialect: str, embeddings: Collection[str] = (), at: tuple[int, int] = (1, NOMINAL_STEPS)
+) -> Prompt:
+    """Read a prompt in the dialect ``pw`` or ``a1111``, as it is at one step of a run.
+
+    ``embeddings`` are names that count as bare words; ``at`` is the step, from 1, and how many the run has.
+    """
     builder = Builder(source, dialect)
     flow, builder.loras = lift(source, dialect, builder.remarks)
     parts = split_parts(flow, dialect, builder.remarks)
@@ -25,20 +31,33 @@ def read(source: str, dialect: str, embeddings: Collection[str] = ()) -> Prompt:
         if number:
             previous = flow.place_after(parts[number - 1].stop)
             builder.joint(previous, flow.place(part.start), "and")
-        read_part(builder, flow, part, whole=len(parts) == 1)
+        read_part(builder, flow, part, at, whole=len(parts) == 1)
     return note_embeddings(builder.prompt(), embeddings)
 
 
-def read_part(builder: Builder, flow: Flow, part: PartRange, *, whole: bool) -> None:
-    """Read one part of the prompt; ``whole`` tells that there is no other."""
+def last_steps(source: str, dialect: str, steps: int) -> list[int]:
+    """The steps after which a part of the prompt may change in a run of ``steps``, and the last step."""
+    flow, _ = lift(source, dialect, Remarks())
+    parts = split_parts(flow, dialect, Remarks())
+    texts = [part_text(flow, part, whole=len(parts) == 1).text for part in parts]
+    return sorted({end for text in texts for end in find_changes(text, dialect).last_steps(steps)})
+
+
+def part_text(flow: Flow, part: PartRange, *, whole: bool) -> Flow:
+    """The text of one part, all that it says at any step."""
     end = part.stop if whole else part.end
+    return flow if (part.start, end) == (0, len(flow.text)) else flow.keep([(part.start, end)])
+
+
+def read_part(builder: Builder, flow: Flow, part: PartRange, at: tuple[int, int], *, whole: bool) -> None:
+    """Read one part of the prompt as it is ``at`` a step; ``whole`` tells that there is no other."""
     if whole and part.weight != 1.0:
         value = flow.text[part.end : part.stop].strip()
         builder.remarks.add(
             "part-weight", flow.place(part.end), flow.place_after(part.stop), value=value, weight=part.weight
         )
     clean_start = builder.length
-    text = flow if (part.start, end) == (0, len(flow.text)) else flow.keep([(part.start, end)])
+    text = part_text(flow, part, whole=whole)
 
     def remark(code: str, start: int, end: int, **values: object) -> None:
         builder.remarks.add(code, text.place(start), text.place_after(end), **values)
@@ -50,7 +69,7 @@ def read_part(builder: Builder, flow: Flow, part: PartRange, *, whole: bool) -> 
             first = changes.found[0]
             remark("scheduled", first.start, first.stop + 1)
         builder.scheduled = True
-        text = text.keep(changes.ranges(1, NOMINAL_STEPS))
+        text = text.keep(changes.ranges(*at))
     found = scan(text, builder.dialect, builder.remarks)
     builder.scanned += found.looked_at
     for stretch in stretches(found, builder.dialect):

@@ -67,7 +67,7 @@ def test_calls_of_a_run():
     store = Store(
         Record(steps="keep", lanes=("positive", "negative")),
         [Layer("a", 1, 2)],
-        {("positive", 0): (0, 1), ("negative", 0): (0, 1, 2)},
+        {("positive", 0, 0): (0, 1), ("negative", 0, 0): (0, 1, 2)},
     )
     lanes = [Lane("negative", 0, 0), None, Lane("positive", 0, 0)]
     cpu = torch.device("cpu")

@@ -1,0 +1,94 @@
+"""The words of a prompt that has several texts: those it says one after the other, or joins with AND.
+
+A word is one word wherever it comes from the same place of the source: in "um [gato:peixe:0.5] vermelho",
+"um" and "vermelho" are words of both texts, "gato" and "peixe" of one each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+from promptweight.attention.tables import Voice, find_rows
+from promptweight.conditioning.words import fold
+from promptweight.errors import WordNotFoundError
+
+if TYPE_CHECKING:
+    from promptweight.conditioning.tokens import Word
+    from promptweight.prompt import Prompt
+
+Place = tuple[int, int, str]
+"""Where a word lies in the source, and how it reads."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A phrase in some of a prompt's texts."""
+
+    words: tuple[Word, ...]
+    """Its words, in the first text that holds it."""
+    rows: Mapping[int, set[int]]
+    """The rows of the text embeddings that stand for it, by the number of the text."""
+
+
+def words_of(voices: Sequence[Voice]) -> tuple[Word, ...]:
+    """The words of every text once, in the order of the source; `positions` are those of the first text."""
+    if len(voices) == 1:
+        return voices[0][0].table.words
+    first: dict[Place, Word] = {}
+    for voice in voices:
+        table = voice[0].table
+        for word in table.words:
+            first.setdefault(place_of(word, table.prompt), word)
+    seen: Counter[str] = Counter()
+    words = []
+    for index, place in enumerate(sorted(first)):
+        name = fold(first[place].text)
+        words.append(replace(first[place], index=index, occurrence=seen[name]))
+        seen[name] += 1
+    return tuple(words)
+
+
+def find(voices: Sequence[Voice], phrase: str, occurrence: int = 0) -> Found:
+    """Finds consecutive words that read as `phrase` in any of the texts of a prompt.
+
+    `occurrence` 0 is its first place in the source, 1 the next.
+
+    Raises:
+        WordNotFoundError: no text holds the phrase; lists the words there are.
+    """
+    if len(voices) == 1:
+        rows, words = find_rows(voices[0], phrase, occurrence)
+        return Found(words, {0: rows})
+    places: dict[tuple[Place, ...], Found] = {}
+    for number, voice in enumerate(voices):
+        for rows, words in occurrences(voice, phrase):
+            place = tuple(place_of(word, voice[0].table.prompt) for word in words)
+            known = places.get(place, Found(words, {}))
+            places[place] = Found(known.words, {**known.rows, number: rows})
+    if 0 <= occurrence < len(places):
+        return places[sorted(places)[occurrence]]
+    if places:
+        times = "once" if len(places) == 1 else f"{len(places)} times"
+        raise WordNotFoundError(
+            f"{phrase!r} is in the prompt {times}; there is no occurrence {occurrence} (the first is 0)."
+        )
+    names = dict.fromkeys(repr(word.text) for word in words_of(voices) if not word.is_punctuation)
+    raise WordNotFoundError(f"{phrase!r} is not in the prompt; its words are: {', '.join(names) or 'none'}.")
+
+
+def occurrences(voice: Voice, phrase: str) -> Iterator[tuple[set[int], tuple[Word, ...]]]:
+    """The rows and words of a phrase, for every place that it has in one text."""
+    for number in count():
+        try:
+            yield find_rows(voice, phrase, number)
+        except WordNotFoundError:
+            return
+
+
+def place_of(word: Word, prompt: Prompt) -> Place:
+    """Where a word of a text lies in the source."""
+    return prompt.to_source(word.start), prompt.to_source(word.end - 1), word.text
