@@ -11,6 +11,7 @@ import typer
 
 from promptweight.cli import batch as batches
 from promptweight.cli import evaluation, generation, language, library
+from promptweight.cli import ui as browser
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command("detect")(language.detect)
 app.command("methods")(library.methods)
 app.command("info")(library.info)
 app.command("evaluate")(evaluation.evaluate)
+app.command("ui")(browser.ui)
 
 
 def _show_version(wanted: bool) -> None:
