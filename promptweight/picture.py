@@ -142,9 +142,12 @@ def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
         )
         for same in zip(*(recording.slots for recording in recordings), strict=True)
     )
-    tables = {
-        (role, image): table
-        for image, recording in enumerate(recordings)
-        for (role, _), table in recording.tables.items()
-    }
-    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables))
+    tables, other_voices = (
+        {
+            (role, image): known
+            for image, recording in enumerate(recordings)
+            for (role, _), known in getattr(recording, name).items()
+        }
+        for name in ("tables", "other_voices")
+    )
+    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables, other_voices=other_voices))

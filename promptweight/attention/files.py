@@ -154,10 +154,9 @@ def describe_variant(prompt: Prompt) -> dict[str, Any] | None:
 def rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
     """The text that `describe_variant` described, of the prompt as it is read from its source."""
     spans = []
-    for *places, (steps, to, region, mode), origin in description["spans"]:
-        fraction = None if steps is None else (steps[0], steps[1])
-        box = tuple(region) if isinstance(region, list) else region
-        spans.append(Span(*places, Options(fraction, to, box, mode), origin))
+    for *places, options, origin in description["spans"]:
+        values = (tuple(value) if isinstance(value, list) else value for value in options)
+        spans.append(Span(*places, Options(*values), origin))
     return replace(
         prompt,
         text=description["text"],
