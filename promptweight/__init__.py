@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 # Imported now, not on demand: a function that is fetched later would be hidden by its own module of the
 # same name.
+from promptweight.edit import Edit, edit
 from promptweight.generate import generate
 from promptweight.result import Result
 
@@ -50,11 +51,13 @@ _MODULES = ("errors", "weighting")
 
 __all__ = [
     "AttentionMaps",
+    "Edit",
     "Result",
     "__version__",
     "attach",
     "convert",
     "detect",
+    "edit",
     "encode",
     "errors",
     "expand",

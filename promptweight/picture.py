@@ -67,14 +67,27 @@ def make_picture(
     record: bool | Record,
     callback: Callback | None,
 ) -> Picture:
-    """Runs the pipeline once.
+    """Runs the pipeline once; arguments as in `make_pictures`, of a session of one prompt."""
+    return make_pictures(pipe, session, call, seed, place, record, callback)[0]
+
+
+def make_pictures(
+    pipe: Any,
+    session: AttentionSession,
+    call: dict[str, Any],
+    seed: int,
+    place: tuple[int, int],
+    record: bool | Record,
+    callback: Callback | None,
+) -> tuple[Picture, ...]:
+    """Runs the pipeline once: one picture for each of the session's prompts, all from the same noise.
 
     Args:
         pipe: the pipeline.
         session: what is attached to it.
         call: what the pipeline is called with besides the session's inputs.
         seed: of the CPU generator.
-        place: the number of this picture, and how many there are.
+        place: the number of this run, and how many there are.
         record: whether the session records.
         callback: called after each step; False from it stops the run.
     """
@@ -93,23 +106,29 @@ def make_picture(
             pipe._interrupt = True
         return tensors
 
-    generator = torch.Generator("cpu").manual_seed(seed)
+    prompts = len(session.tables["positive"])
+    generators = [torch.Generator("cpu").manual_seed(seed) for _ in range(prompts)]
+    generator = generators if prompts > 1 else generators[0]
     try:
         output = pipe(
             **session.inputs, **call, generator=generator, output_type="np", callback_on_step_end=after_step
         )
     except _Stopped:
-        return Picture(None, None, steps_done, steps, True, ())
-    image, warnings = _image(output, place[0])
-    return Picture(image, session.maps if record else None, steps_done, steps, was_stopped, warnings)
+        return (Picture(None, None, steps_done, steps, True, ()),) * prompts
+    maps = apart(session.maps, prompts) if record else (None,) * prompts
+    shown = [_image(output, place[0], index) for index in range(prompts)]
+    return tuple(
+        Picture(image, of_image, steps_done, steps, was_stopped, warnings)
+        for (image, warnings), of_image in zip(shown, maps, strict=True)
+    )
 
 
-def _image(output: Any, number: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """Returns the picture of a pipeline's `output`, and what is wrong with it in words."""
+def _image(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[str, ...]]:
+    """Returns one picture of a pipeline's `output`, and what is wrong with it in words."""
     import numpy as np
     from PIL import Image
 
-    pixels = output.images[0]  # (height, width, 3) float, 0..1
+    pixels = output.images[index]  # (height, width, 3) float, 0..1
     warnings = []
     if not np.isfinite(pixels).all():
         warnings.append(
@@ -117,12 +136,37 @@ def _image(output: Any, number: int) -> tuple[Image.Image, tuple[str, ...]]:
             "load it with dtype='float32'"
         )
         pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
-    if any(getattr(output, "nsfw_content_detected", None) or ()):
+    if any((getattr(output, "nsfw_content_detected", None) or ())[index : index + 1]):
         warnings.append(f"picture {number} was blackened by the model's own safety checker")
     elif pixels.max() < 1 / 255:
         warnings.append(f"picture {number} is black from edge to edge")
     # The same rounding as diffusers' own conversion to PIL.
     return Image.fromarray((pixels * 255).round().astype("uint8")).convert("RGB"), tuple(warnings)
+
+
+def apart(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
+    """Returns the maps of one run of several pictures as those of one picture each."""
+    from promptweight.attention import AttentionMaps
+
+    if images == 1:
+        return (maps,)
+    whole = maps.recording
+    parts = []
+    for image in range(images):
+        places = slice(image * whole.most_voices, (image + 1) * whole.most_voices)
+        part = replace(
+            whole,
+            slots=tuple(
+                replace(slot, sums=slot.sums[:, :, places], counts=slot.counts[:, :, places])
+                for slot in whole.slots
+            ),
+            tables={(role, 0): voice for (role, of), voice in whole.tables.items() if of == image},
+            other_voices={
+                (role, 0): voices for (role, of), voices in whole.other_voices.items() if of == image
+            },
+        )
+        parts.append(AttentionMaps.of(part))
+    return tuple(parts)
 
 
 def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
@@ -142,12 +186,14 @@ def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
         )
         for same in zip(*(recording.slots for recording in recordings), strict=True)
     )
-    tables, other_voices = (
-        {
-            (role, image): known
-            for image, recording in enumerate(recordings)
-            for (role, _), known in getattr(recording, name).items()
-        }
-        for name in ("tables", "other_voices")
-    )
+    tables = {
+        (role, image): table
+        for image, recording in enumerate(recordings)
+        for (role, _), table in recording.tables.items()
+    }
+    other_voices = {
+        (role, image): voices
+        for image, recording in enumerate(recordings)
+        for (role, _), voices in recording.other_voices.items()
+    }
     return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables, other_voices=other_voices))
