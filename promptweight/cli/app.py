@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from promptweight.cli import batch as batches
-from promptweight.cli import evaluation, generation, language, library
+from promptweight.cli import edit, evaluation, generation, language, library
 from promptweight.cli import ui as browser
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("generate")(generation.generate)
+app.command("edit")(edit.edit)
 app.command("batch")(batches.batch)
 app.command("parse")(language.parse)
 app.command("convert")(language.convert)
