@@ -13,17 +13,26 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from promptweight_ui import generate_tab
+from promptweight_ui import explore_tab, generate_tab
 from promptweight_ui.context import Context
 from promptweight_ui.language import LANGUAGES, translations
 from promptweight_ui.models import Models
 from promptweight_ui.state import Sessions
 
-TABS = {"generate": generate_tab}
+TABS = {"generate": generate_tab, "explore": explore_tab}
 """The tabs in their order; the key of a tab's title is `<name>_tab`."""
 
-SCRIPTS = ("app.js", "prompt.js", "heat.js", "upscale.js", "picture.js")
-STYLES = ("app.css", "prompt.css", "picture.css")
+SCRIPTS = (
+    "app.js",
+    "prompt.js",
+    "heat.js",
+    "upscale.js",
+    "picture.js",
+    "explore_text.js",
+    "explore_picture.js",
+    "explore_sums.js",
+)
+STYLES = ("app.css", "prompt.css", "picture.css", "explore.css")
 
 MOST_WAITING = 32
 """Runs in the queue; whoever comes later is told that it is full."""
@@ -111,11 +120,15 @@ def launch(
     app = build(Context(offered, Sessions()), language)
     if load_now:
         offered.preload()
+    serve(app, host=host, port=port, share=share, auth=list(auth) or None, language=language, **more)
+    return app
+
+
+def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None = None, **more: Any) -> None:
+    """Serves a built app with its look and its safe settings; `more` as in Gradio's `launch`."""
     app.launch(
         server_name=host,
         server_port=port,
-        share=share,
-        auth=list(auth) or None,
         i18n=translations(language),
         theme=gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]),
         head=page_head(),
@@ -126,7 +139,6 @@ def launch(
         max_file_size="32mb",
         **more,
     )
-    return app
 
 
 def page_head() -> str:

@@ -25,6 +25,7 @@ from torch import Tensor
 from promptweight.attention.layout import Layer, grid
 from promptweight.attention.recorder import Recorder, spread
 from promptweight.attention.tables import PlacedTable
+from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from promptweight.attention.session import AttentionSession
@@ -146,7 +147,14 @@ def looking_inside(
         steps: the steps to keep, from 0.
         max_mb: the most memory, in MiB, that it may take; where all layers need more, every second, every
             fourth and so on is kept, the last always.
+
+    Raises:
+        SettingError: the prompt has several texts, as with `[from:to:when]` or AND.
     """
+    if len(session._voices["positive"][0]) > 1:
+        raise SettingError(
+            "attention is laid open for prompts that stay as they are, without [from:to:when], [a|b] or AND"
+        )
     inside = Inside(tuple(sorted(set(steps))), session._placed["positive"][0])
     keeper = _Keeper(session, inside, max_mb * 2**20)
     recorders = session._recorders

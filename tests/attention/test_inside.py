@@ -7,6 +7,7 @@ import torch
 
 from promptweight.attention import Record, attach
 from promptweight.attention.inside import looking_inside
+from promptweight.errors import SettingError
 
 SIZE = {"height": 32, "width": 48, "num_inference_steps": 3}
 PLACE = (0.6, 0.4)
@@ -162,3 +163,12 @@ def test_recorders_are_left_as_they_were(tiny, pipe):
         with pytest.raises(ZeroDivisionError), looking_inside(session, [0]):
             raise ZeroDivisionError
         assert all("attend" not in vars(recorder) for recorder in session._recorders.values())
+
+
+def test_prompts_that_change_are_refused(tiny_pipe):
+    with (
+        attach(tiny_pipe, "um [gato:rato:0.5]", record=RECORD, num_inference_steps=4) as session,
+        pytest.raises(SettingError, match="stay as they are"),
+        looking_inside(session, [0]),
+    ):
+        pass

@@ -1,0 +1,202 @@
+"""The Explore tab: attention itself, in the text encoder and in the picture, with the model's own numbers."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from promptweight.errors import PromptweightError
+from promptweight_ui import explore_look, explore_text, inputs
+from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.explore_keep import Kept
+from promptweight_ui.explore_look import Place
+from promptweight_ui.following import followed
+from promptweight_ui.language import prefixed
+from promptweight_ui.payload import data_url
+from promptweight_ui.runs import News
+
+if TYPE_CHECKING:
+    from promptweight.attention.inside import Inside
+    from promptweight_ui.explore_text import ReadText
+
+EXAMPLE = "um astronauta a cavalo"
+SHORT_EXAMPLE = "um gato vermelho e um rato azul"
+"""With the built-in model, which knows few words."""
+
+
+def build(context: Context) -> None:
+    """Builds the tab inside the present Blocks."""
+    make = context.make
+    texts = Kept["ReadText"]()
+    insides = Kept["Inside"]()
+    make(gr.Markdown, {"value": "explore_intro"})
+    with gr.Column(elem_classes="pw-part"):
+        make(gr.Markdown, {"value": "explore_text_head"})
+        with gr.Row(elem_classes="pw-ask"):
+            prompt = make(
+                gr.Textbox,
+                {"label": "explore_prompt"},
+                value=SHORT_EXAMPLE if context.models.names[0] == "mini" else EXAMPLE,
+                lines=1,
+                max_lines=3,
+                max_length=inputs.MOST_CHARACTERS,
+                elem_id="explore-prompt",
+                scale=4,
+                min_width=240,
+            )
+            encoder = make(
+                gr.Dropdown,
+                {"label": "explore_encoder"},
+                choices=["clip"],
+                value=None,
+                visible=False,
+                allow_custom_value=True,
+                min_width=120,
+            )
+            read = make(gr.Button, {"value": "explore_read"}, elem_id="explore-read", min_width=140)
+        reading = _shown("text", "explore-text", [lambda asked: _look_at_text(texts, asked)])
+    with gr.Column(elem_classes="pw-part"):
+        make(gr.Markdown, {"value": "explore_inside_head"})
+        with gr.Row(elem_classes="pw-ask"):
+            number = make(
+                gr.Number, {"label": "explore_number"}, value=1, precision=0, minimum=1, visible=False,
+                min_width=120,
+            )  # fmt: skip
+            go = make(
+                gr.Button, {"value": "explore_go"}, variant="primary", elem_id="explore-go", min_width=240
+            )
+        inside = _shown("picture", "explore-inside", [lambda asked: _look_inside(insides, asked)])
+
+    def read_text(asked: Any, named: Any, model: Any, language: Any) -> tuple[Any, Any]:
+        return _read_text(context, texts, asked, named, model, language)
+
+    def look_in(wanted: Any, language: Any, request: gr.Request) -> Iterator[Any]:
+        yield from _messages(context, insides, wanted, language, request)
+
+    def entered(request: gr.Request) -> Any:
+        result = context.sessions.of(request).result
+        several = 1 if result is None else len(result.images)
+        return gr.update(visible=several > 1, maximum=several)
+
+    asked = [prompt, encoder, context.parts["model"], context.language]
+    for event in (read.click, prompt.submit):
+        event(
+            read_text,
+            asked,
+            [reading, encoder],
+            show_progress="minimal",
+            api_visibility="private",
+            **GPU,
+        )
+    go.click(
+        look_in,
+        [number, context.language],
+        [inside],
+        show_progress="hidden",
+        api_visibility="private",
+        **GPU,
+    )
+    context.parts["tabs"].select(entered, None, [number], api_visibility="private", **LIGHT)
+
+
+def _shown(part: str, name: str, functions: list[Any]) -> Any:
+    """Makes what the page draws by itself, asking `look` for numbers."""
+    from promptweight.render.colormaps import table
+
+    functions[0].__name__ = "look"
+    return gr.HTML(
+        value=None,
+        html_template='<div class="pw-explore"></div>',
+        js_on_load=f"promptweight.explore.{part}.mount(element, props, watch, server)",
+        elem_id=name,
+        server_functions=functions,
+        texts=prefixed("explore_"),
+        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        apply_default_css=False,
+    )
+
+
+def _read_text(
+    context: Context, texts: Kept[ReadText], asked: Any, named: Any, model: Any, language: Any
+) -> tuple[dict[str, Any], Any]:
+    prompt = inputs.text(language, "explore_prompt", asked)
+    name = inputs.choice(language, "generate_model", model, context.models.names)
+    try:
+        with context.models.use(name) as pipe:
+            encoders = explore_text.encoders_of(pipe)
+            chosen = named if isinstance(named, str) and named in encoders else encoders[0]
+            read = explore_text.read_text(pipe, prompt, chosen)
+    except PromptweightError as error:
+        raise inputs.refused(language, error) from error
+    key = texts.add(read, read.nbytes)
+    picker = gr.update(choices=encoders, value=chosen, visible=len(encoders) > 1)
+    return {"key": key, "about": explore_text.about(read)}, picker
+
+
+def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
+    if not isinstance(asked, dict) or (read := texts.get(asked.get("key"))) is None:
+        return {"error": "gone"}
+    chunk, layer, head = (asked.get(name) for name in ("chunk", "layer", "head"))
+    is_valid = type(chunk) is int and all(each is None or type(each) is int for each in (layer, head))
+    try:
+        if not is_valid:
+            raise IndexError
+        return {"matrix": explore_text.look(read, chunk, layer, head)}
+    except IndexError:
+        return {"error": "no_such"}
+
+
+def _messages(
+    context: Context, insides: Kept[Inside], wanted: Any, language: Any, request: gr.Request
+) -> Iterator[dict[str, Any]]:
+    """Yields the messages of looking into a picture of the session's last result."""
+    result = context.sessions.of(request).result
+    if result is None:
+        inputs.refuse(language, "explore_nothing")
+    image = inputs.whole(language, "explore_number", wanted, 1, len(result.images)) - 1
+    made_by = str(result.settings["model"])
+    model = next((name for name in context.models.names if name in (made_by, Path(made_by).name)), None)
+    if model is None:
+        inputs.refuse(language, "explore_other_model", name=Path(made_by).name)
+
+    def work(callback: Any) -> Inside:
+        with context.models.use(model) as pipe:
+            return explore_look.look_inside(pipe, result, image, callback)
+
+    yield {"state": "running", "progress": None}
+    follow = followed(context, request, language, work)
+    while True:
+        try:
+            news = next(follow)
+        except StopIteration as end:
+            inside = end.value
+            break
+        if isinstance(news, News):
+            progress = {"step": news.step, "steps": explore_look.looked_at(news.steps)[-1] + 1}
+            yield {"state": "running", "progress": progress}
+    if not inside.steps:
+        yield {"state": "empty"}
+        return
+    yield {
+        "state": "ready",
+        "key": insides.add(inside, inside.nbytes),
+        "about": explore_look.about(inside),
+        "steps": result.settings["num_inference_steps"],
+        "image": {"src": data_url(result.images[image])},
+    }
+
+
+def _look_inside(insides: Kept[Inside], asked: Any) -> dict[str, Any]:
+    if not isinstance(asked, dict) or (inside := insides.get(asked.get("key"))) is None:
+        return {"error": "gone"}
+    places = [asked.get(name) for name in Place.__dataclass_fields__]
+    try:
+        if any(type(place) is not int for place in places):
+            raise IndexError
+        return explore_look.look(inside, Place(*places))
+    except IndexError:
+        return {"error": "no_such"}
