@@ -101,7 +101,7 @@ def _invokeai(record: dict[str, Any]) -> Making:
 
 def _old_invokeai(record: dict[str, Any]) -> Making:
     """InvokeAI 1 and 2, where the negative prompt stood in square brackets within the prompt."""
-    image = record.get("image")
+    image: Any = record.get("image")
     settings = (
         {name: value for name, value in image.items() if name != "prompt"} if isinstance(image, dict) else {}
     )
@@ -127,9 +127,9 @@ def _comfyui(graph: dict[str, Any]) -> Making | None:
     }
     if not nodes:
         return None
-    sampler = next((each for each in nodes.values() if "positive" in each and _is_sampling(each)), None)
-    if sampler is None:
-        sampler = next((each for each in nodes.values() if _is_sampling(each)), {})
+    samplers = [each for each in nodes.values() if _is_sampling(each)]
+    none: dict[str, Any] = {}
+    sampler = next((each for each in samplers if "positive" in each), samplers[0] if samplers else none)
     positive = list(_texts_of(nodes, sampler.get("positive", sampler.get("guider")), "positive"))
     negative = list(_texts_of(nodes, sampler.get("negative"), "negative"))
     settings: dict[str, Any] = {}

@@ -259,7 +259,7 @@ def read(path: str | os.PathLike[str]) -> Metadata:
             with Image.open(file) as image:
                 if image.format == "PNG":
                     image.load()  # text chunks may stand behind the pixels
-                texts = {name: text for name, text in image.info.items() if isinstance(text, str)}
+                texts = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
                 exif = image.getexif()
                 exif_comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
                 texts |= exif_texts(exif)

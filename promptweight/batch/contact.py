@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from promptweight.batch.folder import Folder
 from promptweight.batch.plan import Plan, Planned
@@ -37,11 +39,11 @@ def save_sheets(plan: Plan, folder: Folder) -> Iterator[Path]:
                 images.append(image.convert("RGB"))
         shown = [_labels(picture, pictures) for picture in pictures[:MOST_CELLS]]
         title = str(pictures[0].row.values.get("prompt", ""))
-        whole = sheet(images, shown, _columns(pictures[:MOST_CELLS]), title=title, cell=_cell(images))
+        whole = sheet(images, shown, _columns(pictures[:MOST_CELLS]), title=title, cell=_cell(len(images)))
         record = {"sheet": [path.name for path in paths]}
         content, _ = encode_picture(whole, "png", record, "", ("iptc",))
         path = folder.path / f"sheet-{pictures[0].id}.png"
-        write_atomically(path, lambda file, content=content: file.write(content), overwrite=True)
+        write_atomically(path, partial(_write, content), overwrite=True)
         yield path
 
 
@@ -64,5 +66,9 @@ def _columns(pictures: list[Planned]) -> int:
     return min(_WIDEST, math.ceil(math.sqrt(len(pictures))))
 
 
-def _cell(images: list[object]) -> int:
-    return 256 if len(images) <= 64 else 128
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
+
+
+def _cell(pictures: int) -> int:
+    return 256 if pictures <= 64 else 128

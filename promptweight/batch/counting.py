@@ -20,7 +20,7 @@ ONE_CHUNK: Mapping[str, Mapping[str, int | None]] = {
     "StableDiffusion3": {"tokenizer_3": 256},
     "Flux": {"tokenizer": None, "tokenizer_2": 512},
 }
-"""By how pipelines' names begin, the tokenizers whose text encoders read one chunk, and its length in tokens."""
+"""By how pipelines' names begin: tokenizers whose text encoders read one chunk, and its length in tokens."""
 
 
 class Count(NamedTuple):

@@ -79,7 +79,7 @@ class Painter:
         records: bool = False,
         lora_dir: str | None = None,
         embeddings_dir: str | None = None,
-        step: Step = lambda step, steps, pictures: True,
+        step: Step | None = None,
     ) -> None:
         self.pipe = pipe
         self.records = records
@@ -119,9 +119,7 @@ class Painter:
 
                 stack.enter_context(adapters.applied(self.pipe, first.chosen))
                 jobs = [
-                    replace(
-                        each, encoded=self._encode(each.job, each.prompt, each.negative_prompt, keep=False)
-                    )
+                    replace(each, encoded=self._encode(each.job, each.prompt, each.negative_prompt, False))
                     for each in jobs
                 ]
             by_shape: dict[Any, list[int]] = {}
@@ -155,7 +153,7 @@ class Painter:
 
         def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             steps = getattr(pipe, "num_timesteps", job.num_inference_steps)
-            if not self.step(step + 1, steps, len(jobs)):
+            if self.step is not None and not self.step(step + 1, steps, len(jobs)):
                 raise GivenUp
             return tensors
 
@@ -181,9 +179,8 @@ class Painter:
         drawn = []
         for number, each in enumerate(jobs):
             assert each.encoded is not None
-            one = SimpleNamespace(
-                images=output.images[number : number + 1], nsfw_content_detected=[flags[number]]
-            )
+            pixels = output.images[number : number + 1]
+            one = SimpleNamespace(images=pixels, nsfw_content_detected=[flags[number]])
             image, warnings = picture._image(one, 1)
             _refuse_no_numbers(warnings)
             table, negative = each.encoded.positive[0], each.encoded.negative[0]
@@ -203,7 +200,7 @@ class Painter:
         job = ready.job
 
         def callback(progress: Any) -> bool:
-            if not self.step(progress.step, progress.steps, 1):
+            if self.step is not None and not self.step(progress.step, progress.steps, 1):
                 raise GivenUp
             return True
 
@@ -233,7 +230,7 @@ class Painter:
             result.warnings,
         )
 
-    def _encode(self, job: Job, prompt: Prompt, negative: Prompt, *, keep: bool = True) -> Encoded:
+    def _encode(self, job: Job, prompt: Prompt, negative: Prompt, keep: bool = True) -> Encoded:
         from promptweight.conditioning import encode_prompts
 
         weighting = weighting_of(job)

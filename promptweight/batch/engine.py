@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.folder import Folder, is_hopeless
 from promptweight.batch.plan import Plan, Planned
-from promptweight.batch.saving import Saving, endings, save
+from promptweight.batch.saving import Saving, is_finished, save
 from promptweight.batch.shards import Shard
 from promptweight.batch.watch import Watch
 from promptweight.errors import PromptweightError, SettingError
@@ -58,7 +58,7 @@ def run(
     overwrite: bool = False,
     limit: int | None = None,
     watch: Watch | None = None,
-    tell: Callable[[Line], None] = lambda line: None,
+    tell: Callable[[Line], None] | None = None,
 ) -> Outcome:
     """Makes the pictures of a plan that are not finished in a folder.
 
@@ -111,7 +111,7 @@ class _Batch:
         folder: Folder,
         saving: Saving,
         watch: Watch,
-        tell: Callable[[Line], None],
+        tell: Callable[[Line], None] | None,
         *,
         overwrite: bool,
         shard: Shard,
@@ -126,7 +126,7 @@ class _Batch:
         """Returns what is to be made; tells of the rest as skipped."""
         todo = []
         for picture in pictures:
-            if not self.overwrite and self._is_finished(picture):
+            if not self.overwrite and is_finished(self.folder, picture, self.saving):
                 self._skip(picture)
             else:
                 todo.append(picture)
@@ -167,14 +167,14 @@ class _Batch:
         """
         from promptweight.batch.drawing import same_settings
 
-        waiting = deque(_grouped(todo, batch_size))
+        waiting = deque(batches_of(todo, batch_size))
         busy: list[Planned] = []
         ahead: Future[Any] | None = None
         while (waiting or busy) and self.watch.goes_on:
             if not waiting:
                 self._collect(0)
                 time.sleep(_WAIT)
-                waiting = deque(_grouped(busy, batch_size))
+                waiting = deque(batches_of(busy, batch_size))
                 busy = []
                 ahead = None
             pictures = waiting.popleft()
@@ -185,7 +185,7 @@ class _Batch:
             for picture, ready in read:
                 if not self.folder.claim(picture):
                     busy.append(picture)
-                elif not self.overwrite and self._is_finished(picture):
+                elif not self.overwrite and is_finished(self.folder, picture, self.saving):
                     self.folder.free(picture)
                     self._skip(picture, counts=True)
                 elif isinstance(ready, Exception):
@@ -248,14 +248,6 @@ class _Batch:
             self.watch.presses = max(self.watch.presses, 1)
             raise hopeless
 
-    def _is_finished(self, picture: Planned) -> bool:
-        from promptweight.prompt import parse
-
-        beside: tuple[str, ...] = ()
-        if self.saving.records:
-            beside = endings(self.saving, parse(picture.job.prompt, picture.job.dialect))
-        return self.folder.is_finished(picture, beside)
-
     def _done(self, picture: Planned, seconds: float, files: list[Path], warnings: Sequence[str]) -> None:
         self.outcome.ok += 1
         self.outcome.files.append(files[0])
@@ -291,10 +283,11 @@ class _Batch:
         }
         if picture.labels:
             whole["sweep"] = list(picture.labels)
-        if self.shard.count > 1:
-            whole["shard"] = f"{self.shard.number}/{self.shard.count}"
+        if self.shard.total > 1:
+            whole["shard"] = f"{self.shard.number}/{self.shard.total}"
         self.folder.note(whole)
-        self.tell(whole)
+        if self.tell is not None:
+            self.tell(whole)
 
 
 def _read(painter: Any, pictures: Sequence[Planned]) -> list[tuple[Planned, Ready | Exception]]:
@@ -308,7 +301,7 @@ def _read(painter: Any, pictures: Sequence[Planned]) -> list[tuple[Planned, Read
     return read
 
 
-def _grouped(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Planned]]:
+def batches_of(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Planned]]:
     """Yields up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
     from dataclasses import replace
 

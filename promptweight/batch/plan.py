@@ -118,10 +118,10 @@ def make_plan(
                 adapters = _adapters(job, lora_dir, embeddings_dir)
                 picture_id = _digest({**common, **_described(job), **adapters})
                 if picture_id in seen:
-                    other = seen[picture_id].row
-                    problems.append(
-                        row.problem("prompt", f"the same picture as line {other.line}", is_warning=True)
-                    )
+                    same = f"the same picture as line {seen[picture_id].row.line}"
+                    told = row.problem("prompt", same, is_warning=True)
+                    if told not in problems[-1:]:
+                        problems.append(told)
                     continue
                 if len(pictures) >= MOST_PICTURES:
                     raise SettingError(f"the plan has more than {MOST_PICTURES} pictures")

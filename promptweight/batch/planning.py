@@ -82,9 +82,9 @@ def metadata_parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-def shard_of(given: str | None, *, ray: str | None) -> Shard:
+def shard_of(given: str | None, *, is_shared: bool) -> Shard:
     """Returns the part of this process; with Ray, which deals the work out itself, the whole."""
-    if ray is not None:
+    if is_shared:
         if given is not None:
             raise SettingError("shard and ray are two ways to share the work; give one of them")
         return Shard(1, 1)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from promptweight.attention import AttentionMaps
     from promptweight.batch.drawing import Drawn
+    from promptweight.batch.folder import Folder
+    from promptweight.batch.plan import Planned
     from promptweight.prompt import Prompt
 
 
@@ -54,6 +56,16 @@ def endings(saving: Saving, prompt: Prompt) -> tuple[str, ...]:
     overlays = [f".{name}.png" for name in _names(phrases)]
     masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt))]
     return (*overlays, *masks, *([".maps.safetensors"] if saving.maps else []))
+
+
+def is_finished(folder: Folder, picture: Planned, saving: Saving) -> bool:
+    """Whether a picture and all that is to stand beside it are in a folder."""
+    from promptweight.prompt import parse
+
+    beside: tuple[str, ...] = ()
+    if saving.records:
+        beside = endings(saving, parse(picture.job.prompt, picture.job.dialect))
+    return folder.is_finished(picture, beside)
 
 
 def held(prompt: Prompt, phrases: Sequence[str]) -> list[str]:
@@ -127,7 +139,7 @@ def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
 
 
 def _save_maps(drawn: Drawn, maps: AttentionMaps, path: Path) -> Path:
-    """Writes the maps of all words as `promptweight generate --maps` does: one tensor, words in the header."""
+    """Writes the maps of all words as `promptweight generate --maps` does: a tensor, words in the header."""
     import torch
     from safetensors.torch import save as to_bytes
 

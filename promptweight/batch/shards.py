@@ -13,18 +13,18 @@ T = TypeVar("T")
 
 
 class Shard(NamedTuple):
-    """Part `number` (from 1) of `count`, and who said so."""
+    """Part `number` (from 1) of `total`, and who said so."""
 
     number: int
-    count: int
+    total: int
     source: str = ""
 
     def __str__(self) -> str:
-        return f"shard {self.number}/{self.count}"
+        return f"shard {self.number}/{self.total}"
 
     def of(self, items: Sequence[T]) -> list[T]:
-        """Every `count`-th item, so that parts differ by one at most and none is in two."""
-        return list(items[self.number - 1 :: self.count])
+        """Every `total`-th item, so that parts differ by one at most and none is in two."""
+        return list(items[self.number - 1 :: self.total])
 
 
 def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
@@ -77,8 +77,8 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _checked(shard: Shard) -> Shard:
-    if not 1 <= shard.number <= shard.count:
+    if not 1 <= shard.number <= shard.total:
         raise SettingError(
-            f"{shard.source} give part {shard.number} of {shard.count}, which is none; --shard i/n overrules"
+            f"{shard.source} give part {shard.number} of {shard.total}, which is none; --shard i/n overrules"
         )
     return shard

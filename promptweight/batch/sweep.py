@@ -106,8 +106,8 @@ def variants(prompt: str, dialect: str, sweep: Sweep) -> Iterator[Variant]:
         )
     read = parse(prompt, dialect)
     axes = [(phrase, weights) for phrase, weights in sweep.weights if places(read, phrase)]
-    for chosen in product(*(weights for _, weights in axes), sweep.methods or (None,)):
-        *weights, method = chosen
+    methods: Sequence[str | None] = sweep.methods or (None,)
+    for weights, method in product(list(product(*(weights for _, weights in axes))), methods):
         varied = prompt
         for (phrase, _), weight in zip(axes, weights, strict=True):
             varied = with_weight(varied, phrase, weight, dialect)

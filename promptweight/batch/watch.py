@@ -28,8 +28,8 @@ class Watch:
     done: int = 0
     presses: int = 0
     has_begun: bool = False
-    say: Callable[[str], None] = lambda text: None
-    show: Callable[[str, float, int], None] = lambda text, done, total: None
+    say: Callable[[str], None] | None = None
+    show: Callable[[str, float, int], None] | None = None
     _times: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     @property
@@ -40,20 +40,20 @@ class Watch:
     def begin(self, total: int) -> None:
         """Tells how many pictures there are to make."""
         self.total = total
-        self.show("making pictures", 0, total)
+        self._show("making pictures", 0)
 
     def step(self, step: int, steps: int, pictures: int) -> bool:
         """Takes the news of one step of some pictures; False when they should be given up."""
         self.has_begun = True
         part = pictures * step / max(steps, 1) if step < steps else 0
-        self.show(self.text(), self.done + part, self.total)
+        self._show(self.text(), self.done + part)
         return self.presses < 2
 
     def finished(self, pictures: int, seconds: float) -> None:
         """Takes the news of finished pictures and how long all of them took."""
         self.done += pictures
         self._times.append((pictures, seconds))
-        self.show(self.text(), self.done, self.total)
+        self._show(self.text(), self.done)
 
     def seconds_left(self) -> float | None:
         """The time left by a running mean over the last batches; None before the first."""
@@ -73,9 +73,13 @@ class Watch:
         self.presses += 1
         if not self.has_begun or self.presses > 2:
             raise KeyboardInterrupt
-        if self.presses == 1:
+        if self.presses == 1 and self.say is not None:
             again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
             self.say(f"finishing the pictures in work{again}")
+
+    def _show(self, text: str, done: float) -> None:
+        if self.show is not None:
+            self.show(text, done, self.total)
 
 
 def duration(seconds: float) -> str:
@@ -102,7 +106,7 @@ def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     screen = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    watch = Watch(say=lambda text: screen.print(text))
+    watch = Watch(say=screen.print)
     hidden = quiet or not screen.is_terminal or not is_first
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:

@@ -61,9 +61,7 @@ def batch(
     normalizer: Annotated[str | None, typer.Option(help="Even weights out first.")] = None,
     space: Annotated[str | None, typer.Option(help="Where weights act: embedding or attention.")] = None,
     mode: Annotated[str | None, typer.Option(help="In attention: logit, p2p or value.")] = None,
-    clip_skip: Annotated[
-        int | None, typer.Option(help="How many of CLIP's last layers to leave out.")
-    ] = None,
+    clip_skip: Annotated[int | None, typer.Option(help="CLIP's last layers to leave out.")] = None,
     pooled: Annotated[str | None, typer.Option(help="The pooled text vector: clean or weighted.")] = None,
     dialect: Annotated[str | None, typer.Option(help="How prompts are read.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Such as 'DPM++ 2M Karras'.")] = None,
@@ -96,15 +94,14 @@ def batch(
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N", help="Make part I of N; by default what torchrun, accelerate or SLURM say."
+            metavar="I/N", help="Make part I of N; by default as accelerate, torchrun or SLURM say."
         ),
     ] = None,
     ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Share the work through a Ray cluster: its address, or local. Needs promptweight[ray].",
-        ),
+        bool, typer.Option("--ray", help="Share the work through a Ray cluster. Needs promptweight[ray].")
+    ] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of the cluster; by default RAY_ADDRESS, else one on this machine.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray workers; by default one a GPU.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
@@ -146,7 +143,7 @@ def batch(
         offline=dry_run,
     )
     _tell(plan.problems, quiet=quiet)
-    part = planning.shard_of(shard, ray=ray)
+    part = planning.shard_of(shard, is_shared=ray)
     warnings, counts = planning.remarks(plan, saving, wanted=not quiet or dry_run)
     _tell(warnings, quiet=quiet and not dry_run, most=None if dry_run else _MOST_WARNINGS)
     if dry_run:
@@ -154,7 +151,8 @@ def batch(
         return
     loading = {"device": device, "dtype": dtype, "offload": offload}
     options: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite, "limit": limit}
-    _run(plan, output, saving, part, loading, options, ray, workers, as_json=as_json, quiet=quiet)
+    cluster = {"address": ray_address, "workers": workers} if ray else None
+    _run(plan, output, saving, part, loading, options, cluster, as_json=as_json, quiet=quiet)
 
 
 def _run(
@@ -164,8 +162,7 @@ def _run(
     shard: Any,
     loading: dict[str, Any],
     options: dict[str, Any],
-    ray: str | None,
-    workers: int | None,
+    cluster: dict[str, Any] | None,
     *,
     as_json: bool,
     quiet: bool,
@@ -182,12 +179,11 @@ def _run(
             show.lines(output / name for name in [line["file"], *line.get("beside", [])])
 
     with watching(quiet=quiet, is_first=shard.number == 1) as watch:
-        if ray is not None:
+        if cluster is not None:
             from promptweight.batch import on_ray
 
             outcome = on_ray.run(
-                plan, output, saving=saving, address=ray, workers=workers, loading=loading, watch=watch,
-                tell=tell, **options,
+                plan, output, saving=saving, loading=loading, watch=watch, tell=tell, **cluster, **options,
             )  # fmt: skip
         else:
             from promptweight.batch import engine
@@ -201,7 +197,7 @@ def _run(
         if not as_json:
             show.lines(sheets)
     if not quiet:
-        where = f"{shard}: " if shard.count > 1 else ""
+        where = f"{shard}: " if shard.total > 1 else ""
         failed = f", {outcome.failed} failed" if outcome.failed else ""
         left = f", {outcome.left} left" if outcome.left else ""
         typer.echo(
@@ -244,26 +240,17 @@ def _show_plan(
         for line in lines:
             _print_json(line)
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("picture", "size", "steps", "tokens", "", "prompt"):
-        table.add_column(name, justify="right" if name in ("steps", "tokens") else "left", no_wrap=True)
     made = 0
     for line in lines:
         made += line["status"] == "to make"
-        size = (
-            f"{line['width'] or 'auto'}x{line['height'] or 'auto'}" if line["width"] or line["height"] else ""
+        size = f"{line['width'] or 'auto'}x{line['height'] or 'auto'}"
+        tokens = "+".join(str(count["tokens"]) for count in line["tokens"]) or "?"
+        about = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
+        show.lines(
+            [
+                f"{line['status']:<13}  {line['file']}  {size:>9}  {line['num_inference_steps']:>3} steps  "
+                f"{tokens:>3} tokens  {line['prompt']}{about}"
+            ]
         )
-        tokens = "+".join(str(count["tokens"]) for count in line["tokens"])
-        about = line["prompt"] if not line["sweep"] else f"{line['prompt']}  [{' · '.join(line['sweep'])}]"
-        cells = (line["file"], size, str(line["num_inference_steps"]), tokens, line["status"], about)
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    screen = show.console(stderr=False)
-    if screen.is_terminal:
-        screen.print(table)
-    else:
-        screen.print(table, width=10_000, soft_wrap=True)
-    where = f"{shard}: " if shard.count > 1 else ""
+    where = f"{shard}: " if shard.total > 1 else ""
     typer.echo(f"{where}{made} to make of {len(lines)}, with {plan.model.name}", err=True)
