@@ -7,8 +7,7 @@ forgotten when there are too many, and the oldest recordings when together they 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -30,21 +29,16 @@ class Session:
     Attributes:
         result: of the last run of the Generate tab; None before it.
         run: the run that is going on, or the last one.
-        folder: for the files of this session; deleted with it.
     """
 
     result: Result | None = None
     run: Run | None = None
-    folder: TemporaryDirectory[str] = field(
-        default_factory=lambda: TemporaryDirectory(prefix="promptweight-", ignore_cleanup_errors=True)
-    )
 
     def close(self) -> None:
         """Stops what is running at its next step, and lets everything go."""
         if self.run is not None:
             self.run.stop()
         self.result = self.run = None
-        self.folder.cleanup()
 
 
 class Sessions:
@@ -62,7 +56,7 @@ class Sessions:
         """Returns the session that a request belongs to, a new one where it is the first."""
         name = request.session_hash or ""
         with self._lock:
-            session = self._sessions.setdefault(name, Session())
+            session = self._sessions.get(name) or self._sessions.setdefault(name, Session())
             self._sessions.move_to_end(name)
             excess = [self._sessions.popitem(last=False)[1] for _ in range(len(self._sessions) - self._most)]
         for each in excess:

@@ -1,0 +1,48 @@
+"""The app, served with a tiny random model, and a browser to look at it."""
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what Gradio's own imports say is not about this package
+    gradio = pytest.importorskip("gradio", reason="gradio is not installed")
+
+
+@pytest.fixture(scope="session")
+def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The app at `url`, with its `context`."""
+    from promptweight_ui import app as module
+    from promptweight_ui.context import Context
+    from promptweight_ui.models import Models
+    from promptweight_ui.state import Sessions
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        context = Context(Models([str(model_folder)], device="cpu"), Sessions())
+        app = module.build(context)
+        module.serve(app, host="127.0.0.1", port=None, prevent_thread_lock=True, quiet=True)
+        with context.models.use(context.models.names[0]):
+            pass
+        yield SimpleNamespace(url=app.local_url.rstrip("/"), context=context, app=app)
+        app.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium: the system's own where there is one, else the one that Playwright installed."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with api.sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+        yield chromium
+        chromium.close()
