@@ -5,15 +5,17 @@
     session.maps.word("gato").overlay(image)
 
 What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
-lanes (which rows of the batch), run (which step), tables (which columns), rules and regions (what a weight
-does), exchange and prompt_to_prompt (one picture made with another's attention), store (where sums are
-kept), recorder, processors and adapt (what runs inside the model), session (attaching), recording, files,
-maps, heatmap and hover (what comes out), text (what words read in each other).
+calls (before and after every one of the model), lanes (which rows of the batch), run (which step), tables
+(which columns), rules and regions (what a weight does), exchange and prompt_to_prompt (one picture made with
+another's attention), store (where sums are kept), recorder, processors and adapt (what runs inside the
+model), session (attaching), recording, files, maps, heatmap, rows and hover (what comes out), text (what
+words read in each other), bench (what it all costs).
 """
 
 from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
+from promptweight.attention.rows import TextRow
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.attention.store import Record
 from promptweight.attention.text import TextAttention, read_text_attention
@@ -25,6 +27,7 @@ __all__ = [
     "PromptToPrompt",
     "Record",
     "TextAttention",
+    "TextRow",
     "attach",
     "read_text_attention",
 ]

@@ -1,0 +1,198 @@
+"""What recording and weighting cost: one model, called plainly and in every other way, turn by turn.
+
+    for row in bench("sd15", layers=1, size=32):
+        print(row.way, row.seconds, row.ratio)
+
+The ways take turns within every round, so that whatever else the machine does falls on all of them alike, and
+ratios are taken round by round. Weights are random: their values do not matter to the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptweight.attention.adapt import (
+    adapt,
+    give_recorder,
+    is_adaptable,
+    is_adapted,
+    release,
+    take_recorder,
+)
+from promptweight.attention.bench_models import Subject, build, prepare
+from promptweight.attention.layout import Order, layout_of
+from promptweight.attention.processors import readable, replacement, set_processor
+from promptweight.attention.recorder import Call, Recorder
+from promptweight.attention.session import attach
+from promptweight.errors import SettingError
+from promptweight.models import choose_device
+
+
+@dataclass(frozen=True)
+class Row:
+    """How long one way of calling the model takes, and what it holds."""
+
+    way: str
+    seconds: float
+    """Median of a run of so many steps."""
+    ratio: float
+    """Median over the rounds of its time to the plain run's of the same round."""
+    ratios: tuple[float, float]
+    """The least and the most of these."""
+    peak_mb: float | None
+    """Most memory in MiB during a run, of the GPU or of the process; None where the system tells none."""
+
+
+def bench(
+    model: str = "sd15",
+    *,
+    layers: int | None = None,
+    size: int | None = None,
+    steps: int = 1,
+    rounds: int = 5,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Row]:
+    """Times the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
+
+    Args:
+        model: "sd15", "sdxl" or "sd35-medium", built here in full size with random weights, or what
+            `promptweight.load` takes.
+        layers: levels of a UNet with attention, blocks of a transformer, from the first on; all when None.
+        size: side of the latents; the model's own when None.
+        steps: calls of the model in one run, each for two rows: a negative prompt and a prompt.
+        rounds: how often every way is timed, after one round that is not.
+        device: as `promptweight.load` takes it.
+        dtype: as `promptweight.load` takes it.
+        progress: told how many runs are done, and of how many, after each.
+
+    Raises:
+        SettingError: a value outside its range.
+        ModelError: the model is of another kind.
+    """
+    for name, value in (("layers", layers), ("size", size), ("steps", steps), ("rounds", rounds)):
+        if value is not None and value < 1:
+            raise SettingError(f"{name} is {value}; it must be 1 or more")
+    device = choose_device(device)
+    subject = prepare(build(model, layers, device, dtype), size)
+    ways = ways_of(subject)
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    peaks: dict[str, float | None] = {}
+    for number in range(rounds + 1):
+        for place, (way, make) in enumerate(ways.items(), number * len(ways) + 1):
+            with make(), torch.no_grad():
+                seconds, peaks[way] = timed(subject.call, steps, device)
+            if number:  # the first round warms up
+                times[way].append(seconds)
+            if progress is not None:
+                progress(place, (rounds + 1) * len(ways))
+    return [summary(way, taken, times["plain"], peaks[way]) for way, taken in times.items()]
+
+
+def summary(way: str, taken: list[float], plain: list[float], peak_mb: float | None) -> Row:
+    """The row of one way, from the times of its runs and of the plain ones."""
+    ratios = [own / other for own, other in zip(taken, plain, strict=True)]
+    return Row(way, median(taken), median(ratios), (min(ratios), max(ratios)), peak_mb)
+
+
+def ways_of(subject: Subject) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
+    """The ways of calling a model, by name; each makes what the calls happen in."""
+    pipe, encoded = subject.pipe, subject.encoded
+    recorded = attach(pipe, encoded)
+    weighted = attach(pipe, encoded, space="attention", record=False)
+    both = attach(pipe, encoded, space="attention")
+    return {
+        "plain": nullcontext,
+        "recorded": lambda: recorded,
+        "weighted": lambda: weighted,
+        "both": lambda: both,
+        "naive softmax": lambda: naive(subject),
+    }
+
+
+class Naive(Recorder):
+    """Attention with its whole softmax written out; the mean over the heads of the text's columns is kept."""
+
+    def __init__(self, order: Order, text: int) -> None:
+        super().__init__(order=order)
+        self.text = {"cross": slice(None), "image first": slice(-text, None), "text first": slice(text)}[
+            order
+        ]
+        self.kept: Tensor | None = None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """The output of attention; arguments as in `Recorder.attend`."""
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        weights = (logits if mask is None else logits + mask).softmax(-1)
+        self.kept = weights[-1].mean(0)[:, self.text]
+        return weights @ value
+
+
+@contextmanager
+def naive(subject: Subject) -> Iterator[None]:
+    """The model's text-reading layers as tools without a fused kernel run them."""
+    layers = layout_of(subject.pipe).layers
+    text = subject.encoded.inputs["prompt_embeds"].shape[1]
+    originals = {name: attn.processor for name, (_, attn) in layers.items()}
+    try:
+        for name, (layer, attn) in layers.items():
+            recorder = Naive(layer.order, text)
+            if is_adaptable(attn.processor):
+                give_recorder(attn, recorder)
+                adapt(attn.processor)
+            else:
+                processor = readable(replacement(attn.processor, Call()), name, attn.processor)
+                processor.attend = recorder.attend  # type: ignore[method-assign]
+                set_processor(attn, processor)
+        yield
+    finally:
+        for name, (_, attn) in layers.items():
+            take_recorder(attn)
+            if is_adapted(originals[name]):
+                release(originals[name])
+            set_processor(attn, originals[name])
+
+
+def timed(call: Callable[[], Any], steps: int, device: str) -> tuple[float, float | None]:
+    """Seconds and the peak memory in MiB of a run of so many calls."""
+    gpu = torch.device(device).type == "cuda"
+    if gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.synchronize(device)
+    counts = gpu or forget_peak()
+    begin = perf_counter()
+    for _ in range(steps):
+        call()
+    if gpu:
+        torch.cuda.synchronize(device)
+    seconds = perf_counter() - begin
+    if gpu:
+        return seconds, torch.cuda.max_memory_allocated(device) / 2**20
+    return seconds, process_peak() if counts else None
+
+
+def forget_peak() -> bool:
+    """Begin to measure the process's peak memory anew; whether the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def process_peak() -> float | None:
+    """The peak resident memory of the process in MiB since `forget_peak`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None

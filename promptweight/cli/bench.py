@@ -1,0 +1,77 @@
+"""`promptweight bench`: what recording and weighting cost on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from promptweight.cli import show
+
+if TYPE_CHECKING:
+    from promptweight.attention.bench import Row
+
+
+def bench(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="sd15, sdxl or sd35-medium: in full size, with random weights, nothing is downloaded. "
+            "Or a model of yours: built-in name, folder, .safetensors or hub id.",
+        ),
+    ] = "sd15",
+    layers: Annotated[
+        int | None, typer.Option(help="Only the first levels of a UNet, or blocks of SD3: quicker.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the latents; by default the model's own.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the run that is timed.")] = 1,
+    rounds: Annotated[int, typer.Option("--rounds", "--repeats", help="How often each way is timed.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Time a model plain, recorded, weighted, both, and with a naive softmax, turn by turn.
+
+    Seconds are medians; ratios are medians over the rounds of the time to the plain run's in the same round.
+    """
+    from promptweight.attention.bench import bench as measure
+
+    screen = show.console()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("runs", total=None)
+        rows = measure(
+            model,
+            layers=layers,
+            size=size,
+            steps=steps,
+            rounds=rounds,
+            device=device,
+            dtype=dtype,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        settings = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
+        show.as_json(
+            {"model": model, **settings, "device": device, "dtype": dtype, "ways": [*map(asdict, rows)]}
+        )
+        return
+    show.console(stderr=False).print(table(rows))
+
+
+def table(rows: list[Row]) -> Table:
+    """The figures for people."""
+    made = Table()
+    made.add_column("way")
+    for title in ("seconds", "× plain", "from … to", "peak MiB"):
+        made.add_column(title, justify="right")
+    for row in rows:
+        low, high = row.ratios
+        peak = "unknown" if row.peak_mb is None else f"{row.peak_mb:.0f}"
+        made.add_row(row.way, f"{row.seconds:.4g}", f"{row.ratio:.3f}", f"{low:.3f} … {high:.3f}", peak)
+    return made
