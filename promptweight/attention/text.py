@@ -78,7 +78,12 @@ def checked(name: str, indices: Sequence[int], number: int) -> Sequence[int]:
 
 @torch.no_grad()
 def read_text_attention(
-    pipe: Any, prompt: str | Prompt, *, encoder: str | None = None, dialect: str = "pw"
+    pipe: Any,
+    prompt: str | Prompt,
+    *,
+    encoder: str | None = None,
+    dialect: str = "pw",
+    weighted: bool = False,
 ) -> TextAttention:
     """The self-attention of a text encoder, all layers and heads, as it reads a prompt.
 
@@ -90,6 +95,7 @@ def read_text_attention(
         prompt: the prompt, as text or parsed.
         encoder: the encoder's name ("clip", "clip_l", "clip_g", "t5"); the family's first when None.
         dialect: how a prompt given as text is read.
+        weighted: whether the prompt's weights act inside a CLIP text encoder, as with `mode="clip"`.
 
     Raises:
         ModelError: the pipeline is of no supported family, or its encoder is of no known class.
@@ -103,11 +109,15 @@ def read_text_attention(
     name = encoder or next(iter(encoders))
     reader = encoders[name]
     table = reader.tokenize(parse(prompt, dialect) if isinstance(prompt, str) else prompt)
-    read: dict[tuple[int, ...], Tensor] = {}
-    for chunk, ids in enumerate(map(tuple, table.ids)):
-        if ids not in read:  # the reader runs its model once for equal chunks
-            read[ids] = softmaxes(reader.model, partial(reader.read, table, chunk))
-    return TextAttention(name, table, torch.stack([read[tuple(ids)] for ids in table.ids]))
+    weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)
+    read: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
+    chunks = []
+    for chunk, (ids, of_chunk) in enumerate(zip(table.ids, weights.chunk(table.chunks), strict=True)):
+        key = (tuple(ids), tuple(of_chunk.tolist()))
+        if key not in read:  # the reader runs its model once for equal chunks
+            read[key] = softmaxes(reader.model, partial(reader.read, table, chunk, inside=weights))
+        chunks.append(read[key])
+    return TextAttention(name, table, torch.stack(chunks))
 
 
 def softmaxes(model: Any, read: Callable[[], object]) -> Tensor:

@@ -84,6 +84,21 @@ def test_every_layer_and_head_of_clip(clip):
     assert torch.allclose(found.tokens(), wanted.mean((0, 1)).float(), atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("weight", [1.4, 0, -2])
+def test_weights_inside_the_encoder(clip, weight):
+    """The first layer's softmax, which sees the same states, with log |w| on the word's keys."""
+    prompt = f"um (gato:{weight}) vermelho BREAK um gato vermelho"
+    plain, found = (read_text_attention(clip, prompt, weighted=each) for each in (False, True))
+    (row,) = found.table.find("gato")[0].positions
+    wanted = plain.probabilities[:, 0].double()
+    wanted[0, :, :, row] *= abs(weight)
+    wanted /= wanted.sum(-1, keepdim=True)
+    assert (found.probabilities[:, 0] - wanted).abs().max() < 1e-5
+    assert torch.equal(found.probabilities[1], plain.probabilities[1])
+    assert not torch.allclose(found.probabilities[0, 1], plain.probabilities[0, 1], atol=1e-3)
+
+
 def test_words(clip):
     """Tokens of the reading word are averaged, of the word that is read summed."""
     found = read_text_attention(clip, PROMPT)
