@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.job import Job
@@ -83,7 +82,7 @@ class Painter:
     ) -> None:
         self.pipe = pipe
         self.records = records
-        self.folders = {"lora_dir": lora_dir, "embeddings_dir": embeddings_dir}
+        self.lora_dir, self.embeddings_dir = lora_dir, embeddings_dir
         self.step = step
         self._schedulers: dict[str | None, Any] = {None: pipe.scheduler}
         self._encoded: OrderedDict[Any, Encoded] = OrderedDict()
@@ -98,7 +97,13 @@ class Painter:
         from promptweight import adapters
 
         prompt, negative = parse(job.prompt, job.dialect), parse(job.negative_prompt, job.dialect)
-        chosen = adapters.choose(prompt, negative, **self.folders)
+        chosen = adapters.choose(
+            prompt,
+            negative,
+            lora_dir=self.lora_dir,
+            embeddings_dir=self.embeddings_dir,
+            num_inference_steps=job.num_inference_steps,
+        )
         alone = chosen.loras or chosen.embeddings or not _is_one_encoding(prompt, negative)
         return Ready(job, prompt, negative, chosen, None if alone else self._encode(job, prompt, negative))
 
@@ -175,24 +180,21 @@ class Painter:
             if self.records or any(_acts_in_attention(each) for each in jobs):
                 said = session.warnings[len(encoded.warnings) :]
                 maps = session.maps if self.records else None
-        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(jobs)
         drawn = []
         for number, each in enumerate(jobs):
             assert each.encoded is not None
-            pixels = output.images[number : number + 1]
-            one = SimpleNamespace(images=pixels, nsfw_content_detected=[flags[number]])
-            image, warnings = picture._image(one, 1)
+            image, warnings = picture._image(output, 1, number)
             _refuse_no_numbers(warnings)
-            table, negative = each.encoded.positive[0], each.encoded.negative[0]
-            settings = module._settings(pipe, table.prompt, negative.prompt, weighting, each.chosen, call)
+            words = each.encoded.positive[0].words
+            settings = module._settings(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
             about = [
                 *each.chosen.warnings,
                 *each.encoded.warnings,
                 *said,
-                *module._advice(call, weighting, negative),
+                *module._advice(call, weighting, each.negative_prompt),
                 *warnings,
             ]
-            drawn.append(_drawn(each, image, maps, number, table.words, settings, about))
+            drawn.append(_drawn(each, image, maps, number, words, settings, about))
         return drawn
 
     def _draw_alone(self, ready: Ready) -> Drawn:
@@ -216,7 +218,8 @@ class Painter:
             seed=job.seed,
             record=self.records,
             callback=callback,
-            **self.folders,
+            lora_dir=self.lora_dir,
+            embeddings_dir=self.embeddings_dir,
         )
         _refuse_no_numbers(result.warnings)
         return Drawn(
@@ -235,6 +238,7 @@ class Painter:
 
         weighting = weighting_of(job)
         method = "none" if job.space == "attention" else job.method
+        inside = {"mode": "clip"} if job.space == "attention" and job.mode == "clip" else {}
         key = (prompt.source, negative.source, job.dialect, tuple(weighting.items()))
         if keep and (known := self._encoded.get(key)) is not None:
             return known
@@ -246,6 +250,7 @@ class Painter:
             normalizer=job.normalizer,
             clip_skip=job.clip_skip,
             pooled=weighting["pooled"],
+            **inside,
         )
         if keep:
             self._encoded[key] = encoded

@@ -23,7 +23,7 @@ METHODS = (
 """The names in `promptweight.weighting.METHODS`, written out because that module needs torch."""
 
 NORMALIZERS = ("none", "mean", "mean-div", "length", "length+mean")
-MODES = ("logit", "p2p", "value")
+MODES = ("logit", "p2p", "value", "clip")
 SPACES = ("embedding", "attention")
 MOST_SEEDS = 1_000_000
 

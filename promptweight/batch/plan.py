@@ -200,7 +200,12 @@ def _adapters(job: Job, lora_dir: str | None, embeddings_dir: str | None) -> dic
     from promptweight import adapters
 
     prompts = _parsed(job.prompt, job.dialect), _parsed(job.negative_prompt, job.dialect)
-    chosen = adapters.choose(*prompts, lora_dir=lora_dir, embeddings_dir=embeddings_dir)
+    chosen = adapters.choose(
+        *prompts,
+        lora_dir=lora_dir,
+        embeddings_dir=embeddings_dir,
+        num_inference_steps=job.num_inference_steps,
+    )
     return {
         "loras": {name: [lora.weight, fingerprint([lora.path])] for name, lora in chosen.loras.items()},
         "embeddings": {name: fingerprint([path]) for name, path in chosen.embeddings.items()},

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from promptweight.cli import batch as batches
-from promptweight.cli import bench, edit, evaluation, generation, language, library
+from promptweight.cli import bench, edit, evaluation, generation, info, language, library
 from promptweight.cli import ui as browser
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
@@ -28,7 +28,7 @@ app.command("parse")(language.parse)
 app.command("convert")(language.convert)
 app.command("detect")(language.detect)
 app.command("methods")(library.methods)
-app.command("info")(library.info)
+app.command("info")(info.info)
 app.command("evaluate")(evaluation.evaluate)
 app.command("ui")(browser.ui)
 app.command("bench")(bench.bench)

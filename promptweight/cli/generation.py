@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import again, show
 from promptweight.prompt import parse
 
 Pixels = Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")]
 
 
 def generate(
+    context: typer.Context,
     prompt: Annotated[
         str, typer.Argument(help="The prompt, such as 'um (gato:1.4) vermelho'; - reads stdin.")
-    ],
+    ] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("out"),
     model: Annotated[
         str,
@@ -72,10 +73,19 @@ def generate(
     offload: Annotated[
         str | None, typer.Option(help="model: keep parts in main memory until their turn on the GPU.")
     ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Make this picture again; options given change it."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the files only.")] = False,
 ) -> None:
     """Make pictures and show where each word went."""
+    if from_file is not None:
+        generate(context, **again.options(context, from_file))
+        return
+    if getattr(context.get_parameter_source("prompt"), "name", "DEFAULT") == "DEFAULT":
+        raise typer.BadParameter("give one, or a picture with --from", param_hint="PROMPT")
     prompt = show.read_argument(prompt)
     if not quiet:
         show.understood(parse(prompt, dialect), stderr=True)

@@ -1,0 +1,128 @@
+"""`promptweight generate --from FILE`: the options that make the picture of a file again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from promptweight.cli import show
+from promptweight.errors import PromptweightError, SettingError
+
+if TYPE_CHECKING:
+    from promptweight.foreign import Making
+
+_SAME_NAME = (
+    "prompt", "method", "normalizer", "space", "mode", "clip_skip", "pooled", "dialect", "seed", "width",
+    "height", "dtype",
+)  # fmt: skip
+_OTHER_NAME = {
+    "negative_prompt": "negative",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+}
+_DIALECTS = {"AUTOMATIC1111": "a1111", "ComfyUI": "comfy", "InvokeAI": "compel", "SwarmUI": "pw"}
+_FOREIGN = {
+    "steps": ("steps", int),
+    "cfg scale": ("guidance", float),
+    "cfg_scale": ("guidance", float),
+    "cfgscale": ("guidance", float),
+    "seed": ("seed", int),
+    "width": ("width", int),
+    "height": ("height", int),
+}
+"""Settings of other tools, in lower case: the option of `generate`, and what its value is."""
+
+
+def options(context: typer.Context, file: Path) -> dict[str, Any]:
+    """Returns all options of `generate`: those given, and for the others what the file says.
+
+    What the file asks for and cannot be followed is warned about.
+
+    Raises:
+        SettingError: the file does not say how it was made.
+    """
+    from promptweight.metadata import read
+
+    metadata = read(file)
+    making = metadata.making()
+    if making is None:
+        raise SettingError(f"{file} says nothing about how it was made")
+    if metadata.record is not None:
+        values, warnings = _own(metadata.record)
+    else:
+        values, warnings = _foreign(making)
+    given = {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
+    }
+    if "prompt" in given and not context.params["prompt"]:
+        given.discard("prompt")
+    show.warnings(warnings if "model" not in given else [each for each in warnings if "--model" not in each])
+    kept = {name: value for name, value in values.items() if name not in given}
+    return {**context.params, **kept, "from_file": None}
+
+
+def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Returns options and warnings for a picture of promptweight."""
+    values = {name: record[name] for name in _SAME_NAME if name in record}
+    values |= {option: record[name] for name, option in _OTHER_NAME.items() if name in record}
+    values["scheduler"] = record.get("sampler") or record.get("scheduler")
+    warnings = []
+    model, revision = str(record.get("model", "mini")), record.get("revision")
+    if _can_be_named(model):
+        values["model"] = f"{model}@{revision}" if revision else model
+    else:
+        warnings.append(f"the picture was made by {model!r}, a folder or file; name it with --model")
+    if record.get("stopped_after") is not None:
+        warnings.append(f"the picture was stopped after {record['stopped_after']} steps; this one is whole")
+    if record.get("vae_tiling"):
+        warnings.append("the picture was decoded in tiles for want of memory; this one is not")
+    for name in ("loras", "embeddings"):
+        if record.get(name):
+            warnings.append(f"the picture used {name} ({', '.join(record[name])}); name their folder")
+    wrong = [name for name, value in values.items() if isinstance(value, (list, dict))]
+    if wrong or not isinstance(values.get("prompt"), str):
+        raise PromptweightError(f"the file's record is damaged: {(wrong or ['prompt'])[0]} has no fitting value")
+    return values, warnings
+
+
+def _can_be_named(model: str) -> bool:
+    from promptweight import mini
+
+    return model in mini.NAMES or ("/" in model and not Path(model).is_absolute())
+
+
+def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
+    """Returns options and warnings for a picture of another tool."""
+    values: dict[str, Any] = {
+        "prompt": making.prompt,
+        "negative": making.negative_prompt,
+        "dialect": _DIALECTS[making.tool],
+    }
+    left = []
+    for name, value in making.settings.items():
+        key = str(name).lower()
+        try:
+            if key in _FOREIGN:
+                option, kind = _FOREIGN[key]
+                values[option] = kind(value)
+            elif key == "size":
+                width, _, height = str(value).partition("x")
+                values |= {"width": int(width), "height": int(height)}
+            elif key == "clip skip":
+                values["clip_skip"] = max(0, int(value) - 1)
+            elif key == "sampler" and making.tool == "AUTOMATIC1111":
+                schedule = str(making.settings.get("Schedule type", "Automatic"))
+                values["scheduler"] = str(value) if schedule == "Automatic" else f"{value} {schedule}"
+            elif key not in ("version", "model hash", "schedule type"):
+                left.append(str(name))
+        except ValueError:
+            left.append(str(name))
+    warnings = [f"made by {making.tool} with another program's model: the picture will be alike, not the same"]
+    if left:
+        warnings.append(f"not followed: {', '.join(left[:20])}")
+    return values, warnings

@@ -1,0 +1,79 @@
+"""`promptweight info`: how pictures were made, from what their files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptweight.cli import show
+from promptweight.errors import PromptweightError
+
+if TYPE_CHECKING:
+    from promptweight.metadata import Metadata
+
+
+def info(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Pictures: PNG, JPEG, WebP or AVIF.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print it as JSON; a list where there are several files.")
+    ] = False,
+) -> None:
+    """Tell how pictures were made: by promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
+    from promptweight.metadata import read
+
+    found: list[dict[str, Any]] = []
+    failed = False
+    for file in files:
+        try:
+            metadata = read(file)
+        except (PromptweightError, OSError) as error:
+            if len(files) == 1:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            failed = True
+            continue
+        if as_json:
+            found.append({"file": str(file), **_described(metadata)} if len(files) > 1 else _described(metadata))
+        else:
+            if len(files) > 1:
+                show.lines([f"# {file}"])
+            _print(file, metadata)
+    if as_json:
+        show.as_json(found if len(files) > 1 else found[0])
+    if failed:
+        raise typer.Exit(1)
+
+
+def _described(metadata: Metadata) -> dict[str, Any]:
+    from promptweight.metadata import read_parameters
+
+    making = metadata.making()
+    _, _, settings = read_parameters(metadata.parameters or "")
+    return {
+        "tool": None if making is None else making.tool,
+        "prompt": "" if making is None else making.prompt,
+        "negative_prompt": "" if making is None or not making.negative_prompt else making.negative_prompt,
+        "settings": settings or ({} if making is None else dict(making.settings)),
+        "promptweight": metadata.record,
+        "parameters": metadata.parameters,
+        "digital_source_type": metadata.digital_source_type,
+    }
+
+
+def _print(file: Path, metadata: Metadata) -> None:
+    making = metadata.making()
+    if metadata.record is not None:
+        show.lines(f"{name}: {value}" for name, value in metadata.record.items())
+    elif making is None:
+        show.warnings([f"{file} says nothing about how it was made"])
+    elif making is not metadata.foreign and metadata.parameters is not None:
+        show.lines([metadata.parameters])
+    else:
+        show.lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
+        if making.negative_prompt:
+            show.lines([f"negative_prompt: {making.negative_prompt}"])
+        show.lines(f"{name}: {value}" for name, value in making.settings.items())
