@@ -37,7 +37,7 @@ def heeding(model: Any, weights: Sequence[float], shown: Sequence[bool] | None) 
         shown: which tokens are read at all; every one when None.
 
     Yields:
-        What is added to the logits: (1, 1, tokens, tokens) in the type of the model.
+        What is added to the logits: (1, 1, tokens, tokens) in the type of the model, on the CPU.
     """
     signs = torch.tensor([-1.0 if weight < 0 else 1.0 for weight in weights])
     usual = model.config._attn_implementation
@@ -52,7 +52,7 @@ def heeding(model: Any, weights: Sequence[float], shown: Sequence[bool] | None) 
 
             for layer in (each for each in model.modules() if type(each).__name__ == "CLIPAttention"):
                 stack.callback(layer.v_proj.register_forward_hook(turn_round).remove)
-        yield bias_of(weights, shown, model.dtype).to(model.device)
+        yield bias_of(weights, shown, model.dtype)
 
 
 def bias_of(weights: Sequence[float], shown: Sequence[bool] | None, dtype: torch.dtype) -> Tensor:

@@ -140,6 +140,23 @@ def test_one_layer(order, takes_image, matrix, local):
         assert (recorder.slot.sums[place] - columns).abs().max() < 1e-6
 
 
+def test_half_precision_and_what_the_model_adds_to_the_logits():
+    """A mask of the model's own, one for all rows; the same in bfloat16 to its rounding."""
+    generator = torch.Generator().manual_seed(1)
+    query, key, value = (torch.randn(2, 2, n, 8, generator=generator) for n in (IMAGE, TEXT, TEXT))
+    mask = torch.randn(1, 1, 1, TEXT, generator=generator)
+    call = Call(text_length=TEXT)
+    call.exchange = Exchange(torch.tensor([0]), torch.tensor([1]), MAP[None, None], True, False)
+    found = Recorder(call).attend(query, key, value, mask=mask)
+    shares = softmax(query, key, mask.double())
+    new = MAP.sum(1) == 0
+    shares[1] = torch.where(new, shares[1], shares[0] @ MAP.double().T)
+    assert (found - shares @ value.double()).abs().max() < 1e-5
+    half = Recorder(call).attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask=mask.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - found).abs().max() < 0.05
+
+
 class Eager:
     """A UNet's attention in float64; row 3 of the batch takes row 2's probabilities."""
 
