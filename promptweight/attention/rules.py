@@ -83,6 +83,10 @@ class Terms:
     local_excess: Tensor | None = None
     """Those factors less 1: (batch, 1, height · width, n) float32."""
 
+    def with_bias(self, bias: Tensor) -> Terms:
+        """The same with more added to the logits, (batch, 1, 1, keys)."""
+        return replace(self, bias=bias if self.bias is None else self.bias + bias)
+
 
 class Rules:
     """The rules of every key of every prompt of a session; they may change while a picture is being made.

@@ -6,7 +6,7 @@ slots of a picture are allocated before its first step, from the sizes alone.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -82,9 +82,13 @@ class Slot:
     """How many probabilities were added at each of those places: (places,) float32."""
     patches: Tensor | None = None
     """The positions in the grid whose attention is summed: (patches,) int64."""
+    listener: Callable[[Tensor], None] | None = None
+    """Is told of every probability that is added, head by head."""
 
     def add(self, probabilities: Tensor, places: Tensor) -> None:
         """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
+        if self.listener is not None:
+            self.listener(probabilities)
         if self.sums.shape[1] == 1:
             probabilities = probabilities.mean(1, keepdim=True)
         self.sums.index_add_(0, places, probabilities)
@@ -219,11 +223,7 @@ class Store:
             The rows of the batch that are recorded (rows,), their columns (rows, n_columns) and their places
             in the slots (rows,), int64; None when no row is recorded.
         """
-        recorded = {
-            row: lane
-            for row, lane in enumerate(lanes)
-            if lane and lane.role in self.record.lanes and not lane.perturbed
-        }
+        recorded = recorded_lanes(lanes, self.record.lanes)
         if not recorded:
             return None
         images = 1 + max(lane.image for lane in recorded.values())
@@ -298,6 +298,11 @@ class Store:
             )
             slots |= dict.fromkeys(slot.layers, slot)
         return slots
+
+
+def recorded_lanes(lanes: Sequence[Lane | None], roles: Sequence[Role]) -> dict[int, Lane]:
+    """The lanes of these roles that are recorded, by row of the batch."""
+    return {row: lane for row, lane in enumerate(lanes) if lane and lane.role in roles and not lane.perturbed}
 
 
 def cell_at(x: float, y: float, height: int, width: int) -> int:
