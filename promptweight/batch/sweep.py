@@ -17,9 +17,10 @@ from promptweight.batch.job import METHODS, MODES, did_you_mean
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import SettingError
 from promptweight.prompt import Prompt, parse
-from promptweight.prompt.nudge import find_target, nudge
+from promptweight.prompt.nudge import find_target
 
 WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")
+_FINE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -142,17 +143,26 @@ def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
         found = places(prompt, phrase)
         if number >= len(found):
             break
-        start, end = found[number]
-        present = _weight_at(prompt, start)
-        source_start, source_end = prompt.to_source(start), prompt.to_source(end - 1) + 1
-        target = find_target(text, source_start, source_end, 1.0)
-        if target is None or present == 0:
-            raise SettingError(f"the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it")
-        around = present / target.weight
-        step = weight / around - target.weight
-        if abs(step) >= 1e-6:
-            text, _, _ = nudge(text, source_start, source_end, step)
+        plain = _with_own_weight(text, prompt, found[number], 1.0)
+        around = _weight_at(parse(plain, dialect), found[number][0])
+        if around == 0:
+            raise SettingError(f"the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0")
+        text = _with_own_weight(text, prompt, found[number], weight / around)
     return text
+
+
+def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: float) -> str:
+    """Returns `text` with another number on the brackets round one place, or with brackets of its own."""
+    start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
+    target = find_target(text, start, end, _FINE)
+    if target is None:
+        raise SettingError(f"the weight of {text[start:end]!r} in {text!r} cannot be varied: brackets cut it")
+    content = text[target.start : target.end]
+    opening = "(" if target.suffix == ")" else text[target.first : target.start]
+    number = f"{weight:.6f}".rstrip("0").removesuffix(".")
+    keeps_brackets = number != "1" or target.suffix != ")" or target.options
+    written = f"{opening}{content}:{number}{target.options}{target.suffix}" if keeps_brackets else content
+    return text[: target.first] + written + text[target.last :]
 
 
 def _weight_at(prompt: Prompt, place: int) -> float:

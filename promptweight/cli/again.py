@@ -81,12 +81,16 @@ def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         warnings.append(f"the picture was stopped after {record['stopped_after']} steps; this one is whole")
     if record.get("vae_tiling"):
         warnings.append("the picture was decoded in tiles for want of memory; this one is not")
-    for name in ("loras", "embeddings"):
-        if record.get(name):
-            warnings.append(f"the picture used {name} ({', '.join(record[name])}); name their folder")
+    warnings += [
+        f"the picture used {name} ({', '.join(record[name])}); name their folder"
+        for name in ("loras", "embeddings")
+        if record.get(name)
+    ]
     wrong = [name for name, value in values.items() if isinstance(value, (list, dict))]
     if wrong or not isinstance(values.get("prompt"), str):
-        raise PromptweightError(f"the file's record is damaged: {(wrong or ['prompt'])[0]} has no fitting value")
+        raise PromptweightError(
+            f"the file's record is damaged: {(wrong or ['prompt'])[0]} has no fitting value"
+        )
     return values, warnings
 
 
@@ -122,7 +126,9 @@ def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
                 left.append(str(name))
         except ValueError:
             left.append(str(name))
-    warnings = [f"made by {making.tool} with another program's model: the picture will be alike, not the same"]
+    warnings = [
+        f"made by {making.tool} with another program's model: the picture will be alike, not the same"
+    ]
     if left:
         warnings.append(f"not followed: {', '.join(left[:20])}")
     return values, warnings

@@ -37,7 +37,9 @@ def info(
             failed = True
             continue
         if as_json:
-            found.append({"file": str(file), **_described(metadata)} if len(files) > 1 else _described(metadata))
+            found.append(
+                {"file": str(file), **_described(metadata)} if len(files) > 1 else _described(metadata)
+            )
         else:
             if len(files) > 1:
                 show.lines([f"# {file}"])
