@@ -1,0 +1,210 @@
+"""Which map finds the thing best: by rule, layer, head and noise level, for every kind of word.
+
+The same scenes and calls of the model serve all; what differs is how one recording becomes one map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from promptweight.evaluate.aggregation import RULES, heat, layers
+from promptweight.evaluate.measures import average_precision, best_ious, iou_at, mass_in, points_at
+from promptweight.evaluate.noised import Noised, noised
+from promptweight.mini.captions import RELATION_WORDS, phrase
+
+PARTS = ("noun", "colour", "phrase")
+MEASURES = ("iou", "iou at 0.4", "precision", "pointing", "inside", "leaked", "elsewhere")
+CHOOSING = 2
+"""Every second scene chooses the best layers; they are measured on the others."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one map found its thing, or for relation words both things."""
+
+    scene: int
+    language: str
+    level: int
+    part: str
+    rule: str
+    values: dict[str, float]
+    things: int = 1
+
+
+@dataclass(frozen=True)
+class LayerFinding:
+    """How a phrase's share map of one layer, or of one of its heads, found its thing."""
+
+    scene: int
+    level: int
+    layer: str
+    head: int | None
+    iou: float
+    pointing: float
+    heat: Tensor | None = None
+    """The map of the layer, half precision, for choosing among combinations."""
+    mask: Tensor | None = None
+
+
+def values_of(heats: Tensor, own: Tensor, other: Tensor) -> list[dict[str, float]]:
+    """Every measure of `MEASURES` for every map."""
+    inside, leaked = mass_in(heats, torch.stack([own, other])).unbind(1)
+    columns = (
+        best_ious(heats, own),
+        iou_at(heats, own),
+        average_precision(heats, own),
+        points_at(heats, own),
+        inside,
+        leaked,
+        1 - inside - leaked,
+    )
+    rows = torch.stack([column.double() for column in columns], 1).tolist()
+    return [dict(zip(MEASURES, row, strict=True)) for row in rows]
+
+
+def findings(noise: Noised, shape: str = "") -> Iterator[Finding]:
+    """Yields every thing, part and rule of one call of the model."""
+    maps, scene = noise.session.maps, noise.scene
+    nothing = torch.zeros_like(noise.masks[0])
+    texts: list[tuple[str, str, Tensor, Tensor]] = []
+    for index, thing in enumerate(scene.things):
+        words = phrase(thing, noise.language)
+        others = [mask for other, mask in enumerate(noise.masks) if other != index]
+        other = torch.stack(others).any(0) if others else nothing
+        for part, text in zip(PARTS, (words.noun, words.adjective, words.core), strict=True):
+            texts.append((part, text, noise.masks[index], other))
+    if relation := RELATION_WORDS[noise.language].get(scene.relation, ("",))[0]:
+        if len(scene.things) == 2:
+            texts.append(("relation", relation, noise.masks.any(0), nothing))
+    for part, text, own, other in texts:
+        heats = torch.stack([heat(maps, text, rule) for rule in RULES])
+        for rule, values in zip(RULES, values_of(heats, own, other), strict=True):
+            yield Finding(
+                noise.number,
+                noise.language,
+                noise.level.name,
+                part,
+                f"{rule}{shape}",
+                values,
+                len(scene.things),
+            )
+
+
+def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
+    """Yields every layer and head for the phrases of one call of the model."""
+    maps = noise.session.maps
+    columns = maps.recording.columns(("positive", 0))
+    tables = maps.recording.tables["positive", 0]
+    words = [columns[row] for placed in tables for row in placed.rows("text")]
+    for index, thing in enumerate(noise.scene.things):
+        core = phrase(thing, noise.language).core
+        rows = [
+            columns[placed.start + position]
+            for placed in tables
+            for word in placed.table.find(core)
+            for position in word.positions
+        ]
+        mask = noise.masks[index]
+        for slot, p in layers(maps):
+            shares = p[..., rows].sum(-1) / p[..., words].sum(-1).clamp_min(1e-12)
+            mean = p.mean(0)
+            whole = mean[..., rows].sum(-1) / mean[..., words].sum(-1).clamp_min(1e-12)
+            heats = torch.cat([whole[None], shares])
+            heats = F.interpolate(heats[:, None], mask.shape, mode="bilinear", antialias=True)[:, 0]
+            found = zip(best_ious(heats, mask).tolist(), points_at(heats, mask).tolist(), strict=True)
+            for number, (iou, hit) in enumerate(found):
+                is_whole = number == 0
+                yield LayerFinding(
+                    noise.number,
+                    noise.level.name,
+                    slot.layers[0],
+                    None if is_whole else number - 1,
+                    iou,
+                    float(hit),
+                    heats[0].half() if is_whole else None,
+                    mask if is_whole else None,
+                )
+
+
+def best_layers(found: Iterable[LayerFinding]) -> tuple[tuple[str, ...], dict[str, list[tuple[int, float]]]]:
+    """Chooses layers on half of the scenes and measures them on the others.
+
+    Layers are taken one by one, each time the one that helps the mean of the maps most, until none helps.
+
+    Returns:
+        The layers chosen, and on the other scenes the (scene, IoU) pairs of them ("chosen") and of all
+        layers ("all").
+    """
+    maps: dict[tuple[int, int], dict[str, Tensor]] = {}
+    masks: dict[tuple[int, int], Tensor] = {}
+    scenes: dict[tuple[int, int], int] = {}
+    count: dict[tuple[int, int, str], int] = {}
+    for each in found:
+        if each.heat is None or each.mask is None:
+            continue
+        turn = count.get((each.scene, each.level, each.layer), 0)  # of several things and languages
+        count[each.scene, each.level, each.layer] = turn + 1
+        key = (each.scene * 1_000_000 + each.level * 100 + turn, each.level)
+        maps.setdefault(key, {})[each.layer] = each.heat.float()
+        masks[key], scenes[key] = each.mask, each.scene
+    names = list(dict.fromkeys(name for each in maps.values() for name in each))
+    choosing = [key for key in maps if scenes[key] % CHOOSING == 0]
+    claiming = [key for key in maps if scenes[key] % CHOOSING]
+
+    def ious(keys: list[tuple[int, int]], chosen: list[str]) -> list[float]:
+        return [
+            float(best_ious(torch.stack([maps[key][name] for name in chosen]).mean(0)[None], masks[key])[0])
+            for key in keys
+        ]
+
+    chosen: list[str] = []
+    best = -1.0
+    while len(chosen) < len(names):
+        tried = {
+            name: sum(ious(choosing, [*chosen, name])) / max(1, len(choosing))
+            for name in names
+            if name not in chosen
+        }
+        winner = max(tried, key=lambda name: tried[name])
+        if tried[winner] <= best:
+            break
+        chosen, best = [*chosen, winner], tried[winner]
+    pairs = {
+        kind: list(zip((scenes[key] for key in claiming), ious(claiming, which), strict=True))
+        for kind, which in (("chosen", chosen), ("all", names))
+    }
+    return tuple(name for name in names if name in chosen), pairs
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was measured about finding."""
+
+    findings: tuple[Finding, ...]
+    layers: tuple[LayerFinding, ...]
+
+
+def measure(pipeline: Any, *, number: int, seed: int) -> Found:
+    """Shows the model `number` scenes, square and then a third as many wide ones, at six noise levels."""
+    from promptweight.attention import Record
+
+    record = Record(heads="keep", refine=True)
+    square: list[Finding] = []
+    of_layers: list[LayerFinding] = []
+    for noise in noised(pipeline, number=number, seed=seed, record=record):
+        square += findings(noise)
+        of_layers += layer_findings(noise)
+    wide = [
+        found
+        for noise in noised(
+            pipeline, number=max(1, number // 3), seed=seed + 1, wide=True, timesteps=(300,), record=record
+        )
+        for found in findings(noise, ", wide")
+    ]
+    return Found((*square, *wide), tuple(of_layers))
