@@ -1,0 +1,325 @@
+"""The run of a batch: the right pictures, only those that are missing, and nothing half done."""
+
+import errno
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import promptweight
+from promptweight import metadata
+from promptweight.batch import drawing, folder, saving
+from promptweight.batch.folder import Folder, read_manifest
+from promptweight.batch.saving import Saving
+from promptweight.batch.shards import Shard
+from promptweight.batch.sweep import Sweep
+from promptweight.batch.watch import Watch
+from promptweight.errors import SettingError
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB")).astype(int)
+
+
+def pictures(out):
+    return sorted(path.name for path in out.iterdir() if re.fullmatch(r"\d{5}-.*\.png", path.name))
+
+
+PROMPTS = ("um gato", "um (gato:1.4) azul", "um gato [azul:verde:0.5]", "x AND y", "um (gato:2{steps=0-0.5})")
+
+
+def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_path):
+    plan = plan_of(*PROMPTS, num_inference_steps=2, negative_prompt="feio", guidance_scale=3.0)
+    outcome, lines = run_in(plan)
+    assert (outcome.ok, outcome.failed, outcome.left) == (len(PROMPTS), 0, 0), lines
+    for planned in plan.pictures:
+        path = tmp_path / "out" / f"{planned.stem}.png"
+        same = promptweight.generate(
+            planned.job.prompt, tiny_pipe, negative_prompt="feio", num_inference_steps=2, guidance_scale=3.0,
+            seed=1, record=False,
+        )  # fmt: skip
+        assert (pixels(path) == np.array(same.images[0])).all()
+        found = metadata.read(path)
+        assert found.record == same.record()
+        assert found.parameters == same.parameters()
+    manifest = list(read_manifest(tmp_path / "out"))
+    assert manifest == lines
+    assert [line["status"] for line in manifest] == ["ok"] * len(PROMPTS)
+    assert all(line["seconds"] > 0 for line in manifest)
+
+
+def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_nothing(
+    plan_of, run_in, tmp_path, tiny_pipe
+):
+    long = "um gato " * 40  # two chunks: its embeddings have more rows
+    plan = plan_of("um gato", "um (gato:1.4)", long, "um rato azul", num_inference_steps=2)
+    outcome, _ = run_in(plan, batch_size=4)
+    assert outcome.ok == 4
+    for planned in plan.pictures:
+        alone = promptweight.generate(
+            planned.job.prompt, tiny_pipe, num_inference_steps=2, seed=1, record=False
+        )
+        together = pixels(tmp_path / "out" / f"{planned.stem}.png")
+        assert abs(together - np.array(alone.images[0])).max() <= 1
+
+
+def test_embeddings_do_not_depend_on_batch_mates(plan_of, tiny_pipe):
+    painter = drawing.Painter(tiny_pipe)
+    jobs = [each.job for each in plan_of("um gato", "um (rato:1.4)", "x").pictures]
+    joined = drawing.join([painter.ready(job).encoded for job in jobs])
+    fresh = drawing.Painter(tiny_pipe).ready(jobs[1]).encoded
+    for name, rows in joined.inputs.items():
+        assert torch.equal(rows[1:2], fresh.inputs[name])
+
+
+def test_finished_pictures_are_skipped_without_the_model(plan_of, run_in, tmp_path):
+    run_in(plan_of("um gato", "um rato"))
+    outcome, lines = run_in(plan_of("x", "um rato", "um gato"), limit=0, load=lambda: pytest.fail("loaded"))
+    assert (outcome.ok, outcome.skipped, outcome.left) == (0, 2, 0)
+    assert [line["status"] for line in lines] == ["skipped", "skipped"]
+    assert len(list(read_manifest(tmp_path / "out"))) == 2  # one line a picture
+
+
+def test_damaged_and_missing_pictures_are_made_again(plan_of, run_in, tmp_path):
+    plan = plan_of("um gato", "um rato", "um peixe")
+    run_in(plan)
+    paths = [tmp_path / "out" / f"{each.stem}.png" for each in plan.pictures]
+    whole = [path.read_bytes() for path in paths]
+    paths[0].write_bytes(whole[0][:-20])
+    paths[2].unlink()
+    outcome, _ = run_in(plan)
+    assert (outcome.ok, outcome.skipped) == (2, 1)
+    assert [path.read_bytes() for path in paths] == whole
+
+
+def test_overwrite_and_limit(plan_of, run_in):
+    plan = plan_of("um gato", "um rato", "um peixe")
+    outcome, _ = run_in(plan, limit=2)
+    assert (outcome.ok, outcome.skipped) == (2, 0)
+    outcome, _ = run_in(plan, limit=1)
+    assert (outcome.ok, outcome.skipped) == (1, 2)
+    outcome, _ = run_in(plan, overwrite=True, limit=2)
+    assert (outcome.ok, outcome.skipped) == (2, 0)
+
+
+def test_shards_make_everything_once(plan_of, run_in, tmp_path):
+    plan = plan_of("a", "b", "c", "d", "e")
+    counts = [run_in(plan, shard=Shard(number, 3))[0].ok for number in (1, 2, 3)]
+    assert counts == [2, 2, 1]
+    assert pictures(tmp_path / "out") == [f"{each.stem}.png" for each in plan.pictures]
+
+
+def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in, tmp_path, monkeypatch):
+    from safetensors.torch import load_file
+
+    plan = plan_of("um gato azul", "um rato")
+    options = {"saving": Saving(overlays=("gato",), maps=True, masks=True), "batch_size": 2}
+    real = saving.write_atomically
+
+    def fail_at_the_picture(path, *rest, **options):
+        if path.suffix == ".png" and path.name.count(".") == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(path, *rest, **options)
+
+    monkeypatch.setattr(saving, "write_atomically", fail_at_the_picture)
+    with pytest.raises(OSError, match="Input/output error"):
+        run_in(plan, **options)
+    assert pictures(tmp_path / "out") == []
+    monkeypatch.setattr(saving, "write_atomically", real)
+    outcome, lines = run_in(plan, **options)
+    assert outcome.ok == 2
+    first, second = (each.stem for each in plan.pictures)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".jsonl")[1:] == sorted(
+        [f"{first}.png", f"{first}.gato.png", f"{first}.gato.mask.png", f"{first}.maps.safetensors",
+         f"{second}.png", f"{second}.maps.safetensors"]
+    )  # fmt: skip
+    assert lines[0]["beside"] == [f"{first}.gato.png", f"{first}.gato.mask.png", f"{first}.maps.safetensors"]
+    maps = load_file(tmp_path / "out" / f"{first}.maps.safetensors")["maps"]
+    assert maps.shape == (3, 32, 32)
+    gato = maps[1]
+    mask = pixels(tmp_path / "out" / f"{first}.gato.mask.png")[..., 0] == 255
+    expected = (gato - gato.min()) / (gato.max() - gato.min()) >= 0.4  # DAAM's threshold
+    assert (mask == expected.numpy()).all()
+    assert run_in(plan, **options, load=lambda: pytest.fail("loaded"))[0].skipped == 2
+    (tmp_path / "out" / f"{second}.maps.safetensors").unlink()
+    assert run_in(plan, **options)[0].ok == 1
+
+
+def test_a_failing_job_fails_alone(plan_of, run_in, tmp_path, tiny_pipe, monkeypatch):
+    real = drawing.Painter._draw_together
+
+    def fail(self, jobs):
+        if any("rato" in each.prompt.text for each in jobs):
+            raise RuntimeError("the kernel is unwell")
+        return real(self, jobs)
+
+    monkeypatch.setattr(drawing.Painter, "_draw_together", fail)
+    outcome, _ = run_in(plan_of("um gato", "um rato", "um peixe"), batch_size=3)
+    assert (outcome.ok, outcome.failed, outcome.left) == (2, 1, 0)
+    failed = [line for line in read_manifest(tmp_path / "out") if line["status"] == "failed"]
+    assert [(each["line"], each["error"]) for each in failed] == [(2, "RuntimeError: the kernel is unwell")]
+
+
+def test_settings_that_the_model_refuses_are_told_before_the_first_picture(plan_of, run_in, tmp_path):
+    with pytest.raises(SettingError, match=r"^jobs\.txt:1:1: scheduler is 'NoSuchScheduler'"):
+        run_in(plan_of("um gato", scheduler="NoSuchScheduler"))
+    assert pictures(tmp_path / "out") == []
+
+
+def test_each_job_has_its_scheduler(plan_of, run_in, tiny_pipe, tmp_path):
+    own = tiny_pipe.scheduler
+    try:
+        plan = plan_of("um gato", scheduler="Euler")
+        run_in(plan)
+        assert metadata.read(tmp_path / "out" / f"{plan.pictures[0].stem}.png").record["sampler"] == "Euler"
+        run_in(plan_of("um gato"))
+        assert tiny_pipe.scheduler is own
+    finally:
+        tiny_pipe.scheduler = own
+
+
+@pytest.mark.parametrize(("fits", "expected"), [(2, [4, 2, 2]), (1, [4, 2, 1, 1, 1, 1])])
+def test_a_batch_that_does_not_fit_is_halved(plan_of, run_in, monkeypatch, fits, expected):
+    real, sizes = drawing.Painter._draw_together, []
+
+    def draw(self, jobs):
+        sizes.append(len(jobs))
+        if len(jobs) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, jobs)
+
+    monkeypatch.setattr(drawing.Painter, "_draw_together", draw)
+    outcome, _ = run_in(plan_of("a", "b", "c", "d"), batch_size=4)
+    assert (outcome.ok, outcome.failed) == (4, 0)
+    assert sizes == expected
+
+
+def test_then_it_is_decoded_in_tiles_and_then_fails_alone(plan_of, run_in, monkeypatch, tiny_pipe, tmp_path):
+    real, tiled = drawing.Painter._draw_together, []
+
+    def draw(self, jobs):
+        tiled.append(self.pipe.vae.use_tiling)
+        if "grande" in jobs[0].prompt.text or not self.pipe.vae.use_tiling:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(self, jobs)
+
+    monkeypatch.setattr(drawing.Painter, "_draw_together", draw)
+    outcome, lines = run_in(plan_of("um gato", "grande"))
+    assert (outcome.ok, outcome.failed) == (1, 1)
+    assert tiled == [False, True, True]
+    assert "tiles" in lines[0]["warnings"][-1]
+    assert metadata.read(tmp_path / "out" / lines[0]["file"]).record["vae_tiling"] is True
+    assert tiny_pipe.vae.use_tiling is False
+
+
+def test_a_picture_of_no_numbers_is_a_failure(plan_of, run_in, monkeypatch, tiny_pipe):
+    monkeypatch.setattr(
+        tiny_pipe.vae, "decode", lambda latents, **_: (torch.full((len(latents), 3, 32, 32), torch.nan),)
+    )
+    outcome, lines = run_in(plan_of("um gato"))
+    assert outcome.failed == 1
+    assert "NaN" in lines[0]["error"]
+
+
+def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(plan_of, run_in, tmp_path, monkeypatch):
+    real_fsync, written = os.fsync, []
+
+    def fill(file):
+        written.append(file)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real_fsync(file)
+
+    plan = plan_of("a", "b", "c", "d", "e")
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(OSError, match="No space left"):
+        run_in(plan)
+    monkeypatch.setattr(os, "fsync", real_fsync)
+    assert not list((tmp_path / "out").glob(".*.tmp"))
+    there = pictures(tmp_path / "out")
+    assert 1 <= len(there) < 5
+    assert all(folder.is_whole(tmp_path / "out" / name) for name in there)
+    assert run_in(plan)[0].skipped == len(there)
+    assert len(pictures(tmp_path / "out")) == 5
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_is_really_full_and_one_that_is_read_only(plan_of, run_in, tmp_path):
+    import subprocess
+
+    out = tmp_path / "out"
+    out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(out)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let a disk be mounted")
+    try:
+        plan = plan_of("a", "b", "c", "d", "e", "f", "g", "h")
+        with pytest.raises(OSError, match="No space left"):
+            run_in(plan)
+        there = pictures(out)
+        assert 1 <= len(there) < 8
+        assert all(folder.is_whole(out / name) for name in there)
+        assert not list(out.glob(".*.tmp"))
+        subprocess.run(["mount", "-o", "remount,size=10m", str(out)], check=True)
+        assert run_in(plan)[0].ok == 8 - len(there)
+        subprocess.run(["mount", "-o", "remount,ro", str(out)], check=True)
+        with pytest.raises(OSError, match="Read-only file system"):
+            run_in(plan_of("x"), load=lambda: pytest.fail("loaded"))
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_the_manifest_goes_on_after_a_line_that_was_cut_short(plan_of, run_in, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.jsonl").write_text('{"id": "0123456789ab", "sta')
+    run_in(plan_of("um gato"))
+    text = (tmp_path / "out" / "manifest.jsonl").read_text()
+    assert text.startswith('{"id": "0123456789ab", "sta\n{"id"')
+    assert [line["status"] for line in read_manifest(tmp_path / "out")] == ["ok"]
+
+
+def test_stopping_once_finishes_the_picture_and_twice_leaves_it(plan_of, run_in, tmp_path):
+    class Pressed(Watch):
+        def __init__(self, presses):
+            super().__init__()
+            self.wanted = presses
+
+        def step(self, step, steps, pictures):
+            self.presses = self.wanted if self.done == 1 else 0
+            return super().step(step, steps, pictures)
+
+    plan = plan_of("a", "b", "c", num_inference_steps=2)
+    outcome, _ = run_in(plan, watch=Pressed(2))
+    assert (outcome.ok, outcome.left, outcome.is_stopped) == (1, 2, True)
+    outcome, _ = run_in(plan, watch=Pressed(1))
+    assert (outcome.ok, outcome.skipped, outcome.left, outcome.is_stopped) == (2, 1, 0, False)
+
+
+def test_a_sweep_has_a_contact_sheet(plan_of, run_in, tmp_path):
+    from promptweight.batch.contact import save_sheets
+
+    plan = plan_of("um gato", "x", sweep=Sweep((1, 2), (("gato", (0.5, 1.5)),)))
+    run_in(plan)
+    with Folder(tmp_path / "out") as there:
+        sheets = list(save_sheets(plan, there))
+    assert len(sheets) == 2
+    with Image.open(sheets[0]) as sheet:
+        assert min(sheet.size) > 2 * 256  # two seeds by two weights
+    assert metadata.read(sheets[0]).digital_source_type == metadata.DIGITAL_SOURCE_TYPE
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
+def test_other_formats_carry_the_same(plan_of, run_in, tmp_path, name):
+    plan = plan_of("um (gato:1.2) à vista 🐱")
+    outcome, _ = run_in(plan, saving=Saving(format=name))
+    found = metadata.read(outcome.files[0])
+    assert outcome.files[0].suffix == f".{name}"
+    assert found.record["prompt"] == plan.pictures[0].job.prompt
+    assert found.parameters.startswith(plan.pictures[0].job.prompt + "\nSteps: 1, ")
+    assert run_in(plan, saving=Saving(format=name))[0].skipped == 1
+    bare, _ = run_in(plan, saving=Saving(format=name, metadata=()), overwrite=True)
+    assert metadata.read(bare.files[0]) == metadata.Metadata(None, None, None)
