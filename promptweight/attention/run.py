@@ -65,6 +65,16 @@ class Run:
         self._calls |= dict.fromkeys(roles, step + 1)
         return step
 
+    def is_repeated(self, roles: Iterable[Role]) -> bool:
+        """Whether a call with rows of these roles comes again in its step, as modular guiders make them.
+
+        Such a guider tells its step. What it calls for after the prompt's own turn is the prompt under
+        disturbed attention or without some layers.
+        """
+        step = getattr(getattr(self._pipe, "guider", None), "_step", None)
+        roles = set(roles)
+        return isinstance(step, int) and bool(roles) and all(self._calls[role] > step for role in roles)
+
     @property
     def current(self) -> int:
         """The step of the last call that was counted."""

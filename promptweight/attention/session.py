@@ -324,8 +324,9 @@ class AttentionSession:
                 self._store.clear()
             self._check_steps()
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
-        self._is_extra = kwargs.get("skip_layers") is not None
-        step = self._run.current if self._is_extra else self._run.count(lane.role for lane in lanes if lane)
+        roles = {lane.role for lane in lanes if lane}
+        self._is_extra = kwargs.get("skip_layers") is not None or self._run.is_repeated(roles)
+        step = self._run.current if self._is_extra else self._run.count(roles)
         size, device = self._layout.size(args, kwargs), self._device or embeds.device
         given: Arguments | None = None
         if self._composer.acts:
