@@ -38,8 +38,9 @@ def build(context: Context) -> None:
                     )
                     for name in ("stop", "finish")
                 )
-            _settings(context)
-        with gr.Column(scale=6, min_width=320):
+            with gr.Column(elem_classes="pw-settings"):
+                _settings(context)
+        with gr.Column(scale=6, min_width=320, elem_classes="pw-result"):
             status = gr.HTML("", elem_id="generate-status")
             shown = picture("generate-picture", "generate-prompt")
     parts.update(picture=shown, go=go)

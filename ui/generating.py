@@ -104,20 +104,19 @@ def watched(
     Raises:
         gr.Error: the settings cannot be used, or the run failed.
     """
-    from promptweight.attention import Record
-
     model, arguments = checked(context, settings, language)
     session = context.sessions.of(request)
     if session.run is not None:
         session.run.stop()
     looks: list[Callable[[Progress], Any]] = []
     run = session.run = Run(lambda progress: looks[0](progress))
-    record = Record(steps="keep", refine=settings.refine is True, max_mb=MOST_MEGABYTES)
 
     def work(callback: Callable[[Progress], bool]) -> Result:
-        from promptweight import generate
-
         with context.models.use(model) as pipe:
+            from promptweight import generate
+            from promptweight.attention import Record
+
+            record = Record(steps="keep", refine=settings.refine is True, max_mb=MOST_MEGABYTES)
             preview = Preview(pipe, _size(arguments))
             looks.append(lambda progress: (preview(progress), maps_of(progress.maps, 1, parts=1)))
             return _in_memory(generate(model=pipe, record=record, callback=callback, **arguments))

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock, RLock, Thread
+from threading import Event, Lock, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 from promptweight import checks
@@ -24,8 +24,36 @@ if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
     from promptweight.prompt import Prompt
 
+_IMPORTING = RLock()
+_IMPORTED = Event()
+
 USUAL_GUIDANCE = 7.5
 """Shown before a model is loaded that advises none itself."""
+
+
+def import_engine() -> None:
+    """Imports torch, diffusers and all that runs models, in one thread at a time.
+
+    Their lazy modules cannot be imported by two threads at once: one of them would see a half of it. So
+    whatever part of the app needs them calls this before it imports anything from there.
+    """
+    if _IMPORTED.is_set():
+        return
+    with _IMPORTING:
+        import promptweight.models
+
+        with promptweight.models.quiet():
+            import promptweight.adapters
+            import promptweight.attention
+            import promptweight.conditioning
+            import promptweight.picture
+            import promptweight.weighting
+        _IMPORTED.set()
+
+
+def has_engine() -> bool:
+    """Tells whether `import_engine` would return at once."""
+    return _IMPORTED.is_set()
 
 
 class Models:
@@ -78,6 +106,7 @@ class Models:
             ModelError: it cannot be loaded.
         """
         known = self.checked(name)
+        import_engine()
         with self._turn:
             if known not in self._loaded:
                 self._make_room()

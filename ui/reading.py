@@ -15,7 +15,7 @@ from promptweight.errors import PromptweightError
 from promptweight.prompt import Prompt, nudge, parse
 from promptweight_ui.inputs import MOST_CHARACTERS
 from promptweight_ui.language import chosen, say
-from promptweight_ui.models import Models
+from promptweight_ui.models import Models, has_engine
 
 MOST_REMARKS = 12
 """How many remarks are told at once."""
@@ -98,7 +98,12 @@ def _asked(asked: Any) -> tuple[str | None, str]:
 
 
 def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
-    """Returns the words of a prompt, each with its place in the source and its weight."""
+    """Returns the words of a prompt, each with its place in the source and its weight.
+
+    There are none until torch has been imported: nobody should wait for it to see a typed weight.
+    """
+    if not has_engine():
+        return []
     from promptweight.conditioning.words import fold, split_words
 
     seen: Counter[str] = Counter()

@@ -95,9 +95,7 @@ def test_a_large_recording_is_told_in_fewer_parts(result, monkeypatch):
     assert numbers <= 4_000
     assert len(message["parts"]) < 4
     expected = result.maps.word("um").tensor
-    assert torch.allclose(
-        composed(message, 0, expected.shape), expected, atol=0.05 * float(expected.max())
-    )
+    assert torch.allclose(composed(message, 0, expected.shape), expected, atol=0.05 * float(expected.max()))
 
 
 def test_grids_keep_their_shape_when_they_are_made_smaller():

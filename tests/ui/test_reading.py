@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight_ui.models import Models
+from promptweight_ui.models import Models, import_engine
 from promptweight_ui.reading import MOST_REMARKS, Units, nudged, read
 
+import_engine()
 MODELS = Models(["mini"])
 
 
