@@ -150,6 +150,11 @@ class AttentionSession:
         self._registered = Registered(self.inputs["prompt_embeds"], self.inputs.get("negative_prompt_embeds"))
         self._composer = Composer(staged, self._warn_once)
         self._planned = staged.steps
+        if staged.changes and getattr(pipe, "controlnet", None) is not None:
+            self.warnings.append(
+                "the ControlNet of this pipeline is shown the text that is said first, and of parts that AND "
+                "joins the first one"
+            )
         self._voices: dict[Role, list[tuple[Voice, ...]]] = {
             role: [
                 tuple(placed[role][first : first + len(script.variants)])

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from diffusers import KDPM2DiscreteScheduler, StableDiffusionPAGPipeline
 
-from promptweight.attention import attach
+from promptweight.attention import Record, attach
 from promptweight.conditioning.schedule import encode_scripts
 from promptweight.errors import SettingError
 
 STEPS, GUIDANCE = 5, 3.0
+JOINED_BY_AND = "um gato AND um rato verde"
 GATO, RATO, CASA = "um gato", "um rato verde", "uma casa"
 
 
@@ -217,3 +219,56 @@ def test_a_run_of_another_length_is_told_of(sd):
         "the prompt's changes were planned for 8 steps and are spread over the 4 that the run has; "
         "give attach num_inference_steps=4"
     ]
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
+def test_second_order_samplers_change_with_the_sampling_step(make_sd):
+    pipe = make_sd()
+    pipe.scheduler = KDPM2DiscreteScheduler()
+    with attach(
+        pipe, "[um gato|um rato verde]", num_inference_steps=3, record=Record(steps="keep")
+    ) as session:
+        drawn(pipe, session.inputs, steps=3)
+    said = [
+        [word for word in ("gato", "rato") if session.maps.steps(call, call + 1).word(word).mass > 0]
+        for call in range(5)
+    ]
+    assert said == [["gato"], ["gato"], ["rato"], ["rato"], ["gato"]]
+    assert session.warnings == []
+
+
+def test_skip_layer_guidance_is_told_from_the_parts_as_they_are_joined(make_sd3):
+    """Three predictions instead of two: all of them are written out here for one step."""
+    pipe = make_sd3()
+    settings = {"skip_guidance_layers": [0], "skip_layer_guidance_start": -1.0, "skip_layer_guidance_stop": 1}
+    parts = {GATO: 0.7, RATO: 0.5}
+    with attach(pipe, "um gato:0.7 AND um rato verde:0.5", "feio") as session:
+        found = drawn(pipe, session.inputs, steps=1, **settings)
+
+    pipe.scheduler.set_timesteps(1)
+    (timestep,) = pipe.scheduler.timesteps
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        away = predicted(pipe, latents, timestep, "feio")
+        joined, skipped = away, away
+        for text, weight in parts.items():
+            embeds, pooled = embedded(pipe, text)
+            joined = joined + weight * (predicted(pipe, latents, timestep, text) - away)
+            without = pipe.transformer(latents, embeds, pooled, timestep.expand(1), skip_layers=[0]).sample
+            skipped = skipped + weight * (without - away)
+    noise = away + GUIDANCE * (joined - away) + 2.8 * (joined - skipped)
+    assert close(found, pipe.scheduler.step(noise, timestep, latents, return_dict=False)[0])
+
+
+def test_and_is_refused_under_perturbed_attention_guidance(make_sd):
+    pipe = StableDiffusionPAGPipeline(**make_sd().components, pag_applied_layers="down_blocks.0")
+    pipe.set_progress_bar_config(disable=True)
+    with attach(pipe, JOINED_BY_AND, "feio") as session, pytest.raises(SettingError, match="pag_scale=0"):
+        drawn(pipe, session.inputs, steps=1, pag_scale=2.0)
+
+
+def test_what_a_controlnet_is_shown_is_told(make_sd):
+    pipe = make_sd()
+    pipe.controlnet = torch.nn.Identity()
+    assert "ControlNet" in attach(pipe, JOINED_BY_AND).warnings[0]
+    assert attach(pipe, GATO).warnings == []

@@ -1,0 +1,48 @@
+"""A diffusers pipeline of your own: weights that act in its attention, and where each word went.
+
+python examples/own_pipeline.py                                        the built-in model
+python examples/own_pipeline.py stable-diffusion-v1-5/stable-diffusion-v1-5
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+import promptweight
+
+
+def main() -> None:
+    """Makes one picture with the pipeline's own call, and a map for each of three phrases."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", nargs="?", help="hub id or folder of a Stable Diffusion 1 or 2 model")
+    parser.add_argument("--prompt", default="um (gato:1.4) vermelho persegue um rato cinza")
+    parser.add_argument("--words", nargs="*", default=["gato vermelho", "persegue", "rato cinza"])
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--output", type=Path, default=Path("out"))
+    options = parser.parse_args()
+
+    if options.model is None:
+        pipe = promptweight.load("mini")
+    else:
+        pipe = DiffusionPipeline.from_pretrained(options.model).to(
+            "cuda" if torch.cuda.is_available() else "cpu"
+        )
+    with promptweight.attach(pipe, options.prompt, "borrado", space="attention") as session:
+        generator = torch.Generator("cpu").manual_seed(1)
+        inputs = session.inputs  # the text embeddings; every other argument is the pipeline's own
+        image = pipe(**inputs, num_inference_steps=options.steps, generator=generator).images[0]
+
+    options.output.mkdir(parents=True, exist_ok=True)
+    image.save(options.output / "own.png")
+    for phrase in options.words:
+        heat = session.maps.word(phrase)
+        heat.overlay(image, label=phrase).save(options.output / f"own-{phrase.replace(' ', '-')}.png")
+        print(f"{phrase}: mean probability {heat.mass:.4f}")
+    print(*session.warnings, sep="\n")
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()

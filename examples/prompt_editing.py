@@ -1,0 +1,52 @@
+"""Prompts that change while a picture is made, and prompts that are joined: what each does to one seed.
+
+python examples/prompt_editing.py                     the built-in model
+python examples/prompt_editing.py MODEL               a hub id, a folder or a .safetensors file
+
+    [from:to:when]   another text after a share of the steps, or after so many
+    [a|b]            one text and the other in turns
+    a AND b          both texts shown to the model at every step, and what it makes of them added up
+"""
+
+import argparse
+from pathlib import Path
+
+import promptweight
+from promptweight.render import enlarged, overlay, sheet
+
+PROMPTS = {
+    "um [gato:peixe:0.2] vermelho": ("gato", "peixe"),
+    "um [gato:peixe:0.7] vermelho": ("gato", "peixe"),
+    "um [gato|peixe] vermelho": ("gato", "peixe"),
+    "um gato vermelho AND um fundo azul": ("gato vermelho", "fundo azul"),
+    "um gato vermelho AND um fundo azul:0.3": ("gato vermelho", "fundo azul"),
+}
+CELL = 256
+
+
+def main() -> None:
+    """Makes a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", nargs="?", default="mini")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path("out"))
+    options = parser.parse_args()
+
+    pipe = promptweight.load(options.model)
+    pictures, labels = [], []
+    for prompt, phrases in PROMPTS.items():
+        made = promptweight.generate(prompt, pipe, seed=options.seed, num_inference_steps=options.steps)
+        pictures.append(enlarged(made.images[0], CELL))
+        labels.append(prompt)
+        for phrase in phrases:  # each word's map is the mean over the steps in which it was said
+            pictures.append(overlay(made.images[0], made.maps.word(phrase), upscale=CELL))
+            labels.append(phrase)
+        print(*made.save(options.output), *made.warnings, sep="\n")
+    path = options.output / "prompt-editing.png"
+    sheet(pictures, labels, columns=3, cell=CELL).save(path)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
