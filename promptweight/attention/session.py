@@ -9,7 +9,7 @@ The layers' own processors are put back at the end of the block, whatever happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -41,7 +41,8 @@ from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode, Rules, Terms
 from promptweight.attention.run import Run
-from promptweight.attention.store import Kind, Record, Store
+from promptweight.attention.shares import Found, Keeper, shares_in_text, wanted_of
+from promptweight.attention.store import Kind, Record, Store, recorded_lanes
 from promptweight.attention.tables import Voice, key_rules, place_tables, recorded_rows
 from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError
@@ -67,6 +68,8 @@ def attach(
     mode: AttachMode = "logit",
     layers: Sequence[str] = (),
     edit: PromptToPrompt | None = None,
+    targets: Mapping[str, float] | None = None,
+    balance: bool | Sequence[str] = False,
     record: bool | Record = True,
     num_inference_steps: int | None = None,
     **encoding: Any,
@@ -90,6 +93,10 @@ def attach(
         layers: parts of the names of the layers in which they act; all layers when empty.
         edit: with several prompts, how the pictures of all but the first take its attention. Give the
             pipeline one generator for each, of the same seed, so that they begin from the same noise.
+        targets: shares of the words' attention, 0 to 1, by phrase: weights in attention are found at every
+            step that give each phrase its share, as `(gato:=25%)` in the prompt does. See `session.found`.
+        balance: True for weights, found likewise, that give the phrases of a prompt equal shares among each
+            other (`promptweight.attention.phrases`); or the phrases that are to have them.
         record: whether to record, or what.
         num_inference_steps: how many sampling steps the run will have, where prompts change during it; of a
             run that begins from a picture those that it really does.
@@ -116,7 +123,16 @@ def attach(
         steps = num_inference_steps
         staged = encode_scripts(pipe, given, negative_prompt, num_inference_steps=steps, **encoding)
     default = None if space == "embedding" or mode == "clip" else mode
-    return AttentionSession(pipe, staged, mode=default, layers=layers, edit=edit, record=record)
+    return AttentionSession(
+        pipe,
+        staged,
+        mode=default,
+        layers=layers,
+        edit=edit,
+        targets=targets,
+        balance=balance,
+        record=record,
+    )
 
 
 class AttentionSession:
@@ -137,6 +153,8 @@ class AttentionSession:
         mode: Mode | None,
         layers: Sequence[str],
         edit: PromptToPrompt | None = None,
+        targets: Mapping[str, float] | None = None,
+        balance: bool | Sequence[str] = False,
         record: bool | Record = True,
     ) -> None:
         encoded = staged.encoded
@@ -165,6 +183,8 @@ class AttentionSession:
         }
         self._placed = {role: [voices[0] for voices in self._voices[role]] for role in ROLES}
         """The tables of every prompt's first text."""
+        self._placed = {role: [voices[0] for voices in self._voices[role]] for role in ROLES}
+        """The tables of every prompt's first text."""
         self._texts = [
             (role, prompt, voice)
             for role in ROLES
@@ -174,13 +194,22 @@ class AttentionSession:
         rules = [key_rules(self._voices[role][prompt][voice], mode) for role, prompt, voice in self._texts]
         self._rules = Rules(rules, self._registered.positive.shape[1])
         self._acts_in = set(chosen_layers(self._layout.layers, layers))
-        self._store = self._make_store(Record() if record is True else record) if record else None
         length = self._registered.positive.shape[1]
+        self._keeper = self._make_keeper(targets, balance, length)
+        self._shows_maps = bool(record)
+        chosen = record if isinstance(record, Record) else Record()
+        if self._keeper is not None and "positive" not in chosen.lanes:
+            raise SettingError(f"lanes={chosen.lanes!r}; shares are found by recording the positive lane")
+        self._store = self._make_store(chosen) if record or self._keeper else None
         if edit is not None and staged.changes:
             raise SettingError("an edit needs prompts that stay as they are, without [from:to:when] or AND")
+        if self._keeper is not None and staged.changes:
+            raise SettingError("shares need prompts that stay as they are, without [from:to:when] or AND")
         self._edits = None if edit is None else Edits(edit, self._placed["positive"], length)
         if self._edits is not None and self._store is not None and self._store.record.patches:
             raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
+        if self._edits is not None and self._keeper is not None:
+            raise SettingError("an edit takes the attention of its source, so its words cannot have targets")
         self._run = Run(pipe)
         self._calls: dict[tuple[int, bool], Call] = {}
         self._modules: dict[str, Any] = {}
@@ -254,7 +283,7 @@ class AttentionSession:
         Raises:
             AttachError: nothing has been recorded.
         """
-        if self._store is None:
+        if self._store is None or not self._shows_maps:
             raise AttachError("the session was opened with record=False, so there are no maps")
         if not self._store.slots:
             raise AttachError("nothing is recorded yet; call the pipeline with **session.inputs in the block")
@@ -305,11 +334,35 @@ class AttentionSession:
         """
         return find(self._voices[lane][prompt], phrase, occurrence).words
 
+    @property
+    def found(self) -> dict[int, tuple[Found, ...]]:
+        """The weights that were found for phrases with targets, and the shares they got, by picture."""
+        return {} if self._keeper is None else self._keeper.found()
+
     def reset(self) -> None:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
         self._run.restart()
+        self._forget()
+
+    def _forget(self) -> None:
         if self._store is not None:
             self._store.clear()
+        if self._keeper is not None:
+            self._keeper.restart()
+
+    def _make_keeper(
+        self, targets: Mapping[str, float] | None, balance: bool | Sequence[str], length: int
+    ) -> Keeper | None:
+        tables = self._placed["positive"]
+        wanted = [wanted_of(each, targets, balance) for each in tables]
+        if balance is not False and None in wanted:
+            text = tables[wanted.index(None)][0].table.prompt.text
+            self.warnings.append(f"{text!r} has fewer than two phrases, so there is nothing to balance")
+        if any(shares_in_text(each) for each in self._placed["negative"]):
+            self.warnings.append(
+                "a share in the negative prompt has no effect; shares are of the prompt alone"
+            )
+        return Keeper(wanted, tables, length) if any(wanted) else None
 
     def _make_store(self, record: Record) -> Store:
         chosen = chosen_layers(self._layout.layers, record.layers)
@@ -325,8 +378,7 @@ class AttentionSession:
         embeds = argument(args, kwargs, *self._layout.text)
         lanes = self._lanes(embeds, len(argument(args, kwargs, *self._layout.latents)))
         if self._run.has_begun():
-            if self._store is not None:
-                self._store.clear()
+            self._forget()
             self._check_steps()
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
         roles = {lane.role for lane in lanes if lane}
@@ -347,9 +399,17 @@ class AttentionSession:
                 self._warn_once(
                     "the edit did nothing where source and edited picture were not in one call of the model"
                 )
+        kept = None
+        if self._keeper is not None and self._store is not None and not self._is_extra:
+            rows = recorded_lanes(lanes, self._store.record.lanes)
+            self._keeper.begin(list(rows.values()), device)
+        if self._keeper is not None:
+            kept = self._keeper.bias(lanes, device)
         for (stride, acts), call in self._calls.items():
             call.text_length = embeds.shape[1]
             call.terms = self._terms(texts, step, size, stride, device) if acts else Terms()
+            if kept is not None and acts:
+                call.terms = call.terms.with_bias(kept)
             call.rows, call.columns, call.places = recorded or (None, None, None)
             call.exchange = exchange
         return given
@@ -407,6 +467,9 @@ class AttentionSession:
 
     def _hand_out_slots(self, store: Store) -> None:
         words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(Kind))
+        if self._keeper is not None:
+            for name in self._acts_in & words.keys():
+                words[name].listener = self._keeper.take
         for name in self._layout.layers:
             recorder = self._recorders[name]
             recorder.slot, recorder.refined = words.get(name), refined.get(name)

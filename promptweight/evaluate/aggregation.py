@@ -50,7 +50,7 @@ def heat(maps: AttentionMaps, phrase: str, rule: str) -> Tensor:
 
 
 def layers(maps: AttentionMaps) -> Iterator[tuple[RecordedSlot, Tensor]]:
-    """Every layer, coarse ones too, and its probabilities (heads, height, width, columns), mean over calls."""
+    """Every layer and its probabilities (heads, height, width, columns), mean over calls."""
     for slot in maps.recording.slots:
         if slot.kind == "words":
             count = slot.counts[:, 0, 0].sum().clamp_min(1)

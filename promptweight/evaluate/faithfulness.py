@@ -1,4 +1,4 @@
-"""Does a word act where its map is? A map is held against what leaving the word out changes in the prediction.
+"""Does a word act where its map is? Maps are held against what leaving the word out changes.
 
     effect(x) = |ε with the word − ε without it|, summed over the latent channels, at every latent x
 
@@ -50,7 +50,7 @@ def without_words(prompt: str, words: str) -> str:
 def measure(
     pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...] = (200, 400, 600)
 ) -> list[Faith]:
-    """Correlates the maps of nouns, colours and phrases of drawn scenes with the effect of leaving them out."""
+    """Correlates maps of nouns, colours and phrases in drawn scenes with the effect of leaving them out."""
     from promptweight.attention import Record
     from promptweight.conditioning import encode
 
@@ -83,7 +83,5 @@ def measure(
                             heat[None, None], changed.shape, mode="bilinear", antialias=True
                         )[0, 0]
                         correlation = spearman(small.flatten().tolist(), changed.flatten().tolist())
-                        found.append(
-                            Faith(noise.number, noise.level.name, part, unit, way, correlation)
-                        )
+                        found.append(Faith(noise.number, noise.level.name, part, unit, way, correlation))
     return found

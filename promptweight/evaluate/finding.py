@@ -20,6 +20,8 @@ from promptweight.mini.captions import RELATION_WORDS, phrase
 
 PARTS = ("noun", "colour", "phrase")
 MEASURES = ("iou", "iou at 0.4", "precision", "pointing", "inside", "leaked", "elsewhere")
+MOST_MAPS = 120
+"""Layers are chosen on about so many maps, which is enough to tell them apart."""
 CHOOSING = 2
 """Every second scene chooses the best layers; they are measured on the others."""
 
@@ -79,9 +81,9 @@ def findings(noise: Noised, shape: str = "") -> Iterator[Finding]:
         other = torch.stack(others).any(0) if others else nothing
         for part, text in zip(PARTS, (words.noun, words.adjective, words.core), strict=True):
             texts.append((part, text, noise.masks[index], other))
-    if relation := RELATION_WORDS[noise.language].get(scene.relation, ("",))[0]:
-        if len(scene.things) == 2:
-            texts.append(("relation", relation, noise.masks.any(0), nothing))
+    relation = RELATION_WORDS[noise.language].get(scene.relation, ("",))[0]
+    if relation and len(scene.things) == 2:
+        texts.append(("relation", relation, noise.masks.any(0), nothing))
     for part, text, own, other in texts:
         heats = torch.stack([heat(maps, text, rule) for rule in RULES])
         for rule, values in zip(RULES, values_of(heats, own, other), strict=True):
@@ -155,6 +157,7 @@ def best_layers(found: Iterable[LayerFinding]) -> tuple[tuple[str, ...], dict[st
         masks[key], scenes[key] = each.mask, each.scene
     names = list(dict.fromkeys(name for each in maps.values() for name in each))
     choosing = [key for key in maps if scenes[key] % CHOOSING == 0]
+    choosing = choosing[:: max(1, len(choosing) // MOST_MAPS)]
     claiming = [key for key in maps if scenes[key] % CHOOSING]
 
     def ious(keys: list[tuple[int, int]], chosen: list[str]) -> list[float]:

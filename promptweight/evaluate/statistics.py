@@ -91,7 +91,9 @@ class Clustered:
             return Clustered(math.nan, math.nan, math.nan, 0)
         totals = np.array([[sum(values), len(values)] for values in sums.values()])
         value = float(totals[:, 0].sum() / totals[:, 1].sum())
-        drawn = np.random.default_rng(0).multinomial(len(totals), np.full(len(totals), 1 / len(totals)), resamples)
+        drawn = np.random.default_rng(0).multinomial(
+            len(totals), np.full(len(totals), 1 / len(totals)), resamples
+        )
         means = (drawn @ totals[:, 0]) / (drawn @ totals[:, 1])
         low, high = np.quantile(means, [0.025, 0.975])
         return Clustered(value, float(low), float(high), len(totals))

@@ -1,0 +1,268 @@
+"""What a weight does to a picture: the same seeds drawn at every weight, by every way in which weights act.
+
+The first thing of a pair carries the weight, as a phrase. At each weight it is asked: is the thing there, how
+much of the picture has its colours, how much of the other thing's place does it take, what changed where it
+is not?
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from promptweight.evaluate.seen import Seen, look
+from promptweight.evaluate.statistics import spearman
+from promptweight.mini.captions import phrase, plainly
+from promptweight.mini.scenes import Scene
+
+WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+RISING = tuple(weight for weight in WEIGHTS if weight >= 0)
+REGION_WEIGHT = 2.5
+KEPT = 0.8
+"""Weights are of use while both things are found at least so often as at weight 1."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way in which weights act."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Of `attach`."""
+    options: str = ""
+    """Written after the weight in the prompt, without braces."""
+
+    @property
+    def space(self) -> str:
+        """Where it acts: "embedding" or "attention"."""
+        return dict(self.settings).get("space", "embedding")
+
+
+def ways() -> tuple[Way, ...]:
+    """All ways that are measured: methods, modes in attention, and parts of the run."""
+    from promptweight.attention.session import ATTACH_MODES
+    from promptweight.weighting import METHODS
+
+    methods = [name for name in METHODS if name not in ("none", "ignore")]
+    attention = ("space", "attention")
+    return (
+        *(Way(name, (("method", name),)) for name in methods),
+        *(Way(f"attention {mode}", (attention, ("mode", mode))) for mode in ATTACH_MODES),
+        *(
+            Way(f"attention logit, steps {steps}", (attention,), f"steps={steps}")
+            for steps in ("0-0.2", "0-0.5", "0.5-1")
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One picture at one weight, against the one of the same seed at weight 1."""
+
+    scene: int
+    way: str
+    weight: float
+    present: float
+    """1 where the weighted thing is there in its colour."""
+    right_colour: float
+    """1 where its kind is there in its colour, 0 in another; not a number where its kind is missing."""
+    other_present: float
+    area: float
+    """The part of the picture that has the weighted thing's colours."""
+    spill: float
+    """The part of the other thing's square, where it stands at weight 1, that has them."""
+    outside: float
+    """The mean difference of pixels (0 to 1) outside the squares where the thing stood and stands."""
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """How much of the weighted thing lies in the region that its weight was confined to, and without one."""
+
+    scene: int
+    mode: str
+    region: str
+    inside: float
+    inside_without: float
+    """The same in the picture at weight 1."""
+
+
+def weighted(scene: Scene, language: str, weight: float, options: str = "") -> str:
+    """The scene's plain caption with a weight on its first phrase."""
+    caption, core = plainly(scene, language), phrase(scene.things[0], language).core
+    if weight == 1 and not options:
+        return caption
+    braces = f"{{{options}}}" if options else ""
+    return re.sub(re.escape(core), lambda match: f"({match[0]}:{weight:g}{braces})", caption, count=1)
+
+
+def pictures(
+    pipeline: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    batch: int = 10,
+    **settings: Any,
+) -> list[NDArray[np.uint8]]:
+    """One picture (height, width, 3) per prompt, each from a generator of its own."""
+    from promptweight.attention import attach
+    from promptweight.models import default_guidance_scale
+
+    made: list[NDArray[np.uint8]] = []
+    for first in range(0, len(prompts), batch):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch]]
+        with attach(
+            pipeline, list(prompts[first : first + batch]), **{"record": False} | settings
+        ) as session:
+            output = pipeline(
+                **session.inputs,
+                num_inference_steps=steps,
+                guidance_scale=default_guidance_scale(pipeline),
+                generator=generators,
+                output_type="np",
+            )
+        made += list((output.images * 255).round().astype(np.uint8))
+    return made
+
+
+def compare(
+    picture: NDArray[np.uint8], now: Seen, plain: NDArray[np.uint8], before: Seen
+) -> dict[str, float]:
+    """The measures of a picture at some weight against the one at weight 1."""
+    other_box = before.box(1)
+    outside = ~(before.box(0) | now.box(0))
+    change = np.abs(picture.astype(np.float32) - plain).mean(-1) / 255
+    return {
+        "present": float(now.has(0)),
+        "right_colour": float(now.has(0)) if now.kinds[0] else float("nan"),
+        "other_present": float(now.has(1)),
+        "area": now.area(0),
+        "spill": float(now.own[0][other_box].mean()) if other_box.any() else float("nan"),
+        "outside": float(change[outside].mean()),
+    }
+
+
+def measure(
+    pipeline: Any,
+    scenes: Sequence[Scene],
+    *,
+    seed: int,
+    steps: int = 25,
+    chosen: Sequence[Way] | None = None,
+    weights: Sequence[float] = WEIGHTS,
+) -> list[Drawn]:
+    """Draws every scene, of two things, in every way at every weight.
+
+    Args:
+        pipeline: one that draws the built-in world.
+        scenes: pairs; captions are Portuguese and English by turns. Those in which the picture at weight
+            1 lacks one of the two things are left out: there is nothing to compare with.
+        seed: of the noises.
+        steps: of each picture.
+        chosen: the ways; all when None.
+        weights: the weights.
+    """
+    languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
+    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
+    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
+    plain = pictures(pipeline, captions, seeds, steps=steps)
+    before = [look(picture, scene) for picture, scene in zip(plain, scenes, strict=True)]
+    kept = [place for place, seen in enumerate(before) if seen.has(0) and seen.has(1)]
+    found: list[Drawn] = []
+    for way in ways() if chosen is None else chosen:
+        for weight in weights:
+            if weight == 1:
+                drawn = [plain[place] for place in kept]
+            else:
+                texts = [weighted(scenes[place], languages[place], weight, way.options) for place in kept]
+                drawn = pictures(
+                    pipeline, texts, [seeds[place] for place in kept], steps=steps, **dict(way.settings)
+                )
+            for place, picture in zip(kept, drawn, strict=True):
+                now = look(picture, scenes[place])
+                found.append(
+                    Drawn(place, way.name, weight, **compare(picture, now, plain[place], before[place]))
+                )
+    return found
+
+
+def measure_regions(pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25) -> list[Bounded]:
+    """Draws every scene with a high weight on its first phrase, in the half in which it would not stand."""
+    languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
+    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
+    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
+    plain = pictures(pipeline, captions, seeds, steps=steps)
+    before = [look(picture, scene) for picture, scene in zip(plain, scenes, strict=True)]
+    halves = ["right" if in_left_half(seen) > 0.5 else "left" for seen in before]
+    found = []
+    for mode in ("logit", "p2p", "value"):
+        texts = [
+            weighted(scene, language, REGION_WEIGHT, f"region={half}, mode={mode}")
+            for scene, language, half in zip(scenes, languages, halves, strict=True)
+        ]
+        drawn = pictures(pipeline, texts, seeds, steps=steps, space="attention")
+        for place, picture in enumerate(drawn):
+            now = in_left_half(look(picture, scenes[place]))
+            was = in_left_half(before[place])
+            if halves[place] == "right":
+                now, was = 1 - now, 1 - was
+            found.append(Bounded(place, mode, halves[place], now, was))
+    return found
+
+
+def in_left_half(seen: Seen) -> float:
+    """The part of the first thing's coloured pixels that lies in the left half; a half where it has none."""
+    own = seen.own[0]
+    return float(own[:, : own.shape[1] // 2].sum() / own.sum()) if own.any() else 0.5
+
+
+def monotone(found: Sequence[Drawn]) -> list[tuple[int, float]]:
+    """For each scene of one way the rank correlation of weight, from 0 up, and area."""
+    return [
+        (scene, spearman(weights, areas))
+        for scene, (weights, areas) in curves(found).items()
+        if np.ptp(areas)
+    ]
+
+
+def smooth(found: Sequence[Drawn]) -> list[tuple[int, float]]:
+    """For each scene 1 less the largest jump of the area between neighbouring weights, of its whole range."""
+    return [
+        (scene, 1 - float(np.abs(np.diff(areas)).max() / np.ptp(areas)))
+        for scene, (_, areas) in curves(found).items()
+        if np.ptp(areas)
+    ]
+
+
+def curves(found: Sequence[Drawn]) -> dict[int, tuple[list[float], list[float]]]:
+    """The areas of each scene at the weights from 0 up, in the order of the weights."""
+    by_scene: dict[int, dict[float, float]] = {}
+    for each in found:
+        if each.weight >= 0:
+            by_scene.setdefault(each.scene, {})[each.weight] = each.area
+    return {
+        scene: (sorted(areas), [areas[weight] for weight in sorted(areas)])
+        for scene, areas in by_scene.items()
+    }
+
+
+def usable(found: Sequence[Drawn]) -> tuple[float, float]:
+    """The weights round 1 at which both things are there at least `KEPT` as often as at 1."""
+    at: dict[float, list[float]] = {}
+    for each in found:
+        at.setdefault(each.weight, []).append(each.present * each.other_present)
+    shares = {weight: float(np.mean(values)) for weight, values in sorted(at.items())}
+    weights, limit = list(shares), KEPT * shares[1.0]
+    low = high = weights.index(1.0)
+    while low > 0 and shares[weights[low - 1]] >= limit:
+        low -= 1
+    while high < len(weights) - 1 and shares[weights[high + 1]] >= limit:
+        high += 1
+    return weights[low], weights[high]
