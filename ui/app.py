@@ -13,13 +13,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from promptweight_ui import explore_tab, generate_tab
+from promptweight_ui import compare_tab, explore_tab, generate_tab
 from promptweight_ui.context import Context
 from promptweight_ui.language import LANGUAGES, translations
 from promptweight_ui.models import Models
 from promptweight_ui.state import Sessions
 
-TABS = {"generate": generate_tab, "explore": explore_tab}
+TABS = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab}
 """The tabs in their order; the key of a tab's title is `<name>_tab`."""
 
 SCRIPTS = (
@@ -28,11 +28,12 @@ SCRIPTS = (
     "heat.js",
     "upscale.js",
     "picture.js",
+    "compare.js",
     "explore_text.js",
     "explore_picture.js",
     "explore_sums.js",
 )
-STYLES = ("app.css", "prompt.css", "picture.css", "explore.css")
+STYLES = ("app.css", "prompt.css", "picture.css", "compare.css", "explore.css")
 
 MOST_WAITING = 32
 """Runs in the queue; whoever comes later is told that it is full."""

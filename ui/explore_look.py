@@ -172,7 +172,8 @@ def _table(inside: Inside, reading: Reading, row: Row, chosen: list[int]) -> lis
 
     What the lines take along, `taken`, adds up to the output.
     """
-    lines, rest = [], {"pad": [], "other": []}  # type: ignore[var-annotated]
+    lines: list[dict[str, Any]] = []
+    rest: dict[str, list[int]] = {"other": [], "pad": []}
     texts = 0
     for placed in inside.tables:
         text = placed.table.prompt.text
@@ -205,10 +206,11 @@ def _table(inside: Inside, reading: Reading, row: Row, chosen: list[int]) -> lis
     # Rows of the text that no token stands for, as where a shorter encoding is filled up.
     rest["pad"] += [key for key in range(reading.text.start, reading.text.stop) if key not in known | named]
     rest["image"] = list(range(reading.image.start, reading.image.stop))
-    for kind in ("other", "pad", "image"):
-        if rest[kind]:
-            lines.append({"kind": kind, "count": len(rest[kind]), "chosen": False, **_taken(row, rest[kind])})
-    return lines
+    return lines + [
+        {"kind": kind, "count": len(keys), "chosen": False, **_taken(row, keys)}
+        for kind, keys in rest.items()
+        if keys
+    ]
 
 
 def _taken(row: Row, keys: list[int]) -> dict[str, Any]:

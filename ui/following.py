@@ -24,7 +24,7 @@ def followed(
 ) -> Iterator[News | None]:
     """Runs `work` in a thread and yields the news of it; its value (`yield from`) is what `work` returned.
 
-    The session's run that was going on before ends at its next step, as does this one when its page is closed.
+    The session's run before it ends at its next step, and so does this one when its page is closed.
 
     Args:
         context: what the tabs share.
