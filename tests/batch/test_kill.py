@@ -1,4 +1,4 @@
-"""Runs that are killed at any moment, and several in one folder: nothing lost, nothing half, nothing twice."""
+"""Runs killed at any moment, and several in one folder: nothing lost, nothing half, nothing twice."""
 
 import os
 import random
