@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.edit import Edit, edit
 from promptweight.generate import generate
 from promptweight.result import Result
+from promptweight.solve import solve
 
 if TYPE_CHECKING:
     from promptweight import errors as errors
@@ -66,6 +67,7 @@ __all__ = [
     "nudge",
     "parse",
     "schedule",
+    "solve",
     "weighting",
 ]
 

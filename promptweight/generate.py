@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +52,8 @@ def generate(
     num_images_per_prompt: int = 1,
     height: int | None = None,
     width: int | None = None,
+    targets: Mapping[str, float] | None = None,
+    balance: bool | Sequence[str] = False,
     record: bool | Record = True,
     lora_dir: str | os.PathLike[str] | None = None,
     embeddings_dir: str | os.PathLike[str] | None = None,
@@ -86,6 +88,10 @@ def generate(
         num_images_per_prompt: 1 .. 1000.
         height: in pixels, a multiple of what the model's autoencoder and patches ask for (mostly 8); None
             is the model's own size. The same for `width`.
+        targets: shares of the words' attention, above 0 and below 1, by phrase: at every step weights in
+            attention are found that give each phrase its share, as `(gato:=25%)` in the prompt does.
+        balance: True for weights, found likewise, that give the phrases of the prompt equal shares among each
+            other, so that none is forgotten; or the phrases that are to have them.
         record: whether attention is recorded, or what of it; without it there are no maps.
         lora_dir: the folder of the LoRAs that `<lora:name:weight>` in the prompt names; they are taken off
             the model again at the end.
@@ -143,7 +149,12 @@ def generate(
         "clip_skip": clip_skip,
         "pooled": pooled,
     }
+    if targets:
+        weighting["targets"] = dict(targets)
+    if balance is not False:
+        weighting["balance"] = balance if balance is True else list(balance)
     made: list[Picture] = []
+    told: list[str] = []
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
@@ -155,9 +166,10 @@ def generate(
         for index, picture_seed in enumerate(seeds):
             place = (index + 1, pictures)
             made.append(make_picture(pipe, session, call, picture_seed, place, record, callback))
+            told += [each.told(index + 1) for each in session.found.get(0, ())]
             if made[-1].was_stopped:
                 break
-        warnings = [*chosen.warnings, *session.warnings, *_advice(call, weighting, negative)]
+        warnings = [*chosen.warnings, *session.warnings, *told, *_advice(call, weighting, negative)]
     images = tuple(picture.image for picture in made if picture.image is not None)
     last = made[-1]
     return Result(

@@ -339,6 +339,11 @@ class AttentionSession:
         """The weights that were found for phrases with targets, and the shares they got, by picture."""
         return {} if self._keeper is None else self._keeper.found()
 
+    def hold(self) -> None:
+        """Leave the weights of phrases with targets as they now are; their shares are still measured."""
+        if self._keeper is not None:
+            self._keeper.is_held = True
+
     def reset(self) -> None:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
         self._run.restart()

@@ -73,6 +73,13 @@ class Found:
         reached = self.shares[1:] or self.shares
         return sum(reached) / len(reached)
 
+    def told(self, picture: int) -> str:
+        """In a sentence, of the picture with this number."""
+        return (
+            f"in picture {picture} {self.phrase!r} got {self.share:.1%} of what was to be shared (asked: "
+            f"{self.target:.1%}), with weights round {self.weight:.3g}"
+        )
+
 
 def solve_weights(
     masses: Tensor, targets: Tensor, row_weights: Tensor | None = None, *, largest: float = LARGEST
@@ -220,6 +227,8 @@ class Keeper:
         self, wanted: Sequence[Wanted | None], tables: Sequence[Sequence[PlacedTable]], length: int
     ) -> None:
         self.length = length
+        self.is_held = False
+        """Whether weights stay as they are; shares are measured all the same."""
         self.states = {
             number: make_state(each, recorded_rows(tables[number]), length)
             for number, each in enumerate(wanted)
@@ -315,7 +324,7 @@ class Keeper:
     def _finish_step(self, state: State) -> None:
         """Find the weights that would have given the last call the shares that are asked for."""
         measured = self._measure(state)
-        if measured is None:
+        if measured is None or self.is_held:
             return
         masses, row_weights = measured
         if state.log_weights is not None:  # those of the plain attention

@@ -85,10 +85,11 @@ def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[str]:
         elif mode in ATTENTION_MODES:
             if span.weight != 1:
                 yield f"{word} asks for mode={mode}: its weight acts in attention, not in the embeddings."
-        elif replace(span.options, mode=None):
+        elif replace(span.options, mode=None, share=None):
+            options = replace(span.options, mode=None, share=None)
             who = "the denoiser's attention" if acts_inside else "attention"
             where = "text encoder" if acts_inside else "embeddings"
             yield (
-                f"{word} asks for {replace(span.options, mode=None)}, which only {who} can do; its weight in "
-                f"the {where} acts everywhere and at every step."
+                f"{word} asks for {options}, which only {who} can do; its weight in the {where} acts "
+                "everywhere and at every step."
             )

@@ -50,12 +50,14 @@ def test_one_target_is_what_a_search_over_weights_finds(target):
 def test_several_targets_are_what_a_search_over_weights_finds():
     logits, groups = softmax_rows(300, 9, 2), [[1], [2, 3], [4], [5, 6, 7]]
     targets = np.array([0.4, 0.1, 0.3, 0.2])
-    found = solve_weights(masses_of(logits, groups), torch.from_numpy(targets))[0].numpy()
+    masses = masses_of(logits, groups)
+    found = solve_weights(masses, torch.from_numpy(targets), largest=1e6)[0].numpy()
 
     def error(u: np.ndarray) -> float:
         return float(((shares_of(logits, groups, np.append(u, 0.0)) - targets) ** 2).sum())
 
-    searched = minimize(error, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-18})
+    settings = {"xatol": 1e-8, "fatol": 1e-20, "maxiter": 4000, "maxfev": 4000}
+    searched = minimize(error, np.zeros(3), method="Nelder-Mead", options=settings)
     assert found[:3] == pytest.approx(searched.x, abs=1e-4)
     assert shares_of(logits, groups, found) == pytest.approx(targets, abs=1e-7)
 
@@ -182,6 +184,17 @@ def test_nothing_wanted_changes_nothing(tiny):
         run(tiny, pipe, session)
         assert session.found == first
     assert torch.equal(tiny.run(pipe, encoded.inputs), plain)
+
+
+def test_held_weights_stay_and_shares_are_still_measured(tiny):
+    pipe, encoded = tiny.pipeline(), tiny.encode("um gato e rato")
+    plain = tiny.run(pipe, encoded.inputs)
+    with attach(pipe, encoded, targets={"gato": 0.5}, record=False) as session:
+        session.hold()
+        assert torch.equal(run(tiny, pipe, session), plain)
+        (found,) = session.found[0]
+    assert found.weights == (1.0, 1.0, 1.0)
+    assert len(found.shares) == 3
 
 
 def test_a_prompt_says_its_shares_itself(tiny_pipe):
