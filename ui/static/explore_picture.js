@@ -83,10 +83,12 @@ promptweight.explore.picture = (() => {
       }
       this.note.textContent = "";
       this.view = view;
-      // Where the word is read most is the place to begin with.
+      // The head and the patch that read the word most are the place to begin with.
       if (this.untouched) {
         this.untouched = false;
-        const values = heat.bytes(view.map.values);
+        const tops = view.heads.length ? view.heads.map((map) => map.top) : [view.map.top];
+        this.set.head = tops.indexOf(Math.max(...tops));
+        const values = heat.bytes((view.heads[this.set.head] ?? view.map).values);
         const best = values.indexOf(Math.max(...values));
         const { rows, columns } = this.layer;
         this.set.x = ((best % columns) + 0.5) / columns;

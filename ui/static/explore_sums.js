@@ -58,9 +58,19 @@ promptweight.explore.sums = (() => {
       card(
         say("sum_softmax_title"),
         say("sum_softmax"),
-        make("div", { class: "pw-formula" }, `p(${token}) = ${percent(chosen.probability)}`),
+        make(
+          "div",
+          { class: "pw-formula" },
+          `e^${signed(chosen.product / root + chosen.bias)} ÷ Σ e^… = ${percent(chosen.probability)}`,
+        ),
       );
-      card(say("sum_value_title"), say("sum_value"));
+      const most = largest(chosen.taken, view.output);
+      card(
+        say("sum_value_title"),
+        say("sum_value"),
+        line("p·v", chosen.taken, most),
+        line("Σ p·v", view.output, most),
+      );
     }
     return [
       make("h4", {}, say("sum_title", { word })),
