@@ -1,4 +1,4 @@
-"""Is the warning of a leaking attribute right? Said after 5 steps of 25, held against the finished picture."""
+"""Is the warning of a leaking attribute right? Given after 5 steps of 25, held against the final picture."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from promptweight.evaluate.drawing import Drawn
 from promptweight.evaluate.recognise import recognise
@@ -54,9 +55,8 @@ def measure(
     pipeline: Any, scenes: Sequence[Scene], *, seed: int, batch: int = 8, steps: int = STEPS
 ) -> list[Warned]:
     """Draws scenes of two things or more, and reads the maps after a fifth of the steps."""
-    from promptweight.attention import AttentionMaps, attach
+    from promptweight.attention import attach
     from promptweight.attention.binding import leak_scores
-    from promptweight.models import default_guidance_scale
 
     found: list[Warned] = []
     early = max(1, steps * WARNED_AFTER // STEPS)
@@ -67,31 +67,39 @@ def measure(
             torch.Generator().manual_seed(1_000_000 * (seed + 21) + first + place)
             for place in range(len(part))
         ]
-        seen: list[AttentionMaps] = []
         with attach(pipeline, prompts) as session:
-
-            def look(
-                _pipe: Any, step: int, _time: Any, tensors: dict[str, Any], session: Any = session
-            ) -> dict[str, Any]:
-                if step == early - 1:
-                    seen.append(session.maps)
-                return tensors
-
-            output = pipeline(
-                **session.inputs,
-                num_inference_steps=steps,
-                guidance_scale=default_guidance_scale(pipeline),
-                generator=generators,
-                output_type="np",
-                callback_on_step_end=look,
-            )
-        for place, (scene, image) in enumerate(zip(part, output.images, strict=True)):
+            images, maps = draw(pipeline, session, generators, steps, early)
+        for place, (scene, image) in enumerate(zip(part, images, strict=True)):
             picture = (image * 255).round().astype(np.uint8)
             drawn = Drawn(scene, prompts[place], tuple(recognise(picture)))
-            scores = [leak.score for leak in leak_scores(seen[0], place)]
+            scores = [leak.score for leak in leak_scores(maps, place)]
             whole = all(drawn.match(thing) is not None for thing in scene.things)
             found.append(Warned(first + place, max(scores, default=-2.0), mixed(drawn), not whole))
     return found
+
+
+def draw(
+    pipeline: Any, session: Any, generators: list[torch.Generator], steps: int, early: int
+) -> tuple[NDArray[np.float32], Any]:
+    """Runs the pipeline; returns its pictures, 0 to 1, and the maps as they were after `early` steps."""
+    from promptweight.models import default_guidance_scale
+
+    seen: list[Any] = []
+
+    def look(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if step == early - 1:
+            seen.append(session.maps)
+        return tensors
+
+    output = pipeline(
+        **session.inputs,
+        num_inference_steps=steps,
+        guidance_scale=default_guidance_scale(pipeline),
+        generator=generators,
+        output_type="np",
+        callback_on_step_end=look,
+    )
+    return output.images, seen[0]
 
 
 def judge(found: Sequence[Warned], truth: str) -> Verdict:

@@ -1,4 +1,4 @@
-"""Do phrases get the shares that they are asked to get, and does a balance keep things from being forgotten?"""
+"""Do phrases get the shares that they are asked to get? Does a balance keep things from being forgotten?"""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ def measure_targets(
 ) -> list[Reached]:
     """Asks for shares of the first thing's phrase, and tries the weight found as a fixed one."""
     from promptweight.attention import attach
-    from promptweight.attention.shares import Keeper, wanted_of
     from promptweight.models import default_guidance_scale
 
     found: list[Reached] = []
