@@ -25,16 +25,8 @@ def run(monkeypatch, capsys, model_folder, tmp_path):
     def run(jobs, *arguments):
         path = tmp_path / "jobs.txt"
         path.write_text(jobs)
-        common = [
-            "--model",
-            str(model_folder),
-            "--device",
-            "cpu",
-            "--steps",
-            "1",
-            "-o",
-            str(tmp_path / "out"),
-        ]
+        out = str(tmp_path / "out")
+        common = ["--model", str(model_folder), "--device", "cpu", "--steps", "1", "-o", out]
         monkeypatch.setattr(sys, "argv", ["promptweight", "batch", str(path), *common, *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             main()
@@ -71,10 +63,10 @@ def test_mistakes_exit_with_2_before_anything_is_loaded(run, tmp_path, monkeypat
 
 
 def test_a_failed_picture_exits_with_1_and_a_missing_file_too(run, monkeypatch):
-    monkeypatch.setattr(
-        "promptweight.batch.drawing.Painter._draw_together",
-        lambda *_: (_ for _ in ()).throw(ValueError("no")),
-    )
+    def fail(*_):
+        raise ValueError("no")
+
+    monkeypatch.setattr("promptweight.batch.drawing.Painter._draw_together", fail)
     code, out, err = run("um gato\n")
     assert (code, out) == (1, "")
     assert "failed: picture 1 (line 1): ValueError: no" in err
