@@ -142,3 +142,10 @@ def test_make_runs_what_ci_runs():
     assert commands
     for command in commands:
         assert f"\t{command}\n" in makefile, f"Makefile does not run: {command}"
+
+
+def test_every_path_that_contributing_names_is_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:promptweight|tests|ui|examples)/[\w./-]*)`", page))
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
