@@ -11,6 +11,9 @@ from promptweight.errors import SettingError
 
 T = TypeVar("T")
 
+_RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
+"""What torchrun, accelerate and MPI call the number of a process, from 0, and how many there are."""
+
 
 class Shard(NamedTuple):
     """Part `number` (from 1) of `total`, and who said so."""
@@ -30,7 +33,8 @@ class Shard(NamedTuple):
 def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
     """Returns the part of this process: `given` as `i/n`, else what its launcher says, else all.
 
-    Read are torchrun's and accelerate's RANK and WORLD_SIZE, and SLURM's step and job array, multiplied.
+    Read are torchrun's and accelerate's RANK and WORLD_SIZE, MPI's (which accelerate uses without GPUs), and
+    SLURM's step and job array, multiplied.
 
     Raises:
         SettingError: it is no part of a whole.
@@ -40,9 +44,10 @@ def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise SettingError(f"shard is {given!r}; it must be i/n with i from 1 to n, such as 2/4")
         return Shard(int(match[1]), int(match[2]), "--shard")
-    if "WORLD_SIZE" in environment:
-        count = _number(environment, "WORLD_SIZE", 1)
-        return _checked(Shard(_number(environment, "RANK", 0) + 1, count, "RANK and WORLD_SIZE"))
+    for rank, size in _RANKS:
+        if size in environment:
+            total = _number(environment, size, 1)
+            return _checked(Shard(_number(environment, rank, 0) + 1, total, f"{rank} and {size}"))
     # SLURM_PROCID alone is no sign of a step: in a batch script itself it is 0 of as many tasks as asked for.
     tasks = _number(environment, "SLURM_STEP_NUM_TASKS", 1)
     task = _number(environment, "SLURM_PROCID", 0) if tasks > 1 else 0

@@ -164,6 +164,7 @@ def test_shards_share_everything_once(items, total):
     [
         ({}, (1, 1)),
         ({"RANK": "1", "WORLD_SIZE": "4"}, (2, 4)),
+        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, (3, 3)),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, (1, 1)),  # the batch script itself, outside of a step
         ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, (4, 4)),
         ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "3"}, (3, 3)),
