@@ -91,6 +91,40 @@ def test_a_lora_acts_as_its_weight_times_its_factors(tiny_pipe, model_folder, lo
     assert made.maps.word("gato").tensor.shape == (32, 32)
 
 
+def test_loras_as_kohya_s_trainer_names_them_act_on_both_models(tiny_pipe, model_folder, tmp_path, unchanged):
+    """With an alpha of their own, which divided by the rank is a part of the strength."""
+    merged = load(model_folder, device="cpu")
+    tensors = {}
+    factors = {
+        f"lora_unet_{name}": (merged.unet, name, *both) for name, both in lora_factors(merged.unet).items()
+    }
+    for seed, projection in enumerate(("q_proj", "k_proj", "v_proj", "out_proj"), 90):
+        ending = f"encoder.layers.0.self_attn.{projection}"
+        (name,) = (each for each, _ in merged.text_encoder.named_modules() if each.endswith(ending))
+        both = random(2, 32, seed=seed), random(32, 2, seed=seed + 10)
+        factors[f"lora_te_text_model_{ending}"] = (merged.text_encoder, name, *both)
+    for key, (model, name, down, up) in factors.items():
+        key = key.replace(".", "_")
+        tensors |= {
+            f"{key}.lora_down.weight": down,
+            f"{key}.lora_up.weight": up,
+            f"{key}.alpha": torch.tensor(1.0),
+        }
+        model.get_submodule(name).weight.data += 0.8 * (1.0 / 2) * up @ down
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    made = generate("um gato <lora:kohya:0.8>", tiny_pipe, lora_dir=tmp_path, **FAST)
+    expected = generate("um gato", merged, **FAST)
+    plain = generate("um gato", tiny_pipe, **FAST)
+    assert abs(pixels(made) - pixels(expected)).max() <= 1
+    assert abs(pixels(made) - pixels(plain)).max() > 20
+
+
+def test_a_textual_inversion_may_be_said_at_later_steps_alone(embeddings_dir):
+    prompt = parse("um [gato:bichano:0.5]")
+    chosen = choose(prompt, embeddings_dir=embeddings_dir, num_inference_steps=4)
+    assert [path.stem for path in chosen.embeddings.values()] == ["Bichano"]
+
+
 def test_weights_of_one_lora_add_up(lora_dir):
     chosen = choose(parse("<lora:Aquarela:0.25><lora:Aquarela:0.5>"), lora_dir=lora_dir)
     assert {name: lora.weight for name, lora in chosen.loras.items()} == {"Aquarela": 0.75}
