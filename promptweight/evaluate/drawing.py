@@ -47,7 +47,7 @@ class Drawn:
         return next((f for f in self.found if (f.kind, f.colour) == (thing.kind, thing.colour)), None)
 
 
-def _scenes(number: int, things: int, related: bool, seed: int) -> Iterator[Scene]:
+def held_out(number: int, things: int, related: bool, seed: int) -> Iterator[Scene]:
     """Yields random scenes with that many things, on plain ground, with a relation or with none."""
     rng = Random(f"drawing/{seed}/{things}/{related}")
     while number:
@@ -133,12 +133,12 @@ def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: 
     Returns:
         A `Share` per question, in the order of the report.
     """
-    single = draw(pipeline, list(_scenes(number, 1, False, seed)), seed=seed, guidance_scale=guidance_scale)
+    single = draw(pipeline, list(held_out(number, 1, False, seed)), seed=seed, guidance_scale=guidance_scale)
     pairs = draw(
-        pipeline, list(_scenes(number, 2, False, seed)), seed=seed + 1, guidance_scale=guidance_scale
+        pipeline, list(held_out(number, 2, False, seed)), seed=seed + 1, guidance_scale=guidance_scale
     )
     related = draw(
-        pipeline, list(_scenes(number, 2, True, seed)), seed=seed + 2, guidance_scale=guidance_scale
+        pipeline, list(held_out(number, 2, True, seed)), seed=seed + 2, guidance_scale=guidance_scale
     )
     sentence = draw(
         pipeline, [SENTENCE] * 10, seed=seed + 3, guidance_scale=guidance_scale, languages=("pt",)

@@ -48,7 +48,12 @@ def without_words(prompt: str, words: str) -> str:
 
 @torch.no_grad()
 def measure(
-    pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...] = (200, 400, 600)
+    pipeline: Any,
+    *,
+    number: int,
+    seed: int,
+    timesteps: tuple[int, ...] = (200, 400, 600),
+    is_drawn: bool = True,
 ) -> list[Faith]:
     """Correlates maps of nouns, colours and phrases in drawn scenes with the effect of leaving them out."""
     from promptweight.attention import Record
@@ -57,7 +62,13 @@ def measure(
     found: list[Faith] = []
     record = Record(refine=True)
     for noise in noised(
-        pipeline, number=number, seed=seed, timesteps=timesteps, languages=("pt", "en"), record=record
+        pipeline,
+        number=number,
+        seed=seed,
+        timesteps=timesteps,
+        languages=("pt", "en") if is_drawn else ("en",),
+        is_drawn=is_drawn,
+        record=record,
     ):
         session, maps = noise.session, noise.session.maps
         text = session.tables["positive"][0].prompt.text

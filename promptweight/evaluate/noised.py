@@ -27,7 +27,7 @@ class Noised:
     scene: Scene
     language: str
     masks: Tensor
-    """One for each thing, (things, height, width) bool."""
+    """One for each thing, (things, height, width) bool; none where the model drew the picture itself."""
     level: NoiseLevel
     session: Any
     latents: Tensor
@@ -64,37 +64,69 @@ def noised(
     timesteps: tuple[int, ...] = TIMESTEPS,
     languages: tuple[str, ...] = LANGUAGES,
     wide: bool = False,
+    is_drawn: bool = True,
     **settings: Any,
 ) -> Iterator[Noised]:
     """Yields every scene in every language at every noise level, inside its session.
 
     Args:
-        pipeline: one that draws the built-in world.
+        pipeline: one that draws the built-in world, or with `is_drawn=False` any that `predict` can call.
         number: how many scenes; none of them was drawn in training.
         seed: chooses scenes and noises.
         timesteps: noise levels, as in `noise_levels`.
         languages: those of the captions.
         wide: whether the pictures are half as wide again as high.
+        is_drawn: whether scenes are drawn with their masks; if not, the model draws the captions itself.
         settings: of `attach`.
     """
     from promptweight.attention import attach
 
     generator = torch.Generator().manual_seed(seed)
     levels = noise_levels(pipeline.scheduler, timesteps)
-    factor, shift = pipeline.vae.config.scaling_factor, pipeline.vae.config.shift_factor or 0.0
     for place, drawn in enumerate(scenes(number, seed)):
         scene = replace(drawn, background="plain") if wide else drawn
         picture, masks = render(scene)
         if wide:
             picture, masks = widened(picture, masks)
-        pixels = to_pixels([picture]).to(pipeline.device, pipeline.vae.dtype)
-        latents = (pipeline.vae.encode(pixels).latent_dist.mode() - shift) * factor
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        solid = torch.from_numpy(masks if is_drawn else masks[:0]) > 0.5
         for language in languages:
-            with attach(pipeline, plainly(scene, language), **settings) as session:
+            caption = plainly(scene, language)
+            clean = encoded(pipeline, picture) if is_drawn else own_latents(pipeline, caption, seed + place)
+            if language == languages[0]:  # the same noise in every language
+                noise = torch.randn(clean.shape, generator=generator).to(clean)
+            with attach(pipeline, caption, **settings) as session:
                 for level in levels:
                     session.reset()
-                    noisy = level.signal * latents + level.noise * noise
+                    noisy = level.signal * clean + level.noise * noise
                     predicted = predict(pipeline, noisy, level.timestep, session.inputs)
-                    solid = torch.from_numpy(masks) > 0.5
                     yield Noised(place, scene, language, solid, level, session, noisy, predicted)
+
+
+def encoded(pipeline: Any, picture: np.ndarray) -> Tensor:
+    """The latents of a picture (height, width, 3), as the denoiser takes them."""
+    factor, shift = pipeline.vae.config.scaling_factor, pipeline.vae.config.shift_factor or 0.0
+    pixels = to_pixels([picture]).to(pipeline.device, pipeline.vae.dtype)
+    latents: Tensor = (pipeline.vae.encode(pixels).latent_dist.mode() - shift) * factor
+    return latents
+
+
+def own_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
+    """The latents of the picture that the model makes of a caption in 25 steps."""
+    from promptweight.models import default_guidance_scale
+
+    latents: Tensor = pipeline(
+        caption,
+        num_inference_steps=25,
+        guidance_scale=default_guidance_scale(pipeline),
+        generator=torch.Generator().manual_seed(seed),
+        output_type="latent",
+    ).images
+    return latents
+
+
+def is_called_plainly(pipeline: Any) -> bool:
+    """Whether `predict` can call the denoiser: one of Stable Diffusion 1, 2 or 3, with nothing added."""
+    unet = getattr(pipeline, "unet", None)
+    if unet is not None:
+        return unet.config.addition_embed_type is None
+    return type(getattr(pipeline, "transformer", None)).__name__ == "SD3Transformer2DModel"

@@ -193,6 +193,42 @@ def measure(
     return found
 
 
+@dataclass(frozen=True)
+class Changed:
+    """How much a weight changed a picture, whatever is on it."""
+
+    scene: int
+    way: str
+    weight: float
+    change: float
+    """The mean difference of pixels (0 to 1) from the picture of the same seed at weight 1."""
+
+
+def measure_change(
+    pipeline: Any,
+    scenes: Sequence[Scene],
+    *,
+    seed: int,
+    steps: int = 25,
+    chosen: Sequence[Way] | None = None,
+    weights: Sequence[float] = WEIGHTS,
+) -> list[Changed]:
+    """As `measure`, for any model: without knowing what a picture shows. Captions are English."""
+    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
+    plain = pictures(pipeline, [plainly(scene, "en") for scene in scenes], seeds, steps=steps, batch=1)
+    found: list[Changed] = []
+    for way in ways() if chosen is None else chosen:
+        for weight in weights:
+            drawn = plain
+            if weight != 1:
+                texts = [weighted(scene, "en", weight, way.options) for scene in scenes]
+                drawn = pictures(pipeline, texts, seeds, steps=steps, batch=1, **dict(way.settings))
+            for place, (picture, before) in enumerate(zip(drawn, plain, strict=True)):
+                change = float(np.abs(picture.astype(np.float32) - before).mean() / 255)
+                found.append(Changed(place, way.name, weight, change))
+    return found
+
+
 def measure_regions(pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25) -> list[Bounded]:
     """Draws every scene with a high weight on its first phrase, in the half in which it would not stand."""
     languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
