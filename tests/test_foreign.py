@@ -92,7 +92,7 @@ def test_automatic1111(tmp_path):
 def test_user_comments_in_either_byte_order(tmp_path, order, mark, suffix):
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + (mark + "um coração\nSteps: 1").encode(order)
-    Image.new("RGB", (16, 16)).save(tmp_path / f"a{suffix}", exif=exif)
+    Image.new("RGB", (16, 16)).save(tmp_path / f"a{suffix}", exif=exif.tobytes())
     assert metadata.read(tmp_path / f"a{suffix}").parameters == "um coração\nSteps: 1"
 
 

@@ -97,7 +97,6 @@ def run(
     todo = todo[:limit]
     if todo:
         watch.begin(len(todo))
-        watch.has_begun = True
         worker = {
             "plan": plan.taking(todo),
             "output": str(folder_path),
