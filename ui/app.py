@@ -13,13 +13,19 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from promptweight_ui import compare_tab, explore_tab, generate_tab
+from promptweight_ui import compare_tab, explore_tab, generate_tab, history_tab, regions_tab
 from promptweight_ui.context import Context
 from promptweight_ui.language import LANGUAGES, translations
 from promptweight_ui.models import Models
 from promptweight_ui.state import Sessions
 
-TABS = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab}
+TABS = {
+    "generate": generate_tab,
+    "compare": compare_tab,
+    "regions": regions_tab,
+    "explore": explore_tab,
+    "history": history_tab,
+}
 """The tabs in their order; the key of a tab's title is `<name>_tab`."""
 
 SCRIPTS = (

@@ -74,6 +74,7 @@ def build(context: Context) -> None:
         api_name="generate",
         **GPU,
     )
+    parts["run"] = run
     # After an error, too, the buttons must be as they were.
     run.then(
         lambda: (gr.update(visible=True), gr.update(visible=False), gr.update(visible=False)),
@@ -133,7 +134,8 @@ def _settings(context: Context) -> None:
     )
     with gr.Row():
         parts["steps"] = make(
-            gr.Slider, {"label": "generate_steps"}, minimum=1, maximum=inputs.MOST_STEPS, step=1, value=25,
+            gr.Slider, {"label": "generate_steps"},
+            elem_id="generate-steps", minimum=1, maximum=inputs.MOST_STEPS, step=1, value=25,
             min_width=140,
         )  # fmt: skip
         parts["guidance"] = make(

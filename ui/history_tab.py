@@ -1,0 +1,153 @@
+"""The History tab: the pictures of this browser session, and what the file of any picture says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from promptweight.errors import PromptweightError
+from promptweight_ui import inputs
+from promptweight_ui.compare_made import kept
+from promptweight_ui.context import LIGHT, Context
+from promptweight_ui.generating import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
+from promptweight_ui.history_keep import History, Reading, number, read_file, whole
+from promptweight_ui.language import say
+
+SENT = (
+    "prompt", "negative", "model", "method", "normalizer", "steps", "guidance", "seed", "random", "width",
+    "height",
+)  # fmt: skip
+"""The parts of the Generate tab that are filled."""
+
+MOST_SETTINGS = 60
+
+
+def history_of(context: Context) -> History:
+    """Returns the history that all tabs write into."""
+    return context.parts.setdefault("history", History())
+
+
+def build(context: Context) -> None:
+    """Builds the tab inside the present Blocks."""
+    make, parts = context.make, context.parts
+    history = history_of(context)
+    make(gr.Markdown, {"value": "history_intro"})
+    with gr.Row(elem_classes="pw-columns"):
+        with gr.Column(scale=5, min_width=300):
+            gallery = make(
+                gr.Gallery, {"label": "history_gallery"}, columns=3, height=520, object_fit="contain",
+                buttons=["download", "fullscreen"], interactive=False, elem_id="history-gallery",
+            )  # fmt: skip
+            upload = make(
+                gr.Image, {"label": "history_upload"}, type="filepath", sources=["upload", "clipboard"],
+                height=220, elem_id="history-upload",
+            )  # fmt: skip
+        with gr.Column(scale=6, min_width=300):
+            tool = gr.Markdown("", elem_id="history-tool")
+            prompt = make(
+                gr.Textbox, {"label": "generate_prompt"}, interactive=False, lines=2, max_lines=8,
+                buttons=["copy"], elem_id="history-prompt",
+            )  # fmt: skip
+            negative = make(
+                gr.Textbox, {"label": "generate_negative"}, interactive=False, lines=1, max_lines=6,
+                buttons=["copy"],
+            )  # fmt: skip
+            send = make(
+                gr.Button, {"value": "history_send"}, variant="primary", interactive=False,
+                elem_id="history-send",
+            )  # fmt: skip
+            settings = make(
+                gr.Dataframe, {"label": "history_settings"}, headers=["", ""], datatype="str",
+                interactive=False, wrap=True, max_height=420, elem_id="history-settings",
+            )  # fmt: skip
+    chosen = gr.State(None, time_to_live=3600)
+    shown = [tool, prompt, negative, settings, send, chosen]
+
+    def remember(request: gr.Request) -> Any:
+        session = context.sessions.of(request)
+        if session.result is not None and session.result.images:
+            _remember(history, gallery, session.result, request)
+        return history.of(request.session_hash or "")
+
+    def of_session(request: gr.Request) -> Any:
+        return history.of(request.session_hash or "")
+
+    def select(event: gr.SelectData, language: Any, request: gr.Request) -> tuple[Any, ...]:
+        files = history.of(request.session_hash or "")
+        index = event.index
+        if type(index) is not int or not 0 <= index < len(files):
+            inputs.refuse(language, "history_gone")
+        return _shown(files[index][0], language)
+
+    def uploaded(path: Any, language: Any) -> tuple[Any, ...]:
+        return _shown(path, language) if isinstance(path, str) else _nothing("")
+
+    def send_on(reading: Any) -> list[Any]:
+        if not isinstance(reading, Reading):
+            return [gr.update()] * (len(SENT) + 1)
+        return [*_sent(context, reading), gr.update(selected="generate")]
+
+    light = {"api_visibility": "private", **LIGHT}
+    for name in ("run", "regions_run"):
+        parts[name].then(remember, None, [gallery], **light)
+    parts["tabs"].select(of_session, None, [gallery], **light)
+    gallery.select(select, [context.language], shown, **light)
+    upload.change(uploaded, [upload, context.language], shown, **light)
+    send.click(send_on, [chosen], [*(parts[name] for name in SENT), parts["tabs"]], **light)
+
+
+def _remember(history: History, component: Any, result: Any, request: gr.Request) -> None:
+    from dataclasses import replace
+
+    for index, seed in enumerate(result.seeds):
+        is_last = index == len(result.seeds) - 1
+        one = replace(
+            result,
+            images=(result.images[index],),
+            seeds=(seed,),
+            maps=None,
+            stopped_after=result.stopped_after if is_last else None,
+        )
+        text = result.prompt.text.encode("utf-8", "replace").decode("utf-8")
+        history.add(request.session_hash or "", kept(component, one), f"{seed} · {text[:80]}")
+
+
+def _shown(path: str, language: object) -> tuple[Any, ...]:
+    try:
+        reading = read_file(path)
+    except (PromptweightError, OSError):
+        return _nothing(say(language, "history_damaged"))
+    if reading is None:
+        return _nothing(say(language, "history_silent"))
+    rows = [list(pair) for pair in reading.settings[:MOST_SETTINGS]]
+    told = say(language, "history_made_by", tool=inputs.shown(reading.tool))
+    return told, reading.prompt, reading.negative, rows, gr.update(interactive=True), reading
+
+
+def _nothing(told: str) -> tuple[Any, ...]:
+    return told, "", "", [], gr.update(interactive=False), None
+
+
+def _sent(context: Context, reading: Reading) -> list[Any]:
+    """Returns what the parts of the Generate tab become; what the file does not tell stays as it is."""
+    values = reading.values
+    named = str(values.get("model", ""))
+    models = [name for name in context.models.names if name in (named, Path(named).name)]
+    methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
+    seed = whole(values.get("seed"), 0, HIGHEST_SEED)
+    found = {
+        "prompt": reading.prompt[: inputs.MOST_CHARACTERS],
+        "negative": reading.negative[: inputs.MOST_CHARACTERS],
+        "model": models[0] if models else None,
+        "method": values.get("method") if values.get("method") in methods else None,
+        "normalizer": values.get("normalizer") if values.get("normalizer") in NORMALIZERS else None,
+        "steps": whole(values.get("steps"), 1, inputs.MOST_STEPS),
+        "guidance": number(values.get("guidance"), 0, 100),
+        "seed": seed,
+        "random": None if seed is None else False,
+        "width": whole(values.get("width"), 8, inputs.LONGEST_SIDE),
+        "height": whole(values.get("height"), 8, inputs.LONGEST_SIDE),
+    }
+    return [gr.update() if found[name] is None else gr.update(value=found[name]) for name in SENT]

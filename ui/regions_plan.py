@@ -1,0 +1,130 @@
+"""From what was painted to a prompt whose words act where they were painted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptweight.errors import SettingError, WordNotFoundError
+
+if TYPE_CHECKING:
+    from promptweight.prompt import Prompt
+    from promptweight.prompt.model import Span
+
+COLORS = ("#f97316", "#3b82f6", "#22c55e")
+"""The colours of the brush, one for each word."""
+
+FINEST = 128
+"""Cells along the longer side of a painted mask."""
+
+FAINT = 64
+"""Opacity, of 255, under which paint does not count."""
+
+Mask = NDArray[np.float32]
+
+
+def masks_of(layers: Sequence[Any]) -> list[Mask | None]:
+    """Returns where each colour of `COLORS` was painted: (rows, columns) of 0 to 1; None where nowhere.
+
+    Args:
+        layers: pictures (rows, columns, 4) uint8, the later ones above the earlier.
+    """
+    painted = [np.asarray(layer) for layer in layers]
+    painted = [layer for layer in painted if layer.ndim == 3 and layer.shape[2] == 4 and layer.size]
+    if not painted:
+        return [None] * len(COLORS)
+    size = painted[0].shape[:2]
+    owner = np.full(size, -1)
+    colors = np.array([[int(color[place : place + 2], 16) for place in (1, 3, 5)] for color in COLORS])
+    for layer in painted:
+        if layer.shape[:2] != size:
+            continue
+        distances = ((layer[:, :, None, :3].astype(np.int32) - colors) ** 2).sum(-1)  # (rows, columns, 3)
+        owner = np.where(layer[..., 3] >= FAINT, distances.argmin(-1), owner)
+    return [_smaller((owner == number).astype(np.float32)) for number in range(len(COLORS))]
+
+
+def _smaller(mask: Mask) -> Mask | None:
+    import torch
+    import torch.nn.functional as F
+
+    if not mask.any():
+        return None
+    scale = min(1.0, FINEST / max(mask.shape))
+    size = [max(1, round(side * scale)) for side in mask.shape]
+    return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None], size)[0].numpy()
+
+
+def regional(text: str, places: Mapping[str, Mask], inside: float, outside: float) -> Prompt:
+    """Returns a prompt whose words get, in attention, one weight where they were painted and another elsewhere.
+
+    Args:
+        text: the prompt.
+        places: where each word or phrase was painted, (rows, columns) of 0 to 1.
+        inside: the weight there, above 0.
+        outside: the weight elsewhere, 0 or more; 0 keeps the word out.
+
+    Raises:
+        SettingError: nothing was painted, or the weights are outside their range.
+        WordNotFoundError: the prompt does not hold a word.
+    """
+    from promptweight.batch.sweep import places as find_places
+    from promptweight.prompt import parse
+
+    if not places:
+        raise SettingError("nothing is painted, or no word is chosen for what is")
+    if not (0 < inside <= 1000 and 0 <= outside <= 1000):
+        raise SettingError(f"weights {inside:g} inside and {outside:g} outside; they must be 0 to 1000")
+    prompt = parse(text)
+    for phrase, mask in places.items():
+        found = find_places(prompt, phrase)
+        if not found:
+            raise WordNotFoundError(f"{phrase!r} is not in the prompt")
+        region = _log_weights(mask, inside, outside)
+        for start, end in found:
+            prompt = replace(prompt, spans=tuple(_with_region(prompt.spans, start, end, region)))
+    return prompt
+
+
+def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
+    """Returns a region that makes a weight of e act as `inside` within the mask and as `outside` elsewhere.
+
+    A weight w confined to a region m adds m·log w to the logits; with w = e that is m itself, so m may hold
+    the logarithm of any weight at any place.
+    """
+    import torch
+
+    from promptweight.attention.regions import Mask as Region
+    from promptweight.attention.rules import MASKED
+
+    low = math.log(outside) if outside > 0 else MASKED
+    values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))
+    return Region(values * math.log(inside) + (1 - values) * low)
+
+
+def _with_region(spans: Sequence[Span], start: int, end: int, region: Any) -> Iterator[Span]:
+    """Yields spans, cut at the ends of a stretch of the clean text, whose own weight there becomes a region's."""
+    for span in spans:
+        cuts = [
+            span.clean_start,
+            *(place for place in (start, end) if span.clean_start < place < span.clean_end),
+        ]
+        for first, last in zip(cuts, [*cuts[1:], span.clean_end], strict=True):
+            offset = first - span.clean_start
+            piece = replace(
+                span,
+                text=span.text[offset : last - span.clean_start],
+                clean_start=first,
+                clean_end=last,
+                start=span.start + offset,
+                end=span.start + last - span.clean_start,
+            )
+            if start <= first and last <= end:
+                options = replace(span.options, region=region, mode="logit", to=None)
+                piece = replace(piece, weight=math.e, options=options)
+            yield piece

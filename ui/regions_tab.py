@@ -1,0 +1,178 @@
+"""The Regions tab: paint where a word should act, and see whether it went there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import gradio as gr
+
+from promptweight.errors import PromptweightError
+from promptweight_ui import inputs, regions_plan
+from promptweight_ui.compare_plan import words_of
+from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.following import followed
+from promptweight_ui.generating import Settings, checked
+from promptweight_ui.picture import finished, live, picture, started
+from promptweight_ui.runs import News
+
+SIDE = 512
+"""Of the canvas, in pixels."""
+
+NAMES = ("orange", "blue", "green")
+"""What the colours of `regions_plan.COLORS` are called in the keys of the texts."""
+
+
+def build(context: Context) -> None:
+    """Builds the tab inside the present Blocks."""
+    make, parts = context.make, context.parts
+    make(gr.Markdown, {"value": "regions_intro"})
+    with gr.Row(elem_classes="pw-columns"):
+        with gr.Column(scale=5, min_width=320):
+            with gr.Row():
+                words = [
+                    make(
+                        gr.Dropdown, {"label": f"regions_{name}"}, choices=[], value=None,
+                        allow_custom_value=True, min_width=110, elem_id=f"regions-{name}",
+                    )
+                    for name in NAMES
+                ]  # fmt: skip
+            canvas = make(
+                gr.ImageEditor,
+                {"label": "regions_canvas"},
+                value=_blank(),
+                type="numpy",
+                layers=False,
+                transforms=(),
+                sources=(),
+                brush=gr.Brush(colors=list(regions_plan.COLORS), color_mode="fixed", default_size=70),
+                eraser=gr.Eraser(default_size=70),
+                canvas_size=(SIDE, SIDE),
+                fixed_canvas=True,
+                height=560,
+                elem_id="regions-canvas",
+            )
+            with gr.Row():
+                over = make(gr.Button, {"value": "regions_over"}, size="sm", min_width=140)
+                clear = make(gr.Button, {"value": "regions_clear"}, size="sm", min_width=140)
+            with gr.Row():
+                inside = make(
+                    gr.Slider, {"label": "regions_inside", "info": "regions_inside_info"}, minimum=1,
+                    maximum=30, step=0.5, value=6, min_width=160,
+                )  # fmt: skip
+                outside = make(
+                    gr.Slider, {"label": "regions_outside", "info": "regions_outside_info"}, minimum=0,
+                    maximum=1, step=0.05, value=0.1, min_width=160,
+                )  # fmt: skip
+            with gr.Row(elem_classes="pw-actions"):
+                go = make(
+                    gr.Button, {"value": "regions_go"}, variant="primary", elem_id="regions-go", scale=3
+                )
+                stop = make(gr.Button, {"value": "generate_stop"}, variant="stop", min_width=120)
+        with gr.Column(scale=6, min_width=320):
+            status = gr.HTML("", elem_id="regions-status")
+            shown = picture("regions-picture", "generate-prompt")
+
+    def generate(
+        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
+        seed: Any, random: Any, width: Any, height: Any, painted: Any, orange: Any, blue: Any, green: Any,
+        strength: Any, rest: Any, language: Any, request: gr.Request,
+    ) -> Iterator[Any]:  # fmt: skip
+        settings = Settings(
+            prompt, negative, model, method, normalizer, steps, guidance,
+            seed, random, 1, width, height, True,
+        )  # fmt: skip
+        name, arguments = checked(context, settings, language)
+        weights = (
+            inputs.number(language, "regions_inside", strength, 0.01, 1000),
+            inputs.number(language, "regions_outside", rest, 0, 1000),
+        )
+        chosen = [inputs.text(language, f"regions_{key}", word).strip() for key, word in zip(
+            NAMES, (orange, blue, green), strict=True
+        )]  # fmt: skip
+        layers = painted.get("layers") if isinstance(painted, dict) else None
+        masks = regions_plan.masks_of(layers or [])
+        places = {word: mask for word, mask in zip(chosen, masks, strict=True) if word and mask is not None}
+        if not places:
+            inputs.refuse(language, "regions_nothing")
+        try:
+            arguments["prompt"] = regions_plan.regional(arguments["prompt"], places, *weights)
+        except PromptweightError as error:
+            raise inputs.refused(language, error) from error
+        yield from _messages(context, shown, name, arguments, language, request)
+
+    base = [parts[name] for name in Settings.__dataclass_fields__ if name not in ("number", "refine")]
+    run = go.click(
+        generate,
+        [*base, canvas, *words, inside, outside, context.language],
+        [shown],
+        show_progress="minimal",
+        show_progress_on=[status],
+        api_visibility="private",
+        **GPU,
+    )
+    parts["regions_run"] = run
+
+    def stop_now(request: gr.Request) -> None:
+        if (present := context.sessions.of(request).run) is not None:
+            present.stop()
+
+    def last_picture(language: Any, request: gr.Request) -> Any:
+        result = context.sessions.of(request).result
+        if result is None:
+            inputs.refuse(language, "regions_no_picture")
+        image = result.images[-1].convert("RGB").resize((SIDE, SIDE))
+        return {"background": image, "layers": [], "composite": image}
+
+    def entered(prompt: Any, *present: Any) -> list[Any]:
+        readable = isinstance(prompt, str) and len(prompt) <= inputs.MOST_CHARACTERS
+        known = words_of(prompt) if readable else []
+        return [gr.update(choices=known, value=word if word in known else None) for word in present]
+
+    light = {"api_visibility": "private", **LIGHT}
+    stop.click(stop_now, None, None, **light)
+    over.click(last_picture, [context.language], [canvas], **light)
+    clear.click(_blank, None, [canvas], **light)
+    parts["tabs"].select(entered, [parts["prompt"], *words], words, **light)
+
+
+def _messages(
+    context: Context,
+    component: Any,
+    model: str,
+    arguments: dict[str, Any],
+    language: Any,
+    request: gr.Request,
+) -> Iterator[Any]:
+    from promptweight.attention import Record
+
+    def work(callback: Any) -> Any:
+        from promptweight import generate
+
+        with context.models.use(model) as pipe:
+            return generate(
+                model=pipe, record=Record(steps="keep", refine=True), callback=callback, **arguments
+            )
+
+    began = monotonic()
+    yield started()
+    follow = followed(context, request, language, work)
+    while True:
+        try:
+            news = next(follow)
+        except StopIteration as end:
+            result = end.value
+            break
+        if isinstance(news, News):
+            yield live(news)
+    if result.images:
+        context.sessions.keep(context.sessions.of(request), result)
+    yield finished(component, result, monotonic() - began)
+
+
+def _blank() -> dict[str, Any]:
+    from PIL import Image
+
+    sheet = Image.new("RGB", (SIDE, SIDE), "#e5e7eb")
+    return {"background": sheet, "layers": [], "composite": sheet}
