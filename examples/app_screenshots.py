@@ -1,0 +1,85 @@
+"""Takes the pictures of the app that the README shows: it serves the app, and drives a browser through it.
+
+python examples/app_screenshots.py --output examples/pictures
+
+Needs `pip install "promptweight[test]"` and a Chromium: the system's, or `playwright install chromium`.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from promptweight_ui.app import launch
+
+PROMPT = "um (gato:1.2) vermelho e um [peixe] azul"
+PATIENCE = 900_000
+
+
+def main() -> None:
+    """Takes one picture for each language, light and dark, and one as on a phone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=Path("examples/pictures"))
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=25)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+
+    app = launch([options.model], prevent_thread_lock=True, quiet=True)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        wide = {"viewport": {"width": 1280, "height": 1040}}
+        for name, query, settings in (
+            ("app-pt-br", "", {"locale": "pt-BR", **wide}),
+            ("app-dark", "?__theme=dark", {"locale": "en-US", **wide}),
+            ("app-phone", "", {"locale": "pt-BR", "viewport": {"width": 390, "height": 844}}),
+        ):
+            context = browser.new_context(**settings)
+            context.set_default_timeout(PATIENCE)
+            page = context.new_page()
+            page.goto(f"{app.local_url}{query}")
+            generate(page, options)
+            show(page, name)
+            page.screenshot(path=options.output / f"{name}.png")
+            context.close()
+        browser.close()
+    app.close()
+
+
+def generate(page: Page, options: Any) -> None:
+    """Makes the picture, with the seed of the others."""
+    page.wait_for_selector("#generate-prompt textarea.pw-area")
+    page.wait_for_function("promptweight.prompt.box('generate-prompt').understood.tokens !== null")
+    page.fill("#generate-prompt textarea", PROMPT)
+    page.uncheck("#generate-random input")
+    for name, value in (("steps", options.steps), ("seed", options.seed)):
+        page.fill(f"#generate-{name} input[type=number]", str(value))
+        page.press(f"#generate-{name} input[type=number]", "Tab")
+    page.press("#generate-prompt textarea", "Control+Enter")
+    page.wait_for_selector(".pw-picture[data-state=done] .pw-chip")
+
+
+def show(page: Page, name: str) -> None:
+    """Chooses what is to be seen: two words in their colours, one of them with a changed weight."""
+    for number in (3, 7) if name != "app-dark" else (7,):
+        page.click(f".pw-chip:nth-child({number})")
+    if name == "app-phone":
+        page.evaluate("document.querySelector('.pw-chips').scrollIntoView({block: 'start'})")
+        page.wait_for_timeout(500)
+        return
+    page.focus(".pw-chip:nth-child(7)")
+    page.keyboard.press("+")
+    page.wait_for_selector(".pw-chip:nth-child(7).pw-changed")
+    stage = page.locator(".pw-stage").bounding_box()
+    page.mouse.move(stage["x"] + 0.62 * stage["width"], stage["y"] + 0.6 * stage["height"])
+    page.wait_for_timeout(500)
+
+
+if __name__ == "__main__":
+    main()
