@@ -1,7 +1,8 @@
-"""`promptweight evaluate`: what a built-in model draws and what its maps find, in figures."""
+"""`promptweight evaluate`: what a model draws, what its maps find, what weights do to it, in figures."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,17 +11,47 @@ from promptweight.cli import show
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="The built-in model.")] = "mini",
+    model: Annotated[
+        str, typer.Argument(help="A built-in model; with --report any model that generate takes.")
+    ] = "mini",
     number: Annotated[int, typer.Option(min=1, help="Prompts per question.")] = 200,
     seed: Annotated[int, typer.Option(help="Chooses the held-out prompts and scenes.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report with tables and plots into this folder.")
+    ] = None,
+    questions: Annotated[
+        str,
+        typer.Option(
+            help="What the report asks, separated by commas: drawing, localisation, faithfulness, response, "
+            "targets, leakage. All that the model can be asked when not given."
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure a built-in model against truths that are known exactly."""
-    from promptweight.evaluate import run
-    from promptweight.evaluate.report import table, to_list
+    """Measure a model against truths that are known exactly."""
+    from promptweight.errors import SettingError
+    from promptweight.evaluate.report import run, table, to_list
 
-    figures = run(model, number=number, seed=seed)
+    chosen = [name.strip() for name in questions.split(",") if name.strip()]
+    if report is None:
+        if chosen:
+            raise SettingError("--questions chooses the parts of a report; name its folder with --report")
+        figures = run(model, number=number, seed=seed)
+    else:
+        from promptweight.evaluate.asking import report as write_report
+
+        console = show.console(stderr=True)
+        sections, files = write_report(
+            model,
+            report,
+            chosen=chosen,
+            number=number,
+            seed=seed,
+            follow=lambda name: console.print(f"measuring {name} …"),
+        )
+        figures = [figure for section in sections for figure in section.figures]
+        console.print(f"{files[0]} and {len(files) - 1} more files are written")
     if as_json:
         show.as_json(to_list(figures))
-    else:
+    elif figures:
         show.console(stderr=False).print(table(figures))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.evaluate.aggregation import RULES, heat, layers
+from promptweight.evaluate.localisation import TIMESTEPS
 from promptweight.evaluate.measures import average_precision, best_ious, iou_at, mass_in, points_at
 from promptweight.evaluate.noised import Noised, noised
 from promptweight.mini.captions import RELATION_WORDS, phrase
@@ -193,14 +194,14 @@ class Found:
     layers: tuple[LayerFinding, ...]
 
 
-def measure(pipeline: Any, *, number: int, seed: int) -> Found:
-    """Shows the model `number` scenes, square and then a third as many wide ones, at six noise levels."""
+def measure(pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...] = TIMESTEPS) -> Found:
+    """Shows the model `number` scenes at these noise levels, then a third as many wide ones at one."""
     from promptweight.attention import Record
 
     record = Record(heads="keep", refine=True)
     square: list[Finding] = []
     of_layers: list[LayerFinding] = []
-    for noise in noised(pipeline, number=number, seed=seed, record=record):
+    for noise in noised(pipeline, number=number, seed=seed, timesteps=timesteps, record=record):
         square += findings(noise)
         of_layers += layer_findings(noise)
     wide = [

@@ -56,18 +56,12 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
     Returns:
         The figures, in the order in which `table` shows them.
     """
-    from promptweight.evaluate import drawing, localisation
-    from promptweight.evaluate.recognise import recogniser_error
-    from promptweight.models import default_guidance_scale, load
+    from promptweight.evaluate import localisation
+    from promptweight.models import load
 
     pipeline: Any = load(model)
     pipeline.set_progress_bar_config(disable=True)
-    figures = [_recogniser_figure(recogniser_error()["things"])]
-    guidance = default_guidance_scale(pipeline)
-    for name, share in drawing.measure(pipeline, number=number, seed=seed, guidance_scale=guidance).items():
-        figures.append(
-            Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name))
-        )
+    figures = drawing_figures(pipeline, number=number, seed=seed)
     measured = list(localisation.samples(pipeline, number=max(1, number // 3), seed=seed))
     for name, row in localisation.summarise(measured).items():
         held = name.endswith("phrase")
@@ -79,6 +73,21 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
                 )
             )
     figures.append(_seconds_figure(pipeline))
+    return figures
+
+
+def drawing_figures(pipeline: Any, *, number: int, seed: int) -> list[Figure]:
+    """Measures whether a model draws what is said, and how often the recogniser errs."""
+    from promptweight.evaluate import drawing
+    from promptweight.evaluate.recognise import recogniser_error
+    from promptweight.models import default_guidance_scale
+
+    figures = [_recogniser_figure(recogniser_error()["things"])]
+    guidance = default_guidance_scale(pipeline)
+    for name, share in drawing.measure(pipeline, number=number, seed=seed, guidance_scale=guidance).items():
+        figures.append(
+            Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name))
+        )
     return figures
 
 

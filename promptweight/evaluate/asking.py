@@ -1,0 +1,84 @@
+"""Asks a model the questions of a report, one after the other, and writes what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptweight import checks
+from promptweight.errors import SettingError
+from promptweight.evaluate.questions import NAMES, Subject, draws_world, questions
+
+if TYPE_CHECKING:
+    from promptweight.evaluate.page import Section
+
+
+def report(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    chosen: Sequence[str] = (),
+    number: int = 200,
+    seed: int = 0,
+    follow: Callable[[str], None] | None = None,
+) -> tuple[list[Section], list[Path]]:
+    """Measures a model and writes `report.md`, `report.json` and plots.
+
+    What is written after each question is complete, so that a long run that is stopped leaves a report.
+
+    Args:
+        model: a pipeline, or what `promptweight.load` takes. One that does not draw the built-in world is
+            asked only what needs no masks.
+        folder: where to.
+        chosen: some of `NAMES`; all that can be asked of the model when empty.
+        number: prompts of the largest question; costly questions get a part of it.
+        seed: chooses the held-out prompts, scenes and noises.
+        follow: told the name of each question before it is asked.
+
+    Returns:
+        The sections of the report, and the files.
+
+    Raises:
+        SettingError: an unknown question, one that cannot be asked of this model, or no way to draw plots.
+        ModelError: the model cannot be loaded.
+    """
+    from promptweight.evaluate.page import check_plots, write
+    from promptweight.models import load, origin
+
+    for name in chosen:
+        checks.choice("question", name, NAMES)
+    check_plots()
+    pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model
+    pipeline.set_progress_bar_config(disable=True)
+    subject = Subject(origin(pipeline).model, pipeline, number, seed, draws_world(pipeline))
+    asked = [each for each in questions() if not chosen or each.name in chosen]
+    if not subject.draws_world:
+        unknown = [each.name for each in asked if each.needs_masks]
+        if chosen and unknown:
+            raise SettingError(
+                f"{', '.join(unknown)} needs pictures whose masks are known; {subject.name} does not draw "
+                "the "
+                "built-in world"
+            )
+        asked = [each for each in asked if not each.needs_masks]
+    settings = {"model": subject.name, "number": number, "seed": seed, "questions": [q.name for q in asked]}
+    sections: list[Section] = []
+    files: list[Path] = []
+    for question in asked:
+        if follow is not None:
+            follow(question.name)
+        sections.append(question.ask(subject))
+        files = write(Path(folder), f"{subject.name}, measured", said(subject), sections, settings)
+    return sections, files
+
+
+def said(subject: Subject) -> str:
+    """How the report was made, in a paragraph."""
+    return (
+        f"Made by `promptweight evaluate {subject.name} --report DIR --number {subject.number} --seed "
+        f"{subject.seed}`. Prompts, scenes and noises come from seeds that no training used. Intervals are "
+        "of "
+        "95 %; n counts scenes or pictures."
+    )

@@ -1,0 +1,242 @@
+"""What was measured about maps, told as sections of a report: localisation, faithfulness, leakage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+
+from promptweight.errors import SettingError
+from promptweight.evaluate import drawing as drawing_scenes
+from promptweight.evaluate import faithfulness as faith
+from promptweight.evaluate import finding
+from promptweight.evaluate import leakage as leaking
+from promptweight.evaluate.noised import is_called_plainly
+from promptweight.evaluate.page import Curve, Plot, Section, Table
+from promptweight.evaluate.questions import Subject
+from promptweight.evaluate.report import Figure
+from promptweight.evaluate.statistics import Clustered
+
+IOU_BAR, POINTING_BAR = 0.75, 0.98
+HELD_RULE = "refined share"
+"""The rule that is held against the bars."""
+
+
+def localisation(subject: Subject) -> Section:
+    """Which map finds the thing."""
+    return told_finding(finding.measure(subject.pipeline, number=subject.part(3), seed=subject.seed))
+
+
+def told_finding(found: finding.Found) -> Section:
+    """The section about `finding.measure`."""
+    rows = found.findings
+    rules = list(dict.fromkeys(each.rule for each in rows))
+    parts = list(dict.fromkeys(each.part for each in rows))
+    tables = []
+    for part in parts:
+        lines = []
+        for rule in rules:
+            own = [each for each in rows if (each.part, each.rule) == (part, rule)]
+            measures = [mean((each.scene, each.values[name]) for each in own) for name in finding.MEASURES]
+            if own:
+                lines.append((rule, *measures))
+        tables.append(Table(f"Maps of a {part}, by rule", ("rule", *finding.MEASURES), tuple(lines)))
+    by_language = [
+        (
+            f"{language} {part}",
+            *(
+                mean(
+                    (each.scene, each.values[name])
+                    for each in rows
+                    if (each.language, each.part, each.rule) == (language, part, HELD_RULE)
+                )
+                for name in finding.MEASURES
+            ),
+        )
+        for language, part in product(dict.fromkeys(each.language for each in rows), parts)
+    ]
+    tables.append(Table(f"Rule “{HELD_RULE}”, by language", ("words", *finding.MEASURES), tuple(by_language)))
+    chosen, claimed = finding.best_layers(found.layers)
+    tables += [*told_layers(found), told_choice(chosen, claimed)]
+    return Section(
+        "localisation",
+        "Do the maps find the thing?",
+        "Drawn scenes, whose masks are exact, are noised to six levels and passed through the model once. "
+        "“iou” is at the best threshold of each map, “iou at 0.4” at one for all; “precision” is average "
+        "precision; “inside”, “leaked” and “elsewhere” say how much of a map's mass lies on the word's own "
+        "thing, on the other thing and on neither: the rows of the leakage matrix. Rules ending in “wide” "
+        "are of pictures half as wide again as high. For a relation word the thing is both things. “daam”, "
+        "“heads summed” and “concepts” are the rules of DAAM, attention-map-diffusers and ConceptAttention "
+        "on the "
+        "same recording. Intervals (95 %) come from drawing whole scenes again.",
+        tuple(tables),
+        (
+            of_levels(found, "iou", "localisation-levels"),
+            of_layers(found),
+        ),
+        held(found),
+    )
+
+
+def held(found: finding.Found) -> tuple[Figure, ...]:
+    """The figures that have bars: phrases, by the rule that is held against them."""
+    own = [each for each in found.findings if (each.part, each.rule) == ("phrase", HELD_RULE)]
+    figures = []
+    for name, bar in (("iou", IOU_BAR), ("pointing", POINTING_BAR)):
+        value = mean((each.scene, each.values[name]) for each in own)
+        title = f"maps of phrases, {HELD_RULE}: {name}"
+        figures.append(Figure(title, value.value, value.low, value.high, value.of, bar))
+    return tuple(figures)
+
+
+def told_layers(found: finding.Found) -> list[Table]:
+    """Tables of the layers, and of the best heads."""
+    names = list(dict.fromkeys(each.layer for each in found.layers))
+    lines, heads = [], []
+    for name in names:
+        own = [each for each in found.layers if each.layer == name]
+        whole = [each for each in own if each.head is None]
+        lines.append((name, *both(whole)))
+        heads += [
+            (f"{name}, head {head}", *both([each for each in own if each.head == head]))
+            for head in sorted({each.head for each in own if each.head is not None})
+        ]
+    best = sorted(heads, key=lambda line: -line[1].value)[:12]
+    columns = ("iou", "pointing")
+    return [
+        Table("Share maps of a phrase, by layer", ("layer", *columns), tuple(lines)),
+        Table("The twelve best heads", ("head", *columns), tuple(best)),
+    ]
+
+
+def both(own: list[finding.LayerFinding]) -> tuple[Clustered, Clustered]:
+    """Mean IoU and pointing."""
+    return (
+        mean((each.scene, each.iou) for each in own),
+        mean((each.scene, each.pointing) for each in own),
+    )
+
+
+def told_choice(chosen: tuple[str, ...], claimed: dict[str, list[tuple[int, float]]]) -> Table:
+    """The layers that were chosen on half of the scenes, measured on the other half."""
+    return Table(
+        "The best layers together, on scenes that did not choose them",
+        ("layers", "iou"),
+        ((", ".join(chosen), mean(claimed["chosen"])), ("all layers", mean(claimed["all"]))),
+    )
+
+
+def of_levels(found: finding.Found, measure: str, file: str) -> Plot:
+    """A measure against the noise level, a curve for each rule."""
+    rows = [each for each in found.findings if each.part == "phrase" and "wide" not in each.rule]
+    levels = sorted({each.level for each in rows})
+    curves = tuple(
+        Curve(
+            rule,
+            tuple(map(float, levels)),
+            tuple(
+                mean(
+                    (each.scene, each.values[measure])
+                    for each in rows
+                    if (each.rule, each.level) == (rule, level)
+                )
+                for level in levels
+            ),
+        )
+        for rule in dict.fromkeys(each.rule for each in rows)
+    )
+    return Plot(
+        file,
+        "Maps of a phrase, by noise level",
+        "noise level (timestep of Stable Diffusion's schedule)",
+        "mean IoU at the best threshold",
+        curves,
+    )
+
+
+def of_layers(found: finding.Found) -> Plot:
+    """A bar for each layer."""
+    curves = tuple(
+        Curve(
+            name,
+            (0.0,),
+            (mean((e.scene, e.iou) for e in found.layers if e.layer == name and e.head is None),),
+        )
+        for name in dict.fromkeys(each.layer for each in found.layers)
+    )
+    return Plot(
+        "localisation-layers", "Share maps of a phrase, by layer", "", "mean IoU", curves, is_bars=True
+    )
+
+
+def faithfulness(subject: Subject) -> Section:
+    """Whether words act where their maps are."""
+    if not is_called_plainly(subject.pipeline):
+        kind = type(subject.pipeline).__name__
+        raise SettingError(f"faithfulness is measured for Stable Diffusion 1, 2 and 3, not for {kind}")
+    return told_faith(
+        faith.measure(
+            subject.pipeline, number=subject.part(8), seed=subject.seed + 50, is_drawn=subject.draws_world
+        )
+    )
+
+
+def told_faith(found: list[faith.Faith]) -> Section:
+    """The section about `faithfulness.measure`."""
+    parts = list(dict.fromkeys(each.part for each in found))
+    lines = tuple(
+        (
+            part,
+            unit,
+            *(
+                mean(
+                    (each.scene, each.correlation)
+                    for each in found
+                    if (each.part, each.unit, each.way) == (part, unit, way)
+                )
+                for way in faith.WAYS
+            ),
+        )
+        for part, unit in product(parts, faith.UNITS)
+    )
+    return Section(
+        "faithfulness",
+        "Do words act where their maps are?",
+        "The map of a word is held against |ε with the word − ε without it|, latent by latent: Spearman's "
+        "rank correlation, 1 where the map orders places as the effect does. “masked”: the word's keys are "
+        "masked "
+        "in attention; “unsaid”: it is taken out of the text, so that the other words change too.",
+        (Table("Rank correlation of map and effect", ("word", "map", *faith.WAYS), lines),),
+    )
+
+
+def leakage(subject: Subject) -> Section:
+    """Whether the early warning of a leak is right."""
+    scenes = list(drawing_scenes.held_out(subject.number, 2, False, subject.seed + 60))
+    return told_leaks(leaking.measure(subject.pipeline, scenes, seed=subject.seed))
+
+
+def told_leaks(found: list[leaking.Warned]) -> Section:
+    """The section about `leakage.measure`."""
+    lines = []
+    for truth, name in (
+        ("is_mixed", "a thing has another's colour"),
+        ("is_wrong", "not both things are right"),
+    ):
+        verdict = leaking.judge(found, truth)
+        lines.append((name, verdict.base, verdict.threshold, verdict.precision, verdict.recall, verdict.area))
+    columns = ("finished picture", "how often", "threshold", "precision", "recall", "area under ROC")
+    return Section(
+        "leakage",
+        "Is the warning of a leaking attribute right?",
+        f"After {leaking.WARNED_AFTER} of {leaking.STEPS} steps the map of every word of a phrase is "
+        "compared with the rest of its phrase and with the other phrase (`promptweight.attention.binding`). "
+        "The "
+        "threshold with the best F-score is chosen on every second picture; precision and recall are of the "
+        "others; the area under the ROC curve is of all. With few bad pictures the intervals are wide.",
+        (Table("The warning against the finished picture", columns, tuple(lines)),),
+    )
+
+
+def mean(samples: Iterable[tuple[object, float]]) -> Clustered:
+    """A mean with its bootstrap interval over clusters."""
+    return Clustered.of_all(samples)
