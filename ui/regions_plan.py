@@ -61,7 +61,7 @@ def _smaller(mask: Mask) -> Mask | None:
 
 
 def regional(text: str, places: Mapping[str, Mask], inside: float, outside: float) -> Prompt:
-    """Returns a prompt whose words get, in attention, one weight where they were painted and another elsewhere.
+    """Returns a prompt whose words have, in attention, one weight where they were painted and one elsewhere.
 
     Args:
         text: the prompt.
@@ -108,12 +108,10 @@ def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
 
 
 def _with_region(spans: Sequence[Span], start: int, end: int, region: Any) -> Iterator[Span]:
-    """Yields spans, cut at the ends of a stretch of the clean text, whose own weight there becomes a region's."""
+    """Yields spans cut at the ends of a stretch of the clean text; those inside it get the region."""
     for span in spans:
-        cuts = [
-            span.clean_start,
-            *(place for place in (start, end) if span.clean_start < place < span.clean_end),
-        ]
+        inside = [place for place in (start, end) if span.clean_start < place < span.clean_end]
+        cuts = [span.clean_start, *inside]
         for first, last in zip(cuts, [*cuts[1:], span.clean_end], strict=True):
             offset = first - span.clean_start
             piece = replace(
