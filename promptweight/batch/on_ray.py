@@ -138,9 +138,15 @@ def _lines(
     ]
     was_running = ray.is_initialized()
     if not was_running:
-        address = address or os.environ.get("RAY_ADDRESS")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        ray.init(address, **options) if address else ray.init(include_dashboard=False, **options)
+        if address := address or os.environ.get("RAY_ADDRESS"):
+            options["address"] = address
+        else:
+            options["include_dashboard"] = False
+        try:
+            ray.init(**options)
+        except Exception as error:  # Ray has no common error for it
+            raise PromptweightError(f"Ray cannot be started or reached: {_cause(error)}") from error
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
