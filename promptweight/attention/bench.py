@@ -49,7 +49,7 @@ class Row:
     ratios: tuple[float, float]
     """The least and the most of these."""
     peak_mb: float | None
-    """Most memory in MiB during a run, of the GPU or of the process; None where the system tells none."""
+    """Most memory in MiB during a run, of a CUDA device or of the process on a CPU; None where not known."""
 
 
 def bench(
@@ -165,20 +165,25 @@ def naive(subject: Subject) -> Iterator[None]:
 
 def timed(call: Callable[[], Any], steps: int, device: str) -> tuple[float, float | None]:
     """Seconds and the peak memory in MiB of a run of so many calls."""
-    gpu = torch.device(device).type == "cuda"
-    if gpu:
+    kind = torch.device(device).type
+    if kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        torch.cuda.synchronize(device)
-    counts = gpu or forget_peak()
+    counts = kind == "cpu" and forget_peak()
+    wait_for(device)
     begin = perf_counter()
     for _ in range(steps):
         call()
-    if gpu:
-        torch.cuda.synchronize(device)
+    wait_for(device)
     seconds = perf_counter() - begin
-    if gpu:
+    if kind == "cuda":
         return seconds, torch.cuda.max_memory_allocated(device) / 2**20
     return seconds, process_peak() if counts else None
+
+
+def wait_for(device: str) -> None:
+    """Wait until the device has done all that it was given."""
+    if torch.device(device).type != "cpu":
+        torch.accelerator.synchronize(torch.device(device))
 
 
 def forget_peak() -> bool:
