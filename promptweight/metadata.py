@@ -28,6 +28,7 @@ from PIL import Image, PngImagePlugin
 
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.foreign import Making, exif_texts, foreign_making
+from promptweight.schedulers import NOISE_SCHEDULES
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for a picture made by a trained model."""
@@ -95,13 +96,21 @@ def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, ob
 
     Args:
         settings: names as that tool writes them (`Steps`, `CFG scale`, …) in the order to be written; None is
-            left out. Readers look for `Steps: `, so that should come first.
+            left out. Readers look for `Steps: `, so that should come first. A noise schedule at the end of
+            `Sampler` (`DPM++ 2M Karras`) is written as `Schedule type`, as that tool does.
 
     >>> print(parameters_text("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
     um gato
     Steps: 25, Seed: 1, Size: 64x64, Model: "a, b"
     """
-    pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in settings.items() if value is not None)
+    written: dict[str, object] = {}
+    for name, value in settings.items():
+        sampler, _, schedule = str(value).rpartition(" ")
+        if name == "Sampler" and sampler and schedule in NOISE_SCHEDULES:
+            written |= {name: sampler, "Schedule type": schedule}
+        else:
+            written[name] = value
+    pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in written.items() if value is not None)
     negative = f"\nNegative prompt: {negative_prompt}" if negative_prompt else ""
     return _writable(f"{prompt}{negative}\n{pairs}".strip())
 

@@ -53,6 +53,8 @@ def test_parameters_are_written_as_automatic1111_does():
         'Steps: 25, Sampler: DDIM, CFG scale: 4.5, Seed: 1, Size: 64x64, Model: mini, Note: "a, b: c"'
     )
     assert "Negative prompt" not in parameters_text("gato", "", SETTINGS)
+    scheduled = {**SETTINGS, "Sampler": "DPM++ 2M Karras"}
+    assert "Sampler: DPM++ 2M, Schedule type: Karras, CFG scale" in parameters_text("gato", "", scheduled)
 
 
 def test_parameters_of_other_tools_are_read():

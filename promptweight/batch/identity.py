@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from promptweight.errors import ModelError
@@ -33,7 +32,6 @@ class ModelIdentity:
     folder: Path | None = None
 
 
-@lru_cache(maxsize=64)
 def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
     """Returns which model a name means; a hub id that is not in the cache is fetched unless `offline`.
 

@@ -68,9 +68,6 @@ def test_an_id_depends_on_the_weights_of_the_model(model_folder, tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    from promptweight.batch.identity import identify_model
-
-    identify_model.cache_clear()
     assert plan("um gato", model=str(copy)).pictures[0].id != first
 
 
