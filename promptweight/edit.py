@@ -157,7 +157,7 @@ def edit(
         parse(each, dialect) if isinstance(each, str) else each
         for each in (source_prompt, edited_prompt, negative_prompt)
     )
-    folders = {"lora_dir": lora_dir, "embeddings_dir": embeddings_dir}
+    folders: dict[str, Any] = {"lora_dir": lora_dir, "embeddings_dir": embeddings_dir}
     chosen = _both(adapters.choose(source, negative, **folders), adapters.choose(edited, **folders))
 
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
@@ -174,10 +174,11 @@ def edit(
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
-        prompts, planned = (source, edited), {"num_inference_steps": steps}
-        session = stack.enter_context(
-            attach(pipe, prompts, negative, edit=how, record=record, **planned, **weighting)
+        prompts = (source, edited)
+        session = attach(
+            pipe, prompts, negative, edit=how, record=record, num_inference_steps=steps, **weighting
         )
+        stack.enter_context(session)
         pictures = make_pictures(pipe, session, call, seed, (1, 1), record, callback)
         said = [*chosen.warnings, *session.warnings, *_advice(call, weighting, negative)]
     about = {"edit": {**asdict(how), "source": source.source, "edited": edited.source}}

@@ -176,8 +176,8 @@ def paired_words(
     if kind == "replace" and len(source) == len(edited):
         yield from (([old], [new]) for old, new in zip(source, edited, strict=True))
         return
-    names = [[fold(word.text) for word in words] for words in (source, edited)]
-    for what, first, last, start, end in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
+    before, after = ([fold(word.text) for word in words] for words in (source, edited))
+    for what, first, last, start, end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         old, new = source[first:last], edited[start:end]
         if what == "equal" or (what == "replace" and kind == "replace" and len(old) == len(new)):
             yield from (([one], [other]) for one, other in zip(old, new, strict=True))
