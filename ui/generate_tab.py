@@ -42,7 +42,7 @@ def build(context: Context) -> None:
                 _settings(context)
         with gr.Column(scale=6, min_width=320, elem_classes="pw-result"):
             status = gr.HTML("", elem_id="generate-status")
-            shown = picture("generate-picture", "generate-prompt")
+            shown = picture("generate-picture", "generate-prompt", "generate-status")
     parts.update(picture=shown, go=go)
 
     def generate(

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from promptweight_ui.runs import News
 
 
-def picture(name: str, box: str) -> Any:
+def picture(name: str, box: str, queue: str = "") -> Any:
     """Makes a picture.
 
     Args:
         name: the element's id on the page.
         box: the id of the prompt box into which the chips write weights.
+        queue: the id of the element in which Gradio tells the place in the queue.
     """
     from promptweight.render.colormaps import WORD_COLORS, table
 
@@ -35,6 +36,7 @@ def picture(name: str, box: str) -> Any:
         js_on_load="promptweight.picture.mount(element, props, watch)",
         elem_id=name,
         box=box,
+        queue=queue,
         texts=prefixed("picture_"),
         colors=b64encode(table("inferno").tobytes()).decode("ascii"),
         word_colors=[list(color) for color in WORD_COLORS],

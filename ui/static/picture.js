@@ -28,8 +28,10 @@ promptweight.picture = (() => {
         together: false,
         threshold: 0.4,
       };
+      this.queued = null;
       this.build();
       this.show(props.value);
+      this.followQueue();
       watch("value", () => this.show(props.value));
       document.addEventListener("promptweight-language", () => this.speak());
       document.addEventListener("promptweight-read", (event) => {
@@ -93,6 +95,17 @@ promptweight.picture = (() => {
       this.speak();
     }
 
+    // Gradio writes the place in the queue, "queue: 2/3", into an element of its own.
+    followQueue() {
+      const element = document.getElementById(this.props.queue);
+      if (!element) return;
+      new MutationObserver(() => {
+        const place = /queue: (\d+)\/(\d+)/.exec(element.textContent);
+        this.queued = place && { place: place[1], length: place[2] };
+        this.tellStatus();
+      }).observe(element, { subtree: true, childList: true, characterData: true });
+    }
+
     // Everything that holds a text or a value is written anew; cheap next to a step of a model.
     speak() {
       this.tellStatus();
@@ -107,6 +120,7 @@ promptweight.picture = (() => {
       const { message } = this;
       const progress = message?.progress;
       this.root.dataset.state = message?.state ?? "empty";
+      this.root.classList.toggle("pw-queued", Boolean(this.queued));
       let done = 0;
       let text = "";
       if (message?.state === "running") {
@@ -124,7 +138,7 @@ promptweight.picture = (() => {
             ? this.say("stopped", { step: message.stopped_after, steps: message.steps, seed })
             : this.say("done", { seed, seconds: message.seconds });
       }
-      this.status.textContent = text;
+      this.status.textContent = this.queued ? this.say("queued", this.queued) : text;
       this.bar.firstChild.style.width = `${100 * done}%`;
       this.bar.hidden = message?.state !== "running";
     }
