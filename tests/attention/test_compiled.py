@@ -109,21 +109,30 @@ def test_listening_ends_and_leaves_the_model_as_it_was():
     def listener(model, args, kwargs):
         heard.append((type(model).__name__, len(args), list(kwargs)))
 
+    def double(model, args, output):
+        return output * 2
+
     linear = torch.nn.Linear(2, 2)
     in_place = torch.nn.Linear(2, 2)
     in_place.compile(backend=Backend())
     wrapped = torch.compile(torch.nn.Linear(2, 2), backend=Backend())
     for model in (linear, in_place, wrapped):
         compiled = model._compiled_call_impl
-        end = listen(model, listener)
-        model(torch.ones(1, 2))
+        alone = model(torch.ones(1, 2))
+        end = listen(model, listener, double)
+        assert torch.equal(model(torch.ones(1, 2)), 2 * alone)
         model(input=torch.ones(1, 2))
         end()
-        model(torch.ones(1, 2))
+        assert torch.equal(model(torch.ones(1, 2)), alone)
         assert model._compiled_call_impl is compiled
         assert not model._forward_pre_hooks
+        assert not model._forward_hooks
         assert heard[-2:] == [(type(model).__name__, 1, []), (type(model).__name__, 0, ["input"])]
     assert len(heard) == 6
+    for model in (linear, in_place, wrapped):  # arguments may be replaced
+        end = listen(model, lambda _model, args, kwargs: ((args[0] * 0,), kwargs), lambda *_: None)
+        assert torch.equal(model(torch.ones(1, 2)), model.bias[None])
+        end()
     assert uncompiled(linear) is linear
     assert uncompiled(wrapped) is wrapped._orig_mod
 
@@ -131,7 +140,7 @@ def test_listening_ends_and_leaves_the_model_as_it_was():
 def test_a_model_compiled_anew_while_it_is_listened_to_stays_compiled():
     model = torch.nn.Linear(2, 2)
     model.compile(backend=Backend())
-    end = listen(model, lambda *_: None)
+    end = listen(model, lambda *_: None, lambda *_: None)
     model.compile(backend=Backend())
     compiled = model._compiled_call_impl
     end()
