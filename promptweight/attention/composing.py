@@ -48,11 +48,17 @@ class Composer:
 
     Args:
         staged: the encoded texts, and when each is said.
+        pipe: the pipeline.
         warn: told, in a sentence, what a person should know.
     """
 
-    def __init__(self, staged: Staged, warn: Callable[[str], None]) -> None:
+    def __init__(self, staged: Staged, pipe: Any, warn: Callable[[str], None]) -> None:
         self.acts = staged.changes
+        if self.acts and getattr(pipe, "controlnet", None) is not None:
+            warn(
+                "the ControlNet of this pipeline is shown the text that is said first, and of parts that AND "
+                "joins the first one"
+            )
         self._staged = staged
         self._warn = warn
         self._rows: list[Voiced] = []

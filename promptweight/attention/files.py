@@ -155,8 +155,9 @@ def rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
     """The text that `describe_variant` described, of the prompt as it is read from its source."""
     spans = []
     for *places, options, origin in description["spans"]:
-        values = (tuple(value) if isinstance(value, list) else value for value in options)
-        spans.append(Span(*places, Options(*values), origin))
+        values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in options]
+        fields: list[Any] = [*places, Options(*values), origin]
+        spans.append(Span(*fields))
     return replace(
         prompt,
         text=description["text"],

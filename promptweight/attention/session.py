@@ -43,8 +43,8 @@ from promptweight.attention.rules import Mode, Rules, Terms
 from promptweight.attention.run import Run
 from promptweight.attention.shares import Found, Keeper, shares_in_text, wanted_of
 from promptweight.attention.store import Kind, Record, Store, recorded_lanes
-from promptweight.attention.tables import Voice, key_rules, place_tables, recorded_rows
-from promptweight.attention.voices import find, words_of
+from promptweight.attention.tables import key_rules, recorded_rows
+from promptweight.attention.voices import find, voices_of, words_of
 from promptweight.errors import AttachError, SettingError
 
 if TYPE_CHECKING:
@@ -157,32 +157,11 @@ class AttentionSession:
         balance: bool | Sequence[str] = False,
         record: bool | Record = True,
     ) -> None:
-        encoded = staged.encoded
-        everything = Registered(encoded.inputs["prompt_embeds"], encoded.inputs.get("negative_prompt_embeds"))
-        placed = place_tables(encoded, everything)
         self.inputs: dict[str, Any] = staged.inputs
         self.tables: dict[Role, tuple[TokenTable, ...]] = staged.tables
-        self.warnings: list[str] = list(encoded.warnings)
+        self.warnings: list[str] = list(staged.encoded.warnings)
         self._pipe = pipe
-        self._layout = layout_of(pipe)
-        self._registered = Registered(self.inputs["prompt_embeds"], self.inputs.get("negative_prompt_embeds"))
-        self._composer = Composer(staged, self._warn_once)
-        self._planned = staged.steps
-        if staged.changes and getattr(pipe, "controlnet", None) is not None:
-            self.warnings.append(
-                "the ControlNet of this pipeline is shown the text that is said first, and of parts that AND "
-                "joins the first one"
-            )
-        self._voices: dict[Role, list[tuple[Voice, ...]]] = {
-            role: [
-                tuple(placed[role][first : first + len(script.variants)])
-                for first, script in zip(staged.firsts[role], staged.scripts[role], strict=True)
-                if placed[role]
-            ]
-            for role in ROLES
-        }
-        self._placed = {role: [voices[0] for voices in self._voices[role]] for role in ROLES}
-        """The tables of every prompt's first text."""
+        self._voices = voices_of(staged)
         self._placed = {role: [voices[0] for voices in self._voices[role]] for role in ROLES}
         """The tables of every prompt's first text."""
         self._texts = [
@@ -191,6 +170,10 @@ class AttentionSession:
             for prompt, voices in enumerate(self._voices[role])
             for voice in range(len(voices))
         ]
+        self._layout = layout_of(pipe)
+        self._registered = Registered(self.inputs["prompt_embeds"], self.inputs.get("negative_prompt_embeds"))
+        self._composer = Composer(staged, pipe, self._warn_once)
+        self._planned = staged.steps
         rules = [key_rules(self._voices[role][prompt][voice], mode) for role, prompt, voice in self._texts]
         self._rules = Rules(rules, self._registered.positive.shape[1])
         self._acts_in = set(chosen_layers(self._layout.layers, layers))
@@ -392,9 +375,9 @@ class AttentionSession:
         size, device = self._layout.size(args, kwargs), self._device or embeds.device
         given: Arguments | None = None
         if self._composer.acts:
-            rows = self._composer.voiced(lanes, self._run.position(step, self._planned))
-            given = self._composer.before(args, kwargs, self._layout.text, rows, len(lanes))
-            lanes = tuple(each.lane for each in rows)
+            voiced = self._composer.voiced(lanes, self._run.position(step, self._planned))
+            given = self._composer.before(args, kwargs, self._layout.text, voiced, len(lanes))
+            lanes = tuple(each.lane for each in voiced)
         recorded = None if self._is_extra else self._record_call(lanes, size, step, device)
         texts = [self._texts.index((lane.role, lane.prompt, lane.voice)) if lane else None for lane in lanes]
         exchange = None

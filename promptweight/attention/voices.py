@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from promptweight.attention.tables import Voice, find_rows
+from promptweight.attention.lanes import ROLES, Registered, Role
+from promptweight.attention.tables import Voice, find_rows, place_tables
 from promptweight.conditioning.words import fold
 from promptweight.errors import WordNotFoundError
 
 if TYPE_CHECKING:
+    from promptweight.conditioning.schedule import Staged
     from promptweight.conditioning.tokens import Word
     from promptweight.prompt import Prompt
 
@@ -32,6 +34,26 @@ class Found:
     """Its words, in the first text that holds it."""
     rows: Mapping[int, set[int]]
     """The rows of the text embeddings that stand for it, by the number of the text."""
+
+
+def voices_of(staged: Staged) -> dict[Role, list[tuple[Voice, ...]]]:
+    """Every text of every prompt and negative prompt; none for negative prompts without embeddings.
+
+    Raises:
+        AttachError: tables and embeddings do not describe the same prompts.
+    """
+    inputs = staged.encoded.inputs
+    placed = place_tables(
+        staged.encoded, Registered(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+    )
+    return {
+        role: [
+            tuple(placed[role][first : first + len(script.variants)])
+            for first, script in zip(staged.firsts[role], staged.scripts[role], strict=True)
+            if placed[role]
+        ]
+        for role in ROLES
+    }
 
 
 def words_of(voices: Sequence[Voice]) -> tuple[Word, ...]:

@@ -92,12 +92,12 @@ def encode_scripts(
             f"give 1 or {len(prompts)}."
         )
     negatives = negatives * (len(prompts) // len(negatives))
-    scripts = {
+    scripts: dict[Role, tuple[Script, ...]] = {
         "positive": tuple(script_of(each, num_inference_steps) for each in prompts),
         "negative": tuple(script_of(each, num_inference_steps) for each in negatives),
     }
-    texts: dict[str, list[Prompt]] = {}
-    firsts: dict[str, tuple[int, ...]] = {}
+    texts: dict[Role, list[Prompt]] = {}
+    firsts: dict[Role, tuple[int, ...]] = {}
     for role in ROLES:
         texts[role], firsts[role] = laid_out(scripts[role])
     longest = max(map(len, texts.values()))

@@ -221,7 +221,7 @@ def test_a_run_of_another_length_is_told_of(sd):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
+@pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # diffusers' scheduler on numpy 2
 def test_second_order_samplers_change_with_the_sampling_step(make_sd):
     pipe = make_sd()
     pipe.scheduler = KDPM2DiscreteScheduler()
