@@ -35,7 +35,7 @@ def best_ious(heats: Tensor, mask: Tensor) -> Tensor:
 
 def average_precision(heats: Tensor, mask: Tensor) -> Tensor:
     """The mean over the mask's pixels of the precision at each, pixels taken in the order of their heat."""
-    order = heats.flatten(1).argsort(1, descending=True, stable=True)
+    order = torch.sort(heats.flatten(1), dim=1, descending=True, stable=True).indices
     hits = mask.flatten()[order].double()
     precision = hits.cumsum(1) / torch.arange(1, hits.shape[1] + 1)
     return (precision * hits).sum(1) / hits.sum(1).clamp_min(1)

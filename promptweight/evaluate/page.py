@@ -108,7 +108,7 @@ def markdown(title: str, said: str, sections: Sequence[Section]) -> Iterator[str
             cells = (
                 figure.name,
                 f"{figure.value:.3f}{figure.unit}",
-                f"{figure.low:.2f} – {figure.high:.2f}",
+                between(figure.low, figure.high),
                 str(figure.samples),
                 bar,
                 verdict,
@@ -132,9 +132,15 @@ def cell(value: Any) -> str:
     if hasattr(value, "interval"):
         if math.isnan(value.value):
             return "–"
-        low, high = value.interval
-        return f"{value.value:.3f} ({low:.2f} – {high:.2f})"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+        return f"{value.value:.3f} ({between(*value.interval)})"
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.3f}"
+    return str(value)
+
+
+def between(low: float, high: float) -> str:
+    """An interval as text."""
+    return "–" if math.isnan(low) else f"{low:.2f} – {high:.2f}"
 
 
 def plain(value: Any) -> Any:
@@ -156,7 +162,10 @@ def as_data(settings: dict[str, Any], sections: Sequence[Section]) -> dict[str, 
         "sections": {
             section.name: {
                 "title": section.title,
-                "figures": to_list(list(section.figures)),
+                "figures": [
+                    {key: plain(value) for key, value in figure.items()}
+                    for figure in to_list(list(section.figures))
+                ],
                 "tables": {
                     table.title: [
                         dict(zip(table.columns, map(plain, row), strict=True)) for row in table.rows

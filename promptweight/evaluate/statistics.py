@@ -71,7 +71,7 @@ class Clustered:
     """A mean with its bootstrap interval (95 %): whole clusters, such as scenes, are drawn again.
 
     Samples of one scene, at several noise levels say, are alike; to draw them one by one would make the
-    interval too narrow.
+    interval too narrow. One cluster has no interval.
     """
 
     value: float
@@ -91,6 +91,8 @@ class Clustered:
             return Clustered(math.nan, math.nan, math.nan, 0)
         totals = np.array([[sum(values), len(values)] for values in sums.values()])
         value = float(totals[:, 0].sum() / totals[:, 1].sum())
+        if len(totals) == 1:  # nothing can be said of how clusters differ
+            return Clustered(value, math.nan, math.nan, 1)
         drawn = np.random.default_rng(0).multinomial(
             len(totals), np.full(len(totals), 1 / len(totals)), resamples
         )

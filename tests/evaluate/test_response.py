@@ -1,0 +1,203 @@
+"""What pictures show, what weights do and how it is told, on drawn scenes and figures made by hand."""
+
+import json
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from promptweight.attention.binding import leak_scores, leaks
+from promptweight.errors import SettingError
+from promptweight.evaluate import leakage, page, questions, response, seen, sharing
+from promptweight.evaluate.asking import report
+from promptweight.evaluate.drawing import SENTENCE, Drawn
+from promptweight.evaluate.recognise import Found
+from promptweight.evaluate.report import Figure
+from promptweight.evaluate.statistics import Clustered
+from promptweight.evaluate.told_maps import told_leaks
+from promptweight.evaluate.told_pictures import told_response, told_targets
+from promptweight.mini.scenes import random_scene, render
+
+
+def test_drawn_scenes_are_seen_as_they_are():
+    rng, areas, covered = Random("seen"), [], []
+    for scene in (random_scene(rng) for _ in range(30)):
+        if len(scene.things) != 2 or scene.relation in ("ride", "mirror"):
+            continue
+        picture, masks = render(scene)
+        looked = seen.look(picture, scene)
+        for index, thing in enumerate(scene.things):
+            areas.append(looked.area(index))
+            covered.append(float(masks[index].mean()))
+            if looked.has(index):
+                box = np.zeros((64, 64), bool)
+                box[thing.y : thing.y + thing.side, thing.x : thing.x + thing.side] = True
+                assert (looked.box(index) & box).sum() / (looked.box(index) | box).sum() > 0.6
+    assert len(areas) > 20
+    assert np.corrcoef(areas, covered)[0, 1] > 0.7
+    assert np.median(np.array(areas) / covered) == pytest.approx(1, abs=0.25)
+
+
+def test_a_missing_thing_is_missed():
+    picture, _ = render(SENTENCE.__class__(SENTENCE.things[:1]))
+    looked = seen.look(picture, SENTENCE)
+    assert (looked.has(0), looked.has(1), looked.kinds) == (True, False, (True, False))
+    assert not looked.box(1).any()
+    assert looked.area(1) < 0.02 < looked.area(0)
+
+
+def test_the_first_phrase_is_weighted():
+    assert response.weighted(SENTENCE, "pt", 1.0) == "um gato vermelho persegue um rato cinza"
+    assert response.weighted(SENTENCE, "en", 0.25) == "a (red cat:0.25) chases a grey mouse"
+    assert response.weighted(SENTENCE, "pt", -1.0, "steps=0-0.5") == (
+        "um (gato vermelho:-1{steps=0-0.5}) persegue um rato cinza"
+    )
+
+
+def drawn(scene: int, weight: float, area: float, present: float = 1.0, way: str = "a1111") -> response.Drawn:
+    return response.Drawn(scene, way, weight, present, 1.0, 1.0, area, 0.1, 0.01)
+
+
+def test_curves_are_judged_scene_by_scene():
+    rising = [drawn(0, weight, weight / 10) for weight in (0.0, 0.5, 1.0, 2.0)]
+    falling = [drawn(1, weight, 1 - weight / 10) for weight in (0.0, 0.5, 1.0, 2.0)]
+    flat = [drawn(2, weight, 0.5) for weight in (0.0, 0.5, 1.0, 2.0)]
+    negative = [drawn(0, -1.0, 9.0)]
+    assert response.monotone([*rising, *falling, *flat, *negative]) == [(0, 1.0), (1, -1.0)]
+    assert response.smooth(rising) == [(0, pytest.approx(0.5))]
+
+
+def test_usable_weights_reach_as_far_as_the_things_stay():
+    present = {-1.0: 0.0, 0.0: 0.5, 0.5: 0.9, 1.0: 1.0, 1.5: 0.85, 2.0: 0.2, 2.5: 0.9}
+    found = [drawn(0, weight, 0.1, share) for weight, share in present.items()]
+    assert response.usable(found) == (0.5, 1.5)
+
+
+def test_every_way_says_where_it_acts():
+    ways = {way.name: way.space for way in response.ways()}
+    assert ways["comfy"] == "embedding"
+    assert ways["attention logit"] == ways["attention logit, steps 0-0.5"] == "attention"
+    assert "none" not in ways
+
+
+def heat_at(*cells: int) -> torch.Tensor:
+    heat = torch.full((4, 4), 0.01)
+    heat.view(-1)[list(cells)] = 0.2
+    return heat
+
+
+def test_a_word_that_looks_at_the_other_thing_leaks(recorded):
+    bos, little = torch.full((4, 4), 0.3), torch.full((4, 4), 0.02)
+    left, right = heat_at(0, 4, 8, 12), heat_at(3, 7, 11, 15)
+    # um gato vermelho e um rato cinza
+    columns = [bos, little, left, right, little, little, right, right]
+    maps = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]])
+    (leak, *others) = leaks(maps, threshold=0.5)
+    assert (leak.word, leak.own, leak.other) in [
+        ("vermelho", "gato", "rato cinza"),
+        ("gato", "vermelho", "rato cinza"),
+    ]
+    assert "vermelho" in {each.word for each in (leak, *others)}
+    assert str(leaks(maps)[0]).startswith(f"'{leaks(maps)[0].word}' looks at")
+    columns[3] = left
+    clean = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]])
+    assert leaks(clean) == ()
+    assert {each.word for each in leak_scores(clean)} == {"gato", "vermelho", "rato", "cinza"}
+
+
+def test_a_colour_on_the_wrong_thing_is_a_mix():
+    def found(kind: str, colour: str) -> Found:
+        return Found(kind, colour, 0, 0, 24, 0.9)
+
+    assert leakage.mixed(Drawn(SENTENCE, "", (found("cat", "grey"), found("mouse", "grey"))))
+    assert not leakage.mixed(Drawn(SENTENCE, "", (found("cat", "red"),)))
+
+
+def test_warnings_are_judged_on_pictures_that_did_not_choose_the_threshold():
+    scores = [0.9, 0.8, 0.7, 0.95, 0.1, 0.2, 0.0, 0.85]
+    bad = [True, True, True, False, False, False, False, True]
+    found = [
+        leakage.Warned(number, score, is_bad, is_bad)
+        for number, (score, is_bad) in enumerate(zip(scores, bad, strict=True))
+    ]
+    verdict = leakage.judge(found, "is_mixed")
+    # chosen on 0, 2, 4, 6: 0.7 and up; judged on 1, 3, 5, 7
+    assert verdict.threshold == 0.7
+    assert (verdict.precision.hits, verdict.precision.of) == (2, 3)
+    assert (verdict.recall.hits, verdict.recall.of) == (2, 2)
+    pairs = [(a, b) for a in (0.9, 0.8, 0.7, 0.85) for b in (0.95, 0.1, 0.2, 0.0)]
+    assert verdict.area == pytest.approx(sum(a > b for a, b in pairs) / len(pairs))
+    assert told_leaks(found).tables[0].rows[0][3].value == verdict.precision.value
+
+
+def sections() -> list[page.Section]:
+    ways = ("a1111", "attention logit")
+    pictures = [
+        drawn(scene, weight, weight / 10 + scene / 100, way=way)
+        for way in ways
+        for scene in range(3)
+        for weight in (0.0, 1.0, 2.0)
+    ]
+    bounded = [response.Bounded(scene, "logit", "left", 0.8, 0.1) for scene in range(3)]
+    reached = [sharing.Reached(scene, 0.25, 0.24, 1.8, 0.23) for scene in range(3)]
+    present = [
+        sharing.Present(scene, way, 2, number)
+        for way, number in (("as they are", 1), ("balanced", 2))
+        for scene in range(3)
+    ]
+    answer = told_response(pictures, bounded)
+    return [replace(answer, plots=answer.plots[:2]), told_targets(reached, present)]
+
+
+def test_a_report_is_written_in_words_data_and_plots(tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need the extra “report”")
+    files = page.write(tmp_path, "mini, measured", "Said.", sections(), {"model": "mini"})
+    text, data = (tmp_path / "report.md").read_text(), json.loads((tmp_path / "report.json").read_text())
+    assert "Spearman" in text
+    assert "| 25% | 0.240 (0.24 – 0.24) |" in text
+    assert data["sections"]["targets"]["tables"][
+        "Things that are in the picture, of those in the prompt"
+    ] == [
+        {
+            "things": "2",
+            "as they are": {"value": 0.5, "low": 0.5, "high": 0.5, "of": 3},
+            "balanced": {"value": 1.0, "low": 1.0, "high": 1.0, "of": 3},
+            "difference": {"value": 0.5, "low": 0.5, "high": 0.5, "of": 3},
+        }
+    ]
+    assert [figure["met"] for figure in data["sections"]["response"]["figures"]] == [True, True]
+    plots = [path for path in files if path.suffix == ".svg"]
+    assert plots
+    assert all(f"]({path.name})" in text and path.with_suffix(".png").exists() for path in plots)
+    before = plots[0].read_bytes()
+    page.draw(sections()[0].plots[0], tmp_path)
+    assert plots[0].read_bytes() == before
+
+
+def test_a_missed_bar_is_said():
+    figure = Figure("some figure", 0.5, 0.4, 0.6, 10, 0.75)
+    lines = list(page.markdown("t", "s", [page.Section("n", "t", "s", figures=(figure,))]))
+    assert "| some figure | 0.500 | 0.40 – 0.60 | 10 | ≥ 0.75 | **missed** |" in lines
+
+
+def test_cells_that_are_no_number_are_a_dash_and_null():
+    nothing = Clustered.of_all([])
+    assert page.cell(nothing) == "–"
+    assert page.plain(nothing)["value"] is None
+
+
+def test_questions_are_checked_before_anything_is_measured(tmp_path, tiny_pipe):
+    pytest.importorskip("matplotlib", reason="plots need the extra “report”")
+    assert tuple(question.name for question in questions.questions()) == questions.NAMES
+    with pytest.raises(SettingError, match="weather"):
+        report("mini", tmp_path, chosen=["weather"])
+    with pytest.raises(SettingError, match="masks"):
+        report(tiny_pipe, tmp_path, chosen=["leakage"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_models_of_the_built_in_size_draw_its_world(mini, tiny_pipe):
+    assert questions.draws_world(mini)
+    assert not questions.draws_world(tiny_pipe)
