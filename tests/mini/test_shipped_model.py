@@ -8,6 +8,7 @@ from safetensors import safe_open
 from promptweight import mini
 from promptweight.evaluate import drawing, localisation
 from promptweight.mini.captions import ADJECTIVES, NOUNS
+from promptweight.mini.scenes import ABOVE, BELOW, LEFT, RIGHT, Scene, Thing
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,17 @@ def test_the_maps_of_phrases_find_their_things(pipeline: StableDiffusionPipeline
         assert table[name]["iou"].value >= 0.6
 
 
-def test_the_things_of_the_sentence_are_drawn_in_their_colours(pipeline: StableDiffusionPipeline) -> None:
+def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusionPipeline) -> None:
     drawn = drawing.draw(pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",))
-    assert sum(drawing.both_and_relation(one)[0] for one in drawn) >= 4
+    assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
+
+
+@pytest.mark.parametrize("relation", [LEFT, RIGHT, ABOVE, BELOW])
+def test_things_stand_as_is_said(pipeline: StableDiffusionPipeline, relation: str) -> None:
+    things = (
+        Thing("fish", "blue", 0, 0, 24),
+        Thing("star", "orange", 0, 0, 24),
+    )  # their places are not asked for
+    scenes = [Scene(things, relation=relation)] * 4
+    drawn = drawing.draw(pipeline, scenes, seed=78, guidance_scale=4.5)
+    assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 3
