@@ -1,9 +1,14 @@
 """The public names: all there, and none of them makes the import heavy."""
 
+import ast
+import inspect
+import pkgutil
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,6 +76,48 @@ def test_the_public_names_are_these():
         "Result",
         "AttentionMaps",
     }
+
+
+ROOMS = sorted(
+    found.name for found in pkgutil.walk_packages(promptweight.__path__, "promptweight.") if found.ispkg
+)
+
+
+def described(modules: list[ModuleType], name: str) -> bool:
+    """Whether a constant has a string of its own under it, or is named in its module's docstring."""
+    for module in modules:
+        body = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
+        for statement, following in zip(body, [*body[1:], None], strict=True):
+            if not isinstance(statement, ast.Assign | ast.AnnAssign):
+                continue
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if name not in {target.id for target in targets if isinstance(target, ast.Name)}:
+                continue
+            string = following.value if isinstance(following, ast.Expr) else None
+            if isinstance(string, ast.Constant) and isinstance(string.value, str):
+                return True
+        if f"`{name}`" in (module.__doc__ or ""):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("room", ["promptweight", *ROOMS])
+def test_every_public_name_of_a_room_is_there_and_documented(room):
+    module = import_module(room)
+    assert module.__doc__
+    names = getattr(module, "__all__", [])
+    assert len(set(names)) == len(names)
+    inside = [each for name, each in sys.modules.items() if name == room or name.startswith(f"{room}.")]
+    for name in set(names) - {"__version__"}:
+        value = getattr(module, name)
+        if inspect.ismodule(value) or inspect.isclass(value) or inspect.isfunction(value):
+            text = (value.__doc__ or "").strip()
+            # a dataclass without a docstring gets one that lists its fields
+            assert text, f"{room}.{name} has no docstring"
+            assert not text.startswith(f"{name}("), f"{room}.{name} has no docstring"
+        else:
+            plain = isinstance(value, str | int | float | tuple | list | dict | frozenset)
+            assert not plain or described(inside, name), f"{room}.{name} is not described"
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

@@ -30,6 +30,7 @@ READERS: dict[str, Callable[[str, Collection[str]], Prompt]] = {
     "plain": lambda source, _: read_plain(source),
 }
 DIALECTS = tuple(READERS)
+"""The names that `parse` knows."""
 
 
 def check_dialect(dialect: str) -> None:
