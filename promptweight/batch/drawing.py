@@ -138,6 +138,10 @@ class Painter:
                 drawn |= dict(zip(alike, made, strict=True))
         return [drawn[place] for place in range(len(jobs))]
 
+    def leave(self) -> None:
+        """Gives the pipeline its own scheduler back."""
+        self.pipe.scheduler = self._schedulers[None]
+
     def _draw_together(self, jobs: Sequence[Ready]) -> list[Drawn]:
         import torch
 

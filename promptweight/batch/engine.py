@@ -156,6 +156,7 @@ class _Batch:
             except GivenUp:
                 pass
             finally:
+                painter.leave()
                 self._collect(0)
 
     def _batches(

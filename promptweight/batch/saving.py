@@ -76,7 +76,7 @@ def held(prompt: Prompt, phrases: Sequence[str]) -> list[str]:
 
 
 def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[str, ...]]:
-    """Writes everything of a picture; returns the files, the picture first, and warnings.
+    """Writes everything of a picture; returns the files, the picture first, and all warnings.
 
     Raises:
         OSError: the disk's own error; the picture is then not there.
@@ -89,7 +89,7 @@ def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[st
     )
     write_atomically(path, lambda file: file.write(content), overwrite=True)
     _keep_name(path.parent)
-    return [path, *files], warnings
+    return [path, *files], (*drawn.warnings, *warnings)
 
 
 def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) -> list[Path]:
