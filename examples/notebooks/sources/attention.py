@@ -37,9 +37,9 @@ from promptweight.attention import Record, attach, read_text_attention
 from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, overlay_words, sheet
 
-STEPS = 12
+SEED, STEPS = 1, 12
 prompt = "um gato vermelho persegue um rato cinza"
-result = promptweight.generate(prompt, pipe, seed=1, num_inference_steps=STEPS)
+result = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEPS)
 enlarged(result.images[0], 256)
 
 # %% [markdown] lang="pt"
@@ -135,7 +135,7 @@ hooks += [listen(self_layer.get_submodule(name), outputs) for name, outputs in h
 result = promptweight.generate(
     prompt,
     pipe,
-    seed=1,
+    seed=SEED,
     num_inference_steps=STEPS,
     record=Record(steps="keep", heads="keep", patches=(place,)),
 )
@@ -649,7 +649,7 @@ def first_step(red):
     weighted = promptweight.generate(
         f"um gato {red} persegue um rato cinza",
         pipe,
-        seed=1,
+        seed=SEED,
         num_inference_steps=2,
         space="attention",
         record=Record(steps="keep", heads="keep", layers=("down_blocks",), patches=(place,)),
@@ -677,7 +677,7 @@ images = []
 for w in weights:
     weighted = f"um gato vermelho persegue um (rato cinza:{w})"
     made = promptweight.generate(
-        weighted, pipe, seed=1, num_inference_steps=STEPS, space="attention", record=False
+        weighted, pipe, seed=SEED, num_inference_steps=STEPS, space="attention", record=False
     )
     images.append(made.images[0])
 assert images[2].tobytes() == result.images[0].tobytes()  # weight 1 is no weight at all

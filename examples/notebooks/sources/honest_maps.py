@@ -28,7 +28,7 @@ from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, sheet
 
 PROMPT = "um gato vermelho persegue um rato cinza"
-STEPS = 12
+SEED, STEPS = 1, 12
 
 # %% [markdown] lang="pt"
 # Para julgar mapas é preciso saber a verdade. Então desenhamos nós a cena, e sabemos ponto por ponto onde
@@ -204,17 +204,19 @@ assert found["grey mouse"][1] > found["grey mouse"][0]
 # ## 5. Um mapa é uma média: de quê?
 #
 # Camadas grossas veem de longe, finas veem bordas; os primeiros passos acham o lugar, os últimos os
-# detalhes. Uma média pode esconder que só uma camada achou o gato.
+# detalhes. Uma média pode esconder que só uma camada achou o rato.
 # %% [markdown] lang="en"
 # **Rule:** ask for the map of the whole phrase, and distrust the map of a single word.
 #
 # ## 5. A map is a mean: of what?
 #
 # Coarse layers see from afar, fine ones see edges; the first steps find the place, the last ones the
-# details. A mean may hide that one layer alone found the cat.
+# details. A mean may hide that one layer alone found the mouse.
 
 # %%
-result = promptweight.generate(PROMPT, pipe, seed=1, num_inference_steps=STEPS, record=Record(steps="keep"))
+result = promptweight.generate(
+    PROMPT, pipe, seed=SEED, num_inference_steps=STEPS, record=Record(steps="keep")
+)
 picture, third = result.images[0], STEPS // 3
 grids = dict.fromkeys(slot.grid for slot in result.maps.recording.slots)
 parts = {grid: result.maps.layers(grid) for grid in grids}
@@ -247,7 +249,7 @@ sheet(
 
 
 # %%
-def without(phrase, seed=1):
+def without(phrase, seed=SEED):
     """The same picture, without a phrase."""
     prompt = PROMPT.replace(phrase, f"({phrase}:0)", 1)
     made = promptweight.generate(
@@ -290,7 +292,7 @@ sheet(
 
 # %%
 better = []
-for seed in (1, 2, 3):
+for seed in range(SEED, SEED + 3):
     before = promptweight.generate(PROMPT, pipe, seed=seed, num_inference_steps=STEPS)
     difference = changed(before.images[0], without("rato cinza", seed))
     mask = before.maps.word("rato cinza").mask().numpy()
