@@ -34,6 +34,9 @@ class Faith:
     unit: str
     way: str
     correlation: float
+    strength: float
+    """The effect as a part of what taking the word out of the text has: 1 where it goes by the word's keys
+    alone, near 0 where other tokens have taken over what it says."""
 
 
 def effect(with_word: Tensor, without: Tensor) -> Tensor:
@@ -85,6 +88,7 @@ def measure(
                     "masked": effect(noise.predicted, masked),
                     "unsaid": effect(noise.predicted, unsaid),
                 }
+                whole = float(effects["unsaid"].sum())
                 for unit in UNITS:
                     view = maps.refined() if unit.startswith("refined") else maps
                     view = view.share() if unit.endswith("share") else view
@@ -94,5 +98,8 @@ def measure(
                             heat[None, None], changed.shape, mode="bilinear", antialias=True
                         )[0, 0]
                         correlation = spearman(small.flatten().tolist(), changed.flatten().tolist())
-                        found.append(Faith(noise.number, noise.level.name, part, unit, way, correlation))
+                        strength = float(changed.sum()) / max(whole, 1e-12)
+                        found.append(
+                            Faith(noise.number, noise.level.name, part, unit, way, correlation, strength)
+                        )
     return found

@@ -203,9 +203,27 @@ def told_faith(found: list[faith.Faith]) -> Section:
         "Do words act where their maps are?",
         "The map of a word is held against |ε with the word − ε without it|, latent by latent: Spearman's "
         "rank correlation, 1 where the map orders places as the effect does. “masked”: the word's keys are "
-        "masked "
-        "in attention; “unsaid”: it is taken out of the text, so that the other words change too.",
-        (Table("Rank correlation of map and effect", ("word", "map", *faith.WAYS), lines),),
+        "masked in attention; “unsaid”: it is taken out of the text, so that the other words change too. Where "
+        "masking does much less than taking it out, other tokens, the end of the text and the padding among "
+        "them, have taken over what the word says, and no weight on its keys can do much.",
+        (
+            Table("Rank correlation of map and effect", ("word", "map", *faith.WAYS), lines),
+            Table(
+                "What masking a word's keys does, as a part of what taking it out of the text does",
+                ("word", "part"),
+                tuple(
+                    (
+                        part,
+                        mean(
+                            (each.scene, each.strength)
+                            for each in found
+                            if (each.part, each.way, each.unit) == (part, "masked", faith.UNITS[0])
+                        ),
+                    )
+                    for part in parts
+                ),
+            ),
+        ),
     )
 
 
