@@ -20,7 +20,7 @@ lint: ## style
 	ruff format --check .
 
 types: ## types
-	mypy promptweight
+	mypy promptweight ui
 
 test: ## the tests
 	$(PYTHON) -m pytest
