@@ -59,8 +59,7 @@ def report(
         if chosen and unknown:
             raise SettingError(
                 f"{', '.join(unknown)} needs pictures whose masks are known; {subject.name} does not draw "
-                "the "
-                "built-in world"
+                "the built-in world"
             )
         asked = [each for each in asked if not each.needs_masks]
     settings = {"model": subject.name, "number": number, "seed": seed, "questions": [q.name for q in asked]}
@@ -79,6 +78,5 @@ def said(subject: Subject) -> str:
     return (
         f"Made by `promptweight evaluate {subject.name} --report DIR --number {subject.number} --seed "
         f"{subject.seed}`. Prompts, scenes and noises come from seeds that no training used. Intervals are "
-        "of "
-        "95 %; n counts scenes or pictures."
+        "of 95 %; n counts scenes or pictures."
     )

@@ -66,8 +66,7 @@ def told_finding(found: finding.Found) -> Section:
         "thing, on the other thing and on neither: the rows of the leakage matrix. Rules ending in “wide” "
         "are of pictures half as wide again as high. For a relation word the thing is both things. “daam”, "
         "“heads summed” and “concepts” are the rules of DAAM, attention-map-diffusers and ConceptAttention "
-        "on the "
-        "same recording. Intervals (95 %) come from drawing whole scenes again.",
+        "on the same recording. Intervals (95 %) come from drawing whole scenes again.",
         tuple(tables),
         (
             of_levels(found, "iou", "localisation-levels"),
@@ -203,9 +202,9 @@ def told_faith(found: list[faith.Faith]) -> Section:
         "Do words act where their maps are?",
         "The map of a word is held against |ε with the word − ε without it|, latent by latent: Spearman's "
         "rank correlation, 1 where the map orders places as the effect does. “masked”: the word's keys are "
-        "masked in attention; “unsaid”: it is taken out of the text, so that the other words change too. Where "
-        "masking does much less than taking it out, other tokens, the end of the text and the padding among "
-        "them, have taken over what the word says, and no weight on its keys can do much.",
+        "masked in attention; “unsaid”: it is taken out of the text, so that the other words change too. "
+        "Where masking does much less than taking it out, other tokens, the end of the text and the padding "
+        "among them, have taken over what the word says, and no weight on its keys can do much.",
         (
             Table("Rank correlation of map and effect", ("word", "map", *faith.WAYS), lines),
             Table(
@@ -248,9 +247,8 @@ def told_leaks(found: list[leaking.Warned]) -> Section:
         "Is the warning of a leaking attribute right?",
         f"After {leaking.WARNED_AFTER} of {leaking.STEPS} steps the map of every word of a phrase is "
         "compared with the rest of its phrase and with the other phrase (`promptweight.attention.binding`). "
-        "The "
-        "threshold with the best F-score is chosen on every second picture; precision and recall are of the "
-        "others; the area under the ROC curve is of all. With few bad pictures the intervals are wide.",
+        "The threshold with the best F-score is chosen on every second picture; precision and recall are of "
+        "the others; the area under the ROC curve is of all. With few bad pictures the intervals are wide.",
         (Table("The warning against the finished picture", columns, tuple(lines)),),
     )
 

@@ -222,8 +222,7 @@ def told_targets(reached: Sequence[sharing.Reached], present: Sequence[sharing.P
         "Do phrases get the share that is asked for, and are things forgotten less with a balance?",
         "A weight is found at every step of a run from what was recorded at the step before; then the "
         "geometric mean of those weights is tried as one weight for the whole run. With a balance the "
-        "phrases "
-        "of a prompt get equal shares; the noises are the same with and without.",
+        "phrases of a prompt get equal shares; the noises are the same with and without.",
         tuple(tables),
     )
 
