@@ -26,9 +26,8 @@ def pixels(path):
 
 
 def pictures(out):
-    return sorted(
-        path.name for path in out.iterdir() if re.fullmatch(r"\d{5}-\d+-[0-9a-f]{12}\.png", path.name)
-    )
+    names = (path.name for path in out.iterdir())
+    return sorted(name for name in names if re.fullmatch(r"\d{5}-\d+-[0-9a-f]{12}\.png", name))
 
 
 PROMPTS = ("um gato", "um (gato:1.4) azul", "um gato [azul:verde:0.5]", "x AND y", "um (gato:2{steps=0-0.5})")
