@@ -37,7 +37,7 @@ from promptweight.attention import Record, attach, read_text_attention
 from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, overlay_words, sheet
 
-SEED, STEPS = 1, 12
+SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
 result = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEPS)
 enlarged(result.images[0], 256)

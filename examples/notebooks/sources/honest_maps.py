@@ -28,7 +28,7 @@ from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, sheet
 
 PROMPT = "um gato vermelho persegue um rato cinza"
-SEED, STEPS = 1, 12
+SEED, STEPS = 2, 12
 
 # %% [markdown] lang="pt"
 # Para julgar mapas é preciso saber a verdade. Então desenhamos nós a cena, e sabemos ponto por ponto onde

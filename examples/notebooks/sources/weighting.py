@@ -39,7 +39,7 @@ import torch
 from promptweight.render import enlarged, overlay, sheet
 from promptweight.weighting import METHODS
 
-SEED, STEPS = 1, 12
+SEED, STEPS = 2, 12
 
 
 def make(weight, **settings):
