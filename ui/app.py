@@ -39,7 +39,7 @@ SCRIPTS = (
     "explore_picture.js",
     "explore_sums.js",
 )
-STYLES = ("app.css", "prompt.css", "picture.css", "compare.css", "explore.css")
+STYLES = ("app.css", "prompt.css", "picture.css", "compare.css", "explore.css", "regions.css")
 
 MOST_WAITING = 32
 """Runs in the queue; whoever comes later is told that it is full."""

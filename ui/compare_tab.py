@@ -13,6 +13,7 @@ from promptweight_ui.compare_made import cell_of
 from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.following import followed
 from promptweight_ui.generating import METHODS, MODES, Settings, checked
+from promptweight_ui.history_keep import caption_of, history_of
 from promptweight_ui.language import prefixed
 from promptweight_ui.runs import News
 
@@ -36,7 +37,13 @@ def build(context: Context) -> None:
         down, down_values = _axis(context, "down", "none")
     with gr.Row(elem_classes="pw-actions"):
         go = make(gr.Button, {"value": "compare_go"}, variant="primary", elem_id="compare-go", scale=3)
-        stop = make(gr.Button, {"value": "generate_stop"}, variant="stop", elem_id="compare-stop")
+        stop = make(
+            gr.Button,
+            {"value": "generate_stop"},
+            variant="stop",
+            visible=False,
+            elem_id="compare-stop",
+        )
     shown = _shown()
 
     base = [context.parts[name] for name in BASE]
@@ -51,7 +58,8 @@ def build(context: Context) -> None:
             seed, random, 1, width, height, False,
         )  # fmt: skip
         axes = [(kind, written), (other, other_written)]
-        yield from _messages(context, shown, settings, wanted, axes, language, request)
+        for message in _messages(context, shown, settings, wanted, axes, language, request):
+            yield message, gr.update(visible=message["state"] == "running")
 
     def with_and_without(
         prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
@@ -62,16 +70,20 @@ def build(context: Context) -> None:
             seed, random, 1, width, height, False,
         )  # fmt: skip
         axes = [("weight", None), ("none", "")]
-        yield from _messages(context, shown, settings, wanted, axes, language, request)
+        for message in _messages(context, shown, settings, wanted, axes, language, request):
+            yield message, gr.update(visible=message["state"] == "running")
 
     events = {"show_progress": "hidden", "api_visibility": "private", **GPU}
-    go.click(
+    by_grid = go.click(
         compare,
         [*base, word, across, across_values, down, down_values, context.language],
-        [shown],
+        [shown, stop],
         **events,
     )
-    alone.click(with_and_without, [*base, word, context.language], [shown], **events)
+    by_pair = alone.click(with_and_without, [*base, word, context.language], [shown, stop], **events)
+
+    for event in (by_grid, by_pair):  # after an error, too, the button must go
+        event.then(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
 
     def stop_now(request: gr.Request) -> None:
         if (run := context.sessions.of(request).run) is not None:
@@ -143,7 +155,8 @@ def _messages(
     model, arguments = checked(context, settings, language)
     word = inputs.text(language, "compare_word", wanted).strip()
     if not word:
-        inputs.refuse(language, "compare_no_word")
+        known = compare_plan.words_of(arguments["prompt"])
+        word = known[0] if known else inputs.refuse(language, "compare_no_word")
     try:
         if axes[0][1] is None:
             axes = [("weight", _own_and_one(arguments["prompt"], word, language)), axes[1]]
@@ -176,7 +189,9 @@ def _messages(
                 result = generate(model=pipe, callback=follow, **changed)
                 if stopped or not result.images:
                     return
-                made.append({"row": row, "column": column, **cell_of(component, result, word)})
+                cell = cell_of(component, result, word)
+                history_of(context).add(request.session_hash or "", cell["path"], caption_of(result))
+                made.append({"row": row, "column": column, **cell})
 
     about = {
         "word": word,

@@ -8,7 +8,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from promptweight import Result
+    from promptweight_ui.context import Context
 
 MOST_SESSIONS = 64
 MOST_PICTURES = 200
@@ -38,6 +42,16 @@ class History:
         with self._lock:
             files = list(self._files.get(session, ()))
         return [(path, caption) for path, caption in files if os.path.exists(path)]
+
+
+def history_of(context: Context) -> History:
+    """Returns the history that all tabs write into."""
+    return context.parts.setdefault("history", History())
+
+
+def caption_of(result: Result, image: int = 0) -> str:
+    """Returns what stands under a picture: its seed and the beginning of its prompt."""
+    return _sayable(f"{result.seeds[image]} · {result.prompt.text[:80]}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from promptweight_ui import inputs
 from promptweight_ui.compare_made import kept
 from promptweight_ui.context import LIGHT, Context
 from promptweight_ui.generating import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
-from promptweight_ui.history_keep import History, Reading, number, read_file, whole
+from promptweight_ui.history_keep import History, Reading, caption_of, history_of, number, read_file, whole
 from promptweight_ui.language import say
 
 SENT = (
@@ -23,10 +23,10 @@ SENT = (
 
 MOST_SETTINGS = 60
 
-
-def history_of(context: Context) -> History:
-    """Returns the history that all tabs write into."""
-    return context.parts.setdefault("history", History())
+SETTINGS = """<dl class="pw-settings">
+{{#each value}}<dt>{{this.name}}</dt><dd>{{this.value}}</dd>{{/each}}
+</dl>"""
+"""Double braces are escaped: what files say is shown as text."""
 
 
 def build(context: Context) -> None:
@@ -44,7 +44,7 @@ def build(context: Context) -> None:
                 gr.Image, {"label": "history_upload"}, type="filepath", sources=["upload", "clipboard"],
                 height=220, elem_id="history-upload",
             )  # fmt: skip
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(scale=6, min_width=300, elem_classes="pw-history"):
             tool = gr.Markdown("", elem_id="history-tool")
             prompt = make(
                 gr.Textbox, {"label": "generate_prompt"}, interactive=False, lines=2, max_lines=8,
@@ -58,10 +58,13 @@ def build(context: Context) -> None:
                 gr.Button, {"value": "history_send"}, variant="primary", interactive=False,
                 elem_id="history-send",
             )  # fmt: skip
-            settings = make(
-                gr.Dataframe, {"label": "history_settings"}, headers=["", ""], datatype="str",
-                interactive=False, wrap=True, max_height=420, elem_id="history-settings",
-            )  # fmt: skip
+            settings = gr.HTML(
+                value=[],
+                html_template=SETTINGS,
+                js_on_load=None,
+                elem_id="history-settings",
+                apply_default_css=False,
+            )
     chosen = gr.State(None, time_to_live=3600)
     shown = [tool, prompt, negative, settings, send, chosen]
 
@@ -110,8 +113,7 @@ def _remember(history: History, component: Any, result: Any, request: gr.Request
             maps=None,
             stopped_after=result.stopped_after if is_last else None,
         )
-        text = result.prompt.text.encode("utf-8", "replace").decode("utf-8")
-        history.add(request.session_hash or "", kept(component, one), f"{seed} · {text[:80]}")
+        history.add(request.session_hash or "", kept(component, one), caption_of(one))
 
 
 def _shown(path: str, language: object) -> tuple[Any, ...]:
@@ -121,7 +123,7 @@ def _shown(path: str, language: object) -> tuple[Any, ...]:
         return _nothing(say(language, "history_damaged"))
     if reading is None:
         return _nothing(say(language, "history_silent"))
-    rows = [list(pair) for pair in reading.settings[:MOST_SETTINGS]]
+    rows = [{"name": name, "value": value} for name, value in reading.settings[:MOST_SETTINGS]]
     told = say(language, "history_made_by", tool=inputs.shown(reading.tool))
     return told, reading.prompt, reading.negative, rows, gr.update(interactive=True), reading
 

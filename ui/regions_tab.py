@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -50,7 +51,7 @@ def build(context: Context) -> None:
                 eraser=gr.Eraser(default_size=70),
                 canvas_size=(SIDE, SIDE),
                 fixed_canvas=True,
-                height=560,
+                height=500,
                 elem_id="regions-canvas",
             )
             with gr.Row():
@@ -69,7 +70,9 @@ def build(context: Context) -> None:
                 go = make(
                     gr.Button, {"value": "regions_go"}, variant="primary", elem_id="regions-go", scale=3
                 )
-                stop = make(gr.Button, {"value": "generate_stop"}, variant="stop", min_width=120)
+                stop = make(
+                    gr.Button, {"value": "generate_stop"}, variant="stop", min_width=120, visible=False
+                )
         with gr.Column(scale=6, min_width=320):
             status = gr.HTML("", elem_id="regions-status")
             shown = picture("regions-picture", "generate-prompt")
@@ -100,18 +103,21 @@ def build(context: Context) -> None:
             arguments["prompt"] = regions_plan.regional(arguments["prompt"], places, *weights)
         except PromptweightError as error:
             raise inputs.refused(language, error) from error
-        yield from _messages(context, shown, name, arguments, language, request)
+        for message in _messages(context, shown, name, arguments, language, request):
+            yield message, gr.update(visible=message["state"] == "running")
 
     base = [parts[name] for name in Settings.__dataclass_fields__ if name not in ("number", "refine")]
     run = go.click(
         generate,
         [*base, canvas, *words, inside, outside, context.language],
-        [shown],
+        [shown, stop],
         show_progress="minimal",
         show_progress_on=[status],
         api_visibility="private",
         **GPU,
     )
+    # After an error, too, the button must go.
+    run.then(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
     parts["regions_run"] = run
 
     def stop_now(request: gr.Request) -> None:
@@ -151,9 +157,8 @@ def _messages(
         from promptweight import generate
 
         with context.models.use(model) as pipe:
-            return generate(
-                model=pipe, record=Record(steps="keep", refine=True), callback=callback, **arguments
-            )
+            record = Record(steps="keep", refine=True)
+            return generate(model=pipe, record=record, callback=callback, **arguments)
 
     began = monotonic()
     yield started()
@@ -166,9 +171,24 @@ def _messages(
             break
         if isinstance(news, News):
             yield live(news)
+    # That a painted word acts in attention is what was asked for.
+    told = tuple(line for line in result.warnings if "mode=logit" not in line)
+    result = replace(result, warnings=told)
     if result.images:
         context.sessions.keep(context.sessions.of(request), result)
-    yield finished(component, result, monotonic() - began)
+    message = finished(component, result, monotonic() - began)
+    for word, told_word in zip(result.words, message["maps"]["words"], strict=False):
+        told_word["weight"] = _written_weight(result.prompt.source, word.start)
+    yield message
+
+
+def _written_weight(text: str, place: int) -> float:
+    """Returns the weight that the text gives to the word at that place of the clean text."""
+    from promptweight.prompt import parse
+
+    return next(
+        (span.weight for span in parse(text).spans if span.clean_start <= place < span.clean_end), 1.0
+    )
 
 
 def _blank() -> dict[str, Any]:
