@@ -122,6 +122,8 @@ def table(figures: list[Figure]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from promptweight.evaluate.page import between
+
     view = Table(title="measured on held-out prompts and scenes")
     for column, justify in (
         ("figure", "left"),
@@ -136,9 +138,7 @@ def table(figures: list[Figure]) -> Table:
         verdict = {True: Text("met", "green"), False: Text("missed", "red"), None: Text("")}[figure.met]
         bar = "" if figure.bar is None else f"{'≤' if figure.smaller_is_better else '≥'} {figure.bar:.2f}"
         value = f"{figure.value:.3f}{figure.unit}"
-        view.add_row(
-            figure.name, value, f"{figure.low:.2f} – {figure.high:.2f}", str(figure.samples), bar, verdict
-        )
+        view.add_row(figure.name, value, between(figure.low, figure.high), str(figure.samples), bar, verdict)
     return view
 
 

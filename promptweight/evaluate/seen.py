@@ -48,7 +48,8 @@ def colours_of(thing: Thing) -> NDArray[np.float32]:
     fill = np.array(COLOURS[thing.colour], np.float32)
     dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
     rim = np.float32(80) + fill * np.float32(0.3) if dark else fill * np.float32(0.58)
-    return np.stack([fill, rim]) / np.float32(255)
+    colours: NDArray[np.float32] = (np.stack([fill, rim]) / 255).astype(np.float32)
+    return colours
 
 
 def look(picture: NDArray[np.uint8], scene: Scene) -> Seen:

@@ -1,12 +1,15 @@
 """Measures and rules of maps, against their definitions on arrays small enough to count by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
 
-from promptweight.evaluate import faithfulness, finding, measures, noised
+from promptweight.evaluate import faithfulness, finding, leakage, measures, noised, questions, sharing
 from promptweight.evaluate.aggregation import RULES, heat
+from promptweight.evaluate.drawing import held_out
 from promptweight.evaluate.localisation import best_iou
 from promptweight.evaluate.statistics import Clustered, spearman
 from promptweight.evaluate.told_maps import told_finding
@@ -139,3 +142,33 @@ def test_one_scene_has_no_interval():
     found = Clustered.of_all([("a", 1.0), ("a", 3.0)])
     assert (found.value, found.of) == (2.0, 1)
     assert np.isnan(found.low)
+
+
+@pytest.fixture(scope="module")
+def joint(mini, tmp_path_factory):
+    """An untrained Stable Diffusion 3 pipeline of the built-in world's sizes."""
+    from promptweight.mini import joint_networks as networks
+    from promptweight.models import load
+
+    torch.manual_seed(0)
+    tokenizer = networks.shorten(mini.tokenizer)
+    folder = tmp_path_factory.mktemp("joint")
+    networks.save_pipeline(
+        folder, tokenizer, networks.JointTextEncoders(tokenizer), copy.deepcopy(mini.vae), networks.denoiser()
+    )
+    return load(folder, device="cpu")
+
+
+def test_joint_attention_is_measured_by_the_same_means(joint):
+    assert questions.draws_world(joint)
+    assert noised.is_called_plainly(joint)
+    found = finding.measure(joint, number=1, seed=3, timesteps=(300,))
+    assert {each.rule for each in found.findings} == {*RULES, *(f"{rule}, wide" for rule in RULES)}
+    assert {each.layer for each in found.layers} == {f"transformer_blocks.{n}.attn" for n in range(6)}
+    faith = faithfulness.measure(joint, number=1, seed=3, timesteps=(400,))
+    assert {each.unit for each in faith} == set(faithfulness.UNITS)
+    scenes = list(held_out(1, 2, False, 3))
+    (reached,) = sharing.measure_targets(joint, scenes, seed=0, steps=3, targets=(0.5,))
+    assert reached.share == pytest.approx(0.5, abs=0.1)
+    (warned,) = leakage.measure(joint, scenes, seed=0, steps=2)
+    assert -2 <= warned.score <= 2
