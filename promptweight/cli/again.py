@@ -59,8 +59,6 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
         for name in context.params
         if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
     }
-    if "prompt" in given and not context.params["prompt"]:
-        given.discard("prompt")
     show.warnings(warnings if "model" not in given else [each for each in warnings if "--model" not in each])
     kept = {name: value for name, value in values.items() if name not in given}
     return {**context.params, **kept, "from_file": None}

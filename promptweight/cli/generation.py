@@ -16,8 +16,8 @@ Pixels = Annotated[int | None, typer.Option(help="In pixels; by default the mode
 def generate(
     context: typer.Context,
     prompt: Annotated[
-        str, typer.Argument(help="The prompt, such as 'um (gato:1.4) vermelho'; - reads stdin.")
-    ] = "",
+        str | None, typer.Argument(help="The prompt, such as 'um (gato:1.4) vermelho'; - reads stdin.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("out"),
     model: Annotated[
         str,
@@ -84,7 +84,7 @@ def generate(
     if from_file is not None:
         generate(context, **again.options(context, from_file))
         return
-    if getattr(context.get_parameter_source("prompt"), "name", "DEFAULT") == "DEFAULT":
+    if prompt is None:
         raise typer.BadParameter("give one, or a picture with --from", param_hint="PROMPT")
     prompt = show.read_argument(prompt)
     if not quiet:

@@ -54,11 +54,11 @@ def _described(metadata: Metadata) -> dict[str, Any]:
     from promptweight.metadata import read_parameters
 
     making = metadata.making()
-    _, _, settings = read_parameters(metadata.parameters or "")
+    _, negative, settings = read_parameters(metadata.parameters or "")
     return {
         "tool": None if making is None else making.tool,
         "prompt": "" if making is None else making.prompt,
-        "negative_prompt": "" if making is None or not making.negative_prompt else making.negative_prompt,
+        "negative_prompt": negative if making is None else making.negative_prompt or negative,
         "settings": settings or ({} if making is None else dict(making.settings)),
         "promptweight": metadata.record,
         "parameters": metadata.parameters,
