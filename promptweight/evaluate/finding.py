@@ -56,8 +56,11 @@ class LayerFinding:
 
 
 def values_of(heats: Tensor, own: Tensor, other: Tensor) -> list[dict[str, float]]:
-    """Every measure of `MEASURES` for every map."""
+    """Every measure of `MEASURES` for every map; what leaked is no number where there is no other thing."""
     inside, leaked = mass_in(heats, torch.stack([own, other])).unbind(1)
+    elsewhere = 1 - inside - leaked
+    if not other.any():
+        leaked = torch.full_like(leaked, torch.nan)
     columns = (
         best_ious(heats, own),
         iou_at(heats, own),
@@ -65,7 +68,7 @@ def values_of(heats: Tensor, own: Tensor, other: Tensor) -> list[dict[str, float
         points_at(heats, own),
         inside,
         leaked,
-        1 - inside - leaked,
+        elsewhere,
     )
     rows = torch.stack([column.double() for column in columns], 1).tolist()
     return [dict(zip(MEASURES, row, strict=True)) for row in rows]

@@ -132,7 +132,8 @@ def cell(value: Any) -> str:
     if hasattr(value, "interval"):
         if math.isnan(value.value):
             return "–"
-        return f"{value.value:.3f} ({between(*value.interval)})"
+        low, high = value.interval
+        return f"{value.value:.3f}" + ("" if math.isnan(low) else f" ({between(low, high)})")
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:.3f}"
     return str(value)
@@ -199,7 +200,7 @@ def draw(plot: Plot, folder: Path) -> list[Path]:
             draw_curves(axes, plot)
         axes.set_title(plot.title, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
+        axes.grid(alpha=0.25, axis="x" if plot.is_bars else "both")
         files = [folder / f"{plot.file}.{ending}" for ending in ("svg", "png")]
         for file in files:
             metadata = {"Date": None} if file.suffix == ".svg" else None

@@ -130,8 +130,12 @@ def test_the_built_in_model_is_measured_and_told(mini):
     assert {each.rule for each in found.findings} == {*RULES, *(f"{rule}, wide" for rule in RULES)}
     assert {"noun", "colour", "phrase"} <= {each.part for each in found.findings}
     for each in found.findings:
-        assert all(0 <= value <= 1 for value in each.values.values())
-        assert sum(each.values[name] for name in ("inside", "leaked", "elsewhere")) == pytest.approx(1)
+        values = [each.values[name] for name in finding.MEASURES]
+        assert all(0 <= value <= 1 for value in values if not np.isnan(value))
+        assert np.isnan(each.values["leaked"]) == (each.things == 1 or each.part == "relation")
+        assert np.nansum([each.values[name] for name in ("inside", "leaked", "elsewhere")]) == pytest.approx(
+            1
+        )
     section = told_finding(found)
     assert [figure.bar for figure in section.figures] == [0.75, 0.98]
     phrases = next(table for table in section.tables if table.title == "Maps of a phrase, by rule")

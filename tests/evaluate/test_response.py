@@ -12,12 +12,12 @@ from promptweight.attention.binding import leak_scores, leaks
 from promptweight.errors import SettingError
 from promptweight.evaluate import leakage, page, questions, response, seen, sharing
 from promptweight.evaluate.asking import report
-from promptweight.evaluate.drawing import SENTENCE, Drawn
+from promptweight.evaluate.drawing import SENTENCE, Drawn, held_out
 from promptweight.evaluate.recognise import Found
 from promptweight.evaluate.report import Figure
 from promptweight.evaluate.statistics import Clustered
 from promptweight.evaluate.told_maps import told_leaks
-from promptweight.evaluate.told_pictures import told_response, told_targets
+from promptweight.evaluate.told_pictures import told_change, told_response, told_targets
 from promptweight.mini.scenes import random_scene, render
 
 
@@ -196,6 +196,19 @@ def test_questions_are_checked_before_anything_is_measured(tmp_path, tiny_pipe):
     with pytest.raises(SettingError, match="masks"):
         report(tiny_pipe, tmp_path, chosen=["leakage"])
     assert not list(tmp_path.iterdir())
+
+
+def test_any_model_is_asked_what_needs_no_masks(tmp_path, tiny_pipe):
+    pytest.importorskip("matplotlib", reason="plots need the extra “report”")
+    (section,), files = report(tiny_pipe, tmp_path, chosen=["faithfulness"], number=1)
+    assert [path.name for path in files] == ["report.md", "report.json"]
+    correlations = [cell.value for row in section.tables[0].rows for cell in row[2:]]
+    assert all(-1 <= value <= 1 for value in correlations)
+    ways = [way for way in response.ways() if way.name in ("scale", "attention logit")]
+    scenes = list(held_out(1, 2, False, 0))
+    found = response.measure_change(tiny_pipe, scenes, seed=0, steps=2, chosen=ways, weights=(1.0, 2.5))
+    assert [each.change > 0 for each in found] == [False, True, False, True]
+    assert [row[0] for row in told_change(found).tables[0].rows] == ["scale", "attention logit"]
 
 
 def test_only_models_of_the_built_in_size_draw_its_world(mini, tiny_pipe):
