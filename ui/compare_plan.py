@@ -40,11 +40,11 @@ NO_AXIS = Axis("none", (None,))
 
 
 def read_axis(kind: str, text: str, methods: Sequence[str], most_steps: int) -> Axis:
-    """Returns an axis whose values are written with commas between them.
+    """Returns an axis whose values are written with commas, or semicolons, between them.
 
     Args:
         kind: one of `KINDS`, or "none".
-        text: the values; decimals with a point.
+        text: the values, as in `0.5, 1, 2` or `0,5; 1; 2`.
         methods: the names that there are.
         most_steps: how many steps a run may have.
 
@@ -65,7 +65,9 @@ def read_axis(kind: str, text: str, methods: Sequence[str], most_steps: int) -> 
     }
     if kind not in readers:
         raise SettingError(f"axis is {kind!r}; valid: none, {', '.join(KINDS)}")
-    written = [value.strip() for value in text.replace(";", ",").split(",")]
+    # With semicolons between the values, commas are the decimal commas of many languages.
+    parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
+    written = [value.strip() for value in parts]
     values = tuple(dict.fromkeys(readers[kind](value) for value in written if value))
     if not 1 <= len(values) <= MOST_VALUES:
         raise SettingError(f"the {kind} axis has {len(values)} values; it must have 1 to {MOST_VALUES}")

@@ -16,7 +16,8 @@ def read(kind, text):
 
 
 def test_values_are_read_once_each_in_their_order():
-    assert read("weight", " 1, -0.5,2 ,1; 3").values == (1.0, -0.5, 2.0, 3.0)
+    assert read("weight", " 1, -0.5,2 ,1, 3").values == (1.0, -0.5, 2.0, 3.0)
+    assert read("weight", "0,5; 1;2,25;").values == (0.5, 1.0, 2.25)
     assert read("seed", f"7,{2**53 - 1}").values == (7, 2**53 - 1)
     assert read("method", "comfy,attention-logit").values == ("comfy", "attention-logit")
     assert read("none", "whatever") == NO_AXIS

@@ -7,7 +7,9 @@ promptweight.compare = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const LINES = ["#f97316", "#3b82f6", "#22c55e", "#a855f7", "#ef4444", "#14b8a6", "#eab308", "#ec4899"];
   const DIFFERENCE = 256; // longer side of the difference map
-  const percent = (value) => `${(value * 100).toPrecision(value >= 0.1 ? 3 : 2)} %`;
+  const number = (value, digits) =>
+    value.toLocaleString(language.current() === "pt-br" ? "pt-BR" : "en-US", { maximumSignificantDigits: digits });
+  const percent = (value) => `${number(value * 100, value >= 0.1 ? 3 : 2)}\u00a0%`;
 
   const address = (cell) => {
     const root = (window.gradio_config?.root ?? "").replace(/\/$/, "");
@@ -73,7 +75,7 @@ promptweight.compare = (() => {
 
     name(kind, value) {
       if (kind === "none") return "";
-      const shown = typeof value === "number" ? String(Math.round(value * 1e4) / 1e4) : value;
+      const shown = typeof value === "number" && kind !== "seed" ? number(value, 5) : String(value);
       return kind === "weight" ? `${this.props.value.word} × ${shown}` : `${this.say(`kind_${kind}`)} ${shown}`;
     }
 
@@ -119,7 +121,7 @@ promptweight.compare = (() => {
       );
       if (place >= 0) button.append(make("span", { class: "pw-badge" }, "AB"[place]));
       const told = make("div", { class: "pw-measure" });
-      if (cell.map) told.append(`${this.say("mass")} ${percent(cell.mass)} · ${this.say("area")} ${percent(cell.area)}`);
+      if (cell.map) for (const name of ["mass", "area"]) told.append(make("span", {}, `${this.say(name)} ${percent(cell[name])}`));
       const save = make("a", { href: address(cell), download: cell.path.split("/").pop(), title: this.say("download") }, "⤓");
       save.setAttribute("aria-label", `${this.say("download")} ${label}`);
       const under = make("div", { class: "pw-cell-under" }, told, save);
@@ -194,10 +196,11 @@ promptweight.compare = (() => {
       for (const part of [0, 0.5, 1]) {
         const level = (top / 1.1) * part;
         draw("line", { x1: left, x2: width, y1: y(level), y2: y(level), class: "pw-rule" });
-        draw("text", { x: left - 6, y: y(level) + 4, "text-anchor": "end" }, percent(level).replace(/\.0+ /, " "));
+        draw("text", { x: left - 6, y: y(level) + 4, "text-anchor": "end" }, percent(level));
       }
       columns.values.forEach((value, column) => {
-        const name = typeof value === "number" ? String(Math.round(value * 100) / 100) : value.replace("attention-", "");
+        const isNumber = typeof value === "number" && columns.kind !== "seed";
+        const name = isNumber ? number(value, 3) : String(value).replace("attention-", "");
         draw("text", { x: x(column), y: height - bottom + 16, "text-anchor": "middle" }, name);
       });
       draw("text", { x: (left + width) / 2, y: height - 3, "text-anchor": "middle", class: "pw-axis" }, this.say(`kind_${columns.kind}`));

@@ -5,11 +5,15 @@ promptweight.explore ??= {};
 
 promptweight.explore.picture = (() => {
   const { element: make, language, heat } = promptweight;
+  const fixed = (value, digits) => {
+    const settings = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return value.toLocaleString(language.current() === "pt-br" ? "pt-BR" : "en-US", settings);
+  };
   const percent = (value) => {
     const hundredths = value * 100;
-    return `${hundredths >= 9.95 ? Math.round(hundredths) : hundredths.toFixed(hundredths >= 0.095 ? 1 : 2)} %`;
+    return `${fixed(hundredths, hundredths >= 9.95 ? 0 : hundredths >= 0.095 ? 1 : 2)}\u00a0%`;
   };
-  const signed = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)).replace("-", "−");
+  const signed = (value) => fixed(value, Math.abs(value) >= 100 ? 0 : 2).replace("-", "−");
 
   class Inside {
     constructor(root, props, watch, server) {
@@ -307,5 +311,6 @@ promptweight.explore.picture = (() => {
     }
   }
 
-  return { mount: (element, props, watch, server) => new Inside(element, props, watch, server), percent, signed };
+  const mount = (element, props, watch, server) => new Inside(element, props, watch, server);
+  return { mount, percent, signed, fixed };
 })();

@@ -20,7 +20,7 @@ promptweight.explore.sums = (() => {
 
   function steps(inside, word) {
     const { view, say } = inside;
-    const { percent, signed } = promptweight.explore.picture;
+    const { percent, signed, fixed } = promptweight.explore.picture;
     const chosen = view.table.find((line) => line.chosen);
     const d = view.dimensions;
     const root = Math.sqrt(d);
@@ -45,8 +45,8 @@ promptweight.explore.sums = (() => {
       );
       card(
         say("sum_root_title"),
-        say("sum_root", { d, root: root.toFixed(2) }),
-        make("div", { class: "pw-formula" }, `${signed(chosen.product)} ÷ ${root.toFixed(2)} = ${signed(chosen.product / root)}`),
+        say("sum_root", { d, root: fixed(root, 2) }),
+        make("div", { class: "pw-formula" }, `${signed(chosen.product)} ÷ ${fixed(root, 2)} = ${signed(chosen.product / root)}`),
       );
       if (isWeighted) {
         const logit = chosen.product / root + chosen.bias;

@@ -5,7 +5,7 @@ promptweight.explore ??= {};
 
 promptweight.explore.text = (() => {
   const { element: make, language, heat } = promptweight;
-  const percent = (value) => (value >= 0.0995 ? `${Math.round(value * 100)} %` : `${(value * 100).toFixed(1)} %`);
+  const percent = (value) => promptweight.explore.picture.percent(value);
 
   class Reading {
     constructor(root, props, watch, server) {
