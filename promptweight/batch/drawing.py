@@ -242,7 +242,7 @@ class Painter:
 
         weighting = weighting_of(job)
         method = "none" if job.space == "attention" else job.method
-        inside = {"mode": "clip"} if job.space == "attention" and job.mode == "clip" else {}
+        inside: Any = "clip" if job.space == "attention" and job.mode == "clip" else "embedding"
         key = (prompt.source, negative.source, job.dialect, tuple(weighting.items()))
         if keep and (known := self._encoded.get(key)) is not None:
             return known
@@ -254,7 +254,7 @@ class Painter:
             normalizer=job.normalizer,
             clip_skip=job.clip_skip,
             pooled=weighting["pooled"],
-            **inside,
+            mode=inside,
         )
         if keep:
             self._encoded[key] = encoded
