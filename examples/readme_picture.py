@@ -1,4 +1,4 @@
-"""Draws the picture of the README: where each word went, and what a weight did, on one seed.
+"""Draws the picture of the README: where each word went, and what weights and edits did, on one seed.
 
 python examples/readme_picture.py --output examples/pictures/readme.png
 """
@@ -11,7 +11,12 @@ from promptweight.render import enlarged, overlay, sheet
 
 PROMPT = "um gato vermelho persegue um rato cinza"
 PHRASES = ("gato vermelho", "persegue", "rato cinza")
-WEIGHTS = (0, 0.5, 1.5, 2.5)
+WEIGHTED = {"… (rato cinza:0)": "um gato vermelho persegue um (rato cinza:0)"}
+EDITED = {
+    "edited: gato azul": "um gato azul persegue um rato cinza",
+    "edited: estrela amarela": "um gato vermelho persegue uma estrela amarela",
+    "edited: peixe laranja": "um peixe laranja persegue um rato cinza",
+}
 CELL = 256
 
 
@@ -22,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("examples/pictures/readme.png"))
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2)
     options = parser.parse_args()
 
     pipe = promptweight.load(options.model)
@@ -32,11 +37,14 @@ def main() -> None:
     for phrase in PHRASES:
         pictures.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
         labels.append(phrase)
-    for weight in WEIGHTS:
-        prompt = f"um gato vermelho persegue um (rato cinza:{weight})"
+    for label, prompt in WEIGHTED.items():
         weighted = promptweight.generate(prompt, pipe, seed=options.seed, space="attention", record=False)
         pictures.append(enlarged(weighted.images[0], CELL))
-        labels.append(f"… (rato cinza:{weight})")
+        labels.append(label)
+    for label, prompt in EDITED.items():
+        pair = promptweight.edit(PROMPT, prompt, pipe, seed=options.seed)
+        pictures.append(enlarged(pair.edited.images[0], CELL))
+        labels.append(label)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     sheet(pictures, labels, columns=4, cell=CELL).save(options.output, optimize=True)
     print(options.output)
