@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import gradio as gr
@@ -21,7 +21,7 @@ def followed(
     request: gr.Request,
     language: object,
     work: Callable[[Callable[[Progress], bool]], Any],
-) -> Iterator[News | None]:
+) -> Generator[News | None, None, Any]:
     """Runs `work` in a thread and yields the news of it; its value (`yield from`) is what `work` returned.
 
     The session's run before it ends at its next step, and so does this one when its page is closed.
