@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from promptweight.evaluate.seen import Seen, look
-from promptweight.evaluate.statistics import spearman
+from promptweight.evaluate.statistics import Clustered, spearman
 from promptweight.mini.captions import phrase, plainly
 from promptweight.mini.scenes import Scene
 
@@ -266,6 +266,22 @@ def monotone(found: Sequence[Drawn]) -> list[tuple[int, float]]:
         for scene, (weights, areas) in curves(found).items()
         if np.ptp(areas)
     ]
+
+
+def monotone_mean(found: Sequence[Drawn], resamples: int = 500) -> Clustered:
+    """The rank correlation of weight, from 0 up, and the mean area over the scenes of one way.
+
+    The interval (95 %) comes from drawing whole scenes again.
+    """
+    of_scenes = list(curves(found).values())
+    if not of_scenes:
+        return Clustered(np.nan, np.nan, np.nan, 0)
+    weights, areas = of_scenes[0][0], np.array([areas for _, areas in of_scenes])
+    draws = np.random.default_rng(0).integers(0, len(areas), (resamples, len(areas)))
+    again = [spearman(weights, areas[draw].mean(0)) for draw in draws]
+    several = len(areas) > 1 and not np.isnan(again).all()
+    low, high = np.nanquantile(again, [0.025, 0.975]) if several else (np.nan, np.nan)
+    return Clustered(spearman(weights, areas.mean(0)), float(low), float(high), len(areas))
 
 
 def smooth(found: Sequence[Drawn]) -> list[tuple[int, float]]:

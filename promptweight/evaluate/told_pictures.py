@@ -53,7 +53,7 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[answer.Bounde
     """The section about `response.measure` and `measure_regions`."""
     names = list(dict.fromkeys(each.way for each in found))
     by_way = {name: [each for each in found if each.way == name] for name in names}
-    rising = {name: mean(answer.monotone(own)) for name, own in by_way.items()}
+    rising = {name: answer.monotone_mean(own) for name, own in by_way.items()}
     lines = []
     for name, own in by_way.items():
         low, high = answer.usable(own)
@@ -62,13 +62,22 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[answer.Bounde
             (
                 name,
                 rising[name],
+                mean(answer.monotone(own)),
                 mean(answer.smooth(own)),
                 f"{low:g} – {high:g}",
                 mean((each.scene, each.spill) for each in at_two),
                 mean((each.scene, each.outside) for each in at_two),
             )
         )
-    columns = ("way", "Spearman of weight and area", "smoothness", "usable", "spill at 2", "outside at 2")
+    columns = (
+        "way",
+        "Spearman, mean area",
+        "Spearman, picture by picture",
+        "smoothness",
+        "usable",
+        "spill at 2",
+        "outside at 2",
+    )
     summary = Table("What a weight does, by the way in which it acts", columns, tuple(lines))
     modes = list(dict.fromkeys(each.mode for each in bounded))
     regions = Table(
@@ -87,9 +96,10 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[answer.Bounde
         "response",
         "What does a weight do to the picture?",
         "The first thing of a pair carries the weight, as a phrase; the same seeds are drawn at every "
-        "weight. Spearman is of weight, from 0 up, and the part of the picture that has the thing's colours, "
-        "picture by picture. Smoothness is 1 less the largest jump between neighbouring weights. Usable are "
-        f"the weights round 1 at which both things are there at least {answer.KEPT:.0%} as often as at 1. "
+        "weight. Spearman is of weight, from 0 up, and the part of the picture that has the thing's colours: "
+        "of its mean over the scenes, and picture by picture. Smoothness is 1 less the largest jump between "
+        "neighbouring weights. Usable are those "
+        f"round 1 at which both things are there at least {answer.KEPT:.0%} as often as at 1. "
         "Intervals (95 %) come from drawing whole scenes again.",
         (summary, *(at_weights(by_way, measure) for measure in MEASURES), regions),
         tuple(
@@ -113,7 +123,7 @@ def held(rising: dict[str, Clustered]) -> tuple[Figure, ...]:
         if own:
             best = max(own, key=lambda name: own[name].value)
             value = own[best]
-            title = f"weight against area, best in {space} space ({best}): Spearman"
+            title = f"weight against mean area, best in {space} space ({best}): Spearman"
             figures.append(Figure(title, value.value, value.low, value.high, value.of, SPEARMAN_BAR))
     return tuple(figures)
 

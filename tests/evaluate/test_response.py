@@ -69,6 +69,18 @@ def test_curves_are_judged_scene_by_scene():
     assert response.smooth(rising) == [(0, pytest.approx(0.5))]
 
 
+def test_the_mean_curve_may_rise_where_single_ones_do_not():
+    wiggles = ([0.1, 0.4, 0.3, 0.5], [0.3, 0.2, 0.5, 0.6])
+    found = [
+        drawn(scene, weight, area)
+        for scene, areas in enumerate(wiggles)
+        for weight, area in zip((0.0, 0.5, 1.0, 2.0), areas, strict=True)
+    ]
+    assert response.monotone_mean(found).value == 1.0
+    assert [round(value, 2) for _, value in response.monotone(found)] == [0.8, 0.8]
+    assert response.monotone_mean(found).low == pytest.approx(0.8)
+
+
 def test_usable_weights_reach_as_far_as_the_things_stay():
     present = {-1.0: 0.0, 0.0: 0.5, 0.5: 0.9, 1.0: 1.0, 1.5: 0.85, 2.0: 0.2, 2.5: 0.9}
     found = [drawn(0, weight, 0.1, share) for weight, share in present.items()]
