@@ -22,20 +22,28 @@ class Kept(Generic[Thing]):
 
     def __init__(self, most: int = MOST_THINGS, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._things: OrderedDict[str, tuple[Thing, int]] = OrderedDict()
+        self._things: OrderedDict[str, tuple[Thing, int, str]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._things)
 
-    def add(self, thing: Thing, nbytes: int) -> str:
-        """Keeps a thing of that size; returns its key."""
+    def add(self, thing: Thing, nbytes: int, owner: str = "") -> str:
+        """Keeps a thing of that size; returns its key.
+
+        Args:
+            thing: what to keep.
+            nbytes: the memory that it takes.
+            owner: the session it is for, which has one thing at a time; no session when empty.
+        """
         key = secrets.token_urlsafe(16)
         with self._lock:
-            self._things[key] = (thing, nbytes)
+            for known in [each for each, (_, _, of) in self._things.items() if owner and of == owner]:
+                del self._things[known]
+            self._things[key] = (thing, nbytes, owner)
             while len(self._things) > 1 and (
                 len(self._things) > self._most
-                or sum(size for _, size in self._things.values()) > self._most_bytes
+                or sum(size for _, size, _ in self._things.values()) > self._most_bytes
             ):
                 self._things.popitem(last=False)
         return key

@@ -15,7 +15,7 @@ from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.explore_keep import Kept
 from promptweight_ui.explore_look import Place
 from promptweight_ui.following import followed
-from promptweight_ui.language import prefixed
+from promptweight_ui.language import prefixed, say
 from promptweight_ui.payload import data_url
 from promptweight_ui.runs import News
 
@@ -43,7 +43,7 @@ def build(context: Context) -> None:
                 value=SHORT_EXAMPLE if context.models.names[0] == "mini" else EXAMPLE,
                 lines=1,
                 max_lines=3,
-                max_length=inputs.MOST_CHARACTERS,
+                max_length=explore_text.MOST_CHARACTERS,
                 elem_id="explore-prompt",
                 scale=4,
                 min_width=240,
@@ -71,8 +71,8 @@ def build(context: Context) -> None:
             )
         inside = _shown("picture", "explore-inside", [lambda asked: _look_inside(insides, asked)])
 
-    def read_text(asked: Any, named: Any, model: Any, language: Any) -> tuple[Any, Any]:
-        return _read_text(context, texts, asked, named, model, language)
+    def read_text(asked: Any, named: Any, model: Any, language: Any, request: gr.Request) -> tuple[Any, Any]:
+        return _read_text(context, texts, asked, named, model, language, request)
 
     def look_in(wanted: Any, language: Any, request: gr.Request) -> Iterator[Any]:
         yield from _messages(context, insides, wanted, language, request)
@@ -121,9 +121,18 @@ def _shown(part: str, name: str, functions: list[Any]) -> Any:
 
 
 def _read_text(
-    context: Context, texts: Kept[ReadText], asked: Any, named: Any, model: Any, language: Any
+    context: Context,
+    texts: Kept[ReadText],
+    asked: Any,
+    named: Any,
+    model: Any,
+    language: Any,
+    request: gr.Request,
 ) -> tuple[dict[str, Any], Any]:
-    prompt = inputs.text(language, "explore_prompt", asked)
+    prompt, most = inputs.text(language, "explore_prompt", asked), explore_text.MOST_CHARACTERS
+    if len(prompt) > most:
+        named_so = say(language, "explore_prompt")
+        inputs.refuse(language, "error_long", name=named_so, length=len(prompt), most=most)
     name = inputs.choice(language, "generate_model", model, context.models.names)
     try:
         with context.models.use(name) as pipe:
@@ -132,7 +141,7 @@ def _read_text(
             read = explore_text.read_text(pipe, prompt, chosen)
     except PromptweightError as error:
         raise inputs.refused(language, error) from error
-    key = texts.add(read, read.nbytes)
+    key = texts.add(read, read.nbytes, request.session_hash or "")
     picker = gr.update(choices=encoders, value=chosen, visible=len(encoders) > 1)
     return {"key": key, "about": explore_text.about(read)}, picker
 
@@ -183,7 +192,7 @@ def _messages(
         return
     yield {
         "state": "ready",
-        "key": insides.add(inside, inside.nbytes),
+        "key": insides.add(inside, inside.nbytes, request.session_hash or ""),
         "about": explore_look.about(inside),
         "steps": result.settings["num_inference_steps"],
         "image": {"src": data_url(result.images[image])},

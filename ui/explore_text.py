@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOST_CHARACTERS = 1500
+"""Of a prompt: the attention of all layers and heads lies in memory at once."""
+
 MOST_TOKENS = 80
 """Tokens of one chunk that are shown, beginning and end among them."""
 

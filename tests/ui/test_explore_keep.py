@@ -13,6 +13,16 @@ def test_least_recently_used_goes_first():
     assert [kept.get(key) for key in (first, second, third)] == ["a", None, "c"]
 
 
+def test_a_session_has_one_thing_at_a_time():
+    kept = Kept()
+    other, first = kept.add("other", 1, "b"), kept.add("first", 1, "a")
+    second = kept.add("second", 1, "a")
+    assert [kept.get(key) for key in (other, first, second)] == ["other", None, "second"]
+    kept.add("of nobody", 1)
+    kept.add("of nobody either", 1)
+    assert len(kept) == 4
+
+
 def test_memory_is_bounded_but_the_newest_stays():
     kept = Kept(most_bytes=10)
     keys = [kept.add(number, 6) for number in range(5)]
