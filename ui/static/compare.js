@@ -229,7 +229,7 @@ promptweight.compare = (() => {
       const under = make("div", { class: "pw-side" }, this.picture(two, top));
       const over = make("div", { class: "pw-side pw-over" }, this.picture(one, top));
       const edge = make("div", { class: "pw-edge" });
-      const stage = make("div", { class: "pw-slider" }, under, over, edge);
+      const stage = make("div", { class: "pw-wipe" }, under, over, edge);
       const set = (value) => {
         this.slide = value;
         slide.value = value;
