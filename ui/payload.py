@@ -8,6 +8,7 @@ then enlarged to the picture, then the mean over grids.
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,14 +129,18 @@ def _part_of(slot: RecordedSlot) -> str:
 def _affordable(groups: Sequence[Group], maps: int, parts: int) -> tuple[int, int]:
     """Returns in how many parts steps can be told, and the longest grid, within `MOST_NUMBERS`."""
     longest = LONGEST_GRID
-    while True:
-        cells = sum(_product(_fitted(group.height, group.width, longest)) for group in groups)
-        if maps * cells * parts <= MOST_NUMBERS or (parts == 1 and longest <= 8):
-            return parts, longest
-        if parts > 4 or longest <= 16:
-            parts = max(1, parts - 1)
-        else:
+    while maps * parts * _cells(groups, longest) > MOST_NUMBERS:
+        if parts > 4 or (parts > 1 and longest <= 16):
+            parts -= 1
+        elif longest > 8:
             longest //= 2
+        else:
+            break
+    return parts, longest
+
+
+def _cells(groups: Sequence[Group], longest: int) -> int:
+    return sum(math.prod(_fitted(group.height, group.width, longest)) for group in groups)
 
 
 def _plane(
@@ -209,10 +214,6 @@ def _rows_of(tables: Sequence[Any], number: int) -> list[int]:
 def _fitted(height: int, width: int, longest: int) -> tuple[int, int]:
     scale = min(1.0, longest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _product(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
 
 
 def _base64(numbers: Tensor) -> str:

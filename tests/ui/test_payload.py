@@ -89,11 +89,11 @@ def test_no_maps_are_an_empty_message():
 
 
 def test_a_large_recording_is_told_in_fewer_parts(result, monkeypatch):
-    monkeypatch.setattr(payload, "MOST_NUMBERS", 4_000)
+    monkeypatch.setattr(payload, "MOST_NUMBERS", 12_000)
     message = maps_of(result.maps, 2)
     numbers = sum(len(base64.b64decode(plane["maps"])) for plane in message["planes"])
-    assert numbers <= 4_000
-    assert len(message["parts"]) < 4
+    assert numbers <= 12_000
+    assert len(message["parts"]) == 1
     expected = result.maps.word("um").tensor
     assert torch.allclose(composed(message, 0, expected.shape), expected, atol=0.05 * float(expected.max()))
 
@@ -102,3 +102,8 @@ def test_grids_keep_their_shape_when_they_are_made_smaller():
     assert payload._fitted(128, 64, LONGEST_GRID) == (64, 32)
     assert payload._fitted(16, 24, LONGEST_GRID) == (16, 24)
     assert payload._fitted(1000, 1, LONGEST_GRID) == (64, 1)
+
+
+def test_however_large_a_recording_is_there_is_an_end_to_shrinking_it(monkeypatch):
+    monkeypatch.setattr(payload, "MOST_NUMBERS", 1)
+    assert payload._affordable([payload.Group("up", 64, 64, True)], 20, 10) == (1, 8)
