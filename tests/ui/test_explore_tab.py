@@ -103,7 +103,7 @@ def test_a_grid_its_curve_and_two_pictures(page):
     assert page.locator(".pw-cell").count() == 2
     assert page.locator(".pw-cell[aria-pressed=true]").count() == 2
     assert page.locator(".pw-charts circle").count() == 4
-    page.wait_for_function("document.querySelector('.pw-versus figcaption').textContent.includes('%')")
+    page.wait_for_function("document.querySelector('.pw-versus figcaption').textContent.length > 9")
     address = page.locator(".pw-cell-under a").nth(1).evaluate("link => link.href")
     picture = Image.open(io.BytesIO(page.request.get(address).body()))
     assert picture.text["parameters"].startswith("um (gato:3)")

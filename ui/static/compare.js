@@ -37,10 +37,13 @@ promptweight.compare = (() => {
         return;
       }
       const id = JSON.stringify([message.word, message.columns, message.rows, message.cells[0]?.path]);
-      if (id !== this.id) this.pair = [];
+      if (id !== this.id) Object.assign(this, { pair: [], paired: false });
       this.id = id;
       const { cells, total } = message;
-      if (this.pair.length < 2 && cells.length === total && total > 1) this.pair = [0, this.other(message)];
+      if (!this.paired && cells.length === total && total > 1) {
+        this.paired = true; // once: whoever puts a picture away again meant it
+        if (this.pair.length < 2) this.pair = [0, this.other(message)];
+      }
       const status = make("div", { class: "pw-hint", role: "status" }, this.status(message));
       const parts = [status];
       if (cells.length) parts.push(this.switch(), make("div", { class: "pw-scroll" }, this.table(message)));
