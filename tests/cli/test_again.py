@@ -49,6 +49,7 @@ def test_a_model_that_cannot_be_named_is_asked_for(run, model_folder, tmp_path):
     assert "--model" in warnings[0]
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
 def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path):
     info = PngInfo()
     info.add_text(
