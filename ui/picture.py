@@ -93,6 +93,7 @@ def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
         "steps": result.settings["num_inference_steps"],
         "seconds": round(seconds, 1),
         "warnings": [text.encode("utf-8", "replace").decode("utf-8") for text in result.warnings],
+        "seeds": [str(seed) for seed in result.seeds],
         "images": images,
         "maps": maps_of(result.maps, len(images)),
     }

@@ -12,6 +12,9 @@ from promptweight_ui.language import strings
 AREA = "#generate-prompt textarea"
 CHIP = ".pw-chip"
 DONE = ".pw-picture[data-state=done]"
+# What other libraries warn of inside the server's threads is not about this package.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 PATIENCE = 600_000  # milliseconds; a busy machine is no reason to fail
 
 
