@@ -62,21 +62,21 @@ def generate(page: Page, options: Any) -> None:
         page.fill(f"#generate-{name} input[type=number]", str(value))
         page.press(f"#generate-{name} input[type=number]", "Tab")
     page.press("#generate-prompt textarea", "Control+Enter")
-    page.wait_for_selector(".pw-picture[data-state=done] .pw-chip")
+    page.wait_for_selector("#generate-picture .pw-picture[data-state=done] .pw-chip")
 
 
 def show(page: Page, name: str) -> None:
     """Chooses what is to be seen: two words in their colours, one of them with a changed weight."""
     for number in (3, 7) if name != "app-dark" else (7,):
-        page.click(f".pw-chip:nth-child({number})")
+        page.click(f"#generate-picture .pw-chip:nth-child({number})")
     if name == "app-phone":
         page.evaluate("document.querySelector('.pw-chips').scrollIntoView({block: 'start'})")
         page.wait_for_timeout(500)
         return
-    page.focus(".pw-chip:nth-child(7)")
+    page.focus("#generate-picture .pw-chip:nth-child(7)")
     page.keyboard.press("+")
-    page.wait_for_selector(".pw-chip:nth-child(7).pw-changed")
-    stage = page.locator(".pw-stage").bounding_box()
+    page.wait_for_selector("#generate-picture .pw-chip:nth-child(7).pw-changed")
+    stage = page.locator("#generate-picture .pw-stage").bounding_box()
     page.mouse.move(stage["x"] + 0.62 * stage["width"], stage["y"] + 0.6 * stage["height"])
     page.wait_for_timeout(500)
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from promptweight_ui.language import strings
 
 AREA = "#generate-prompt textarea"
-CHIP = ".pw-chip"
-DONE = ".pw-picture[data-state=done]"
+PICTURE = "#generate-picture .pw-picture"
+CHIP = "#generate-picture .pw-chip"
 # What other libraries warn of inside the server's threads is not about this package.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -57,14 +57,14 @@ def generate(page, text="um (gato:1.4) aa", steps=3):
     page.fill("#generate-steps input[type=number]", str(steps))
     page.press("#generate-steps input[type=number]", "Tab")
     page.press(AREA, "Control+Enter")
-    page.wait_for_selector(f"{DONE} {CHIP}")
+    page.wait_for_selector(f"{PICTURE}[data-state=done] .pw-chip")
 
 
 def heat(page):
     """The canvas over the picture: (height, width, 4) bytes."""
     pixels = page.evaluate(
         """() => {
-            const canvas = document.querySelector('.pw-heat');
+            const canvas = document.querySelector('#generate-picture .pw-heat');
             const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             return [canvas.height, canvas.width, [...data.data]];
         }"""
@@ -88,11 +88,13 @@ def selected(page, text):
 def test_weights_are_marked_while_one_types(open_page):
     page = open_page()
     write(page, "um (gato:1.4) [rato] <b>")
-    marks = page.eval_on_selector_all(".pw-weighted", "all => all.map(each => each.textContent)")
+    marks = page.eval_on_selector_all(
+        "#generate-prompt .pw-weighted", "all => all.map(each => each.textContent)"
+    )
     assert marks == ["gato", "rato"]
     box, text = (
         page.evaluate(f"document.querySelector('{name}').getBoundingClientRect().x")
-        for name in (".pw-back", AREA)
+        for name in ("#generate-prompt .pw-back", AREA)
     )
     assert box == pytest.approx(text, abs=1)
     assert page.text_content("#generate-prompt .pw-back").rstrip("\u200b") == value(page)
@@ -102,7 +104,7 @@ def test_what_is_odd_is_told_under_the_box(open_page):
     page = open_page()
     write(page, "um ((gato")
     assert "never closed" in page.inner_text("#generate-prompt-reading .pw-remarks")
-    page.click(".pw-remark")
+    page.click("#generate-prompt-reading .pw-remark")
     start, end = page.evaluate(
         f"[document.querySelector('{AREA}').selectionStart, document.querySelector('{AREA}').selectionEnd]"
     )
@@ -187,7 +189,7 @@ def test_several_words_get_a_colour_each(open_page):
         ".pw-chip[aria-pressed=true] .pw-dot", "all => all.map(e => e.style.background)"
     )
     assert len(set(colors)) == 2
-    page.click("button[name=together]")
+    page.click("#generate-picture button[name=together]")
     page.mouse.move(2, 2)
     assert heat(page)[..., 3].max() > 0
 
@@ -198,28 +200,28 @@ def test_opacity_and_units_and_sliders_act_at_once(open_page):
     page.click(f"{CHIP}:nth-child(2)")
     page.mouse.move(2, 2)
     before = heat(page)
-    page.evaluate("document.querySelector('input[name=opacity]').value = 20")
-    page.dispatch_event("input[name=opacity]", "input")
+    page.evaluate("document.querySelector('#generate-picture input[name=opacity]').value = 20")
+    page.dispatch_event("#generate-picture input[name=opacity]", "input")
     assert heat(page)[..., 3].max() < before[..., 3].max() / 2
-    page.evaluate("document.querySelector('input[name=steps]').value = 1")
-    page.dispatch_event("input[name=steps]", "input")
-    page.click("button[name=share]")
-    assert page.get_attribute("button[name=share]", "aria-pressed") == "true"
-    page.click("button[name=refined]")
-    assert page.get_attribute("button[name=refined]", "aria-pressed") == "true"
+    page.evaluate("document.querySelector('#generate-picture input[name=steps]').value = 1")
+    page.dispatch_event("#generate-picture input[name=steps]", "input")
+    page.click("#generate-picture button[name=share]")
+    assert page.get_attribute("#generate-picture button[name=share]", "aria-pressed") == "true"
+    page.click("#generate-picture button[name=refined]")
+    assert page.get_attribute("#generate-picture button[name=refined]", "aria-pressed") == "true"
 
 
 def test_pointing_at_the_picture_ranks_the_words_there(open_page):
     page = open_page()
     generate(page)
-    page.hover(".pw-stage")
-    assert page.locator(".pw-here li").count() == 3
-    values = [float(text) for text in page.locator(".pw-here .pw-value").all_inner_texts()]
+    page.hover("#generate-picture .pw-stage")
+    assert page.locator("#generate-picture .pw-here li").count() == 3
+    values = [float(text) for text in page.locator("#generate-picture .pw-here .pw-value").all_inner_texts()]
     assert values == sorted(values, reverse=True)
     page.mouse.move(2, 2)
-    page.focus(".pw-heat")
+    page.focus("#generate-picture .pw-heat")
     page.keyboard.press("ArrowRight")
-    assert page.locator(".pw-here li").count() == 3
+    assert page.locator("#generate-picture .pw-here li").count() == 3
 
 
 def test_a_chip_changes_the_weight_in_the_prompt(open_page):
@@ -245,17 +247,17 @@ def test_a_run_is_followed_and_stopped_by_escape(open_page):
     page.fill("#generate-steps input[type=number]", "150")
     page.press("#generate-steps input[type=number]", "Tab")
     page.click("#generate-go")
-    page.wait_for_selector(f".pw-picture[data-state=running] {CHIP}")
-    assert "step" in page.inner_text(".pw-status")
+    page.wait_for_selector(f"{PICTURE}[data-state=running] .pw-chip")
+    assert "step" in page.inner_text("#generate-picture .pw-status")
     page.hover(f"{CHIP}:nth-child(2)")
     page.wait_for_function(
-        """() => { const canvas = document.querySelector('.pw-heat');
+        """() => { const canvas = document.querySelector('#generate-picture .pw-heat');
             const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             return data.some((value) => value > 0); }"""
     )
     page.keyboard.press("Escape")
-    page.wait_for_selector(".pw-picture[data-state=stopped]")
-    assert "Stopped after step" in page.inner_text(".pw-status")
+    page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
+    assert "Stopped after step" in page.inner_text("#generate-picture .pw-status")
     page.wait_for_selector("#generate-go:visible")
 
 
@@ -270,7 +272,7 @@ def test_downloads(open_page, tmp_path):
     sizes = {}
     for name in ("save", "save_overlay", "save_mask"):
         with page.expect_download() as caught:
-            page.click(f"button[name={name}]")
+            page.click(f"#generate-picture button[name={name}]")
         file = Path(tmp_path / f"{name}.png")
         caught.value.save_as(file)
         sizes[name] = Image.open(file).size
@@ -291,7 +293,7 @@ def test_a_prompt_never_runs(open_page, text):
     page = open_page()
     generate(page, text)
     page.hover(f"{CHIP}:nth-child(1)")
-    page.hover(".pw-stage")
+    page.hover("#generate-picture .pw-stage")
     assert page.title() == "promptweight"
     assert page.locator("img[src=x]").count() == 0
     assert value(page) == text
@@ -321,7 +323,9 @@ def test_it_fits_a_phone(open_page, query):
     page.tap(f"{CHIP}:nth-child(2)")
     assert heat(page)[..., 3].max() > 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture, settings = (page.locator(name).bounding_box() for name in (".pw-stage", ".pw-settings"))
+    picture, settings = (
+        page.locator(name).bounding_box() for name in ("#generate-picture .pw-stage", ".pw-settings")
+    )
     assert picture["y"] < settings["y"]
 
 
@@ -333,7 +337,7 @@ def test_everything_has_a_name_and_can_be_reached_by_keys(open_page):
             .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim())).length"""
     )
     assert nameless == 0
-    assert "um gato aa" in page.get_attribute(".pw-image", "alt")
+    assert "um gato aa" in page.get_attribute("#generate-picture .pw-image", "alt")
     page.focus(f"{CHIP}:nth-child(1)")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.word") == "gato#0"
