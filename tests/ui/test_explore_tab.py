@@ -116,7 +116,7 @@ def test_a_picture_of_the_session_is_sent_back(page):
     page.fill(AREA, "something else")
     enter(page, "History")
     page.wait_for_selector("#history-gallery img")
-    page.locator("#history-gallery img").first.click()
+    page.locator("#history-gallery img").last.click()  # the oldest: comparisons come after it
     page.wait_for_function(
         "prompt => document.querySelector('#history-prompt textarea').value === prompt", arg=PROMPT
     )
