@@ -60,7 +60,7 @@ def batch(
     ] = None,
     normalizer: Annotated[str | None, typer.Option(help="Even weights out first.")] = None,
     space: Annotated[str | None, typer.Option(help="Where weights act: embedding or attention.")] = None,
-    mode: Annotated[str | None, typer.Option(help="In attention: logit, p2p or value.")] = None,
+    mode: Annotated[str | None, typer.Option(help="In attention: logit, p2p, value or clip.")] = None,
     clip_skip: Annotated[int | None, typer.Option(help="CLIP's last layers to leave out.")] = None,
     pooled: Annotated[str | None, typer.Option(help="The pooled text vector: clean or weighted.")] = None,
     dialect: Annotated[str | None, typer.Option(help="How prompts are read.")] = None,
@@ -98,7 +98,7 @@ def batch(
         ),
     ] = None,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Share the work through a Ray cluster. Needs promptweight[ray].")
+        bool, typer.Option("--ray", help="Share the work through a Ray cluster; needs the extra ray.")
     ] = False,
     ray_address: Annotated[
         str | None, typer.Option(help="Of the cluster; by default RAY_ADDRESS, else one on this machine.")
