@@ -1,0 +1,52 @@
+"""`promptweight ui`: what the command hands to the app, and what it refuses."""
+
+import pytest
+from typer.testing import CliRunner
+
+from promptweight.cli import app
+from promptweight.errors import SettingError
+from promptweight_ui import app as module
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "launch", lambda models, **more: calls.append((models, more)))
+    return calls
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, ["ui", *arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code
+
+
+def test_it_serves_the_built_in_model_to_this_machine_alone(launched):
+    assert run() == 0
+    ((models, more),) = launched
+    assert models == ["mini"]
+    assert more == {"host": "127.0.0.1", "port": None, "share": False, "auth": [], "language": None}
+
+
+def test_every_option_reaches_the_app(launched):
+    arguments = "-m mini -m other --host 0.0.0.0 --port 8000 --share --auth ana:a:b --lang pt-br"
+    assert run(*arguments.split()) == 0
+    ((models, more),) = launched
+    assert models == ["mini", "other"]
+    assert more == {
+        "host": "0.0.0.0", "port": 8000, "share": True, "auth": [("ana", "a:b")], "language": "pt-br",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["--auth", "ana"], ["--auth", ":x"], ["--lang", "tlh"]])
+def test_what_makes_no_sense_is_refused(launched, arguments):
+    with pytest.raises(SettingError):
+        run(*arguments)
+    assert launched == []
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "x"])
+def test_a_port_is_a_port(launched, port):
+    assert run("--port", port) == 2
+    assert launched == []
