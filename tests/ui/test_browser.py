@@ -46,7 +46,7 @@ def open_page(served, browser):
 def write(page, text):
     page.fill(AREA, text)
     page.wait_for_function(
-        """([box, text]) => promptweight.prompt.box(box).text === text
+        """([box, text]) => promptweight.prompt.box(box).answered === text
             && promptweight.prompt.box(box).understood.tokens !== null""",
         arg=["generate-prompt", text],
     )
@@ -278,7 +278,7 @@ def test_downloads(open_page, tmp_path):
         sizes[name] = Image.open(file).size
     assert sizes == {"save": (32, 32), "save_overlay": (512, 512), "save_mask": (32, 32)}
     assert metadata.read(tmp_path / "save.png").record["prompt"] == "um (gato:1.4) aa"
-    assert set(Image.open(tmp_path / "save_mask.png").convert("L").getdata()) == {0, 255}
+    assert set(Image.open(tmp_path / "save_mask.png").convert("L").tobytes()) == {0, 255}
 
 
 @pytest.mark.parametrize(

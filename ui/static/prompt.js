@@ -96,6 +96,7 @@ promptweight.prompt = (() => {
       }
       if (number !== this.asked || text !== this.area.value) return;
       this.text = text;
+      this.answered = text; // the text that `understood` is about
       this.understood = { spans: [], words: [], remarks: [], tokens: null, ...answer };
       this.draw();
       this.tell();
