@@ -162,7 +162,7 @@ def test_recorders_are_left_as_they_were(tiny, pipe):
     with attach(pipe, encoded, record=RECORD) as session:
         with pytest.raises(ZeroDivisionError), looking_inside(session, [0]):
             raise ZeroDivisionError
-        assert all("attend" not in vars(recorder) for recorder in session._recorders.values())
+        assert all("attend" not in vars(recorder) for recorder in session._installation.recorders.values())
 
 
 def test_prompts_that_change_are_refused(tiny_pipe):
