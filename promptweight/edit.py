@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight import checks
 from promptweight.errors import SettingError
-from promptweight.generate import MAX_CLIP_SKIP, _advice, _check_prompts, _seeds, _settings, _size
 from promptweight.picture import Callback, Picture, make_pictures
 from promptweight.result import Result
+from promptweight.settings import (
+    advice,
+    check_prompts,
+    checked_size,
+    checked_weighting,
+    chosen_seeds,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -134,23 +141,20 @@ def edit(
     with models.quiet():
         from promptweight import adapters
         from promptweight.attention import PromptToPrompt, attach
-        from promptweight.attention.session import ATTACH_MODES
-        from promptweight.weighting import get_method, get_normalizer
 
-    _check_prompts(source_prompt, edited_prompt, negative_prompt)
+    check_prompts(source_prompt, edited_prompt, negative_prompt)
     how = PromptToPrompt(kind, cross_replace_steps, self_replace_steps)
     checks.choice("dialect", dialect, DIALECTS)
-    checks.choice("space", space, ("embedding", "attention"))
-    checks.choice("mode", mode, ATTACH_MODES)
-    checks.choice("pooled", pooled, ("clean", "weighted"))
-    if method is not None:
-        get_method(method)
-    if normalizer is not None:
-        get_normalizer(normalizer)
-    if clip_skip is not None:
-        clip_skip = checks.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
+    weighting = checked_weighting(
+        method=method,
+        normalizer=normalizer,
+        space=space,
+        mode=mode,
+        clip_skip=clip_skip,
+        pooled=pooled,
+    )
     steps = checks.whole("num_inference_steps", num_inference_steps, 1, 1000)
-    (seed,) = _seeds(seed, 1)
+    (seed,) = chosen_seeds(seed, 1)
     guidance = None if guidance_scale is None else checks.number("guidance_scale", guidance_scale, 0, 100)
 
     source, edited, negative = (
@@ -162,15 +166,7 @@ def edit(
 
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
     guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
-    call = {"num_inference_steps": steps, "guidance_scale": guidance, **_size(pipe, height, width)}
-    weighting: dict[str, Any] = {
-        "method": method,
-        "normalizer": normalizer,
-        "space": space,
-        "mode": mode,
-        "clip_skip": clip_skip,
-        "pooled": pooled,
-    }
+    call = {"num_inference_steps": steps, "guidance_scale": guidance, **checked_size(pipe, height, width)}
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
@@ -180,7 +176,7 @@ def edit(
         )
         stack.enter_context(session)
         pictures = make_pictures(pipe, session, call, seed, (1, 1), record, callback)
-        said = [*chosen.warnings, *session.warnings, *_advice(call, weighting, negative)]
+        said = [*chosen.warnings, *session.warnings, *advice(call, weighting, negative)]
     about = {"edit": {**asdict(how), "source": source.source, "edited": edited.source}}
     return Edit(
         *(
@@ -190,7 +186,7 @@ def edit(
                 negative,
                 words=session.words(prompt=number),
                 seeds=(seed,),
-                settings={**_settings(pipe, prompt, negative, weighting, chosen, call), **about},
+                settings={**settings_of(pipe, prompt, negative, weighting, chosen, call), **about},
                 warnings=tuple(dict.fromkeys([*said, *picture.warnings])),
             )
             for number, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True))

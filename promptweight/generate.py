@@ -9,29 +9,32 @@ This module itself is light; torch and diffusers are imported when `generate` is
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight import checks
-from promptweight.errors import SettingError
 from promptweight.picture import Callback, Picture, Progress, joined, make_picture
 from promptweight.result import Result
+from promptweight.settings import (
+    MAX_CLIP_SKIP,
+    MAX_PROMPT,
+    MAX_SEED,
+    advice,
+    check_prompts,
+    checked_size,
+    checked_weighting,
+    chosen_seeds,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.adapters import Chosen
     from promptweight.attention import Record
     from promptweight.prompt import Prompt
 
-__all__ = ["MAX_PROMPT", "MAX_SEED", "Callback", "Progress", "generate"]
-
-MAX_PROMPT = 1_000_000
-MAX_SEED = 2**63 - 1
-MAX_CLIP_SKIP = 100
-"""More layers than any CLIP text encoder has; how many a model allows is known when it is loaded."""
+__all__ = ["MAX_CLIP_SKIP", "MAX_PROMPT", "MAX_SEED", "Callback", "Progress", "generate"]
 
 
 def generate(
@@ -112,23 +115,20 @@ def generate(
     with models.quiet():
         from promptweight import adapters
         from promptweight.attention import attach
-        from promptweight.attention.session import ATTACH_MODES
-        from promptweight.weighting import get_method, get_normalizer
 
-    _check_prompts(prompt, negative_prompt)
+    check_prompts(prompt, negative_prompt)
     checks.choice("dialect", dialect, DIALECTS)
-    checks.choice("space", space, ("embedding", "attention"))
-    checks.choice("mode", mode, ATTACH_MODES)
-    checks.choice("pooled", pooled, ("clean", "weighted"))
-    if method is not None:
-        get_method(method)
-    if normalizer is not None:
-        get_normalizer(normalizer)
-    if clip_skip is not None:
-        clip_skip = checks.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
+    weighting = checked_weighting(
+        method=method,
+        normalizer=normalizer,
+        space=space,
+        mode=mode,
+        clip_skip=clip_skip,
+        pooled=pooled,
+    )
     steps = checks.whole("num_inference_steps", num_inference_steps, 1, 1000)
     pictures = checks.whole("num_images_per_prompt", num_images_per_prompt, 1, 1000)
-    seeds = _seeds(seed, pictures)
+    seeds = chosen_seeds(seed, pictures)
     guidance = None if guidance_scale is None else checks.number("guidance_scale", guidance_scale, 0, 100)
 
     read, negative = (
@@ -140,15 +140,7 @@ def generate(
 
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
     guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
-    call = {"num_inference_steps": steps, "guidance_scale": guidance, **_size(pipe, height, width)}
-    weighting: dict[str, Any] = {
-        "method": method,
-        "normalizer": normalizer,
-        "space": space,
-        "mode": mode,
-        "clip_skip": clip_skip,
-        "pooled": pooled,
-    }
+    call = {"num_inference_steps": steps, "guidance_scale": guidance, **checked_size(pipe, height, width)}
     if targets:
         weighting["targets"] = dict(targets)
     if balance is not False:
@@ -169,7 +161,7 @@ def generate(
             told += [each.told(index + 1) for each in session.found.get(0, ())]
             if made[-1].was_stopped:
                 break
-        warnings = [*chosen.warnings, *session.warnings, *told, *_advice(call, weighting, negative)]
+        warnings = [*chosen.warnings, *session.warnings, *told, *advice(call, weighting, negative)]
     images = tuple(picture.image for picture in made if picture.image is not None)
     last = made[-1]
     return Result(
@@ -179,106 +171,7 @@ def generate(
         negative_prompt=negative,
         words=session.words(),
         seeds=seeds[: len(images)],
-        settings=_settings(pipe, read, negative, weighting, chosen, call),
+        settings=settings_of(pipe, read, negative, weighting, chosen, call),
         warnings=tuple(dict.fromkeys([*warnings, *(line for picture in made for line in picture.warnings)])),
         stopped_after=last.steps_done if last.image is not None and last.steps_done < last.steps else None,
     )
-
-
-def _settings(
-    pipe: Any,
-    prompt: Prompt,
-    negative_prompt: Prompt,
-    weighting: dict[str, Any],
-    chosen: Chosen,
-    call: dict[str, Any],
-) -> dict[str, Any]:
-    """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
-    from promptweight import __version__, models
-    from promptweight.schedulers import sampler_name
-
-    origin = models.origin(pipe)
-    return {
-        "promptweight": __version__,
-        "prompt": prompt.source,
-        "negative_prompt": negative_prompt.source,
-        "dialect": prompt.dialect,
-        "model": origin.model,
-        "revision": origin.revision,
-        "pipeline": type(pipe).__name__,
-        "scheduler": type(pipe.scheduler).__name__,
-        "sampler": sampler_name(pipe.scheduler),
-        "dtype": str(pipe.dtype).removeprefix("torch."),
-        "device": pipe._execution_device.type,
-        **weighting,
-        "methods": _methods(pipe, weighting),
-        "loras": {name: lora.weight for name, lora in chosen.loras.items()},
-        "embeddings": sorted({path.stem for path in chosen.embeddings.values()}),
-        **call,
-    }
-
-
-def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
-    """Returns the method that weighed the embeddings of each text encoder, by the encoder's name."""
-    from promptweight.conditioning.families import family_of, open_encoders
-
-    family = family_of(pipe)
-    present = open_encoders(pipe, family)
-    in_attention = weighting["space"] == "attention"
-    inside = "clip" if in_attention and weighting["mode"] == "clip" else None
-    chosen = "none" if in_attention else weighting["method"]
-    return {
-        kind.name: (kind.is_clip and inside) or chosen or kind.method
-        for section in family.sections
-        for kind in section
-        if kind in present
-    }
-
-
-def _advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[str]:
-    """Returns sentences about settings that have no effect."""
-    said = []
-    if weighting["space"] == "attention":
-        said += [
-            f"{name} {weighting[name]!r} acts on embeddings and has no effect with space='attention'"
-            for name in ("method", "normalizer")
-            if weighting[name] is not None and (name == "method" or weighting["mode"] != "clip")
-        ]
-    elif weighting["mode"] != "logit":
-        said.append(f"mode {weighting['mode']!r} acts in attention and has no effect with space='embedding'")
-    if negative.text and call["guidance_scale"] <= 1:
-        said.append(
-            f"the negative prompt has no effect at guidance_scale {call['guidance_scale']:g}; "
-            "it needs more than 1"
-        )
-    return said
-
-
-def _size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
-    """Returns the sizes that are given, checked against what the model's latents and patches need."""
-    factor = getattr(pipe, "vae_scale_factor", 8)
-    if hasattr(pipe, "transformer"):
-        factor *= 2  # latents are packed in patches of 2 × 2
-    multiple = max(8, factor)
-    sizes = {}
-    for name, value in (("height", height), ("width", width)):
-        if value is not None:
-            sizes[name] = checks.whole(name, value, multiple, 16_384)
-            if value % multiple:
-                raise SettingError(f"{name} is {value}; this model makes pictures in multiples of {multiple}")
-    return sizes
-
-
-def _seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
-    first = secrets.randbelow(2**32 - pictures) if seed is None else seed
-    first = checks.whole("seed", first, 0, MAX_SEED - pictures + 1)
-    return tuple(range(first, first + pictures))
-
-
-def _check_prompts(*prompts: str | Prompt) -> None:
-    for prompt in prompts:
-        source = prompt if isinstance(prompt, str) else getattr(prompt, "source", None)
-        if not isinstance(source, str):
-            raise SettingError(f"a prompt is text or a Prompt, not {type(prompt).__name__}")
-        if len(source) > MAX_PROMPT:
-            raise SettingError(f"the prompt has {len(source)} characters; at most {MAX_PROMPT} are read")

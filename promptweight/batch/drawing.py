@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.job import Job
 from promptweight.errors import PromptweightError
+from promptweight.generate import generate
 from promptweight.prompt import Prompt, parse
+from promptweight.settings import advice, checked_size, settings_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -90,7 +92,7 @@ class Painter:
     def check(self, job: Job) -> None:
         """Raises `SettingError` where the model cannot take the settings of a job."""
         self._scheduler(job)
-        generate_module()._size(self.pipe, job.height, job.width)
+        checked_size(self.pipe, job.height, job.width)
 
     def ready(self, job: Job) -> Ready:
         """Reads the prompts of a job and encodes them; safe in a thread of its own."""
@@ -148,13 +150,12 @@ class Painter:
         from promptweight import models, picture
         from promptweight.attention import attach
 
-        module = generate_module()
         pipe, job = self.pipe, jobs[0].job
         guidance = models.default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
         call = {
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": guidance,
-            **module._size(pipe, job.height, job.width),
+            **checked_size(pipe, job.height, job.width),
         }
         weighting = weighting_of(job)
         encoded = join([each.encoded for each in jobs if each.encoded is not None])
@@ -190,12 +191,12 @@ class Painter:
             image, warnings = picture._image(output, 1, number)
             _refuse_no_numbers(warnings)
             words = each.encoded.positive[0].words
-            settings = module._settings(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
+            settings = settings_of(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
             about = [
                 *each.chosen.warnings,
                 *each.encoded.warnings,
                 *said,
-                *module._advice(call, weighting, each.negative_prompt),
+                *advice(call, weighting, each.negative_prompt),
                 *warnings,
             ]
             drawn.append(_drawn(each, image, maps, number, words, settings, about))
@@ -210,7 +211,7 @@ class Painter:
                 raise GivenUp
             return True
 
-        result = generate_module().generate(
+        result = generate(
             ready.prompt,
             self.pipe,
             negative_prompt=ready.negative_prompt,
@@ -268,13 +269,6 @@ class Painter:
 
             self._schedulers[job.scheduler] = make_scheduler(str(job.scheduler), self._schedulers[None])
         return self._schedulers[job.scheduler]
-
-
-def generate_module() -> Any:
-    """Returns the module `promptweight.generate`, which the package hides behind its function."""
-    import sys
-
-    return sys.modules["promptweight.generate"]
 
 
 def same_settings(ready: Ready) -> tuple[Any, ...]:

@@ -1,0 +1,157 @@
+"""The settings of a call that makes pictures: checked before it, told with the pictures after it.
+
+What `generate`, `edit` and batches ask for in the same words is read here once. The module itself is light.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from promptweight import checks
+from promptweight.errors import SettingError
+
+if TYPE_CHECKING:
+    from promptweight.adapters import Chosen
+    from promptweight.prompt import Prompt
+
+MAX_PROMPT = 1_000_000
+MAX_SEED = 2**63 - 1
+MAX_CLIP_SKIP = 100
+"""More layers than any CLIP text encoder has; how many a model allows is known when it is loaded."""
+
+
+def check_prompts(*prompts: str | Prompt) -> None:
+    """Raises `SettingError` for what is no prompt, or a longer one than is read."""
+    for prompt in prompts:
+        source = prompt if isinstance(prompt, str) else getattr(prompt, "source", None)
+        if not isinstance(source, str):
+            raise SettingError(f"a prompt is text or a Prompt, not {type(prompt).__name__}")
+        if len(source) > MAX_PROMPT:
+            raise SettingError(f"the prompt has {len(source)} characters; at most {MAX_PROMPT} are read")
+
+
+def checked_weighting(
+    *,
+    method: str | None,
+    normalizer: str | None,
+    space: str,
+    mode: str,
+    clip_skip: int | None,
+    pooled: str,
+) -> dict[str, Any]:
+    """Returns the settings that say how weights act, each checked by itself, as `attach` takes them."""
+    from promptweight import models
+
+    with models.quiet():
+        from promptweight.attention.session import ATTACH_MODES
+        from promptweight.weighting import get_method, get_normalizer
+
+    checks.choice("space", space, ("embedding", "attention"))
+    checks.choice("mode", mode, ATTACH_MODES)
+    checks.choice("pooled", pooled, ("clean", "weighted"))
+    if method is not None:
+        get_method(method)
+    if normalizer is not None:
+        get_normalizer(normalizer)
+    if clip_skip is not None:
+        clip_skip = checks.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
+    return {
+        "method": method,
+        "normalizer": normalizer,
+        "space": space,
+        "mode": mode,
+        "clip_skip": clip_skip,
+        "pooled": pooled,
+    }
+
+
+def chosen_seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
+    """Returns the seed of each picture, one after the other; a first one is drawn where none is given."""
+    first = secrets.randbelow(2**32 - pictures) if seed is None else seed
+    first = checks.whole("seed", first, 0, MAX_SEED - pictures + 1)
+    return tuple(range(first, first + pictures))
+
+
+def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
+    """Returns the sizes that are given, checked against what the model's latents and patches need."""
+    factor = getattr(pipe, "vae_scale_factor", 8)
+    if hasattr(pipe, "transformer"):
+        factor *= 2  # latents are packed in patches of 2 × 2
+    multiple = max(8, factor)
+    sizes = {}
+    for name, value in (("height", height), ("width", width)):
+        if value is not None:
+            sizes[name] = checks.whole(name, value, multiple, 16_384)
+            if value % multiple:
+                raise SettingError(f"{name} is {value}; this model makes pictures in multiples of {multiple}")
+    return sizes
+
+
+def advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[str]:
+    """Returns sentences about settings that have no effect."""
+    said = []
+    if weighting["space"] == "attention":
+        said += [
+            f"{name} {weighting[name]!r} acts on embeddings and has no effect with space='attention'"
+            for name in ("method", "normalizer")
+            if weighting[name] is not None and (name == "method" or weighting["mode"] != "clip")
+        ]
+    elif weighting["mode"] != "logit":
+        said.append(f"mode {weighting['mode']!r} acts in attention and has no effect with space='embedding'")
+    if negative.text and call["guidance_scale"] <= 1:
+        said.append(
+            f"the negative prompt has no effect at guidance_scale {call['guidance_scale']:g}; "
+            "it needs more than 1"
+        )
+    return said
+
+
+def settings_of(
+    pipe: Any,
+    prompt: Prompt,
+    negative_prompt: Prompt,
+    weighting: dict[str, Any],
+    chosen: Chosen,
+    call: dict[str, Any],
+) -> dict[str, Any]:
+    """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
+    from promptweight import __version__, models
+    from promptweight.schedulers import sampler_name
+
+    origin = models.origin(pipe)
+    return {
+        "promptweight": __version__,
+        "prompt": prompt.source,
+        "negative_prompt": negative_prompt.source,
+        "dialect": prompt.dialect,
+        "model": origin.model,
+        "revision": origin.revision,
+        "pipeline": type(pipe).__name__,
+        "scheduler": type(pipe.scheduler).__name__,
+        "sampler": sampler_name(pipe.scheduler),
+        "dtype": str(pipe.dtype).removeprefix("torch."),
+        "device": pipe._execution_device.type,
+        **weighting,
+        "methods": _methods(pipe, weighting),
+        "loras": {name: lora.weight for name, lora in chosen.loras.items()},
+        "embeddings": sorted({path.stem for path in chosen.embeddings.values()}),
+        **call,
+    }
+
+
+def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
+    """Returns the method that weighed the embeddings of each text encoder, by the encoder's name."""
+    from promptweight.conditioning.families import family_of, open_encoders
+
+    family = family_of(pipe)
+    present = open_encoders(pipe, family)
+    in_attention = weighting["space"] == "attention"
+    inside = "clip" if in_attention and weighting["mode"] == "clip" else None
+    chosen = "none" if in_attention else weighting["method"]
+    return {
+        kind.name: (kind.is_clip and inside) or chosen or kind.method
+        for section in family.sections
+        for kind in section
+        if kind in present
+    }
