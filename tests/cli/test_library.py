@@ -87,7 +87,7 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
         asked.update(options, model=model)
         return [Figure("one thing: colour", 0.99, 0.97, 1.0, 200, 0.98)]
 
-    monkeypatch.setattr("promptweight.evaluate.run", measure)
+    monkeypatch.setattr("promptweight.evaluate.report.run", measure)
     code, out, _ = run("evaluate", "mini", "--number", 30)
     assert code == 0
     assert asked == {"model": "mini", "number": 30, "seed": 0}
