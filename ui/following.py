@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator
 from typing import Any
 
 import gradio as gr
 
-from promptweight.errors import PromptweightError
 from promptweight.generate import Progress
-from promptweight_ui import inputs
 from promptweight_ui.context import Context
-from promptweight_ui.language import say
+from promptweight_ui.generating import outcome
 from promptweight_ui.runs import News, Run
 
 
@@ -41,14 +38,4 @@ def followed(
     run = session.run = Run()
     run.start(work)
     yield from run.news()
-    try:
-        return run.outcome
-    except PromptweightError as error:
-        raise inputs.refused(language, error) from error
-    except Exception as error:
-        # What other libraries say may hold paths of the server, so it goes into its log alone.
-        logging.getLogger("promptweight").exception("a run failed")
-        is_memory = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
-        key = "error_memory" if is_memory else "error_failed"
-        title = say(language, "error_title")
-        raise gr.Error(say(language, key), title=title, print_exception=False) from error
+    return outcome(run, language)

@@ -129,13 +129,14 @@ def watched(
         if isinstance(news, News):
             message = live(news)
         yield message, arguments["seed"]
-    result = _outcome(run, language)
+    result = outcome(run, language)
     if result.images:
         context.sessions.keep(session, result)
     yield finished(component, result, monotonic() - began), arguments["seed"]
 
 
-def _outcome(run: Run, language: object) -> Result:
+def outcome(run: Run, language: object) -> Result:
+    """Returns what a run made; raises its failure as something a person can read."""
     try:
         return run.outcome
     except PromptweightError as error:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from promptweight.attention.recording import RecordedSlot
     from promptweight.conditioning.tokens import Word
 
+KINDS = ("words", "refined")
+"""The kinds of recording that are maps of words over the picture."""
+
 LONGEST_GRID = 64
 """Cells along the longer side of a map on the page; finer ones are averaged down."""
 
@@ -56,10 +59,10 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
         return {"words": [], "groups": [], "parts": [], "kinds": [], "planes": []}
     recording = maps.recording
     words = maps.words
-    slots = [(index, slot) for index, slot in enumerate(recording.slots) if slot.kind != "patches"]
+    slots = [(index, slot) for index, slot in enumerate(recording.slots) if slot.kind in KINDS]
     steps = slots[0][1].sums.shape[0]
     groups, members = _grouped([slot for _, slot in slots], set(maps.chosen))
-    kinds = [kind for kind in ("words", "refined") if any(slot.kind == kind for _, slot in slots)]
+    kinds = [kind for kind in KINDS if any(slot.kind == kind for _, slot in slots)]
     parts, longest = _affordable(groups, len(words) * images * len(kinds), min(parts, steps))
     edges = [round(part * steps / parts) for part in range(parts + 1)]
     planes = [

@@ -56,8 +56,8 @@ def _smaller(mask: Mask) -> Mask | None:
     if not mask.any():
         return None
     scale = min(1.0, FINEST / max(mask.shape))
-    size = [max(1, round(side * scale)) for side in mask.shape]
-    return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None], size)[0].numpy()
+    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None], (height, width))[0].numpy()
 
 
 def regional(text: str, places: Mapping[str, Mask], inside: float, outside: float) -> Prompt:
