@@ -151,13 +151,13 @@ def looking_inside(
     Raises:
         SettingError: the prompt has several texts, as with `[from:to:when]` or AND.
     """
-    if len(session._voices["positive"][0]) > 1:
+    if len(session._prepared.voices["positive"][0]) > 1:
         raise SettingError(
             "attention is laid open for prompts that stay as they are, without [from:to:when], [a|b] or AND"
         )
-    inside = Inside(tuple(sorted(set(steps))), session._placed["positive"][0])
+    inside = Inside(tuple(sorted(set(steps))), session._prepared.placed["positive"][0])
     keeper = _Keeper(session, inside, max_mb * 2**20)
-    recorders = session._recorders
+    recorders = session._installation.recorders
     for name, recorder in recorders.items():
         recorder.attend = partial(keeper.attend, name, recorder, recorder.attend)  # type: ignore[method-assign]
     try:
@@ -173,7 +173,7 @@ class _Keeper:
 
     def __init__(self, session: AttentionSession, inside: Inside, most_bytes: float) -> None:
         self._session, self._inside, self._most = session, inside, most_bytes
-        self._layers = [layer for layer, _ in session._layout.layers.values()]
+        self._layers = [layer for layer, _ in session._prepared.layout.layers.values()]
         self._owner = {layer.self_attention: layer.name for layer in self._layers if layer.order == "cross"}
         self._order = {layer.name: number for number, layer in enumerate(reversed(self._layers))}
         self._every = 1
@@ -189,11 +189,11 @@ class _Keeper:
         *,
         mask: Tensor | None = None,
     ) -> Tensor:
-        layer, step, rows = self._owner.get(name, name), self._session._run.current, recorder.call.rows
-        is_wanted = rows is not None and step in self._inside.steps and self._order[layer] % self._every == 0
-        if is_wanted and (layer, step) not in (
-            self._inside.image if name in self._owner else self._inside.text
-        ):
+        layer, rows = self._owner.get(name, name), recorder.call.rows
+        step = self._session._director.run.current
+        kept = self._inside.image if name in self._owner else self._inside.text
+        is_wanted = step in self._inside.steps and self._order[layer] % self._every == 0
+        if rows is not None and is_wanted and (layer, step) not in kept:
             self._keep(layer, name in self._owner, step, recorder, int(rows[0]), (query, key, value, mask))
         return usual(query, key, value, mask=mask)
 
@@ -236,7 +236,7 @@ class _Keeper:
         return self._inside.nbytes / len(seen) * len(self._inside.steps)
 
     def finish(self) -> None:
-        inside, store = self._inside, self._session._store
+        inside, store = self._inside, self._session._prepared.store
         names = {name for name, _ in inside.text}
         inside.layers = tuple(layer for layer in self._layers if layer.name in names)
         inside.left_out = tuple(layer.name for layer in self._layers if layer.name not in names)

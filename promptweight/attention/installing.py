@@ -1,0 +1,144 @@
+"""Recorders in the place of a model's own processors, and the processors put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import torch
+
+from promptweight.attention.adapt import (
+    adapt,
+    give_recorder,
+    is_adaptable,
+    is_adapted,
+    release,
+    take_recorder,
+)
+from promptweight.attention.calls import Follower, Listener, listen, offloaded_device
+from promptweight.attention.layout import Layer
+from promptweight.attention.preparing import Prepared
+from promptweight.attention.processors import (
+    OTHER_KERNELS,
+    readable,
+    replacement,
+    self_replacement,
+    set_processor,
+)
+from promptweight.attention.recorder import Call, Recorder
+from promptweight.attention.store import Kind, Store
+from promptweight.errors import AttachError
+
+
+class Installation:
+    """The recorders in a pipeline's model, from `install` until `put_back`; may be installed again.
+
+    Attributes:
+        recorders: the recorder of every layer that is listened to, by the layer's name.
+        calls: what the running call asks of layers that are alike, by their stride and whether weights act.
+        device: where the model computes when its parts are moved there in turn; None when it lies still.
+
+    Args:
+        pipe: the pipeline.
+        prepared: what the session asks of its model.
+        warn: told, in a sentence, what a person should know.
+    """
+
+    def __init__(self, pipe: Any, prepared: Prepared, warn: Callable[[str], None]) -> None:
+        self._pipe, self._prepared, self._warn = pipe, prepared, warn
+        self.recorders: dict[str, Recorder] = {}
+        self.calls: dict[tuple[int, bool], Call] = {}
+        self.device: torch.device | None = None
+        self._modules: dict[str, Any] = {}
+        self._originals: dict[str, Any] = {}
+        self._stop_listening: Callable[[], None] | None = None
+
+    def install(self, before: Listener, after: Follower) -> None:
+        """Have every layer recorded and weighted, and the model's calls told to `before` and `after`.
+
+        Raises:
+            AttachError: a session is in the model already, or a layer's processor cannot be read. The model
+                is as it was then, as it is after any other exception.
+        """
+        layers = self._prepared.layout.layers
+        self._modules = {name: attn for name, (_, attn) in layers.items()} | self._self_attentions()
+        originals = {name: attn.processor for name, attn in self._modules.items()}
+        if any(isinstance(each, Recorder) or is_adapted(each) for each in originals.values()):
+            raise AttachError(f"{type(self._pipe).__name__} is attached already; leave its session first")
+        self.recorders, self.calls = {}, {}
+        for name, (layer, _) in layers.items():
+            call = self.calls.setdefault((layer.stride, name in self._prepared.acts_in), Call())
+            recorder: Recorder | None = replacement(originals[name], call)
+            if recorder is None and is_adaptable(originals[name]):
+                recorder = Recorder(call, layer.order)
+            self.recorders[name] = recorder = readable(recorder, name, originals[name])
+            if layer.self_attention in originals and layer.order == "cross":
+                own = layer.self_attention
+                recorder.before = readable(self_replacement(originals[own], call), own, originals[own])
+                self.recorders[own] = recorder.before
+        if self._prepared.store is not None:
+            self.hand_out_slots(self._prepared.store)  # those of an earlier block, when it is entered again
+        self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
+        self._originals = originals
+        self.device = offloaded_device(self._prepared.layout.model)
+        try:
+            self._put_in()
+            self._stop_listening = listen(self._prepared.layout.called, before, after)
+        except BaseException:
+            self.put_back()
+            raise
+
+    def put_back(self) -> None:
+        """Leave the model as it was before `install`."""
+        if self._stop_listening is not None:
+            self._stop_listening()
+        for name, original in self._originals.items():
+            if is_adapted(original):
+                release(original)
+            attn = self._modules[name]
+            take_recorder(attn)
+            if attn.processor is not original:
+                set_processor(attn, original)
+        self._originals, self._stop_listening = {}, None
+
+    def hand_out_slots(self, store: Store) -> None:
+        """Give every layer's recorder the slots of `store` that its sums are added to."""
+        words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(Kind))
+        if self._prepared.keeper is not None:
+            for name in self._prepared.acts_in & words.keys():
+                words[name].listener = self._prepared.keeper.take
+        for name in self._prepared.layout.layers:
+            recorder = self.recorders[name]
+            recorder.slot, recorder.refined = words.get(name), refined.get(name)
+            recorder.rows = rows.get(name)
+            reader = recorder if recorder.before is None else recorder.before
+            reader.patches = patches.get(name)
+            if recorder.before is not None:
+                recorder.before.keeps = recorder.refined is not None
+
+    def _put_in(self) -> None:
+        for name, original in self._originals.items():
+            if is_adaptable(original):
+                give_recorder(self._modules[name], self.recorders[name])
+                if not is_adapted(original):  # several layers may share it
+                    adapt(original)
+            else:
+                set_processor(self._modules[name], self.recorders[name])
+
+    def _self_attentions(self) -> dict[str, Any]:
+        """The UNet's layers that are listened to besides those that read the text, by name."""
+        layout, store, edits = self._prepared.layout, self._prepared.store, self._prepared.edits
+        read: list[Layer] = []
+        if edits is not None and edits.edit.self_replace_steps > 0:
+            read += [layer for layer, _ in layout.layers.values()]
+        elif store is not None and store.record.reads_image:
+            read += store.layers
+        names = {layer.self_attention for layer in read if layer.order == "cross"} - {""}
+        return {name: layout.model.get_submodule(name) for name in names}
+
+    def _warn_of_other_kernels(self, kinds: set[str]) -> None:
+        if others := sorted(kinds.intersection(OTHER_KERNELS)):
+            self._warn(
+                f"{', '.join(others)} gives no columns of its softmax; inside the session these layers run "
+                "on torch's own kernel, and the picture may differ in the last digits"
+            )

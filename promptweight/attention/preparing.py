@@ -1,0 +1,159 @@
+"""What is settled about a session before the model runs: whose words, which weights, what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptweight.attention.composing import Composer
+from promptweight.attention.lanes import ROLES, Registered, Role
+from promptweight.attention.layout import Layout, chosen_layers, layout_of
+from promptweight.attention.prompt_to_prompt import Edits, PromptToPrompt
+from promptweight.attention.rules import Mode, Rules
+from promptweight.attention.shares import Keeper, shares_in_text, wanted_of
+from promptweight.attention.store import Record, Store
+from promptweight.attention.tables import Voice, key_rules, recorded_rows
+from promptweight.attention.voices import voices_of
+from promptweight.errors import SettingError
+
+if TYPE_CHECKING:
+    from promptweight.conditioning.schedule import Staged
+
+Text = tuple[Role, int, int]
+"""One text of the session: its role, its prompt, and which of the prompt's texts it is."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a session asks of a pipeline's model."""
+
+    inputs: dict[str, Any]
+    """Keyword arguments for the pipeline's call, the text embeddings among them."""
+    layout: Layout
+    registered: Registered
+    voices: Mapping[Role, Sequence[tuple[Voice, ...]]]
+    """Every text of every prompt and negative prompt."""
+    texts: tuple[Text, ...]
+    """All texts in one row; `rules` knows them by their place here."""
+    planned: int
+    """The sampling steps over which the prompts' changes were planned."""
+    composer: Composer
+    rules: Rules
+    acts_in: frozenset[str]
+    """The names of the layers in which weights act."""
+    keeper: Keeper | None
+    """Finds the weights of phrases with targets, where there are any."""
+    store: Store | None
+    """Where sums are kept, when anything is recorded."""
+    edits: Edits | None
+
+    @property
+    def placed(self) -> dict[Role, list[Voice]]:
+        """The tables of every prompt's first text."""
+        return {role: [voices[0] for voices in self.voices[role]] for role in ROLES}
+
+
+def prepare(
+    pipe: Any,
+    staged: Staged,
+    *,
+    mode: Mode | None,
+    layers: Sequence[str],
+    edit: PromptToPrompt | None,
+    targets: Mapping[str, float] | None,
+    balance: bool | Sequence[str],
+    record: bool | Record,
+    warn: Callable[[str], None],
+) -> Prepared:
+    """Reads a pipeline's model and the texts of its prompts; arguments as in `attach`.
+
+    Args:
+        pipe: the pipeline.
+        staged: the encoded texts, and when each is said.
+        mode: how weights act in attention whose words name no mode; None when they act in the embeddings.
+        layers: parts of the names of the layers in which they act.
+        edit: how the pictures of all prompts but the first are edited.
+        targets: shares of attention by phrase.
+        balance: whether phrases are to have equal shares, or which.
+        record: whether to record, or what.
+        warn: told, in a sentence, what a person should know.
+
+    Raises:
+        AttachError: the pipeline has no attention that can be read, or the encoding is not of this kind.
+        SettingError: a value outside its range, or two settings that exclude each other.
+    """
+    inputs, voices = staged.inputs, voices_of(staged)
+    texts = tuple(
+        (role, prompt, voice)
+        for role in ROLES
+        for prompt, of_prompt in enumerate(voices[role])
+        for voice in range(len(of_prompt))
+    )
+    placed = {role: [of_prompt[0] for of_prompt in voices[role]] for role in ROLES}
+    layout = layout_of(pipe)
+    registered = Registered(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+    composer = Composer(staged, pipe, warn)
+    length = registered.positive.shape[1]
+    rules = Rules([key_rules(voices[role][prompt][voice], mode) for role, prompt, voice in texts], length)
+    acts_in = frozenset(chosen_layers(layout.layers, layers))
+    keeper = make_keeper(placed, targets, balance, length, warn)
+    chosen = record if isinstance(record, Record) else Record()
+    if keeper is not None and "positive" not in chosen.lanes:
+        raise SettingError(f"lanes={chosen.lanes!r}; shares are found by recording the positive lane")
+    store = None
+    if record or keeper is not None:
+        columns = {
+            (role, prompt, voice): recorded_rows(voices[role][prompt][voice]) for role, prompt, voice in texts
+        }
+        read = [layout.layers[name][0] for name in chosen_layers(layout.layers, chosen.layers)]
+        store = Store(chosen, read, columns, length)
+    if edit is not None and staged.changes:
+        raise SettingError("an edit needs prompts that stay as they are, without [from:to:when] or AND")
+    if keeper is not None and staged.changes:
+        raise SettingError("shares need prompts that stay as they are, without [from:to:when] or AND")
+    edits = None if edit is None else Edits(edit, placed["positive"], length)
+    if edits is not None and store is not None and store.record.patches:
+        raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
+    if edits is not None and keeper is not None:
+        raise SettingError("an edit takes the attention of its source, so its words cannot have targets")
+    return Prepared(
+        inputs=inputs,
+        layout=layout,
+        registered=registered,
+        voices=voices,
+        texts=texts,
+        planned=staged.steps,
+        composer=composer,
+        rules=rules,
+        acts_in=acts_in,
+        keeper=keeper,
+        store=store,
+        edits=edits,
+    )
+
+
+def make_keeper(
+    placed: Mapping[Role, Sequence[Voice]],
+    targets: Mapping[str, float] | None,
+    balance: bool | Sequence[str],
+    length: int,
+    warn: Callable[[str], None],
+) -> Keeper | None:
+    """What finds the weights of phrases with targets; None where no prompt has any.
+
+    Args:
+        placed: the token tables of every prompt's first text.
+        targets: shares by phrase, besides those that the prompts ask for.
+        balance: whether phrases are to have equal shares, or which.
+        length: how many text positions the model reads.
+        warn: told where a share that is asked for has no effect.
+    """
+    tables = placed["positive"]
+    wanted = [wanted_of(each, targets, balance) for each in tables]
+    if balance is not False and None in wanted:
+        text = tables[wanted.index(None)][0].table.prompt.text
+        warn(f"{text!r} has fewer than two phrases, so there is nothing to balance")
+    if any(shares_in_text(each) for each in placed["negative"]):
+        warn("a share in the negative prompt has no effect; shares are of the prompt alone")
+    return Keeper(wanted, tables, length) if any(wanted) else None
