@@ -11,7 +11,7 @@ in them, `networks` and `train` turn both into real diffusers pipelines, and `we
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "weights"
-NAMES = ("mini",)
+NAMES = ("mini", "mini-dit")
 
 
 def path(name: str = "mini") -> Path:
