@@ -21,7 +21,6 @@ from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
 from promptweight.mini.scenes import Scene, random_scene, render, to_image
 
 CAPTION_DROPOUT = 0.1
-RELATED_SHARE = 0.5  # of a batch, drawn only from scenes that state a relation: the last thing to be learnt
 SHEET_PROMPTS = (
     "um gato vermelho persegue um rato cinza",
     "a red cat and a blue square",
@@ -73,7 +72,7 @@ def load_scenes(
 ) -> EncodedScenes:
     """Returns one process's scenes, encoded, and keeps the latents in `cache` for the next start."""
     scenes = draw_scenes(seed, rank, number)
-    kept = cache / f"latents-{rank}-{number}.pt"
+    kept = cache / f"latents-{seed}-{rank}-{number}.pt"
     if kept.exists():
         latents, covered = torch.load(kept, weights_only=True)
     else:
@@ -82,14 +81,19 @@ def load_scenes(
     return EncodedScenes(scenes, latents, covered)
 
 
-def draw_batch(encoded: EncodedScenes, tokenizer: CLIPTokenizer) -> Callable[[Random, int], Batch]:
-    """Returns the function that draws a batch of scenes, each with a caption of its own."""
+def draw_batch(
+    encoded: EncodedScenes, tokenizer: CLIPTokenizer, related_share: float = 0.0
+) -> Callable[[Random, int], Batch]:
+    """Returns the function that draws a batch of scenes, each with a caption of its own.
+
+    `related_share` of a batch comes only from scenes that state a relation, the rest from all of them.
+    """
     scenes = encoded.scenes
     related = [index for index, scene in enumerate(scenes) if scene.relation] or [0]
 
     def draw(rng: Random, size: int) -> Batch:
         chosen = [
-            rng.choice(related) if rng.random() < RELATED_SHARE else rng.randrange(len(scenes))
+            rng.choice(related) if rng.random() < related_share else rng.randrange(len(scenes))
             for _ in range(size)
         ]
         texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]

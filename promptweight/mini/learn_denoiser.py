@@ -144,6 +144,12 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
     return draw
 
 
-def stage(loss: DenoisingLoss, encoded: EncodedScenes, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Stage:
-    """Returns the stage that brings `loss` down."""
-    return Stage("denoiser", loss, draw_batch(encoded, tokenizer), draw_sheet(vae, tokenizer))
+def stage(
+    loss: DenoisingLoss,
+    encoded: EncodedScenes,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    related_share: float,
+) -> Stage:
+    """Returns the stage that brings `loss` down, with more of the scenes that state a relation."""
+    return Stage("denoiser", loss, draw_batch(encoded, tokenizer, related_share), draw_sheet(vae, tokenizer))
