@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from promptweight.errors import SettingError
@@ -35,4 +36,14 @@ def number(name: str, value: Any, lowest: float, highest: float) -> float:
 def choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raises `SettingError` where `value` is none of `choices`."""
     if value not in choices:
-        raise SettingError(f"{name} is {value!r}; valid: {', '.join(choices)}")
+        raise SettingError(f"{name} is {value!r}; valid: {', '.join(choices)}{did_you_mean(value, choices)}")
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """Returns `; did you mean …?` where one of `known` is close to `value`, else nothing.
+
+    >>> did_you_mean("a111", ["a1111", "comfy"])
+    '; did you mean a1111?'
+    """
+    close = difflib.get_close_matches(str(value)[:100], known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -11,7 +11,7 @@ when `edit` is called.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,8 +22,10 @@ from promptweight.errors import SettingError
 from promptweight.picture import Callback, Picture, make_pictures
 from promptweight.result import Result
 from promptweight.settings import (
+    MAX_STEPS,
     advice,
     check_prompts,
+    checked_guidance,
     checked_size,
     checked_weighting,
     chosen_seeds,
@@ -63,21 +65,26 @@ class Edit:
             raise SettingError("the run was stopped before there were pictures to show")
         return sheet(pictures, [result.prompt.text for result in self], columns=2)
 
-    def save(self, directory: str | os.PathLike[str]) -> list[Path]:
+    def save(
+        self, directory: str | os.PathLike[str], *, metadata: Collection[str] | None = None
+    ) -> list[Path]:
         """Writes the source, the edited picture and, beside it as `….edit.png`, the sheet; returns the files.
 
-        Files are named, numbered and written as by `Result.save`.
+        Files are named, numbered and written as by `Result.save`, which tells what `metadata` is.
 
         Raises:
+            SettingError: there is no such metadata.
             OSError: the disk's own error; what was complete by then stays.
         """
-        from promptweight.metadata import png_texts, save_png
+        from promptweight.files import save_png
+        from promptweight.metadata import PARTS, png_texts
 
-        files = [*self.source.save(directory), *self.edited.save(directory)]
+        parts = PARTS if metadata is None else metadata
+        files = [each for result in self for each in result.save(directory, metadata=parts)]
         if len(files) < 2:
             return files
         path = files[-1].with_name(f"{files[-1].stem}.edit.png")
-        save_png(self.sheet(), path, png_texts(self.edited.record(), self.edited.parameters()))
+        save_png(self.sheet(), path, png_texts(self.edited.record(), self.edited.parameters(), parts))
         return [*files, path]
 
     def __iter__(self) -> Iterator[Result]:
@@ -153,9 +160,9 @@ def edit(
         clip_skip=clip_skip,
         pooled=pooled,
     )
-    steps = checks.whole("num_inference_steps", num_inference_steps, 1, 1000)
+    steps = checks.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
     (seed,) = chosen_seeds(seed, 1)
-    guidance = None if guidance_scale is None else checks.number("guidance_scale", guidance_scale, 0, 100)
+    guidance = checked_guidance(guidance_scale)
 
     source, edited, negative = (
         parse(each, dialect) if isinstance(each, str) else each

@@ -14,14 +14,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight import checks
-from promptweight.picture import Callback, Picture, Progress, joined, make_picture
+from promptweight.picture import Callback, Picture, Progress, joined, make_pictures
 from promptweight.result import Result
 from promptweight.settings import (
-    MAX_CLIP_SKIP,
-    MAX_PROMPT,
-    MAX_SEED,
+    MAX_STEPS,
     advice,
     check_prompts,
+    checked_guidance,
     checked_size,
     checked_weighting,
     chosen_seeds,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from promptweight.attention import Record
     from promptweight.prompt import Prompt
 
-__all__ = ["MAX_CLIP_SKIP", "MAX_PROMPT", "MAX_SEED", "Callback", "Progress", "generate"]
+__all__ = ["Callback", "Progress", "generate"]
 
 
 def generate(
@@ -126,10 +125,10 @@ def generate(
         clip_skip=clip_skip,
         pooled=pooled,
     )
-    steps = checks.whole("num_inference_steps", num_inference_steps, 1, 1000)
+    steps = checks.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
     pictures = checks.whole("num_images_per_prompt", num_images_per_prompt, 1, 1000)
     seeds = chosen_seeds(seed, pictures)
-    guidance = None if guidance_scale is None else checks.number("guidance_scale", guidance_scale, 0, 100)
+    guidance = checked_guidance(guidance_scale)
 
     read, negative = (
         parse(each, dialect) if isinstance(each, str) else each for each in (prompt, negative_prompt)
@@ -157,7 +156,7 @@ def generate(
             session.find(phrase)
         for index, picture_seed in enumerate(seeds):
             place = (index + 1, pictures)
-            made.append(make_picture(pipe, session, call, picture_seed, place, record, callback))
+            made += make_pictures(pipe, session, call, picture_seed, place, record, callback)
             told += [each.told(index + 1) for each in session.found.get(0, ())]
             if made[-1].was_stopped:
                 break

@@ -1,4 +1,4 @@
-"""What is written into picture files, how it is read back, and how any file is saved whole or not at all.
+"""What is written into picture files about their making, and how it is read back.
 
 A picture of promptweight carries three texts (`PARTS`), of which any may be left out:
 
@@ -8,7 +8,7 @@ A picture of promptweight carries three texts (`PARTS`), of which any may be lef
   name, a property of the XMP packet elsewhere;
 - `iptc`: the mark of the IPTC, in the XMP packet, that the picture was made by a trained model.
 
-`promptweight.foreign` reads what other tools write.
+`promptweight.parameters` writes and reads the first, `promptweight.foreign` reads what other tools write.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import html
 import io
 import json
 import os
-import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from promptweight import checks
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.foreign import Making, exif_texts, foreign_making
-from promptweight.schedulers import NOISE_SCHEDULES
+from promptweight.parameters import read_parameters, writable
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for a picture made by a trained model."""
@@ -91,90 +90,29 @@ class Metadata:
         return Making("AUTOMATIC1111", *read_parameters(self.parameters))
 
 
-def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
-    """Returns the text that AUTOMATIC1111 would write: prompt, negative prompt, and one line of settings.
+def check_parts(parts: Collection[str]) -> None:
+    """Raises `SettingError` where one of `parts` is none of `PARTS`."""
+    for part in parts:
+        checks.choice("metadata", part, PARTS)
 
-    Args:
-        settings: names as that tool writes them (`Steps`, `CFG scale`, …) in the order to be written; None is
-            left out. Readers look for `Steps: `, so that should come first. A noise schedule at the end of
-            `Sampler` (`DPM++ 2M Karras`) is written as `Schedule type`, as that tool does.
 
-    >>> print(parameters_text("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
-    um gato
-    Steps: 25, Seed: 1, Size: 64x64, Model: "a, b"
+def read_parts(text: str) -> tuple[str, ...]:
+    """Returns which of `PARTS` a text such as `parameters,iptc` names; `none` is none of them.
+
+    >>> read_parts("iptc, parameters"), read_parts("none")
+    (('iptc', 'parameters'), ())
+
+    Raises:
+        SettingError: one of them is none.
     """
-    written: dict[str, object] = {}
-    for name, value in settings.items():
-        sampler, _, schedule = str(value).rpartition(" ")
-        if name == "Sampler" and sampler and schedule in NOISE_SCHEDULES:
-            written |= {name: sampler, "Schedule type": schedule}
-        else:
-            written[name] = value
-    pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in written.items() if value is not None)
-    negative = f"\nNegative prompt: {negative_prompt}" if negative_prompt else ""
-    return _writable(f"{prompt}{negative}\n{pairs}".strip())
-
-
-def read_parameters(text: str) -> tuple[str, str, dict[str, str]]:
-    """Returns (prompt, negative prompt, settings) of an AUTOMATIC1111 text, in time linear in its length.
-
-    The last line counts as settings where it holds three or more `Name: value` pairs, as that tool has it.
-
-    >>> read_parameters("a cat" + chr(10) + "Steps: 20, Seed: 1, Size: 64x64")
-    ('a cat', '', {'Steps': '20', 'Seed': '1', 'Size': '64x64'})
-    """
-    lines = text.strip().split("\n")
-    settings = _read_settings(lines[-1])
-    if len(settings) < 3:
-        settings = {}
-    else:
-        lines.pop()
-    prompt: list[str] = []
-    negative: list[str] = []
-    target = prompt
-    for line in lines:
-        line = line.strip()
-        if line.startswith("Negative prompt:"):
-            target = negative
-            line = line[len("Negative prompt:") :].strip()
-        target.append(line)
-    return "\n".join(prompt), "\n".join(negative), settings
-
-
-def _read_settings(line: str) -> dict[str, str]:
-    """Reads `Name: value, Name: "quoted, value"` from left to right, never looking back."""
-    settings: dict[str, str] = {}
-    at, colon, length = 0, line.find(":"), len(line)
-    while colon >= 0:
-        comma = line.find(",", at)
-        if 0 <= comma < colon:  # a piece without a colon: no setting
-            at = comma + 1
-            continue
-        name, value_at = line[at:colon].strip(), colon + 1
-        while value_at < length and line[value_at] == " ":
-            value_at += 1
-        end = _closing_quote(line, value_at) if line.startswith('"', value_at) else -1
-        comma = line.find(",", max(end, value_at))
-        stop = comma if comma >= 0 else length
-        value = line[value_at:stop].strip()
-        if end > 0:
-            with contextlib.suppress(ValueError):
-                value = str(json.loads(line[value_at : end + 1]))
-        settings[name] = value
-        at = stop + 1
-        colon = line.find(":", at)
-    return settings
-
-
-def _closing_quote(line: str, opening: int) -> int:
-    at = opening + 1
-    while at < len(line):
-        if line[at] == "\\":
-            at += 1
-        elif line[at] == '"':
-            return at
-        at += 1
-    return -1
+    if text.strip() == "none":
+        return ()
+    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for part in parts:
+        checks.choice("metadata", part, (*PARTS, "none"))
+    if "none" in parts:
+        raise SettingError(f"metadata is {text!r}; none stands alone")
+    return parts
 
 
 def png_texts(
@@ -185,7 +123,7 @@ def png_texts(
     if "iptc" in parts:
         info.add_itxt(_XMP, XMP)
     if "parameters" in parts:
-        _add(info, _PARAMETERS, _writable(parameters))
+        _add(info, _PARAMETERS, writable(parameters))
     if "promptweight" in parts:
         _add(info, _OWN, _own_json(record))
     return info
@@ -210,10 +148,8 @@ def encode_picture(
     Raises:
         SettingError: there is no such format or part.
     """
-    if format not in FORMATS:
-        raise SettingError(f"format is {format!r}; valid: {', '.join(FORMATS)}")
-    if unknown := set(parts) - set(PARTS):
-        raise SettingError(f"there is no metadata called {min(unknown)!r}; valid: {', '.join(PARTS)}")
+    checks.choice("format", format, tuple(FORMATS))
+    check_parts(parts)
     file = io.BytesIO()
     if format == "png":
         image.save(file, format="PNG", pnginfo=png_texts(record, parameters, parts))
@@ -240,7 +176,7 @@ def _own_json(record: Mapping[str, Any]) -> str:
 def _exif(parameters: str) -> bytes:
     """Returns EXIF data whose UserComment holds a text as AUTOMATIC1111 (by piexif) writes it."""
     exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + _writable(parameters).encode("utf-16-be")
+    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + writable(parameters).encode("utf-16-be")
     return exif.tobytes()
 
 
@@ -326,65 +262,9 @@ def _source_type(xmp: str) -> str | None:
     return xmp[start:end]
 
 
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ',:\n"') else text
-
-
-def _writable(text: str) -> str:
-    """Returns `text` with lone surrogates and NUL replaced: what a PNG text chunk can hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
-
-
 def _add(info: PngImagePlugin.PngInfo, name: str, text: str) -> None:
     """Adds a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
     if text.isascii():
         info.add_text(name, text)
     else:
         info.add_itxt(name, text)
-
-
-def save_png(
-    image: Image.Image, path: Path, texts: PngImagePlugin.PngInfo | None = None, *, overwrite: bool = False
-) -> None:
-    """Saves `image` as PNG, whole or not at all; errors as in `write_atomically`."""
-    write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=texts), overwrite=overwrite)
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwrite: bool = False) -> None:
-    """Lets `write` fill a file that appears at `path` only when it is complete and on the disk.
-
-    The bytes go into a hidden file in the same folder, which takes the name at the end; whatever fails in
-    between (a full disk, an interrupt) leaves nothing behind.
-
-    Raises:
-        FileExistsError: there is a file at `path` already and `overwrite` is not given.
-        OSError: the disk's own error.
-    """
-    if not overwrite and path.exists():
-        raise FileExistsError(f"{path} exists already")
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(temporary, path)
-        else:
-            _take_free_name(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _take_free_name(temporary: Path, path: Path) -> None:
-    """Gives the file its name in one step that fails where the name was taken in the meantime."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise FileExistsError(f"{path} exists already") from None
-    except OSError:  # a file system without hard links (FAT, some network folders)
-        if path.exists():
-            raise FileExistsError(f"{path} exists already") from None
-        os.replace(temporary, path)

@@ -58,19 +58,6 @@ class _Stopped(Exception):  # noqa: N818 - control flow, not an error
     """Leaves a pipeline that has no way of its own to be interrupted."""
 
 
-def make_picture(
-    pipe: Any,
-    session: AttentionSession,
-    call: dict[str, Any],
-    seed: int,
-    place: tuple[int, int],
-    record: bool | Record,
-    callback: Callback | None,
-) -> Picture:
-    """Runs the pipeline once; arguments as in `make_pictures`, of a session of one prompt."""
-    return make_pictures(pipe, session, call, seed, place, record, callback)[0]
-
-
 def make_pictures(
     pipe: Any,
     session: AttentionSession,
@@ -116,15 +103,21 @@ def make_pictures(
     except _Stopped:
         return (Picture(None, None, steps_done, steps, True, ()),) * prompts
     maps = apart(session.maps, prompts) if record else (None,) * prompts
-    shown = [_image(output, place[0], index) for index in range(prompts)]
+    shown = [picture_of(output, place[0], index) for index in range(prompts)]
     return tuple(
         Picture(image, of_image, steps_done, steps, was_stopped, warnings)
         for (image, warnings), of_image in zip(shown, maps, strict=True)
     )
 
 
-def _image(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[str, ...]]:
-    """Returns one picture of a pipeline's `output`, and what is wrong with it in words."""
+def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[str, ...]]:
+    """Returns one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
+
+    Args:
+        output: what the pipeline returned.
+        number: what the words call the picture.
+        index: its place in the output.
+    """
     import numpy as np
     from PIL import Image
 

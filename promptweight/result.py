@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -56,10 +56,11 @@ class Result:
         overlays: Sequence[str] = (),
         sheet: bool = False,
         maps: bool = False,
+        metadata: Collection[str] | None = None,
     ) -> list[Path]:
         """Writes the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
 
-        Every file is written whole or not at all, and none is ever overwritten. Each PNG holds the settings.
+        Every file is written whole or not at all, and none is ever overwritten.
 
         Args:
             directory: where to; it is made if need be.
@@ -68,12 +69,20 @@ class Result:
             sheet: also put every word of the prompt on one contact sheet.
             maps: also write the raw maps of all words as `….maps.safetensors`: one float32 tensor `maps` of
                 the shape (words, height, width), the words as a JSON list in the header.
+            metadata: what the PNGs say about their making, of `promptweight.metadata.PARTS`: AUTOMATIC1111's
+                text (`parameters`), our own JSON (`promptweight`), the mark of AI-made pictures (`iptc`).
+                None is all of them.
 
         Raises:
-            SettingError: overlays, sheet or maps are wanted of a run without recording.
+            SettingError: overlays, sheet or maps are wanted of a run without recording; or there is no such
+                metadata.
             WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
             OSError: the disk's own error; what was complete by then stays.
         """
+        from promptweight.metadata import PARTS, check_parts
+
+        parts = PARTS if metadata is None else metadata
+        check_parts(parts)
         if self.images and (overlays or sheet or maps):
             for phrase in overlays:
                 self._heat(phrase)
@@ -82,10 +91,10 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         files: list[Path] = []
         for image in range(len(self.images)):
-            picture = self._save_picture(folder, image)
-            files += [picture, *self._save_overlays(picture, image, overlays)]
+            picture = self._save_picture(folder, image, parts)
+            files += [picture, *self._save_overlays(picture, image, overlays, parts)]
             if sheet:
-                files.append(self._save_sheet(picture, image))
+                files.append(self._save_sheet(picture, image, parts))
             if maps:
                 files.append(self._save_maps(picture, image))
         return files
@@ -109,7 +118,7 @@ class Result:
 
     def parameters(self, image: int = 0) -> str:
         """Returns the settings of one picture as AUTOMATIC1111 writes them."""
-        from promptweight.metadata import parameters_text
+        from promptweight.parameters import parameters_text
 
         settings, picture = self.settings, self.images[image]
         return parameters_text(
@@ -137,29 +146,32 @@ class Result:
     def _heat(self, phrase: str, image: int = 0, occurrence: int = 0) -> HeatMap:
         return self._recorded().word(phrase, occurrence=occurrence, image=image)
 
-    def _save_picture(self, folder: Path, image: int) -> Path:
+    def _save_picture(self, folder: Path, image: int, parts: Collection[str]) -> Path:
         from promptweight.metadata import png_texts
 
         name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
-        texts = png_texts(self.record(image), self.parameters(image))
+        texts = png_texts(self.record(image), self.parameters(image), parts)
         paths = (folder / f"{number:05d}-{name}.png" for number in count(_next_number(folder)))
         return _save_at_first_free(paths, self.images[image], texts)
 
-    def _save_overlays(self, picture: Path, image: int, phrases: Sequence[str]) -> list[Path]:
+    def _save_overlays(
+        self, picture: Path, image: int, phrases: Sequence[str], parts: Collection[str]
+    ) -> list[Path]:
         from promptweight.render import WORD_COLORS, overlay, overlay_words
 
         found = [self._heat(phrase, image) for phrase in phrases]
-        weights = [_weight_of(heat) for heat in found]
+        weights = [weight_of(heat) for heat in found]
         files = []
         for phrase, heat, weight in zip(phrases, found, weights, strict=True):
             shown = overlay(self.images[image], heat, label=phrase, weight=weight)
-            files.append(self._save_beside(picture, slug(phrase) or "word", shown, image, overlay=phrase))
+            name = slug(phrase) or "word"
+            files.append(self._save_beside(picture, name, shown, image, parts, overlay=phrase))
         if 1 < len(phrases) <= len(WORD_COLORS):
             shown = overlay_words(self.images[image], found, phrases, weights=weights)
-            files.append(self._save_beside(picture, "words", shown, image, overlay=list(phrases)))
+            files.append(self._save_beside(picture, "words", shown, image, parts, overlay=list(phrases)))
         return files
 
-    def _save_sheet(self, picture: Path, image: int) -> Path:
+    def _save_sheet(self, picture: Path, image: int, parts: Collection[str]) -> Path:
         from promptweight.render import enlarged, overlay, sheet
         from promptweight.render.strip import weight_text
 
@@ -172,30 +184,31 @@ class Result:
         ]
         labels = [f"{word.text} {weight_text(word.weight)}".strip() for word in words]
         shown = sheet([enlarged(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
-        return self._save_beside(picture, "all-words", shown, image, overlay="all")
+        return self._save_beside(picture, "all-words", shown, image, parts, overlay="all")
 
     def _save_maps(self, picture: Path, image: int) -> Path:
-        import json
+        from promptweight.files import write_atomically
+        from promptweight.raw_maps import raw_maps
 
-        import torch
-        from safetensors.torch import save
-
-        from promptweight.metadata import write_atomically
-
-        heats = [self._heat(word.text, image, word.occurrence).tensor for word in self.words]
-        words = [{"text": word.text, "weight": word.weight, "start": word.start} for word in self.words]
-        size = self.images[image].height, self.images[image].width
-        tensor = torch.stack(heats).cpu().contiguous() if heats else torch.zeros(0, *size)
-        content = save({"maps": tensor}, {"words": json.dumps(words), "prompt": json.dumps(self.prompt.text)})
+        size = self.images[image].size
+        content = raw_maps(self._recorded(), self.words, self.prompt.text, size, image=image)
         path = picture.with_name(f"{picture.stem}.maps.safetensors")
         write_atomically(path, lambda file: file.write(content))
         return path
 
-    def _save_beside(self, picture: Path, ending: str, shown: Image.Image, image: int, **more: Any) -> Path:
+    def _save_beside(
+        self,
+        picture: Path,
+        ending: str,
+        shown: Image.Image,
+        image: int,
+        parts: Collection[str],
+        **more: Any,
+    ) -> Path:
         """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
         from promptweight.metadata import png_texts
 
-        texts = png_texts({**self.record(image), **more}, self.parameters(image))
+        texts = png_texts({**self.record(image), **more}, self.parameters(image), parts)
         endings = (f"{ending}-{number}" if number > 1 else ending for number in count(1))
         paths = (picture.with_name(f"{picture.stem}.{each}.png") for each in endings)
         return _save_at_first_free(paths, shown, texts)
@@ -203,7 +216,7 @@ class Result:
 
 def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInfo) -> Path:
     """Saves `image` under the first of `paths` that is free, even where another process takes names too."""
-    from promptweight.metadata import save_png
+    from promptweight.files import save_png
 
     while True:
         path = next(paths)
@@ -257,7 +270,7 @@ def _next_number(folder: Path) -> int:
     return max((int(match[1]) for match in numbers if match), default=0) + 1
 
 
-def _weight_of(heat: HeatMap) -> float | None:
+def weight_of(heat: HeatMap) -> float | None:
     """Returns the weight of a phrase where all its words have the same."""
     weights = {word.weight for word in heat.words}
     return weights.pop() if len(weights) == 1 else None

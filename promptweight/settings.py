@@ -15,8 +15,24 @@ if TYPE_CHECKING:
     from promptweight.adapters import Chosen
     from promptweight.prompt import Prompt
 
+METHODS = (
+    "none", "scale", "a1111", "scale-rms", "comfy", "compel", "down_weight", "comfy++", "perp",
+)  # fmt: skip
+"""The names in `promptweight.weighting.METHODS`, for what starts without torch; a test compares them."""
+
+NORMALIZERS = ("none", "mean", "mean-div", "length", "length+mean")
+"""The names in `promptweight.weighting.NORMALIZERS`, likewise."""
+
+MODES = ("logit", "p2p", "value", "clip")
+"""How weights act in attention: `promptweight.attention.session.ATTACH_MODES`, likewise."""
+
+SPACES = ("embedding", "attention")
+POOLED = ("clean", "weighted")
 MAX_PROMPT = 1_000_000
 MAX_SEED = 2**63 - 1
+MAX_STEPS = 1000
+MAX_GUIDANCE = 100
+MAX_SIDE = 16_384
 MAX_CLIP_SKIP = 100
 """More layers than any CLIP text encoder has; how many a model allows is known when it is loaded."""
 
@@ -41,19 +57,13 @@ def checked_weighting(
     pooled: str,
 ) -> dict[str, Any]:
     """Returns the settings that say how weights act, each checked by itself, as `attach` takes them."""
-    from promptweight import models
-
-    with models.quiet():
-        from promptweight.attention.session import ATTACH_MODES
-        from promptweight.weighting import get_method, get_normalizer
-
-    checks.choice("space", space, ("embedding", "attention"))
-    checks.choice("mode", mode, ATTACH_MODES)
-    checks.choice("pooled", pooled, ("clean", "weighted"))
+    checks.choice("space", space, SPACES)
+    checks.choice("mode", mode, MODES)
+    checks.choice("pooled", pooled, POOLED)
     if method is not None:
-        get_method(method)
+        checks.choice("method", method, METHODS)
     if normalizer is not None:
-        get_normalizer(normalizer)
+        checks.choice("normalizer", normalizer, NORMALIZERS)
     if clip_skip is not None:
         clip_skip = checks.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
     return {
@@ -73,6 +83,13 @@ def chosen_seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
     return tuple(range(first, first + pictures))
 
 
+def checked_guidance(guidance_scale: float | None) -> float | None:
+    """Returns the guidance scale, 0 .. `MAX_GUIDANCE`; None is the model's own."""
+    if guidance_scale is None:
+        return None
+    return checks.number("guidance_scale", guidance_scale, 0, MAX_GUIDANCE)
+
+
 def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
     """Returns the sizes that are given, checked against what the model's latents and patches need."""
     factor = getattr(pipe, "vae_scale_factor", 8)
@@ -82,7 +99,7 @@ def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, 
     sizes = {}
     for name, value in (("height", height), ("width", width)):
         if value is not None:
-            sizes[name] = checks.whole(name, value, multiple, 16_384)
+            sizes[name] = checks.whole(name, value, multiple, MAX_SIDE)
             if value % multiple:
                 raise SettingError(f"{name} is {value}; this model makes pictures in multiples of {multiple}")
     return sizes

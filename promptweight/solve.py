@@ -75,7 +75,7 @@ def solve(
     from promptweight.attention import attach
     from promptweight.errors import SettingError
     from promptweight.models import default_guidance_scale
-    from promptweight.picture import make_picture
+    from promptweight.picture import make_pictures
 
     steps = checks.whole("num_inference_steps", num_inference_steps, 2, 1000)
     guidance = default_guidance_scale(pipe) if guidance_scale is None else guidance_scale
@@ -83,7 +83,7 @@ def solve(
     with attach(
         pipe, prompt, negative_prompt, targets=targets, balance=balance, **{"record": False} | settings
     ) as session:
-        picture = make_picture(pipe, session, call, seed, (1, 1), False, None)
+        (picture,) = make_pictures(pipe, session, call, seed, (1, 1), False, None)
         found = session.found
     if 0 not in found:
         raise SettingError(f"{str(prompt)!r} asks for no share; give targets, or balance two phrases or more")

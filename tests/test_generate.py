@@ -13,7 +13,8 @@ from promptweight import metadata
 from promptweight.attention import attach
 from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
-from promptweight.generate import MAX_PROMPT, MAX_SEED, generate
+from promptweight.generate import generate
+from promptweight.settings import MAX_PROMPT, MAX_SEED
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -194,7 +195,7 @@ def test_a_model_is_loaded_by_name(model_folder, tiny_pipe):
         ({"space": "nowhere"}, "space is 'nowhere'; valid: embedding, attention"),
         ({"dialect": "klingon"}, "dialect is 'klingon'"),
         ({"method": "magic"}, "'magic'"),
-        ({"normalizer": "loud"}, "'loud' is no normaliser"),
+        ({"normalizer": "loud"}, "normalizer is 'loud'; valid: none, mean"),
         ({"mode": "embedding"}, "mode is 'embedding'; valid: logit, p2p, value, clip"),
         ({"clip_skip": -1}, "clip_skip is -1; it must lie between 0 and 100"),
         ({"clip_skip": 9}, "clip_skip is 9; the text encoder clip allows 0 to 1"),

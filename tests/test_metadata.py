@@ -1,9 +1,7 @@
-"""Metadata: what other tools read, what we read back exactly, and files that are whole or not there."""
+"""Metadata: what other tools read, and what we read back exactly."""
 
-import errno
 import io
 import json
-import os
 import random
 import struct
 import zlib
@@ -17,14 +15,9 @@ from PIL.ExifTags import IFD
 
 from promptweight import metadata
 from promptweight.errors import PromptweightError
-from promptweight.metadata import (
-    parameters_text,
-    png_texts,
-    read,
-    read_parameters,
-    save_png,
-    write_atomically,
-)
+from promptweight.files import save_png
+from promptweight.metadata import png_texts, read
+from promptweight.parameters import parameters_text
 
 SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
 
@@ -44,80 +37,6 @@ def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
         found.append((kind, data))
         at += 12 + length
     return found
-
-
-def test_parameters_are_written_as_automatic1111_does():
-    # The shape that processing.create_infotext of that tool gives.
-    assert parameters_text("um (gato:1.4)", "feio", {**SETTINGS, "Clip skip": None, "Note": "a, b: c"}) == (
-        "um (gato:1.4)\nNegative prompt: feio\n"
-        'Steps: 25, Sampler: DDIM, CFG scale: 4.5, Seed: 1, Size: 64x64, Model: mini, Note: "a, b: c"'
-    )
-    assert "Negative prompt" not in parameters_text("gato", "", SETTINGS)
-    scheduled = {**SETTINGS, "Sampler": "DPM++ 2M Karras"}
-    assert "Sampler: DPM++ 2M, Schedule type: Karras, CFG scale" in parameters_text("gato", "", scheduled)
-
-
-def test_parameters_of_other_tools_are_read():
-    text = (
-        "masterpiece, (cat:1.2),\nby the sea\nNegative prompt: lowres,\nbad hands\n"
-        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 512x768, Model hash: 6ce0161689, "
-        'Lora hashes: "a: 1b, c: 2d", Version: v1.9.4'
-    )
-    prompt, negative, settings = read_parameters(text)
-    assert prompt == "masterpiece, (cat:1.2),\nby the sea"
-    assert negative == "lowres,\nbad hands"
-    assert settings == {
-        "Steps": "20",
-        "Sampler": "Euler a",
-        "CFG scale": "7",
-        "Seed": "42",
-        "Size": "512x768",
-        "Model hash": "6ce0161689",
-        "Lora hashes": "a: 1b, c: 2d",
-        "Version": "v1.9.4",
-    }
-
-
-def test_a_last_line_with_few_pairs_is_prompt():
-    assert read_parameters("a cat, ratio 16:9") == ("a cat, ratio 16:9", "", {})
-
-
-@given(st.dictionaries(st.sampled_from(["Steps", "Seed", "Model", "Note"]), st.text()))
-def test_values_come_back_whatever_they_hold(values):
-    values = {name: metadata._writable(value).strip() for name, value in values.items()}
-    line = parameters_text("x", "", {"Steps": "1", "Seed": "2", "Size": "8x8", **values}).split("\n", 1)[1]
-    _, _, settings = read_parameters("x\n" + line)
-    assert {name: settings[name] for name in values} == values
-
-
-@given(st.text())
-def test_reading_never_raises(text):
-    read_parameters(text)
-
-
-def test_reading_takes_time_in_proportion_to_length():
-    # Every shape of text that makes a searching reader look at the same letters again: counted, not timed.
-    shapes = [",x", ":", ", :", '"', '\\"', 'a:"', "a b ", 'a: "x\\", ', " "]
-    for shape in shapes:
-        looks = []
-        for size in (2_000, 4_000):
-
-            class Counted(str):
-                __slots__ = ()
-                looked = 0
-
-                def __getitem__(self, at):
-                    Counted.looked += len(range(*at.indices(len(self)))) if isinstance(at, slice) else 1
-                    return str.__getitem__(self, at)
-
-                def find(self, sub, start=0, *rest):
-                    end = str.find(self, sub, start, *rest)
-                    Counted.looked += (len(self) if end < 0 else end) - start + 1
-                    return end
-
-            metadata._read_settings(Counted(shape * size + "a: b"))
-            looks.append(Counted.looked)
-        assert looks[1] < 2.5 * looks[0] + 100, shape
 
 
 def test_a_saved_picture_says_everything_and_is_unchanged(tmp_path):
@@ -216,73 +135,3 @@ def test_damaged_pictures_are_named(tmp_path, content):
 def test_a_missing_file_is_the_systems_own_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none.png")
-
-
-def test_an_existing_file_is_kept(tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(b"mine")
-    with pytest.raises(FileExistsError):
-        save_png(picture(), path)
-    assert path.read_bytes() == b"mine"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
-    save_png(picture(), path, overwrite=True)
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_file_that_appears_while_writing_is_kept(tmp_path):
-    path = tmp_path / "a.txt"
-
-    def write(file):
-        path.write_bytes(b"theirs")
-        file.write(b"ours")
-
-    with pytest.raises(FileExistsError):
-        write_atomically(path, write)
-    assert path.read_bytes() == b"theirs"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_is_left_of_a_write_that_fails(tmp_path, error):
-    def write(file):
-        file.write(b"half")
-        raise error
-
-    with pytest.raises(type(error)):
-        write_atomically(tmp_path / "a.txt", write)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("step", ["fsync", "link", "replace"])
-def test_nothing_is_left_when_the_system_fails(tmp_path, monkeypatch, step):
-    def fail(*_):
-        raise OSError(errno.EIO, "Input/output error")
-
-    if step == "replace":
-        monkeypatch.setattr(os, "link", fail)
-    monkeypatch.setattr(os, step, fail)
-    if step == "link":  # a file system without hard links is no failure
-        write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
-        assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
-        return
-    with pytest.raises(OSError, match="Input/output error"):
-        write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_file_has_the_rights_that_the_umask_gives(tmp_path):
-    before = os.umask(0o027)
-    try:
-        write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
-    finally:
-        os.umask(before)
-    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
-
-
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
-    done = []
-    real_fsync, real_link = os.fsync, os.link
-    monkeypatch.setattr(os, "fsync", lambda file: (done.append("fsync"), real_fsync(file)))
-    monkeypatch.setattr(os, "link", lambda *names: (done.append("link"), real_link(*names)))
-    write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x" * 100_000))
-    assert done == ["fsync", "link"]

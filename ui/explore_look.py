@@ -58,7 +58,7 @@ def look_inside(
     """
     from promptweight.attention import Record, attach
     from promptweight.attention.inside import looking_inside
-    from promptweight.picture import make_picture
+    from promptweight.picture import make_pictures
 
     settings = result.settings
     steps = settings["num_inference_steps"]
@@ -90,7 +90,7 @@ def look_inside(
         ) as session,
         looking_inside(session, chosen, MOST_MEGABYTES) as inside,
     ):
-        make_picture(pipe, session, call, result.seeds[image], (1, 1), False, is_wanted)
+        make_pictures(pipe, session, call, result.seeds[image], (1, 1), False, is_wanted)
     return inside
 
 

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from promptweight.batch.folder import Folder
 from promptweight.batch.plan import Plan, Planned
-from promptweight.metadata import encode_picture, write_atomically
+from promptweight.files import write_atomically
+from promptweight.metadata import encode_picture
 
 MOST_CELLS = 400
 _WIDEST = 8

@@ -188,7 +188,7 @@ class Painter:
         drawn = []
         for number, each in enumerate(jobs):
             assert each.encoded is not None
-            image, warnings = picture._image(output, 1, number)
+            image, warnings = picture.picture_of(output, 1, number)
             _refuse_no_numbers(warnings)
             words = each.encoded.positive[0].words
             settings = settings_of(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)

@@ -12,19 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptweight import checks
+from promptweight.checks import did_you_mean
 from promptweight.errors import SettingError
-from promptweight.generate import MAX_CLIP_SKIP, MAX_PROMPT, MAX_SEED
 from promptweight.prompt import DIALECTS
 from promptweight.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS
+from promptweight.settings import (
+    MAX_CLIP_SKIP,
+    MAX_GUIDANCE,
+    MAX_PROMPT,
+    MAX_SEED,
+    MAX_SIDE,
+    MAX_STEPS,
+    METHODS,
+    MODES,
+    NORMALIZERS,
+    POOLED,
+    SPACES,
+)
 
-METHODS = (
-    "none", "scale", "a1111", "scale-rms", "comfy", "compel", "down_weight", "comfy++", "perp",
-)  # fmt: skip
-"""The names in `promptweight.weighting.METHODS`, written out because that module needs torch."""
-
-NORMALIZERS = ("none", "mean", "mean-div", "length", "length+mean")
-MODES = ("logit", "p2p", "value", "clip")
-SPACES = ("embedding", "attention")
 MOST_SEEDS = 1_000_000
 
 
@@ -87,8 +92,7 @@ def _choice(choices: Iterable[str]) -> Callable[[str, Any], str]:
     known = tuple(choices)
 
     def read(name: str, value: Any) -> str:
-        if value not in known:
-            raise SettingError(f"{name} is {value!r}; valid: {', '.join(known)}{did_you_mean(value, known)}")
+        checks.choice(name, value, known)
         return str(value)
 
     return read
@@ -112,7 +116,7 @@ def _prompt(name: str, value: Any) -> str:
 
 
 def _size(name: str, value: Any) -> int:
-    pixels = _whole(8, 16_384)(name, value)
+    pixels = _whole(8, MAX_SIDE)(name, value)
     if pixels % 8:
         raise SettingError(f"{name} is {pixels}; models make pictures in multiples of 8 or more")
     return pixels
@@ -162,8 +166,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("negative_prompt", ("n", "negative", "negative_prompt"), _text),
     Option("seeds", ("d", "seed", "seeds"), read_seeds),
     Option("count", ("count", "images", "num_images_per_prompt"), _whole(1, MOST_SEEDS)),
-    Option("num_inference_steps", ("s", "steps", "num_inference_steps"), _whole(1, 1000)),
-    Option("guidance_scale", ("l", "guidance", "guidance_scale", "cfg", "cfg_scale"), _number(0, 100)),
+    Option("num_inference_steps", ("s", "steps", "num_inference_steps"), _whole(1, MAX_STEPS)),
+    Option(
+        "guidance_scale", ("l", "guidance", "guidance_scale", "cfg", "cfg_scale"), _number(0, MAX_GUIDANCE)
+    ),
     Option("width", ("w", "width"), _size),
     Option("height", ("h", "height"), _size),
     Option("method", ("method",), _choice(METHODS)),
@@ -171,7 +177,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("space", ("space",), _choice(SPACES)),
     Option("mode", ("mode",), _choice(MODES)),
     Option("clip_skip", ("clip_skip",), _whole(0, MAX_CLIP_SKIP)),
-    Option("pooled", ("pooled",), _choice(("clean", "weighted"))),
+    Option("pooled", ("pooled",), _choice(POOLED)),
     Option("dialect", ("dialect",), _choice(DIALECTS)),
     Option("scheduler", ("scheduler", "sampler"), _scheduler),
 )
@@ -193,9 +199,3 @@ def find_option(name: str, *, shown: str | None = None) -> Option:
     known = (dashes + next(each for each in option.names if len(each) > 1) for option in OPTIONS)
     hint = f"did you mean {dashes}{close[0]}?" if close else f"valid: {', '.join(known)}"
     raise SettingError(f"unknown option {shown or name!r}; {hint}")
-
-
-def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Returns `; did you mean …?` where one of `known` is close to `value`, else nothing."""
-    close = difflib.get_close_matches(str(value)[:100], known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from promptweight import checks
 from promptweight.batch.counting import Count, Counter
 from promptweight.batch.folder import Folder, is_whole
-from promptweight.batch.job import OPTIONS, did_you_mean, read_seeds
+from promptweight.batch.job import OPTIONS, read_seeds
 from promptweight.batch.plan import Plan, diagnostics, make_plan
 from promptweight.batch.rows import Problem, Row
 from promptweight.batch.saving import Saving, endings, held
 from promptweight.batch.shards import Shard, find_shard, local_device
 from promptweight.batch.sweep import Sweep, read_methods, read_weights
 from promptweight.errors import SettingError
-from promptweight.metadata import FORMATS, PARTS
+from promptweight.metadata import FORMATS
 from promptweight.prompt import parse
 
 Counts = Mapping[tuple[str, str], list[Count]]
@@ -64,22 +65,8 @@ def plan_command(
 def picture_format(name: str) -> str:
     """Returns the name of a picture format as `metadata.FORMATS` has it; raises `SettingError`."""
     known = {"jpg": "jpeg"}.get(name.lower(), name.lower())
-    if known not in FORMATS:
-        raise SettingError(f"format is {name!r}; valid: {', '.join(FORMATS)}{did_you_mean(known, FORMATS)}")
+    checks.choice("format", known, tuple(FORMATS))
     return known
-
-
-def metadata_parts(text: str) -> tuple[str, ...]:
-    """Returns which parts of the metadata a list such as `parameters,iptc` names; `none` is none of them."""
-    if text.strip() == "none":
-        return ()
-    parts = tuple(part.strip() for part in text.split(","))
-    for part in parts:
-        if part not in PARTS:
-            raise SettingError(
-                f"metadata has {part!r}; valid: {', '.join(PARTS)}, or none{did_you_mean(part, PARTS)}"
-            )
-    return parts
 
 
 def shard_of(given: str | None, *, is_shared: bool) -> Shard:

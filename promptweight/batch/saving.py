@@ -5,7 +5,6 @@ So a picture that is there has everything beside it, wherever a run was killed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.conditioning.words import split_words
-from promptweight.metadata import PARTS, encode_picture, write_atomically
-from promptweight.result import slug
+from promptweight.files import write_atomically
+from promptweight.metadata import PARTS, encode_picture
+from promptweight.raw_maps import raw_maps
+from promptweight.result import slug, weight_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,8 +100,7 @@ def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) 
     phrases = held(prompt, saving.overlays)
     for phrase, name in zip(phrases, _names(phrases), strict=True):
         heat = maps.word(phrase, image=drawn.number)
-        weights = {word.weight for word in heat.words}
-        shown = overlay(drawn.image, heat, label=phrase, weight=weights.pop() if len(weights) == 1 else None)
+        shown = overlay(drawn.image, heat, label=phrase, weight=weight_of(heat))
         record = {**drawn.record, "overlay": phrase}
         files.append(_write_png(path.with_name(f"{path.stem}.{name}.png"), shown, record, drawn, saving))
     masked = _masked(saving, prompt)
@@ -139,16 +139,7 @@ def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
 
 
 def _save_maps(drawn: Drawn, maps: AttentionMaps, path: Path) -> Path:
-    """Writes the maps of all words as `promptweight generate --maps` does: a tensor, words in the header."""
-    import torch
-    from safetensors.torch import save as to_bytes
-
-    heats = [maps.word(word.text, occurrence=word.occurrence, image=drawn.number) for word in drawn.words]
-    words = [{"text": word.text, "weight": word.weight, "start": word.start} for word in drawn.words]
-    size = drawn.image.height, drawn.image.width
-    tensor = torch.stack([heat.tensor for heat in heats]) if heats else torch.zeros(0, *size)
-    header = {"words": json.dumps(words), "prompt": json.dumps(drawn.prompt.text)}
-    content = to_bytes({"maps": tensor.cpu().contiguous()}, header)
+    content = raw_maps(maps, drawn.words, drawn.prompt.text, drawn.image.size, image=drawn.number)
     beside = path.with_name(f"{path.stem}.maps.safetensors")
     write_atomically(beside, lambda file: file.write(content), overwrite=True)
     return beside

@@ -8,10 +8,10 @@ import re
 import sys
 from pathlib import Path
 
-from promptweight.batch.job import did_you_mean
 from promptweight.batch.lines import read_lines
 from promptweight.batch.rows import Problem, Row
 from promptweight.batch.tables import read_csv, read_jsonl
+from promptweight.checks import choice
 from promptweight.errors import SettingError
 
 FORMATS = ("txt", "csv", "jsonl")
@@ -50,10 +50,8 @@ def read_rows(
         OSError: the file cannot be opened.
     """
     name = os.fspath(source)
-    if format is not None and format not in FORMATS:
-        raise SettingError(
-            f"format is {format!r}; valid: {', '.join(FORMATS)}{did_you_mean(format, FORMATS)}"
-        )
+    if format is not None:
+        choice("format", format, FORMATS)
     content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     problems: list[Problem] = []
     text = _decoded(content, name, problems)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from promptweight.batch.job import METHODS, MODES, did_you_mean
+from promptweight.checks import did_you_mean
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import SettingError
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.nudge import find_target
+from promptweight.settings import METHODS, MODES
 
 WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")
 _FINE = 1e-6

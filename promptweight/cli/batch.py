@@ -115,6 +115,7 @@ def batch(
     """Make pictures from a job file; the same command again continues where it stopped."""
     from promptweight.batch import planning, sources
     from promptweight.batch.saving import Saving
+    from promptweight.metadata import read_parts
 
     rows, problems = sources.read_rows(file, format=input_format)
     _tell(problems, quiet=quiet)
@@ -125,7 +126,7 @@ def batch(
     }  # fmt: skip
     saving = Saving(
         planning.picture_format(picture_format),
-        planning.metadata_parts(metadata),
+        read_parts(metadata),
         tuple(dict.fromkeys(overlay or [])),
         maps,
         masks,

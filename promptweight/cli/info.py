@@ -51,7 +51,7 @@ def info(
 
 
 def _described(metadata: Metadata) -> dict[str, Any]:
-    from promptweight.metadata import read_parameters
+    from promptweight.parameters import read_parameters
 
     making = metadata.making()
     _, negative, settings = read_parameters(metadata.parameters or "")

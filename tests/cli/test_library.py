@@ -10,7 +10,9 @@ from PIL import Image
 
 import promptweight
 from promptweight.cli import app, main
-from promptweight.metadata import parameters_text, png_texts, save_png
+from promptweight.files import save_png
+from promptweight.metadata import png_texts
+from promptweight.parameters import parameters_text
 
 ROOT = Path(__file__).resolve().parents[2]
 

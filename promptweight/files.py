@@ -1,0 +1,60 @@
+"""Files that are written whole or not at all, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+
+def save_png(
+    image: Image.Image, path: Path, texts: PngInfo | None = None, *, overwrite: bool = False
+) -> None:
+    """Saves `image` as PNG, whole or not at all; errors as in `write_atomically`."""
+    write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=texts), overwrite=overwrite)
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwrite: bool = False) -> None:
+    """Lets `write` fill a file that appears at `path` only when it is complete and on the disk.
+
+    The bytes go into a hidden file in the same folder, which takes the name at the end; whatever fails in
+    between (a full disk, an interrupt) leaves nothing behind.
+
+    Raises:
+        FileExistsError: there is a file at `path` already and `overwrite` is not given.
+        OSError: the disk's own error.
+    """
+    if not overwrite and path.exists():
+        raise FileExistsError(f"{path} exists already")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _take_free_name(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _take_free_name(temporary: Path, path: Path) -> None:
+    """Gives the file its name in one step that fails where the name was taken in the meantime."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists already") from None
+    except OSError:  # a file system without hard links (FAT, some network folders)
+        if path.exists():
+            raise FileExistsError(f"{path} exists already") from None
+        os.replace(temporary, path)
