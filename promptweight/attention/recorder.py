@@ -14,6 +14,7 @@ from promptweight.attention.kernels import (
     attend,
     attend_with_lse,
     attention_rows,
+    fitting,
     probabilities,
     propagate,
     take,
@@ -21,6 +22,7 @@ from promptweight.attention.kernels import (
 from promptweight.attention.layout import Order
 from promptweight.attention.rules import Terms
 from promptweight.attention.store import Slot
+from promptweight.attention.weighted import attend_apart, may_act_apart
 
 if TYPE_CHECKING:
     from promptweight.attention.processors import SelfProcessor
@@ -65,7 +67,7 @@ class Recorder:
             value: (batch, heads, keys, dim).
             mask: what the model itself adds to the logits.
         """
-        call, terms, bias = self.call, self.call.terms, mask
+        call, terms, bias, acted = self.call, self.call.terms, mask, None
         image = self.image_queries(query.shape[2])
         first_text = image.stop if self.order == "image first" else 0
         if terms.bias is not None:
@@ -76,14 +78,21 @@ class Recorder:
         if terms.factors is not None:
             value = value * spread(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
         text = slice(first_text, first_text + call.text_length)
+        if terms.bias is not None and mask is None and may_act_apart(query):
+            columns = None if terms.columns is None else terms.columns + first_text
+            acted = attend_apart(query, key, value, bias=own, biased=text, columns=columns)
         records = self.slot is not None and call.rows is not None
-        if not records and terms.local_columns is None:
+        if not records and terms.local_columns is None and acted is None:
             output, _ = attend(query, key, value, bias=bias)
             if call.exchange is not None:
                 output = call.exchange.output(output, query, key, value, bias, image, text)
             return output
 
-        output, lse = attend_with_lse(query, key, value, bias=bias)
+        if acted is None:
+            bias = fitting(bias, query)
+            output, lse = attend_with_lse(query, key, value, bias=bias)
+        else:
+            output, lse, bias = acted
         if call.exchange is not None:
             output = call.exchange.output(output, query, key, value, bias, image, text)
         query, lse = query[:, :, image], lse[:, :, image]

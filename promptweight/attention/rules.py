@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.regions import Region, read_region
+from promptweight.attention.weighted import is_gentle
 from promptweight.errors import SettingError
 
 Mode = Literal["logit", "p2p", "value"]
@@ -76,6 +77,9 @@ class Terms:
 
     bias: Tensor | None = None
     """Added to the logits: (batch, 1, 1 or height · width, keys) float32."""
+    columns: Tensor | None = None
+    """The keys with a bias, (batch, n) int64, filled up with keys that have none; None where a weight is not
+    one that `promptweight.attention.weighted` corrects for, or none is known to the host."""
     factors: Tensor | None = None
     """Multiplied with the values: (batch, 1, keys, 1) float32."""
     local_columns: Tensor | None = None
@@ -85,7 +89,7 @@ class Terms:
 
     def with_bias(self, bias: Tensor) -> Terms:
         """The same with more added to the logits, (batch, 1, 1, keys)."""
-        return replace(self, bias=bias if self.bias is None else self.bias + bias)
+        return replace(self, bias=bias if self.bias is None else self.bias + bias, columns=None)
 
 
 class Rules:
@@ -161,6 +165,8 @@ def make_terms(
     bias = torch.zeros(len(rows), 1, cells, length)
     factors = torch.ones(len(rows), 1, length, 1)
     local: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
+    biased: list[list[int]] = [[] for _ in rows]
+    gentle = True
     for number, row in enumerate(rows):
         for place, rule in row:
             inside = torch.ones(1) if rule.region is None else rule.region.on(*size).flatten()
@@ -169,6 +175,8 @@ def make_terms(
                 logarithm = math.log(abs(rule.weight)) if rule.weight else MASKED
                 bias[number, 0, :, place] = max(logarithm, MASKED) * inside
                 factor = -1.0 if rule.weight < 0 else 1.0
+                biased[number].append(place)
+                gentle = gentle and is_gentle(rule.weight)
             if factor != 1 and rule.region is not None:
                 local[number].append((place, (factor - 1) * inside))
             else:
@@ -182,7 +190,18 @@ def make_terms(
             excess[number, 0, :, column] = values
     return Terms(
         bias.to(device) if bias.any() else None,
+        filled_up(biased, length).to(device) if gentle and bias.any() else None,
         factors.to(device) if (factors != 1).any() else None,
         columns.to(device) if most else None,
         excess.to(device) if most else None,
     )
+
+
+def filled_up(places: Sequence[Sequence[int]], length: int) -> Tensor:
+    """Places out of `length` as (rows, most), filled up in each row with a place that it does not hold."""
+    most = max(map(len, places))
+    rows = []
+    for own in places:
+        other = next((place for place in range(length) if place not in own), 0)
+        rows.append([*own, *[other] * (most - len(own))])
+    return torch.tensor(rows, dtype=torch.int64)
