@@ -82,19 +82,23 @@ def load_scenes(
 
 
 def draw_batch(
-    encoded: EncodedScenes, tokenizer: CLIPTokenizer, related_share: float = 0.0
+    encoded: EncodedScenes, tokenizer: CLIPTokenizer, related_share: float = 0.0, single_share: float = 0.0
 ) -> Callable[[Random, int], Batch]:
     """Returns the function that draws a batch of scenes, each with a caption of its own.
 
-    `related_share` of a batch comes only from scenes that state a relation, the rest from all of them.
+    `related_share` of a batch comes only from scenes that state a relation and `single_share` only from those
+    of one thing; the rest comes from all of them.
     """
     scenes = encoded.scenes
-    related = [index for index, scene in enumerate(scenes) if scene.relation] or [0]
+    everything = range(len(scenes))
+    related = [index for index, scene in enumerate(scenes) if scene.relation]
+    single = [index for index, scene in enumerate(scenes) if not scene.relation and len(scene.things) == 1]
+    shares = (1 - related_share - single_share, related_share, single_share)
 
     def draw(rng: Random, size: int) -> Batch:
         chosen = [
-            rng.choice(related) if rng.random() < related_share else rng.randrange(len(scenes))
-            for _ in range(size)
+            rng.choice(group or everything)
+            for group in rng.choices((everything, related, single), shares, k=size)
         ]
         texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
         ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids

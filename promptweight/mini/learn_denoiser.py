@@ -150,6 +150,8 @@ def stage(
     vae: AutoencoderKL,
     tokenizer: CLIPTokenizer,
     related_share: float,
+    single_share: float,
 ) -> Stage:
-    """Returns the stage that brings `loss` down, with more of the scenes that state a relation."""
-    return Stage("denoiser", loss, draw_batch(encoded, tokenizer, related_share), draw_sheet(vae, tokenizer))
+    """Returns the stage that brings `loss` down, with more of the scenes that are hardest to learn."""
+    batches = draw_batch(encoded, tokenizer, related_share, single_share)
+    return Stage("denoiser", loss, batches, draw_sheet(vae, tokenizer))

@@ -73,7 +73,9 @@ def _learn_denoiser(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
     loss = RECIPES[options.model].loss(parts)
-    stage = learn_denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, options.related_share)
+    stage = learn_denoiser.stage(
+        loss, encoded, parts.vae, parts.tokenizer, options.related_share, options.single_share
+    )
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, learn_denoiser.DenoisingLoss)
@@ -140,6 +142,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=DENOISER.learning_rate, help="of the denoiser")
     parser.add_argument(
         "--related-share", type=float, default=0.5, help="of a batch, drawn only from scenes with a relation"
+    )
+    parser.add_argument(
+        "--single-share", type=float, default=0.0, help="of a batch, drawn only from scenes of one thing"
     )
     parser.add_argument(
         "--scenes", type=int, default=64_000, help="drawn once and seen again with new captions"
