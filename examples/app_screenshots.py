@@ -5,11 +5,10 @@ python examples/app_screenshots.py --output examples/pictures
 Needs `pip install "promptweight[test]"` and a Chromium: the system's, or `playwright install chromium`.
 """
 
-import argparse
 import shutil
-from pathlib import Path
 from typing import Any
 
+from options import arguments
 from playwright.sync_api import Page, sync_playwright
 
 from promptweight_ui.app import launch
@@ -20,14 +19,7 @@ PATIENCE = 900_000
 
 def main() -> None:
     """Takes one picture for each language, light and dark, and one as on a phone."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path("examples/pictures"))
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=25)
-    options = parser.parse_args()
+    options = arguments(__doc__, output="examples/pictures", seed=3).parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
 
     app = launch([options.model], prevent_thread_lock=True, quiet=True)

@@ -7,9 +7,7 @@ There is no negative prompt and no guidance by one, so AND takes the mean of its
 everywhere.
 """
 
-import argparse
-from pathlib import Path
-
+from options import arguments
 from tiny_models import flux
 
 import promptweight
@@ -17,12 +15,9 @@ import promptweight
 
 def main() -> None:
     """Makes a picture with weights in attention, and one whose prompt changes half-way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", nargs="?", help="hub id, folder or .safetensors file")
+    parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.5) vermelho e um rato")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--output", type=Path, default=Path("out"))
     options = parser.parse_args()
 
     pipe = flux() if options.model is None else promptweight.load(options.model)
@@ -33,7 +28,7 @@ def main() -> None:
             prompt,
             pipe,
             space="attention",
-            seed=1,
+            seed=options.seed,
             num_inference_steps=steps,
             height=None if options.model else 128,
             width=None if options.model else 128,

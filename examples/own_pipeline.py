@@ -4,23 +4,18 @@ python examples/own_pipeline.py                                        the built
 python examples/own_pipeline.py stable-diffusion-v1-5/stable-diffusion-v1-5
 """
 
-import argparse
-from pathlib import Path
-
 import torch
 from diffusers import DiffusionPipeline
+from options import arguments
 
 import promptweight
 
 
 def main() -> None:
     """Makes one picture with the pipeline's own call, and a map for each of three phrases."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", nargs="?", help="hub id or folder of a Stable Diffusion 1 or 2 model")
+    parser = arguments(__doc__, model=None)
     parser.add_argument("--prompt", default="um (gato:1.4) vermelho persegue um rato cinza")
     parser.add_argument("--words", nargs="*", default=["gato vermelho", "persegue", "rato cinza"])
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--output", type=Path, default=Path("out"))
     options = parser.parse_args()
 
     if options.model is None:
@@ -30,7 +25,7 @@ def main() -> None:
             "cuda" if torch.cuda.is_available() else "cpu"
         )
     with promptweight.attach(pipe, options.prompt, "borrado", space="attention") as session:
-        generator = torch.Generator("cpu").manual_seed(1)
+        generator = torch.Generator("cpu").manual_seed(options.seed)
         inputs = session.inputs  # the text embeddings; every other argument is the pipeline's own
         image = pipe(**inputs, num_inference_steps=options.steps, generator=generator).images[0]
 

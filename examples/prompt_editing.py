@@ -8,8 +8,7 @@ python examples/prompt_editing.py MODEL               a hub id, a folder or a .s
     a AND b          both texts shown to the model at every step, and what it makes of them added up
 """
 
-import argparse
-from pathlib import Path
+from options import arguments
 
 import promptweight
 from promptweight.render import enlarged, overlay, sheet
@@ -26,12 +25,7 @@ CELL = 256
 
 def main() -> None:
     """Makes a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", nargs="?", default="mini")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=Path("out"))
-    options = parser.parse_args()
+    options = arguments(__doc__).parse_args()
 
     pipe = promptweight.load(options.model)
     pictures, labels = [], []

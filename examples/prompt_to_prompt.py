@@ -1,16 +1,35 @@
-"""A picture and its edits, each in the first one's layout; run it as it stands, no network needed."""
+"""A picture and its edits, each in the first one's layout.
 
-from pathlib import Path
+python examples/prompt_to_prompt.py                  the built-in model
+python examples/prompt_to_prompt.py MODEL            a hub id, a folder or a .safetensors file
+
+What the edited picture takes from the first is its attention (prompt-to-prompt, Hertz et al., 2022): that of
+the words that stay, and of those whose place another takes.
+"""
+
+from options import arguments
 
 import promptweight
 
-pipe = promptweight.load("mini")
-swapped = promptweight.edit("um gato vermelho e uma casa azul", "um gato verde e uma casa azul", pipe, seed=2)
-added = promptweight.edit(
-    "um gato e uma casa azul", "um gato preto e uma casa azul", pipe, kind="refine", seed=2
-)
-print(*swapped.save("out"), *added.save("out"), sep="\n")
 
-# The same word's attention in both pictures, and that of the word that took another's place.
-for result, word in ((swapped.source, "vermelho"), (swapped.edited, "verde")):
-    result.maps.word(word).overlay(result.images[0], label=word).save(Path("out") / f"edit-{word}.png")
+def main() -> None:
+    """Swaps a word, adds one, and shows what a word and the one in its place looked at."""
+    options = arguments(__doc__, seed=2).parse_args()
+    pipe = promptweight.load(options.model)
+    settings = {"seed": options.seed, "num_inference_steps": options.steps}
+    swapped = promptweight.edit(
+        "um gato vermelho e uma casa azul", "um gato verde e uma casa azul", pipe, **settings
+    )
+    added = promptweight.edit(
+        "um gato e uma casa azul", "um gato preto e uma casa azul", pipe, kind="refine", **settings
+    )
+    print(*swapped.save(options.output), *added.save(options.output), sep="\n")
+
+    for result, word in ((swapped.source, "vermelho"), (swapped.edited, "verde")):
+        path = options.output / f"edit-{word}.png"
+        result.maps.word(word).overlay(result.images[0], label=word).save(path)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,11 @@
-"""A picture, and where its words went: run it as it stands, no network needed."""
+"""A picture, and where its words went: run it as it stands, or name a model of your own."""
+
+import sys
 
 import promptweight
 
-result = promptweight.generate("um (gato:1.4) vermelho persegue um rato cinza", seed=1)
+model = sys.argv[1] if len(sys.argv) > 1 else "mini"  # a hub id, a folder or a .safetensors file
+result = promptweight.generate("um (gato:1.4) vermelho persegue um rato cinza", model, seed=1)
 for word in ("gato vermelho", "rato cinza"):
     result.maps.word(word).overlay(result.images[0], label=word).save(f"{word}.png")
 print(*result.save("out", overlays=["gato", "rato"]), sep="\n")

@@ -3,8 +3,7 @@
 python examples/readme_picture.py --output examples/pictures/readme.png
 """
 
-import argparse
-from pathlib import Path
+from options import arguments
 
 import promptweight
 from promptweight.render import enlarged, overlay, sheet
@@ -22,27 +21,22 @@ CELL = 256
 
 def main() -> None:
     """Makes five pictures and puts them, with three overlays, on one sheet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path("examples/pictures/readme.png"))
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--seed", type=int, default=2)
-    options = parser.parse_args()
+    options = arguments(__doc__, output="examples/pictures/readme.png", seed=2).parse_args()
 
     pipe = promptweight.load(options.model)
-    plain = promptweight.generate(PROMPT, pipe, seed=options.seed)
+    settings = {"seed": options.seed, "num_inference_steps": options.steps}
+    plain = promptweight.generate(PROMPT, pipe, **settings)
     pictures = [enlarged(plain.images[0], CELL)]
     labels = [PROMPT]
     for phrase in PHRASES:
         pictures.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
         labels.append(phrase)
     for label, prompt in WEIGHTED.items():
-        weighted = promptweight.generate(prompt, pipe, seed=options.seed, space="attention", record=False)
+        weighted = promptweight.generate(prompt, pipe, **settings, space="attention", record=False)
         pictures.append(enlarged(weighted.images[0], CELL))
         labels.append(label)
     for label, prompt in EDITED.items():
-        pair = promptweight.edit(PROMPT, prompt, pipe, seed=options.seed)
+        pair = promptweight.edit(PROMPT, prompt, pipe, **settings)
         pictures.append(enlarged(pair.edited.images[0], CELL))
         labels.append(label)
     options.output.parent.mkdir(parents=True, exist_ok=True)

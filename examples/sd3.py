@@ -7,9 +7,7 @@ Embeddings of a T5 do not follow weights well, so the weights act in the joint a
 two places there, one written by the CLIP encoders and one by T5; its map is their sum, or of one alone.
 """
 
-import argparse
-from pathlib import Path
-
+from options import arguments
 from tiny_models import sd3
 
 import promptweight
@@ -17,12 +15,9 @@ import promptweight
 
 def main() -> None:
     """Makes a picture with weights in attention, and the maps of its words for each text encoder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", nargs="?", help="hub id, folder or .safetensors file")
+    parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.5) vermelho persegue um (rato:0.7)")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--output", type=Path, default=Path("out"))
     options = parser.parse_args()
 
     pipe = sd3() if options.model is None else promptweight.load(options.model)
@@ -31,7 +26,7 @@ def main() -> None:
         options.prompt,
         pipe,
         space="attention",
-        seed=1,
+        seed=options.seed,
         num_inference_steps=steps,
         require_words=options.words,
     )

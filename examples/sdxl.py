@@ -7,9 +7,7 @@ The two text encoders lie side by side, so that a word has one place in the atte
 embeddings of both; the pooled vector stays that of the clean text.
 """
 
-import argparse
-from pathlib import Path
-
+from options import arguments
 from tiny_models import sdxl
 
 import promptweight
@@ -17,12 +15,9 @@ import promptweight
 
 def main() -> None:
     """Makes a picture with weights in the embeddings, writes it, its maps and what was used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", nargs="?", help="hub id, folder or .safetensors file")
+    parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.3) vermelho, um [rato], aquarela BREAK fundo azul")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--output", type=Path, default=Path("out"))
     options = parser.parse_args()
 
     pipe = sdxl() if options.model is None else promptweight.load(options.model)
@@ -31,7 +26,7 @@ def main() -> None:
         options.prompt,
         pipe,
         negative_prompt="borrado",
-        seed=1,
+        seed=options.seed,
         num_inference_steps=steps,
         require_words=options.words,
     )
