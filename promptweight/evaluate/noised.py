@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from promptweight.evaluate.localisation import TIMESTEPS, NoiseLevel, noise_leve
 from promptweight.mini.captions import LANGUAGES, plainly
 from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.scenes import Scene, render
+
+if TYPE_CHECKING:
+    from promptweight.attention import AttentionMaps
 
 WIDER = 16
 """Pixels of ground that a wide picture has more on each side."""
@@ -100,6 +103,34 @@ def noised(
                     noisy = level.signal * clean + level.noise * noise
                     predicted = predict(pipeline, noisy, level.timestep, session.inputs)
                     yield Noised(place, scene, language, solid, level, session, noisy, predicted)
+
+
+@torch.no_grad()
+def look_at(
+    pipeline: Any, scene: Scene, caption: str, *, timestep: int = 400, seed: int = 0, **settings: Any
+) -> tuple[Tensor, AttentionMaps]:
+    """Shows a pipeline one scene through noise, beside a caption, in one call of its denoiser.
+
+    Args:
+        pipeline: one that draws the built-in world.
+        scene: what it is shown.
+        caption: what is said of it, true or not.
+        timestep: the noise level, as in `noise_levels`.
+        seed: chooses the noise.
+        settings: of `attach`.
+
+    Returns:
+        The masks of the things, (things, height, width) bool, and what the words and places attended to.
+    """
+    from promptweight.attention import attach
+
+    picture, masks = render(scene)
+    clean = encoded(pipeline, picture)
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
+    (level,) = noise_levels(pipeline.scheduler, (timestep,))
+    with attach(pipeline, caption, **settings) as session:
+        predict(pipeline, level.signal * clean + level.noise * noise, level.timestep, session.inputs)
+    return torch.from_numpy(masks) > 0.5, session.maps
 
 
 def encoded(pipeline: Any, picture: np.ndarray) -> Tensor:
