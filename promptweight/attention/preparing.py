@@ -15,6 +15,7 @@ from promptweight.attention.shares import Keeper, shares_in_text, wanted_of
 from promptweight.attention.store import Record, Store
 from promptweight.attention.tables import Voice, key_rules, recorded_rows
 from promptweight.attention.voices import voices_of
+from promptweight.conditioning.joining import has_blend
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ def prepare(
         }
         read = [layout.layers[name][0] for name in chosen_layers(layout.layers, chosen.layers)]
         store = Store(chosen, read, columns, length)
+    if record:
+        for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
+            warn(
+                f"each row of {prompt.source!r} stands for the words that the parts of .blend() have in this "
+                "place; such words share one map"
+            )
     if edit is not None and staged.changes:
         raise SettingError("an edit needs prompts that stay as they are, without [from:to:when] or AND")
     if keeper is not None and staged.changes:
@@ -131,6 +138,11 @@ def prepare(
         store=store,
         edits=edits,
     )
+
+
+def is_blend(voice: Voice) -> bool:
+    """Whether rows of a text stand for the words of several parts at once."""
+    return any(has_blend(placed.table) for placed in voice)
 
 
 def make_keeper(

@@ -22,6 +22,7 @@ from promptweight import checks
 from promptweight.attention.exchange import Exchange
 from promptweight.attention.lanes import Lane
 from promptweight.attention.tables import PlacedTable
+from promptweight.conditioning.joining import has_blend
 from promptweight.conditioning.words import fold
 from promptweight.errors import SettingError
 
@@ -70,12 +71,19 @@ class Edits:
         length: how many text positions the model reads.
 
     Raises:
-        SettingError: there is no edited prompt, or `replace` finds a word without a counterpart.
+        SettingError: there is no edited prompt, a prompt is a blend, or `replace` finds a word without a
+            counterpart.
     """
 
     def __init__(self, edit: PromptToPrompt, prompts: Sequence[tuple[PlacedTable, ...]], length: int) -> None:
         if len(prompts) < 2:
             raise SettingError("an edit needs a source prompt and at least one edited prompt; got one prompt")
+        for placed in (each for prompt in prompts for each in prompt):
+            if has_blend(placed.table):
+                raise SettingError(
+                    f"an edit pairs words by their rows, and in {placed.table.prompt.source!r} each row of a "
+                    ".blend() stands for the words of all its parts; use prompts without .blend()"
+                )
         self.edit = edit
         source, *edited = prompts
         self.mappings = [mapping_between(source, each, edit.kind, length) for each in edited]

@@ -77,15 +77,15 @@ class Terms:
 
     bias: Tensor | None = None
     """Added to the logits: (batch, 1, 1 or height · width, keys) float32."""
-    columns: Tensor | None = None
-    """The keys with a bias, (batch, n) int64, filled up with keys that have none; None where a weight is not
-    one that `promptweight.attention.weighted` corrects for, or none is known to the host."""
     factors: Tensor | None = None
     """Multiplied with the values: (batch, 1, keys, 1) float32."""
     local_columns: Tensor | None = None
     """Keys whose values have other factors from place to place: (batch, n) int64."""
     local_excess: Tensor | None = None
     """Those factors less 1: (batch, 1, height · width, n) float32."""
+    columns: Tensor | None = None
+    """The keys with a bias, (batch, n) int64, filled up with keys that have none; None where a weight is not
+    one that `promptweight.attention.weighted` corrects for, or none is known to the host."""
 
     def with_bias(self, bias: Tensor) -> Terms:
         """The same with more added to the logits, (batch, 1, 1, keys)."""
@@ -190,10 +190,10 @@ def make_terms(
             excess[number, 0, :, column] = values
     return Terms(
         bias.to(device) if bias.any() else None,
-        filled_up(biased, length).to(device) if gentle and bias.any() else None,
         factors.to(device) if (factors != 1).any() else None,
         columns.to(device) if most else None,
         excess.to(device) if most else None,
+        filled_up(biased, length).to(device) if gentle and bias.any() else None,
     )
 
 

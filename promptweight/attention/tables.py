@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from promptweight.attention.lanes import ROLES, Registered, Role
 from promptweight.attention.regions import read_region
 from promptweight.attention.rules import MODES, KeyRule, Mode
-from promptweight.errors import AttachError, WordNotFoundError
+from promptweight.conditioning.joining import has_blend
+from promptweight.errors import AttachError, SettingError, WordNotFoundError
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded
@@ -66,9 +67,18 @@ def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, 
     Args:
         tables: the prompt's token tables.
         default: how weights act whose words name no mode; None when they act in the embeddings.
+
+    Raises:
+        SettingError: weights in the rows of a blend, which stand for several words each.
     """
     rules = {}
     for placed in tables:
+        if default in MODES and placed.table.prompt.weighted and has_blend(placed.table):
+            raise SettingError(
+                f"{placed.table.prompt.source!r} has weights that are to act in attention, where each row of "
+                "a .blend() stands for the words of all its parts; let them act in the embeddings "
+                "(space='embedding')"
+            )
         spans = placed.table.prompt.spans
         for token in placed.table.tokens:
             if token.kind != "text":

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.families import family_of, open_encoders
+from promptweight.conditioning.joining import has_blend
 from promptweight.errors import ModelError, SettingError
 from promptweight.prompt import parse
 
@@ -99,7 +100,7 @@ def read_text_attention(
 
     Raises:
         ModelError: the pipeline is of no supported family, or its encoder is of no known class.
-        SettingError: it has no encoder of this name.
+        SettingError: it has no encoder of this name; or the prompt blends several texts.
     """
     encoders = {kind.name: each for kind, each in open_encoders(pipe, family_of(pipe)).items()}
     if not encoders:
@@ -109,6 +110,11 @@ def read_text_attention(
     name = encoder or next(iter(encoders))
     reader = encoders[name]
     table = reader.tokenize(parse(prompt, dialect) if isinstance(prompt, str) else prompt)
+    if has_blend(table):
+        raise SettingError(
+            f"{table.prompt.source!r} blends what the text encoder made of several texts; it reads each by "
+            "itself, so give one of them"
+        )
     weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)
     read: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
     chunks = []

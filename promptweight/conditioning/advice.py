@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from promptweight.conditioning.encoder import ATTENTION_MODES
+from promptweight.conditioning.encoder import ATTENTION_MODES, EncoderKind
 from promptweight.conditioning.families import Family
 from promptweight.conditioning.sections import Section, Settings
 from promptweight.conditioning.tokens import TokenTable
@@ -29,9 +29,24 @@ def advice(sections: Sequence[Section], family: Family, settings: Settings) -> I
         for encoder in sorted({table.encoder for table in tables if table.is_weighted} & unsuited):
             if any(_acts(table, "embedding", settings) for table in tables):
                 yield _unsuited(encoder, settings)
+    yield from dict.fromkeys(_joined(table) for table in tables if _is_stretched(table, kinds))
     yield from _not_inside(tables, family, settings)
     for table in tables:
         yield from _not_in_embeddings(table.prompt, settings)
+
+
+def _is_stretched(table: TokenTable, kinds: Sequence[EncoderKind]) -> bool:
+    """Whether `.and()` gives an encoder more chunks than its models know."""
+    short = {kind.name for kind in kinds if not kind.chunked}
+    return len(table.parts) > 1 and table.encoder in short
+
+
+def _joined(table: TokenTable) -> str:
+    rows = table.frame.length
+    return (
+        f"The text encoder {table.encoder} reads each of the {len(table.parts)} parts that .and() joins into "
+        f"{rows} rows of its own, {table.rows} together; its models are trained on {rows}."
+    )
 
 
 def _acts(table: TokenTable, mode: str, settings: Settings) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from promptweight.conditioning.joining import joined_pool, joined_rows
 from promptweight.conditioning.pieces import Frame, frame_of
 from promptweight.conditioning.text_bias import heeding
 from promptweight.conditioning.tokens import TokenTable, tokenize
@@ -102,6 +103,11 @@ class TextEncoder:
 
         `mode` is where weights act whose words do not say it themselves.
         """
+        if table.parts:
+            empty = self.read_empty(clip_skip).rows
+            return joined_rows(
+                table, lambda part: self.embed(part, method, normalizer, clip_skip, warn, mode), empty
+            )
         rows = _Rows.of(table, normalizer, mode)
 
         def encode(hidden: Tensor) -> Tensor:
@@ -142,6 +148,8 @@ class TextEncoder:
         `weighted` adds (w − 1)·(p − p without the segment) to the plain vector p for each weighted segment;
         weights inside the encoder act on p itself.
         """
+        if table.parts:
+            return joined_pool(table, lambda part: self.pool(part, normalizer, weighted=weighted, mode=mode))
         rows = _Rows.of(table, normalizer, mode)
         inside = rows.inside if weighted else None
         plain = self.read(table, 0, inside=inside).pooled
@@ -247,21 +255,6 @@ class TextEncoder:
             return rows
         # CLIPTextModel has held its layers itself since transformers 5.6, in `text_model` before.
         return getattr(self.model, "text_model", self.model).final_layer_norm(rows)
-
-
-@dataclass(frozen=True)
-class Absent:
-    """The zeros that stand for a text encoder which the pipeline was loaded without."""
-
-    rows: int
-    channels: int
-    pooled_channels: int
-    device: torch.device
-    dtype: torch.dtype
-
-    def zeros(self, *shape: int) -> Tensor:
-        """Zeros of this shape where the other encoders' output is."""
-        return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
 
 @dataclass(frozen=True)

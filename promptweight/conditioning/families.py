@@ -10,11 +10,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.conditioning.encoder import Absent, EncoderKind, TextEncoder
+import torch
+from torch import Tensor
+
+from promptweight.conditioning.encoder import EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
 
 LONGEST_SEQUENCE = 512
 """The longest text in tokens that the pipelines with a T5 text encoder take."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The zeros that stand for a text encoder which the pipeline was loaded without."""
+
+    rows: int
+    channels: int
+    pooled_channels: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Zeros of this shape where the other encoders' output is."""
+        return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
 
 @dataclass(frozen=True)

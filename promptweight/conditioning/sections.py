@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.conditioning.encoder import Absent, EncoderKind, EncoderMode, TextEncoder
+from promptweight.conditioning.encoder import EncoderKind, EncoderMode, TextEncoder
+from promptweight.conditioning.families import Absent
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.weighting import Method, Normalizer, get_method
 

@@ -13,10 +13,12 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.conditioning.chunks import pack_by_comma, pack_by_segment
+from promptweight.conditioning.joining import blocks_of, joined_table
 from promptweight.conditioning.pieces import (
     Frame,
     Piece,
@@ -29,6 +31,7 @@ from promptweight.conditioning.pieces import (
 )
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import WordNotFoundError
+from promptweight.prompt.script import part_prompt
 
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt
@@ -80,7 +83,9 @@ class Word:
 class TokenTable:
     """The tokens and words of one prompt for one encoder.
 
-    `cut` quotes the end of the clean text that did not fit in; its words are not in `words`.
+    `cut` quotes the end of the clean text that did not fit in; its words are not in `words`. `parts` are the
+    tables that the table of a joined prompt was made of (`promptweight.conditioning.joining`): a row of a
+    blend stands for a token of each, of which `tokens` holds one, while `words` are those of all.
     """
 
     prompt: Prompt
@@ -90,6 +95,7 @@ class TokenTable:
     chunks: int
     cut: str
     frame: Frame
+    parts: tuple[tuple[TokenTable, ...], ...] = field(default=(), repr=False)
 
     @property
     def rows(self) -> int:
@@ -170,10 +176,15 @@ def tokenize(
     the tokenizer's `model_max_length`). A prompt takes as many chunks as it needs, or at most `max_chunks`;
     the text that does not fit is quoted in `cut`. With one chunk at most, a break divides words but begins
     no chunk. A short prompt has exactly the ids that `tokenizer(text, padding="max_length",
-    truncation=True)` gives.
+    truncation=True)` gives. Parts that compel's `.and()` joins begin chunks of their own in any encoder.
 
     Raises `ModelError` for a tokenizer without character offsets, `SettingError` for an impossible length.
     """
+    if blocks := blocks_of(prompt):
+        read = partial(tokenize, tokenizer, encoder=encoder, max_length=max_length, max_chunks=max_chunks)
+        return joined_table(
+            prompt, tuple(tuple(read(part_prompt(prompt, part)) for part in block) for block in blocks)
+        )
     frame = frame_of(tokenizer, max_length)
     apart = prompt.dialect in _SEGMENTS_APART
     stretches = _stretches(prompt, apart)

@@ -110,6 +110,11 @@ def part_prompt(prompt: Prompt, part: Part) -> Prompt:
         ),
         breaks=tuple(place - start for place in prompt.breaks if start < place <= end),
         parts=(),
+        swaps=tuple(
+            replace(swap, clean_start=swap.clean_start - start, clean_end=swap.clean_end - start)
+            for swap in prompt.swaps
+            if start <= swap.clean_start < end
+        ),
         embeddings=tuple(
             replace(name, clean_start=name.clean_start - start, clean_end=name.clean_end - start)
             for name in prompt.embeddings
