@@ -16,6 +16,7 @@ from promptweight.models import quiet
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
+    from promptweight.conditioning.encoder import TextEncoder
     from promptweight.conditioning.families import Family
     from promptweight.prompt import Prompt
 
@@ -34,6 +35,14 @@ def token_tables(
     Raises:
         ModelError: the model is not here, is of no supported family, or has a tokenizer that cannot be read.
     """
+    return tuple(encoder.tokenize(prompt) for encoder in text_encoders(model, revision=revision))
+
+
+def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None) -> list[TextEncoder]:
+    """Returns a model's text encoders without their weights: good for `tokenize` alone.
+
+    Arguments and errors are those of `token_tables`.
+    """
     with quiet():
         import torch
 
@@ -43,7 +52,7 @@ def token_tables(
         folder = find_local(name, revision)
         index = read_index(folder, name)
         family = _family_of(index, name)
-        encoders = [
+        return [
             TextEncoder(
                 kind,
                 tokenizer=_load_tokenizer(folder / kind.tokenizer, index[kind.tokenizer]),
@@ -54,7 +63,6 @@ def token_tables(
             for kind in family.encoders
             if {kind.tokenizer, kind.model} <= set(components(index))
         ]
-    return tuple(encoder.tokenize(prompt) for encoder in encoders)
 
 
 def _family_of(index: dict[str, Any], name: str) -> Family:

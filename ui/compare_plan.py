@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError, WordNotFoundError
 
-KINDS = ("weight", "method", "seed", "steps", "guidance")
-"""What an axis can vary."""
+if TYPE_CHECKING:
+    from promptweight_ui.generating import Call
 
 SUGGESTED: Mapping[str, str] = {
     "weight": "0, 0.5, 1, 1.5, 2",
-    "method": "a1111, comfy, attention-logit",
     "seed": "1, 2, 3",
     "steps": "5, 10, 25",
     "guidance": "1, 4, 8",
 }
-"""Values to begin with, for each kind."""
+"""The kinds whose values are numbers, and values to begin with."""
+
+NAMED = ("method", "sampler", "model")
+"""The kinds whose values are names, chosen from a list."""
+
+KINDS = ("weight", "method", "seed", "steps", "guidance", "sampler", "model")
+"""What an axis can vary."""
 
 MOST_VALUES = 12
 """On one axis."""
@@ -39,19 +44,22 @@ class Axis:
 NO_AXIS = Axis("none", (None,))
 
 
-def read_axis(kind: str, text: str, methods: Sequence[str], most_steps: int) -> Axis:
-    """Returns an axis whose values are written with commas, or semicolons, between them.
+def read_axis(
+    kind: str, values: str | Sequence[str], offered: Mapping[str, Sequence[str]], most_steps: int
+) -> Axis:
+    """Returns an axis with its values, each once.
 
     Args:
         kind: one of `KINDS`, or "none".
-        text: the values, as in `0.5, 1, 2` or `0,5; 1; 2`.
-        methods: the names that there are.
+        values: names for a kind of `NAMED`; else numbers with commas, or semicolons, between them, as in
+            `0.5, 1, 2` or `0,5; 1; 2`.
+        offered: the names that there are, for each kind of `NAMED`.
         most_steps: how many steps a run may have.
 
     Raises:
         SettingError: a value cannot be used, or there are too many, or none.
 
-    >>> read_axis("weight", "0.5, 1,2", (), 150).values
+    >>> read_axis("weight", "0.5, 1,2", {}, 150).values
     (0.5, 1.0, 2.0)
     """
     if kind == "none":
@@ -61,32 +69,35 @@ def read_axis(kind: str, text: str, methods: Sequence[str], most_steps: int) -> 
         "guidance": lambda value: _number(kind, value, 0, 100),
         "seed": lambda value: _whole(kind, value, 0, 2**53 - 1),
         "steps": lambda value: _whole(kind, value, 1, most_steps),
-        "method": lambda value: _method(value, methods),
     }
+    readers |= {each: lambda value: _named(kind, value, offered[kind]) for each in NAMED}
     if kind not in readers:
         raise SettingError(f"axis is {kind!r}; valid: none, {', '.join(KINDS)}")
-    # With semicolons between the values, commas are the decimal commas of many languages.
-    parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
-    written = [value.strip() for value in parts]
-    values = tuple(dict.fromkeys(readers[kind](value) for value in written if value))
-    if not 1 <= len(values) <= MOST_VALUES:
-        raise SettingError(f"the {kind} axis has {len(values)} values; it must have 1 to {MOST_VALUES}")
-    return Axis(kind, values)
+    if isinstance(values, str):
+        # With semicolons between the values, commas are the decimal commas of many languages.
+        values = values.replace(",", ".").split(";") if ";" in values else values.split(",")
+        values = [value.strip() for value in values if value.strip()]
+    found = tuple(dict.fromkeys(readers[kind](value) for value in values))
+    if not 1 <= len(found) <= MOST_VALUES:
+        raise SettingError(f"the {kind} axis has {len(found)} values; it must have 1 to {MOST_VALUES}")
+    return Axis(kind, found)
 
 
 def cells(
-    arguments: Mapping[str, Any], word: str, across: Axis, down: Axis
-) -> list[tuple[int, int, dict[str, Any]]]:
-    """Returns row, column and the arguments of `promptweight.generate` of every picture, row by row.
+    call: Call, word: str, across: Axis, down: Axis, samplers: Callable[[str], Sequence[str]]
+) -> list[tuple[int, int, Call]]:
+    """Returns row, column and what to make of every picture: row by row, and one model after the other.
 
     Args:
-        arguments: what all have in common.
+        call: what all have in common.
         word: the word or phrase whose weight varies and whose map is shown.
         across: the axis of the columns.
         down: the axis of the rows.
+        samplers: tells which samplers a model can be run with.
 
     Raises:
-        SettingError: both axes are of one kind, there are too many pictures, or a weight cannot be varied.
+        SettingError: both axes are of one kind, there are too many pictures, a weight cannot be varied, or
+            a model has no such sampler.
         WordNotFoundError: the prompt does not hold the word.
     """
     from promptweight.batch.sweep import places
@@ -97,14 +108,18 @@ def cells(
     number = len(across.values) * len(down.values)
     if number > MOST_CELLS:
         raise SettingError(f"the grid has {number} pictures; it may have {MOST_CELLS}")
-    if not places(parse(arguments["prompt"]), word):
+    if not places(parse(call.arguments["prompt"]), word):
         raise WordNotFoundError(f"{word!r} is not in the prompt")
     found = []
     for row, lower in enumerate(down.values):
         for column, upper in enumerate(across.values):
-            changed = _changed(_changed(dict(arguments), word, down.kind, lower), word, across.kind, upper)
+            changed = _changed(_changed(call, word, down.kind, lower), word, across.kind, upper)
+            if changed.sampler not in samplers(changed.model):
+                valid = ", ".join(samplers(changed.model))
+                raise SettingError(f"{changed.model} has no sampler {changed.sampler!r}; valid: {valid}")
             found.append((row, column, changed))
-    return found
+    order = list(dict.fromkeys(each.model for _, _, each in found))
+    return sorted(found, key=lambda cell: order.index(cell[2].model))
 
 
 def words_of(prompt: str) -> list[str]:
@@ -122,18 +137,26 @@ def words_of(prompt: str) -> list[str]:
     return [text for _, text in sorted(found.values(), key=lambda pair: pair[0])]
 
 
-def _changed(arguments: dict[str, Any], word: str, kind: str, value: Any) -> dict[str, Any]:
+def _changed(call: Call, word: str, kind: str, value: Any) -> Call:
+    """Returns a call with one value of one axis in it."""
     from promptweight.batch.sweep import with_weight
 
+    if kind == "model":
+        return replace(call, model=value)
+    if kind == "sampler":
+        return replace(call, sampler=value)
+    changes: dict[str, Any] = {}
     if kind == "weight":
-        return arguments | {"prompt": with_weight(arguments["prompt"], word, value, "pw")}
-    if kind == "method" and value.startswith("attention-"):
+        changes = {"prompt": with_weight(call.arguments["prompt"], word, value, "pw")}
+    elif kind == "method" and value.startswith("attention-"):
         mode = value.removeprefix("attention-")
-        return arguments | {"space": "attention", "mode": mode, "method": None, "normalizer": None}
-    if kind == "method":
-        return arguments | {"space": "embedding", "mode": "logit", "method": value}
-    names = {"seed": "seed", "steps": "num_inference_steps", "guidance": "guidance_scale"}
-    return arguments if kind == "none" else arguments | {names[kind]: value}
+        changes = {"space": "attention", "mode": mode, "method": None, "normalizer": None}
+    elif kind == "method":
+        changes = {"space": "embedding", "mode": "logit", "method": value}
+    elif kind != "none":
+        names = {"seed": "seed", "steps": "num_inference_steps", "guidance": "guidance_scale"}
+        changes = {names[kind]: value}
+    return replace(call, arguments=call.arguments | changes)
 
 
 def _number(kind: str, written: str, low: float, high: float) -> float:
@@ -152,7 +175,7 @@ def _whole(kind: str, written: str, low: int, high: int) -> int:
     return int(written)
 
 
-def _method(written: str, methods: Sequence[str]) -> str:
-    if written not in methods:
-        raise SettingError(f"there is no method {written[:40]!r}; valid: {', '.join(methods)}")
-    return written
+def _named(kind: str, chosen: object, offered: Sequence[str]) -> str:
+    if not isinstance(chosen, str) or chosen not in offered:
+        raise SettingError(f"there is no {kind} {str(chosen)[:40]!r}; valid: {', '.join(offered)}")
+    return chosen

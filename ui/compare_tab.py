@@ -12,14 +12,18 @@ from promptweight_ui import compare_plan, inputs
 from promptweight_ui.compare_made import cell_of
 from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.following import followed
-from promptweight_ui.generating import METHODS, MODES, Settings, checked
+from promptweight_ui.generating import METHODS, MODES, SHARED, Settings, checked, single
 from promptweight_ui.history_keep import caption_of, history_of
-from promptweight_ui.language import prefixed
+from promptweight_ui.language import prefixed, say
 from promptweight_ui.runs import News
 
+FIRST = {
+    "method": ("a1111", "comfy", "attention-logit"),
+    "sampler": ("DDIM", "Euler", "Euler a", "DPM++ 2M Karras", "Heun"),
+}
+"""Names that are chosen at first; of models all are."""
+
 NAMES = (*METHODS, *(f"attention-{mode}" for mode in MODES))
-BASE = tuple(name for name in Settings.__dataclass_fields__ if name not in ("number", "refine"))
-"""What is taken over from the Generate tab, in the order of the handlers' arguments."""
 
 
 def build(context: Context) -> None:
@@ -33,8 +37,7 @@ def build(context: Context) -> None:
         )  # fmt: skip
         alone = make(gr.Button, {"value": "compare_alone"}, elem_id="compare-alone", scale=2, min_width=240)
     with gr.Row():
-        across, across_values = _axis(context, "across", "weight")
-        down, down_values = _axis(context, "down", "none")
+        axes = (*_axis(context, "across", "weight"), *_axis(context, "down", "none"))
     with gr.Row(elem_classes="pw-actions"):
         go = make(gr.Button, {"value": "compare_go"}, variant="primary", elem_id="compare-go", scale=3)
         stop = make(
@@ -46,37 +49,27 @@ def build(context: Context) -> None:
         )
     shown = _shown()
 
-    base = [context.parts[name] for name in BASE]
+    base = [context.parts[name] for name in SHARED]
 
-    def compare(
-        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
-        seed: Any, random: Any, width: Any, height: Any, wanted: Any, kind: Any, written: Any, other: Any,
-        other_written: Any, language: Any, request: gr.Request,
-    ) -> Iterator[Any]:  # fmt: skip
-        settings = Settings(
-            prompt, negative, model, method, normalizer, steps, guidance,
-            seed, random, 1, width, height, False,
-        )  # fmt: skip
-        axes = [(kind, written), (other, other_written)]
-        for message in _messages(context, shown, settings, wanted, axes, language, request):
+    def compare(request: gr.Request, *given: Any) -> Iterator[Any]:
+        shared, (wanted, *asked, language) = given[: len(SHARED)], given[len(SHARED) :]
+        pairs = [
+            (kind, picked if kind in compare_plan.NAMED else written)
+            for kind, written, picked in (asked[:3], asked[3:])
+        ]
+        for message in _messages(context, shown, single(shared), wanted, pairs, language, request):
             yield message, gr.update(visible=message["state"] == "running")
 
-    def with_and_without(
-        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
-        seed: Any, random: Any, width: Any, height: Any, wanted: Any, language: Any, request: gr.Request,
-    ) -> Iterator[Any]:  # fmt: skip
-        settings = Settings(
-            prompt, negative, model, method, normalizer, steps, guidance,
-            seed, random, 1, width, height, False,
-        )  # fmt: skip
-        axes = [("weight", None), ("none", "")]
-        for message in _messages(context, shown, settings, wanted, axes, language, request):
+    def with_and_without(request: gr.Request, *given: Any) -> Iterator[Any]:
+        shared, (wanted, language) = given[: len(SHARED)], given[len(SHARED) :]
+        pairs = [("weight", None), ("none", "")]
+        for message in _messages(context, shown, single(shared), wanted, pairs, language, request):
             yield message, gr.update(visible=message["state"] == "running")
 
     events = {"show_progress": "hidden", "api_visibility": "private", **GPU}
     by_grid = go.click(
         compare,
-        [*base, word, across, across_values, down, down_values, context.language],
+        [*base, word, *axes, context.language],
         [shown, stop],
         **events,
     )
@@ -102,9 +95,11 @@ def build(context: Context) -> None:
     )
 
 
-def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any]:
+def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
+    """Makes the choice of what varies, numbers to write, and names to choose; one of the two is seen."""
     kinds = {"none": "compare_kind_none"} if side == "down" else {}
     kinds |= {each: f"compare_kind_{each}" for each in compare_plan.KINDS}
+    names = _offered(context, context.models.names[0])
     with gr.Column(min_width=280):
         axis = context.make(
             gr.Dropdown, {"label": f"compare_{side}"}, kinds, value=kind, elem_id=f"compare-{side}"
@@ -113,17 +108,39 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any]:
             gr.Textbox,
             {"label": "compare_values", "info": "compare_values_info"},
             value=compare_plan.SUGGESTED.get(kind, ""),
-            visible=kind != "none",
+            visible=kind in compare_plan.SUGGESTED,
             max_lines=1,
             elem_id=f"compare-{side}-values",
         )
+        chosen = context.make(
+            gr.Dropdown,
+            {"label": "compare_values"},
+            list(dict.fromkeys(name for each in names.values() for name in each)),
+            value=[],
+            multiselect=True,
+            visible=False,
+            elem_id=f"compare-{side}-names",
+        )
 
-    def suggest(chosen: Any) -> Any:
-        is_known = isinstance(chosen, str) and chosen in compare_plan.SUGGESTED
-        return gr.update(value=compare_plan.SUGGESTED[chosen] if is_known else "", visible=is_known)
+    def suggest(wanted: Any, model: Any) -> tuple[Any, Any]:
+        """Returns what the two become for a kind that was chosen."""
+        if wanted in compare_plan.NAMED:
+            first = model if model in context.models.names else context.models.names[0]
+            offered = _offered(context, first)[wanted]
+            picked = [name for name in FIRST.get(wanted, offered) if name in offered]
+            return gr.update(visible=False), gr.update(choices=list(offered), value=picked, visible=True)
+        is_known = wanted in compare_plan.SUGGESTED
+        number = compare_plan.SUGGESTED[wanted] if is_known else ""
+        return gr.update(value=number, visible=is_known), gr.update(visible=False)
 
-    axis.input(suggest, [axis], [values], api_visibility="private", **LIGHT)
-    return axis, values
+    light = {"api_visibility": "private", **LIGHT}
+    axis.input(suggest, [axis, context.parts["model"]], [values, chosen], **light)
+    return axis, values, chosen
+
+
+def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
+    """Returns the names that an axis may have; samplers are those of one model."""
+    return {"method": NAMES, "sampler": context.models.samplers(model), "model": context.models.names}
 
 
 def _shown() -> Any:
@@ -152,24 +169,17 @@ def _messages(
     request: gr.Request,
 ) -> Iterator[dict[str, Any]]:
     """Yields what the page shows while the grid fills: the pictures made up to now."""
-    model, arguments = checked(context, settings, language)
+    call = checked(context, settings, language)
+    prompt = call.arguments["prompt"]
     word = inputs.text(language, "compare_word", wanted).strip()
     if not word:
-        known = compare_plan.words_of(arguments["prompt"])
+        known = compare_plan.words_of(prompt)
         word = known[0] if known else inputs.refuse(language, "compare_no_word")
     try:
         if axes[0][1] is None:
-            axes = [("weight", _own_and_one(arguments["prompt"], word, language)), axes[1]]
-        across, down = (
-            compare_plan.read_axis(
-                inputs.choice(language, "compare_across", kind, ("none", *compare_plan.KINDS)),
-                inputs.text(language, "compare_values", written),
-                NAMES,
-                inputs.MOST_STEPS,
-            )
-            for kind, written in axes
-        )
-        planned = compare_plan.cells(arguments, word, across, down)
+            axes = [("weight", _own_and_one(prompt, word, language)), axes[1]]
+        across, down = (_read_axis(context, call.model, *axis, language) for axis in axes)
+        planned = compare_plan.cells(call, word, across, down, context.models.samplers)
     except PromptweightError as error:
         raise inputs.refused(language, error) from error
     made: list[dict[str, Any]] = []
@@ -177,21 +187,21 @@ def _messages(
     def work(callback: Any) -> None:
         from promptweight import generate
 
-        with context.models.use(model) as pipe:
-            for row, column, changed in planned:
-                stopped = False
+        for row, column, cell in planned:
+            stopped = False
 
-                def follow(progress: Any) -> bool:
-                    nonlocal stopped
-                    stopped = callback(progress) is False
-                    return not stopped
+            def follow(progress: Any) -> bool:
+                nonlocal stopped
+                stopped = callback(progress) is False
+                return not stopped
 
-                result = generate(model=pipe, callback=follow, **changed)
-                if stopped or not result.images:
-                    return
-                cell = cell_of(component, result, word)
-                history_of(context).add(request.session_hash or "", cell["path"], caption_of(result))
-                made.append({"row": row, "column": column, **cell})
+            with context.models.use(cell.model, cell.sampler) as pipe:
+                result = generate(model=pipe, callback=follow, **cell.arguments)
+            if stopped or not result.images:
+                return
+            told = cell_of(component, result, word)
+            history_of(context).add(request.session_hash or "", told["path"], caption_of(result))
+            made.append({"row": row, "column": column, **told})
 
     about = {
         "word": word,
@@ -200,12 +210,26 @@ def _messages(
         "total": len(planned),
     }
     told = -1
-    for news in followed(context, request, language, work):
-        step = {"step": news.step, "steps": news.steps} if isinstance(news, News) else None
-        if len(made) != told or step:
-            told = len(made)
-            yield {"state": "running", **about, "cells": list(made), "progress": step}
-    yield {"state": "done", **about, "cells": list(made), "progress": None}
+
+    def tell(news: News | None) -> dict[str, Any] | None:
+        nonlocal told
+        if news is None and len(made) == told:
+            return None
+        told = len(made)
+        step = None if news is None else {"step": news.step, "steps": news.steps}
+        return {"state": "running", **about, "cells": made[:told], "progress": step}
+
+    yield from followed(context, request, language, work, tell)
+    yield {"state": "done", **about, "cells": made, "progress": None}
+
+
+def _read_axis(context: Context, model: str, kind: Any, values: Any, language: Any) -> compare_plan.Axis:
+    kind = inputs.choice(language, "compare_across", kind, ("none", *compare_plan.KINDS))
+    if kind not in compare_plan.NAMED:
+        values = inputs.text(language, "compare_values", values)
+    elif not isinstance(values, list):
+        inputs.refuse(language, "error_text", name=say(language, "compare_values"), value=values)
+    return compare_plan.read_axis(kind, values, _offered(context, model), inputs.MOST_STEPS)
 
 
 def _own_and_one(prompt: str, word: str, language: object) -> str:

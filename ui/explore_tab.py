@@ -173,20 +173,18 @@ def _messages(
         inputs.refuse(language, "explore_other_model", name=Path(made_by).name)
 
     def work(callback: Any) -> Inside:
-        with context.models.use(model) as pipe:
+        sampler = str(result.settings["sampler"] or result.settings["scheduler"])
+        with context.models.use(model, sampler) as pipe:
             return explore_look.look_inside(pipe, result, image, callback)
 
+    def tell(news: News | None) -> dict[str, Any] | None:
+        if news is None:
+            return None
+        steps = explore_look.looked_at(news.steps)[-1] + 1
+        return {"state": "running", "progress": {"step": news.step, "steps": steps}}
+
     yield {"state": "running", "progress": None}
-    follow = followed(context, request, language, work)
-    while True:
-        try:
-            news = next(follow)
-        except StopIteration as end:
-            inside = end.value
-            break
-        if isinstance(news, News):
-            progress = {"step": news.step, "steps": explore_look.looked_at(news.steps)[-1] + 1}
-            yield {"state": "running", "progress": progress}
+    inside = yield from followed(context, request, language, work, tell)
     if not inside.steps:
         yield {"state": "empty"}
         return

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import gradio as gr
 
 from promptweight_ui import inputs
 from promptweight_ui.boxes import prompt_box
+from promptweight_ui.choosing import follow_model, models_list, samplers_list
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.generating import METHODS, MODES, NORMALIZERS, USUAL, Settings, watched
-from promptweight_ui.picture import picture
+from promptweight_ui.generating import METHODS, MODES, NORMALIZERS, USUAL, Call, Settings, checked, watched
+from promptweight_ui.picture import finished, picture
 
 EXAMPLE = "um (gato:1.4) vermelho persegue um rato cinza"
 """What stands in the box at first with the built-in model, which knows few words."""
@@ -46,23 +48,23 @@ def build(context: Context) -> None:
     parts.update(picture=shown, go=go)
 
     def generate(
-        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
-        seed: Any, random: Any, number: Any, width: Any, height: Any, refine: Any, language: Any,
-        request: gr.Request,
+        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, sampler: Any, steps: Any,
+        guidance: Any, seed: Any, random: Any, number: Any, width: Any, height: Any, refine: Any,
+        language: Any, request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         settings = Settings(
-            prompt, negative, model, method, normalizer, steps, guidance,
+            prompt, negative, model, method, normalizer, sampler, steps, guidance,
             seed, random, number, width, height, refine,
         )  # fmt: skip
-        several = number != 1
-        for message, used_seed in watched(context, shown, settings, language, request):
+        call = checked(context, settings, language)
+        for message in _messages(context, shown, call, refine is True, language, request):
             is_running = message["state"] == "running"
             yield (
                 message,
-                used_seed,
+                call.arguments["seed"],
                 gr.update(visible=not is_running),
                 gr.update(visible=is_running),
-                gr.update(visible=is_running and several),
+                gr.update(visible=is_running and number != 1),
             )
 
     run = go.click(
@@ -96,6 +98,17 @@ def build(context: Context) -> None:
     finish.click(finish_this, None, None, api_name="finish", **LIGHT)
 
 
+def _messages(
+    context: Context, component: Any, call: Call, refine: bool, language: Any, request: gr.Request
+) -> Iterator[dict[str, Any]]:
+    """Yields the messages of a run for the picture `component`, and keeps what it made."""
+    began = monotonic()
+    result = yield from watched(context, call, language, request, refine=refine)
+    if result.images:
+        context.sessions.keep(context.sessions.of(request), result)
+    yield finished(component, result, monotonic() - began)
+
+
 def _prompts(context: Context) -> None:
     context.parts["prompt"] = prompt_box(
         context,
@@ -118,20 +131,13 @@ def _settings(context: Context) -> None:
     parts, models, make = context.parts, context.models, context.make
     methods = {name: f"generate_method_{_key(name)}" for name in (USUAL, *METHODS)}
     methods |= {f"attention-{mode}": f"generate_method_attention_{mode}" for mode in MODES}
-    parts["model"] = make(
-        gr.Dropdown,
-        {"label": "generate_model"},
-        choices=models.names,
-        visible=len(models.names) > 1,
-        value=models.names[0],
-    )
-    parts["method"] = make(
-        gr.Dropdown,
-        {"label": "generate_method", "info": "generate_method_info"},
-        methods,
-        value=USUAL,
-        elem_id="generate-method",
-    )
+    models_list(context)
+    with gr.Row():
+        parts["method"] = make(
+            gr.Dropdown, {"label": "generate_method", "info": "generate_method_info"}, methods, value=USUAL,
+            elem_id="generate-method", min_width=180,
+        )  # fmt: skip
+        samplers_list(context)
     with gr.Row():
         parts["steps"] = make(
             gr.Slider, {"label": "generate_steps"},
@@ -171,6 +177,7 @@ def _settings(context: Context) -> None:
         parts["refine"] = make(
             gr.Checkbox, {"label": "generate_refine", "info": "generate_refine_info"}, value=True
         )
+    follow_model(context)
 
 
 def _key(name: str) -> str:

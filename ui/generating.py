@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.errors import PromptweightError
 from promptweight_ui import inputs
 from promptweight_ui.context import Context
-from promptweight_ui.language import say
+from promptweight_ui.following import followed
 from promptweight_ui.payload import maps_of
-from promptweight_ui.picture import finished, live, started
+from promptweight_ui.picture import live, started
 from promptweight_ui.preview import Preview
-from promptweight_ui.runs import News, Run
 
 if TYPE_CHECKING:
     from promptweight import Result
     from promptweight.generate import Progress
+    from promptweight_ui.runs import News
 
 METHODS = ("none", "scale", "a1111", "scale-rms", "comfy", "compel", "down_weight", "comfy++", "perp")
 """The names in `promptweight.weighting.METHODS`, which cannot be asked for without torch."""
@@ -48,6 +45,7 @@ class Settings:
     model: Any
     method: Any
     normalizer: Any
+    sampler: Any
     steps: Any
     guidance: Any
     seed: Any
@@ -58,8 +56,32 @@ class Settings:
     refine: Any
 
 
-def checked(context: Context, settings: Settings, language: object) -> tuple[str, dict[str, Any]]:
-    """Returns the model's name and the arguments of `promptweight.generate`.
+SHARED = tuple(name for name in Settings.__dataclass_fields__ if name not in ("number", "refine"))
+"""What the other tabs take over from the Generate tab, in the order of their handlers' arguments."""
+
+
+def single(values: Sequence[Any]) -> Settings:
+    """Returns the settings of one picture from the values of `SHARED`."""
+    return Settings(**dict(zip(SHARED, values, strict=True)), number=1, refine=False)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is to be made, all of it checked.
+
+    Attributes:
+        model: one of the names that the server offers.
+        sampler: one of `Models.samplers`.
+        arguments: of `promptweight.generate`.
+    """
+
+    model: str
+    sampler: str
+    arguments: dict[str, Any]
+
+
+def checked(context: Context, settings: Settings, language: object) -> Call:
+    """Returns what a browser asks for as it can be done.
 
     Raises:
         gr.Error: a value that cannot be used; says which, in the language of the page.
@@ -68,6 +90,7 @@ def checked(context: Context, settings: Settings, language: object) -> tuple[str
     methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
     method = inputs.choice(language, "generate_method", settings.method, methods)
     normalizer = inputs.choice(language, "generate_normalizer", settings.normalizer, NORMALIZERS)
+    sampler = inputs.choice(language, "generate_sampler", settings.sampler, context.models.samplers(model))
     number = inputs.whole(language, "generate_number", settings.number, 1, inputs.MOST_PICTURES)
     seed = secrets.randbelow(2**32)
     if settings.random is not True:
@@ -93,61 +116,48 @@ def checked(context: Context, settings: Settings, language: object) -> tuple[str
             "method": None if method == USUAL else method,
             "normalizer": None if normalizer == "none" else normalizer,
         }
-    return model, arguments
+    return Call(model, sampler, arguments)
 
 
 def watched(
-    context: Context, component: Any, settings: Settings, language: object, request: gr.Request
-) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yields the messages of a run for the picture `component`, each with the seed.
+    context: Context, call: Call, language: object, request: gr.Request, *, refine: bool = True
+) -> Generator[dict[str, Any], None, Result]:
+    """Makes pictures; yields messages for the page about how they come to be, and returns them.
+
+    Args:
+        context: what the tabs share.
+        call: what to make.
+        language: of the page.
+        request: of the browser, whose session keeps the result.
+        refine: whether refined maps are recorded, too.
 
     Raises:
-        gr.Error: the settings cannot be used, or the run failed.
+        gr.Error: the run failed.
     """
-    model, arguments = checked(context, settings, language)
-    session = context.sessions.of(request)
-    if session.run is not None:
-        session.run.stop()
     looks: list[Callable[[Progress], Any]] = []
-    run = session.run = Run(lambda progress: looks[0](progress))
 
     def work(callback: Callable[[Progress], bool]) -> Result:
-        with context.models.use(model) as pipe:
+        with context.models.use(call.model, call.sampler) as pipe:
             from promptweight import generate
             from promptweight.attention import Record
 
-            record = Record(steps="keep", refine=settings.refine is True, max_mb=MOST_MEGABYTES)
-            preview = Preview(pipe, _size(arguments))
+            record = Record(steps="keep", refine=refine, max_mb=MOST_MEGABYTES)
+            preview = Preview(pipe, _size(call.arguments))
             looks.append(lambda progress: (preview(progress), maps_of(progress.maps, 1, parts=1)))
-            return _in_memory(generate(model=pipe, record=record, callback=callback, **arguments))
+            return _in_memory(generate(model=pipe, record=record, callback=callback, **call.arguments))
 
-    began = monotonic()
-    run.start(work)
-    yield started(), arguments["seed"]
     message = started()
-    for news in run.news():
-        if isinstance(news, News):
+
+    def tell(news: News | None) -> dict[str, Any]:
+        nonlocal message
+        if news is not None:
             message = live(news)
-        yield message, arguments["seed"]
-    result = outcome(run, language)
-    if result.images:
-        context.sessions.keep(session, result)
-    yield finished(component, result, monotonic() - began), arguments["seed"]
+        return message
 
-
-def outcome(run: Run, language: object) -> Result:
-    """Returns what a run made; raises its failure as something a person can read."""
-    try:
-        return run.outcome
-    except PromptweightError as error:
-        raise inputs.refused(language, error) from error
-    except Exception as error:
-        # What other libraries say may hold paths of the server, so it goes into its log alone.
-        logging.getLogger("promptweight").exception("a run failed")
-        is_memory = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
-        key = "error_memory" if is_memory else "error_failed"
-        title = say(language, "error_title")
-        raise gr.Error(say(language, key), title=title, print_exception=False) from error
+    yield message
+    return (
+        yield from followed(context, request, language, work, tell, show=lambda progress: looks[0](progress))
+    )
 
 
 def _in_memory(result: Result) -> Result:

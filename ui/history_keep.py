@@ -88,6 +88,8 @@ SAME = {
     "height": "height",
     "model": "model",
     "normalizer": "normalizer",
+    "sampler": "sampler",
+    "Sampler": "sampler",
 }
 """The names of the Generate tab's parts, by those that tools give them."""
 
@@ -111,8 +113,11 @@ def read_file(path: str) -> Reading | None:
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(making.settings.get("Size", "")))
     if size:
         values |= {"width": size[1], "height": size[2]}
+    if schedule := making.settings.get("Schedule type"):
+        values["sampler"] = f"{values.get('sampler')} {schedule}"
     if making.tool == "promptweight":
         values["method"] = _method(making.settings)
+        values.setdefault("sampler", str(making.settings.get("scheduler")))
     settings = tuple((_sayable(str(name)), _sayable(_text(value))) for name, value in making.settings.items())
     return Reading(making.tool, _sayable(making.prompt), _sayable(making.negative_prompt), settings, values)
 

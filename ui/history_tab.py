@@ -14,10 +14,11 @@ from promptweight_ui.context import LIGHT, Context
 from promptweight_ui.generating import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
 from promptweight_ui.history_keep import History, Reading, caption_of, history_of, number, read_file, whole
 from promptweight_ui.language import say
+from promptweight_ui.samplers import canonical
 
 SENT = (
-    "prompt", "negative", "model", "method", "normalizer", "steps", "guidance", "seed", "random", "width",
-    "height",
+    "prompt", "negative", "model", "method", "normalizer", "sampler", "steps", "guidance", "seed", "random",
+    "width", "height",
 )  # fmt: skip
 """The parts of the Generate tab that are filled."""
 
@@ -87,10 +88,10 @@ def build(context: Context) -> None:
     def uploaded(path: Any, language: Any) -> tuple[Any, ...]:
         return _shown(path, language) if isinstance(path, str) else _nothing("")
 
-    def send_on(reading: Any) -> list[Any]:
+    def send_on(reading: Any, model: Any) -> list[Any]:
         if not isinstance(reading, Reading):
             return [gr.update()] * (len(SENT) + 1)
-        return [*_sent(context, reading), gr.update(selected="generate")]
+        return [*_sent(context, reading, model), gr.update(selected="generate")]
 
     light = {"api_visibility": "private", **LIGHT}
     for name in ("run", "regions_run"):
@@ -98,7 +99,7 @@ def build(context: Context) -> None:
     parts["tabs"].select(of_session, None, [gallery], **light)
     gallery.select(select, [context.language], shown, **light)
     upload.change(uploaded, [upload, context.language], shown, **light)
-    send.click(send_on, [chosen], [*(parts[name] for name in SENT), parts["tabs"]], **light)
+    send.click(send_on, [chosen, parts["model"]], [*(parts[name] for name in SENT), parts["tabs"]], **light)
 
 
 def _remember(history: History, component: Any, result: Any, request: gr.Request) -> None:
@@ -132,11 +133,19 @@ def _nothing(told: str) -> tuple[Any, ...]:
     return told, "", "", [], gr.update(interactive=False), None
 
 
-def _sent(context: Context, reading: Reading) -> list[Any]:
-    """Returns what the parts of the Generate tab become; what the file does not tell stays as it is."""
-    values = reading.values
+def _sent(context: Context, reading: Reading, present: Any) -> list[Any]:
+    """Returns what the parts of the Generate tab become; what the file does not tell stays as it is.
+
+    Args:
+        context: what the tabs share.
+        reading: of the file.
+        present: the model that is chosen now, from the browser.
+    """
+    values, names = reading.values, context.models.names
     named = str(values.get("model", ""))
-    models = [name for name in context.models.names if name in (named, Path(named).name)]
+    models = [name for name in names if name in (named, Path(named).name)]
+    model = models[0] if models else present if present in names else names[0]
+    sampler = canonical(values.get("sampler"), context.models.samplers(model))
     methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
     seed = whole(values.get("seed"), 0, HIGHEST_SEED)
     found = {
@@ -145,6 +154,7 @@ def _sent(context: Context, reading: Reading) -> list[Any]:
         "model": models[0] if models else None,
         "method": values.get("method") if values.get("method") in methods else None,
         "normalizer": values.get("normalizer") if values.get("normalizer") in NORMALIZERS else None,
+        "sampler": sampler,
         "steps": whole(values.get("steps"), 1, inputs.MOST_STEPS),
         "guidance": number(values.get("guidance"), 0, 100),
         "seed": seed,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import checks
 from promptweight.errors import PromptweightError
-from promptweight.model_files import advised_guidance, find_local
+from promptweight.model_files import advised_guidance, find_local, read_index
+from promptweight_ui import samplers
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
@@ -74,7 +75,8 @@ class Models:
         self._keep, self._settings = keep, settings
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._tokenizers: dict[str, list[Any]] = {}
-        self._turn, self._counting = RLock(), Lock()
+        self._is_flow: dict[str, bool] = {}
+        self._turn, self._counting, self._building = RLock(), Lock(), Lock()
 
     def preload(self) -> None:
         """Begins to load the first model in a thread of its own, so that the page need not wait for it."""
@@ -98,11 +100,15 @@ class Models:
         return str(name)
 
     @contextmanager
-    def use(self, name: object) -> Iterator[Any]:
+    def use(self, name: object, sampler: str = samplers.OWN) -> Iterator[Any]:
         """Yields the pipeline of that name, for one run alone; waits while another run has one.
 
+        Args:
+            name: one of `names`.
+            sampler: what it samples with meanwhile, one of `samplers`.
+
         Raises:
-            SettingError: the server offers no such model.
+            SettingError: the server offers no such model, or the model has no such sampler.
             ModelError: it cannot be loaded.
         """
         known = self.checked(name)
@@ -112,10 +118,13 @@ class Models:
                 self._make_room()
                 from promptweight.models import load
 
-                self._loaded[known] = load(self._sources[known], **self._settings)
-                self._tokenizers[known] = _counters(self._loaded[known])
+                with self._building:
+                    pipe = self._loaded[known] = load(self._sources[known], **self._settings)
+                self._tokenizers[known] = _counters(pipe)
+                self._is_flow[known] = "FlowMatch" in type(pipe.scheduler).__name__
             self._loaded.move_to_end(known)
-            yield self._loaded[known]
+            with samplers.sampling(self._loaded[known], sampler):
+                yield self._loaded[known]
 
     def guidance(self, name: str) -> float:
         """Returns the guidance to begin with, as far as it can be known before the model is loaded."""
@@ -124,18 +133,50 @@ class Models:
         except (PromptweightError, OSError):
             return USUAL_GUIDANCE
 
+    def samplers(self, name: str) -> tuple[str, ...]:
+        """Returns the samplers that a model can be run with, as `samplers.names` has them.
+
+        One that is neither loaded nor a folder on this machine counts as trained to predict noise.
+        """
+        if name not in self._is_flow:
+            try:
+                source = self._sources[name]
+                scheduler = read_index(find_local(source), source).get("scheduler")
+            except (PromptweightError, OSError):
+                return samplers.names(is_flow=False)
+            self._is_flow[name] = "FlowMatch" in str(scheduler)
+        return samplers.names(is_flow=self._is_flow[name])
+
     def count(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
-        """Returns the tokens of a prompt for each text encoder; None while the model is not loaded."""
-        encoders = self._tokenizers.get(self.checked(name))
-        if encoders is None:
+        """Returns the tokens of a prompt for each text encoder; None while they cannot be told.
+
+        That is before torch has been imported, and for a model that is no folder before it is loaded.
+        """
+        known = self.checked(name)
+        if not has_engine():
             return None
+        if known not in self._tokenizers:
+            self._read_tokenizers(known)
+        encoders = self._tokenizers.get(known)
         with self._counting:  # fast tokenizers must not be entered twice at once
-            return tuple(encoder.tokenize(prompt) for encoder in encoders)
+            return None if encoders is None else tuple(encoder.tokenize(prompt) for encoder in encoders)
+
+    def _read_tokenizers(self, name: str) -> None:
+        """Reads the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
+        from promptweight.model_tokens import text_encoders
+
+        if not self._building.acquire(blocking=False):
+            return
+        try:
+            self._tokenizers[name] = text_encoders(self._sources[name])
+        except PromptweightError:
+            pass  # a single file, or one that is still to be downloaded: counted once it is loaded
+        finally:
+            self._building.release()
 
     def _make_room(self) -> None:
         while len(self._loaded) >= self._keep:
-            name, _ = self._loaded.popitem(last=False)
-            self._tokenizers.pop(name, None)
+            self._loaded.popitem(last=False)
             gc.collect()
             import torch
 

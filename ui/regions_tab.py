@@ -13,10 +13,8 @@ from promptweight.errors import PromptweightError
 from promptweight_ui import inputs, regions_plan
 from promptweight_ui.compare_plan import words_of
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.following import followed
-from promptweight_ui.generating import Settings, checked
-from promptweight_ui.picture import finished, live, picture, started
-from promptweight_ui.runs import News
+from promptweight_ui.generating import SHARED, Call, checked, single, watched
+from promptweight_ui.picture import finished, picture
 
 SIDE = 512
 """Of the canvas, in pixels."""
@@ -77,36 +75,31 @@ def build(context: Context) -> None:
             status = gr.HTML("", elem_id="regions-status")
             shown = picture("regions-picture", "generate-prompt")
 
-    def generate(
-        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, steps: Any, guidance: Any,
-        seed: Any, random: Any, width: Any, height: Any, painted: Any, orange: Any, blue: Any, green: Any,
-        strength: Any, rest: Any, language: Any, request: gr.Request,
-    ) -> Iterator[Any]:  # fmt: skip
-        settings = Settings(
-            prompt, negative, model, method, normalizer, steps, guidance,
-            seed, random, 1, width, height, True,
-        )  # fmt: skip
-        name, arguments = checked(context, settings, language)
+    def generate(request: gr.Request, *given: Any) -> Iterator[Any]:
+        shared, (painted, *named, strength, rest, language) = given[: len(SHARED)], given[len(SHARED) :]
+        call = checked(context, single(shared), language)
         weights = (
             inputs.number(language, "regions_inside", strength, 0.01, 1000),
             inputs.number(language, "regions_outside", rest, 0, 1000),
         )
-        chosen = [inputs.text(language, f"regions_{key}", word).strip() for key, word in zip(
-            NAMES, (orange, blue, green), strict=True
-        )]  # fmt: skip
+        chosen = [
+            inputs.text(language, f"regions_{key}", word).strip()
+            for key, word in zip(NAMES, named, strict=True)
+        ]
         layers = painted.get("layers") if isinstance(painted, dict) else None
         masks = regions_plan.masks_of(layers or [])
         places = {word: mask for word, mask in zip(chosen, masks, strict=True) if word and mask is not None}
         if not places:
             inputs.refuse(language, "regions_nothing")
         try:
-            arguments["prompt"] = regions_plan.regional(arguments["prompt"], places, *weights)
+            prompt = regions_plan.regional(call.arguments["prompt"], places, *weights)
         except PromptweightError as error:
             raise inputs.refused(language, error) from error
-        for message in _messages(context, shown, name, arguments, language, request):
+        call = replace(call, arguments=call.arguments | {"prompt": prompt})
+        for message in _messages(context, shown, call, language, request):
             yield message, gr.update(visible=message["state"] == "running")
 
-    base = [parts[name] for name in Settings.__dataclass_fields__ if name not in ("number", "refine")]
+    base = [parts[name] for name in SHARED]
     run = go.click(
         generate,
         [*base, canvas, *words, inside, outside, context.language],
@@ -144,33 +137,11 @@ def build(context: Context) -> None:
 
 
 def _messages(
-    context: Context,
-    component: Any,
-    model: str,
-    arguments: dict[str, Any],
-    language: Any,
-    request: gr.Request,
-) -> Iterator[Any]:
-    from promptweight.attention import Record
-
-    def work(callback: Any) -> Any:
-        from promptweight import generate
-
-        with context.models.use(model) as pipe:
-            record = Record(steps="keep", refine=True)
-            return generate(model=pipe, record=record, callback=callback, **arguments)
-
+    context: Context, component: Any, call: Call, language: Any, request: gr.Request
+) -> Iterator[dict[str, Any]]:
+    """Yields the messages of a run for the picture `component`, and keeps what it made."""
     began = monotonic()
-    yield started()
-    follow = followed(context, request, language, work)
-    while True:
-        try:
-            news = next(follow)
-        except StopIteration as end:
-            result = end.value
-            break
-        if isinstance(news, News):
-            yield live(news)
+    result = yield from watched(context, call, language, request)
     # That a painted word acts in attention is what was asked for.
     told = tuple(line for line in result.warnings if "mode=logit" not in line)
     result = replace(result, warnings=told)

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 
 @pytest.fixture(scope="session")
 def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The app at `url`, with its `context`."""
+    """The app at `url`, with its `context`; its models are a tiny random one and one of flow matching."""
     from promptweight_ui import app as module
     from promptweight_ui.context import Context
     from promptweight_ui.models import Models
@@ -25,7 +25,7 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        context = Context(Models([str(model_folder)], device="cpu"), Sessions())
+        context = Context(Models([str(model_folder), "mini-dit"], device="cpu"), Sessions())
         app = module.build(context)
         module.serve(app, host="127.0.0.1", port=None, prevent_thread_lock=True, quiet=True)
         with context.models.use(context.models.names[0]):

@@ -23,16 +23,22 @@ def test_own_pictures_give_everything_back(tiny_pipe, tmp_path):
                       guidance_scale=3.5, space="attention", mode="p2p")  # fmt: skip
     reading = read_file(str(result.save(tmp_path)[0]))
     assert (reading.tool, reading.prompt, reading.negative) == ("promptweight", "um (gato:1.3)", "gato")
-    wanted = {"steps": 2, "guidance": 3.5, "seed": 9, "method": "attention-p2p"}
+    wanted = {"steps": 2, "guidance": 3.5, "seed": 9, "method": "attention-p2p", "sampler": "DDIM"}
     assert wanted.items() <= dict(reading.values).items()
 
 
 def test_pictures_of_automatic1111(tmp_path):
-    text = "a (cat:1.2)\nNegative prompt: dog\nSteps: 20, CFG scale: 7.5, Seed: 42, Size: 512x768, Model: x"
+    text = (
+        "a (cat:1.2)\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, "
+        "Schedule type: Karras, CFG scale: 7.5, Seed: 42, Size: 512x768, Model: x"
+    )
     reading = read_file(png(tmp_path / "a.png", parameters=text))
     assert (reading.tool, reading.prompt, reading.negative) == ("AUTOMATIC1111", "a (cat:1.2)", "dog")
     values = dict(reading.values)
-    assert values == {"steps": "20", "guidance": "7.5", "seed": "42", "width": "512", "height": "768"}
+    assert values == {
+        "steps": "20", "guidance": "7.5", "seed": "42", "width": "512", "height": "768",
+        "sampler": "DPM++ 2M Karras",
+    }  # fmt: skip
     assert ("Model", "x") in reading.settings
 
 

@@ -66,8 +66,17 @@ def test_few_remarks_are_told_at_once():
     assert len(ask("(gato:9) " * 50)["remarks"]) == MOST_REMARKS
 
 
-def test_there_are_no_tokens_before_the_model_is_there():
-    assert ask("um gato")["tokens"] is None
+def test_tokens_are_counted_without_loading_the_model():
+    models = Models(["mini", "mini-dit"])
+    for name, encoders in (("mini", ["clip"]), ("mini-dit", ["clip_l", "clip_g"])):
+        told = read(models, {"text": "um gato", "model": name})["tokens"]
+        assert [(each["encoder"], each["count"] > 1) for each in told] == [(each, True) for each in encoders]
+    assert not models._loaded
+
+
+def test_there_are_no_tokens_of_a_model_that_is_still_to_be_fetched():
+    models = Models(["nobody/nothing-in-no-cache"])
+    assert read(models, {"text": "um gato", "model": models.names[0]})["tokens"] is None
 
 
 @given(st.text(max_size=80))

@@ -24,8 +24,8 @@ STEPS = 2
 def settings(served, **changes):
     usual = {
         "prompt": "um (gato:1.4)", "negative": "", "model": served.context.models.names[0], "method": "auto",
-        "normalizer": "none", "steps": STEPS, "guidance": 4.0, "seed": 7, "random": False, "number": 1,
-        "width": None, "height": None, "refine": False, "language": "en",
+        "normalizer": "none", "sampler": "own", "steps": STEPS, "guidance": 4.0, "seed": 7,
+        "random": False, "number": 1, "width": None, "height": None, "refine": False, "language": "en",
     }  # fmt: skip
     return {**usual, **changes}
 
@@ -90,6 +90,24 @@ def test_the_same_seed_gives_the_same_picture_as_the_library(client, served):
     assert Image.open(file).convert("RGB").tobytes() == expected.images[0].tobytes()
 
 
+def test_the_sampler_is_the_one_that_was_chosen(client, served):
+    pictures = {}
+    for sampler in ("own", "Euler a", "DPM++ 2M Karras"):
+        file = generated(client, served, sampler=sampler, steps=4)["images"][0]
+        pictures[metadata.read(file).record["sampler"]] = Image.open(file).convert("RGB").tobytes()
+    assert set(pictures) == {"DDIM", "Euler a", "DPM++ 2M Karras"}
+    assert len(set(pictures.values())) == 3
+    with served.context.models.use(served.context.models.names[0]) as pipe:
+        assert type(pipe.scheduler).__name__ == "DDIMScheduler"
+
+
+def test_another_model_of_the_server_can_be_chosen(client, served):
+    file = generated(client, served, model="mini-dit", sampler="Heun")["images"][0]
+    record = metadata.read(file).record
+    assert (record["model"], record["sampler"]) == ("mini-dit", "Heun")
+    assert record["pipeline"] == "StableDiffusion3Pipeline"
+
+
 def test_sessions_do_not_see_each_other(client, served):
     generated(client, served)
     other = gradio_client.Client(served.url, verbose=False)
@@ -146,6 +164,11 @@ def test_memory_is_flat_over_many_runs(client, served):
         ({"method": "eval"}, ""),
         ({"method": None}, ""),
         ({"normalizer": ["mean"]}, ""),
+        ({"sampler": "Best"}, ""),
+        ({"sampler": None}, ""),
+        ({"sampler": ["Euler"]}, ""),
+        ({"sampler": "__import__('os')"}, ""),
+        ({"sampler": "DPM++ 2M", "model": "mini-dit"}, "own, Euler"),
         ({"model": "/etc/passwd"}, ""),
         ({"model": "../../mini"}, ""),
         ({"model": None}, ""),

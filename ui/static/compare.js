@@ -23,7 +23,7 @@ promptweight.compare = (() => {
       this.colors = heat.bytes(props.colors);
       this.say = (key, values) => language.say(props.texts, key, values);
       this.heat = true;
-      this.pair = [];
+      this.pair = []; // places in the grid, row by row: pictures may come in another order
       this.show();
       watch("value", () => this.show());
       document.addEventListener("promptweight-language", () => this.show());
@@ -49,16 +49,20 @@ promptweight.compare = (() => {
       if (cells.length) parts.push(this.switch(), make("div", { class: "pw-scroll" }, this.table(message)));
       if (cells.length) parts.push(make("p", { class: "pw-hint" }, this.say(total > 1 ? "grid_text" : "grid_one")));
       if (cells.length > 1) parts.push(this.curves(message));
-      const [one, two] = this.pair.map((index) => cells[index]);
+      const [one, two] = this.pair.map((place) => cells.find((cell) => this.place(cell) === place));
       if (one && two) parts.push(this.versus(one, two, message));
       const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.place : null;
       this.root.replaceChildren(...parts);
       if (focused) this.root.querySelector(`[data-place="${focused}"]`)?.focus();
     }
 
+    place({ row, column }) {
+      return row * this.props.value.columns.values.length + column;
+    }
+
     // The second picture to look at: the last of the first row, or of the first column.
-    other({ columns, cells }) {
-      return columns.values.length > 1 ? columns.values.length - 1 : cells.length - 1;
+    other({ columns, total }) {
+      return columns.values.length > 1 ? columns.values.length - 1 : total - 1;
     }
 
     status({ state, cells, total, progress }) {
@@ -100,29 +104,30 @@ promptweight.compare = (() => {
         if (isNamed) line.append(make("th", { scope: "row" }, this.name(rows.kind, value)));
         columns.values.forEach((_, column) => {
           const index = cells.findIndex((cell) => cell.row === row && cell.column === column);
-          line.append(make("td", {}, index < 0 ? make("div", { class: "pw-waiting" }) : this.cell(cells[index], index, top)));
+          line.append(make("td", {}, index < 0 ? make("div", { class: "pw-waiting" }) : this.cell(cells[index], top)));
         });
         table.append(line);
       });
       return table;
     }
 
-    cell(cell, index, top) {
-      const place = this.pair.indexOf(index);
+    cell(cell, top) {
+      const place = this.place(cell);
+      const letter = this.pair.indexOf(place);
       const label = this.label(cell);
       const button = make(
         "button",
         {
           type: "button",
           class: "pw-cell",
-          "aria-pressed": String(place >= 0),
+          "aria-pressed": String(letter >= 0),
           "aria-label": this.say("cell", { label }),
-          "data-place": `cell-${index}`,
-          onclick: () => this.choose(index),
+          "data-place": `cell-${place}`,
+          onclick: () => this.choose(place),
         },
         this.picture(cell, top),
       );
-      if (place >= 0) button.append(make("span", { class: "pw-badge" }, "AB"[place]));
+      if (letter >= 0) button.append(make("span", { class: "pw-badge" }, "AB"[letter]));
       const told = make("div", { class: "pw-measure" });
       if (cell.map) for (const name of ["mass", "area"]) told.append(make("span", {}, `${this.say(name)} ${percent(cell[name])}`));
       const save = make("a", { href: address(cell), download: cell.path.split("/").pop(), title: this.say("download") }, "⤓");
@@ -156,8 +161,8 @@ promptweight.compare = (() => {
       return canvas;
     }
 
-    choose(index) {
-      this.pair = this.pair.includes(index) ? this.pair.filter((each) => each !== index) : [...this.pair, index].slice(-2);
+    choose(place) {
+      this.pair = this.pair.includes(place) ? this.pair.filter((each) => each !== place) : [...this.pair, place].slice(-2);
       this.show();
     }
 

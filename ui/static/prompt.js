@@ -238,6 +238,12 @@ promptweight.prompt = (() => {
     tint,
     refresh: (name) => boxes.get(name)?.refresh(),
     box: (name) => boxes.get(name),
+    // Tokens are counted as that model has them.
+    count: (model) =>
+      boxes.forEach((box) => {
+        box.props.model = model;
+        box.read();
+      }),
     STEP,
   };
 })();
