@@ -7,8 +7,9 @@
     outcome = batch.run(plan, "out", batch_size=4)
 
 The way of a job: `sources` reads rows, `sweep` multiplies them, `plan` gives each picture its id, `folder`
-knows which are finished and who works on what, `engine` makes the rest, `drawing` calls the model, `saving`
-writes. Reading and planning need no torch.
+knows which are finished and who works on what, `engine` runs, `working` (or `on_ray`) makes the rest,
+`encodings` reads the prompts, `drawing` calls the model, `saving` writes, `ledger` notes what became of each.
+Reading and planning need no torch.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Job:
     height: int | None = None
     width: int | None = None
     scheduler: str | None = None
+    balance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,15 @@ def _choice(choices: Iterable[str]) -> Callable[[str, Any], str]:
         return str(value)
 
     return read
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if str(value).strip().lower() not in known:
+        raise SettingError(f"{name} is {value!r}; it must be yes or no")
+    return known[str(value).strip().lower()]
 
 
 def _text(name: str, value: Any) -> str:
@@ -180,6 +190,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("pooled", ("pooled",), _choice(POOLED)),
     Option("dialect", ("dialect",), _choice(DIALECTS)),
     Option("scheduler", ("scheduler", "sampler"), _scheduler),
+    Option("balance", ("balance",), _yes_or_no),
 )
 
 BY_NAME: Mapping[str, Option] = {name: option for option in OPTIONS for name in option.names}

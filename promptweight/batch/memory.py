@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from promptweight.batch.drawing import Drawn, GivenUp, Painter, Ready, same_settings
+from promptweight.batch.drawing import Drawn, GivenUp, Painter
+from promptweight.batch.encodings import Ready, same_settings
 
 TILED = "memory was not enough, so the picture was decoded in tiles, which may show where they meet"
 

@@ -10,20 +10,38 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from promptweight.batch.engine import Line, Outcome, batches_of
-from promptweight.batch.engine import run as run_here
+from promptweight.batch import planning
+from promptweight.batch.engine import run
 from promptweight.batch.folder import Folder
-from promptweight.batch.plan import Plan, Planned
-from promptweight.batch.saving import Saving, is_finished
+from promptweight.batch.ledger import Ledger
+from promptweight.batch.plan import Plan
+from promptweight.batch.saving import Saving
 from promptweight.batch.watch import Watch
+from promptweight.batch.working import batches_of
 from promptweight.errors import PromptweightError, SettingError
 
 _MOST_BLOCKS = 1000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the work is done.
+
+    Attributes:
+        address: the cluster's; None is that in RAY_ADDRESS, or a new one on this machine.
+        workers: how many actors; None is one for each GPU of the cluster, or one where it has none.
+        device: what each worker loads the model to, as `promptweight.load` takes it; also `dtype`, `offload`.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    offload: str | None = None
 
 
 @dataclass
@@ -33,20 +51,19 @@ class Worker:
     plan: Plan
     output: str
     saving: Saving
-    loading: dict[str, Any]
+    cluster: Cluster
     overwrite: bool
 
     def __post_init__(self) -> None:
-        from promptweight.batch.planning import load
-
-        self.pipe = load(self.plan.model.source, **self.loading)
+        on = self.cluster
+        self.pipe = planning.load(self.plan.model.source, on.device, on.dtype, on.offload)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[str]]:
         """Takes rows of numbers of pictures; returns the lines of the manifest about them."""
         lines: list[str] = []
         for numbers in rows["pictures"]:
             pictures = [self.plan.pictures[number] for number in numbers]
-            run_here(
+            run(
                 self.plan.taking(pictures),
                 self.output,
                 batch_size=len(pictures),
@@ -58,72 +75,41 @@ class Worker:
         return {"line": lines}
 
 
-def run(
+def make(
     plan: Plan,
-    output: str | os.PathLike[str],
-    *,
-    batch_size: int = 1,
-    saving: Saving | None = None,
-    address: str | None = None,
-    workers: int | None = None,
-    loading: dict[str, Any] | None = None,
-    overwrite: bool = False,
-    limit: int | None = None,
-    watch: Watch | None = None,
-    tell: Callable[[Line], None] | None = None,
-) -> Outcome:
-    """Makes the pictures of a plan that are not finished, on a Ray cluster; see `engine.run`.
-
-    Args:
-        plan: from `make_plan`.
-        output: the folder, which every machine of the cluster must see under this path.
-        batch_size: as in `engine.run`, like `saving`, `overwrite`, `limit` and `tell`.
-        address: the cluster's; None is that in RAY_ADDRESS, or a new one on this machine.
-        workers: how many actors; None is one for each GPU of the cluster, or one where it has none.
-        loading: `device`, `dtype` and `offload` as `promptweight.load` takes them.
-        watch: follows the run; Ctrl-C ends the workers at once, which loses the pictures in work alone.
+    folder: Folder,
+    saving: Saving,
+    watch: Watch,
+    ledger: Ledger,
+    cluster: Cluster,
+    batch_size: int,
+    overwrite: bool,
+) -> None:
+    """Makes all pictures of a plan; Ctrl-C ends the workers at once, which loses the pictures in work alone.
 
     Raises:
         SettingError: Ray is not installed.
-        PromptweightError: the workers cannot do their work, such as load the model.
-        OSError: the folder cannot be written into.
+        PromptweightError: the cluster cannot be reached, or the workers cannot do their work, such as load
+            the model.
     """
-    saving, watch, outcome = saving or Saving(), watch or Watch(), Outcome()
-    start = time.monotonic()
-    folder_path = Path(output).absolute()
-    with Folder(folder_path, format=saving.format) as folder:
-        todo = [each for each in plan.pictures if overwrite or not is_finished(folder, each, saving)]
-    outcome.skipped = len(plan.pictures) - len(todo)
-    todo = todo[:limit]
-    if todo:
-        watch.begin(len(todo))
-        worker = {
-            "plan": plan.taking(todo),
-            "output": str(folder_path),
-            "saving": saving,
-            "loading": loading or {"device": "auto", "dtype": "auto", "offload": None},
-            "overwrite": overwrite,
-        }
-        for line in _lines(todo, worker, batch_size, address, workers):
-            outcome.ok += line["status"] != "failed"
-            outcome.failed += line["status"] == "failed"
-            if line["status"] != "failed":
-                outcome.files.append(folder_path / line["file"])
-            watch.finished(1, time.monotonic() - start - outcome.seconds)
-            outcome.seconds = time.monotonic() - start
-            if tell is not None:
-                tell(line)
-            if not watch.goes_on:
-                break
-    outcome.left = len(todo) - outcome.ok - outcome.failed
-    outcome.is_stopped = not watch.goes_on and outcome.left > 0
-    outcome.seconds = time.monotonic() - start
-    return outcome
+    worker = {
+        "plan": plan,
+        "output": str(folder.path.absolute()),
+        "saving": saving,
+        "cluster": cluster,
+        "overwrite": overwrite,
+    }
+    last = time.monotonic()
+    for line in _lines(plan, worker, cluster, batch_size):
+        # What a worker finds there already, one that died has made: none was there when the run began.
+        ledger.count({**line, "status": "ok"} if line["status"] == "skipped" else line)
+        watch.finished(1, time.monotonic() - last)
+        last = time.monotonic()
+        if not watch.goes_on:
+            break
 
 
-def _lines(
-    todo: list[Planned], worker: dict[str, Any], batch_size: int, address: str | None, workers: int | None
-) -> Any:
+def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int) -> Iterator[dict[str, Any]]:
     """Yields the lines of the manifest as the workers finish pictures."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -132,14 +118,13 @@ def _lines(
     except ImportError as error:
         raise SettingError('ray is wanted, but not installed: pip install "promptweight[ray]"') from error
 
-    numbers = {picture.id: number for number, picture in enumerate(todo)}
-    rows = [
-        {"pictures": [numbers[picture.id] for picture in batch]} for batch in batches_of(todo, batch_size)
-    ]
+    numbers = {picture.id: number for number, picture in enumerate(plan.pictures)}
+    batches = batches_of(plan.pictures, batch_size)
+    rows = [{"pictures": [numbers[picture.id] for picture in batch]} for batch in batches]
     was_running = ray.is_initialized()
     if not was_running:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if address := address or os.environ.get("RAY_ADDRESS"):
+        if address := cluster.address or os.environ.get("RAY_ADDRESS"):
             options["address"] = address
         else:
             options["include_dashboard"] = False
@@ -156,7 +141,7 @@ def _lines(
             Worker,
             fn_constructor_kwargs=worker,
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers or max(1, gpus)),
+            compute=ray.data.ActorPoolStrategy(size=cluster.workers or max(1, gpus)),
             num_gpus=1 if gpus else 0,
             num_cpus=0.5,
             max_restarts=-1,

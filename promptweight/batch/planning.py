@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +132,6 @@ def preview(
             }
         )
     return lines
-
-
-def loader(plan: Plan, *, device: str, dtype: str, offload: str | None) -> Callable[[], Any]:
-    """Returns a function that loads the model of a plan on the device of this process."""
-    return partial(load, plan.model.source, device, dtype, offload)
 
 
 def load(model: str, device: str, dtype: str, offload: str | None) -> Any:

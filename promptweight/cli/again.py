@@ -77,6 +77,12 @@ def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         warnings.append(f"the picture was made by {model!r}, a folder or file; name it with --model")
     if record.get("stopped_after") is not None:
         warnings.append(f"the picture was stopped after {record['stopped_after']} steps; this one is whole")
+    if record.get("balance") is True:
+        values["balance"] = True
+    elif "balance" in record:
+        warnings.append("the picture's balance is of chosen phrases, which only the Python API takes")
+    if record.get("targets"):
+        warnings.append("the picture's shares are not followed; write them in the prompt: (word:=25%)")
     if record.get("vae_tiling"):
         warnings.append("the picture was decoded in tiles for want of memory; this one is not")
     warnings += [

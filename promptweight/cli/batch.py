@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 
 if TYPE_CHECKING:
     from promptweight.batch.plan import Plan
+    from promptweight.batch.planning import Counts
     from promptweight.batch.rows import Problem
+    from promptweight.batch.saving import Saving
+    from promptweight.batch.shards import Shard
 
 _MOST_WARNINGS = 20
 
@@ -26,13 +30,8 @@ def batch(
             "it), .csv, .jsonl; - reads stdin."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("out"),
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="Built-in name, folder, .safetensors, or hub id (owner/name@revision)."
-        ),
-    ] = "mini",
+    output: options.Output = Path("out"),
+    model: options.Model = "mini",
     input_format: Annotated[
         str | None, typer.Option(help="txt, csv or jsonl; by default the file's ending tells.")
     ] = None,
@@ -52,43 +51,33 @@ def batch(
     count: Annotated[int | None, typer.Option(help="Pictures of each prompt, seed by seed.")] = None,
     negative: Annotated[str | None, typer.Option(help="Where a line has none, as all below.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; 25 by default.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="By default the model's own.")] = None,
-    width: Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")] = None,
-    height: Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="How weights act on embeddings; see `promptweight methods`.")
-    ] = None,
-    normalizer: Annotated[str | None, typer.Option(help="Even weights out first.")] = None,
-    space: Annotated[str | None, typer.Option(help="Where weights act: embedding or attention.")] = None,
-    mode: Annotated[str | None, typer.Option(help="In attention: logit, p2p, value or clip.")] = None,
-    clip_skip: Annotated[int | None, typer.Option(help="CLIP's last layers to leave out.")] = None,
-    pooled: Annotated[str | None, typer.Option(help="The pooled text vector: clean or weighted.")] = None,
-    dialect: Annotated[str | None, typer.Option(help="How prompts are read.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Such as 'DPM++ 2M Karras'.")] = None,
+    guidance: options.Guidance = None,
+    width: options.Pixels = None,
+    height: options.Pixels = None,
+    method: options.Method = None,
+    normalizer: options.Normalizer = None,
+    space: options.AnySpace = None,
+    mode: options.AnyMode = None,
+    clip_skip: options.ClipSkip = None,
+    pooled: options.AnyPooled = None,
+    balance: options.Balance = False,
+    dialect: options.AnyDialect = None,
+    scheduler: options.Scheduler = None,
     wildcards: Annotated[Path | None, typer.Option(help="Folder of the files that __name__ names.")] = None,
-    lora_dir: Annotated[Path | None, typer.Option(help="Folder of LoRAs.")] = None,
-    embeddings_dir: Annotated[Path | None, typer.Option(help="Folder of textual inversions.")] = None,
+    lora_dir: options.LoraDir = None,
+    embeddings_dir: options.EmbeddingsDir = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Pictures of equal settings drawn at once; 1 is exact to the bit.")
     ] = 1,
-    overlay: Annotated[
-        list[str] | None,
-        typer.Option(metavar="WORD", help="Also show where this word or phrase went; may be repeated."),
-    ] = None,
+    overlay: options.Overlay = None,
     masks: Annotated[
         bool, typer.Option("--masks", help="Also write masks, of the overlays' words or of all.")
     ] = False,
-    maps: Annotated[bool, typer.Option("--maps", help="Also write the raw maps.")] = False,
+    maps: options.Maps = False,
     picture_format: Annotated[
         str, typer.Option("--format", help="Of the pictures: png, jpeg, webp or avif.")
     ] = "png",
-    metadata: Annotated[
-        str,
-        typer.Option(
-            help="What picture files carry: parameters (AUTOMATIC1111's text), promptweight (exact JSON), "
-            "iptc (the mark of AI-made pictures), with commas; or none."
-        ),
-    ] = "parameters,promptweight,iptc",
+    metadata: options.MetadataParts = options.EVERYTHING,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished pictures again.")] = False,
     limit: Annotated[int | None, typer.Option(min=0, help="Make at most so many pictures now.")] = None,
     shard: Annotated[
@@ -104,13 +93,11 @@ def batch(
         str | None, typer.Option(help="Of the cluster; by default RAY_ADDRESS, else one on this machine.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray workers; by default one a GPU.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
-    offload: Annotated[
-        str | None, typer.Option(help="model: keep parts in main memory until their turn on the GPU.")
-    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    offload: options.Offload = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each picture.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the files only.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make pictures from a job file; the same command again continues where it stopped."""
     from promptweight.batch import planning, sources
@@ -123,6 +110,7 @@ def batch(
         "count": count, "negative_prompt": negative, "num_inference_steps": steps, "guidance_scale": guidance,
         "width": width, "height": height, "method": method, "normalizer": normalizer, "space": space,
         "mode": mode, "clip_skip": clip_skip, "pooled": pooled, "dialect": dialect, "scheduler": scheduler,
+        "balance": balance or None,
     }  # fmt: skip
     saving = Saving(
         planning.picture_format(picture_format),
@@ -150,25 +138,26 @@ def batch(
     if dry_run:
         _show_plan(plan, output, saving, part, counts, overwrite=overwrite, as_json=as_json)
         return
-    loading = {"device": device, "dtype": dtype, "offload": offload}
-    options: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite, "limit": limit}
-    cluster = {"address": ray_address, "workers": workers} if ray else None
-    _run(plan, output, saving, part, loading, options, cluster, as_json=as_json, quiet=quiet)
+    how: dict[str, Any] = {
+        "batch_size": batch_size,
+        "overwrite": overwrite,
+        "limit": limit,
+        "shard": part,
+        "load": partial(planning.load, plan.model.source, device, dtype, offload),
+    }
+    if ray:
+        from promptweight.batch.on_ray import Cluster
+
+        how["cluster"] = Cluster(ray_address, workers, device, dtype, offload)
+    _run(plan, output, saving, how, as_json=as_json, quiet=quiet)
 
 
 def _run(
-    plan: Plan,
-    output: Path,
-    saving: Any,
-    shard: Any,
-    loading: dict[str, Any],
-    options: dict[str, Any],
-    cluster: dict[str, Any] | None,
-    *,
-    as_json: bool,
-    quiet: bool,
+    plan: Plan, output: Path, saving: Saving, how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
+    """Makes the pictures; `how` are further arguments of `engine.run`."""
     from promptweight.batch import planning
+    from promptweight.batch.engine import run
     from promptweight.batch.watch import duration, watching
 
     def tell(line: dict[str, Any]) -> None:
@@ -179,20 +168,9 @@ def _run(
         elif line["status"] == "ok":
             show.lines(output / name for name in [line["file"], *line.get("beside", [])])
 
+    shard: Shard = how["shard"]
     with watching(quiet=quiet, is_first=shard.number == 1) as watch:
-        if cluster is not None:
-            from promptweight.batch import on_ray
-
-            outcome = on_ray.run(
-                plan, output, saving=saving, loading=loading, watch=watch, tell=tell, **cluster, **options,
-            )  # fmt: skip
-        else:
-            from promptweight.batch import engine
-
-            outcome = engine.run(
-                plan, output, saving=saving, shard=shard, watch=watch, tell=tell,
-                load=planning.loader(plan, **loading), **options,
-            )  # fmt: skip
+        outcome = run(plan, output, saving=saving, watch=watch, tell=tell, **how)
     if plan.sweep and not outcome.is_stopped:
         sheets = planning.sheets(plan, output, saving)
         if not as_json:
@@ -232,7 +210,7 @@ def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
 
 
 def _show_plan(
-    plan: Plan, output: Path, saving: Any, shard: Any, counts: Any, *, overwrite: bool, as_json: bool
+    plan: Plan, output: Path, saving: Saving, shard: Shard, counts: Counts, *, overwrite: bool, as_json: bool
 ) -> None:
     from promptweight.batch import planning
 

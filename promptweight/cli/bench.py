@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 
 if TYPE_CHECKING:
     from promptweight.attention.bench import Row
@@ -31,9 +31,9 @@ def bench(
     size: Annotated[int | None, typer.Option(help="Side of the latents; by default the model's own.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of the run that is timed.")] = 1,
     rounds: Annotated[int, typer.Option("--rounds", "--repeats", help="How often each way is timed.")] = 5,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
     """Time a model plain, recorded, weighted, both, and with a naive softmax, turn by turn.
 

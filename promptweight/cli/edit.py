@@ -7,22 +7,15 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 from promptweight.prompt import parse
-
-Pixels = Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")]
 
 
 def edit(
     source: Annotated[str, typer.Argument(help="The prompt of the picture, such as 'um gato vermelho'.")],
     edited: Annotated[str, typer.Argument(help="The edited prompt, such as 'um gato azul'.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("out"),
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="Built-in name, folder, .safetensors, or hub id (owner/name@revision)."
-        ),
-    ] = "mini",
+    output: options.Output = Path("out"),
+    model: options.Model = "mini",
     kind: Annotated[
         str, typer.Option(help="replace: words are swapped; refine: words are added or left out.")
     ] = "replace",
@@ -36,26 +29,21 @@ def edit(
         ),
     ] = 0.4,
     negative: Annotated[str, typer.Option(help="What should not be in the pictures.")] = "",
-    method: Annotated[
-        str | None, typer.Option(help="How weights act on embeddings; see `promptweight methods`.")
-    ] = None,
-    space: Annotated[str, typer.Option(help="Where weights act: embedding or attention.")] = "embedding",
-    mode: Annotated[
-        str, typer.Option(help="How weights act in attention: logit, p2p, value or clip.")
-    ] = "logit",
-    dialect: Annotated[str, typer.Option(help="How the prompts are read.")] = "pw",
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
-    guidance: Annotated[float | None, typer.Option(help="By default the model's own.")] = None,
-    seed: Annotated[int | None, typer.Option(help="By default a new one, which is shown.")] = None,
-    width: Pixels = None,
-    height: Pixels = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, float16, bfloat16.")] = "auto",
-    scheduler: Annotated[
-        str | None, typer.Option(help="Such as 'DPM++ 2M Karras' or a class of diffusers; else the model's.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the files only.")] = False,
+    method: options.Method = None,
+    space: options.Space = "embedding",
+    mode: options.Mode = "logit",
+    dialect: options.Dialect = "pw",
+    steps: options.Steps = 25,
+    guidance: options.Guidance = None,
+    seed: options.Seed = None,
+    width: options.Pixels = None,
+    height: options.Pixels = None,
+    metadata: options.MetadataParts = options.EVERYTHING,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    scheduler: options.Scheduler = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make a picture, and an edited one in its layout (prompt-to-prompt).
 
@@ -65,8 +53,10 @@ def edit(
         for prompt in (source, edited):
             show.understood(parse(prompt, dialect), stderr=True)
     from promptweight.edit import edit as make
+    from promptweight.metadata import read_parts
     from promptweight.models import load
 
+    parts = read_parts(metadata)
     with show.steps(quiet=quiet) as progress:
         made = make(
             source,
@@ -88,7 +78,7 @@ def edit(
             record=False,
             callback=progress,
         )
-    files = made.save(output)
+    files = made.save(output, metadata=parts)
     show.warnings(made.warnings)
     if as_json:
         show.as_json({"files": files, "source": made.source.to_dict(), "edited": made.edited.to_dict()})

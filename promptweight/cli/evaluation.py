@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 
 
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
             "targets, leakage. All that the model can be asked when not given."
         ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure a model against truths that are known exactly."""
     from promptweight.errors import SettingError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 from promptweight.errors import PromptweightError
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ def info(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Pictures: PNG, JPEG, WebP or AVIF.")
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print it as JSON; a list where there are several files.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Tell how pictures were made: by promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
     from promptweight.metadata import read

@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 
 PromptText = Annotated[str, typer.Argument(help="The prompt; - reads stdin.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 def parse(
     prompt: PromptText,
-    dialect: Annotated[str, typer.Option(help="How the prompt is read.")] = "pw",
+    dialect: options.Dialect = "pw",
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -23,7 +22,7 @@ def parse(
             "a built-in name, a folder, or a hub id from the cache.",
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show how a prompt is understood: its words, their weights, and what is odd in it."""
     from promptweight.prompt import parse as read
@@ -51,7 +50,7 @@ def convert(
     prompt: PromptText,
     to: Annotated[str, typer.Option(help="The dialect to write.")],
     dialect: Annotated[str, typer.Option("--from", help="The dialect to read.")] = "pw",
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Rewrite a prompt in another tool's dialect, and say what is lost."""
     from promptweight.prompt import convert as rewrite
@@ -65,7 +64,7 @@ def convert(
         show.lines([conversion.text])
 
 
-def detect(prompt: PromptText, as_json: AsJson = False) -> None:
+def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
     """Guess the dialect of a prompt, and how sure the guess is (0 to 1)."""
     from promptweight.prompt import detect as guess
 

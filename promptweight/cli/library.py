@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
 from rich.table import Table
 
-from promptweight.cli import show
+from promptweight.cli import options, show
 
 
-def methods(
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
-) -> None:
+def methods(as_json: options.AsJson = False) -> None:
     """List the ways weights can act on embeddings."""
     from promptweight.weighting import METHODS
 

@@ -11,7 +11,9 @@ from PIL import Image
 
 import promptweight
 from promptweight import metadata
-from promptweight.batch import drawing, folder, saving
+from promptweight.batch import drawing, saving
+from promptweight.batch.encodings import Encodings, join
+from promptweight.batch.engine import run
 from promptweight.batch.folder import Folder, read_manifest
 from promptweight.batch.saving import Saving
 from promptweight.batch.shards import Shard
@@ -30,13 +32,17 @@ def pictures(out):
     return sorted(name for name in names if re.fullmatch(r"\d{5}-\d+-[0-9a-f]{12}\.png", name))
 
 
-PROMPTS = ("um gato", "um (gato:1.4) azul", "um gato [azul:verde:0.5]", "x AND y", "um (gato:2{steps=0-0.5})")
+PROMPTS = (
+    "um gato", "um (gato:1.4) azul", "um gato [azul:verde:0.5]", "x AND y", "um (gato:2{steps=0-0.5})",
+    "um (gato:=25%) azul",
+)  # fmt: skip
 
 
 def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_path):
     plan = plan_of(*PROMPTS, num_inference_steps=2, negative_prompt="feio", guidance_scale=3.0)
     outcome, lines = run_in(plan)
     assert (outcome.ok, outcome.failed, outcome.left) == (len(PROMPTS), 0, 0), lines
+    told = {line["id"]: line for line in lines}
     for planned in plan.pictures:
         path = tmp_path / "out" / f"{planned.stem}.png"
         same = promptweight.generate(
@@ -47,6 +53,7 @@ def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_i
         found = metadata.read(path)
         assert found.record == same.record()
         assert found.parameters == same.parameters()
+        assert tuple(told[planned.id].get("warnings", ())) == same.warnings
     manifest = list(read_manifest(tmp_path / "out"))
     assert manifest == lines
     assert [line["status"] for line in manifest] == ["ok"] * len(PROMPTS)
@@ -69,10 +76,10 @@ def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_noth
 
 
 def test_embeddings_do_not_depend_on_batch_mates(plan_of, tiny_pipe):
-    painter = drawing.Painter(tiny_pipe)
+    known = Encodings(tiny_pipe)
     jobs = [each.job for each in plan_of("um gato", "um (rato:1.4)", "x").pictures]
-    joined = drawing.join([painter.ready(job).encoded for job in jobs])
-    fresh = drawing.Painter(tiny_pipe).ready(jobs[1]).encoded
+    joined = join([known.ready(job).encoded for job in jobs])
+    fresh = Encodings(tiny_pipe).ready(jobs[1]).encoded
     for name, rows in joined.inputs.items():
         assert torch.equal(rows[1:2], fresh.inputs[name])
 
@@ -225,7 +232,49 @@ def test_a_picture_of_no_numbers_is_a_failure(plan_of, run_in, monkeypatch, tiny
     assert "NaN" in lines[0]["error"]
 
 
-def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(plan_of, run_in, tmp_path, monkeypatch):
+def files(out):
+    """The bytes of every picture of a folder, each opened and decoded to its last pixel."""
+    found = {}
+    for name in pictures(out):
+        assert pixels(out / name).shape == (32, 32, 3)
+        found[name] = (out / name).read_bytes()
+    return found
+
+
+def made(lines):
+    """The files that a run says it has made, each once."""
+    names = [line["file"] for line in lines if line["status"] == "ok"]
+    assert len(set(names)) == len(names)
+    return set(names)
+
+
+@pytest.fixture
+def undisturbed(plan_of, tiny_pipe, tmp_path):
+    """A plan, and the files that a run of it makes where there is room."""
+    plan = plan_of("a", "b", "c", "d", "e", "f", "g", "h")
+    run(plan, tmp_path / "undisturbed", load=lambda: tiny_pipe)
+    whole = files(tmp_path / "undisturbed")
+    assert list(whole) == [f"{each.stem}.png" for each in plan.pictures]
+    return plan, whole
+
+
+def check_full_and_resumed(out, whole, resume):
+    """After a run that a full disk ended: the manifest tells the truth, and the next run makes the rest."""
+    there = files(out)
+    assert not list(out.glob(".*.tmp"))
+    assert there.items() < whole.items()
+    assert there
+    assert made(read_manifest(out)) == set(there)
+    written = {name: (out / name).stat().st_mtime_ns for name in there}
+    outcome, lines = resume()
+    assert made(lines) == whole.keys() - there.keys()
+    assert (outcome.ok, outcome.skipped) == (len(whole) - len(there), len(there))
+    assert {name: (out / name).stat().st_mtime_ns for name in there} == written
+    assert files(out) == whole
+    assert made(read_manifest(out)) == whole.keys()
+
+
+def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(undisturbed, run_in, tmp_path, monkeypatch):
     real_fsync, written = os.fsync, []
 
     def fill(file):
@@ -234,38 +283,36 @@ def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(plan_of, run_in, t
             raise OSError(errno.ENOSPC, "No space left on device")
         real_fsync(file)
 
-    plan = plan_of("a", "b", "c", "d", "e")
+    plan, whole = undisturbed
     monkeypatch.setattr(os, "fsync", fill)
     with pytest.raises(OSError, match="No space left"):
         run_in(plan)
     monkeypatch.setattr(os, "fsync", real_fsync)
-    assert not list((tmp_path / "out").glob(".*.tmp"))
-    there = pictures(tmp_path / "out")
-    assert 1 <= len(there) < 5
-    assert all(folder.is_whole(tmp_path / "out" / name) for name in there)
-    assert run_in(plan)[0].skipped == len(there)
-    assert len(pictures(tmp_path / "out")) == 5
+    # Each picture is brought to the disk, and then its name: two fit into three times.
+    assert pictures(tmp_path / "out") == list(whole)[:2]
+    check_full_and_resumed(tmp_path / "out", whole, lambda: run_in(plan))
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full_and_one_that_is_read_only(plan_of, run_in, tmp_path):
+def test_a_disk_that_is_really_full_and_one_that_is_read_only(undisturbed, plan_of, run_in, tmp_path):
     import subprocess
 
+    plan, whole = undisturbed
     out = tmp_path / "out"
     out.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(out)]
+    page = os.sysconf("SC_PAGE_SIZE")
+    pages = -(-len(whole[f"{plan.pictures[0].stem}.png"]) // page)
+    assert {-(-len(content) // page) for content in whole.values()} == {pages}
+    size = page * (1 + 4 * pages)  # the manifest and half of the pictures
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(out)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not let a disk be mounted")
     try:
-        plan = plan_of("a", "b", "c", "d", "e", "f", "g", "h")
         with pytest.raises(OSError, match="No space left"):
             run_in(plan)
-        there = pictures(out)
-        assert 1 <= len(there) < 8
-        assert all(folder.is_whole(out / name) for name in there)
-        assert not list(out.glob(".*.tmp"))
-        subprocess.run(["mount", "-o", "remount,size=10m", str(out)], check=True)
-        assert run_in(plan)[0].ok == 8 - len(there)
+        remount = ["mount", "-o", "remount,size=10m", str(out)]
+        subprocess.run(remount, check=True)
+        check_full_and_resumed(out, whole, lambda: run_in(plan))
         subprocess.run(["mount", "-o", "remount,ro", str(out)], check=True)
         with pytest.raises(OSError, match="Read-only file system"):
             run_in(plan_of("x"), load=lambda: pytest.fail("loaded"))

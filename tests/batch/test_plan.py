@@ -49,6 +49,7 @@ def test_an_id_depends_on_every_setting():
         "prompt": "um rato", "negative_prompt": "feio", "seed": 1, "method": "comfy", "normalizer": "mean",
         "space": "attention", "mode": "p2p", "clip_skip": 1, "pooled": "weighted", "dialect": "plain",
         "num_inference_steps": 3, "guidance_scale": 2.0, "height": 64, "width": 64, "scheduler": "DDIM",
+        "balance": True,
     }  # fmt: skip
     assert set(other) == set(Job.__slots__)
     usual = {"prompt": "um gato", "seeds": (0,)}

@@ -1,0 +1,96 @@
+"""What became of every picture of a run: counted, told in the manifest, its claim given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptweight.batch.folder import Folder
+from promptweight.batch.plan import Planned
+from promptweight.batch.shards import Shard
+from promptweight.errors import PromptweightError
+
+Line = dict[str, Any]
+"""A line of the manifest: id, status (ok, failed, skipped), file, seconds, error, and more."""
+
+
+@dataclass
+class Outcome:
+    """What became of a run; `left` counts the pictures that it was to make and did not come to."""
+
+    ok: int = 0
+    skipped: int = 0
+    failed: int = 0
+    left: int = 0
+    is_stopped: bool = False
+    seconds: float = 0.0
+    files: list[Path] = field(default_factory=list)
+
+
+class Ledger:
+    """The book of one run.
+
+    Attributes:
+        outcome: what became of the pictures up to now.
+        settled: how many of those that were to be made are done with, in whatever way.
+    """
+
+    def __init__(self, folder: Folder, shard: Shard, tell: Callable[[Line], None] | None) -> None:
+        self.outcome = Outcome()
+        self.settled = 0
+        self._folder, self._shard, self._tell = folder, shard, tell
+
+    def done(self, picture: Planned, seconds: float, files: Sequence[Path], warnings: Sequence[str]) -> None:
+        """Notes a picture that is made: its files, the picture first."""
+        names = [path.name for path in files]
+        line: Line = {"status": "ok", "file": names[0], "seconds": round(seconds, 3)}
+        if names[1:]:
+            line["beside"] = names[1:]
+        if warnings:
+            line["warnings"] = list(warnings)
+        self._note(picture, line)
+
+    def skipped(self, picture: Planned, *, was_to_be_made: bool = False) -> None:
+        """Notes a picture that is there already, perhaps because another process was quicker."""
+        self._note(
+            picture,
+            {"status": "skipped", "file": self._folder.picture(picture).name},
+            counts=was_to_be_made,
+        )
+
+    def failed(self, picture: Planned, error: Exception, seconds: float = 0.0) -> None:
+        """Notes a picture that could not be made."""
+        kind = "" if isinstance(error, (PromptweightError, OSError)) else f"{type(error).__name__}: "
+        message = f"{kind}{str(error).strip() or type(error).__name__}"
+        self._note(picture, {"status": "failed", "seconds": round(seconds, 3), "error": message})
+
+    def count(self, line: Line, *, counts: bool = True) -> None:
+        """Counts a line that is in the manifest and tells of it; `counts` where it was to be made."""
+        outcome, status = self.outcome, line["status"]
+        outcome.ok += status == "ok"
+        outcome.skipped += status == "skipped"
+        outcome.failed += status == "failed"
+        self.settled += counts
+        if status == "ok":
+            outcome.files.append(self._folder.path / line["file"])
+        if self._tell is not None:
+            self._tell(line)
+
+    def _note(self, picture: Planned, line: Line, *, counts: bool = True) -> None:
+        self._folder.free(picture)
+        whole: Line = {
+            "id": picture.id,
+            **line,
+            "index": picture.index,
+            "line": picture.row.line,
+            "seed": picture.job.seed,
+            "prompt": picture.job.prompt,
+        }
+        if picture.labels:
+            whole["sweep"] = list(picture.labels)
+        if self._shard.total > 1:
+            whole["shard"] = f"{self._shard.number}/{self._shard.total}"
+        self._folder.note(whole)
+        self.count(whole, counts=counts)

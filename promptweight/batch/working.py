@@ -1,0 +1,197 @@
+"""The work of one process: claim pictures, draw them in batches, and read ahead and write behind meanwhile.
+
+While the model draws, a thread reads and encodes the next prompts and two others write finished pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from promptweight.batch.folder import Folder, is_hopeless
+from promptweight.batch.ledger import Ledger
+from promptweight.batch.plan import Plan, Planned
+from promptweight.batch.saving import Saving, is_finished, save
+from promptweight.batch.watch import Watch
+from promptweight.errors import SettingError
+
+if TYPE_CHECKING:
+    from promptweight.batch.drawing import Painter
+    from promptweight.batch.encodings import Encodings, Ready
+    from promptweight.batch.memory import Frugal
+
+_WAIT = 0.2
+"""Seconds between two looks at a picture that another process is making."""
+
+
+class Work:
+    """One process's part of a run; what becomes of its pictures goes into the ledger."""
+
+    def __init__(
+        self, plan: Plan, folder: Folder, saving: Saving, watch: Watch, ledger: Ledger, *, overwrite: bool
+    ) -> None:
+        self.plan, self.folder, self.saving, self.watch, self.ledger = plan, folder, saving, watch, ledger
+        self.overwrite = overwrite
+        self.writing: deque[tuple[Planned, float, Future[Any]]] = deque()
+
+    def make(self, todo: Sequence[Planned], batch_size: int, load: Callable[[], Any]) -> None:
+        """Makes pictures until none is left or the person stops.
+
+        Raises:
+            SettingError: the model cannot take their settings.
+            OSError: the disk is full, or cannot be written to any more.
+        """
+        from promptweight.batch.drawing import GivenUp, Painter
+        from promptweight.batch.encodings import Encodings
+        from promptweight.batch.memory import Frugal
+
+        pipe = load()
+        encodings = Encodings(pipe, lora_dir=self.plan.lora_dir, embeddings_dir=self.plan.embeddings_dir)
+        painter = Painter(encodings, records=self.saving.records, step=self.watch.step)
+        _check(painter, todo)
+        is_offloaded = getattr(pipe, "_offload_device", None) is not None
+        frugal = Frugal(painter, str(pipe._execution_device), is_offloaded=is_offloaded)
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
+            try:
+                for batch in self._batches(todo, batch_size, encodings, reader, frugal):
+                    self._draw(batch, frugal, writer)
+                    self._collect(2 * batch_size)
+            except GivenUp:
+                pass
+            finally:
+                painter.leave()
+                self._collect(0)
+
+    def _batches(
+        self,
+        todo: Sequence[Planned],
+        batch_size: int,
+        encodings: Encodings,
+        reader: ThreadPoolExecutor,
+        frugal: Frugal,
+    ) -> Iterator[list[tuple[Planned, Ready]]]:
+        """Yields claimed batches of equal settings, the next one's prompts being read meanwhile.
+
+        Pictures that other processes have claimed come last, when those are done with them or have died.
+        """
+        from promptweight.batch.encodings import same_settings
+
+        waiting = deque(batches_of(todo, batch_size))
+        busy: list[Planned] = []
+        ahead: Future[Any] | None = None
+        while (waiting or busy) and self.watch.goes_on:
+            if not waiting:
+                self._collect(0)
+                time.sleep(_WAIT)
+                waiting, busy, ahead = deque(batches_of(busy, batch_size)), [], None
+            pictures = waiting.popleft()
+            if ahead is None:
+                ahead = reader.submit(_read, encodings, pictures)
+            read, ahead = ahead.result(), None
+            claimed = []
+            for picture, ready in read:
+                if not self.folder.claim(picture):
+                    busy.append(picture)
+                elif not self.overwrite and is_finished(self.folder, picture, self.saving):
+                    self.ledger.skipped(picture, was_to_be_made=True)
+                elif isinstance(ready, Exception):
+                    self.ledger.failed(picture, ready)
+                else:
+                    claimed.append((picture, ready))
+            changes_model = any(ready.chosen.loras or ready.chosen.embeddings for _, ready in claimed)
+            if waiting and not (changes_model or frugal.is_offloaded):
+                ahead = reader.submit(_read, encodings, waiting[0])
+            by_settings: dict[Any, list[tuple[Planned, Ready]]] = {}
+            for picture, ready in claimed:
+                by_settings.setdefault(same_settings(ready), []).append((picture, ready))
+            alike = list(by_settings.values())
+            for number, batch in enumerate(alike):
+                if not self.watch.goes_on:
+                    for picture, _ in [each for later in alike[number:] for each in later]:
+                        self.folder.free(picture)
+                    return
+                yield batch
+
+    def _draw(
+        self, batch: Sequence[tuple[Planned, Ready]], frugal: Frugal, writer: ThreadPoolExecutor
+    ) -> None:
+        """Draws a batch and hands its pictures to the writers."""
+        from promptweight.batch.drawing import GivenUp
+
+        by_job = {id(ready): picture for picture, ready in batch}
+        start = time.monotonic()
+        try:
+            for ready, drawn in frugal.draw([ready for _, ready in batch]):
+                picture, seconds = by_job.pop(id(ready)), (time.monotonic() - start)
+                start += seconds
+                if isinstance(drawn, Exception):
+                    self.ledger.failed(picture, drawn, seconds)
+                else:
+                    path = self.folder.picture(picture)
+                    self.writing.append((picture, seconds, writer.submit(save, drawn, path, self.saving)))
+                self.watch.finished(1, seconds)
+        except GivenUp:
+            for picture in by_job.values():
+                self.folder.free(picture)
+            raise
+
+    def _collect(self, allowed: int) -> None:
+        """Notes pictures that are written; waits until at most `allowed` are not."""
+        hopeless: OSError | None = None
+        while self.writing and (len(self.writing) > allowed or self.writing[0][2].done()):
+            picture, seconds, future = self.writing.popleft()
+            error = future.exception()
+            if error is None:
+                self.ledger.done(picture, seconds, *future.result())
+                continue
+            self.folder.free(picture)
+            if isinstance(error, OSError) and is_hopeless(error):
+                hopeless = hopeless or error
+            elif isinstance(error, Exception):
+                self.ledger.failed(picture, error, seconds)
+            else:
+                raise error
+        if hopeless is not None:
+            self.watch.presses = max(self.watch.presses, 1)
+            raise hopeless
+
+
+def batches_of(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Planned]]:
+    """Yields up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
+    groups: dict[Any, list[Planned]] = {}
+    for picture in pictures:
+        alike = replace(picture.job, prompt="", negative_prompt="", seed=0)
+        groups.setdefault(alike, []).append(picture)
+    for group in groups.values():
+        for start in range(0, len(group), batch_size):
+            yield group[start : start + batch_size]
+
+
+def _read(encodings: Encodings, pictures: Sequence[Planned]) -> list[tuple[Planned, Ready | Exception]]:
+    """Reads and encodes the prompts of some pictures; one that cannot be is an error of its own."""
+    read: list[tuple[Planned, Any]] = []
+    for picture in pictures:
+        try:
+            read.append((picture, encodings.ready(picture.job)))
+        except Exception as error:  # it fails alone
+            read.append((picture, error))
+    return read
+
+
+def _check(painter: Painter, todo: Sequence[Planned]) -> None:
+    """Raises `SettingError` naming the row where the model cannot take its settings."""
+    seen = set()
+    for picture in todo:
+        key = (picture.job.scheduler, picture.job.width, picture.job.height)
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            painter.check(picture.job)
+        except SettingError as error:
+            about = next((name for name in ("scheduler", "width", "height") if name in str(error)), "prompt")
+            raise SettingError(str(picture.row.problem(about, str(error)))) from error
