@@ -64,7 +64,7 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
     unet.requires_grad_(False)
     unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
     factors = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(factors, lr=3e-3)
+    optimizer = torch.optim.AdamW(factors, lr=8e-4)
     random, generator = Random(0), torch.Generator().manual_seed(0)
     for step in range(steps):
         things = [Thing(random.choice(KINDS), "purple", *random.choices((8, 16), k=2), 40) for _ in range(8)]

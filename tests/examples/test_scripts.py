@@ -1,5 +1,6 @@
 """The example scripts run as they stand, without a network, and write what they say."""
 
+import ast
 import runpy
 import sys
 from pathlib import Path
@@ -7,29 +8,107 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PICTURES = {
-    "own_pipeline": ["own.png", "own-gato-vermelho.png", "own-persegue.png", "own-rato-cinza.png"],
-    "prompt_editing": ["prompt-editing.png"],
-    "sdxl": [],
-    "sd3": ["gato-t5.png", "rato-clip_l.png"],
-    "flux": [],
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+SHORT = ("--steps", "2")
+SCRIPTS = {
+    "own_pipeline": (SHORT, ["own.png", "own-gato-vermelho.png", "own-persegue.png", "own-rato-cinza.png"]),
+    "prompt_editing": (("--steps", "5"), ["prompt-editing.png"]),
+    "prompt_to_prompt": (SHORT, ["edit-vermelho.png", "edit-verde.png"]),
+    "weight_by_step": (SHORT, ["weight-by-step.png"]),
+    "weight_by_region": (SHORT, ["weight-by-region.png"]),
+    "compare_methods": (
+        (*SHORT, "--methods", "a1111", "logit", "--weights", "0", "1"),
+        ["compare-methods.png"],
+    ),
+    "batch_sweep": (("--steps", "1"), []),
+    "lora": ((*SHORT, "--learning-steps", "1"), ["lora.png"]),
+    "sdxl": (SHORT, []),
+    "sd3": (SHORT, ["gato-t5.png", "rato-clip_l.png"]),
+    "flux": (SHORT, []),
 }
+"""What each script is run with so that it is quick, and pictures that it writes."""
+WRITE_ONE_FILE = {"readme_picture", "readme_animation"}
+HELPERS = {"options", "tiny_models"}
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_script_runs_and_writes_its_pictures(name, tmp_path, monkeypatch, capsys):
+def run(name, *arguments, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.setattr(
-        sys, "argv", [name, "--steps", "5" if name == "prompt_editing" else "2", "--output", str(tmp_path)]
-    )
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+
+
+def colours(path):
+    with Image.open(path) as image:
+        return len(image.convert("RGB").getcolors(1 << 24))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_runs_and_writes_its_pictures(name, tmp_path, monkeypatch, capsys):
+    arguments, pictures = SCRIPTS[name]
+    run(name, *arguments, "--output", tmp_path, monkeypatch=monkeypatch)
     written = {path.name: path for path in tmp_path.glob("*.png")}
-    assert set(PICTURES[name]) <= set(written)
-    assert len(written) >= 3
+    assert set(pictures) <= set(written)
+    assert written
     for path in written.values():
-        with Image.open(path) as image:
-            assert len(image.convert("RGB").getcolors(1 << 24)) > 10
-    said = capsys.readouterr().out
-    assert str(tmp_path) in said
+        assert colours(path) > 10
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_the_quick_start_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run("quickstart", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out.split()
+    assert all(colours(path) > 10 for path in said)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"gato vermelho.png", "rato cinza.png"}
+
+
+def test_the_sweep_makes_nothing_twice(tmp_path, monkeypatch, capsys):
+    for made, were_there in ((24, 0), (0, 24)):
+        run("batch_sweep", "--steps", "1", "--output", tmp_path, monkeypatch=monkeypatch)
+        assert f"{made} made, {were_there} were there, 0 failed" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("sheet-*.png"))) == 2
+
+
+def test_the_lora_is_a_file_that_acts_by_its_weight(tmp_path, monkeypatch):
+    run("lora", *SHORT, "--learning-steps", "3", "--output", tmp_path, monkeypatch=monkeypatch)
+    assert (tmp_path / "roxo.safetensors").stat().st_size > 10_000
+    with Image.open(tmp_path / "lora.png") as sheet:
+        # the cells differ only in the weight
+        cells = [sheet.crop((left, 60, left + 120, 180)) for left in range(20, sheet.width - 120, 199)]
+    assert len({cell.tobytes() for cell in cells}) == len(cells) == 5
+
+
+def test_the_readme_s_pictures_are_drawn(tmp_path, monkeypatch):
+    run("readme_picture", *SHORT, "--output", tmp_path / "still.png", monkeypatch=monkeypatch)
+    assert colours(tmp_path / "still.png") > 10
+    moving = tmp_path / "moving.webp"
+    run("readme_animation", *SHORT, "--fade", "2", "--output", moving, monkeypatch=monkeypatch)
+    with Image.open(moving) as image:
+        assert image.n_frames > 8
+
+
+def test_the_readme_s_moving_picture_is_small_legible_and_endless():
+    path = EXAMPLES / "pictures" / "readme.webp"
+    assert path.stat().st_size < 1_500_000
+    with Image.open(path) as image:
+        assert image.width >= 512
+        assert image.n_frames > 30
+        assert image.info["loop"] == 0
+    for name in ("README.md", "README.pt-br.md"):
+        page = (ROOT / name).read_text(encoding="utf-8")
+        assert "](examples/pictures/readme.webp)" in page.split("\n## ")[0]
+
+
+def test_every_script_is_run_here():
+    found = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert found == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, "quickstart", "app_screenshots"}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_says_how_it_is_called(path):
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert doc
+    if path.stem not in {*HELPERS, "quickstart"}:
+        assert f"python examples/{path.name}" in doc
