@@ -60,6 +60,19 @@ def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_i
     assert all(line["seconds"] > 0 for line in manifest)
 
 
+def test_phrases_are_balanced_as_by_generate(plan_of, run_in, tiny_pipe, tmp_path):
+    prompt = "um gato azul e um rato verde"
+    plan = plan_of(prompt, "um gato", num_inference_steps=2, balance=True)
+    outcome, lines = run_in(plan, batch_size=2)
+    assert outcome.ok == 2
+    same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=2, seed=1, balance=True, record=False)
+    path = tmp_path / "out" / f"{plan.pictures[0].stem}.png"
+    assert (pixels(path) == np.array(same.images[0])).all()
+    assert metadata.read(path).record == same.record()
+    assert tuple(lines[0]["warnings"]) == same.warnings
+    assert "nothing to balance" in lines[1]["warnings"][0]
+
+
 def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_nothing(
     plan_of, run_in, tmp_path, tiny_pipe
 ):

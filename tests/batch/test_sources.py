@@ -45,13 +45,14 @@ def test_lines_have_options_as_sd_scripts_writes_them(rows):
 
 
 def test_values_may_stand_without_quotes_and_behind_an_equals_sign(rows):
-    found, problems = rows("um gato --n low quality, bad hands --steps=8 --clip-skip 1\n")
+    found, problems = rows("um gato --n low quality, bad hands --steps=8 --clip-skip 1 --balance yes\n")
     assert problems == []
     assert found[0] == {
         "prompt": "um gato",
         "negative_prompt": "low quality, bad hands",
         "num_inference_steps": 8,
         "clip_skip": 1,
+        "balance": True,
     }
 
 
@@ -185,6 +186,7 @@ def test_json_lines(rows):
         ('{"prompt": "a", }', "1:17: no JSON:"),
         ('{"prompt": "a", "stpes": 3}', "1:17: unknown option 'stpes'; did you mean steps?"),
         ('{"prompt": "a", "steps": 3.5}', "1:26: steps is 3.5; it must be a whole number"),
+        ('{"prompt": "a", "balance": 2}', "1:28: balance is 2; it must be yes or no"),
         ('{"prompt": "a", "steps": true}', "1:26: steps is True; it must be a whole number"),
         ('{"prompt": "a", "cfg": NaN}', "1:1: no JSON that can be read: NaN is no JSON number"),
         ('{"prompt": "a", "prompt": "b"}', "prompt is given twice"),

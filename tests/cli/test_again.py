@@ -1,28 +1,15 @@
 """`promptweight generate --from FILE`, and `info` of several files."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from promptweight import metadata
-from promptweight.cli import main
 
 MAKE = ["um (gato:1.4) azul", "--negative", "feio", "--steps", "2", "--guidance", "3", "--seed", "5",
         "--width", "40", "--height", "24", "--space", "attention", "--mode", "p2p"]  # fmt: skip
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["promptweight", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_the_picture_of_a_file_is_made_again_bit_for_bit(run, model_folder, tmp_path):

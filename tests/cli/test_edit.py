@@ -2,31 +2,25 @@
 
 import json
 import os
-import sys
 
 import pytest
 
 from promptweight import metadata
-from promptweight.cli import main
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, model_folder, tmp_path):
+def edit(run, model_folder, tmp_path):
     """Runs `promptweight edit` on the tiny model; returns exit code, stdout and stderr."""
 
-    def run(*arguments):
-        common = ["--model", str(model_folder), "--device", "cpu", "--steps", "2"]
-        common += ["-o", str(tmp_path / "out")]
-        monkeypatch.setattr(sys, "argv", ["promptweight", "edit", *common, *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
+    def edit(*arguments):
+        common = ["--model", model_folder, "--device", "cpu", "--steps", "2", "-o", tmp_path / "out"]
+        return run("edit", *common, *arguments)
 
-    return run
+    return edit
 
 
-def test_three_files(run):
-    code, out, err = run("um gato vermelho", "um (rato:1.2) vermelho", "--seed", "1")
+def test_three_files(edit):
+    code, out, err = edit("um gato vermelho", "um (rato:1.2) vermelho", "--seed", "1")
     assert code == 0
     assert [os.path.basename(line) for line in out.splitlines()] == [
         "00001-1-um-gato-vermelho.png",
@@ -38,8 +32,8 @@ def test_three_files(run):
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
-def test_every_option_reaches_the_picture(run):
-    code, out, _ = run(
+def test_every_option_reaches_the_picture(edit):
+    code, out, _ = edit(
         "um gato", "um gato (azul:1.2)", "--kind", "refine", "--cross", "0.5", "--self", "0.25", "--json",
         "--negative", "feio", "--guidance", "3", "--seed", "5", "--width", "40", "--height", "24",
         "--method", "comfy", "--dialect", "a1111", "--dtype", "float32", "--scheduler", "euler",
@@ -70,14 +64,21 @@ def test_every_option_reaches_the_picture(run):
     assert {word["text"]: word["weight"] for word in made["edited"]["words"]}["azul"] == 1.2
 
 
-def test_weights_in_attention(run):
-    code, out, _ = run("gato", "(rato:1.3)", "--space", "attention", "--mode", "clip", "--json")
+def test_files_say_of_their_making_what_they_are_to(edit):
+    out = edit("um gato", "um rato", "--metadata", "iptc", "-q")[1]
+    found = [metadata.read(path) for path in out.splitlines()]
+    assert found == [metadata.Metadata(None, None, metadata.DIGITAL_SOURCE_TYPE)] * 3
+    assert edit("um gato", "um rato", "--metadata", "x")[0] == 2
+
+
+def test_weights_in_attention(edit):
+    code, out, _ = edit("gato", "(rato:1.3)", "--space", "attention", "--mode", "clip", "--json")
     assert code == 0
     assert json.loads(out)["edited"]["settings"]["methods"] == {"clip": "clip"}
 
 
-def test_a_word_without_a_counterpart(run):
-    code, out, err = run("um gato", "um gato azul", "--quiet")
+def test_a_word_without_a_counterpart(edit):
+    code, out, err = edit("um gato", "um gato azul", "--quiet")
     assert code == 2
     assert out == ""
     assert "'azul' of the edited prompt stands in no other's place; use kind='refine'" in err

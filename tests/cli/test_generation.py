@@ -6,36 +6,34 @@ import signal
 import sys
 from functools import wraps
 
+import numpy as np
 import pytest
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+import promptweight
 from promptweight import metadata
-from promptweight.cli import main
 
 PROMPT = "um (gato:1.4) vermelho"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, model_folder, tmp_path):
+def generate(run, model_folder, tmp_path):
     """Runs `promptweight generate` on the tiny model; returns exit code, stdout and stderr."""
 
-    def run(*arguments, model=model_folder):
-        common = ["--model", str(model), "--device", "cpu", "--steps", "2", "-o", str(tmp_path / "out")]
-        monkeypatch.setattr(sys, "argv", ["promptweight", "generate", *common, *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
+    def generate(*arguments, model=model_folder):
+        common = ["--model", model, "--device", "cpu", "--steps", "2", "-o", tmp_path / "out"]
+        return run("generate", *common, *arguments)
 
-    return run
+    return generate
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(run, tmp_path):
-    code, out, err = run(PROMPT, "--overlay", "gato", "--overlay", "vermelho", "--seed", "1")
+def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(generate, tmp_path):
+    code, out, err = generate(PROMPT, "--overlay", "gato", "--overlay", "vermelho", "--seed", "1")
     assert code == 0
     assert [os.path.basename(line) for line in out.splitlines()] == [
         "00001-1-um-gato-vermelho.png",
@@ -49,8 +47,8 @@ def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(run, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
-def test_every_option_reaches_the_picture(run, tmp_path):
-    code, out, _ = run(
+def test_every_option_reaches_the_picture(generate, tmp_path):
+    code, out, _ = generate(
         PROMPT, "--negative", "feio", "--method", "comfy", "--space", "embedding", "--guidance", "3",
         "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--overlay-all", "--maps",
         "--dtype", "float32", "--dialect", "a1111", "--json", "--mode", "value", "--normalizer", "length",
@@ -93,32 +91,62 @@ def test_every_option_reaches_the_picture(run, tmp_path):
     assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in made["files"])
 
 
-def test_folders_of_adapters_reach_the_model(run, tmp_path):
-    code, _, err = run("gato <lora:x:1>", "--lora-dir", tmp_path)
+def test_folders_of_adapters_reach_the_model(generate, tmp_path):
+    code, _, err = generate("gato <lora:x:1>", "--lora-dir", tmp_path)
     assert code == 2
     assert "no LoRA 'x'" in err
-    code, _, err = run("embedding:x", "--embeddings-dir", tmp_path)
+    code, _, err = generate("embedding:x", "--embeddings-dir", tmp_path)
     assert code == 2
     assert "no textual inversion 'x'" in err
 
 
-def test_quiet_prints_files_only(run):
-    code, out, err = run(PROMPT, "--quiet")
+@pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), metadata.PARTS])
+def test_files_say_of_their_making_what_they_are_to(generate, parts):
+    given = ",".join(parts) or "none"
+    code, out, _ = generate(PROMPT, "--overlay", "gato", "--overlay-all", "--metadata", given, "-q")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    for path in out.splitlines():
+        found = metadata.read(path)
+        there = (found.parameters, found.record, found.digital_source_type)
+        assert [each is not None for each in there] == [part in parts for part in metadata.PARTS]
+
+
+def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_path):
+    prompt = "um gato azul e um rato verde"
+    code, out, err = generate(prompt, "--balance", "--seed", "1", "--json")
+    assert code == 0
+    assert "'gato azul' got" in err
+    (file,) = json.loads(out)["files"]
+    with Image.open(file) as image:
+        made = np.array(image)
+    alike = [
+        promptweight.generate(prompt, model_folder, seed=1, num_inference_steps=2, balance=balance)
+        for balance in (True, False)
+    ]
+    assert (made == np.array(alike[0].images[0])).all()
+    assert (made != np.array(alike[1].images[0])).any()
+    again = run("generate", "--from", file, "--model", model_folder, "-o", tmp_path / "again", "-q")[1]
+    assert metadata.read(again.strip()).record == metadata.read(file).record == alike[0].record()
+
+
+def test_quiet_prints_files_only(generate):
+    code, out, err = generate(PROMPT, "--quiet")
     assert code == 0
     assert len(out.splitlines()) == 1
     assert err == ""
 
 
-def test_no_progress_bar_where_nobody_watches(run):
-    _, out, err = run(PROMPT)
+def test_no_progress_bar_where_nobody_watches(generate):
+    _, out, err = generate(PROMPT)
     assert "\x1b" not in out + err
     assert "%" not in err
 
 
-def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(run, tmp_path, monkeypatch):
+def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(generate, tmp_path, monkeypatch):
     run_of_model = wraps(StableDiffusionPipeline.__call__)(lambda *_, **__: pytest.fail("the model ran"))
     monkeypatch.setattr(StableDiffusionPipeline, "__call__", run_of_model)
-    code, out, err = run(PROMPT, "--overlay", "cachorro")
+    code, out, err = generate(PROMPT, "--overlay", "cachorro")
     assert code == 2
     assert out == ""
     assert err.splitlines()[-1].startswith("error: ")
@@ -132,46 +160,47 @@ def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(run, tmp_path, mo
     [["--steps", "0"], ["--seed", "-3"], ["--space", "x"], ["--method", "x"], ["--width", "33"],
      ["--mode", "x"], ["--normalizer", "x"], ["--clip-skip", "-1"], ["--pooled", "x"],
      ["--scheduler", "x"], ["--offload", "model"], ["--offload", "x"],
+     ["--metadata", "exif"], ["--metadata", "none,iptc"],
      ["--steps", "two"], ["--dialect", "x"], ["--device", "tpu"], ["--no-such-option"]],
     ids=" ".join,
 )  # fmt: skip
-def test_wrong_usage_exits_with_2_and_writes_nothing(run, tmp_path, arguments):
-    code, out, err = run(PROMPT, *arguments)
+def test_wrong_usage_exits_with_2_and_writes_nothing(generate, tmp_path, arguments):
+    code, out, err = generate(PROMPT, *arguments)
     assert code == 2
     assert out == ""
     assert err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_model_exits_with_1_and_one_sentence(run):
-    code, out, err = run(PROMPT, model="/no/such/model")
+def test_a_missing_model_exits_with_1_and_one_sentence(generate):
+    code, out, err = generate(PROMPT, model="/no/such/model")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("error: there is no model '/no/such/model'")
     assert "Traceback" not in err
 
 
-def test_a_folder_that_cannot_be_made_exits_with_1(run, tmp_path):
+def test_a_folder_that_cannot_be_made_exits_with_1(generate, tmp_path):
     (tmp_path / "out").write_text("a file")
-    code, _, err = run(PROMPT)
+    code, _, err = generate(PROMPT)
     assert code == 1
     assert "error: " in err
     assert "Traceback" not in err
     assert (tmp_path / "out").read_text() == "a file"
 
 
-def test_existing_files_are_kept(run, tmp_path):
-    run(PROMPT, "--seed", "1")
+def test_existing_files_are_kept(generate, tmp_path):
+    generate(PROMPT, "--seed", "1")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    run(PROMPT, "--seed", "1")
+    generate(PROMPT, "--seed", "1")
     assert names(tmp_path / "out") == ["00001-1-um-gato-vermelho.png", "00002-1-um-gato-vermelho.png"]
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_prompt_may_come_from_stdin(run, monkeypatch):
+def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
     import io
 
     monkeypatch.setattr(sys, "stdin", io.StringIO("um gato\n"))
-    code, out, _ = run("-", "--json")
+    code, out, _ = generate("-", "--json")
     assert code == 0
     assert json.loads(out)["settings"]["prompt"] == "um gato"
 
@@ -190,31 +219,31 @@ def press_at(monkeypatch, presses):
     monkeypatch.setattr(Watch, "__call__", call)
 
 
-def test_one_ctrl_c_finishes_the_picture(run, monkeypatch):
+def test_one_ctrl_c_finishes_the_picture(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 1})
-    code, out, err = run(PROMPT, "--n", "3", "--seed", "1")
+    code, out, err = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
     assert [metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 2]
     assert all("stopped_after" not in metadata.read(path).record for path in out.splitlines())
     assert "Ctrl-C" in err
 
 
-def test_two_ctrl_c_keep_the_unfinished_picture(run, monkeypatch):
+def test_two_ctrl_c_keep_the_unfinished_picture(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 2})
-    code, out, _ = run(PROMPT, "--n", "3", "--seed", "1")
+    code, out, _ = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
     records = [metadata.read(path).record for path in out.splitlines()]
     assert [record.get("stopped_after") for record in records] == [None, 1]
 
 
-def test_three_ctrl_c_end_it(run, monkeypatch, tmp_path):
+def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
     press_at(monkeypatch, {(1, 1): 3})
-    code, out, _ = run(PROMPT, "--seed", "1")
+    code, out, _ = generate(PROMPT, "--seed", "1")
     assert (code, out) == (130, "")
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_works_as_before_afterwards(run):
+def test_ctrl_c_works_as_before_afterwards(generate):
     before = signal.getsignal(signal.SIGINT)
-    run(PROMPT)
+    generate(PROMPT)
     assert signal.getsignal(signal.SIGINT) is before

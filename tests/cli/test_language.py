@@ -7,18 +7,6 @@ import sys
 import pytest
 
 import promptweight
-from promptweight.cli import main
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["promptweight", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_parse_shows_words_weights_and_what_is_odd(run):

@@ -1,7 +1,6 @@
 """`methods`, `info`, `evaluate`, `--version`, and how errors leave the program."""
 
 import json
-import sys
 import tomllib
 from pathlib import Path
 
@@ -15,17 +14,6 @@ from promptweight.metadata import png_texts
 from promptweight.parameters import parameters_text
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["promptweight", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_methods_are_all_listed(run):

@@ -10,74 +10,62 @@ from pathlib import Path
 import pytest
 
 import promptweight
-from promptweight.batch.counting import ONE_CHUNK, Counter
 from promptweight.batch.watch import Watch
-from promptweight.cli import main
-from promptweight.conditioning.families import FAMILIES
-from promptweight.model_tokens import token_tables
-from promptweight.prompt import parse
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, model_folder, tmp_path):
+def batch(run, model_folder, tmp_path):
     """Runs `promptweight batch` on a job file with the tiny model; returns exit code, stdout and stderr."""
 
-    def run(jobs, *arguments):
+    def batch(jobs, *arguments):
         path = tmp_path / "jobs.txt"
         path.write_text(jobs)
-        out = str(tmp_path / "out")
-        common = ["--model", str(model_folder), "--device", "cpu", "--steps", "1", "-o", out]
-        monkeypatch.setattr(sys, "argv", ["promptweight", "batch", str(path), *common, *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return left.value.code, out, err.replace(str(path), "jobs.txt")
+        common = ["--model", model_folder, "--device", "cpu", "--steps", "1", "-o", tmp_path / "out"]
+        code, out, err = run("batch", path, *common, *arguments)
+        return code, out, err.replace(str(path), "jobs.txt")
 
-    return run
+    return batch
 
 
-def test_files_go_to_stdout_and_the_rest_to_stderr(run, tmp_path):
-    code, out, err = run("um gato --d 1\num (rato --d 2\n")
+def test_files_go_to_stdout_and_the_rest_to_stderr(batch, tmp_path):
+    code, out, err = batch("um gato --d 1\num (rato --d 2\n")
     assert code == 0
     assert sorted(out.splitlines()) == sorted(map(str, (tmp_path / "out").glob("*.png")))
     assert "jobs.txt:2:4: warning: " in err
     assert err.splitlines()[-1].startswith("2 made, 0 there already, ")
     assert "\x1b" not in out + err
-    code, out, err = run("um gato --d 1\num (rato --d 2\n", "--json", "--quiet")
+    code, out, err = batch("um gato --d 1\num (rato --d 2\n", "--json", "--quiet")
     assert (code, err) == (0, "")
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["skipped", "skipped"]
 
 
-def test_mistakes_exit_with_2_before_anything_is_loaded(run, tmp_path, monkeypatch):
+def test_mistakes_exit_with_2_before_anything_is_loaded(batch, tmp_path, monkeypatch):
     monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
-    code, out, err = run("um gato --stpes 3\num rato --d x\n")
+    code, out, err = batch("um gato --stpes 3\num rato --d x\n")
     assert (code, out) == (2, "")
     assert [line.split(": ")[0] for line in err.splitlines()] == ["jobs.txt:1:9", "jobs.txt:2:13"]
     for wrong in (["--seeds", "x"], ["--weights", "gato"], ["--methods", "a111"], ["--format", "gif"],
                   ["--metadata", "exif"], ["--shard", "3/2"], ["--overlay", "cachorro"],
                   ["--steps", "0"], ["--batch-size", "0"]):  # fmt: skip
-        code, out, err = run("um gato\n", *wrong)
+        code, out, err = batch("um gato\n", *wrong)
         assert (code, out) == (2, ""), wrong
         assert err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_picture_exits_with_1_and_a_missing_file_too(run, monkeypatch):
+def test_a_failed_picture_exits_with_1_and_a_missing_file_too(batch, run, monkeypatch):
     def fail(*_):
         raise ValueError("no")
 
     monkeypatch.setattr("promptweight.batch.drawing.Painter._draw_together", fail)
-    code, out, err = run("um gato\n")
+    code, out, err = batch("um gato\n")
     assert (code, out) == (1, "")
     assert "failed: picture 1 (line 1): ValueError: no" in err
-    monkeypatch.setattr(sys, "argv", ["promptweight", "batch", "/no/such/file.txt"])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 1
+    assert run("batch", "/no/such/file.txt")[0] == 1
 
 
 @pytest.mark.parametrize(("presses", "made"), [(1, 2), (2, 1)])
-def test_ctrl_c_once_finishes_the_picture_and_twice_stops(run, monkeypatch, tmp_path, presses, made):
+def test_ctrl_c_once_finishes_the_picture_and_twice_stops(batch, monkeypatch, tmp_path, presses, made):
     real = Watch.step
 
     def step(self, *arguments):
@@ -90,22 +78,22 @@ def test_ctrl_c_once_finishes_the_picture_and_twice_stops(run, monkeypatch, tmp_
 
     monkeypatch.setattr(Watch, "step", step)
     before = signal.getsignal(signal.SIGINT)
-    code, out, err = run("um gato --d 1-4\n")
+    code, out, err = batch("um gato --d 1-4\n")
     assert code == 130
     assert len(out.splitlines()) == made == len(list((tmp_path / "out").glob("*.png")))
     assert "press Ctrl-C again" in err
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_dry_run_shows_the_plan_with_tokens_and_writes_nothing(run, tmp_path):
+def test_a_dry_run_shows_the_plan_with_tokens_and_writes_nothing(batch, tmp_path):
     long = "gato " * 100
-    code, out, err = run(f"um gato --d 1-2\n{long}\n", "--dry-run", "--json")
+    code, out, err = batch(f"um gato --d 1-2\n{long}\n", "--dry-run", "--json")
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["status"] for line in lines] == ["to make"] * 3
     assert [count["chunks"] for line in lines for count in line["tokens"]] == [1, 1, 2]
     assert not (tmp_path / "out").exists()
-    code, out, err = run("um gato --d 1-2\n", "--dry-run", "--shard", "2/2")
+    code, out, err = batch("um gato --d 1-2\n", "--dry-run", "--shard", "2/2")
     assert out.split()[:2] == ["to", "make"]
     assert "shard 2/2: 1 to make of 1, with tiny-random" in err
 
@@ -132,18 +120,3 @@ print("torch" in sys.modules, "diffusers" in sys.modules)
     )
     assert done.stdout.splitlines()[-1] == "False False"
     assert "12 to make of 12, with mini" in done.stderr
-
-
-def test_tokens_are_counted_as_with_torch(model_folder):
-    for text in ("um (gato:1.4) vermelho", "a, " * 100, ""):
-        prompt = parse(text)
-        counted = Counter(model_folder).tables(prompt)
-        real = token_tables(prompt, model_folder)
-        assert [table.ids for _, table in counted] == [table.ids for table in real]
-    for family in FAMILIES:
-        known = next((each for start, each in ONE_CHUNK.items() if family.pipelines[0].startswith(start)), {})
-        assert known == {
-            kind.tokenizer: family.max_sequence_length if kind.takes_length else None
-            for kind in family.encoders
-            if not kind.chunked
-        }
