@@ -30,8 +30,8 @@ def main() -> None:
             space="attention",
             seed=options.seed,
             num_inference_steps=steps,
-            height=None if options.model else 128,
-            width=None if options.model else 128,
+            height=None if options.model else 64,
+            width=None if options.model else 64,
             require_words=words,
         )
         print(*made.save(options.output, overlays=words), *made.warnings, sep="\n")

@@ -1,7 +1,8 @@
-"""Pipelines of the real classes with tiny random weights, so that the examples run without a network.
+"""Pipelines of the real classes with tiny random weights, so that examples and tests run without a network.
 
 Their pictures are coloured noise: only a trained model draws what a prompt says. Everything else, from the
-text encoders to the attention, is as it is in the models that they stand for.
+text encoders to the attention, is as it is in the models that they stand for. Parts of a pipeline may be
+given, None among them: `sd3(text_encoder_3=None, tokenizer_3=None)`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from diffusers import (
     FluxTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -30,154 +32,206 @@ from transformers import (
     T5Tokenizer,
 )
 
-WIDTH = 32
+SIDE = 64
+"""Pixels along the sides of a picture; the latents have as many places."""
+CLIP_L, CLIP_G, T5 = 32, 40, 96
+"""Widths of the text encoders: different ones, as in the models themselves."""
+MERGES = (
+    *[("g", "a"), ("t", "o</w>"), ("ga", "to</w>"), ("c", "o"), ("co", "r"), ("v", "e"), ("ve", "r")],
+    *[("m", "e"), ("me", "l"), ("h", "o</w>"), ("u", "m</w>"), ("Ã", "£"), ("Ã£", "o</w>"), ("Ã", "§")],
+    *[("ð", "Ł"), ("ðŁ", "Ĳ"), ("ðŁĲ", "±"), ("ðŁĲ", "¶</w>")],
+)
+"""What the CLIP tokenizers join, so that words have one piece (um, gato), two, or many."""
 
 
-def sdxl() -> StableDiffusionXLPipeline:
-    """SDXL: two CLIP text encoders side by side, a UNet."""
+def sd(*, side: int = SIDE, **parts: Any) -> StableDiffusionPipeline:
+    """Stable Diffusion 1: a CLIP text encoder, a UNet."""
     tokenizer = clip_tokenizer()
-    unet = UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
+    text_encoder = lively(CLIPTextModel(clip_config(tokenizer)))
+    # A mean away from zero, as trained encoders have, keeps the a1111 renormalisation sound.
+    text_encoder.final_layer_norm.bias += 0.2
+    unet = random_unet(
+        sample_size=side,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=CLIP_L,
+    )
+    return pipeline(
+        StableDiffusionPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def sdxl(*, side: int = SIDE, **parts: Any) -> StableDiffusionXLPipeline:
+    """SDXL: two CLIP text encoders side by side, whose padding differs, and a UNet."""
+    tokenizer, tokenizer_2 = clip_tokenizer(), clip_tokenizer(pad="!")
+    config_2 = clip_config(tokenizer_2, hidden_size=CLIP_G, projection_dim=20)
+    unet = random_unet(
+        sample_size=side,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=2 * WIDTH,
-        attention_head_dim=8,
-        norm_num_groups=8,
+        cross_attention_dim=CLIP_L + CLIP_G,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + WIDTH,
+        projection_class_embeddings_input_dim=6 * 8 + 20,
     )
-    return ready(
-        StableDiffusionXLPipeline(
-            vae=autoencoder(4),
-            text_encoder=CLIPTextModel(clip_config(tokenizer)),
-            text_encoder_2=CLIPTextModelWithProjection(clip_config(tokenizer)),
-            tokenizer=tokenizer,
-            tokenizer_2=tokenizer,
-            unet=unet,
-            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-            add_watermarker=False,
-        )
+    return pipeline(
+        StableDiffusionXLPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=lively(CLIPTextModel(clip_config(tokenizer)), 1),
+        text_encoder_2=lively(CLIPTextModelWithProjection(config_2), 2),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer_2,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        add_watermarker=False,
     )
 
 
-def sd3() -> StableDiffusion3Pipeline:
+def sd3(*, side: int = SIDE, **parts: Any) -> StableDiffusion3Pipeline:
     """Stable Diffusion 3.5: two CLIP text encoders and a T5, a transformer with joint attention."""
-    tokenizer, t5 = clip_tokenizer(), t5_tokenizer()
+    tokenizer, tokenizer_2, tokenizer_3 = clip_tokenizer(), clip_tokenizer(pad="!"), t5_tokenizer()
+    config = clip_config(tokenizer, projection_dim=CLIP_L)
+    config_2 = clip_config(tokenizer_2, hidden_size=CLIP_G, projection_dim=CLIP_G)
+    torch.manual_seed(0)
     transformer = SD3Transformer2DModel(
-        sample_size=16,
+        sample_size=side,
         patch_size=2,
-        in_channels=16,
-        out_channels=16,
-        num_layers=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
         attention_head_dim=8,
-        num_attention_heads=4,
-        caption_projection_dim=32,
-        joint_attention_dim=2 * WIDTH,
-        pooled_projection_dim=2 * WIDTH,
+        num_attention_heads=2,
+        caption_projection_dim=16,
+        joint_attention_dim=T5,
+        pooled_projection_dim=CLIP_L + CLIP_G,
         qk_norm="rms_norm",
     )
-    return ready(
-        StableDiffusion3Pipeline(
-            vae=autoencoder(16),
-            text_encoder=CLIPTextModelWithProjection(clip_config(tokenizer)),
-            text_encoder_2=CLIPTextModelWithProjection(clip_config(tokenizer)),
-            text_encoder_3=t5_encoder(t5, 2 * WIDTH),
-            tokenizer=tokenizer,
-            tokenizer_2=tokenizer,
-            tokenizer_3=t5,
-            transformer=transformer,
-            scheduler=FlowMatchEulerDiscreteScheduler(),
-        )
+    return pipeline(
+        StableDiffusion3Pipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=lively(CLIPTextModelWithProjection(config), 1),
+        text_encoder_2=lively(CLIPTextModelWithProjection(config_2), 2),
+        text_encoder_3=t5_encoder(tokenizer_3),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer_2,
+        tokenizer_3=tokenizer_3,
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
     )
 
 
-def flux() -> FluxPipeline:
+def flux(**parts: Any) -> FluxPipeline:
     """FLUX.1: a T5 for the words, a CLIP for the pooled vector, a transformer with joint attention."""
-    tokenizer, t5 = clip_tokenizer(), t5_tokenizer()
+    tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer()
+    torch.manual_seed(0)
     transformer = FluxTransformer2DModel(
-        in_channels=64,
+        in_channels=16,
         num_layers=1,
-        num_single_layers=2,
+        num_single_layers=1,
         attention_head_dim=16,
         num_attention_heads=2,
-        joint_attention_dim=2 * WIDTH,
-        pooled_projection_dim=WIDTH,
+        joint_attention_dim=T5,
+        pooled_projection_dim=CLIP_L,
         axes_dims_rope=(4, 4, 8),
     )
-    return ready(
-        FluxPipeline(
-            vae=autoencoder(16),
-            text_encoder=CLIPTextModel(clip_config(tokenizer)),
-            text_encoder_2=t5_encoder(t5, 2 * WIDTH),
-            tokenizer=tokenizer,
-            tokenizer_2=t5,
-            transformer=transformer,
-            scheduler=FlowMatchEulerDiscreteScheduler(),
-        )
+    return pipeline(
+        FluxPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=lively(CLIPTextModel(clip_config(tokenizer)), 1),
+        text_encoder_2=t5_encoder(tokenizer_2),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer_2,
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
     )
 
 
-def ready(pipe: Any) -> Any:
-    """The pipeline, silent, and with text that means something to it: random weights are small at first."""
+def pipeline(kind: Any, given: dict[str, Any], **parts: Any) -> Any:
+    """A silent pipeline of these parts, those that are given before the others."""
+    pipe = kind(**(parts | given))
     pipe.set_progress_bar_config(disable=True)
-    generator = torch.Generator().manual_seed(0)
-    for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
-        encoder = getattr(pipe, name, None)
-        if encoder is not None:
-            for parameter in encoder.eval().requires_grad_(False).parameters():
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     return pipe
 
 
+def lively(model: Any, seed: int = 0) -> Any:
+    """The model with random weights so large that every token matters to every later one."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    return model.eval().requires_grad_(False)
+
+
+def random_unet(**settings: Any) -> UNet2DConditionModel:
+    """A UNet of two levels."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        block_out_channels=(32, 32), layers_per_block=1, attention_head_dim=8, norm_num_groups=8, **settings
+    )
+
+
 def autoencoder(channels: int) -> AutoencoderKL:
-    """An autoencoder whose latents are an eighth of the picture's sides, as in the models themselves."""
+    """An autoencoder whose latents are as large as the picture."""
     return AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=channels,
-        norm_num_groups=4,
-        shift_factor=0.0,
+        block_out_channels=(32,), latent_channels=channels, norm_num_groups=8, sample_size=8, shift_factor=0.0
     )
 
 
-def clip_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer without a vocabulary: every byte of a word is a token."""
+def byte_letters() -> list[str]:
+    """The 256 characters by which byte-level BPE writes bytes (Radford et al., 2019)."""
     printable = [*range(33, 127), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = [chr(byte) for byte in printable] + [
-        chr(256 + number) for number in range(256 - len(printable))
-    ]
-    pieces = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
 
 
-def clip_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    """Of a text encoder of two layers."""
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        projection_dim=WIDTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+def clip_tokenizer(
+    pad: str = "<|endoftext|>", max_length: int = 77, merges: tuple[tuple[str, str], ...] = MERGES
+) -> CLIPTokenizer:
+    """A CLIP tokenizer over bytes that joins only what `merges` says, in this order."""
+    letters = byte_letters()
+    pieces = [*letters, *(letter + "</w>" for letter in letters), *(first + last for first, last in merges)]
+    vocabulary = {piece: number for number, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=list(merges), pad_token=pad, model_max_length=max_length)
+
+
+def clip_config(tokenizer: CLIPTokenizer, **changes: Any) -> CLIPTextConfig:
+    """Of a text encoder of three layers."""
+    settings = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": CLIP_L,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "projection_dim": 24,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return CLIPTextConfig(**(settings | changes))
 
 
 def t5_tokenizer() -> T5Tokenizer:
-    """A T5 tokenizer that knows letters alone."""
+    """A T5 tokenizer that knows whole words, parts of words and single letters."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    letters = [(letter, -9.0) for letter in "▁abcdefghijklmnopqrstuvwxyz,"]
-    return T5Tokenizer(vocab=[*special, *letters], extra_ids=0, model_max_length=512)
+    words = [(piece, -3.0) for piece in ("▁um", "▁gato", "▁ver", "mel", "ho", "▁feio", "▁x", ",")]
+    letters = [(letter, -9.0) for letter in "▁abcdefghijklmnopqrstuvwxyz+"]
+    return T5Tokenizer(vocab=[*special, *words, *letters], extra_ids=0, model_max_length=512)
 
 
-def t5_encoder(tokenizer: T5Tokenizer, width: int) -> T5EncoderModel:
-    """A T5 of one layer."""
-    return T5EncoderModel(
-        T5Config(vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
+def t5_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
+    """A T5 of two layers."""
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0
     )
+    return lively(T5EncoderModel(config), 3)

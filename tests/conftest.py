@@ -1,46 +1,34 @@
 """A Stable Diffusion pipeline of the real classes with tiny random weights, as a folder and loaded."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+# The examples' tiny models are the tests' too.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
+
 # A busy machine is no reason for a test to fail.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-def byte_letters() -> list[str]:
-    """The 256 characters by which byte-level BPE writes bytes (Radford et al., 2019)."""
-    printable = [*range(33, 127), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
-
-
 def make_pipeline() -> Any:
     """A pipeline for pictures of 32 × 32 pixels; its tokenizer takes any text, `gato` as one piece."""
+    import tiny_models
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
 
-    merges = [("u", "m</w>"), ("g", "a"), ("t", "o</w>"), ("ga", "to</w>")]
-    letters = byte_letters()
-    pieces = [*letters, *(letter + "</w>" for letter in letters), *(a + b for a, b in merges)]
-    vocabulary = {piece: number for number, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    merges = (("u", "m</w>"), ("g", "a"), ("t", "o</w>"), ("ga", "to</w>"))
+    tokenizer = tiny_models.clip_tokenizer(merges=merges)
     torch.manual_seed(0)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            bos_token_id=vocabulary["<|startoftext|>"],
-            eos_token_id=vocabulary["<|endoftext|>"],
-        )
+    config = tiny_models.clip_config(
+        tokenizer, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
     )
+    text_encoder = CLIPTextModel(config)
     vae = AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
