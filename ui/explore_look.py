@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from promptweight import Result
     from promptweight.attention.inside import Inside, Reading, Row
+    from promptweight.attention.tables import Voice
     from promptweight.picture import Progress
 
 MOST_TOKENS = 24
@@ -52,9 +53,6 @@ def look_inside(
         result: what was made.
         image: which of its pictures.
         callback: as in `promptweight.generate`.
-
-    Raises:
-        SettingError: the prompt has several texts, as with `[from:to:when]` or AND.
     """
     from promptweight.attention import Record, attach
     from promptweight.attention.inside import looking_inside
@@ -102,7 +100,7 @@ def looked_at(steps: int) -> tuple[int, ...]:
 
 
 def about(inside: Inside) -> dict[str, Any]:
-    """Returns what can be chosen: layers, heads, steps and words."""
+    """Returns what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
     return {
         "layers": [
             {
@@ -117,10 +115,17 @@ def about(inside: Inside) -> dict[str, Any]:
         ],
         "left_out": len(inside.left_out),
         "steps": list(inside.steps),
-        "words": [
-            {"text": _sayable(word.text), "weight": word.weight, "punctuation": word.is_punctuation}
-            for word in inside.tables[0].table.words
+        "texts": [
+            {
+                "text": _sayable(tables[0].table.prompt.text),
+                "words": [
+                    {"text": _sayable(word.text), "weight": word.weight, "punctuation": word.is_punctuation}
+                    for word in tables[0].table.words
+                ],
+            }
+            for tables in inside.texts
         ],
+        "said": {str(step): text for step, text in inside.said.items() if step in inside.steps},
     }
 
 
@@ -130,7 +135,8 @@ def look(inside: Inside, place: Place) -> dict[str, Any]:
     Raises:
         IndexError: there is no such layer, head, step, patch or word.
     """
-    words = inside.tables[0].table.words
+    tables = inside.tables(place.step) if place.step in inside.steps else ()
+    words = tables[0].table.words if tables else ()
     for name, index, number in (("layer", place.layer, len(inside.layers)), ("word", place.word, len(words))):
         if not 0 <= index < number:
             raise IndexError(name)
@@ -140,7 +146,7 @@ def look(inside: Inside, place: Place) -> dict[str, Any]:
         raise IndexError("step or head")
     if not 0 <= place.patch < reading.query.shape[1]:
         raise IndexError("patch")
-    tokens = _rows_of_words(inside)
+    tokens = _rows_of_words(tables)
     row = reading.row(place.head, place.patch)
     chosen = [reading.text.start + token for token in tokens[place.word]]
     maps = reading.columns(chosen)
@@ -154,7 +160,7 @@ def look(inside: Inside, place: Place) -> dict[str, Any]:
             for each in tokens
         ],
         "dimensions": row.keys.shape[1],
-        "table": _table(inside, reading, row, tokens[place.word]),
+        "table": _table(tables, reading, row, tokens[place.word]),
         "output": _vector(row.output),
         "query": _vector(row.query),
         "key": _vector(row.keys[chosen[0]]) if chosen else [],
@@ -167,7 +173,7 @@ def _image(seen: Reading, place: Place) -> dict[str, Any]:
     return {"map": _map(probabilities), "total": _number(probabilities.sum())}
 
 
-def _table(inside: Inside, reading: Reading, row: Row, chosen: list[int]) -> list[dict[str, Any]]:
+def _table(tables: Voice, reading: Reading, row: Row, chosen: list[int]) -> list[dict[str, Any]]:
     """Returns a line for each token, and one for all padding, all other tokens, and the picture itself.
 
     What the lines take along, `taken`, adds up to the output.
@@ -175,7 +181,7 @@ def _table(inside: Inside, reading: Reading, row: Row, chosen: list[int]) -> lis
     lines: list[dict[str, Any]] = []
     rest: dict[str, list[int]] = {"other": [], "pad": []}
     texts = 0
-    for placed in inside.tables:
+    for placed in tables:
         text = placed.table.prompt.text
         for token in placed.table.tokens:
             key = reading.text.start + placed.start + token.position
@@ -200,7 +206,7 @@ def _table(inside: Inside, reading: Reading, row: Row, chosen: list[int]) -> lis
     named = {key for keys in rest.values() for key in keys}
     known = {
         reading.text.start + placed.start + token.position
-        for placed in inside.tables
+        for placed in tables
         for token in placed.table.tokens
     }
     # Rows of the text that no token stands for, as where a shorter encoding is filled up.
@@ -221,13 +227,13 @@ def _taken(row: Row, keys: list[int]) -> dict[str, Any]:
     }
 
 
-def _rows_of_words(inside: Inside) -> list[list[int]]:
+def _rows_of_words(tables: Voice) -> list[list[int]]:
     """Returns the rows of the text that stand for each word, in all tables that hold it."""
     found = []
-    for word in inside.tables[0].table.words:
+    for word in tables[0].table.words:
         rows = {
             placed.start + position
-            for placed in inside.tables
+            for placed in tables
             for other in placed.table.words
             if (other.start, other.end) == (word.start, word.end)
             for position in other.positions

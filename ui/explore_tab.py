@@ -192,6 +192,7 @@ def _messages(
         "state": "ready",
         "key": insides.add(inside, inside.nbytes, request.session_hash or ""),
         "about": explore_look.about(inside),
+        "joined": len(result.prompt.parts) > 1,
         "steps": result.settings["num_inference_steps"],
         "image": {"src": data_url(result.images[image])},
     }

@@ -67,6 +67,10 @@ class Composer:
         self._unconditional: dict[int, Tensor] = {}
         """The last predictions for the negative prompts, by image."""
 
+    def first_said(self, step: int) -> int:
+        """Which text of the first prompt is read at a step: of parts that AND joins, the first."""
+        return self._staged.scripts["positive"][0].at(step)[0][0]
+
     def voiced(self, lanes: Sequence[Lane | None], step: int) -> list[Voiced]:
         """The rows that the model gets at a sampling step for the rows that the pipeline sends.
 

@@ -13,7 +13,7 @@ run: one picture, a few steps, and as many layers as the memory allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +24,7 @@ from torch import Tensor
 
 from promptweight.attention.layout import Layer, grid
 from promptweight.attention.recorder import Recorder, spread
-from promptweight.attention.tables import PlacedTable
-from promptweight.errors import SettingError
+from promptweight.attention.tables import Voice
 
 if TYPE_CHECKING:
     from promptweight.attention.session import AttentionSession
@@ -116,17 +115,23 @@ class Inside:
         sizes: rows and columns of each layer's positions in the picture.
         text: the picture's attention to the text, by layer name and step; in joint attention, to both.
         image: the picture's attention to itself in the same layer, or in the one right before in a UNet.
-        tables: the token tables of the prompt.
+        texts: the token tables of every text that the prompt says.
+        said: which of `texts` was read at each step: of parts that AND joins, the first.
         left_out: the layers that there was no room for.
     """
 
     steps: tuple[int, ...]
-    tables: tuple[PlacedTable, ...]
+    texts: tuple[Voice, ...]
+    said: Mapping[int, int]
     layers: tuple[Layer, ...] = ()
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     text: dict[tuple[str, int], Reading] = field(default_factory=dict)
     image: dict[tuple[str, int], Reading] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+
+    def tables(self, step: int) -> Voice:
+        """The token tables of the text that was read at one of `steps`."""
+        return self.texts[self.said[step]]
 
     @property
     def nbytes(self) -> int:
@@ -147,15 +152,10 @@ def looking_inside(
         steps: the steps to keep, from 0.
         max_mb: the most memory, in MiB, that it may take; where all layers need more, every second, every
             fourth and so on is kept, the last always.
-
-    Raises:
-        SettingError: the prompt has several texts, as with `[from:to:when]` or AND.
     """
-    if len(session._prepared.voices["positive"][0]) > 1:
-        raise SettingError(
-            "attention is laid open for prompts that stay as they are, without [from:to:when], [a|b] or AND"
-        )
-    inside = Inside(tuple(sorted(set(steps))), session._prepared.placed["positive"][0])
+    prepared, chosen = session._prepared, tuple(sorted(set(steps)))
+    said = {step: prepared.composer.first_said(step) for step in chosen}
+    inside = Inside(chosen, prepared.voices["positive"][0], said)
     keeper = _Keeper(session, inside, max_mb * 2**20)
     recorders = session._installation.recorders
     for name, recorder in recorders.items():

@@ -7,7 +7,6 @@ import torch
 
 from promptweight.attention import Record, attach
 from promptweight.attention.inside import looking_inside
-from promptweight.errors import SettingError
 
 SIZE = {"height": 32, "width": 48, "num_inference_steps": 3}
 PLACE = (0.6, 0.4)
@@ -165,10 +164,23 @@ def test_recorders_are_left_as_they_were(tiny, pipe):
         assert all("attend" not in vars(recorder) for recorder in session._installation.recorders.values())
 
 
-def test_prompts_that_change_are_refused(tiny_pipe):
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("um [gato:rato azul:0.5]", ["um gato", "um gato", "um rato azul", "um rato azul"]),
+        ("um [gato|rato]", ["um gato", "um rato", "um gato", "um rato"]),
+        ("um gato AND um rato azul:0.5", ["um gato"] * 4),
+    ],
+)
+def test_each_step_has_the_text_that_is_read_there(tiny_pipe, prompt, said):
     with (
-        attach(tiny_pipe, "um [gato:rato:0.5]", record=RECORD, num_inference_steps=4) as session,
-        pytest.raises(SettingError, match="stay as they are"),
-        looking_inside(session, [0]),
+        attach(tiny_pipe, prompt, record=RECORD, num_inference_steps=4) as session,
+        looking_inside(session, range(4)) as inside,
     ):
-        pass
+        tiny_pipe(**session.inputs, num_inference_steps=4, generator=torch.Generator().manual_seed(0))
+    assert [inside.tables(step)[0].table.prompt.text for step in range(4)] == said
+    layer = inside.layers[0].name
+    keys = [inside.text[layer, step].key for step in range(4)]
+    for one in range(4):
+        for other in range(4):
+            assert torch.equal(keys[one], keys[other]) == (said[one] == said[other])

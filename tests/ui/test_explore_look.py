@@ -28,7 +28,9 @@ def test_the_last_step_is_the_pictures_own(inside, result):
     """The map of a word must be the one that was recorded while the picture was made."""
     told = about(inside)
     assert told["steps"] == [0, 1, 2, 3]
-    assert [word["text"] for word in told["words"]] == ["um", "gato", "um"]
+    ((text,), said) = told["texts"], told["said"]
+    assert [word["text"] for word in text["words"]] == ["um", "gato", "um"]
+    assert said == {"0": 0, "1": 0, "2": 0, "3": 0}
     for number, layer in enumerate(told["layers"]):
         slot = next(slot for slot in result.maps.recording.slots if slot.layers == (layer["name"],))
         column = result.maps.recording.columns(("positive", 0))[2]  # "gato" is the second token
@@ -73,6 +75,22 @@ def test_the_steps_lead_from_one_to_the_next(inside):
 def test_places_that_are_not_there_are_refused(inside, place):
     with pytest.raises(IndexError):
         look(inside, place)
+
+
+def test_of_a_prompt_that_changes_each_step_has_its_own_words(tiny_pipe):
+    made = generate("um [gato:um gato:0.5]", tiny_pipe, seed=3, num_inference_steps=4)
+    inside = look_inside(tiny_pipe, made)
+    told = about(inside)
+    assert [told["texts"][told["said"][str(step)]]["text"] for step in range(4)] == (
+        ["um gato"] * 2 + ["um um gato"] * 2
+    )
+    for step, words in ((1, ["um", "gato"]), (2, ["um", "um", "gato"])):
+        view = look(inside, Place(0, 0, step, 0, 1))
+        assert [line["text"] for line in view["table"] if line["kind"] == "text"] == words
+        assert [line["text"] for line in view["table"] if line["chosen"]] == [words[1]]
+        assert len(view["words"]) == len(words)
+    with pytest.raises(IndexError):
+        look(inside, Place(0, 0, 1, 0, 2))
 
 
 def test_a_run_that_is_stopped_keeps_what_it_saw(tiny_pipe, result):

@@ -51,12 +51,13 @@ promptweight.explore.picture = (() => {
       this.key = key;
       this.view = null;
       const cells = about.layers.map(({ rows, columns }) => rows * columns);
-      const words = about.words.map((word, index) => ({ ...word, index })).filter((word) => !word.punctuation);
+      const step = about.steps[Math.floor(about.steps.length / 2)];
+      const words = this.words(step).map((word, index) => ({ ...word, index })).filter((word) => !word.punctuation);
       const telling = [...words].sort((a, b) => Math.abs(b.weight - 1) - Math.abs(a.weight - 1) || b.text.length - a.text.length);
       this.set = {
         layer: cells.lastIndexOf(Math.max(...cells)),
         head: 0,
-        step: about.steps[Math.floor(about.steps.length / 2)],
+        step,
         word: telling[0]?.index ?? 0,
         x: 0.5,
         y: 0.5,
@@ -68,6 +69,12 @@ promptweight.explore.picture = (() => {
       return this.message.about.layers[this.set.layer];
     }
 
+    // The words of the text that is read at a step: a prompt may change on the way.
+    words(step = this.set.step) {
+      const { texts, said } = this.message.about;
+      return texts[said[step]].words;
+    }
+
     get patch() {
       const { rows, columns } = this.layer;
       const row = Math.min(rows - 1, Math.floor(this.set.y * rows));
@@ -75,6 +82,12 @@ promptweight.explore.picture = (() => {
     }
 
     async ask() {
+      if (!this.words().length) {
+        this.drawControls();
+        this.drawWords();
+        this.note.textContent = this.say("no_words");
+        return;
+      }
       const { layer, step, word } = this.set;
       const head = (this.set.head = Math.min(this.set.head, this.layer.heads - 1));
       const asked = { key: this.key, layer, head, step, word, patch: this.patch };
@@ -104,7 +117,14 @@ promptweight.explore.picture = (() => {
     }
 
     change(changes) {
+      const before = this.words()[this.set.word]?.text;
       Object.assign(this.set, changes);
+      if ("step" in changes) {
+        // The same word in the text of the other step, where it is there, too.
+        const words = this.words();
+        const same = words.findIndex(({ text }) => text === before);
+        if (words[this.set.word]?.text !== before) this.set.word = Math.max(0, same >= 0 ? same : words.findIndex((word) => !word.punctuation));
+      }
       this.ask();
     }
 
@@ -113,7 +133,8 @@ promptweight.explore.picture = (() => {
     build() {
       this.note = make("p", { class: "pw-error", role: "status" });
       this.controls = make("div", { class: "pw-pickers" });
-      this.words = make("div", { class: "pw-chips", role: "group", "aria-label": this.say("words") });
+      this.reads = make("p", { class: "pw-hint", "aria-live": "polite", hidden: true });
+      this.chips = make("div", { class: "pw-chips", role: "group", "aria-label": this.say("words") });
       this.where = this.figure("where", true);
       this.looks = this.figure("looks", true);
       this.bars = make("div", { class: "pw-bars" });
@@ -124,7 +145,7 @@ promptweight.explore.picture = (() => {
       const figures = make("div", { class: "pw-figures" }, this.where.box, this.looks.box, reads);
       const left = this.message.about.left_out;
       const less = left ? [make("p", { class: "pw-hint" }, this.say("left_out", { number: left }))] : [];
-      this.root.replaceChildren(this.controls, this.words, ...less, this.note, figures, this.heads, this.sums);
+      this.root.replaceChildren(this.controls, this.reads, this.chips, ...less, this.note, figures, this.heads, this.sums);
     }
 
     figure(name, clickable) {
@@ -170,7 +191,7 @@ promptweight.explore.picture = (() => {
 
     draw() {
       const { view, layer } = this;
-      const word = this.message.about.words[this.set.word]?.text ?? "";
+      const word = this.words()[this.set.word]?.text ?? "";
       this.drawControls();
       this.drawWords();
       this.where.title.textContent = this.say("where_title", { word });
@@ -242,7 +263,10 @@ promptweight.explore.picture = (() => {
     }
 
     drawWords() {
-      const chips = this.message.about.words.flatMap((word, index) => {
+      const { texts, said } = this.message.about;
+      this.reads.hidden = texts.length < 2;
+      this.reads.textContent = this.say(this.message.joined ? "reads_first" : "reads_now", { text: texts[said[this.set.step]].text });
+      const chips = this.words().flatMap((word, index) => {
         if (word.punctuation) return [];
         const weight = word.weight === 1 ? "" : String(Math.round(word.weight * 100) / 100);
         return [
@@ -259,14 +283,14 @@ promptweight.explore.picture = (() => {
           ),
         ];
       });
-      const index = [...this.words.children].indexOf(document.activeElement);
-      this.words.replaceChildren(...chips);
-      if (index >= 0) this.words.children[index]?.focus();
+      const index = [...this.chips.children].indexOf(document.activeElement);
+      this.chips.replaceChildren(...chips);
+      if (index >= 0) this.chips.children[index]?.focus();
     }
 
     drawBars() {
       this.barTitle.textContent = this.say("reads_title");
-      const { words } = this.message.about;
+      const words = this.words();
       const lines = this.view.words.map((value, index) => ({ text: words[index].text, value, chosen: index === this.set.word }));
       const kinds = { bos: 0, eos: 0, pad: 0, image: 0 };
       for (const { kind, probability } of this.view.table) if (kind in kinds) kinds[kind] += probability;

@@ -8,6 +8,7 @@ window.promptweight ??= {};
 promptweight.heat = (() => {
   const FIELD = 160; // longer side of what is painted; the browser enlarges it smoothly from there
 
+  const short = (value) => (value >= 0.1 ? value.toFixed(2) : value.toPrecision(2));
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
   class Heat {
@@ -206,5 +207,5 @@ promptweight.heat = (() => {
     }
   }
 
-  return { Heat, bytes, paintOne, paintSeveral };
+  return { Heat, bytes, paintOne, paintSeveral, short };
 })();
