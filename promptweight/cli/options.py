@@ -66,8 +66,12 @@ Balance = Annotated[
 ]
 
 Steps = Annotated[int, typer.Option("--steps", help="Denoising steps.")]
-Guidance = Annotated[float | None, typer.Option("--guidance", help="By default the model's own.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="By default a new one, which is shown.")]
+Guidance = Annotated[
+    float | None, typer.Option("--guidance", help="Guidance scale; by default the model's own.")
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Of the noise; by default a new one, which is shown.")
+]
 Pixels = Annotated[int | None, typer.Option(help="In pixels; by default the model's own size.")]
 
 Overlay = Annotated[
