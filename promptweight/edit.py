@@ -122,7 +122,8 @@ def edit(
 
     The source picture is that of `generate` with the same seed, but for the rounding of a larger batch: the
     edit does nothing to it. Recorded maps are of the attention that acted. Where a word's attention is taken
-    from the source, a weight in the edited prompt acts on its value, not on its logit.
+    from the source, a weight in the edited prompt acts on its value, not on its logit. Prompts may change
+    while the pictures are made; at every step the words of the two texts said then are paired.
 
     Args:
         source_prompt: the prompt of the first picture.
@@ -138,7 +139,8 @@ def edit(
             LoRAs are those of the source prompt.
 
     Raises:
-        SettingError: a value outside its range; with `replace`, a word that stands in no other's place.
+        SettingError: a value outside its range; with `replace`, a word that stands in no other's place; AND
+            in one of the two prompts.
         ModelError: the model cannot be loaded.
         AttachError: the model's attention cannot be read.
     """
@@ -168,8 +170,12 @@ def edit(
         parse(each, dialect) if isinstance(each, str) else each
         for each in (source_prompt, edited_prompt, negative_prompt)
     )
-    folders: dict[str, Any] = {"lora_dir": lora_dir, "embeddings_dir": embeddings_dir}
-    chosen = _both(adapters.choose(source, negative, **folders), adapters.choose(edited, **folders))
+    where: dict[str, Any] = {
+        "lora_dir": lora_dir,
+        "embeddings_dir": embeddings_dir,
+        "num_inference_steps": steps,
+    }
+    chosen = _both(adapters.choose(source, negative, **where), adapters.choose(edited, **where))
 
     pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
     guidance = models.default_guidance_scale(pipe) if guidance is None else guidance

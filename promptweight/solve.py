@@ -19,7 +19,7 @@ from promptweight import checks
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention.shares import Found
+    from promptweight.attention.keeping import Found
     from promptweight.prompt import Prompt
 
 

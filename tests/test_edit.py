@@ -100,7 +100,7 @@ def test_a_run_that_is_stopped(tiny_pipe, tmp_path):
         ({"cross_replace_steps": 2}, "cross_replace_steps is 2"),
         ({"self_replace_steps": -1}, "self_replace_steps is -1"),
         ({"edited_prompt": "um gato grande"}, "'grande' of the edited prompt stands in no other's place"),
-        ({"edited_prompt": "um [gato:rato:0.5]"}, "an edit needs prompts that stay as they are"),
+        ({"edited_prompt": "um gato AND um rato"}, "an edit pairs the words of two texts, and AND in"),
         ({"mode": "embedding"}, "mode is 'embedding'"),
         ({"edited_prompt": 3}, "a prompt is text or a Prompt, not int"),
         ({"seed": -1}, "seed is -1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -58,9 +59,7 @@ class Director:
             given = prepared.composer.before(args, kwargs, layout.text, voiced, len(lanes))
             lanes = tuple(each.lane for each in voiced)
         recorded = None if self._is_extra else self._record_call(lanes, size, step, device)
-        texts = [
-            prepared.texts.index((lane.role, lane.prompt, lane.voice)) if lane else None for lane in lanes
-        ]
+        texts = [prepared.text_of(lane) for lane in lanes]
         exchange = None
         if prepared.edits is not None:
             exchange = prepared.edits.exchange(lanes, step, self.run.steps, device)
@@ -69,11 +68,15 @@ class Director:
                     "the edit did nothing where source and edited picture were not in one call of the model"
                 )
         kept = None
-        if prepared.keeper is not None and prepared.store is not None and not self._is_extra:
-            rows = recorded_lanes(lanes, prepared.store.record.lanes)
-            prepared.keeper.begin(list(rows.values()), device)
-        if prepared.keeper is not None:
-            kept = prepared.keeper.bias(lanes, device)
+        if prepared.keeper is not None and prepared.store is not None:
+            by_text = [
+                None if lane is None or text is None else replace(lane, prompt=text)
+                for lane, text in zip(lanes, texts, strict=True)
+            ]
+            if not self._is_extra:
+                rows = recorded_lanes(by_text, prepared.store.record.lanes)
+                prepared.keeper.begin(list(rows.values()), device)
+            kept = prepared.keeper.bias(by_text, device)
         for (stride, acts), call in self._installation.calls.items():
             call.text_length = embeds.shape[1]
             call.terms = self._terms(texts, step, size, stride, device) if acts else Terms()

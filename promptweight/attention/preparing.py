@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptweight.attention.composing import Composer
-from promptweight.attention.lanes import ROLES, Registered, Role
+from promptweight.attention.keeping import Keeper
+from promptweight.attention.lanes import ROLES, Lane, Registered, Role
 from promptweight.attention.layout import Layout, chosen_layers, layout_of
 from promptweight.attention.prompt_to_prompt import Edits, PromptToPrompt
 from promptweight.attention.rules import Mode, Rules
-from promptweight.attention.shares import Keeper, shares_in_text, wanted_of
+from promptweight.attention.shares import Wanted, shares_in_text, wanted_of
 from promptweight.attention.store import Record, Store
 from promptweight.attention.tables import Voice, key_rules, recorded_rows
-from promptweight.attention.voices import voices_of
+from promptweight.attention.voices import find, occurrences, voices_of
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import SettingError
 
@@ -48,6 +49,10 @@ class Prepared:
     store: Store | None
     """Where sums are kept, when anything is recorded."""
     edits: Edits | None
+
+    def text_of(self, lane: Lane | None) -> int | None:
+        """The place in `texts` of the text that a row carries."""
+        return None if lane is None else self.texts.index((lane.role, lane.prompt, lane.voice))
 
     @property
     def placed(self) -> dict[Role, list[Voice]]:
@@ -98,7 +103,7 @@ def prepare(
     length = registered.positive.shape[1]
     rules = Rules([key_rules(voices[role][prompt][voice], mode) for role, prompt, voice in texts], length)
     acts_in = frozenset(chosen_layers(layout.layers, layers))
-    keeper = make_keeper(placed, targets, balance, length, warn)
+    keeper = make_keeper(voices, texts, targets, balance, length, warn)
     chosen = record if isinstance(record, Record) else Record()
     if keeper is not None and "positive" not in chosen.lanes:
         raise SettingError(f"lanes={chosen.lanes!r}; shares are found by recording the positive lane")
@@ -108,18 +113,20 @@ def prepare(
             (role, prompt, voice): recorded_rows(voices[role][prompt][voice]) for role, prompt, voice in texts
         }
         read = [layout.layers[name][0] for name in chosen_layers(layout.layers, chosen.layers)]
-        store = Store(chosen, read, columns, length)
+        words = {
+            (role, prompt, voice): {row for each in voices[role][prompt][voice] for row in each.rows("text")}
+            for role, prompt, voice in texts
+        }
+        store = Store(chosen, read, columns, length, words)
     if record:
         for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
             warn(
                 f"each row of {prompt.source!r} stands for the words that the parts of .blend() have in this "
                 "place; such words share one map"
             )
-    if edit is not None and staged.changes:
-        raise SettingError("an edit needs prompts that stay as they are, without [from:to:when] or AND")
-    if keeper is not None and staged.changes:
-        raise SettingError("shares need prompts that stay as they are, without [from:to:when] or AND")
-    edits = None if edit is None else Edits(edit, placed["positive"], length)
+    edits = None
+    if edit is not None:
+        edits = Edits(edit, voices["positive"], staged.scripts["positive"], staged.steps, length)
     if edits is not None and store is not None and store.record.patches:
         raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
     if edits is not None and keeper is not None:
@@ -146,7 +153,8 @@ def is_blend(voice: Voice) -> bool:
 
 
 def make_keeper(
-    placed: Mapping[Role, Sequence[Voice]],
+    voices: Mapping[Role, Sequence[tuple[Voice, ...]]],
+    texts: Sequence[Text],
     targets: Mapping[str, float] | None,
     balance: bool | Sequence[str],
     length: int,
@@ -155,17 +163,37 @@ def make_keeper(
     """What finds the weights of phrases with targets; None where no prompt has any.
 
     Args:
-        placed: the token tables of every prompt's first text.
+        voices: the token tables of every text of every prompt.
+        texts: all texts in one row; the keeper knows them by their place here.
         targets: shares by phrase, besides those that the prompts ask for.
         balance: whether phrases are to have equal shares, or which.
         length: how many text positions the model reads.
         warn: told where a share that is asked for has no effect.
+
+    Raises:
+        SettingError: targets that cannot be had together.
+        WordNotFoundError: no text of a prompt holds a phrase.
     """
-    tables = placed["positive"]
-    wanted = [wanted_of(each, targets, balance) for each in tables]
-    if balance is not False and None in wanted:
-        text = tables[wanted.index(None)][0].table.prompt.text
-        warn(f"{text!r} has fewer than two phrases, so there is nothing to balance")
-    if any(shares_in_text(each) for each in placed["negative"]):
+    wanted: dict[Text, Wanted | None] = {}
+    for prompt, of_prompt in enumerate(voices["positive"]):
+        named = [*(targets or {}), *(() if isinstance(balance, bool) else balance)]
+        for phrase in named:
+            find(of_prompt, phrase)
+        for number, voice in enumerate(of_prompt):
+            held = {phrase for phrase in named if any(occurrences(voice, phrase))}
+            wanted["positive", prompt, number] = wanted_of(
+                voice,
+                {phrase: share for phrase, share in (targets or {}).items() if phrase in held},
+                balance if isinstance(balance, bool) else [phrase for phrase in balance if phrase in held],
+            )
+        if balance is not False and not any(
+            wanted["positive", prompt, number] for number in range(len(of_prompt))
+        ):
+            text = of_prompt[0][0].table.prompt.text
+            warn(f"{text!r} has fewer than two phrases, so there is nothing to balance")
+    if any(shares_in_text(voice) for of_prompt in voices["negative"] for voice in of_prompt):
         warn("a share in the negative prompt has no effect; shares are of the prompt alone")
-    return Keeper(wanted, tables, length) if any(wanted) else None
+    if not any(wanted.values()):
+        return None
+    tables = [voices[role][prompt][voice] for role, prompt, voice in texts]
+    return Keeper([wanted.get(text) for text in texts], tables, length)

@@ -21,13 +21,14 @@ from torch import Tensor
 from promptweight import checks
 from promptweight.attention.exchange import Exchange
 from promptweight.attention.lanes import Lane
-from promptweight.attention.tables import PlacedTable
+from promptweight.attention.tables import PlacedTable, Voice
 from promptweight.conditioning.joining import has_blend
 from promptweight.conditioning.words import fold
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from promptweight.conditioning.tokens import TokenTable, Word
+    from promptweight.prompt.script import Script
 
 EditKind = Literal["replace", "refine"]
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
@@ -67,26 +68,37 @@ class Edits:
 
     Args:
         edit: how they are edited.
-        prompts: the token tables of every prompt.
+        voices: the token tables of every text of every prompt.
+        scripts: when each text is said.
+        planned: over how many sampling steps.
         length: how many text positions the model reads.
 
     Raises:
-        SettingError: there is no edited prompt, a prompt is a blend, or `replace` finds a word without a
-            counterpart.
+        SettingError: there is no edited prompt, a prompt is a blend or joined by AND, or `replace` finds a
+            word without a counterpart.
     """
 
-    def __init__(self, edit: PromptToPrompt, prompts: Sequence[tuple[PlacedTable, ...]], length: int) -> None:
-        if len(prompts) < 2:
+    def __init__(
+        self,
+        edit: PromptToPrompt,
+        voices: Sequence[tuple[Voice, ...]],
+        scripts: Sequence[Script],
+        planned: int,
+        length: int,
+    ) -> None:
+        if len(voices) < 2:
             raise SettingError("an edit needs a source prompt and at least one edited prompt; got one prompt")
-        for placed in (each for prompt in prompts for each in prompt):
-            if has_blend(placed.table):
-                raise SettingError(
-                    f"an edit pairs words by their rows, and in {placed.table.prompt.source!r} each row of a "
-                    ".blend() stands for the words of all its parts; use prompts without .blend()"
-                )
+        for of_prompt, script in zip(voices, scripts, strict=True):
+            check_pairable(of_prompt, script)
         self.edit = edit
-        source, *edited = prompts
-        self.mappings = [mapping_between(source, each, edit.kind, length) for each in edited]
+        self.mappings: dict[tuple[int, int, int], Tensor] = {}
+        """By edited prompt, text of the source and text of the edited prompt: all that are said together."""
+        for prompt in range(1, len(voices)):
+            said = {tuple(scripts[each].at(step)[0][0] for each in (0, prompt)) for step in range(planned)}
+            for source, edited in sorted(said):
+                self.mappings[prompt, source, edited] = mapping_between(
+                    voices[0][source], voices[prompt][edited], edit.kind, length
+                )
         self._made: tuple[object, Exchange | None] = (None, None)
 
     def exchange(
@@ -100,10 +112,8 @@ class Edits:
             self._made = (key, self._make(pairs, words, image, device) if pairs else None)
         return self._made[1]
 
-    def _make(
-        self, pairs: Sequence[tuple[int, int, int]], words: bool, image: bool, device: torch.device
-    ) -> Exchange:
-        mapping = torch.stack([self.mappings[prompt - 1] for _, _, prompt in pairs])[:, None]
+    def _make(self, pairs: Sequence[Pair], words: bool, image: bool, device: torch.device) -> Exchange:
+        mapping = torch.stack([self.mappings[texts] for _, _, texts in pairs])[:, None]
         return Exchange(
             source=torch.tensor([source for source, _, _ in pairs], device=device),
             edited=torch.tensor([edited for _, edited, _ in pairs], device=device),
@@ -113,16 +123,36 @@ class Edits:
         )
 
 
-def pairs_of(lanes: Sequence[Lane | None]) -> Iterator[tuple[int, int, int]]:
-    """The row of the source, the row of the edited picture, and its prompt, for every edited picture."""
+def check_pairable(voices: Sequence[Voice], script: Script) -> None:
+    """Raises `SettingError` for a prompt whose words have no rows, or no row of the batch, of their own."""
+    source = voices[0][0].table.prompt.source
+    if any(len(turn) > 1 for turn in script.turns):
+        raise SettingError(
+            f"an edit pairs the words of two texts, and AND in {source!r} shows the model several at once; "
+            "leave AND out of the prompts"
+        )
+    if any(has_blend(placed.table) for voice in voices for placed in voice):
+        raise SettingError(
+            f"an edit pairs words by their rows, and in {source!r} each row of a .blend() stands for the "
+            "words of all its parts; use prompts without .blend()"
+        )
+
+
+Pair = tuple[int, int, tuple[int, int, int]]
+"""The row of the source, the row of an edited picture, and its prompt with the texts that both carry."""
+
+
+def pairs_of(lanes: Sequence[Lane | None]) -> Iterator[Pair]:
+    """The rows that belong together in a call of the model, for every edited picture."""
     for perturbed in (False, True):
-        rows: dict[int, list[int]] = {}
+        rows: dict[int, list[tuple[int, int]]] = {}
         for row, lane in enumerate(lanes):
             if lane and lane.role == "positive" and lane.perturbed == perturbed:
-                rows.setdefault(lane.prompt, []).append(row)
+                rows.setdefault(lane.prompt, []).append((row, lane.voice))
         sources = rows.pop(0, [])
         for prompt, edited in rows.items():
-            yield from ((*pair, prompt) for pair in zip(sources, edited, strict=False))
+            for (source, old), (row, new) in zip(sources, edited, strict=False):
+                yield source, row, (prompt, old, new)
 
 
 def mapping_between(

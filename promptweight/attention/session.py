@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptweight.attention.directing import Director
 from promptweight.attention.installing import Installation
+from promptweight.attention.keeping import Found
 from promptweight.attention.lanes import Role
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.preparing import prepare
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode
-from promptweight.attention.shares import Found
 from promptweight.attention.store import Record
 from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError

@@ -5,7 +5,6 @@ import torch
 
 from promptweight.attention import AttentionMaps, Record, attach
 from promptweight.attention.composing import joined, repeated
-from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generate import generate
 
@@ -171,11 +170,6 @@ def test_running_maps_hold_words_not_yet_said(pipe):
     )
     assert masses[:2] == [0, 0]
     assert min(masses[2:]) > 0
-
-
-def test_an_edit_takes_no_changing_prompts(pipe):
-    with pytest.raises(SettingError, match="an edit needs prompts that stay as they are"):
-        attach(pipe, [CHANGING, "um rato"], edit=PromptToPrompt(), num_inference_steps=STEPS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
