@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from promptweight.settings import METHODS, NORMALIZERS
 from promptweight_ui import inputs
 from promptweight_ui.context import Context
 from promptweight_ui.following import followed
@@ -21,11 +22,7 @@ if TYPE_CHECKING:
     from promptweight.generate import Progress
     from promptweight_ui.runs import News
 
-METHODS = ("none", "scale", "a1111", "scale-rms", "comfy", "compel", "down_weight", "comfy++", "perp")
-"""The names in `promptweight.weighting.METHODS`, which cannot be asked for without torch."""
-
 MODES = ("logit", "p2p", "value")
-NORMALIZERS = ("none", "mean", "mean-div", "length", "length+mean")
 USUAL = "auto"
 """The method that each text encoder has by itself."""
 
