@@ -15,12 +15,12 @@ model), preparing (settled before the run), installing (recorders in the model, 
 costs).
 """
 
+from promptweight.attention.budget import Record
 from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.rows import TextRow
 from promptweight.attention.session import AttentionSession, attach
-from promptweight.attention.store import Record
 from promptweight.attention.text import TextAttention, read_text_attention
 
 __all__ = [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from promptweight.attention.budget import Record
 from promptweight.attention.composing import Composer
 from promptweight.attention.keeping import Keeper
 from promptweight.attention.lanes import ROLES, Lane, Registered, Role
@@ -13,7 +14,7 @@ from promptweight.attention.layout import Layout, chosen_layers, layout_of
 from promptweight.attention.prompt_to_prompt import Edits, PromptToPrompt
 from promptweight.attention.rules import Mode, Rules
 from promptweight.attention.shares import Wanted, shares_in_text, wanted_of
-from promptweight.attention.store import Record, Store
+from promptweight.attention.store import Store
 from promptweight.attention.tables import Voice, key_rules, recorded_rows
 from promptweight.attention.voices import find, occurrences, voices_of
 from promptweight.conditioning.joining import has_blend

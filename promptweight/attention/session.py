@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from promptweight.attention.budget import Record
 from promptweight.attention.directing import Director
 from promptweight.attention.installing import Installation
 from promptweight.attention.keeping import Found
@@ -22,7 +23,6 @@ from promptweight.attention.preparing import prepare
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode
-from promptweight.attention.store import Record
 from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError
 

@@ -121,14 +121,7 @@ def encode_prompts(
         SettingError: a value outside its range.
     """
     family = family_of(pipe)
-    prompts = as_prompts(prompt, dialect)
-    negatives = as_prompts("" if negative_prompt is None else negative_prompt, dialect)
-    if len(negatives) not in (1, len(prompts)):
-        raise SettingError(
-            f"There are {len(negatives)} negative prompts for {len(prompts)} prompts; "
-            f"give 1 or {len(prompts)}."
-        )
-    negatives = negatives * (len(prompts) // len(negatives))
+    prompts, negatives = paired_prompts(prompt, negative_prompt, dialect)
     settings = _settings(method, normalizer, clip_skip, pooled, mode)
     encoders = open_encoders(pipe, family, max_sequence_length)
     if not any(kind in encoders for section in family.sections for kind in section):
@@ -175,6 +168,24 @@ def _settings(
         weighted_pool=pooled == "weighted",
         mode=mode,
     )
+
+
+def paired_prompts(
+    prompt: Prompts, negative_prompt: Prompts | None, dialect: str
+) -> tuple[list[Prompt], list[Prompt]]:
+    """The prompts as parsed, and as many negative prompts; one negative prompt serves all.
+
+    Raises:
+        SettingError: no prompts, something else than prompts, or another number of negative ones.
+    """
+    prompts = as_prompts(prompt, dialect)
+    negatives = as_prompts("" if negative_prompt is None else negative_prompt, dialect)
+    if len(negatives) not in (1, len(prompts)):
+        raise SettingError(
+            f"There are {len(negatives)} negative prompts for {len(prompts)} prompts; "
+            f"give 1 or {len(prompts)}."
+        )
+    return prompts, negatives * (len(prompts) // len(negatives))
 
 
 def as_prompts(prompts: Prompts, dialect: str) -> list[Prompt]:

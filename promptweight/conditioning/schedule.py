@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.conditioning.encoding import Encoded, Prompts, as_prompts, encode_prompts
+from promptweight.conditioning.encoding import Encoded, Prompts, encode_prompts, paired_prompts
 from promptweight.conditioning.sections import ROLES, Role
 from promptweight.conditioning.tokens import TokenTable
-from promptweight.errors import SettingError
 from promptweight.prompt import Prompt
 from promptweight.prompt.script import ALONE, Script, script_of
 
@@ -84,14 +83,7 @@ def encode_scripts(
     All texts are evened out with empty chunks, so that the model is given one shape at every step. `settings`
     and errors are those of `encode_prompts`.
     """
-    prompts = as_prompts(prompt, dialect)
-    negatives = as_prompts("" if negative_prompt is None else negative_prompt, dialect)
-    if len(negatives) not in (1, len(prompts)):
-        raise SettingError(
-            f"There are {len(negatives)} negative prompts for {len(prompts)} prompts; "
-            f"give 1 or {len(prompts)}."
-        )
-    negatives = negatives * (len(prompts) // len(negatives))
+    prompts, negatives = paired_prompts(prompt, negative_prompt, dialect)
     scripts: dict[Role, tuple[Script, ...]] = {
         "positive": tuple(script_of(each, num_inference_steps) for each in prompts),
         "negative": tuple(script_of(each, num_inference_steps) for each in negatives),

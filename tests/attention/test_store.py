@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from promptweight.attention.budget import Record, make_plan
 from promptweight.attention.lanes import Lane
 from promptweight.attention.layout import Layer, grid
-from promptweight.attention.store import Record, Store, make_plan
+from promptweight.attention.store import Store
 from promptweight.errors import AttachError, SettingError
 
 # Stable Diffusion 1: 16 layers with 8 heads, on 64, 32, 16 and 8 cells a side

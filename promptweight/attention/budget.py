@@ -1,0 +1,127 @@
+"""What a session records, and how it is made to fit into the memory that it may take."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from promptweight.attention.lanes import ROLES, Role
+from promptweight.attention.layout import Layer, grid
+from promptweight.errors import SettingError
+
+Steps = Literal["sum", "keep"]
+Heads = Literal["mean", "keep"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a session records.
+
+    Args:
+        steps: "sum" adds all steps together; "keep" keeps each apart.
+        heads: "mean" averages the heads of a layer; "keep" keeps each apart.
+        lanes: which prompts are recorded, "positive", "negative" or both.
+        layers: parts of layer names ("up_blocks", "mid_block.attentions.0"); every layer when empty.
+        refine: whether to record for `AttentionMaps.refined` too, the words' probabilities and shares
+            averaged over the image positions that a position attends to. It costs the image's self-attention
+            a second time.
+        patches: places (x, y) in the picture, as fractions from its left and top, whose attention to the rest
+            of the picture is recorded for `AttentionMaps.patch`, and to every token for `AttentionMaps.row`.
+        max_mb: the most memory the recording may take, in MiB. Where the settings need more, first the heads
+            are averaged, then the steps added together, then the layers of one grid; the session's warnings
+            say so. When even that is too much, a SettingError tells what is needed.
+    """
+
+    steps: Steps = "sum"
+    heads: Heads = "mean"
+    lanes: tuple[Role, ...] = ("positive",)
+    layers: tuple[str, ...] = ()
+    max_mb: float = 512.0
+    refine: bool = False
+    patches: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("steps", self.steps, Steps), ("heads", self.heads, Heads)):
+            if value not in get_args(choices):
+                raise SettingError(f"{name}={value!r}; it must be one of {', '.join(get_args(choices))}")
+        if not self.lanes or not set(self.lanes) <= set(ROLES):
+            raise SettingError(f"lanes={self.lanes!r}; it must name some of {', '.join(ROLES)}")
+        if not self.max_mb > 0:
+            raise SettingError(f"max_mb={self.max_mb}; it must be above 0")
+        for patch in self.patches:
+            if len(patch) != 2 or not all(0 <= fraction <= 1 for fraction in patch):
+                raise SettingError(f"patch {patch!r}; it must be (x, y) in fractions of the picture, 0 to 1")
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether the image's attention to itself is recorded in any form."""
+        return self.refine or bool(self.patches)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shape of a recording: its lengths, and what was given up to stay within the budget."""
+
+    steps: int
+    keep_heads: bool
+    by_grid: bool
+    warnings: tuple[str, ...]
+
+
+def make_plan(
+    record: Record,
+    layers: Sequence[Layer],
+    size: tuple[int, int],
+    values: int,
+    steps: int,
+    lanes: int = 1,
+    length: int = 0,
+) -> Plan:
+    """The finest recording that `record` asks for and `max_mb` has room for.
+
+    Args:
+        record: the settings.
+        layers: the layers to record.
+        size: height and width of the latents.
+        values: how many probabilities one head of one layer has at a pixel: lanes × columns.
+        steps: how many steps the run has.
+        lanes: how many rows of the batch are recorded.
+        length: how many positions the text has.
+    """
+
+    def megabytes(plan: Plan) -> float:
+        pixels = {layer.name: math.prod(grid(*size, layer.stride)) for layer in layers}
+        each = [pixels[layer.name] * columns_at(layer, plan) + row_values(layer, plan) for layer in layers]
+        if plan.by_grid:
+            each = list(dict(zip((layer.stride for layer in layers), each, strict=True)).values())
+        return sum(each) * plan.steps * 4 / 2**20
+
+    def row_values(layer: Layer, plan: Plan) -> int:
+        return (layer.heads if plan.keep_heads else 1) * lanes * len(record.patches) * length
+
+    def columns_at(layer: Layer, plan: Plan) -> int:
+        heads = layer.heads if plan.keep_heads else 1
+        if not layer.self_attention:
+            return heads * values
+        return heads * (values + lanes * len(record.patches)) + (2 * values if record.refine else 0)
+
+    plan = Plan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
+    needed = f"needs {megabytes(plan):.0f} MiB, more than max_mb={record.max_mb:g}"
+    savings: list[tuple[str, dict[str, Any]]] = [
+        ("the heads are averaged", {"keep_heads": False}),
+        ("the steps are added together", {"steps": 1}),
+        ("the layers of one grid are added together", {"keep_heads": False, "by_grid": True}),
+    ]
+    for what, saving in savings:
+        if megabytes(plan) <= record.max_mb:
+            break
+        if (smaller := replace(plan, **saving)) != plan:
+            plan = replace(
+                smaller, warnings=(*plan.warnings, f"recording attention as asked {needed}: {what}")
+            )
+    if megabytes(plan) > record.max_mb:
+        raise SettingError(
+            f"recording attention needs at least {megabytes(plan):.1f} MiB, more than "
+            f"max_mb={record.max_mb:g}; raise max_mb or name fewer layers"
+        )
+    return plan
