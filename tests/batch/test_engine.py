@@ -236,6 +236,39 @@ def test_then_it_is_decoded_in_tiles_and_then_fails_alone(plan_of, run_in, monke
     assert tiny_pipe.vae.use_tiling is False
 
 
+def test_last_of_all_parts_of_the_model_wait_in_main_memory(plan_of, tiny_pipe, monkeypatch):
+    from promptweight.batch.memory import Frugal
+
+    tried = []
+
+    def draw(self, jobs):
+        tried.append((len(jobs), self.pipe.vae.use_tiling, frugal.is_offloaded))
+        if not offloaded:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [drawing.Drawn(None, None, 0, each.prompt, (), {}, "", ()) for each in jobs]
+
+    offloaded = []
+    monkeypatch.setattr(drawing.Painter, "_draw_together", draw)
+    monkeypatch.setattr(tiny_pipe, "enable_model_cpu_offload", lambda device: offloaded.append(device))
+    known = Encodings(tiny_pipe)
+    frugal = Frugal(drawing.Painter(known), "cuda:1")
+    monkeypatch.setattr(frugal, "_free", lambda: None)  # there is no such device here
+    jobs = [known.ready(each.job) for each in plan_of("a", "b").pictures]
+    drawn = list(frugal.draw(jobs))
+    assert [ready.prompt.text for ready, _ in drawn] == ["a", "b"]
+    assert not any(isinstance(each, Exception) for _, each in drawn)
+    assert offloaded == ["cuda:1"]
+    assert tried == [
+        (2, False, False),
+        (1, False, False),
+        (1, True, False),
+        (1, False, True),
+        (1, False, True),
+    ]
+    assert list(frugal.draw(jobs[:1]))
+    assert offloaded == ["cuda:1"]
+
+
 def test_a_picture_of_no_numbers_is_a_failure(plan_of, run_in, monkeypatch, tiny_pipe):
     monkeypatch.setattr(
         tiny_pipe.vae, "decode", lambda latents, **_: (torch.full((len(latents), 3, 32, 32), torch.nan),)

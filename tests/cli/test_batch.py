@@ -1,5 +1,6 @@
 """`promptweight batch`: streams, exit codes, plans without torch."""
 
+import errno
 import json
 import os
 import signal
@@ -62,6 +63,19 @@ def test_a_failed_picture_exits_with_1_and_a_missing_file_too(batch, run, monkey
     assert (code, out) == (1, "")
     assert "failed: picture 1 (line 1): ValueError: no" in err
     assert run("batch", "/no/such/file.txt")[0] == 1
+
+
+def test_a_folder_that_is_read_only_exits_with_1_before_anything_is_loaded(batch, monkeypatch, tmp_path):
+    def refuse(path, *_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("promptweight.batch.folder.os.open", refuse)
+    monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
+    code, out, err = batch("um gato\n")
+    assert (code, out) == (1, "")
+    assert "error: " in err
+    assert "Read-only file system" in err
+    assert str(tmp_path / "out") in err
 
 
 @pytest.mark.parametrize(("presses", "made"), [(1, 2), (2, 1)])
