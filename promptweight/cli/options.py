@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from promptweight.prompt import DIALECTS
+from promptweight.settings import NORMALIZERS, SPACES
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")]
 Model = Annotated[
     str,
@@ -38,9 +41,9 @@ Method = Annotated[
 ]
 Normalizer = Annotated[
     str | None,
-    typer.Option("--normalizer", help="Even weights out first: none, mean, mean-div, length, length+mean."),
+    typer.Option("--normalizer", help=f"Even weights out first: {', '.join(NORMALIZERS)}."),
 ]
-_SPACE = typer.Option("--space", help="Where weights act: embedding or attention.")
+_SPACE = typer.Option("--space", help=f"Where weights act: {' or '.join(SPACES)}.")
 Space = Annotated[str, _SPACE]
 AnySpace = Annotated[str | None, _SPACE]
 _MODE = typer.Option(
@@ -55,14 +58,12 @@ ClipSkip = Annotated[
 _POOLED = typer.Option("--pooled", help="The pooled text vector: clean, or weighted like the words.")
 Pooled = Annotated[str, _POOLED]
 AnyPooled = Annotated[str | None, _POOLED]
-_DIALECT = typer.Option("--dialect", help="How prompts are read: pw, a1111, comfy, compel or plain.")
+_DIALECT = typer.Option("--dialect", help=f"How prompts are read: {', '.join(DIALECTS)}.")
 Dialect = Annotated[str, _DIALECT]
 AnyDialect = Annotated[str | None, _DIALECT]
 Balance = Annotated[
     bool,
-    typer.Option(
-        "--balance", help="Find weights in attention that give all phrases equal shares: none is forgotten."
-    ),
+    typer.Option("--balance", help="Give the phrases of the prompt equal shares of its attention."),
 ]
 
 Steps = Annotated[int, typer.Option("--steps", help="Denoising steps.")]
