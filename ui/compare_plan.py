@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,24 @@ def words_of(prompt: str) -> list[str]:
             spans = [span for span in read.spans if span.clean_start <= start < span.clean_end]
             found.setdefault(fold(text), (all(span.weight == 1 for span in spans), text))
     return [text for _, text in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[list[str], str | None]]:
+    """Yields for every chosen word or phrase what can be chosen, and itself where the prompt still holds it.
+
+    Args:
+        prompt: from the browser; what is no readable prompt holds nothing.
+        present: what is chosen, from the browser.
+    """
+    from promptweight.batch.sweep import places
+    from promptweight.prompt import parse
+    from promptweight_ui.inputs import MOST_CHARACTERS
+
+    text = prompt if isinstance(prompt, str) and len(prompt) <= MOST_CHARACTERS else ""
+    known, read = words_of(text), parse(text)
+    for word in present:
+        is_phrase = isinstance(word, str) and bool(word.strip()) and len(word) <= MOST_CHARACTERS
+        yield known, str(word) if is_phrase and places(read, str(word)) else None
 
 
 def _changed(call: Call, word: str, kind: str, value: Any) -> Call:

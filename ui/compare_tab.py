@@ -85,9 +85,7 @@ def build(context: Context) -> None:
     stop.click(stop_now, None, None, api_visibility="private", **LIGHT)
 
     def entered(prompt: Any, present: Any) -> Any:
-        readable = isinstance(prompt, str) and len(prompt) <= inputs.MOST_CHARACTERS
-        words = compare_plan.words_of(prompt) if readable else []
-        value = present if present in words or (present and words and " " in str(present)) else None
+        ((words, value),) = compare_plan.still_there(prompt, [present])
         return gr.update(choices=words, value=value or (words[0] if words else None))
 
     context.parts["tabs"].select(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from promptweight_ui.regions_keep import Painted, painted_in
+
 if TYPE_CHECKING:
     from promptweight import Result
     from promptweight_ui.context import Context
@@ -64,6 +66,7 @@ class Reading:
         negative: the negative prompt.
         settings: all settings by the tool's own names, as text.
         values: values of the Generate tab by the names of its parts.
+        painted: what was painted in the Regions tab; None for nothing.
     """
 
     tool: str
@@ -71,6 +74,7 @@ class Reading:
     negative: str
     settings: tuple[tuple[str, str], ...]
     values: Mapping[str, Any]
+    painted: Painted | None = None
 
 
 SAME = {
@@ -118,8 +122,13 @@ def read_file(path: str) -> Reading | None:
     if making.tool == "promptweight":
         values["method"] = _method(making.settings)
         values.setdefault("sampler", str(making.settings.get("scheduler")))
-    settings = tuple((_sayable(str(name)), _sayable(_text(value))) for name, value in making.settings.items())
-    return Reading(making.tool, _sayable(making.prompt), _sayable(making.negative_prompt), settings, values)
+    painted = painted_in(making.settings) if making.tool == "promptweight" else None
+    shown = dict(making.settings)
+    if painted is not None:
+        shown["regions"] = ", ".join(word for word in painted.words if word)
+    settings = tuple((_sayable(str(name)), _sayable(_text(value))) for name, value in shown.items())
+    prompt, negative = _sayable(making.prompt), _sayable(making.negative_prompt)
+    return Reading(making.tool, prompt, negative, settings, values, painted)
 
 
 def _method(settings: Mapping[str, Any]) -> str:

@@ -10,10 +10,12 @@ import gradio as gr
 from promptweight.errors import PromptweightError
 from promptweight_ui import inputs
 from promptweight_ui.compare_made import kept
+from promptweight_ui.compare_plan import words_of
 from promptweight_ui.context import LIGHT, Context
 from promptweight_ui.generating import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
 from promptweight_ui.history_keep import History, Reading, caption_of, history_of, number, read_file, whole
 from promptweight_ui.language import say
+from promptweight_ui.regions_tab import canvas_of
 from promptweight_ui.samplers import canonical
 
 SENT = (
@@ -59,6 +61,7 @@ def build(context: Context) -> None:
                 gr.Button, {"value": "history_send"}, variant="primary", interactive=False,
                 elem_id="history-send",
             )  # fmt: skip
+            paint = make(gr.Button, {"value": "history_paint"}, visible=False, elem_id="history-paint")
             settings = gr.HTML(
                 value=[],
                 html_template=SETTINGS,
@@ -67,7 +70,13 @@ def build(context: Context) -> None:
                 apply_default_css=False,
             )
     chosen = gr.State(None, time_to_live=3600)
-    shown = [tool, prompt, negative, settings, send, chosen]
+    painting = [
+        parts["regions_canvas"],
+        *parts["regions_words"],
+        parts["regions_inside"],
+        parts["regions_outside"],
+    ]
+    shown = [tool, prompt, negative, settings, send, paint, chosen]
 
     def remember(request: gr.Request) -> Any:
         session = context.sessions.of(request)
@@ -93,13 +102,23 @@ def build(context: Context) -> None:
             return [gr.update()] * (len(SENT) + 1)
         return [*_sent(context, reading, model), gr.update(selected="generate")]
 
+    def paint_on(reading: Any, model: Any) -> list[Any]:
+        if not isinstance(reading, Reading) or reading.painted is None:
+            return [gr.update()] * (len(SENT) + 1 + len(painting))
+        painted, known = reading.painted, words_of(reading.prompt[: inputs.MOST_CHARACTERS])
+        words = [gr.update(choices=known, value=word or None) for word in painted.words]
+        values = [canvas_of(painted), *words, painted.inside, painted.outside]
+        return [*_sent(context, reading, model), gr.update(selected="regions"), *values]
+
     light = {"api_visibility": "private", **LIGHT}
     for name in ("run", "regions_run"):
         parts[name].then(remember, None, [gallery], **light)
     parts["tabs"].select(of_session, None, [gallery], **light)
     gallery.select(select, [context.language], shown, **light)
     upload.change(uploaded, [upload, context.language], shown, **light)
-    send.click(send_on, [chosen, parts["model"]], [*(parts[name] for name in SENT), parts["tabs"]], **light)
+    filled = [*(parts[name] for name in SENT), parts["tabs"]]
+    send.click(send_on, [chosen, parts["model"]], filled, **light)
+    paint.click(paint_on, [chosen, parts["model"]], [*filled, *painting], **light)
 
 
 def _remember(history: History, component: Any, result: Any, request: gr.Request) -> None:
@@ -126,11 +145,12 @@ def _shown(path: str, language: object) -> tuple[Any, ...]:
         return _nothing(say(language, "history_silent"))
     rows = [{"name": name, "value": value} for name, value in reading.settings[:MOST_SETTINGS]]
     told = say(language, "history_made_by", tool=inputs.shown(reading.tool))
-    return told, reading.prompt, reading.negative, rows, gr.update(interactive=True), reading
+    painted = gr.update(visible=reading.painted is not None)
+    return told, reading.prompt, reading.negative, rows, gr.update(interactive=True), painted, reading
 
 
 def _nothing(told: str) -> tuple[Any, ...]:
-    return told, "", "", [], gr.update(interactive=False), None
+    return told, "", "", [], gr.update(interactive=False), gr.update(visible=False), None
 
 
 def _sent(context: Context, reading: Reading, present: Any) -> list[Any]:

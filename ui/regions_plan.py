@@ -26,10 +26,14 @@ FAINT = 64
 """Opacity, of 255, under which paint does not count."""
 
 Mask = NDArray[np.float32]
+"""1 where a word was painted and 0 elsewhere, (rows, columns)."""
+
+Owners = NDArray[np.uint8]
+"""Which of `COLORS` each cell was painted with, from 1, 0 for none: (rows, columns), at most `FINEST`."""
 
 
-def masks_of(layers: Sequence[Any]) -> list[Mask | None]:
-    """Returns where each colour of `COLORS` was painted: (rows, columns) of 0 to 1; None where nowhere.
+def owners_of(layers: Sequence[Any]) -> Owners | None:
+    """Returns where each colour was painted; None where nothing was.
 
     Args:
         layers: pictures (rows, columns, 4) uint8, the later ones above the earlier.
@@ -37,27 +41,33 @@ def masks_of(layers: Sequence[Any]) -> list[Mask | None]:
     painted = [np.asarray(layer) for layer in layers]
     painted = [layer for layer in painted if layer.ndim == 3 and layer.shape[2] == 4 and layer.size]
     if not painted:
-        return [None] * len(COLORS)
+        return None
     size = painted[0].shape[:2]
-    owner = np.full(size, -1)
-    colors = np.array([[int(color[place : place + 2], 16) for place in (1, 3, 5)] for color in COLORS])
+    owners = np.zeros(size, np.uint8)
+    colors = np.array([list(bytes.fromhex(color[1:])) for color in COLORS])
     for layer in painted:
         if layer.shape[:2] != size:
             continue
         distances = ((layer[:, :, None, :3].astype(np.int32) - colors) ** 2).sum(-1)  # (rows, columns, 3)
-        owner = np.where(layer[..., 3] >= FAINT, distances.argmin(-1), owner)
-    return [_smaller((owner == number).astype(np.float32)) for number in range(len(COLORS))]
+        owners = np.where(layer[..., 3] >= FAINT, distances.argmin(-1) + 1, owners).astype(np.uint8)
+    return _smaller(owners) if owners.any() else None
 
 
-def _smaller(mask: Mask) -> Mask | None:
+def masks_of(owners: Owners) -> list[Mask | None]:
+    """Returns the mask of each of `COLORS`; None for one that was not painted with."""
+    masks = [(owners == number).astype(np.float32) for number in range(1, len(COLORS) + 1)]
+    return [mask if mask.any() else None for mask in masks]
+
+
+def _smaller(owners: Owners) -> Owners:
+    """Returns a map of at most `FINEST` cells a side; a cell has the colour of most of it."""
     import torch
     import torch.nn.functional as F
 
-    if not mask.any():
-        return None
-    scale = min(1.0, FINEST / max(mask.shape))
-    height, width = (max(1, round(side * scale)) for side in mask.shape)
-    return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None], (height, width))[0].numpy()
+    scale = min(1.0, FINEST / max(owners.shape))
+    size = [max(1, round(side * scale)) for side in owners.shape]
+    each = np.stack([owners == number for number in range(len(COLORS) + 1)]).astype(np.float32)
+    return F.adaptive_avg_pool2d(torch.from_numpy(each), size).argmax(0).to(torch.uint8).numpy()
 
 
 def regional(text: str, places: Mapping[str, Mask], inside: float, outside: float) -> Prompt:

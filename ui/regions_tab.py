@@ -11,10 +11,11 @@ import gradio as gr
 
 from promptweight.errors import PromptweightError
 from promptweight_ui import inputs, regions_plan
-from promptweight_ui.compare_plan import words_of
+from promptweight_ui.compare_plan import still_there
 from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.generating import SHARED, Call, checked, single, watched
 from promptweight_ui.picture import finished, picture
+from promptweight_ui.regions_keep import Painted
 
 SIDE = 512
 """Of the canvas, in pixels."""
@@ -40,7 +41,7 @@ def build(context: Context) -> None:
             canvas = make(
                 gr.ImageEditor,
                 {"label": "regions_canvas"},
-                value=_blank(),
+                value=canvas_of(),
                 type="numpy",
                 layers=False,
                 transforms=(),
@@ -76,7 +77,7 @@ def build(context: Context) -> None:
             shown = picture("regions-picture", "generate-prompt")
 
     def generate(request: gr.Request, *given: Any) -> Iterator[Any]:
-        shared, (painted, *named, strength, rest, language) = given[: len(SHARED)], given[len(SHARED) :]
+        shared, (canvas_value, *named, strength, rest, language) = given[: len(SHARED)], given[len(SHARED) :]
         call = checked(context, single(shared), language)
         weights = (
             inputs.number(language, "regions_inside", strength, 0.01, 1000),
@@ -86,8 +87,9 @@ def build(context: Context) -> None:
             inputs.text(language, f"regions_{key}", word).strip()
             for key, word in zip(NAMES, named, strict=True)
         ]
-        layers = painted.get("layers") if isinstance(painted, dict) else None
-        masks = regions_plan.masks_of(layers or [])
+        layers = canvas_value.get("layers") if isinstance(canvas_value, dict) else None
+        owners = regions_plan.owners_of(layers or [])
+        masks = [None] * len(NAMES) if owners is None else regions_plan.masks_of(owners)
         places = {word: mask for word, mask in zip(chosen, masks, strict=True) if word and mask is not None}
         if not places:
             inputs.refuse(language, "regions_nothing")
@@ -95,8 +97,9 @@ def build(context: Context) -> None:
             prompt = regions_plan.regional(call.arguments["prompt"], places, *weights)
         except PromptweightError as error:
             raise inputs.refused(language, error) from error
+        painted = Painted(tuple(word if word in places else "" for word in chosen), owners, *weights)
         call = replace(call, arguments=call.arguments | {"prompt": prompt})
-        for message in _messages(context, shown, call, language, request):
+        for message in _messages(context, shown, call, painted, language, request):
             yield message, gr.update(visible=message["state"] == "running")
 
     base = [parts[name] for name in SHARED]
@@ -111,7 +114,8 @@ def build(context: Context) -> None:
     )
     # After an error, too, the button must go.
     run.then(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
-    parts["regions_run"] = run
+    parts |= {"regions_run": run, "regions_canvas": canvas, "regions_words": words}
+    parts |= {"regions_inside": inside, "regions_outside": outside}
 
     def stop_now(request: gr.Request) -> None:
         if (present := context.sessions.of(request).run) is not None:
@@ -125,26 +129,25 @@ def build(context: Context) -> None:
         return {"background": image, "layers": [], "composite": image}
 
     def entered(prompt: Any, *present: Any) -> list[Any]:
-        readable = isinstance(prompt, str) and len(prompt) <= inputs.MOST_CHARACTERS
-        known = words_of(prompt) if readable else []
-        return [gr.update(choices=known, value=word if word in known else None) for word in present]
+        return [gr.update(choices=known, value=word) for known, word in still_there(prompt, present)]
 
     light = {"api_visibility": "private", **LIGHT}
     stop.click(stop_now, None, None, **light)
     over.click(last_picture, [context.language], [canvas], **light)
-    clear.click(_blank, None, [canvas], **light)
+    clear.click(lambda: canvas_of(), None, [canvas], **light)
     parts["tabs"].select(entered, [parts["prompt"], *words], words, **light)
 
 
 def _messages(
-    context: Context, component: Any, call: Call, language: Any, request: gr.Request
+    context: Context, component: Any, call: Call, painted: Painted, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
     """Yields the messages of a run for the picture `component`, and keeps what it made."""
     began = monotonic()
     result = yield from watched(context, call, language, request)
     # That a painted word acts in attention is what was asked for.
     told = tuple(line for line in result.warnings if "mode=logit" not in line)
-    result = replace(result, warnings=told)
+    settings = {**result.settings, "regions": painted.record()}
+    result = replace(result, warnings=told, settings=settings)
     if result.images:
         context.sessions.keep(context.sessions.of(request), result)
     message = finished(component, result, monotonic() - began)
@@ -162,8 +165,16 @@ def _written_weight(text: str, place: int) -> float:
     )
 
 
-def _blank() -> dict[str, Any]:
+def canvas_of(painted: Painted | None = None) -> dict[str, Any]:
+    """Returns what stands on the canvas: an empty sheet, or one with paint on it."""
     from PIL import Image
 
     sheet = Image.new("RGB", (SIDE, SIDE), "#e5e7eb")
-    return {"background": sheet, "layers": [], "composite": sheet}
+    if painted is None:
+        return {"background": sheet, "layers": [], "composite": sheet}
+    layer = Image.fromarray(painted.layer(SIDE))
+    return {
+        "background": sheet,
+        "layers": [layer],
+        "composite": Image.alpha_composite(sheet.convert("RGBA"), layer),
+    }

@@ -10,7 +10,7 @@ from promptweight.attention import Record, attach
 from promptweight.attention.inside import looking_inside
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import parse
-from promptweight_ui.regions_plan import COLORS, masks_of, regional
+from promptweight_ui.regions_plan import COLORS, masks_of, owners_of, regional
 
 
 def layer(*strokes, size=(40, 60)):
@@ -24,7 +24,7 @@ def layer(*strokes, size=(40, 60)):
 
 def test_colours_become_masks():
     left, right = slice(0, 30), slice(30, 60)
-    masks = masks_of([layer((0, slice(None), left, 255), (1, slice(0, 20), right, 255))])
+    masks = masks_of(owners_of([layer((0, slice(None), left, 255), (1, slice(0, 20), right, 255))]))
     assert masks[0].shape == (40, 60)
     assert masks[0][:, left].all()
     assert not masks[0][:, right].any()
@@ -35,16 +35,17 @@ def test_colours_become_masks():
 
 def test_later_layers_cover_and_faint_paint_does_not_count():
     everything = slice(None)
-    masks = masks_of([layer((0, everything, everything, 255)), layer((2, everything, slice(0, 15), 200))])
+    layers = [layer((0, everything, everything, 255)), layer((2, everything, slice(0, 15), 200))]
+    masks = masks_of(owners_of(layers))
     assert masks[0].mean() == pytest.approx(0.75)
     assert masks[2].mean() == pytest.approx(0.25)
-    assert masks_of([layer((0, everything, everything, 20))]) == [None] * 3
-    assert masks_of([]) == [None] * 3
-    assert masks_of([np.zeros((4, 4), np.uint8), None, "x"]) == [None] * 3
+    assert owners_of([layer((0, everything, everything, 20))]) is None
+    assert owners_of([]) is None
+    assert owners_of([np.zeros((4, 4), np.uint8), None, "x"]) is None
 
 
 def test_large_masks_are_made_smaller():
-    masks = masks_of([layer((0, slice(0, 256), slice(None), 255), size=(512, 1024))])
+    masks = masks_of(owners_of([layer((0, slice(0, 256), slice(None), 255), size=(512, 1024))]))
     assert masks[0].shape == (64, 128)
     assert masks[0][:32].all()
     assert not masks[0][32:].any()
