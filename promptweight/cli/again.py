@@ -83,6 +83,8 @@ def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         warnings.append("the picture's balance is of chosen phrases, which only the Python API takes")
     if record.get("targets"):
         warnings.append("the picture's shares are not followed; write them in the prompt: (word:=25%)")
+    if record.get("regions"):
+        warnings.append("the picture's painted regions are not followed; the app paints them again")
     if record.get("vae_tiling"):
         warnings.append("the picture was decoded in tiles for want of memory; this one is not")
     warnings += [
