@@ -13,7 +13,7 @@ the others with theirs are two calls, and
 
     lse' = log(e^lse₁ + e^lse₂)        o' = o₁·e^(lse₁ − lse') + o₂·e^(lse₂ − lse')
 
-holds for any bias whatever. Where no keys are free of it, in cross-attention, the slower kernel it is.
+holds for any bias whatever. Where no keys are free of it, in cross-attention, the other kernel it is.
 
 Which of these it will be follows from the weights as the host knows them, anew whenever they are changed.
 Weights that only the device knows, those found for shares, go by the second way. Neither waits
@@ -35,8 +35,12 @@ from promptweight.attention.kernels import (
     works,
 )
 
-WITHOUT_BIAS: set[tuple[str, SDPBackend]] = {("cuda", SDPBackend.FLASH_ATTENTION)}
-"""The kernels that take no bias, by device type and the choice of torch's public function."""
+WITHOUT_BIAS: dict[tuple[str, SDPBackend], int] = {("cuda", SDPBackend.FLASH_ATTENTION): 512}
+"""The kernels that take no bias, by device type and the choice of torch's public function.
+
+With each, from how many keys on weights act round it. Over the few keys of a text alone, attention waits for
+memory and not for arithmetic: there a kernel with a bias is as quick, and quicker than one and a correction.
+"""
 
 GENTLE = (0.5, 1e6)
 """The least and the largest weight of the closed form: rounding at most doubles, and nothing overflows."""
@@ -76,7 +80,9 @@ def attend_apart(
         return traced_apart(query, key, value, bias, biased.start, biased.stop, columns)
     backend = SDPBackend(torch._fused_sdp_choice(query, key, value, None, 0.0, False))
     place = (query.device.type, backend)
-    if place not in WITHOUT_BIAS or not works(OPERATORS[place], query.device, query.dtype):
+    if key.shape[2] < WITHOUT_BIAS.get(place, key.shape[2] + 1):
+        return None
+    if not works(OPERATORS[place], query.device, query.dtype):
         return None
     if columns is not None:
         output, lse = attend_with_lse(query, key, value)

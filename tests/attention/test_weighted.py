@@ -40,9 +40,8 @@ def apart(monkeypatch):
 
 def take_bias_away(monkeypatch):
     """Has the CPU's kernel be one that takes no bias; returns what is called from then on, by name."""
-    monkeypatch.setattr(
-        weighted, "WITHOUT_BIAS", weighted.WITHOUT_BIAS | {("cpu", SDPBackend.FLASH_ATTENTION)}
-    )
+    kernels = {(device, SDPBackend.FLASH_ATTENTION): 0 for device in ("cpu", "cuda")}
+    monkeypatch.setattr(weighted, "WITHOUT_BIAS", kernels)
     calls = []
 
     def told(name):
@@ -241,6 +240,22 @@ def test_two_calls_merged_are_one(split, seed, shift):
     assert torch.allclose(lse.double(), logits.logsumexp(-1), rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize(("fewest", "orders"), [(68, {"image first", "text first"}), (69, set())])
+def test_few_keys_are_left_to_a_kernel_with_a_bias(apart, monkeypatch, fewest, orders):
+    monkeypatch.setattr(weighted, "WITHOUT_BIAS", {("cpu", SDPBackend.FLASH_ATTENTION): fewest})
+    for order in STRETCHES:
+        query, key, value = inputs(order, torch.float32)
+        output = recorder_of(order, terms_of({3: 1.4})).attend(query, key, value)
+        assert bool(apart) == (order in orders)
+        assert (output.double() - eager(query, key, value, order, {3: 1.4})[0]).abs().max() < 1e-5
+        apart.clear()
+
+
+def test_on_the_cpu_nothing_acts_apart():
+    query, _, _ = inputs("image first", torch.bfloat16)
+    assert not weighted.may_act_apart(query)
+
+
 def test_the_columns_are_filled_up_with_keys_that_have_no_weight():
     rules = Rules([{0: KeyRule(2.0), 5: KeyRule(1.5)}, {}, {place: KeyRule(1.1) for place in range(6)}], 6)
     columns = rules.terms([0, 1, 2, None], 0, 1, (2, 2), torch.device("cpu")).columns.tolist()
@@ -314,7 +329,7 @@ def test_in_a_compiled_graph_it_is_one_step_with_the_same_numbers(apart, order, 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("rules", [{3: 1.4}, {3: 0.0}], ids=str)
-def test_nothing_waits_for_the_device_and_flash_attention_runs(rules):
+def test_nothing_waits_for_the_device_and_flash_attention_runs(apart, rules):
     query, key, value = inputs("image first", torch.bfloat16, "cuda", dim=64)
     recorder = recorder_of("image first", terms_of(rules, "cuda"))
     recorder.attend(query, key, value)  # the operators are tried once
