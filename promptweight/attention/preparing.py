@@ -114,11 +114,7 @@ def prepare(
             (role, prompt, voice): recorded_rows(voices[role][prompt][voice]) for role, prompt, voice in texts
         }
         read = [layout.layers[name][0] for name in chosen_layers(layout.layers, chosen.layers)]
-        words = {
-            (role, prompt, voice): {row for each in voices[role][prompt][voice] for row in each.rows("text")}
-            for role, prompt, voice in texts
-        }
-        store = Store(chosen, read, columns, length, words)
+        store = Store(chosen, read, columns, length)
     if record:
         for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
             warn(
