@@ -66,6 +66,11 @@ class Ledger:
         message = f"{kind}{str(error).strip() or type(error).__name__}"
         self._note(picture, {"status": "failed", "seconds": round(seconds, 3), "error": message})
 
+    def made_by_another(self, picture: Planned) -> None:
+        """Counts a picture that a process which died has made: it was not there when the run began."""
+        line: Line = {"status": "ok", "file": self._folder.picture(picture).name}
+        self.count(self._whole(picture, line))
+
     def count(self, line: Line, *, counts: bool = True) -> None:
         """Counts a line that is in the manifest and tells of it; `counts` where it was to be made."""
         outcome, status = self.outcome, line["status"]
@@ -80,6 +85,12 @@ class Ledger:
 
     def _note(self, picture: Planned, line: Line, *, counts: bool = True) -> None:
         self._folder.free(picture)
+        whole = self._whole(picture, line)
+        self._folder.note(whole)
+        self.count(whole, counts=counts)
+
+    def _whole(self, picture: Planned, line: Line) -> Line:
+        """Returns a line with what is told of every picture."""
         whole: Line = {
             "id": picture.id,
             **line,
@@ -92,5 +103,4 @@ class Ledger:
             whole["sweep"] = list(picture.labels)
         if self._shard.total > 1:
             whole["shard"] = f"{self._shard.number}/{self._shard.total}"
-        self._folder.note(whole)
-        self.count(whole, counts=counts)
+        return whole

@@ -2,7 +2,7 @@
 
 Every actor runs the same engine as one process does. One that dies is started again and its batch is given
 to another; what it had finished is found in the folder, and its claims ended with it, so nothing is lost and
-nothing made twice.
+nothing made twice. Pictures at which worker after worker dies have failed, and the others go on.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from promptweight.batch.engine import run
 from promptweight.batch.folder import Folder
 from promptweight.batch.ledger import Ledger
 from promptweight.batch.plan import Plan
-from promptweight.batch.saving import Saving
+from promptweight.batch.saving import Saving, is_finished
 from promptweight.batch.watch import Watch
 from promptweight.batch.working import batches_of
 from promptweight.errors import PromptweightError, SettingError
 
 _MOST_BLOCKS = 1000
+_BROKEN = "broken"
+"""The status of a line that says that a worker cannot go on."""
+
+RETRIES = 3
+"""How often a batch is given to another worker when one dies."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,18 @@ class Worker:
         lines: list[str] = []
         for numbers in rows["pictures"]:
             pictures = [self.plan.pictures[number] for number in numbers]
-            run(
-                self.plan.taking(pictures),
-                self.output,
-                batch_size=len(pictures),
-                saving=self.saving,
-                overwrite=self.overwrite,
-                load=lambda: self.pipe,
-                tell=lambda line: lines.append(json.dumps(line)),
-            )
+            try:
+                run(
+                    self.plan.taking(pictures),
+                    self.output,
+                    batch_size=len(pictures),
+                    saving=self.saving,
+                    overwrite=self.overwrite,
+                    load=lambda: self.pipe,
+                    tell=lambda line: lines.append(json.dumps(line)),
+                )
+            except (PromptweightError, OSError) as error:  # a full disk, and what else will meet all others
+                lines.append(json.dumps({"status": _BROKEN, "error": str(error)}))
         return {"line": lines}
 
 
@@ -100,13 +108,24 @@ def make(
         "overwrite": overwrite,
     }
     last = time.monotonic()
+    missing = {picture.id: picture for picture in plan.pictures}
     for line in _lines(plan, worker, cluster, batch_size):
-        # What a worker finds there already, one that died has made: none was there when the run began.
-        ledger.count({**line, "status": "ok"} if line["status"] == "skipped" else line)
+        if line["status"] == _BROKEN:
+            raise PromptweightError(f"a worker failed: {line['error']}")
+        picture = missing.pop(line["id"])
+        if line["status"] == "skipped":
+            ledger.made_by_another(picture)
+        else:
+            ledger.count(line)
         watch.finished(1, time.monotonic() - last)
         last = time.monotonic()
         if not watch.goes_on:
-            break
+            return
+    for picture in missing.values():
+        if not overwrite and is_finished(folder, picture, saving):
+            ledger.made_by_another(picture)
+        else:
+            ledger.failed(picture, PromptweightError(f"{RETRIES + 1} workers died at it or at one beside it"))
 
 
 def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int) -> Iterator[dict[str, Any]]:
@@ -135,6 +154,7 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        context.max_errored_blocks = -1  # without a limit; what is missing in the end has failed
         gpus = int(ray.cluster_resources().get("GPU", 0))
         data = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
         done = data.map_batches(
@@ -145,7 +165,7 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
             num_gpus=1 if gpus else 0,
             num_cpus=0.5,
             max_restarts=-1,
-            max_task_retries=-1,
+            max_task_retries=RETRIES,
         )
         for row in done.iter_rows():
             yield json.loads(row["line"])

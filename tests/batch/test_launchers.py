@@ -1,6 +1,7 @@
 """Batches under real launchers: two processes of accelerate, and a Ray cluster that loses a worker."""
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import promptweight
 from promptweight.batch.folder import is_whole, read_manifest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launchers run on POSIX systems")
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
 PICTURES = 12
 
@@ -28,10 +30,10 @@ def jobs(tmp_path):
 
 
 def start(*arguments):
-    """Starts a program of this Python; the package is found where this one is."""
+    """Starts this Python with arguments; the package is found where this one is."""
     place = Path(promptweight.__file__).parents[1]
     return subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(place)},
         stdout=subprocess.PIPE,
@@ -56,7 +58,7 @@ def check(out, made):
 
 def test_two_processes_of_accelerate_make_half_each(jobs, model_folder, tmp_path):
     launch = [
-        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
     ]  # fmt: skip
     batch = ["-m", "promptweight", "batch", jobs, "-o", tmp_path / "out", "--model", model_folder]
@@ -69,11 +71,11 @@ def test_two_processes_of_accelerate_make_half_each(jobs, model_folder, tmp_path
     assert "shard 2/2: 6 made" in err
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+@needs_ray
 def test_a_ray_worker_that_is_killed_half_way_loses_nothing(jobs, model_folder, tmp_path):
     process = start(
-        "promptweight", "batch", jobs, "-o", tmp_path / "out", "--model", model_folder, "--device", "cpu",
-        "--ray", "--workers", "2", "--batch-size", "2",
+        "-m", "promptweight", "batch", jobs, "-o", tmp_path / "out", "--model", model_folder,
+        "--device", "cpu", "--ray", "--workers", "2", "--batch-size", "2",
     )  # fmt: skip
     killed = False
     while process.poll() is None and not killed:
@@ -87,3 +89,51 @@ def test_a_ray_worker_that_is_killed_half_way_loses_nothing(jobs, model_folder, 
     assert process.returncode == 0, err
     assert killed
     check(tmp_path / "out", out.splitlines())
+
+
+POISONED = """
+import json, os, signal, sys
+from dataclasses import dataclass, fields
+
+from promptweight.batch import make_plan, read, run
+from promptweight.batch.on_ray import Cluster
+from promptweight.batch.plan import Plan
+
+DRIVER = os.getpid()
+
+
+@dataclass(frozen=True)
+class Poisoned(Plan):
+    def taking(self, pictures):
+        if os.getpid() != DRIVER and any("veneno" in each.job.prompt for each in pictures):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().taking(pictures)
+
+
+jobs, output, model = sys.argv[1:]
+plan = make_plan(read(jobs), model=model)
+plan = Poisoned(*(getattr(plan, each.name) for each in fields(plan)))
+lines = []
+outcome = run(plan, output, cluster=Cluster(workers=2, device="cpu"), tell=lines.append)
+print(json.dumps([outcome.ok, outcome.failed, outcome.left, lines]))
+"""
+
+
+@needs_ray
+def test_a_picture_at_which_every_worker_dies_fails_alone(model_folder, tmp_path):
+    jobs = tmp_path / "jobs.txt"
+    jobs.write_text("um gato --s 1 --d 1-3\nveneno --s 1 --d 1\num rato --s 1 --d 1\n")
+    process = start("-c", POISONED, jobs, tmp_path / "out", model_folder)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    ok, failed, left, lines = json.loads(out.splitlines()[-1])
+    assert (ok, failed, left) == (4, 1, 0)
+    (poisoned,) = (line for line in lines if line["status"] == "failed")
+    assert poisoned["prompt"] == "veneno"
+    assert "workers died" in poisoned["error"]
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert pictures == {line["file"] for line in lines if line["status"] == "ok"}
+    assert len(pictures) == 4
+    told = Counter((line["id"], line["status"]) for line in read_manifest(tmp_path / "out"))
+    assert Counter(status for _, status in told) == {"ok": 4, "failed": 1}
+    assert set(told.values()) == {1}
