@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from promptweight.attention import Record
+    from promptweight.attention.keeping import Found
     from promptweight.prompt import Prompt
 
 __all__ = ["Callback", "Progress", "generate"]
@@ -145,7 +146,7 @@ def generate(
     if balance is not False:
         weighting["balance"] = balance if balance is True else list(balance)
     made: list[Picture] = []
-    told: list[str] = []
+    found: list[tuple[Found, ...]] = []
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
@@ -157,9 +158,10 @@ def generate(
         for index, picture_seed in enumerate(seeds):
             place = (index + 1, pictures)
             made += make_pictures(pipe, session, call, picture_seed, place, record, callback)
-            told += [each.told(index + 1) for each in session.found.get(0, ())]
+            found.append(session.found.get(0, ()))
             if made[-1].was_stopped:
                 break
+        told = [each.told(number) for number, of_picture in enumerate(found, 1) for each in of_picture]
         warnings = [*chosen.warnings, *session.warnings, *told, *advice(call, weighting, negative)]
     images = tuple(picture.image for picture in made if picture.image is not None)
     last = made[-1]
@@ -172,5 +174,6 @@ def generate(
         seeds=seeds[: len(images)],
         settings=settings_of(pipe, read, negative, weighting, chosen, call),
         warnings=tuple(dict.fromkeys([*warnings, *(line for picture in made for line in picture.warnings)])),
+        found=tuple(found[: len(images)]) if any(found) else (),
         stopped_after=last.steps_done if last.image is not None and last.steps_done < last.steps else None,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
+    from promptweight.attention.keeping import Found
     from promptweight.attention.maps import AttentionMaps, HeatMap
     from promptweight.conditioning.tokens import Word
     from promptweight.prompt import Prompt
@@ -36,6 +37,8 @@ class Result:
         seeds: the seed of each picture; with it alone the picture can be made again, whatever the others.
         settings: every setting by name, as it was used; the same dictionary is written into the files.
         warnings: what the person should know, in full sentences.
+        found: for each picture the weights that were found for phrases with target shares, as in
+            `(gato:=25%)`; empty where no share was asked for.
         stopped_after: None, or the number of steps after which the last picture was stopped, unfinished.
     """
 
@@ -47,6 +50,7 @@ class Result:
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    found: tuple[tuple[Found, ...], ...] = ()
     stopped_after: int | None = None
 
     def save(

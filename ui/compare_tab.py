@@ -236,12 +236,16 @@ def _own_and_one(prompt: str, word: str, language: object) -> str:
     from promptweight.prompt import parse
 
     read = parse(prompt)
-    weights = [
-        span.weight
-        for start, _ in places(read, word)
-        for span in read.spans
-        if span.clean_start <= start < span.clean_end
-    ]
-    if weights and weights[0] == 1:
-        inputs.refuse(language, "compare_no_weight", word=word)
-    return f"1, {weights[0]!r}" if weights else "1"
+    span = next(
+        (
+            span
+            for start, _ in places(read, word)
+            for span in read.spans
+            if span.clean_start <= start < span.clean_end
+        ),
+        None,
+    )
+    if span is not None and span.weight == 1:
+        key = "compare_no_weight" if span.options.share is None else "compare_share"
+        inputs.refuse(language, key, word=word)
+    return "1" if span is None else f"1, {span.weight!r}"

@@ -17,6 +17,8 @@ from promptweight_ui.payload import data_url, maps_of
 
 if TYPE_CHECKING:
     from promptweight import Result
+    from promptweight.attention.keeping import Found
+    from promptweight.prompt import Prompt
     from promptweight_ui.runs import News
 
 
@@ -86,17 +88,40 @@ def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
                 "seed": str(result.seeds[number]),  # 63 bits are more than a number in JavaScript holds
             }
         )
+    maps = maps_of(result.maps, len(images))
+    for word, told in zip(result.words, maps["words"], strict=False):
+        told["share"] = _share(result.prompt, word.start)
+    # The page says in its own language what these say in English.
+    sentences = {each.told(number) for number, found in enumerate(result.found, 1) for each in found}
     return {
         "state": "stopped" if result.stopped_after is not None else "done",
-        "prompt": result.prompt.text.encode("utf-8", "replace").decode("utf-8"),
+        "prompt": _sayable(result.prompt.text),
         "stopped_after": result.stopped_after,
         "steps": result.settings["num_inference_steps"],
         "seconds": round(seconds, 1),
-        "warnings": [text.encode("utf-8", "replace").decode("utf-8") for text in result.warnings],
+        "warnings": [_sayable(text) for text in result.warnings if text not in sentences],
         "seeds": [str(seed) for seed in result.seeds],
+        "found": [[_told(each) for each in of_picture] for of_picture in result.found],
         "images": images,
-        "maps": maps_of(result.maps, len(images)),
+        "maps": maps,
     }
+
+
+def _told(found: Found) -> dict[str, Any]:
+    """Returns what was found for a phrase with a target share."""
+    numbers = {"target": found.target, "share": found.share, "weight": found.weight}
+    told = {name: float(f"{value:.3g}") for name, value in numbers.items()}
+    return {"phrase": _sayable(found.phrase), **told}
+
+
+def _share(prompt: Prompt, place: int) -> float | None:
+    """Returns the target share of what is at that place of the clean text; None where it has none."""
+    spans = (span for span in prompt.spans if span.clean_start <= place < span.clean_end)
+    return next((span.options.share for span in spans), None)
+
+
+def _sayable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _files(component: Any, result: Result) -> list[str]:

@@ -6,6 +6,8 @@ are in UTF-16 units, as browsers count: an emoji is two of them and one characte
 
 from __future__ import annotations
 
+import math
+import re
 from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
@@ -16,6 +18,11 @@ from promptweight.prompt import Prompt, nudge, parse
 from promptweight_ui.inputs import MOST_CHARACTERS
 from promptweight_ui.language import chosen, say
 from promptweight_ui.models import Models, has_engine
+
+SHARE_STEP = 5
+"""Hundredths by which Ctrl+Up changes a target share, `(gato:=25%)`."""
+
+WRITTEN_SHARE = re.compile(r"(?::\s*+=|share\s*+=)\s*+([\d.]++)\s*+%")
 
 MOST_REMARKS = 12
 """How many remarks are told at once."""
@@ -51,9 +58,14 @@ def read(models: Models, asked: Any) -> dict[str, Any]:
     units = Units(text)
     return {
         "spans": [
-            {"start": units.of(span.start), "end": units.of(span.end), "weight": span.weight}
+            {
+                "start": units.of(span.start),
+                "end": units.of(span.end),
+                "weight": span.weight,
+                "share": span.options.share,
+            }
             for span in prompt.spans
-            if span.weight != 1 and span.end > span.start
+            if (span.weight != 1 or span.options.share is not None) and span.end > span.start
         ],
         "words": _words(prompt, units),
         "remarks": [
@@ -79,11 +91,25 @@ def nudged(asked: Any) -> dict[str, Any]:
     try:
         if type(start) is not int or type(end) is not int or type(step) not in (int, float):
             raise TypeError
-        written, first, last = nudge(text, units.characters(start), units.characters(end), float(step))
+        place = units.characters(start), units.characters(end)
+        written, first, last = _share_nudged(text, *place, step) or nudge(text, *place, float(step))
     except (TypeError, ValueError, OverflowError, PromptweightError):
         return {"error": say(language, "error_nudge")}
     after = Units(written)
     return {"text": written, "start": after.of(first), "end": after.of(last)}
+
+
+def _share_nudged(text: str, first: int, last: int, step: float) -> tuple[str, int, int] | None:
+    """Returns a prompt with another target share, in steps of `SHARE_STEP`; None where none is selected."""
+    span = next(
+        (span for span in parse(text).spans if span.options.share and span.start <= first <= span.end), None
+    )
+    written = WRITTEN_SHARE.search(text, span.end) if span else None
+    if span is None or written is None or not math.isfinite(step) or step == 0:
+        return None
+    whole = round(100 * (span.options.share or 0) / SHARE_STEP) + (1 if step > 0 else -1)
+    share = SHARE_STEP * min(max(whole, 1), 100 // SHARE_STEP - 1)
+    return f"{text[: written.start(1)]}{share}{text[written.end(1) :]}", first, last
 
 
 def _asked(asked: Any) -> tuple[str | None, str]:
@@ -122,6 +148,7 @@ def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
                     "start": units.of(prompt.to_source(start)),
                     "end": units.of(prompt.to_source(end - 1) + 1),
                     "weight": 1.0 if span is None else span.weight,
+                    "share": None if span is None else span.options.share,
                 }
             )
         seen[fold(text)] += 1

@@ -30,7 +30,7 @@ ORIGIN = {"(": "round", "[": "square"}
 PLAIN = re.compile(r"[^()\[\]\\:]++")
 BREAK_WORD = re.compile(rf"\b{BREAK_FRAGMENT}\b")
 BRACES = re.compile(r"\{[^{}()\[\]]*+\}")
-SHARE = re.compile(r"\s*+([^\s()\[\]\\:%]++%)\s*+\)")
+SHARE = re.compile(r"\s*+([^\s()\[\]\\:%]++%|[\d.][^\s()\[\]\\:%]*+)\s*+\)")
 ESCAPABLE = {"pw": frozenset("()[]\\:|#"), "a1111": frozenset("()[]\\")}
 
 
@@ -205,7 +205,7 @@ class Scanner:
         self.found.looked_at += (after_sign if match is None else match.end()) - place
         if match is None or not self.open["("]:
             return self.colon_as_text(place)
-        share = read_share(match[1])
+        share = read_share(match[1]) if match[1].endswith("%") else None
         closer = match.end() - 1
         if share is None:
             self.remark("share-unreadable", place + 1, closer, value=match[1])

@@ -192,7 +192,7 @@ def test_a_share_is_read_and_written():
     assert not prompt.diagnostics
 
 
-@pytest.mark.parametrize("value", ["0%", "100%", "-5%", "nan%", "x%", "1e999%"])
+@pytest.mark.parametrize("value", ["0%", "100%", "-5%", "nan%", "x%", "1e999%", "25", "0.25", ".5"])
 def test_a_share_out_of_reach_is_text_and_pointed_at(value):
     source = f"(gato:={value})"
     prompt = parse(source)

@@ -13,6 +13,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what Gradio's own imports say is not about this package
     gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
+PATIENCE = 600_000  # milliseconds; a busy machine is no reason to fail
+
 
 @pytest.fixture(scope="session")
 def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
@@ -46,3 +48,29 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"no browser: {str(error).splitlines()[0]}")
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_page(served: SimpleNamespace, browser: Any) -> Iterator[Any]:
+    """Opens the app in a browser of its own; what goes wrong in the page fails the test."""
+    contexts: list[Any] = []
+    wrong: list[str] = []
+
+    def opened(query: str = "", **settings: Any) -> Any:
+        context = browser.new_context(
+            **{"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **settings}
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{served.url}/{query}")
+        page.wait_for_selector("#generate-prompt textarea.pw-area")
+        page.wait_for_selector("#language label.selected")
+        page.wait_for_function("document.querySelector('#generate-prompt-reading').textContent.length > 4")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []

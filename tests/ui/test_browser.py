@@ -15,33 +15,6 @@ CHIP = "#generate-picture .pw-chip"
 # What other libraries warn of inside the server's threads is not about this package.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-PATIENCE = 600_000  # milliseconds; a busy machine is no reason to fail
-
-
-@pytest.fixture
-def open_page(served, browser):
-    """Opens the app in a browser of its own; what goes wrong in the page fails the test."""
-    contexts, wrong = [], []
-
-    def opened(query="", **settings):
-        context = browser.new_context(
-            **{"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **settings}
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(f"{served.url}/{query}")
-        page.wait_for_selector(f"{AREA}.pw-area")
-        page.wait_for_selector("#language label.selected")
-        page.wait_for_function("document.querySelector('#generate-prompt-reading').textContent.length > 4")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
 
 def write(page, text):
     page.fill(AREA, text)
@@ -349,7 +322,7 @@ def test_everything_has_a_name_and_can_be_reached_by_keys(open_page):
 def test_the_page_talks_to_nobody_else(browser, served):
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(600_000)
     hosts = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
     page.goto(served.url)

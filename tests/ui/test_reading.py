@@ -66,6 +66,23 @@ def test_few_remarks_are_told_at_once():
     assert len(ask("(gato:9) " * 50)["remarks"]) == MOST_REMARKS
 
 
+def test_target_shares_are_told_and_changed_in_steps():
+    told = ask("um (gato:=25%) x")
+    assert told["spans"] == [{"start": 4, "end": 8, "weight": 1.0, "share": 0.25}]
+    assert {word["text"]: word["share"] for word in told["words"]} == {"um": None, "gato": 0.25, "x": None}
+    assert ask("(gato:=25)")["remarks"][0]["severity"] == "warning"
+
+    def changed(text, step, start=5):
+        return nudged({"text": text, "start": start, "end": start, "step": step, "language": "en"})["text"]
+
+    assert changed("um (gato:=25%) x", 0.1) == "um (gato:=30%) x"
+    assert changed("um (gato:=23%) x", -0.1) == "um (gato:=20%) x"
+    assert changed("um (gato:=2%) x", -0.1) == "um (gato:=5%) x"
+    assert changed("um (gato:=99%) x", 0.1) == "um (gato:=95%) x"
+    assert changed("um (gato:1.2{share=25%}) (x:=50%)", 0.1) == "um (gato:1.2{share=30%}) (x:=50%)"
+    assert changed("um (gato:=25%) x", 0.1, 15) == "um (gato:=25%) (x:1.1)"
+
+
 def test_tokens_are_counted_without_loading_the_model():
     models = Models(["mini", "mini-dit"])
     for name, encoders in (("mini", ["clip"]), ("mini-dit", ["clip_l", "clip_g"])):

@@ -101,6 +101,18 @@ def test_the_sampler_is_the_one_that_was_chosen(client, served):
         assert type(pipe.scheduler).__name__ == "DDIMScheduler"
 
 
+def test_the_weight_that_a_target_share_took_is_told(client, served):
+    message = generated(client, served, prompt="um (gato:=30%)", steps=4, number=2)
+    assert [word["share"] for word in message["maps"]["words"]] == [None, 0.3]
+    session = served.context.sessions._sessions[client.session_hash]
+    for (told,), (found,) in zip(message["found"], session.result.found, strict=True):
+        assert told["phrase"] == "gato"
+        assert told["target"] == 0.3
+        assert told["weight"] == pytest.approx(found.weight, rel=0.01)
+        assert told["share"] == pytest.approx(found.share, rel=0.01)
+    assert not [line for line in message["warnings"] if "gato" in line]
+
+
 def test_another_model_of_the_server_can_be_chosen(client, served):
     file = generated(client, served, model="mini-dit", sampler="Heun")["images"][0]
     record = metadata.read(file).record
@@ -230,7 +242,7 @@ def ask(served, function, data, session="page"):
 def test_a_prompt_is_read_for_the_page(served):
     name = served.context.models.names[0]
     answer = ask(served, "read", {"text": "um (gato:1.4)", "language": "pt-br", "model": name}).json()
-    assert answer["spans"] == [{"start": 4, "end": 8, "weight": 1.4}]
+    assert answer["spans"] == [{"start": 4, "end": 8, "weight": 1.4, "share": None}]
     assert answer["tokens"][0]["encoder"] == "clip"
 
 

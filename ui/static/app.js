@@ -46,7 +46,11 @@ promptweight.language = (() => {
     return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
   }
 
-  return { initial, keep, use, say, current: () => current };
+  // A number as the language writes it.
+  const number = (value, digits) =>
+    value.toLocaleString(current === "pt-br" ? "pt-BR" : "en-US", { maximumSignificantDigits: digits });
+
+  return { initial, keep, use, say, number, current: () => current };
 })();
 
 // Elements are made here and their texts set as text: nothing that anyone typed is ever read as HTML.

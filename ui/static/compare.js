@@ -7,8 +7,7 @@ promptweight.compare = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const LINES = ["#f97316", "#3b82f6", "#22c55e", "#a855f7", "#ef4444", "#14b8a6", "#eab308", "#ec4899"];
   const DIFFERENCE = 256; // longer side of the difference map
-  const number = (value, digits) =>
-    value.toLocaleString(language.current() === "pt-br" ? "pt-BR" : "en-US", { maximumSignificantDigits: digits });
+  const { number } = language;
   const percent = (value) => `${number(value * 100, value >= 0.1 ? 3 : 2)}\u00a0%`;
 
   const address = (cell) => {

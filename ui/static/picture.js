@@ -188,8 +188,13 @@ promptweight.picture = (() => {
     }
 
     tellNotes() {
-      const notes = this.message?.warnings ?? [];
-      this.notes.replaceChildren(...notes.map((note) => make("li", {}, note)));
+      const notes = (this.message?.warnings ?? []).map((note) => make("li", {}, note));
+      const percent = (part) => `${language.number(100 * part, 3)}\u00a0%`;
+      for (const { phrase, share, target, weight } of this.message?.found?.[this.image] ?? []) {
+        const told = { phrase, share: percent(share), target: percent(target), weight: language.number(weight, 3) };
+        notes.push(make("li", { class: "pw-found" }, this.say("found", told)));
+      }
+      this.notes.replaceChildren(...notes);
     }
   }
 

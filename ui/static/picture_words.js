@@ -6,6 +6,9 @@ promptweight.pictureParts ??= {};
 promptweight.pictureParts.words = (() => {
   const { element: make, heat } = promptweight;
   const shownWeight = (weight) => String(Math.round(weight * 100) / 100);
+  const shownShare = (share) => `=${Math.round(share * 1000) / 10}%`;
+  const shown = ({ weight, share }) => (share ? shownShare(share) : shownWeight(weight));
+  const isSame = (one, other) => (one.share ?? null) === (other.share ?? null) && Math.abs(one.weight - other.weight) < 1e-6;
 
   return (Base) => class extends Base {
     // What a word is called while the picture is made anew.
@@ -19,7 +22,7 @@ promptweight.pictureParts.words = (() => {
 
     tellChips() {
       const words = this.words();
-      const names = words.map(same).join("\n");
+      const names = words.map((word) => this.same(word)).join("\n");
       this.chips.setAttribute("aria-label", this.say("words"));
       if (names !== this.chipNames) {
         this.chipNames = names;
@@ -91,16 +94,18 @@ promptweight.pictureParts.words = (() => {
         const chip = this.chips.children[number];
         if (!chip) return;
         const now = this.message?.state === "running" ? word : box?.word(word.text, word.occurrence);
-        const weight = now?.weight ?? word.weight;
-        const differs = Math.abs(weight - word.weight) > 1e-6;
+        const present = now ?? word;
+        const differs = !isSame(present, word);
         changed ||= differs;
-        chip.querySelector(".pw-weight").textContent = weight === 1 && !differs ? "" : shownWeight(weight);
+        const isPlain = present.weight === 1 && !present.share;
+        chip.querySelector(".pw-weight").textContent = isPlain && !differs ? "" : shown(present);
         chip.classList.toggle("pw-changed", differs);
         chip.classList.toggle("pw-gone", Boolean(box) && !now);
-        chip.style.setProperty("--tint", weight === 1 ? "transparent" : promptweight.prompt.tint(weight));
+        const tint = isPlain ? "transparent" : promptweight.prompt.tint(present.weight, present.share);
+        chip.style.setProperty("--tint", tint);
         const pinned = this.pinned.includes(this.same(word));
         chip.setAttribute("aria-pressed", String(pinned));
-        chip.setAttribute("aria-label", this.say("word", { word: word.text, weight: shownWeight(weight) }));
+        chip.setAttribute("aria-label", this.say("word", { word: word.text, weight: shown(present) }));
         chip.querySelector(".pw-dot").style.background = pinned ? (colors.get(this.same(word)) ?? "") : "";
       });
       this.tellActive(changed);
@@ -130,17 +135,17 @@ promptweight.pictureParts.words = (() => {
           },
           sign,
         );
-      const weight = now?.weight ?? word.weight;
+      const present = now ?? word;
       const parts = [
         make("b", {}, word.text),
         button("less", "−", -1),
-        make("output", { "aria-label": this.say("weight") }, shownWeight(weight)),
+        make("output", { "aria-label": this.say("weight") }, shown(present)),
         button("more", "+", 1),
         make("span", {}, this.say("mean", { value: heat.short(this.heat.mean(this.view(), [word.index])) })),
       ];
       if (box && !now) parts.push(make("span", { class: "pw-hint" }, this.say("gone")));
-      else if (Math.abs(weight - word.weight) > 1e-6) {
-        parts.push(make("span", { class: "pw-hint" }, this.say("was", { weight: shownWeight(word.weight) })));
+      else if (!isSame(present, word)) {
+        parts.push(make("span", { class: "pw-hint" }, this.say("was", { weight: shown(word) })));
       }
       this.active.replaceChildren(...parts);
     }

@@ -121,7 +121,7 @@ promptweight.prompt = (() => {
         const piece = make("span", {}, text.slice(start, end));
         if (span) {
           piece.className = "pw-weighted";
-          piece.style.setProperty("--tint", tint(span.weight));
+          piece.style.setProperty("--tint", tint(span.weight, span.share));
         }
         if (remark) piece.classList.add("pw-remarked", `pw-${remark.severity}`);
         return piece;
@@ -223,7 +223,9 @@ promptweight.prompt = (() => {
   }
 
   // The colour behind a weighted word: warm above 1, cool below, purple under 0; stronger further away from 1.
-  function tint(weight) {
+  // A word with a target share is green: what weight that takes is found by the run.
+  function tint(weight, share) {
+    if (share) return "rgb(20 184 166 / 0.42)";
     const strength = Math.min(1, Math.abs(Math.log2(Math.max(Math.abs(weight), 0.05))) / 1.2);
     const color = weight < 0 ? "168 85 247" : weight > 1 ? "249 115 22" : "59 130 246";
     return `rgb(${color} / ${(0.18 + 0.5 * strength).toFixed(2)})`;
