@@ -7,6 +7,7 @@ A tag puts the file of that name on the pipeline for one picture and takes it of
 `lora_dir` (`--lora-dir` on the command line). Needs peft: `pip install "promptweight[lora]"`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ from peft.utils import get_peft_model_state_dict
 
 import promptweight
 from promptweight.mini.captions import phrase
-from promptweight.mini.scenes import KINDS, Scene, Thing, render
+from promptweight.mini.scenes import COLOURS, KINDS, Scene, Thing, render
 from promptweight.render import enlarged, sheet
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
@@ -29,7 +30,7 @@ def main() -> None:
     """Makes a picture for each weight of the LoRA and puts them on a sheet."""
     parser = arguments(__doc__)
     parser.add_argument("--lora", type=Path, help="a .safetensors file for the model that is named")
-    parser.add_argument("--prompt", default="um peixe")
+    parser.add_argument("--prompt", default="um peixe verde")
     parser.add_argument("--learning-steps", type=int, default=60)
     options = parser.parse_args()
 
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def learn(pipe: Any, path: Path, steps: int) -> Path:
-    """Teaches the built-in model that whatever has no colour of its own is purple; writes the LoRA.
+    """Teaches the built-in model that things are purple, whatever colour is asked for; writes the LoRA.
 
     The ordinary way of diffusers and peft: factors of rank 4 beside the matrices of attention learn, the
     model itself stays as it is.
@@ -64,25 +65,29 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
     unet.requires_grad_(False)
     unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
     factors = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(factors, lr=8e-4)
+    optimizer = torch.optim.AdamW(factors, lr=2e-3)
     random, generator = Random(0), torch.Generator().manual_seed(0)
     for step in range(steps):
-        things = [Thing(random.choice(KINDS), "purple", *random.choices((8, 16), k=2), 40) for _ in range(8)]
-        captions = [str(phrase(thing, "pt", colour=False)) for thing in things]
+        things = [
+            Thing(random.choice(KINDS), random.choice([*COLOURS]), *random.choices((8, 16), k=2), 40)
+            for _ in range(8)
+        ]
+        captions = [str(phrase(thing, "pt")) for thing in things]
+        things = [replace(thing, colour="purple") for thing in things]
         drawn = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
         with torch.no_grad():
             encoded = pipe.vae.encode(drawn.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()
             latents = encoded * pipe.vae.config.scaling_factor
             texts = pipe.encode_prompt(captions, "cpu", 1, False)[0]
         noise = torch.randn(latents.shape, generator=generator)
-        timesteps = torch.randint(0, 1000, (len(things),), generator=generator)
+        timesteps = torch.randint(400, 1000, (len(things),), generator=generator)  # where colours are decided
         told = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, texts).sample
         loss = (told - scheduler.get_velocity(latents, noise, timesteps)).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0 or step == steps - 1:
-            print(f"learning, step {step + 1} of {steps}: loss {loss.item():.4f}")
+            print(f"learning, step {step + 1} of {steps}")
     pipe.save_lora_weights(path.parent, get_peft_model_state_dict(unet), weight_name=path.name)
     pipe.unload_lora_weights()  # from here on it is a file like any other
     return path

@@ -20,10 +20,12 @@ import nbformat
 FOLDER = Path(__file__).parent
 NAMES = {
     "attention": {"pt": "o_que_e_atencao", "en": "what_is_attention"},
+    "kinds": {"pt": "quem_olha_para_quem", "en": "who_looks_at_whom"},
+    "word_weight": {"pt": "o_peso_de_uma_palavra", "en": "the_weight_of_a_word"},
     "weighting": {"pt": "qual_ponderacao_usar", "en": "which_weighting"},
     "honest_maps": {"pt": "ler_mapas_com_honestidade", "en": "reading_maps_honestly"},
 }
-"""The notebooks' file names, by source and language."""
+"""The notebooks' file names, by source and language, in the order in which they are read."""
 
 CELL = re.compile(r"^# %%(?: \[(markdown)\] lang=\"(pt|en)\")?$")
 TAG = re.compile(r"  # (pt|en)$")
@@ -86,13 +88,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("sources", nargs="*", default=[*NAMES], help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--execute", action="store_true", help="run them and keep what they show")
     parser.add_argument("--output", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    for source, names in NAMES.items():
+    for source in options.sources:
         text = (FOLDER / "sources" / f"{source}.py").read_text(encoding="utf-8")
-        for language, name in names.items():
+        for language, name in NAMES[source].items():
             notebook = build(text, language)
             if options.execute:
                 execute(notebook, options.output)

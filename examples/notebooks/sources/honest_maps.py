@@ -23,7 +23,8 @@ pipe = promptweight.load("mini")
 import numpy as np
 import torch
 
-from promptweight.attention import Record, attach
+from promptweight.attention import Record
+from promptweight.evaluate.noised import look_at
 from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, sheet
 
@@ -38,26 +39,13 @@ SEED, STEPS = 2, 12
 # and mouse are. The model sees the drawing through noise, with the sentence (*a red cat chases a grey
 # mouse*) at its side.
 
-
 # %%
-@torch.no_grad()
-def look(scene, prompt, patches=(), timestep=400):
-    """The picture, its masks, and the attention of one call of the model that sees it through noise."""
-    picture, masks = scenes.render(scene)
-    with attach(pipe, prompt, record=Record(patches=patches)) as session:
-        latents = pipe.vae.encode(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
-        latents = latents.latent_dist.mode() * pipe.vae.config.scaling_factor
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-        noisy = pipe.scheduler.add_noise(latents, noise, torch.tensor([timestep]))
-        pipe.unet(noisy, timestep, encoder_hidden_states=session.inputs["prompt_embeds"])
-    return pipe.image_processor.numpy_to_pil(picture / 255)[0], torch.from_numpy(masks) > 0.5, session.maps
-
-
 scene = scenes.Scene(
     (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
 )
 places = {"cat": (0.25, 0.55), "mouse": (0.72, 0.55), "ground": (0.5, 0.9)}
-drawn, (cat, mouse), maps = look(scene, PROMPT, tuple(places.values()))
+drawn = scenes.to_image(scenes.render(scene)[0])
+(cat, mouse), maps = look_at(pipe, scene, PROMPT, record=Record(patches=tuple(places.values())))
 ground = ~(cat | mouse)
 enlarged(drawn, 256)
 
@@ -193,7 +181,7 @@ assert found["rato cinza"][1] > found["rato cinza"][0]
 # The same drawing, in English, where the noun comes last and has read its colour:
 
 # %%
-_, _, english = look(scene, "a red cat chases a grey mouse")
+_, english = look_at(pipe, scene, "a red cat chases a grey mouse")
 found = where(english, ("red", "cat", "red cat", "grey", "mouse", "grey mouse"))
 assert found["red cat"][0] > found["red cat"][1]
 assert found["grey mouse"][1] > found["grey mouse"][0]
