@@ -128,9 +128,13 @@ def launch(
     """
     offered = Models(models)
     app = build(Context(offered, Sessions()), language)
-    if load_now:
+    is_waited_for = not more.pop("prevent_thread_lock", False)
+    more |= {"share": share, "auth": list(auth) or None, "prevent_thread_lock": True}
+    serve(app, host=host, port=port, language=language, **more)
+    if load_now:  # only now, so that the page opens without waiting for it
         offered.preload()
-    serve(app, host=host, port=port, share=share, auth=list(auth) or None, language=language, **more)
+    if is_waited_for:
+        app.block_thread()
     return app
 
 

@@ -126,7 +126,11 @@ def read_file(path: str) -> Reading | None:
     shown = dict(making.settings)
     if painted is not None:
         shown["regions"] = ", ".join(word for word in painted.words if word)
-    settings = tuple((_sayable(str(name)), _sayable(_text(value))) for name, value in shown.items())
+    settings = tuple(
+        (_sayable(str(name)), _sayable(_text(value)))
+        for name, value in shown.items()
+        if value is not None and value != {} and value != []
+    )
     prompt, negative = _sayable(making.prompt), _sayable(making.negative_prompt)
     return Reading(making.tool, prompt, negative, settings, values, painted)
 
@@ -157,7 +161,10 @@ def whole(value: Any, low: int, high: int) -> int | None:
 
 
 def _text(value: Any) -> str:
-    shown = f"{value}" if isinstance(value, (str, int, float, bool)) or value is None else repr(value)
+    if isinstance(value, dict):
+        shown = ", ".join(f"{name}: {each}" for name, each in value.items())
+    else:
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return shown if len(shown) <= 300 else f"{shown[:300]}…"
 
 

@@ -45,6 +45,8 @@ class Group:
     width: int
     is_usual: bool
     """Whether they are in the view that `AttentionMaps` begins with."""
+    is_fine: bool
+    """Whether they are in that view's refined maps."""
 
 
 def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) -> dict[str, Any]:
@@ -61,8 +63,9 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
     words = maps.words
     slots = [(index, slot) for index, slot in enumerate(recording.slots) if slot.kind in KINDS]
     steps = slots[0][1].sums.shape[0]
-    groups, members = _grouped([slot for _, slot in slots], set(maps.chosen))
     kinds = [kind for kind in KINDS if any(slot.kind == kind for _, slot in slots)]
+    fine = maps.refined().chosen if "refined" in kinds else ()
+    groups, members = _grouped([slot for _, slot in slots], set(maps.chosen), set(fine))
     parts, longest = _affordable(groups, len(words) * images * len(kinds), min(parts, steps))
     edges = [round(part * steps / parts) for part in range(parts + 1)]
     planes = [
@@ -83,7 +86,12 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
     return {
         "words": [_word(word) for word in words],
         "groups": [
-            {"part": group.part, "height": group.height, "width": group.width, "usual": group.is_usual}
+            {
+                "part": group.part,
+                "height": group.height,
+                "width": group.width,
+                "usual": {"words": group.is_usual, "refined": group.is_fine},
+            }
             for group in groups
         ],
         "parts": [[edges[part], edges[part + 1]] for part in range(parts)],
@@ -111,14 +119,17 @@ def _word(word: Word) -> dict[str, Any]:
     }
 
 
-def _grouped(slots: Sequence[RecordedSlot], chosen: set[int]) -> tuple[list[Group], list[list[RecordedSlot]]]:
+def _grouped(
+    slots: Sequence[RecordedSlot], chosen: set[int], refined: set[int]
+) -> tuple[list[Group], list[list[RecordedSlot]]]:
     """Returns the groups of layers in the order in which the model runs them, and the slots of each."""
     groups: dict[tuple[str, int, int], Group] = {}
     members: dict[tuple[str, int, int], list[RecordedSlot]] = {}
     strides = {slot.stride for index, slot in enumerate(slots) if index in chosen}
+    fine = {slot.stride for index, slot in enumerate(slots) if index in refined}
     for slot in slots:
         key = (_part_of(slot), slot.height, slot.width)
-        groups.setdefault(key, Group(*key, is_usual=slot.stride in strides))
+        groups.setdefault(key, Group(*key, slot.stride in strides, slot.stride in fine))
         members.setdefault(key, []).append(slot)
     return list(groups.values()), list(members.values())
 

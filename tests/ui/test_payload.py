@@ -32,7 +32,9 @@ def composed(message, word, size, image=0, unit="probability", kind="words", par
     """What the page shows of a message: written a second time, in numpy and torch."""
     grids = {}
     for plane in message["planes"]:
-        if (plane["image"], plane["kind"]) != (image, kind) or not message["groups"][plane["group"]]["usual"]:
+        if (plane["image"], plane["kind"]) != (image, kind) or not message["groups"][plane["group"]]["usual"][
+            kind
+        ]:
             continue
         if parts is not None and plane["part"] not in parts:
             continue
@@ -106,4 +108,4 @@ def test_grids_keep_their_shape_when_they_are_made_smaller():
 
 def test_however_large_a_recording_is_there_is_an_end_to_shrinking_it(monkeypatch):
     monkeypatch.setattr(payload, "MOST_NUMBERS", 1)
-    assert payload._affordable([payload.Group("up", 64, 64, True)], 20, 10) == (1, 8)
+    assert payload._affordable([payload.Group("up", 64, 64, True, True)], 20, 10) == (1, 8)

@@ -8,7 +8,7 @@ window.promptweight ??= {};
 promptweight.heat = (() => {
   const FIELD = 160; // longer side of what is painted; the browser enlarges it smoothly from there
 
-  const short = (value) => (value >= 0.1 ? value.toFixed(2) : value.toPrecision(2));
+  const short = (value) => promptweight.language.number(value, 2);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
   class Heat {
@@ -40,7 +40,7 @@ promptweight.heat = (() => {
           plane.image === view.image &&
           plane.kind === view.kind &&
           (view.part === null || plane.part === view.part) &&
-          (view.group === null ? this.maps.groups[plane.group].usual : plane.group === view.group);
+          (view.group === null ? this.maps.groups[plane.group].usual[view.kind] : plane.group === view.group);
         if (wanted) this.add(grids, plane);
       }
       const fields = this.words.map(() => new Float32Array(this.width * this.height));

@@ -134,7 +134,7 @@ promptweight.picture = (() => {
         text =
           message.state === "stopped" && this.image === message.images.length - 1
             ? this.say("stopped", { step: message.stopped_after, steps: message.steps, seed })
-            : this.say("done", { seed, seconds: message.seconds });
+            : this.say("done", { seed, seconds: language.number(message.seconds, 3) });
       }
       this.status.textContent = this.queued ? this.say("queued", this.queued) : text;
       this.bar.firstChild.style.width = `${100 * done}%`;
