@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -22,10 +23,10 @@ def table(tables: Sequence[TokenTable]) -> Table:
     shown.add_column("tokens", justify="right")
     shown.add_column("text")
     for tokens in tables:
-        for number, chunk in enumerate(chunks(tokens)):
+        for number, (chunk, text) in enumerate(zip(chunks(tokens), texts_of(tokens), strict=True)):
             name = tokens.encoder if number == 0 else ""
             filled = f"{len(chunk)}/{tokens.frame.capacity}"
-            shown.add_row(name, str(number + 1), filled, Text(visible(text_of(tokens, chunk))))
+            shown.add_row(name, str(number + 1), filled, Text(visible(text)))
         if tokens.cut:
             shown.add_row("", "cut", "", Text(visible(tokens.cut), style="yellow"))
     return shown
@@ -41,7 +42,7 @@ def to_list(tables: Sequence[TokenTable]) -> list[dict[str, Any]]:
             "chunks": [
                 {
                     "tokens": len(chunk),
-                    "text": text_of(tokens, chunk),
+                    "text": text,
                     "pieces": [
                         {
                             "id": token.id,
@@ -53,7 +54,7 @@ def to_list(tables: Sequence[TokenTable]) -> list[dict[str, Any]]:
                         for token in chunk
                     ],
                 }
-                for chunk in chunks(tokens)
+                for chunk, text in zip(chunks(tokens), texts_of(tokens), strict=True)
             ],
             "cut": tokens.cut,
         }
@@ -68,6 +69,13 @@ def chunks(tokens: TokenTable) -> Iterator[list[Token]]:
         yield [token for token in tokens.tokens[first : first + length] if token.kind == "text"]
 
 
-def text_of(tokens: TokenTable, chunk: Sequence[Token]) -> str:
-    """The stretch of the clean text that a chunk holds."""
-    return tokens.prompt.text[chunk[0].start : chunk[-1].end] if chunk else ""
+def texts_of(tokens: TokenTable) -> list[str]:
+    """The stretch of the clean text that each chunk holds; where a blend lays several on each other, each."""
+    if not tokens.parts:
+        return [
+            tokens.prompt.text[chunk[0].start : chunk[-1].end] if chunk else "" for chunk in chunks(tokens)
+        ]
+    laid_over = (
+        texts for block in tokens.parts for texts in zip_longest(*map(texts_of, block), fillvalue="")
+    )
+    return [" + ".join(filter(None, texts)) for texts in laid_over]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from promptweight.conditioning.encoder import ATTENTION_MODES, EncoderKind
 from promptweight.conditioning.families import Family
+from promptweight.conditioning.joining import blocks_of
 from promptweight.conditioning.sections import Section, Settings
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.prompt import Prompt
@@ -89,7 +90,7 @@ def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[str]:
     """What a prompt asks for and one set of embeddings cannot hold."""
     if prompt.scheduled:
         yield f"{prompt.source!r} changes while the picture is made; these embeddings are of its first step."
-    if len(prompt.parts) > 1:
+    if len(prompt.parts) > 1 and not blocks_of(prompt):
         yield f"The {len(prompt.parts)} parts of {prompt.source!r} are encoded one after the other, as one."
     for span in prompt.spans:
         mode, word = span.options.mode, repr(span.text.strip())

@@ -52,7 +52,10 @@ def table(prompt: Prompt, language: str = "en") -> Table:
         shown.add_column(words["options"])
     for span in rows:
         if span.origin in ("break", "and"):
-            cells = [Text(f"— {words[span.origin]} —", style="dim"), Text(), Text()]
+            name = (
+                joint(prompt) if span.origin == "and" and prompt.dialect == "compel" else words[span.origin]
+            )
+            cells = [Text(f"— {name} —", style="dim"), Text(), Text()]
         else:
             style = weight_style(span)
             cells = [
@@ -64,6 +67,13 @@ def table(prompt: Prompt, language: str = "en") -> Table:
             cells.append(Text(str(span.options)))
         shown.add_row(*cells)
     return shown
+
+
+def joint(prompt: Prompt) -> str:
+    """What joins the parts of a compel prompt, with their weights: ``.blend(0.7, 0.3)``."""
+    operator = ".and" if prompt.parts[0].blend is None else ".blend"
+    weights = [f"{part.weight:g}" for part in prompt.parts]
+    return f"{operator}({', '.join(weights if prompt.parts[0].normalize else [*weights, 'no_normalize'])})"
 
 
 def weight_style(span: Span) -> str:

@@ -5,9 +5,10 @@ import torch
 
 from promptweight.attention import PromptToPrompt, attach
 from promptweight.attention.text import read_text_attention
+from promptweight.cli.tokens import texts_of
 from promptweight.conditioning import encode, encode_prompts, tokenize
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.prompt import convert, parse
+from promptweight.prompt import convert, parse, report
 
 LONG = ", ".join(["um gato cor mel"] * 30)
 
@@ -34,7 +35,9 @@ def joined(pipe, text, **settings):
 
 
 def test_parts_joined_by_and_follow_each_other(sd):
-    found = joined(sd, '("um gato", "cor mel").and()').inputs["prompt_embeds"]
+    encoded = joined(sd, '("um gato", "cor mel").and()')
+    assert encoded.warnings == ()
+    found = encoded.inputs["prompt_embeds"]
     assert torch.equal(found, torch.cat([own(sd, "um gato")[0], own(sd, "cor mel")[0]], 1))
     alone = joined(sd, '("um gato").and()').inputs["prompt_embeds"]
     assert torch.equal(alone, own(sd, "um gato")[0])
@@ -58,7 +61,9 @@ def test_a_weighted_part_lies_between_itself_and_nothing(sd):
     ],
 )
 def test_a_blend_is_the_weighted_sum_of_its_parts(sd, call, first, second):
-    found = joined(sd, f'("um gato", "cor mel ver"){call}').inputs["prompt_embeds"]
+    encoded = joined(sd, f'("um gato", "cor mel ver"){call}')
+    assert encoded.warnings == ()
+    found = encoded.inputs["prompt_embeds"]
     wanted = first * own(sd, "um gato")[0] + second * own(sd, "cor mel ver")[0]
     assert torch.allclose(found, wanted, atol=1e-6)
 
@@ -215,3 +220,18 @@ def test_weights_in_attention_act_in_joined_parts(sd):
     with attach(sd, '("um gato", "cor (mel)3.0").and()', dialect="compel", space="attention") as session:
         assert torch.equal(run(sd, session), heavy)
     assert not torch.equal(plain, heavy)
+
+
+@pytest.mark.parametrize(
+    ("call", "texts", "joint"),
+    [
+        (".and(1, 0.5)", ["um gato", "cor mel"], "— .and(1, 0.5) —"),
+        (".blend(1, 2)", ["um gato + cor mel"], "— .blend(1, 2) —"),
+        (".blend(1, 2, no_normalize)", ["um gato + cor mel"], "— .blend(1, 2, no_normalize) —"),
+    ],
+)
+def test_what_parse_shows_of_joined_parts(clip_tokenizer, call, texts, joint):
+    prompt = parse(f'("um gato", "cor mel"){call}', "compel")
+    assert texts_of(tokenize(clip_tokenizer, prompt)) == texts
+    cells = list(report.table(prompt).columns[0].cells)
+    assert [str(cell) for cell in cells] == ["um gato", joint, "cor mel"]
