@@ -43,6 +43,19 @@ def test_a_notebook_says_what_its_source_says(source, language, path):
 
 
 @pytest.mark.parametrize(("source", "language", "path"), NOTEBOOKS)
+def test_a_notebook_keeps_what_it_shows(source, language, path):
+    """A reader who runs nothing sees its numbers and pictures."""
+    assert path.stat().st_size < 2_000_000
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), (
+        "run it with: python examples/notebooks/make.py --execute"
+    )
+    kept = [output.get("data", {}) for cell in code for output in cell.outputs]
+    assert any("image/png" in data for data in kept)
+    assert not any("image/jpeg" in data for data in kept)
+
+
+@pytest.mark.parametrize(("source", "language", "path"), NOTEBOOKS)
 def test_a_notebook_runs_without_a_network(source, language, path, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

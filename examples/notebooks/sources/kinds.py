@@ -207,23 +207,29 @@ ride = scenes.Scene(
     (scenes.Thing("astronaut", "blue", 16, 12, 24), scenes.Thing("horse", "white", 12, 20, 40)),
     relation="ride",
 )
-(astronaut, horse), maps = look_at(pipe, ride, riding)
-found = attention_on(maps, {"astronaut": astronaut, "horse": horse})
-assert found["astronauta"]["astronaut"] > found["astronauta"]["horse"]
-assert found["cavalo"]["horse"] > found["cavalo"]["astronaut"]
+for said in (riding, "um astronauta azul a cavalo branco"):
+    (astronaut, horse), maps = look_at(pipe, ride, said)
+    found = attention_on(maps, {"astronaut": astronaut, "horse": horse})
+    print()
+assert found["azul"]["astronaut"] > 2 * found["azul"]["horse"]
+assert found["branco"]["horse"] > 2 * found["branco"]["astronaut"]
 riders = ["astronauta", "cavalo"]
 pictures = [overlay(ridden.images[0], ridden.maps.word(word), upscale=192) for word in riders]
 sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3, cell=192)
 
 # %% [markdown] lang="pt"
-# O mapa de *cavalo* pega também o chão: um mapa não é um contorno.
+# Sem cores, *cavalo* olha para cavaleiro e cavalo ao mesmo tempo: as duas coisas se tocam, e a palavra já leu
+# *astronauta*. Com cores, *azul* e *branco* (a última palavra de cada expressão) separam os dois. Um mapa não
+# é um contorno.
 #
 # ### Própria: um gato e o seu reflexo na água
 #
 # O reflexo tem de combinar com o gato, longe dele na imagem. Perguntamos a um retalho *no reflexo* para onde
 # olha. Os números são múltiplos da média da imagem.
 # %% [markdown] lang="en"
-# The map of *cavalo* (horse) takes in the ground as well: a map is no outline.
+# Without colours, *cavalo* (horse) looks at rider and horse alike: the two things touch, and the word has
+# read *astronauta*. With colours, *azul* (blue) and *branco* (white), the last word of each phrase, tell them
+# apart. A map is no outline.
 #
 # ### Self: a cat and its reflection in the water
 #
