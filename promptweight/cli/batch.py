@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -160,16 +161,19 @@ def _run(
     from promptweight.batch.engine import run
     from promptweight.batch.watch import duration, watching
 
+    stdout = sys.stdout
+
     def tell(line: dict[str, Any]) -> None:
         if as_json:
-            _print_json(line)
+            _print_json(line, stdout)
         elif line["status"] == "failed":
             typer.echo(f"failed: picture {line['index']} (line {line['line']}): {line['error']}", err=True)
         elif line["status"] == "ok":
-            show.lines(output / name for name in [line["file"], *line.get("beside", [])])
+            show.lines((output / name for name in [line["file"], *line.get("beside", [])]), stdout)
 
     shard: Shard = how["shard"]
-    with watching(quiet=quiet, is_first=shard.number == 1) as watch:
+    # What libraries print meanwhile is no data: Ray tells on stdout of workers that died.
+    with redirect_stdout(sys.stderr), watching(quiet=quiet, is_first=shard.number == 1) as watch:
         outcome = run(plan, output, saving=saving, watch=watch, tell=tell, **how)
     if plan.sweep and not outcome.is_stopped:
         sheets = planning.sheets(plan, output, saving)
@@ -190,11 +194,11 @@ def _run(
         raise typer.Exit(1)
 
 
-def _print_json(line: dict[str, Any]) -> None:
+def _print_json(line: dict[str, Any], file: TextIO) -> None:
     """Prints a dictionary as one line of JSON, at once: another program may read along."""
-    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    typer.echo(json.dumps(line, ensure_ascii=not readable))
-    sys.stdout.flush()
+    readable = (file.encoding or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(line, ensure_ascii=not readable), file=file)
+    file.flush()
 
 
 def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
@@ -217,7 +221,7 @@ def _show_plan(
     lines = planning.preview(plan, output, saving, shard, counts, overwrite=overwrite)
     if as_json:
         for line in lines:
-            _print_json(line)
+            _print_json(line, sys.stdout)
         return
     made = 0
     for line in lines:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -39,10 +39,10 @@ def read_argument(text: str) -> str:
     return sys.stdin.read().removesuffix("\n") if text == "-" else text
 
 
-def lines(values: Iterable[object]) -> None:
-    """Prints one value per line to stdout."""
+def lines(values: Iterable[object], file: IO[str] | None = None) -> None:
+    """Prints one value per line to stdout, or to what stood in its place."""
     for value in values:
-        typer.echo(str(value))
+        typer.echo(str(value), file=file)
 
 
 def as_json(value: Any) -> None:
