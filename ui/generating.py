@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.settings import METHODS, NORMALIZERS
+from promptweight.settings import METHODS, MODES, NORMALIZERS
 from promptweight_ui import inputs
 from promptweight_ui.context import Context
 from promptweight_ui.following import followed
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from promptweight.generate import Progress
     from promptweight_ui.runs import News
 
-MODES = ("logit", "p2p", "value")
 USUAL = "auto"
 """The method that each text encoder has by itself."""
 
