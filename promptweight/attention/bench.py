@@ -14,12 +14,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from promptweight import checks
 from promptweight.attention.adapt import (
     adapt,
     give_recorder,
@@ -35,6 +36,10 @@ from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.session import attach
 from promptweight.errors import SettingError
 from promptweight.models import choose_device
+
+Clock = Literal["wall", "processor"]
+"""Time as it passes, or the processor time of all threads: on a machine that does other things as well, what
+these take does not count, but neither does a thread's waiting."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def bench(
     rounds: int = 5,
     device: str = "auto",
     dtype: str = "auto",
+    clock: Clock = "wall",
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Row]:
     """Times the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
@@ -74,6 +80,7 @@ def bench(
         rounds: how often every way is timed, after one round that is not.
         device: as `promptweight.load` takes it.
         dtype: as `promptweight.load` takes it.
+        clock: which time is taken; "processor" on a CPU alone.
         progress: told how many runs are done, and of how many, after each.
 
     Raises:
@@ -83,7 +90,10 @@ def bench(
     for name, value in (("layers", layers), ("size", size), ("steps", steps), ("rounds", rounds)):
         if value is not None and value < 1:
             raise SettingError(f"{name} is {value}; it must be 1 or more")
+    checks.choice("clock", clock, get_args(Clock))
     device = choose_device(device)
+    if clock == "processor" and torch.device(device).type != "cpu":
+        raise SettingError(f"clock='processor' is for a CPU; what {device} does takes no processor time")
     subject = prepare(build(model, layers, device, dtype), size)
     ways = ways_of(subject)
     times: dict[str, list[float]] = {way: [] for way in ways}
@@ -91,7 +101,7 @@ def bench(
     for number in range(rounds + 1):
         for place, (way, make) in enumerate(ways.items(), number * len(ways) + 1):
             with make(), torch.no_grad():
-                seconds, peaks[way] = timed(subject.call, steps, device)
+                seconds, peaks[way] = timed(subject.call, steps, device, clock)
             if number:  # the first round warms up
                 times[way].append(seconds)
             if progress is not None:
@@ -163,18 +173,21 @@ def naive(subject: Subject) -> Iterator[None]:
             set_processor(attn, originals[name])
 
 
-def timed(call: Callable[[], Any], steps: int, device: str) -> tuple[float, float | None]:
+def timed(
+    call: Callable[[], Any], steps: int, device: str, clock: Clock = "wall"
+) -> tuple[float, float | None]:
     """Seconds and the peak memory in MiB of a run of so many calls."""
+    now = perf_counter if clock == "wall" else process_time
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     counts = kind == "cpu" and forget_peak()
     wait_for(device)
-    begin = perf_counter()
+    begin = now()
     for _ in range(steps):
         call()
     wait_for(device)
-    seconds = perf_counter() - begin
+    seconds = now() - begin
     if kind == "cuda":
         return seconds, torch.cuda.max_memory_allocated(device) / 2**20
     return seconds, process_peak() if counts else None

@@ -33,6 +33,9 @@ def bench(
     rounds: Annotated[int, typer.Option("--rounds", "--repeats", help="How often each way is timed.")] = 5,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    clock: Annotated[
+        str, typer.Option(help="wall; or processor, the time of all threads: for a CPU that others use too.")
+    ] = "wall",
     as_json: options.AsJson = False,
 ) -> None:
     """Time a model plain, recorded, weighted, both, and with a naive softmax, turn by turn.
@@ -53,13 +56,13 @@ def bench(
             rounds=rounds,
             device=device,
             dtype=dtype,
+            clock=clock,  # type: ignore[arg-type]  # a choice, which bench checks
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if as_json:
-        settings = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
-        show.as_json(
-            {"model": model, **settings, "device": device, "dtype": dtype, "ways": [*map(asdict, rows)]}
-        )
+        numbers = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
+        names = {"device": device, "dtype": dtype, "clock": clock}
+        show.as_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
         return
     show.console(stderr=False).print(table(rows))
 

@@ -1,14 +1,16 @@
 """The benchmark: every way does what it says and leaves the model as it was; the command shows figures."""
 
 import json
+import math
 import sys
+import time
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from promptweight.attention.bench import bench, naive, summary, ways_of
+from promptweight.attention.bench import bench, naive, summary, timed, ways_of
 from promptweight.attention.bench_models import ARCHITECTURES, build, prepare
 from promptweight.attention.layout import layout_of
 from promptweight.cli import main
@@ -117,11 +119,18 @@ def test_settings_are_checked():
         ({"dtype": "float8"}, "dtype is 'float8'"),
         ({"device": "abacus"}, "device 'abacus' is not there"),
         ({"model": "mini", "layers": 1}, "mini runs whole"),
+        ({"clock": "sundial"}, "clock is 'sundial'"),
     ]:
         with pytest.raises(SettingError, match=message):
             bench(**settings)
     with pytest.raises(ModelError, match="a Linear cannot be timed"):
         prepare(torch.nn.Linear(1, 1))
+
+
+def test_the_time_of_the_processor_leaves_out_what_others_take():
+    for clock, shortest, longest in [("wall", 0.2, math.inf), ("processor", 0.0, 0.1)]:
+        seconds, _ = timed(lambda: time.sleep(0.1), 2, "cpu", clock)
+        assert shortest <= seconds < longest
 
 
 def test_the_command(monkeypatch, capsys):
