@@ -218,18 +218,18 @@ pictures = [overlay(ridden.images[0], ridden.maps.word(word), upscale=192) for w
 sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3, cell=192)
 
 # %% [markdown] lang="pt"
-# Sem cores, *cavalo* olha para cavaleiro e cavalo ao mesmo tempo: as duas coisas se tocam, e a palavra já leu
-# *astronauta*. Com cores, *azul* e *branco* (a última palavra de cada expressão) separam os dois. Um mapa não
-# é um contorno.
+# Na cena que desenhamos, sem cores, *cavalo* olha tanto para o cavaleiro quanto para o cavalo: as duas coisas
+# se tocam, e a palavra já leu *astronauta*. Com cores, *azul* e *branco* (a última palavra de cada expressão)
+# separam os dois. Um mapa não é um contorno.
 #
 # ### Própria: um gato e o seu reflexo na água
 #
 # O reflexo tem de combinar com o gato, longe dele na imagem. Perguntamos a um retalho *no reflexo* para onde
 # olha. Os números são múltiplos da média da imagem.
 # %% [markdown] lang="en"
-# Without colours, *cavalo* (horse) looks at rider and horse alike: the two things touch, and the word has
-# read *astronauta*. With colours, *azul* (blue) and *branco* (white), the last word of each phrase, tell them
-# apart. A map is no outline.
+# In the scene that we drew, without colours, *cavalo* (horse) looks at the rider as much as at the horse: the
+# two things touch, and the word has read *astronauta*. With colours, *azul* (blue) and *branco* (white), the
+# last word of each phrase, tell them apart. A map is no outline.
 #
 # ### Self: a cat and its reflection in the water
 #
