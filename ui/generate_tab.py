@@ -159,7 +159,7 @@ def _settings(context: Context) -> None:
         )  # fmt: skip
         parts["number"] = make(
             gr.Slider, {"label": "generate_number"}, minimum=1, maximum=inputs.MOST_PICTURES, step=1, value=1,
-            min_width=120,
+            elem_id="generate-number", min_width=120,
         )  # fmt: skip
     with make(gr.Accordion, {"label": "generate_more"}, open=False):
         with gr.Row():
