@@ -70,10 +70,12 @@ def attach(
         mode: how weights act in attention (see `promptweight.attention.rules`); "clip" in that of the CLIP
             text encoders (see `promptweight.conditioning.text_bias`), which leaves a T5 alone.
         layers: parts of the names of the layers in which they act; all layers when empty.
-        edit: with several prompts, how the pictures of all but the first take its attention. Give the
-            pipeline one generator for each, of the same seed, so that they begin from the same noise.
+        edit: with several prompts, how the pictures of all but the first take its attention. They may change
+            while the pictures are made, but hold no AND. Give the pipeline one generator for each, of the same
+            seed, so that they begin from the same noise.
         targets: shares of the words' attention, 0 to 1, by phrase: weights in attention are found at every
-            step that give each phrase its share, as `(gato:=25%)` in the prompt does. See `session.found`.
+            step that give each phrase its share, as `(gato:=25%)` in the prompt does. See `session.found`. In
+            prompts that change, and of parts that AND joins, they are shares of the text that is said.
         balance: True for weights, found likewise, that give the phrases of a prompt equal shares among each
             other (`promptweight.attention.phrases`); or the phrases that are to have them.
         record: whether to record, or what.
