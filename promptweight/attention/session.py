@@ -71,8 +71,8 @@ def attach(
             text encoders (see `promptweight.conditioning.text_bias`), which leaves a T5 alone.
         layers: parts of the names of the layers in which they act; all layers when empty.
         edit: with several prompts, how the pictures of all but the first take its attention. They may change
-            while the pictures are made, but hold no AND. Give the pipeline one generator for each, of the same
-            seed, so that they begin from the same noise.
+            while the pictures are made, but hold no AND. Give the pipeline one generator for each, of the
+            same seed, so that they begin from the same noise.
         targets: shares of the words' attention, 0 to 1, by phrase: weights in attention are found at every
             step that give each phrase its share, as `(gato:=25%)` in the prompt does. See `session.found`. In
             prompts that change, and of parts that AND joins, they are shares of the text that is said.
