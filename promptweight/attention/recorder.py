@@ -151,7 +151,9 @@ class Recorder:
                 seen = (query.index_select(0, call.rows), key.index_select(0, call.rows), None)
         if self.refined is not None and seen is not None:
             queries, keys, mask = seen
-            self.refined.add(propagate(queries, keys, words.mean(1), bias=mask).unsqueeze(1), call.places)
+            found = words.mean(1)
+            found = found if self.refined.pool is None else self.refined.pool.take(found)
+            self.refined.add(propagate(queries, keys, found, bias=mask).unsqueeze(1), call.places)
 
     def image_queries(self, queries: int) -> slice:
         """Which of a layer's queries are the image's."""

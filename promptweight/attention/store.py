@@ -23,6 +23,22 @@ attention of patches of the picture to the picture, or to the whole text."""
 
 
 @dataclass
+class Pool:
+    """The words' probabilities of the layers of one grid that have run in the running call of the model."""
+
+    total: Tensor
+    """(rows, pixels, columns) float32."""
+    count: Tensor
+    """() float32."""
+
+    def take(self, words: Tensor) -> Tensor:
+        """Add those of a layer, mean over its heads, and give the mean over all that were added."""
+        self.total += words
+        self.count += 1
+        return self.total / self.count
+
+
+@dataclass
 class Slot:
     """Summed probabilities of one layer or of several with the same grid."""
 
@@ -38,6 +54,8 @@ class Slot:
     """The positions in the grid whose attention is summed: (patches,) int64."""
     listener: Callable[[Tensor], None] | None = None
     """Is told of every probability that is added, head by head."""
+    pool: Pool | None = None
+    """For refined maps: what the layers of this grid have found in the running call."""
 
     def add(self, probabilities: Tensor, places: Tensor) -> None:
         """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
@@ -125,11 +143,21 @@ class Store:
         self.prompts |= {(lane.role, lane.image): lane.prompt for lane in recorded.values()}
         columns = [self.columns[lane.role, lane.prompt, lane.voice] for lane in recorded.values()]
         places = [self.place(step, lane) for lane in recorded.values()]
+        self.begin_pools(len(recorded), device)
         return (
             torch.tensor(list(recorded), device=device),
             torch.tensor(columns, device=device),
             torch.tensor(places, device=device),
         )
+
+    def begin_pools(self, rows: int, device: torch.device) -> None:
+        """Give the refined slots of each grid an empty pool for a call with so many recorded rows."""
+        pools: dict[int, Pool] = {}
+        for slot in self.slots.get("refined", {}).values():
+            if slot.stride not in pools:
+                total = torch.zeros(rows, slot.height * slot.width, self.longest, device=device)
+                pools[slot.stride] = Pool(total, torch.zeros((), device=device))
+            slot.pool = pools[slot.stride]
 
     def place(self, step: int, lane: Lane) -> int:
         """Where a slot keeps this step of this lane."""

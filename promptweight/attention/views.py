@@ -6,7 +6,11 @@ bilinear, antialiased resizing to the picture. Grids weigh the same, however man
 60 layers at the coarser grid would drown its 10 at the finer one.
 
 Layers whose grid is coarser than a quarter of the latents' sides are left out unless asked for: a cell there
-covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found.
+covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found. So are
+grids of fewer cells than `FEWEST_CELLS` along their shorter side, where a whole thing is one cell, and for
+refined maps those of fewer than `FEWEST_REFINED`, where what a cell attends to is other things. Both numbers
+were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localisation` shows every
+layer by itself.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from promptweight.errors import SettingError
 
 COARSEST_STRIDE = 4
 """Layers with more latents than this along a side of a cell are in a view only when asked for."""
+FEWEST_CELLS, FEWEST_REFINED = 6, 12
+"""And so are grids with fewer cells along their shorter side, plain and refined; but never the finest."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class View:
     unit: Literal["probability", "share", "lift"] = "probability"
     kind: Literal["words", "refined"] = "words"
     """Whether words' maps are as recorded, or averaged by the image's attention to itself."""
+    is_usual: bool = True
+    """Whether layers were not asked for by name."""
     _grids: dict[tuple[Kind, Role, int, int], list[tuple[Tensor, float]]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -54,7 +62,8 @@ class View:
         """The view that a recording is first seen by."""
         strides = {i: slot.stride for i, slot in enumerate(recording.slots) if slot.kind == "words"}
         limit = max(min(strides.values()), COARSEST_STRIDE)
-        return cls(recording, tuple(i for i, stride in strides.items() if stride <= limit))
+        near = tuple(i for i, stride in strides.items() if stride <= limit)
+        return cls(recording, with_cells(recording, near, FEWEST_CELLS))
 
     def layers(self, *names: str) -> Self:
         """Only layers whose name holds one of `names` or whose grid is one, as in "16x16"; all without names.
@@ -77,7 +86,7 @@ class View:
             words = [slot for slot in slots if slot.kind == "words"]
             known = ", ".join(f"{layer} ({slot.grid})" for slot in words for layer in slot.layers)
             raise SettingError(f"no layer is called {' or '.join(map(repr, names))}; layers: {known}")
-        return self._view(chosen=chosen)
+        return self._view(chosen=chosen, is_usual=False)
 
     def steps(self, first: int = 0, end: int | None = None) -> Self:
         """Only the steps from `first` up to, not including, `end`; negative numbers count from the last.
@@ -129,17 +138,19 @@ class View:
     def refined(self) -> Self:
         """With every map averaged, pixel by pixel, over what the pixel attends to in the picture itself.
 
-        At every step and layer the words' probabilities M (mean over the heads) become A·M, A being the mean
-        over the heads of the self-attention right before in a UNet, of the image's part of joint attention
-        elsewhere. Pixels of one thing attend to each other, so maps fill the thing and keep to its edges.
-        Probabilities still sum to 1.
+        At every step and layer the words' probabilities become A·M: A is the mean over the heads of the
+        self-attention right before in a UNet, of the image's part of joint attention elsewhere; M is the mean
+        over the heads of this layer and of the layers of the same grid that ran before it in this step, since
+        layers err in different places. Pixels of one thing attend to each other, so maps fill the thing and
+        keep to its edges. Probabilities still sum to 1.
 
         Raises:
             SettingError: it was not recorded.
         """
         if not any(slot.kind == "refined" for slot in self.recording.slots):
             raise SettingError("refined maps were not recorded; record them with Record(refine=True)")
-        return self._view(kind="refined", head_indices=None)
+        chosen = with_cells(self.recording, self.chosen, FEWEST_REFINED) if self.is_usual else self.chosen
+        return self._view(kind="refined", head_indices=None, chosen=chosen)
 
     def _view(self, **changes: Any) -> Self:
         return replace(self, _grids={}, **changes)
@@ -222,6 +233,13 @@ class View:
             ]
         self._grids[kind, lane, image, voice] = grids
         return grids
+
+
+def with_cells(recording: Recording, indices: tuple[int, ...], fewest: int) -> tuple[int, ...]:
+    """Those of these slots whose grid has so many cells along its shorter side; the finest if none has."""
+    cells = {i: min(recording.slots[i].height, recording.slots[i].width) for i in indices}
+    least = min(fewest, max(cells.values()))
+    return tuple(i for i in indices if cells[i] >= least)
 
 
 def weighted_mean(maps: Sequence[tuple[Tensor, float]]) -> Tensor:

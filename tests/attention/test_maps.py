@@ -88,6 +88,14 @@ def test_very_coarse_layers_are_left_out_unless_asked_for(maps_of):
     assert maps_of(slots[3]).word("gato").mass == pytest.approx(0.4)
 
 
+def test_grids_of_a_few_cells_are_left_out_unless_there_is_no_finer_one(maps_of):
+    fine, small = slot("up", 0, 8, 12, [0, 0, 0.4, 0, 0, 0]), slot("mid", 1, 4, 6, [0, 0, 0.1, 0, 0, 0])
+    maps = maps_of(fine, small)
+    assert maps.word("gato").mass == pytest.approx(0.4)
+    assert maps.layers().word("gato").mass == pytest.approx(0.25)
+    assert maps_of(small).word("gato").mass == pytest.approx(0.1)
+
+
 def test_layers_by_name_and_by_grid(maps_of):
     maps = maps_of(
         slot("down.attn", 0, 12, 20, [0, 0.1, 0, 0, 0, 0]),

@@ -73,7 +73,7 @@ def test_rows_of_the_softmax():
 @pytest.mark.parametrize("model", ["sd1", "sdxl"])
 @pytest.mark.parametrize("fused", [False, True])
 def test_unets(tiny, listen, model, fused):
-    """A·M of every layer and step; the picture as it was; every processor put back."""
+    """A·M of every layer and step, M being the mean of the grid's layers so far; nothing else changes."""
     pipe = tiny.pipeline() if model == "sd1" else tiny.sdxl_pipeline()
     encoded = tiny.encode("um gato vermelho", "casa azul")
     inputs = encoded.inputs | (tiny.pooled(2) if model == "sdxl" else {})
@@ -94,6 +94,7 @@ def test_unets(tiny, listen, model, fused):
     order = [name.removesuffix(".processor") for name in processors]
     order = [name for block in ("down", "mid", "up") for name in order if name.startswith(block)]
     by_name = {name: calls[place :: len(order)] for place, name in enumerate(order)}
+    before: dict[object, list[torch.Tensor]] = {}
     for words, refined, patch in zip(slots["words"], slots["refined"], patches, strict=True):
         assert words.layers == refined.layers == patch.layers
         cross = by_name[words.layers[0]]
@@ -101,7 +102,9 @@ def test_unets(tiny, listen, model, fused):
         for step, image in ((0, 0), (2, 1)):
             columns = recording.columns(("positive", image))
             seen = own[step][2 + image]
-            wanted = seen.mean(0) @ cross[step][2 + image].mean(0)[:, list(columns)]
+            so_far = before.setdefault((words.grid, step, image), [])
+            so_far.append(cross[step][2 + image].mean(0)[:, list(columns)])
+            wanted = seen.mean(0) @ torch.stack(so_far).mean(0)
             found = refined.sums[step, 0, image, 0][:, list(columns.values())]
             assert (found - wanted).abs().max() < 1e-5
             cells = cells_of(patch.height, patch.width)
@@ -134,7 +137,9 @@ def test_joint_attention(tiny, listen, dual):
         for step in range(3):
             seen = calls[3 * step + layer][1]
             among_image = seen[:, :CELLS, :CELLS] / seen[:, :CELLS, :CELLS].sum(-1, keepdim=True)
-            maps = seen[:, :CELLS][..., [CELLS + column for column in columns]].mean(0)
+            own = (calls[3 * step + earlier][1] for earlier in range(layer + 1))
+            maps = torch.stack([each[:, :CELLS].mean(0) for each in own]).mean(0)
+            maps = maps[:, [CELLS + column for column in columns]]
             found = refined.sums[step, 0, 0, 0][:, list(columns.values())]
             assert (found - among_image.mean(0) @ maps).abs().max() < 1e-5
             wanted = seen[:, cells_of(words.height, words.width), :CELLS].transpose(1, 2)
@@ -169,6 +174,8 @@ def test_views(pipe, tiny, tmp_path):
     assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
     assert torch.equal(maps.word("gato").tensor, plain)
     assert refined.share().word("gato").mass > heat.mass
+    whole = sum(refined.share().word(word.text).tensor for word in maps.words)
+    assert torch.allclose(whole, torch.ones_like(whole), atol=1e-5)
     one_layer = refined.layers("up_blocks.1")
     assert one_layer.kind == "refined"
     assert not torch.equal(one_layer.word("gato").tensor, heat.tensor)
@@ -178,6 +185,8 @@ def test_views(pipe, tiny, tmp_path):
     maps.save(tmp_path / "maps.safetensors")
     loaded = AttentionMaps.load(tmp_path / "maps.safetensors")
     assert torch.equal(loaded.refined().word("gato").tensor, heat.tensor)
+    shares = refined.share().word("gato").tensor
+    assert torch.equal(loaded.refined().share().word("gato").tensor, shares)
     assert torch.equal(loaded.patch(1, image=1, lane="negative").tensor, patch.tensor)
     for ask, message in [
         (lambda: maps.patch(2), "patch 2 was not recorded; there are 2"),
@@ -219,6 +228,21 @@ def test_the_budget_counts_them(pipe, tiny):
         assert {slot.kind for slot in slots} == {"words", "refined", "patches", "rows"}
         assert session.maps.refined().word("gato").mass > 0
     assert len(slots) == 4 * 2
+
+
+def test_refined_maps_leave_small_grids_out_unless_they_are_named(pipe, tiny):
+    """At 12 × 20 cells a thing has several; at 6 × 10 a cell attends to other things."""
+    with attach(pipe, tiny.encode("um gato"), record=Record(refine=True)) as session:
+        tiny.run(pipe, session.inputs, **SIZE)
+    maps = session.maps
+    grids = sorted({(slot.height, slot.width) for slot in maps.recording.slots})
+    *_, (height, width) = grids
+    assert grids[0][0] < 12 <= height
+    fine = maps.refined().layers(f"{height}x{width}").word("gato").tensor
+    every = maps.refined().layers().word("gato").tensor
+    assert torch.equal(maps.refined().word("gato").tensor, fine)
+    assert not torch.equal(every, fine)
+    assert torch.equal(maps.layers().refined().word("gato").tensor, every)
 
 
 @pytest.mark.parametrize("patch", [(0.5,), (0.5, 1.1), (-0.1, 0)])
