@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight.attention import AttentionMaps, AttentionSession, Record
+    from promptweight.attention.binding import Leak
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,17 @@ def make_pictures(
     """
     import torch
 
+    from promptweight.attention.binding import early_leaks, early_step
+
     steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
+    prompts = len(session.tables["positive"])
+    leaks: tuple[tuple[Leak, ...], ...] = ((),) * prompts
 
     def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        nonlocal steps, steps_done, was_stopped
+        nonlocal steps, steps_done, was_stopped, leaks
         steps, steps_done = getattr(pipe, "num_timesteps", steps), step + 1
+        if record and steps_done == early_step(steps):
+            leaks = early_leaks(session, prompts)
         progress = Progress(*place, steps_done, steps, tensors.get("latents"), session)
         if callback is not None and callback(progress) is False:
             was_stopped = True
@@ -93,7 +100,6 @@ def make_pictures(
             pipe._interrupt = True
         return tensors
 
-    prompts = len(session.tables["positive"])
     generators = [torch.Generator("cpu").manual_seed(seed) for _ in range(prompts)]
     generator = generators if prompts > 1 else generators[0]
     try:
@@ -105,9 +111,16 @@ def make_pictures(
     maps = apart(session.maps, prompts) if record else (None,) * prompts
     shown = [picture_of(output, place[0], index) for index in range(prompts)]
     return tuple(
-        Picture(image, of_image, steps_done, steps, was_stopped, warnings)
-        for (image, warnings), of_image in zip(shown, maps, strict=True)
+        Picture(image, of_image, steps_done, steps, was_stopped, (*warnings, *warned(of_picture, place[0])))
+        for (image, warnings), of_image, of_picture in zip(shown, maps, leaks, strict=True)
     )
+
+
+def warned(leaks: Sequence[Leak], number: int) -> list[str]:
+    """Leaks in sentences, of the picture with this number."""
+    return [
+        f"picture {number}: early in the run {leak}; it may miss one of them or mix them up" for leak in leaks
+    ]
 
 
 def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[str, ...]]:

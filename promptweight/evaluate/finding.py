@@ -53,6 +53,9 @@ class LayerFinding:
     heat: Tensor | None = None
     """The map of the layer, half precision, for choosing among combinations."""
     mask: Tensor | None = None
+    refined_iou: float = torch.nan
+    """Of the layer's refined map; no number for heads."""
+    refined_pointing: float = torch.nan
 
 
 def values_of(heats: Tensor, own: Tensor, other: Tensor) -> list[dict[str, float]]:
@@ -126,6 +129,7 @@ def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
             found = zip(best_ious(heats, mask).tolist(), points_at(heats, mask).tolist(), strict=True)
             for number, (iou, hit) in enumerate(found):
                 is_whole = number == 0
+                refined = maps.layers(slot.layers[0]).refined().word(core).tensor.cpu() if is_whole else None
                 yield LayerFinding(
                     noise.number,
                     noise.level.name,
@@ -135,7 +139,35 @@ def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
                     float(hit),
                     heats[0].half() if is_whole else None,
                     mask if is_whole else None,
+                    *refined_values(refined, mask),
                 )
+
+
+def refined_values(heat: Tensor | None, mask: Tensor) -> tuple[float, float]:
+    """IoU and pointing of a map; no numbers where there is none."""
+    if heat is None:
+        return torch.nan, torch.nan
+    return float(best_ious(heat[None], mask)[0]), float(points_at(heat[None], mask)[0])
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How well a map on a grid can find a thing at all."""
+
+    scene: int
+    grid: str
+    iou: float
+    """Of the thing's own mask, averaged over the cells, enlarged as maps are."""
+
+
+def bounds(noise: Noised) -> Iterator[Bound]:
+    """Yields what every grid of the recording can hold of every thing's mask."""
+    sizes = dict.fromkeys((slot.height, slot.width) for slot, _ in layers(noise.session.maps))
+    for height, width in sizes:
+        for mask in noise.masks:
+            cells = F.adaptive_avg_pool2d(mask[None, None].float(), (height, width))
+            heat = F.interpolate(cells, mask.shape, mode="bilinear", antialias=True)[0]
+            yield Bound(noise.number, f"{height}x{width}", float(best_ious(heat, mask)[0]))
 
 
 def best_layers(found: Iterable[LayerFinding]) -> tuple[tuple[str, ...], dict[str, list[tuple[int, float]]]]:
@@ -195,6 +227,7 @@ class Found:
 
     findings: tuple[Finding, ...]
     layers: tuple[LayerFinding, ...]
+    bounds: tuple[Bound, ...] = ()
 
 
 def measure(pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...] = TIMESTEPS) -> Found:
@@ -204,9 +237,11 @@ def measure(pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...]
     record = Record(heads="keep", refine=True)
     square: list[Finding] = []
     of_layers: list[LayerFinding] = []
+    of_grids: list[Bound] = []
     for noise in noised(pipeline, number=number, seed=seed, timesteps=timesteps, record=record):
         square += findings(noise)
         of_layers += layer_findings(noise)
+        of_grids += bounds(noise)
     wide = [
         found
         for noise in noised(
@@ -214,4 +249,4 @@ def measure(pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...]
         )
         for found in findings(noise, ", wide")
     ]
-    return Found((*square, *wide), tuple(of_layers))
+    return Found((*square, *wide), tuple(of_layers), tuple(of_grids))

@@ -1,4 +1,8 @@
-"""Is the warning of a leaking attribute right? Given after 5 steps of 25, held against the final picture."""
+"""Is the warning of a leaking attribute right? Given after 5 steps of 25, held against the final picture.
+
+`generate` warns above `promptweight.attention.binding.THRESHOLD`, which was chosen on other pictures; here it
+is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
+"""
 
 from __future__ import annotations
 
@@ -116,6 +120,19 @@ def judge(found: Sequence[Warned], truth: str) -> Verdict:
         default=0.0,
     )
     pairs = [(each.score >= threshold, bool(getattr(each, truth))) for each in judged]
+    return verdict_of(pairs, threshold, found, truth)
+
+
+def at_threshold(found: Sequence[Warned], truth: str, threshold: float) -> Verdict:
+    """Judges a threshold that none of these pictures chose, on all of them; arguments as in `judge`."""
+    pairs = [(each.score > threshold, bool(getattr(each, truth))) for each in found]
+    return verdict_of(pairs, threshold, found, truth)
+
+
+def verdict_of(
+    pairs: Sequence[tuple[bool, bool]], threshold: float, found: Sequence[Warned], truth: str
+) -> Verdict:
+    """The verdict on (warned, is bad) pairs; the area is of all that was found."""
     bad = [each.score for each in found if getattr(each, truth)]
     good = [each.score for each in found if not getattr(each, truth)]
     above = [(one > other) + (one == other) / 2 for one in bad for other in good]

@@ -50,7 +50,7 @@ def draws_world(pipeline: Any) -> bool:
 
 def questions() -> tuple[Question, ...]:
     """All questions, in the order of a report."""
-    from promptweight.evaluate import told_maps, told_pictures
+    from promptweight.evaluate import told_leaks, told_maps, told_pictures
 
     return (
         Question("drawing", told_pictures.drawing, True),
@@ -58,7 +58,7 @@ def questions() -> tuple[Question, ...]:
         Question("faithfulness", told_maps.faithfulness, False),
         Question("response", told_pictures.response, False),
         Question("targets", told_pictures.targets, False),
-        Question("leakage", told_maps.leakage, True),
+        Question("leakage", told_leaks.leakage, True),
     )
 
 

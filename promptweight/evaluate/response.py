@@ -23,7 +23,6 @@ from promptweight.mini.scenes import Scene
 
 WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 RISING = tuple(weight for weight in WEIGHTS if weight >= 0)
-REGION_WEIGHT = 2.5
 KEPT = 0.8
 """Weights are of use while both things are found at least so often as at weight 1."""
 
@@ -79,18 +78,6 @@ class Drawn:
     """The part of the other thing's square, where it stands at weight 1, that has them."""
     outside: float
     """The mean difference of pixels (0 to 1) outside the squares where the thing stood and stands."""
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """How much of the weighted thing lies in the region that its weight was confined to, and without one."""
-
-    scene: int
-    mode: str
-    region: str
-    inside: float
-    inside_without: float
-    """The same in the picture at weight 1."""
 
 
 def weighted(scene: Scene, language: str, weight: float, options: str = "") -> str:
@@ -149,6 +136,17 @@ def compare(
     }
 
 
+def drawn_plainly(
+    pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int
+) -> tuple[list[str], list[int], list[NDArray[np.uint8]], list[Seen]]:
+    """Every scene's language and seed, its picture without weights, and what that shows."""
+    languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
+    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
+    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
+    plain = pictures(pipeline, captions, seeds, steps=steps)
+    return languages, seeds, plain, [look(each, scene) for each, scene in zip(plain, scenes, strict=True)]
+
+
 def measure(
     pipeline: Any,
     scenes: Sequence[Scene],
@@ -169,11 +167,7 @@ def measure(
         chosen: the ways; all when None.
         weights: the weights.
     """
-    languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
-    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
-    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
-    plain = pictures(pipeline, captions, seeds, steps=steps)
-    before = [look(picture, scene) for picture, scene in zip(plain, scenes, strict=True)]
+    languages, seeds, plain, before = drawn_plainly(pipeline, scenes, seed, steps)
     kept = [place for place, seen in enumerate(before) if seen.has(0) and seen.has(1)]
     found: list[Drawn] = []
     for way in ways() if chosen is None else chosen:
@@ -227,36 +221,6 @@ def measure_change(
                 change = float(np.abs(picture.astype(np.float32) - before).mean() / 255)
                 found.append(Changed(place, way.name, weight, change))
     return found
-
-
-def measure_regions(pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25) -> list[Bounded]:
-    """Draws every scene with a high weight on its first phrase, in the half in which it would not stand."""
-    languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
-    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
-    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
-    plain = pictures(pipeline, captions, seeds, steps=steps)
-    before = [look(picture, scene) for picture, scene in zip(plain, scenes, strict=True)]
-    halves = ["right" if in_left_half(seen) > 0.5 else "left" for seen in before]
-    found = []
-    for mode in ("logit", "p2p", "value"):
-        texts = [
-            weighted(scene, language, REGION_WEIGHT, f"region={half}, mode={mode}")
-            for scene, language, half in zip(scenes, languages, halves, strict=True)
-        ]
-        drawn = pictures(pipeline, texts, seeds, steps=steps, space="attention")
-        for place, picture in enumerate(drawn):
-            now = in_left_half(look(picture, scenes[place]))
-            was = in_left_half(before[place])
-            if halves[place] == "right":
-                now, was = 1 - now, 1 - was
-            found.append(Bounded(place, mode, halves[place], now, was))
-    return found
-
-
-def in_left_half(seen: Seen) -> float:
-    """The part of the first thing's coloured pixels that lies in the left half; a half where it has none."""
-    own = seen.own[0]
-    return float(own[:, : own.shape[1] // 2].sum() / own.sum()) if own.any() else 0.5
 
 
 def monotone(found: Sequence[Drawn]) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""What was measured about maps, told as sections of a report: localisation, faithfulness, leakage."""
+"""What was measured about maps, told as sections of a report: localisation and faithfulness."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from itertools import product
 
 from promptweight.errors import SettingError
-from promptweight.evaluate import drawing as drawing_scenes
 from promptweight.evaluate import faithfulness as faith
 from promptweight.evaluate import finding
-from promptweight.evaluate import leakage as leaking
 from promptweight.evaluate.noised import is_called_plainly
 from promptweight.evaluate.page import Curve, Plot, Section, Table
 from promptweight.evaluate.questions import Subject
@@ -17,7 +15,7 @@ from promptweight.evaluate.report import Figure
 from promptweight.evaluate.statistics import Clustered
 
 IOU_BAR, POINTING_BAR = 0.75, 0.98
-HELD_RULE = "refined share"
+HELD_RULE = "refined"
 """The rule that is held against the bars."""
 
 
@@ -56,7 +54,7 @@ def told_finding(found: finding.Found) -> Section:
     ]
     tables.append(Table(f"Rule “{HELD_RULE}”, by language", ("words", *finding.MEASURES), tuple(by_language)))
     chosen, claimed = finding.best_layers(found.layers)
-    tables += [*told_layers(found), told_choice(chosen, claimed)]
+    tables += [*told_layers(found), told_choice(chosen, claimed), told_bounds(found)]
     return Section(
         "localisation",
         "Do the maps find the thing?",
@@ -66,7 +64,11 @@ def told_finding(found: finding.Found) -> Section:
         "thing, on the other thing and on neither: the rows of the leakage matrix. Rules ending in “wide” "
         "are of pictures half as wide again as high. For a relation word the thing is both things. “daam”, "
         "“heads summed” and “concepts” are the rules of DAAM, attention-map-diffusers and ConceptAttention "
-        "on the same recording. Intervals (95 %) come from drawing whole scenes again.",
+        "on the same recording. Intervals (95 %) come from drawing whole scenes again. The usual views leave "
+        "small grids out: where a cell is as large as a thing, what it attends to is other things, and maps "
+        "refined there lose what they had, as the table of the layers shows. A causal text encoder puts what "
+        "it knows of a phrase on its last word: held against the bars are phrases, and the table by language "
+        "shows the words alone.",
         tuple(tables),
         (
             of_levels(found, "iou", "localisation-levels"),
@@ -94,7 +96,14 @@ def told_layers(found: finding.Found) -> list[Table]:
     for name in names:
         own = [each for each in found.layers if each.layer == name]
         whole = [each for each in own if each.head is None]
-        lines.append((name, *both(whole)))
+        lines.append(
+            (
+                name,
+                *both(whole),
+                mean((each.scene, each.refined_iou) for each in whole),
+                mean((each.scene, each.refined_pointing) for each in whole),
+            )
+        )
         heads += [
             (f"{name}, head {head}", *both([each for each in own if each.head == head]))
             for head in sorted({each.head for each in own if each.head is not None})
@@ -102,7 +111,11 @@ def told_layers(found: finding.Found) -> list[Table]:
     best = sorted(heads, key=lambda line: -line[1].value)[:12]
     columns = ("iou", "pointing")
     return [
-        Table("Share maps of a phrase, by layer", ("layer", *columns), tuple(lines)),
+        Table(
+            "Maps of a phrase, by layer",
+            ("layer", "iou, share", "pointing, share", "iou, refined", "pointing, refined"),
+            tuple(lines),
+        ),
         Table("The twelve best heads", ("head", *columns), tuple(best)),
     ]
 
@@ -121,6 +134,19 @@ def told_choice(chosen: tuple[str, ...], claimed: dict[str, list[tuple[int, floa
         "The best layers together, on scenes that did not choose them",
         ("layers", "iou"),
         ((", ".join(chosen), mean(claimed["chosen"])), ("all layers", mean(claimed["all"]))),
+    )
+
+
+def told_bounds(found: finding.Found) -> Table:
+    """What a grid can hold of the masks."""
+    grids = dict.fromkeys(each.grid for each in found.bounds)
+    return Table(
+        "What a grid can hold: the mask itself, averaged over its cells and enlarged as maps are",
+        ("grid", "iou"),
+        tuple(
+            (grid, mean((each.scene, each.iou) for each in found.bounds if each.grid == grid))
+            for grid in grids
+        ),
     )
 
 
@@ -223,33 +249,6 @@ def told_faith(found: list[faith.Faith]) -> Section:
                 ),
             ),
         ),
-    )
-
-
-def leakage(subject: Subject) -> Section:
-    """Whether the early warning of a leak is right."""
-    scenes = list(drawing_scenes.held_out(subject.number, 2, False, subject.seed + 60))
-    return told_leaks(leaking.measure(subject.pipeline, scenes, seed=subject.seed))
-
-
-def told_leaks(found: list[leaking.Warned]) -> Section:
-    """The section about `leakage.measure`."""
-    lines = []
-    for truth, name in (
-        ("is_mixed", "a thing has another's colour"),
-        ("is_wrong", "not both things are right"),
-    ):
-        verdict = leaking.judge(found, truth)
-        lines.append((name, verdict.base, verdict.threshold, verdict.precision, verdict.recall, verdict.area))
-    columns = ("finished picture", "how often", "threshold", "precision", "recall", "area under ROC")
-    return Section(
-        "leakage",
-        "Is the warning of a leaking attribute right?",
-        f"After {leaking.WARNED_AFTER} of {leaking.STEPS} steps the map of every word of a phrase is "
-        "compared with the rest of its phrase and with the other phrase (`promptweight.attention.binding`). "
-        "The threshold with the best F-score is chosen on every second picture; precision and recall are of "
-        "the others; the area under the ROC curve is of all. With few bad pictures the intervals are wide.",
-        (Table("The warning against the finished picture", columns, tuple(lines)),),
     )
 
 

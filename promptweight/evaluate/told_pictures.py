@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from promptweight.evaluate import confined, sharing
 from promptweight.evaluate import drawing as drawn
 from promptweight.evaluate import response as answer
-from promptweight.evaluate import sharing
 from promptweight.evaluate.page import Curve, Plot, Section, Table
 from promptweight.evaluate.questions import Subject
 from promptweight.evaluate.report import Figure, drawing_figures
@@ -45,12 +45,12 @@ def response(subject: Subject) -> Section:
         return told_change(answer.measure_change(subject.pipeline, scenes, seed=subject.seed))
     return told_response(
         answer.measure(subject.pipeline, scenes, seed=subject.seed),
-        answer.measure_regions(subject.pipeline, scenes, seed=subject.seed),
+        confined.measure(subject.pipeline, scenes, seed=subject.seed),
     )
 
 
-def told_response(found: Sequence[answer.Drawn], bounded: Sequence[answer.Bounded]) -> Section:
-    """The section about `response.measure` and `measure_regions`."""
+def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Bounded]) -> Section:
+    """The section about `response.measure` and `confined.measure`."""
     names = list(dict.fromkeys(each.way for each in found))
     by_way = {name: [each for each in found if each.way == name] for name in names}
     rising = {name: answer.monotone_mean(own) for name, own in by_way.items()}
@@ -81,7 +81,7 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[answer.Bounde
     summary = Table("What a weight does, by the way in which it acts", columns, tuple(lines))
     modes = list(dict.fromkeys(each.mode for each in bounded))
     regions = Table(
-        f"Weight {answer.REGION_WEIGHT:g} in the half where the thing would not stand",
+        f"Weight {confined.REGION_WEIGHT:g} in the half where the thing would not stand",
         ("mode", "part of the thing in that half", "at weight 1"),
         tuple(
             (

@@ -176,3 +176,12 @@ def test_joint_attention_is_measured_by_the_same_means(joint):
     assert reached.share == pytest.approx(0.5, abs=0.1)
     (warned,) = leakage.measure(joint, scenes, seed=0, steps=2)
     assert -2 <= warned.score <= 2
+
+
+def test_a_grid_holds_a_thing_the_better_the_finer_it_is(mini):
+    (noise,) = noised.noised(mini, number=1, seed=3, timesteps=(300,), languages=("pt",))
+    found = list(finding.bounds(noise))
+    by_grid = {grid: [each.iou for each in found if each.grid == grid] for grid in ("16x16", "8x8", "4x4")}
+    assert all(len(ious) == len(noise.masks) for ious in by_grid.values())
+    assert np.mean(by_grid["16x16"]) > np.mean(by_grid["8x8"]) > np.mean(by_grid["4x4"])
+    assert all(0 < iou < 1 for iou in by_grid["16x16"])  # icons have edges finer than a cell
