@@ -17,7 +17,7 @@ from promptweight_ui import compare_tab, explore_tab, generate_tab, history_tab,
 from promptweight_ui.context import Context
 from promptweight_ui.language import LANGUAGES, translations
 from promptweight_ui.models import Models
-from promptweight_ui.state import Sessions
+from promptweight_ui.state import MOST_SESSIONS, Sessions
 
 TABS = {
     "generate": generate_tab,
@@ -97,6 +97,8 @@ def build(context: Context, language: str | None = None) -> gr.Blocks:
 
         def forget(request: gr.Request) -> None:
             context.sessions.drop(request)
+            # Gradio would keep the last values of every component, for each page that was ever open.
+            app.state_holder.session_data.pop(request.session_hash or "", None)
 
         app.unload(forget)
     app.queue(max_size=MOST_WAITING)
@@ -151,6 +153,7 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
         show_error=False,
         ssr_mode=False,
         max_file_size="32mb",
+        state_session_capacity=MOST_SESSIONS,
         **more,
     )
 

@@ -142,6 +142,16 @@ def test_stop_ends_a_run_at_its_next_step(client, served):
     assert len(message["images"]) < 16
 
 
+def test_a_closed_page_leaves_nothing_behind(served):
+    page = gradio_client.Client(served.url, verbose=False)
+    generated(page, served)
+    name = page.session_hash
+    assert name in served.app.state_holder.session_data
+    page.close()
+    while name in served.context.sessions._sessions or name in served.app.state_holder.session_data:
+        time.sleep(0.05)
+
+
 def test_memory_is_flat_over_many_runs(client, served):
     generated(client, served)
     session = served.context.sessions._sessions[client.session_hash]
