@@ -96,7 +96,7 @@ def test_samplers_follow_the_model(open_page, served):
     page.wait_for_function("promptweight.prompt.box('generate-prompt').understood.tokens?.length === 2")
     assert page.input_value("#generate-sampler input") == "Euler"  # both have one of that name
     page.click("#generate-sampler input")
-    offered = [text.strip(" ✓") for text in page.locator("[role=option]").all_inner_texts()]
+    offered = [text.strip(" ✓\n") for text in page.locator("[role=option]").all_inner_texts()]
     assert set(offered) == {"The model's own", *served.context.models.samplers("mini-dit")} - {"own"}
     page.keyboard.press("Escape")
     page.fill(AREA, "um gato")
