@@ -231,14 +231,12 @@ def test_the_budget_counts_them(pipe, tiny):
 
 
 def test_refined_maps_leave_small_grids_out_unless_they_are_named(pipe, tiny):
-    """At 12 × 20 cells a thing has several; at 6 × 10 a cell attends to other things."""
+    """At 16 × 16 cells a thing has several; at 8 × 8 a cell attends to other things."""
     with attach(pipe, tiny.encode("um gato"), record=Record(refine=True)) as session:
-        tiny.run(pipe, session.inputs, **SIZE)
+        tiny.run(pipe, session.inputs)
     maps = session.maps
-    grids = sorted({(slot.height, slot.width) for slot in maps.recording.slots})
-    *_, (height, width) = grids
-    assert grids[0][0] < 12 <= height
-    fine = maps.refined().layers(f"{height}x{width}").word("gato").tensor
+    assert {slot.grid for slot in maps.recording.slots} == {"16x16", "8x8"}
+    fine = maps.refined().layers("16x16").word("gato").tensor
     every = maps.refined().layers().word("gato").tensor
     assert torch.equal(maps.refined().word("gato").tensor, fine)
     assert not torch.equal(every, fine)
