@@ -7,11 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny_models
 import torch
 from diffusers import (
     AutoencoderKL,
-    DDIMScheduler,
-    FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
     SD3Transformer2DModel,
@@ -112,6 +111,12 @@ def make_vae() -> AutoencoderKL:
     ).eval()
 
 
+def without_text(encoders: int) -> dict[str, None]:
+    """So many text encoders and their tokenizers, absent."""
+    endings = ("", "_2", "_3")[:encoders]
+    return {f"{part}{ending}": None for part in ("text_encoder", "tokenizer") for ending in endings}
+
+
 def make_pipeline(dtype: torch.dtype = torch.float32, **unet_changes: Any) -> StableDiffusionPipeline:
     """A StableDiffusionPipeline with random weights; embeddings are given to it, so it needs no tokenizer."""
     unet = make_unet(**unet_changes)
@@ -127,17 +132,7 @@ def make_pipeline(dtype: torch.dtype = torch.float32, **unet_changes: Any) -> St
             eos_token_id=1,
         )
     )
-    pipe = StableDiffusionPipeline(
-        vae=make_vae(),
-        text_encoder=text.eval(),
-        tokenizer=None,
-        unet=unet,
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
+    pipe = tiny_models.sd(vae=make_vae(), text_encoder=text.eval(), tokenizer=None, unet=unet)
     return pipe.to(dtype)
 
 
@@ -152,18 +147,7 @@ def make_sdxl_pipeline() -> StableDiffusionXLPipeline:
         projection_class_embeddings_input_dim=6 * 8 + WIDTH,
         use_linear_projection=True,
     )
-    pipe = StableDiffusionXLPipeline(
-        vae=make_vae(),
-        text_encoder=None,
-        text_encoder_2=None,
-        tokenizer=None,
-        tokenizer_2=None,
-        unet=unet,
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        add_watermarker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return tiny_models.sdxl(vae=make_vae(), unet=unet, **without_text(2))
 
 
 def make_sd3_pipeline(**changes: Any) -> StableDiffusion3Pipeline:
@@ -182,19 +166,8 @@ def make_sd3_pipeline(**changes: Any) -> StableDiffusion3Pipeline:
         "pooled_projection_dim": WIDTH,
         "pos_embed_max_size": 24,
     }
-    pipe = StableDiffusion3Pipeline(
-        transformer=SD3Transformer2DModel(**settings | changes).eval(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=make_vae(),
-        text_encoder=None,
-        tokenizer=None,
-        text_encoder_2=None,
-        tokenizer_2=None,
-        text_encoder_3=None,
-        tokenizer_3=None,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    transformer = SD3Transformer2DModel(**settings | changes).eval()
+    return tiny_models.sd3(transformer=transformer, vae=make_vae(), **without_text(3))
 
 
 def make_flux_pipeline() -> FluxPipeline:
@@ -211,17 +184,7 @@ def make_flux_pipeline() -> FluxPipeline:
         pooled_projection_dim=WIDTH,
         axes_dims_rope=(4, 4, 8),
     )
-    pipe = FluxPipeline(
-        transformer=transformer.eval(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=make_vae(),
-        text_encoder=None,
-        tokenizer=None,
-        text_encoder_2=None,
-        tokenizer_2=None,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return tiny_models.flux(transformer=transformer.eval(), vae=make_vae(), **without_text(2))
 
 
 def pooled(prompts: int) -> dict[str, torch.Tensor]:
