@@ -65,7 +65,7 @@ def _smaller(owners: Owners) -> Owners:
     import torch.nn.functional as F
 
     scale = min(1.0, FINEST / max(owners.shape))
-    size = [max(1, round(side * scale)) for side in owners.shape]
+    size = (max(1, round(owners.shape[0] * scale)), max(1, round(owners.shape[1] * scale)))
     each = np.stack([owners == number for number in range(len(COLORS) + 1)]).astype(np.float32)
     return F.adaptive_avg_pool2d(torch.from_numpy(each), size).argmax(0).to(torch.uint8).numpy()
 
