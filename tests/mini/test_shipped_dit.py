@@ -31,10 +31,15 @@ def test_padding_and_pooled_vector_say_next_to_nothing(pipeline: StableDiffusion
 def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
     pipeline: StableDiffusion3Pipeline,
 ) -> None:
-    measured = list(localisation.samples(pipeline, number=8, seed=99, timesteps=(200, 500)))
+    measured = list(localisation.samples(pipeline, number=20, seed=99, timesteps=(200, 500)))
     table = localisation.summarise(measured)
     for name in ("pt phrase", "en phrase"):  # a thing covers a seventh of the picture
         assert table[name]["pointing"].value >= 0.8
+
+
+def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) -> None:
+    drawn = drawing.draw(pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",))
+    assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
