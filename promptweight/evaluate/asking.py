@@ -69,14 +69,15 @@ def report(
         if follow is not None:
             follow(question.name)
         sections.append(question.ask(subject))
-        files = write(Path(folder), f"{subject.name}, measured", said(subject), sections, settings)
+        files = write(Path(folder), f"{subject.name}, measured", said(subject, chosen), sections, settings)
     return sections, files
 
 
-def said(subject: Subject) -> str:
+def said(subject: Subject, chosen: Sequence[str]) -> str:
     """How the report was made, in a paragraph."""
+    questions = f"--questions {','.join(chosen)} " if chosen else ""
     return (
-        f"Made by `promptweight evaluate {subject.name} --report DIR --number {subject.number} --seed "
-        f"{subject.seed}`. Prompts, scenes and noises come from seeds that no training used. Intervals are "
-        "of 95 %; n counts scenes or pictures."
+        f"Made by `promptweight evaluate {subject.name} --report DIR {questions}--number {subject.number} "
+        f"--seed {subject.seed}`. Prompts, scenes and noises come from seeds that no training used. "
+        "Intervals are of 95 %; n counts scenes or pictures."
     )

@@ -217,6 +217,7 @@ def test_any_model_is_asked_what_needs_no_masks(tmp_path, tiny_pipe):
     pytest.importorskip("matplotlib", reason="plots need the extra “report”")
     (section,), files = report(tiny_pipe, tmp_path, chosen=["faithfulness"], number=1)
     assert [path.name for path in files] == ["report.md", "report.json"]
+    assert "--report DIR --questions faithfulness --number 1 --seed 0`" in files[0].read_text()
     correlations = [cell.value for row in section.tables[0].rows for cell in row[2:]]
     assert all(-1 <= value <= 1 for value in correlations)
     ways = [way for way in response.ways() if way.name in ("scale", "attention logit")]
