@@ -32,6 +32,7 @@ def run_of(served):
 def pick(page, name, value):
     page.click(f"#{name} input")
     page.get_by_role("option", name=value, exact=True).click()
+    page.wait_for_function("!document.querySelector('[role=option]')")  # it fades out
 
 
 def test_stop_now_ends_the_run_at_the_next_step(open_page, served):
