@@ -1,6 +1,7 @@
 """Runs in a browser: stopped, finished, left alone, and made with other samplers and models."""
 
 import time
+from threading import Event
 
 import pytest
 
@@ -53,11 +54,28 @@ def test_finish_this_one_lets_the_picture_come_to_its_end_and_drops_the_rest(ope
     page = open_page()
     begin(page, pictures=16, steps=40)
     session = run_of(served)
+    run, show = session.run, session.run._show
+    held_at, go_on = [], Event()
+
+    def hold_in_a_later_picture(progress):
+        if progress.picture > 1 and not held_at:
+            held_at.append(progress.picture)
+            go_on.wait()
+        return show(progress)
+
+    run._show = hold_in_a_later_picture
+    while not held_at:
+        assert not run.is_done
+        page.wait_for_timeout(20)
     page.click("#generate-finish")
+    while run._wish != "finish":
+        page.wait_for_timeout(20)
+    go_on.set()
     page.wait_for_selector(f"{PICTURE}[data-state=done]")
     assert session.result.stopped_after is None
-    assert 1 <= len(session.result.images) < 16
-    assert len(session.result.seeds) == len(session.result.images)
+    assert held_at[0] < 16
+    assert len(session.result.images) == held_at[0]
+    assert len(session.result.seeds) == held_at[0]
     page.wait_for_selector("#generate-go:visible")
     assert page.locator("#generate-finish:visible").count() == 0
 
