@@ -81,25 +81,35 @@ def load_scenes(
     return EncodedScenes(scenes, latents, covered)
 
 
-def draw_batch(
-    encoded: EncodedScenes, tokenizer: CLIPTokenizer, related_share: float = 0.0, single_share: float = 0.0
-) -> Callable[[Random, int], Batch]:
-    """Returns the function that draws a batch of scenes, each with a caption of its own.
+@dataclass(frozen=True)
+class Shares:
+    """Shares of a batch (0 to 1) that come from one group of scenes; the rest comes from all of them."""
 
-    `related_share` of a batch comes only from scenes that state a relation and `single_share` only from those
-    of one thing; the rest comes from all of them.
-    """
+    related: float = 0.0
+    """Scenes that state a relation."""
+    single: float = 0.0
+    """Scenes of one thing."""
+    pairs: float = 0.0
+    """Scenes of two things without a relation, which words alone tell apart."""
+
+
+def draw_batch(
+    encoded: EncodedScenes, tokenizer: CLIPTokenizer, shares: Shares = Shares()
+) -> Callable[[Random, int], Batch]:
+    """Returns the function that draws a batch of scenes, each with a caption of its own."""
     scenes = encoded.scenes
     everything = range(len(scenes))
-    related = [index for index, scene in enumerate(scenes) if scene.relation]
-    single = [index for index, scene in enumerate(scenes) if not scene.relation and len(scene.things) == 1]
-    shares = (1 - related_share - single_share, related_share, single_share)
+    groups = (
+        everything,
+        [index for index, scene in enumerate(scenes) if scene.relation],
+        [index for index, scene in enumerate(scenes) if not scene.relation and len(scene.things) == 1],
+        [index for index, scene in enumerate(scenes) if not scene.relation and len(scene.things) == 2],
+    )
+    rest = 1 - shares.related - shares.single - shares.pairs
 
     def draw(rng: Random, size: int) -> Batch:
-        chosen = [
-            rng.choice(group or everything)
-            for group in rng.choices((everything, related, single), shares, k=size)
-        ]
+        drawn = rng.choices(groups, (rest, shares.related, shares.single, shares.pairs), k=size)
+        chosen = [rng.choice(group or everything) for group in drawn]
         texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
         ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return {

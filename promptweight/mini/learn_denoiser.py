@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from promptweight.mini import joint_networks, networks
-from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
+from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_batch, save_sheet
 from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Stage
 from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_SIZE
@@ -149,9 +149,8 @@ def stage(
     encoded: EncodedScenes,
     vae: AutoencoderKL,
     tokenizer: CLIPTokenizer,
-    related_share: float,
-    single_share: float,
+    shares: Shares,
 ) -> Stage:
     """Returns the stage that brings `loss` down, with more of the scenes that are hardest to learn."""
-    batches = draw_batch(encoded, tokenizer, related_share, single_share)
+    batches = draw_batch(encoded, tokenizer, shares)
     return Stage("denoiser", loss, batches, draw_sheet(vae, tokenizer))

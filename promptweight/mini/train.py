@@ -24,7 +24,7 @@ from transformers import CLIPTokenizer
 
 from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, loop, networks
 from promptweight.mini.captions import caption
-from promptweight.mini.data import EncodedScenes, load_scenes
+from promptweight.mini.data import EncodedScenes, Shares, load_scenes
 from promptweight.mini.recipes import RECIPES, Networks
 from promptweight.mini.scenes import random_scene
 
@@ -73,9 +73,10 @@ def _learn_denoiser(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
     loss = RECIPES[options.model].loss(parts)
-    stage = learn_denoiser.stage(
-        loss, encoded, parts.vae, parts.tokenizer, options.related_share, options.single_share
-    )
+    if options.compile:
+        loss.denoiser.compile()
+    shares = Shares(options.related_share, options.single_share, options.pair_share)
+    stage = learn_denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, learn_denoiser.DenoisingLoss)
@@ -145,6 +146,15 @@ def main() -> None:
     )
     parser.add_argument(
         "--single-share", type=float, default=0.0, help="of a batch, drawn only from scenes of one thing"
+    )
+    parser.add_argument(
+        "--pair-share",
+        type=float,
+        default=0.0,
+        help="of a batch, drawn only from scenes of two things without a relation",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the denoiser: a slow start, faster steps"
     )
     parser.add_argument(
         "--scenes", type=int, default=64_000, help="drawn once and seen again with new captions"

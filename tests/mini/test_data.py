@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import torch
 
-from promptweight.mini.data import EncodedScenes, draw_batch, draw_scenes
+from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_scenes
 from promptweight.models import load
 
 
@@ -17,18 +17,25 @@ def numbered() -> EncodedScenes:
     return EncodedScenes(scenes, latents, torch.zeros(200, 16, 16, dtype=torch.bool))
 
 
-@pytest.mark.parametrize(("related", "single"), [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5)])
-def test_a_batch_holds_the_shares_asked_for(numbered: EncodedScenes, related: float, single: float) -> None:
-    draw = draw_batch(numbered, load("mini").tokenizer, related, single)
+@pytest.mark.parametrize(
+    ("related", "single", "pairs"),
+    [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0), (0.5, 0.25, 0.25)],
+)
+def test_a_batch_holds_the_shares_asked_for(
+    numbered: EncodedScenes, related: float, single: float, pairs: float
+) -> None:
+    draw = draw_batch(numbered, load("mini").tokenizer, Shares(related, single, pairs))
     chosen = draw(Random(1), 400)["latents"][:, 0, 0, 0].int().tolist()
     scenes = [numbered.scenes[index] for index in chosen]
     told = sum(bool(scene.relation) for scene in scenes) / len(scenes)
     alone = sum(not scene.relation and len(scene.things) == 1 for scene in scenes) / len(scenes)
-    everywhere = 1 - related - single
+    together = sum(not scene.relation and len(scene.things) == 2 for scene in scenes) / len(scenes)
+    everywhere = 1 - related - single - pairs
     of_all = [bool(scene.relation) for scene in numbered.scenes]
     assert told == pytest.approx(related + everywhere * sum(of_all) / len(of_all), abs=0.1)
     if not everywhere:
-        assert told + alone == 1
+        assert told + alone + together == 1
+        assert (alone, together) == pytest.approx((single, pairs), abs=0.1)
 
 
 def test_scenes_of_another_seed_are_other_scenes() -> None:
