@@ -17,20 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptweight import checks
 from promptweight.errors import SettingError
 from promptweight.picture import Callback, Picture, make_pictures
 from promptweight.result import Result
-from promptweight.settings import (
-    MAX_STEPS,
-    advice,
-    check_prompts,
-    checked_guidance,
-    checked_size,
-    checked_weighting,
-    chosen_seeds,
-    settings_of,
-)
+from promptweight.settings import advice, checked, opened, settings_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -145,16 +135,21 @@ def edit(
         AttachError: the model's attention cannot be read.
     """
     from promptweight import models
-    from promptweight.prompt import DIALECTS, parse
 
     with models.quiet():
         from promptweight import adapters
         from promptweight.attention import PromptToPrompt, attach
 
-    check_prompts(source_prompt, edited_prompt, negative_prompt)
     how = PromptToPrompt(kind, cross_replace_steps, self_replace_steps)
-    checks.choice("dialect", dialect, DIALECTS)
-    weighting = checked_weighting(
+    asked = checked(
+        source_prompt,
+        edited_prompt,
+        negative_prompt,
+        dialect=dialect,
+        seed=seed,
+        pictures=1,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
         method=method,
         normalizer=normalizer,
         space=space,
@@ -162,14 +157,8 @@ def edit(
         clip_skip=clip_skip,
         pooled=pooled,
     )
-    steps = checks.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
-    (seed,) = chosen_seeds(seed, 1)
-    guidance = checked_guidance(guidance_scale)
-
-    source, edited, negative = (
-        parse(each, dialect) if isinstance(each, str) else each
-        for each in (source_prompt, edited_prompt, negative_prompt)
-    )
+    source, edited, negative = asked.prompts
+    steps, (only_seed,) = asked.num_inference_steps, asked.seeds
     where: dict[str, Any] = {
         "lora_dir": lora_dir,
         "embeddings_dir": embeddings_dir,
@@ -177,9 +166,8 @@ def edit(
     }
     chosen = _both(adapters.choose(source, negative, **where), adapters.choose(edited, **where))
 
-    pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
-    guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
-    call = {"num_inference_steps": steps, "guidance_scale": guidance, **checked_size(pipe, height, width)}
+    pipe = opened(model)
+    call, weighting = asked.call(pipe, height, width), asked.weighting
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
@@ -188,7 +176,7 @@ def edit(
             pipe, prompts, negative, edit=how, record=record, num_inference_steps=steps, **weighting
         )
         stack.enter_context(session)
-        pictures = make_pictures(pipe, session, call, seed, (1, 1), record, callback)
+        pictures = make_pictures(pipe, session, call, only_seed, (1, 1), record, callback)
         said = [*chosen.warnings, *session.warnings, *advice(call, weighting, negative)]
     about = {"edit": {**asdict(how), "source": source.source, "edited": edited.source}}
     return Edit(
@@ -198,7 +186,7 @@ def edit(
                 prompt,
                 negative,
                 words=session.words(prompt=number),
-                seeds=(seed,),
+                seeds=asked.seeds,
                 settings={**settings_of(pipe, prompt, negative, weighting, chosen, call), **about},
                 warnings=tuple(dict.fromkeys([*said, *picture.warnings])),
             )

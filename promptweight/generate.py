@@ -11,21 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from promptweight import checks
 from promptweight.picture import Callback, Picture, Progress, joined, make_pictures
 from promptweight.result import Result
-from promptweight.settings import (
-    MAX_STEPS,
-    advice,
-    check_prompts,
-    checked_guidance,
-    checked_size,
-    checked_weighting,
-    chosen_seeds,
-    settings_of,
-)
+from promptweight.settings import advice, checked, opened, settings_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -110,15 +100,19 @@ def generate(
         AttachError: the model's attention cannot be read.
     """
     from promptweight import models
-    from promptweight.prompt import DIALECTS, parse
 
     with models.quiet():
         from promptweight import adapters
         from promptweight.attention import attach
 
-    check_prompts(prompt, negative_prompt)
-    checks.choice("dialect", dialect, DIALECTS)
-    weighting = checked_weighting(
+    asked = checked(
+        prompt,
+        negative_prompt,
+        dialect=dialect,
+        seed=seed,
+        pictures=num_images_per_prompt,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
         method=method,
         normalizer=normalizer,
         space=space,
@@ -126,21 +120,15 @@ def generate(
         clip_skip=clip_skip,
         pooled=pooled,
     )
-    steps = checks.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
-    pictures = checks.whole("num_images_per_prompt", num_images_per_prompt, 1, 1000)
-    seeds = chosen_seeds(seed, pictures)
-    guidance = checked_guidance(guidance_scale)
-
-    read, negative = (
-        parse(each, dialect) if isinstance(each, str) else each for each in (prompt, negative_prompt)
-    )
+    read, negative = asked.prompts
+    steps, seeds = asked.num_inference_steps, asked.seeds
     chosen = adapters.choose(
         read, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir, num_inference_steps=steps
     )
 
-    pipe: Any = models.load(model) if isinstance(model, (str, os.PathLike)) else model
-    guidance = models.default_guidance_scale(pipe) if guidance is None else guidance
-    call = {"num_inference_steps": steps, "guidance_scale": guidance, **checked_size(pipe, height, width)}
+    pipe = opened(model)
+    call = asked.call(pipe, height, width)
+    weighting = dict(asked.weighting)
     if targets:
         weighting["targets"] = dict(targets)
     if balance is not False:
@@ -156,7 +144,7 @@ def generate(
         for phrase in require_words:
             session.find(phrase)
         for index, picture_seed in enumerate(seeds):
-            place = (index + 1, pictures)
+            place = (index + 1, len(seeds))
             made += make_pictures(pipe, session, call, picture_seed, place, record, callback)
             found.append(session.found.get(0, ()))
             if made[-1].was_stopped:

@@ -5,13 +5,17 @@ What `generate`, `edit` and batches ask for in the same words is read here once.
 
 from __future__ import annotations
 
+import os
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptweight import checks
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
     from promptweight.adapters import Chosen
     from promptweight.prompt import Prompt
 
@@ -30,11 +34,68 @@ SPACES = ("embedding", "attention")
 POOLED = ("clean", "weighted")
 MAX_PROMPT = 1_000_000
 MAX_SEED = 2**63 - 1
+MAX_PICTURES = 1000
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100
 MAX_SIDE = 16_384
 MAX_CLIP_SKIP = 100
 """More layers than any CLIP text encoder has; how many a model allows is known when it is loaded."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `generate` and `edit` are asked for in the same words, checked before a model is loaded."""
+
+    prompts: tuple[Prompt, ...]
+    """In the order they were given, read in their dialect."""
+    seeds: tuple[int, ...]
+    """One per picture."""
+    num_inference_steps: int
+    guidance_scale: float | None
+    """None is the model's own."""
+    weighting: dict[str, Any]
+    """How weights act, as `attach` takes it."""
+
+    def call(self, pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
+        """Returns what the loaded pipeline is called with for every picture; sizes None are its own."""
+        from promptweight.models import default_guidance_scale
+
+        own = self.guidance_scale is None
+        return {
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": default_guidance_scale(pipe) if own else self.guidance_scale,
+            **checked_size(pipe, height, width),
+        }
+
+
+def checked(
+    *prompts: str | Prompt,
+    dialect: str,
+    seed: int | None,
+    pictures: int,
+    num_inference_steps: int,
+    guidance_scale: float | None,
+    **weighting: Any,
+) -> Checked:
+    """Checks each setting by itself and reads the prompts; raises `SettingError` for the first wrong one."""
+    from promptweight.prompt import DIALECTS, parse
+
+    check_prompts(*prompts)
+    checks.choice("dialect", dialect, DIALECTS)
+    acting = checked_weighting(**weighting)
+    steps = checks.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
+    pictures = checks.whole("num_images_per_prompt", pictures, 1, MAX_PICTURES)
+    seeds = chosen_seeds(seed, pictures)
+    guidance = checked_guidance(guidance_scale)
+    read = tuple(parse(each, dialect) if isinstance(each, str) else each for each in prompts)
+    return Checked(read, seeds, steps, guidance, acting)
+
+
+def opened(model: str | os.PathLike[str] | DiffusionPipeline) -> Any:
+    """Returns the pipeline, loaded if need be."""
+    from promptweight import models
+
+    return models.load(model) if isinstance(model, (str, os.PathLike)) else model
 
 
 def check_prompts(*prompts: str | Prompt) -> None:
