@@ -26,6 +26,13 @@ def evaluate(
             "targets, leakage. All that the model can be asked when not given."
         ),
     ] = "",
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of the question response: a way in which weights act, or a space (embedding, attention). "
+            "May be given several times; all when not given."
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a model against truths that are known exactly."""
@@ -34,8 +41,9 @@ def evaluate(
 
     chosen = [name.strip() for name in questions.split(",") if name.strip()]
     if report is None:
-        if chosen:
-            raise SettingError("--questions chooses the parts of a report; name its folder with --report")
+        for option, is_given in (("--questions", chosen), ("--way", way)):
+            if is_given:
+                raise SettingError(f"{option} chooses the parts of a report; name its folder with --report")
         figures = run(model, number=number, seed=seed)
     else:
         from promptweight.evaluate.asking import report as write_report
@@ -47,6 +55,7 @@ def evaluate(
             chosen=chosen,
             number=number,
             seed=seed,
+            ways=way or (),
             follow=lambda name: console.print(f"measuring {name} …"),
         )
         figures = [figure for section in sections for figure in section.figures]

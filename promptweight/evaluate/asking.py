@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ def report(
     chosen: Sequence[str] = (),
     number: int = 200,
     seed: int = 0,
+    ways: Sequence[str] = (),
     follow: Callable[[str], None] | None = None,
 ) -> tuple[list[Section], list[Path]]:
     """Measures a model and writes `report.md`, `report.json` and plots.
@@ -35,24 +37,32 @@ def report(
         chosen: some of `NAMES`; all that can be asked of the model when empty.
         number: prompts of the largest question; costly questions get a part of it.
         seed: chooses the held-out prompts, scenes and noises.
+        ways: of the question `response`: some ways in which weights act, by name or by space ("embedding",
+            "attention"); all when empty. What it measures is kept in the folder's `pictures.jsonl`; asked
+            again with the same settings it goes on from there.
         follow: told the name of each question before it is asked.
 
     Returns:
         The sections of the report, and the files.
 
     Raises:
-        SettingError: an unknown question, one that cannot be asked of this model, or no way to draw plots.
+        SettingError: an unknown question or way, one that cannot be asked of this model, nothing to draw
+            plots with, or a folder that holds what was measured with other settings.
         ModelError: the model cannot be loaded.
     """
     from promptweight.evaluate.page import check_plots, write
+    from promptweight.evaluate.response import chosen_ways
     from promptweight.models import load, origin
 
     for name in chosen:
         checks.choice("question", name, NAMES)
+    chosen_ways(ways)
     check_plots()
     pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model
     pipeline.set_progress_bar_config(disable=True)
-    subject = Subject(origin(pipeline).model, pipeline, number, seed, draws_world(pipeline))
+    subject = Subject(
+        origin(pipeline).model, pipeline, number, seed, draws_world(pipeline), tuple(ways), Path(folder)
+    )
     asked = [each for each in questions() if not chosen or each.name in chosen]
     if not subject.draws_world:
         unknown = [each.name for each in asked if each.needs_masks]
@@ -62,7 +72,14 @@ def report(
                 "the built-in world"
             )
         asked = [each for each in asked if not each.needs_masks]
-    settings = {"model": subject.name, "number": number, "seed": seed, "questions": [q.name for q in asked]}
+    settings: dict[str, Any] = {
+        "model": subject.name,
+        "number": number,
+        "seed": seed,
+        "questions": [q.name for q in asked],
+    }
+    if ways:
+        settings["ways"] = list(ways)
     sections: list[Section] = []
     files: list[Path] = []
     for question in asked:
@@ -76,8 +93,10 @@ def report(
 def said(subject: Subject, chosen: Sequence[str]) -> str:
     """How the report was made, in a paragraph."""
     questions = f"--questions {','.join(chosen)} " if chosen else ""
+    ways = "".join(f"--way {shlex.quote(way)} " for way in subject.ways)
     return (
-        f"Made by `promptweight evaluate {subject.name} --report DIR {questions}--number {subject.number} "
-        f"--seed {subject.seed}`. Prompts, scenes and noises come from seeds that no training used. "
+        f"Made by `promptweight evaluate {subject.name} --report DIR {questions}{ways}"
+        f"--number {subject.number} --seed {subject.seed}`. "
+        "Prompts, scenes and noises come from seeds that no training used. "
         "Intervals are of 95 %; n counts scenes or pictures."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ class Subject:
     seed: int
     draws_world: bool
     """Whether it draws the built-in world, so that masks are known."""
+    ways: tuple[str, ...] = ()
+    """Ways in which weights act, or spaces, that `response` is asked of; all when empty."""
+    folder: Path | None = None
+    """Where what was measured is kept, so that a run that was stopped goes on."""
 
     def part(self, divisor: int) -> int:
         """So many prompts as a costly question gets, 1 or more."""

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from promptweight import checks
+from promptweight.evaluate.kept import Kept
 from promptweight.evaluate.seen import Seen, look
 from promptweight.evaluate.statistics import Clustered, spearman
 from promptweight.mini.captions import phrase, plainly
 from promptweight.mini.scenes import Scene
 
 WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
-RISING = tuple(weight for weight in WEIGHTS if weight >= 0)
+SPACES = ("embedding", "attention")
 KEPT = 0.8
 """Weights are of use while both things are found at least so often as at weight 1."""
 
@@ -44,7 +47,10 @@ class Way:
 
 
 def ways() -> tuple[Way, ...]:
-    """All ways that are measured: methods, modes in attention, and parts of the run."""
+    """All ways that are measured: methods, modes in attention, and parts of the run.
+
+    The mode `value` gives the output of `p2p` (see `promptweight.attention.rules`): it is not drawn again.
+    """
     from promptweight.attention.session import ATTACH_MODES
     from promptweight.weighting import METHODS
 
@@ -52,12 +58,24 @@ def ways() -> tuple[Way, ...]:
     attention = ("space", "attention")
     return (
         *(Way(name, (("method", name),)) for name in methods),
-        *(Way(f"attention {mode}", (attention, ("mode", mode))) for mode in ATTACH_MODES),
+        *(Way(f"attention {mode}", (attention, ("mode", mode))) for mode in ATTACH_MODES if mode != "value"),
         *(
             Way(f"attention logit, steps {steps}", (attention,), f"steps={steps}")
             for steps in ("0-0.2", "0-0.5", "0.5-1")
         ),
     )
+
+
+def chosen_ways(names: Sequence[str]) -> tuple[Way, ...]:
+    """Some of the ways, by their names or by the spaces in which they act; all when no name is given.
+
+    Raises:
+        SettingError: a name that is neither.
+    """
+    known = ways()
+    for name in names:
+        checks.choice("way", name, [*SPACES, *(way.name for way in known)])
+    return tuple(way for way in known if not names or way.name in names or way.space in names)
 
 
 @dataclass(frozen=True)
@@ -136,54 +154,72 @@ def compare(
     }
 
 
-def drawn_plainly(
-    pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int
-) -> tuple[list[str], list[int], list[NDArray[np.uint8]], list[Seen]]:
-    """Every scene's language and seed, its picture without weights, and what that shows."""
+@dataclass(frozen=True)
+class Plain:
+    """Scenes drawn without weights, once for all that is compared with them."""
+
+    languages: list[str]
+    seeds: list[int]
+    pictures: list[NDArray[np.uint8]]
+    seen: list[Seen]
+
+
+def drawn_plainly(pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int = 25) -> Plain:
+    """Every scene's language and noise, its picture without weights, and what that shows.
+
+    Captions are Portuguese and English by turns.
+    """
     languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
     seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
     captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
     plain = pictures(pipeline, captions, seeds, steps=steps)
-    return languages, seeds, plain, [look(each, scene) for each, scene in zip(plain, scenes, strict=True)]
+    seen = [look(each, scene) for each, scene in zip(plain, scenes, strict=True)]
+    return Plain(languages, seeds, plain, seen)
 
 
 def measure(
     pipeline: Any,
     scenes: Sequence[Scene],
+    plain: Plain,
     *,
-    seed: int,
     steps: int = 25,
     chosen: Sequence[Way] | None = None,
     weights: Sequence[float] = WEIGHTS,
+    kept: Kept | None = None,
 ) -> list[Drawn]:
     """Draws every scene, of two things, in every way at every weight.
 
     Args:
         pipeline: one that draws the built-in world.
-        scenes: pairs; captions are Portuguese and English by turns. Those in which the picture at weight
-            1 lacks one of the two things are left out: there is nothing to compare with.
-        seed: of the noises.
+        scenes: pairs. Those in which the picture at weight 1 lacks one of the two things are left out:
+            there is nothing to compare with.
+        plain: what `drawn_plainly` made of them with as many steps.
         steps: of each picture.
         chosen: the ways; all when None.
         weights: the weights.
+        kept: where the measures of each way and weight are kept as soon as they are made.
     """
-    languages, seeds, plain, before = drawn_plainly(pipeline, scenes, seed, steps)
-    kept = [place for place, seen in enumerate(before) if seen.has(0) and seen.has(1)]
+    whole = [place for place, seen in enumerate(plain.seen) if seen.has(0) and seen.has(1)]
+
+    def at(way: Way, weight: float) -> list[dict[str, Any]]:
+        if weight == 1:
+            drawn = [plain.pictures[place] for place in whole]
+        else:
+            texts = [weighted(scenes[place], plain.languages[place], weight, way.options) for place in whole]
+            seeds = [plain.seeds[place] for place in whole]
+            drawn = pictures(pipeline, texts, seeds, steps=steps, **dict(way.settings))
+        return [
+            asdict(Drawn(place, way.name, weight, **compare(picture, look(picture, scenes[place]), *before)))
+            for place, picture in zip(whole, drawn, strict=True)
+            for before in [(plain.pictures[place], plain.seen[place])]
+        ]
+
     found: list[Drawn] = []
     for way in ways() if chosen is None else chosen:
         for weight in weights:
-            if weight == 1:
-                drawn = [plain[place] for place in kept]
-            else:
-                texts = [weighted(scenes[place], languages[place], weight, way.options) for place in kept]
-                drawn = pictures(
-                    pipeline, texts, [seeds[place] for place in kept], steps=steps, **dict(way.settings)
-                )
-            for place, picture in zip(kept, drawn, strict=True):
-                now = look(picture, scenes[place])
-                found.append(
-                    Drawn(place, way.name, weight, **compare(picture, now, plain[place], before[place]))
-                )
+            make = partial(at, way, weight)
+            rows = make() if kept is None else kept.rows((way.name, weight), make)
+            found += [Drawn(**row) for row in rows]
     return found
 
 
@@ -246,6 +282,11 @@ def monotone_mean(found: Sequence[Drawn], resamples: int = 500) -> Clustered:
     several = len(areas) > 1 and not np.isnan(again).all()
     low, high = np.nanquantile(again, [0.025, 0.975]) if several else (np.nan, np.nan)
     return Clustered(spearman(weights, areas.mean(0)), float(low), float(high), len(areas))
+
+
+def part_of(found: Sequence[Drawn], low: float, high: float) -> list[Drawn]:
+    """What was drawn at weights of a range."""
+    return [each for each in found if low <= each.weight <= high]
 
 
 def smooth(found: Sequence[Drawn]) -> list[tuple[int, float]]:

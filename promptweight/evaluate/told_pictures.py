@@ -9,6 +9,7 @@ import numpy as np
 from promptweight.evaluate import confined, sharing
 from promptweight.evaluate import drawing as drawn
 from promptweight.evaluate import response as answer
+from promptweight.evaluate.kept import Kept
 from promptweight.evaluate.page import Curve, Plot, Section, Table
 from promptweight.evaluate.questions import Subject
 from promptweight.evaluate.report import Figure, drawing_figures
@@ -41,12 +42,18 @@ def drawing(subject: Subject) -> Section:
 def response(subject: Subject) -> Section:
     """What a weight does."""
     scenes = list(drawn.held_out(subject.part(10), 2, False, subject.seed + 70))
+    ways = answer.chosen_ways(subject.ways)
     if not subject.draws_world:
-        return told_change(answer.measure_change(subject.pipeline, scenes, seed=subject.seed))
-    return told_response(
-        answer.measure(subject.pipeline, scenes, seed=subject.seed),
-        confined.measure(subject.pipeline, scenes, seed=subject.seed),
-    )
+        return told_change(answer.measure_change(subject.pipeline, scenes, seed=subject.seed, chosen=ways))
+    kept = None
+    if subject.folder is not None:
+        settings = {"model": subject.name, "scenes": len(scenes), "seed": subject.seed}
+        kept = Kept(subject.folder / "pictures.jsonl", settings)
+    plain = answer.drawn_plainly(subject.pipeline, scenes, subject.seed)
+    found = answer.measure(subject.pipeline, scenes, plain, chosen=ways, kept=kept)
+    in_attention = any(way.space == "attention" for way in ways)
+    bounded = confined.measure(subject.pipeline, scenes, plain, kept=kept) if in_attention else []
+    return told_response(found, bounded)
 
 
 def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Bounded]) -> Section:
@@ -62,6 +69,8 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
             (
                 name,
                 rising[name],
+                answer.monotone_mean(answer.part_of(own, 0, 1)),
+                answer.monotone_mean(answer.part_of(own, 1, np.inf)),
                 mean(answer.monotone(own)),
                 mean(answer.smooth(own)),
                 f"{low:g} – {high:g}",
@@ -72,6 +81,8 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
     columns = (
         "way",
         "Spearman, mean area",
+        "the same, up to 1",
+        "the same, from 1",
         "Spearman, picture by picture",
         "smoothness",
         "usable",
@@ -97,15 +108,21 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
         "What does a weight do to the picture?",
         "The first thing of a pair carries the weight, as a phrase; the same seeds are drawn at every "
         "weight. Spearman is of weight, from 0 up, and the part of the picture that has the thing's colours: "
-        "of its mean over the scenes, and picture by picture. Smoothness is 1 less the largest jump between "
-        "neighbouring weights. Usable are those "
+        "of its mean over the scenes (of all weights, of those up to 1, and of those from 1), and picture by "
+        "picture. Scenes whose two things do not stand in the picture at weight 1 are left out. In attention "
+        "the mode `value` gives the output of `p2p`, so it is not drawn again. Smoothness is 1 less the "
+        "largest jump between neighbouring weights. Usable are those "
         f"round 1 at which both things are there at least {answer.KEPT:.0%} as often as at 1. "
         "Intervals (95 %) come from drawing whole scenes again.",
-        (summary, *(at_weights(by_way, measure) for measure in MEASURES), regions),
+        (
+            summary,
+            *(at_weights(by_way, measure) for measure in MEASURES),
+            *([regions] if bounded else []),
+        ),
         tuple(
             plot_of(by_way, measure, is_attention)
             for measure in ("area", "present", "spill", "outside")
-            for is_attention in (False, True)
+            for is_attention in sorted({is_in_attention(name) for name in names})
         ),
         held(rising),
     )

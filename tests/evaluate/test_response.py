@@ -13,6 +13,7 @@ from promptweight.errors import SettingError
 from promptweight.evaluate import confined, leakage, page, questions, response, seen, sharing
 from promptweight.evaluate.asking import report
 from promptweight.evaluate.drawing import SENTENCE, Drawn, held_out
+from promptweight.evaluate.kept import Kept
 from promptweight.evaluate.recognise import Found
 from promptweight.evaluate.report import Figure
 from promptweight.evaluate.statistics import Clustered
@@ -92,6 +93,41 @@ def test_every_way_says_where_it_acts():
     assert ways["comfy"] == "embedding"
     assert ways["attention logit"] == ways["attention logit, steps 0-0.5"] == "attention"
     assert "none" not in ways
+    assert "attention value" not in ways  # the output of p2p under another name
+
+
+def test_ways_are_chosen_by_name_or_by_space():
+    def names(*chosen: str) -> list[str]:
+        return [way.name for way in response.chosen_ways(chosen)]
+
+    assert names() == [way.name for way in response.ways()]
+    assert all(name.startswith("attention ") for name in names("attention"))
+    assert names("attention p2p", "scale") == ["scale", "attention p2p"]
+    with pytest.raises(SettingError, match=r"'atention p2p'.*attention p2p"):
+        names("atention p2p")
+
+
+def test_a_curve_is_also_judged_on_either_side_of_one():
+    areas = {-1.0: 0.0, 0.0: 0.3, 0.5: 0.2, 1.0: 0.1, 1.5: 0.4, 2.0: 0.5}
+    found = [drawn(0, weight, area) for weight, area in areas.items()]
+    assert response.monotone_mean(response.part_of(found, 0, 1)).value == pytest.approx(-1)
+    assert response.monotone_mean(response.part_of(found, 1, np.inf)).value == pytest.approx(1)
+
+
+def test_a_stopped_measurement_goes_on(tmp_path, mini, monkeypatch):
+    scenes = list(held_out(3, 2, False, 0))
+    ways = response.chosen_ways(("attention logit",))
+    plain = response.drawn_plainly(mini, scenes, 0, steps=6)
+    asked = {"steps": 6, "chosen": ways, "weights": (1.0, 2.5)}
+    monkeypatch.setattr(seen.Seen, "has", lambda self, thing: True)  # six steps draw no things
+    wanted = response.measure(mini, scenes, plain, **asked)
+    assert [(each.scene, each.weight) for each in wanted] == [
+        (scene, weight) for weight in (1.0, 2.5) for scene in range(3)
+    ]
+    first = response.measure(mini, scenes, plain, **asked, kept=Kept(tmp_path / "kept.jsonl", {}))
+    monkeypatch.setattr(response, "pictures", lambda *_args, **_more: pytest.fail("nothing is drawn again"))
+    again = response.measure(mini, scenes, plain, **asked, kept=Kept(tmp_path / "kept.jsonl", {}))
+    assert repr(again) == repr(first) == repr(wanted)  # as text: what is no number equals itself
 
 
 def heat_at(*cells: int) -> torch.Tensor:
