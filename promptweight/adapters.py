@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.model_files import check_header, first_line
+from promptweight.notes import Note, note
 from promptweight.prompt.script import script_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Chosen:
 
     loras: Mapping[str, Lora]
     embeddings: Mapping[str, Path]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Note, ...] = ()
 
 
 def choose(
@@ -73,12 +74,15 @@ def choose(
         SettingError: a folder is none, or holds no file of that name; says which names are close.
         ModelError: the file is damaged.
     """
-    warnings: list[str] = []
+    warnings: list[Note] = []
     negative_loras = [] if negative_prompt is None else list(negative_prompt.loras)
     if negative_loras:
         names = ", ".join(repr(lora.name) for lora in negative_loras)
         warnings.append(
-            f"LoRAs in the negative prompt have no effect, since they act on the whole model: {names}"
+            note(
+                "LoRAs in the negative prompt have no effect, since they act on the whole model: {names}",
+                names=names,
+            )
         )
     loras = _choose_loras(prompt, lora_dir, warnings)
     embeddings: dict[str, Path] = {}
@@ -108,15 +112,21 @@ def applied(pipe: Any, chosen: Chosen) -> Iterator[None]:
 
 
 def _choose_loras(
-    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[str]
+    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Note]
 ) -> dict[str, Lora]:
     chosen: dict[str, Lora] = {}
     files = None if folder is None else _files(folder, "lora_dir")
     for tag in prompt.loras:
         if tag.kind == "hypernet":
-            warnings.append(f"{tag.name!r} is a hypernetwork, which diffusers cannot load; it has no effect")
+            warnings.append(
+                note(
+                    "{name!r} is a hypernetwork, which diffusers cannot load; it has no effect", name=tag.name
+                )
+            )
         elif files is None:
-            warnings.append(f"the LoRA {tag.name!r} has no effect; name its folder (lora_dir)")
+            warnings.append(
+                note("the LoRA {name!r} has no effect; name its folder (lora_dir)", name=tag.name)
+            )
         else:
             path = _find(tag.name, files, "LoRA", folder)
             earlier = chosen[tag.name].weight if tag.name in chosen else 0.0
@@ -125,7 +135,7 @@ def _choose_loras(
 
 
 def _choose_embeddings(
-    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[str]
+    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Note]
 ) -> dict[str, Path]:
     from promptweight.prompt.embeddings import note_embeddings
 
@@ -139,7 +149,12 @@ def _choose_embeddings(
         elif not written.startswith("embedding:"):
             continue  # text in angle brackets that names no file is text
         elif folder is None:
-            warnings.append(f"the textual inversion {name!r} has no effect; name its folder (embeddings_dir)")
+            warnings.append(
+                note(
+                    "the textual inversion {name!r} has no effect; name its folder (embeddings_dir)",
+                    name=name,
+                )
+            )
         else:
             _find(name, files, "textual inversion", folder)
     return chosen

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from promptweight.errors import SettingError
+from promptweight.notes import note
 
 
 def whole(name: str, value: Any, lowest: int, highest: int) -> int:
@@ -16,9 +17,19 @@ def whole(name: str, value: Any, lowest: int, highest: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise SettingError(f"{name} is {value!r}; it must be a whole number") from None
+        raise SettingError(
+            note("{name} is {value!r}; it must be a whole number", name=name, value=value)
+        ) from None
     if not lowest <= number <= highest:
-        raise SettingError(f"{name} is {value}; it must lie between {lowest} and {highest}")
+        raise SettingError(
+            note(
+                "{name} is {value}; it must lie between {lowest} and {highest}",
+                name=name,
+                value=value,
+                lowest=lowest,
+                highest=highest,
+            )
+        )
     return number
 
 
@@ -27,9 +38,17 @@ def number(name: str, value: Any, lowest: float, highest: float) -> float:
     try:
         real = float(value)
     except (TypeError, ValueError):
-        raise SettingError(f"{name} is {value!r}; it must be a number") from None
+        raise SettingError(note("{name} is {value!r}; it must be a number", name=name, value=value)) from None
     if not (math.isfinite(real) and lowest <= real <= highest):
-        raise SettingError(f"{name} is {value}; it must lie between {lowest:g} and {highest:g}")
+        raise SettingError(
+            note(
+                "{name} is {value}; it must lie between {lowest:g} and {highest:g}",
+                name=name,
+                value=value,
+                lowest=lowest,
+                highest=highest,
+            )
+        )
     return real
 
 

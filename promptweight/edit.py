@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.errors import SettingError
+from promptweight.notes import note
 from promptweight.picture import Callback, Picture, make_pictures
 from promptweight.result import Result
 from promptweight.settings import advice, checked, opened, settings_of
@@ -211,7 +212,12 @@ def _both(source: Chosen, edited: Chosen) -> Chosen:
     warnings = [*source.warnings, *edited.warnings]
     if edited.loras.keys() - source.loras.keys():
         names = ", ".join(map(repr, sorted(edited.loras.keys() - source.loras.keys())))
-        warnings.append(f"LoRAs act on both pictures and are named in the source prompt; left out: {names}")
+        warnings.append(
+            note(
+                "LoRAs act on both pictures and are named in the source prompt; left out: {names}",
+                names=names,
+            )
+        )
     return replace(
         source,
         embeddings={**source.embeddings, **edited.embeddings},

@@ -14,6 +14,7 @@ from typing import Any
 
 from promptweight import mini
 from promptweight.errors import ModelError
+from promptweight.notes import note
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -77,8 +78,11 @@ def _local_path(name: str) -> Path | None:
         raise ModelError(_pickle_refused(path))
     if path.is_file() and path.suffix.lower() != ".safetensors":
         raise ModelError(
-            f"{name!r} is no model; a single file ends in .safetensors, and a folder has a "
-            "model_index.json, as save_pretrained writes it"
+            note(
+                "{name!r} is no model; a single file ends in .safetensors, and a folder has a "
+                "model_index.json, as save_pretrained writes it",
+                name=name,
+            )
         )
     return path if path.is_file() else None
 
@@ -88,8 +92,12 @@ def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
     hub_id, _, tagged = name.partition("@")
     if not _HUB_ID.fullmatch(hub_id):
         raise ModelError(
-            f"there is no model {name!r}: it is no built-in model ({', '.join(mini.NAMES)}), no folder, "
-            "and not the shape of a hub id (owner/name or owner/name@revision)"
+            note(
+                "there is no model {name!r}: it is no built-in model ({known}), no folder, and not the shape "
+                "of a hub id (owner/name or owner/name@revision)",
+                name=name,
+                known=", ".join(mini.NAMES),
+            )
         )
     return hub_id, tagged or revision
 
@@ -107,9 +115,12 @@ def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[P
         )
     except Exception as error:  # each layer under the hub client has errors of its own
         raise ModelError(
-            f"there is no folder {_named(hub_id, revision)}, and as a hub id it can neither be "
-            f"downloaded nor found whole in the cache; check the name, the network and the access rights "
-            f"({first_line(error)})"
+            note(
+                "there is no folder {name}, and as a hub id it can neither be downloaded nor found whole in "
+                "the cache; check the name, the network and the access rights ({reason})",
+                name=_named(hub_id, revision),
+                reason=first_line(error),
+            )
         ) from error
     return folder, Origin(hub_id, origin_of_folder(folder).revision or revision)
 
@@ -127,7 +138,9 @@ def read_index(folder: Path, name: str) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{name!r} holds no pipeline: there is no file {path}") from None
+        raise ModelError(
+            note("{name!r} holds no pipeline: there is no file {path}", name=name, path=path)
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(index, dict) or "_class_name" not in index:

@@ -30,6 +30,7 @@ from promptweight.model_files import (
     origin_of_folder,
     read_index,
 )
+from promptweight.notes import note
 from promptweight.schedulers import make_scheduler
 
 if TYPE_CHECKING:
@@ -97,7 +98,14 @@ def load(
             else:
                 pipe.enable_model_cpu_offload(device=chosen_device)
         except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
-            raise ModelError(f"{name!r} does not fit on {chosen_device}: {first_line(error)}") from error
+            raise ModelError(
+                note(
+                    "{name!r} does not fit on {device}: {reason}",
+                    name=name,
+                    device=chosen_device,
+                    reason=first_line(error),
+                )
+            ) from error
     _ORIGINS[pipe] = found
     return pipe
 
@@ -213,4 +221,11 @@ def _build(
             folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **given
         )
     except Exception as error:  # the folder's content decides which of many errors this is
-        raise ModelError(f"{name!r} cannot be loaded from {folder}: {first_line(error)}") from error
+        raise ModelError(
+            note(
+                "{name!r} cannot be loaded from {folder}: {reason}",
+                name=name,
+                folder=folder,
+                reason=first_line(error),
+            )
+        ) from error

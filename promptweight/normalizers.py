@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
+from promptweight.notes import note
 
 
 def _unchanged(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def _divide_mean(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
     mean = _mean_over(w, is_text)
     if bool((mean == 0).any()):
         raise SettingError(
-            "The mean of the prompt's weights is 0, so they cannot be divided by it (mean-div)."
+            note("The mean of the prompt's weights is 0, so they cannot be divided by it (mean-div).")
         )
     return w / mean
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from promptweight.notes import Note, note
+
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
@@ -52,7 +54,7 @@ class Picture:
     steps_done: int
     steps: int
     was_stopped: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[Note, ...]
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -116,14 +118,22 @@ def make_pictures(
     )
 
 
-def warned(leaks: Sequence[Leak], number: int) -> list[str]:
+def warned(leaks: Sequence[Leak], number: int) -> list[Note]:
     """Leaks in sentences, of the picture with this number."""
     return [
-        f"picture {number}: early in the run {leak}; it may miss one of them or mix them up" for leak in leaks
+        note(
+            "picture {number}: early in the run {word!r} looks at {other!r} rather than at {own!r}; "
+            "it may miss one of them or mix them up",
+            number=number,
+            word=leak.word,
+            other=leak.other,
+            own=leak.own,
+        )
+        for leak in leaks
     ]
 
 
-def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[str, ...]]:
+def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[Note, ...]]:
     """Returns one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
 
     Args:
@@ -138,14 +148,19 @@ def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, t
     warnings = []
     if not np.isfinite(pixels).all():
         warnings.append(
-            f"picture {number} holds values that are no numbers (NaN): the model overflowed its number type; "
-            "load it with dtype='float32'"
+            note(
+                "picture {number} holds values that are no numbers (NaN): the model overflowed its number "
+                "type; load it with dtype='float32'",
+                number=number,
+            )
         )
         pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
     if any((getattr(output, "nsfw_content_detected", None) or ())[index : index + 1]):
-        warnings.append(f"picture {number} was blackened by the model's own safety checker")
+        warnings.append(
+            note("picture {number} was blackened by the model's own safety checker", number=number)
+        )
     elif pixels.max() < 1 / 255:
-        warnings.append(f"picture {number} is black from edge to edge")
+        warnings.append(note("picture {number} is black from edge to edge", number=number))
     # The same rounding as diffusers' own conversion to PIL.
     return Image.fromarray((pixels * 255).round().astype("uint8")).convert("RGB"), tuple(warnings)
 

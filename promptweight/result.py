@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError
+from promptweight.notes import Note
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,7 @@ class Result:
     words: tuple[Word, ...]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Note, ...] = ()
     found: tuple[tuple[Found, ...], ...] = ()
     stopped_after: int | None = None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptweight.errors import SettingError
+from promptweight.notes import note
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,13 @@ def make_scheduler(name: str, present: Any) -> Any:
         )
     scheduler_class = getattr(diffusers, class_name)
     if missing := getattr(scheduler_class, "_backends", None):  # diffusers' stand-in for what cannot run
-        raise SettingError(f"scheduler {name!r} needs the package {missing[-1]}, which is not installed")
+        raise SettingError(
+            note(
+                "scheduler {name!r} needs the package {package}, which is not installed",
+                name=name,
+                package=missing[-1],
+            )
+        )
     settings: dict[str, Any] = dict(sampler.settings) if sampler else {}
     if sampler:
         taken = inspect.signature(scheduler_class).parameters
@@ -90,7 +97,9 @@ def make_scheduler(name: str, present: Any) -> Any:
     try:
         return scheduler_class.from_config(present.config, **settings)
     except (ImportError, ValueError) as error:
-        raise SettingError(f"scheduler {name!r} cannot be made: {error}") from error
+        raise SettingError(
+            note("scheduler {name!r} cannot be made: {reason}", name=name, reason=error)
+        ) from error
 
 
 def sampler_name(scheduler: Any) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import checks
 from promptweight.errors import SettingError
+from promptweight.notes import Note, note
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -38,6 +39,7 @@ MAX_PICTURES = 1000
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100
 MAX_SIDE = 16_384
+SIDES = {"height": note("height"), "width": note("width")}
 MAX_CLIP_SKIP = 100
 """More layers than any CLIP text encoder has; how many a model allows is known when it is loaded."""
 
@@ -105,7 +107,13 @@ def check_prompts(*prompts: str | Prompt) -> None:
         if not isinstance(source, str):
             raise SettingError(f"a prompt is text or a Prompt, not {type(prompt).__name__}")
         if len(source) > MAX_PROMPT:
-            raise SettingError(f"the prompt has {len(source)} characters; at most {MAX_PROMPT} are read")
+            raise SettingError(
+                note(
+                    "the prompt has {length} characters; at most {most} are read",
+                    length=len(source),
+                    most=MAX_PROMPT,
+                )
+            )
 
 
 def checked_weighting(
@@ -160,27 +168,45 @@ def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, 
     sizes = {}
     for name, value in (("height", height), ("width", width)):
         if value is not None:
-            sizes[name] = checks.whole(name, value, multiple, MAX_SIDE)
+            sizes[name] = checks.whole(SIDES[name], value, multiple, MAX_SIDE)
             if value % multiple:
-                raise SettingError(f"{name} is {value}; this model makes pictures in multiples of {multiple}")
+                raise SettingError(
+                    note(
+                        "{name} is {value}; this model makes pictures in multiples of {multiple}",
+                        name=SIDES[name],
+                        value=value,
+                        multiple=multiple,
+                    )
+                )
     return sizes
 
 
-def advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[str]:
+def advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[Note]:
     """Returns sentences about settings that have no effect."""
     said = []
     if weighting["space"] == "attention":
         said += [
-            f"{name} {weighting[name]!r} acts on embeddings and has no effect with space='attention'"
+            note(
+                "{name} {value!r} acts on embeddings and has no effect with space='attention'",
+                name=name,
+                value=weighting[name],
+            )
             for name in ("method", "normalizer")
             if weighting[name] is not None and (name == "method" or weighting["mode"] != "clip")
         ]
     elif weighting["mode"] != "logit":
-        said.append(f"mode {weighting['mode']!r} acts in attention and has no effect with space='embedding'")
+        said.append(
+            note(
+                "mode {mode!r} acts in attention and has no effect with space='embedding'",
+                mode=weighting["mode"],
+            )
+        )
     if negative.text and call["guidance_scale"] <= 1:
         said.append(
-            f"the negative prompt has no effect at guidance_scale {call['guidance_scale']:g}; "
-            "it needs more than 1"
+            note(
+                "the negative prompt has no effect at guidance_scale {guidance:g}; it needs more than 1",
+                guidance=call["guidance_scale"],
+            )
         )
     return said
 

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from promptweight.errors import SettingError
 from promptweight.normalizers import NORMALIZERS, Normalizer, get_normalizer, number_runs
+from promptweight.notes import Note, note
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -75,7 +76,7 @@ def a1111(
     *,
     chunk_rows: int | None = None,
     strict: bool = False,
-    warn: Callable[[str], None] = _warn,
+    warn: Callable[[Note], None] = _warn,
 ) -> Tensor:
     """y·mean(b)/mean(y), y = b·w, for every chunk of `chunk_rows` tokens (AUTOMATIC1111's "Original").
 
@@ -96,8 +97,11 @@ def a1111(
         if not bool(sound.all()):
             worst = [f"{value:.3g}" for value in ratio[~sound].tolist()]
             warn(
-                f"The renormalisation of a1111 was left out: its factor ({', '.join(worst)}) is not between "
-                "0.5 and 2. The weights act as in the method scale."
+                note(
+                    "The renormalisation of a1111 was left out: its factor ({factors}) is not between 0.5 "
+                    "and 2. The weights act as in the method scale.",
+                    factors=", ".join(worst),
+                )
             )
         ratio = torch.where(sound, ratio, 1.0)
     return (y.unflatten(-2, chunked) * ratio).flatten(-3, -2).to(prompt_embeds.dtype)

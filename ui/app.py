@@ -37,8 +37,12 @@ SCRIPTS = (
     "picture_heat.js",
     "picture_view.js",
     "picture.js",
+    "compare_curve.js",
+    "compare_versus.js",
     "compare.js",
+    "explore_numbers.js",
     "explore_text.js",
+    "explore_drawing.js",
     "explore_picture.js",
     "explore_sums.js",
 )

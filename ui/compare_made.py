@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from promptweight_ui.language import told_in_all
+
 if TYPE_CHECKING:
     from promptweight import Result
 
@@ -27,7 +29,7 @@ def cell_of(component: Any, result: Result, word: str) -> dict[str, Any]:
         "path": kept(component, result),
         "size": [image.width, image.height],
         "seed": str(result.seeds[0]),
-        "warnings": [line.encode("utf-8", "replace").decode("utf-8") for line in result.warnings],
+        "warnings": [told_in_all(line) for line in result.warnings],
         **_heat(result, word),
     }
 

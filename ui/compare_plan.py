@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.notes import Note, note
 
 if TYPE_CHECKING:
     from promptweight_ui.generating import Call
@@ -23,8 +24,16 @@ SUGGESTED: Mapping[str, str] = {
 NAMED = ("method", "sampler", "model")
 """The kinds whose values are names, chosen from a list."""
 
-KINDS = ("weight", "method", "seed", "steps", "guidance", "sampler", "model")
-"""What an axis can vary."""
+KINDS = {
+    "weight": note("weight"),
+    "method": note("method"),
+    "seed": note("seed"),
+    "steps": note("steps"),
+    "guidance": note("guidance"),
+    "sampler": note("sampler"),
+    "model": note("model"),
+}
+"""What an axis can vary, and what errors call it."""
 
 MOST_VALUES = 12
 """On one axis."""
@@ -72,14 +81,21 @@ def read_axis(
     }
     readers |= {each: lambda value: _named(kind, value, offered[kind]) for each in NAMED}
     if kind not in readers:
-        raise SettingError(f"axis is {kind!r}; valid: none, {', '.join(KINDS)}")
+        raise SettingError(note("axis is {kind!r}; valid: none, {valid}", kind=kind, valid=", ".join(KINDS)))
     if isinstance(values, str):
         # With semicolons between the values, commas are the decimal commas of many languages.
         values = values.replace(",", ".").split(";") if ";" in values else values.split(",")
         values = [value.strip() for value in values if value.strip()]
     found = tuple(dict.fromkeys(readers[kind](value) for value in values))
     if not 1 <= len(found) <= MOST_VALUES:
-        raise SettingError(f"the {kind} axis has {len(found)} values; it must have 1 to {MOST_VALUES}")
+        raise SettingError(
+            note(
+                "the axis of the {kind} has {number} values; it must have 1 to {most}",
+                kind=KINDS[kind],
+                number=len(found),
+                most=MOST_VALUES,
+            )
+        )
     return Axis(kind, found)
 
 
@@ -104,22 +120,37 @@ def cells(
     from promptweight.prompt import parse
 
     if across.kind == down.kind != "none":
-        raise SettingError(f"both axes vary {across.kind}; choose another for one of them")
+        raise SettingError(
+            note("both axes vary the {kind}; choose another for one of them", kind=KINDS[across.kind])
+        )
     number = len(across.values) * len(down.values)
     if number > MOST_CELLS:
-        raise SettingError(f"the grid has {number} pictures; it may have {MOST_CELLS}")
+        raise SettingError(
+            note("the grid has {number} pictures; it may have {most}", number=number, most=MOST_CELLS)
+        )
     if not places(parse(call.arguments["prompt"]), word):
-        raise WordNotFoundError(f"{word!r} is not in the prompt")
+        raise WordNotFoundError(no_such_word(word))
     found = []
     for row, lower in enumerate(down.values):
         for column, upper in enumerate(across.values):
             changed = _changed(_changed(call, word, down.kind, lower), word, across.kind, upper)
             if changed.sampler not in samplers(changed.model):
-                valid = ", ".join(samplers(changed.model))
-                raise SettingError(f"{changed.model} has no sampler {changed.sampler!r}; valid: {valid}")
+                raise SettingError(
+                    note(
+                        "{model} has no sampler {sampler!r}; valid: {valid}",
+                        model=changed.model,
+                        sampler=changed.sampler,
+                        valid=", ".join(samplers(changed.model)),
+                    )
+                )
             found.append((row, column, changed))
     order = list(dict.fromkeys(each.model for _, _, each in found))
     return sorted(found, key=lambda cell: order.index(cell[2].model))
+
+
+def no_such_word(word: str) -> Note:
+    """Says that a word or phrase is not in the prompt."""
+    return note("{word!r} is not in the prompt", word=word)
 
 
 def words_of(prompt: str) -> list[str]:
@@ -183,17 +214,40 @@ def _number(kind: str, written: str, low: float, high: float) -> float:
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise SettingError(f"{kind} {written[:40]!r} is no number from {low:g} to {high:g}")
+        raise SettingError(
+            note(
+                "{kind} {written!r} is no number from {low:g} to {high:g}",
+                kind=KINDS[kind],
+                written=written[:40],
+                low=low,
+                high=high,
+            )
+        )
     return value
 
 
 def _whole(kind: str, written: str, low: int, high: int) -> int:
     if not (written.isascii() and written.isdigit() and len(written) < 20 and low <= int(written) <= high):
-        raise SettingError(f"{kind} {written[:40]!r} is no whole number from {low} to {high}")
+        raise SettingError(
+            note(
+                "{kind} {written!r} is no whole number from {low} to {high}",
+                kind=KINDS[kind],
+                written=written[:40],
+                low=low,
+                high=high,
+            )
+        )
     return int(written)
 
 
 def _named(kind: str, chosen: object, offered: Sequence[str]) -> str:
     if not isinstance(chosen, str) or chosen not in offered:
-        raise SettingError(f"there is no {kind} {str(chosen)[:40]!r}; valid: {', '.join(offered)}")
+        raise SettingError(
+            note(
+                "there is no {kind} {chosen!r}; valid: {valid}",
+                kind=KINDS[kind],
+                chosen=str(chosen)[:40],
+                valid=", ".join(offered),
+            )
+        )
     return chosen

@@ -13,6 +13,7 @@ from promptweight_ui import inputs
 from promptweight_ui.context import Context
 from promptweight_ui.language import say
 from promptweight_ui.runs import News, Run
+from promptweight_ui.trimming import trim
 
 if TYPE_CHECKING:
     from promptweight.generate import Progress
@@ -49,10 +50,13 @@ def followed(
         session.run.stop()
     run = session.run = Run(show)
     run.start(work)
-    for news in run.news():
-        if (message := tell(news)) is not None:
-            yield message
-    return outcome(run, language)
+    try:
+        for news in run.news():
+            if (message := tell(news)) is not None:
+                yield message
+        return outcome(run, language)
+    finally:
+        trim()
 
 
 def outcome(run: Run, language: object) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui.language import say
+from promptweight_ui.language import say, told
 
 MOST_CHARACTERS = 20_000
 MOST_STEPS = 150
@@ -33,7 +33,9 @@ def refuse(language: object, key: str, **values: object) -> NoReturn:
 def refused(language: object, error: PromptweightError) -> gr.Error:
     """Returns what an error of the library says, to be raised as Gradio's."""
     title = say(language, "error_title")
-    return gr.Error(escape(str(error)[:1000]), title=title, print_exception=False)
+    said = told(language, error.args[0] if error.args else str(error))
+    said = said.encode("utf-8", "replace").decode("utf-8")
+    return gr.Error(escape(said[:1000]), title=title, print_exception=False)
 
 
 def shown(value: object) -> str:

@@ -13,6 +13,8 @@ from importlib.resources import files
 
 import gradio as gr
 
+from promptweight.notes import Note
+
 LANGUAGES = {"en": "English", "pt-br": "Português"}
 """Names of the files in `strings/`, and what each language calls itself."""
 
@@ -34,6 +36,30 @@ def chosen(language: object) -> str:
 def say(language: object, key: str, **values: object) -> str:
     """Returns the text of that key in the language that a browser names, its places filled with `values`."""
     return strings(chosen(language))[key].format(**values)
+
+
+@cache
+def sentences(language: str) -> Mapping[str, str]:
+    """Returns what the page says for the sentences of the library in one of `LANGUAGES`, by their templates.
+
+    In English only those are here that speak of arguments where the page has its own words.
+    """
+    content = files("promptweight_ui").joinpath("strings", f"notes-{language}.json").read_text("utf-8")
+    return json.loads(content)
+
+
+def told(language: object, sentence: str) -> str:
+    """Returns a sentence of the library in the language that a browser names."""
+    known = chosen(language)
+    if isinstance(sentence, Note):
+        return sentence.said(sentences(known))
+    return say(known, "error_plain", text=sentence)
+
+
+def told_in_all(sentence: str) -> dict[str, str]:
+    """Returns a sentence of the library by language, for a page that may change its own."""
+    each = {language: told(language, sentence) for language in LANGUAGES}
+    return {language: text.encode("utf-8", "replace").decode("utf-8") for language, text in each.items()}
 
 
 def translations(forced: str | None = None) -> gr.I18n:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from promptweight_ui.language import prefixed
+from promptweight_ui.language import prefixed, told_in_all
 from promptweight_ui.payload import data_url, maps_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
         "stopped_after": result.stopped_after,
         "steps": result.settings["num_inference_steps"],
         "seconds": round(seconds, 1),
-        "warnings": [_sayable(text) for text in result.warnings if text not in sentences],
+        "warnings": [told_in_all(text) for text in result.warnings if text not in sentences],
         "seeds": [str(seed) for seed in result.seeds],
         "found": [[_told(each) for each in of_picture] for of_picture in result.found],
         "images": images,

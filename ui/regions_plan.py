@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.notes import note
+from promptweight_ui.compare_plan import no_such_word
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
@@ -87,14 +89,20 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
     from promptweight.prompt import parse
 
     if not places:
-        raise SettingError("nothing is painted, or no word is chosen for what is")
+        raise SettingError(note("nothing is painted, or no word is chosen for what is"))
     if not (0 < inside <= 1000 and 0 <= outside <= 1000):
-        raise SettingError(f"weights {inside:g} inside and {outside:g} outside; they must be 0 to 1000")
+        raise SettingError(
+            note(
+                "weights {inside:g} inside and {outside:g} outside; they must be 0 to 1000",
+                inside=inside,
+                outside=outside,
+            )
+        )
     prompt = parse(text)
     for phrase, mask in places.items():
         found = find_places(prompt, phrase)
         if not found:
-            raise WordNotFoundError(f"{phrase!r} is not in the prompt")
+            raise WordNotFoundError(no_such_word(phrase))
         region = _log_weights(mask, inside, outside)
         for start, end in found:
             prompt = replace(prompt, spans=tuple(_with_region(prompt.spans, start, end, region)))

@@ -145,7 +145,7 @@ def _messages(
     began = monotonic()
     result = yield from watched(context, call, language, request)
     # That a painted word acts in attention is what was asked for.
-    told = tuple(line for line in result.warnings if "mode=logit" not in line)
+    told = tuple(line for line in result.warnings if line.values.get("mode") != "logit")
     settings = {**result.settings, "regions": painted.record()}
     result = replace(result, warnings=told, settings=settings)
     if result.images:

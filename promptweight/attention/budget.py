@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from promptweight.attention.lanes import ROLES, Role
 from promptweight.attention.layout import Layer, grid
 from promptweight.errors import SettingError
+from promptweight.notes import Note, note
 
 Steps = Literal["sum", "keep"]
 Heads = Literal["mean", "keep"]
@@ -65,7 +66,7 @@ class Plan:
     steps: int
     keep_heads: bool
     by_grid: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[Note, ...]
 
 
 def make_plan(
@@ -106,22 +107,30 @@ def make_plan(
         return heads * (values + lanes * len(record.patches)) + (2 * values if record.refine else 0)
 
     plan = Plan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
-    needed = f"needs {megabytes(plan):.0f} MiB, more than max_mb={record.max_mb:g}"
-    savings: list[tuple[str, dict[str, Any]]] = [
-        ("the heads are averaged", {"keep_heads": False}),
-        ("the steps are added together", {"steps": 1}),
-        ("the layers of one grid are added together", {"keep_heads": False, "by_grid": True}),
+    needed = megabytes(plan)
+    savings: list[tuple[Note, dict[str, Any]]] = [
+        (note("the heads are averaged"), {"keep_heads": False}),
+        (note("the steps are added together"), {"steps": 1}),
+        (note("the layers of one grid are added together"), {"keep_heads": False, "by_grid": True}),
     ]
     for what, saving in savings:
         if megabytes(plan) <= record.max_mb:
             break
         if (smaller := replace(plan, **saving)) != plan:
-            plan = replace(
-                smaller, warnings=(*plan.warnings, f"recording attention as asked {needed}: {what}")
+            told = note(
+                "recording attention as asked needs {needed:.0f} MiB, more than max_mb={most:g}: {saving}",
+                needed=needed,
+                most=record.max_mb,
+                saving=what,
             )
+            plan = replace(smaller, warnings=(*plan.warnings, told))
     if megabytes(plan) > record.max_mb:
         raise SettingError(
-            f"recording attention needs at least {megabytes(plan):.1f} MiB, more than "
-            f"max_mb={record.max_mb:g}; raise max_mb or name fewer layers"
+            note(
+                "recording attention needs at least {needed:.1f} MiB, more than max_mb={most:g}; raise "
+                "max_mb or name fewer layers",
+                needed=megabytes(plan),
+                most=record.max_mb,
+            )
         )
     return plan

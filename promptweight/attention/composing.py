@@ -23,6 +23,7 @@ from torch import Tensor
 
 from promptweight.attention.lanes import Lane, Role
 from promptweight.errors import SettingError
+from promptweight.notes import Note, note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.schedule import Staged
@@ -52,12 +53,14 @@ class Composer:
         warn: told, in a sentence, what a person should know.
     """
 
-    def __init__(self, staged: Staged, pipe: Any, warn: Callable[[str], None]) -> None:
+    def __init__(self, staged: Staged, pipe: Any, warn: Callable[[Note], None]) -> None:
         self.acts = staged.changes
         if self.acts and getattr(pipe, "controlnet", None) is not None:
             warn(
-                "the ControlNet of this pipeline is shown the text that is said first, and of parts that AND "
-                "joins the first one"
+                note(
+                    "the ControlNet of this pipeline is shown the text that is said first, and of parts that "
+                    "AND joins the first one"
+                )
             )
         self._staged = staged
         self._warn = warn
@@ -172,8 +175,10 @@ class Composer:
                 folded[row] = joined(predictions[parts[row]], weights[row], around.get(lane.image))
                 if len(parts[row]) > 1 and lane.image not in around:
                     self._warn(
-                        "the model is called without the negative prompt, so the predictions for the parts "
-                        "that AND joins are averaged by their weights"
+                        note(
+                            "the model is called without the negative prompt, so the predictions for the "
+                            "parts that AND joins are averaged by their weights"
+                        )
                     )
         self._unconditional = around
         return torch.stack([folded[row] for row in sorted(folded)])
@@ -221,7 +226,10 @@ def joined(parts: Tensor, weights: Sequence[float], around: Tensor | None = None
         return (centre + (factors * (parts.to(wide) - centre)).sum(0)).to(parts.dtype)
     if not sum(weights) > 0:
         raise SettingError(
-            f"the weights of the parts that AND joins sum to {sum(weights):g}; without guidance by a "
-            "negative prompt, and in the negative prompt itself, they must sum to more than 0"
+            note(
+                "the weights of the parts that AND joins sum to {total:g}; without guidance by a negative "
+                "prompt, and in the negative prompt itself, they must sum to more than 0",
+                total=sum(weights),
+            )
         )
     return ((factors * parts.to(wide)).sum(0) / sum(weights)).to(parts.dtype)

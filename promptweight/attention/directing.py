@@ -17,6 +17,7 @@ from promptweight.attention.prompt_to_prompt import pairs_of
 from promptweight.attention.rules import Terms
 from promptweight.attention.run import Run
 from promptweight.attention.store import recorded_lanes
+from promptweight.notes import Note, note
 
 
 class Director:
@@ -33,7 +34,7 @@ class Director:
     """
 
     def __init__(
-        self, pipe: Any, prepared: Prepared, installation: Installation, warn: Callable[[str], None]
+        self, pipe: Any, prepared: Prepared, installation: Installation, warn: Callable[[Note], None]
     ) -> None:
         self._pipe, self._prepared, self._installation, self._warn = pipe, prepared, installation, warn
         self.run = Run(pipe)
@@ -65,7 +66,10 @@ class Director:
             exchange = prepared.edits.exchange(lanes, step, self.run.steps, device)
             if any(lane and lane.role == "positive" for lane in lanes) and not any(pairs_of(lanes)):
                 self._warn(
-                    "the edit did nothing where source and edited picture were not in one call of the model"
+                    note(
+                        "the edit did nothing where source and edited picture were not in one call of the "
+                        "model"
+                    )
                 )
         kept = None
         if prepared.keeper is not None and prepared.store is not None:
@@ -111,8 +115,12 @@ class Director:
         planned = self._prepared.planned
         if planned > 1 and not self.run.is_of(planned):
             self._warn(
-                f"the prompt's changes were planned for {planned} steps and are spread over the "
-                f"{self.run.steps} that the run has; give attach num_inference_steps={self.run.steps}"
+                note(
+                    "the prompt's changes were planned for {planned} steps and are spread over the {steps} "
+                    "that the run has; give attach num_inference_steps={steps}",
+                    planned=planned,
+                    steps=self.run.steps,
+                )
             )
 
     def _terms(
@@ -136,8 +144,10 @@ class Director:
         self._seen = [(embeds, lanes), *self._seen[:3]]
         if not any(lanes):
             self._warn(
-                "the model was called with embeddings that are not this session's, so nothing was "
-                "recorded or weighted; pass **session.inputs to the pipeline"
+                note(
+                    "the model was called with embeddings that are not this session's, so nothing was "
+                    "recorded or weighted; pass **session.inputs to the pipeline"
+                )
             )
         return lanes
 

@@ -28,6 +28,7 @@ from promptweight.attention.processors import (
 from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.store import Kind, Store
 from promptweight.errors import AttachError
+from promptweight.notes import Note, note
 
 
 class Installation:
@@ -44,7 +45,7 @@ class Installation:
         warn: told, in a sentence, what a person should know.
     """
 
-    def __init__(self, pipe: Any, prepared: Prepared, warn: Callable[[str], None]) -> None:
+    def __init__(self, pipe: Any, prepared: Prepared, warn: Callable[[Note], None]) -> None:
         self._pipe, self._prepared, self._warn = pipe, prepared, warn
         self.recorders: dict[str, Recorder] = {}
         self.calls: dict[tuple[int, bool], Call] = {}
@@ -139,6 +140,9 @@ class Installation:
     def _warn_of_other_kernels(self, kinds: set[str]) -> None:
         if others := sorted(kinds.intersection(OTHER_KERNELS)):
             self._warn(
-                f"{', '.join(others)} gives no columns of its softmax; inside the session these layers run "
-                "on torch's own kernel, and the picture may differ in the last digits"
+                note(
+                    "{kernels} gives no columns of its softmax; inside the session these layers run on "
+                    "torch's own kernel, and the picture may differ in the last digits",
+                    kernels=", ".join(others),
+                )
             )

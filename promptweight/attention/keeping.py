@@ -18,6 +18,7 @@ from torch import Tensor
 from promptweight.attention.lanes import Lane
 from promptweight.attention.shares import Wanted, solve_weights
 from promptweight.attention.tables import PlacedTable, recorded_rows
+from promptweight.notes import Note, note
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,16 @@ class Found:
         reached = self.shares[1:] or self.shares
         return sum(reached) / len(reached)
 
-    def told(self, picture: int) -> str:
+    def told(self, picture: int) -> Note:
         """In a sentence, of the picture with this number."""
-        return (
-            f"in picture {picture} {self.phrase!r} got {self.share:.1%} of what was to be shared (asked: "
-            f"{self.target:.1%}), with weights round {self.weight:.3g}"
+        return note(
+            "in picture {picture} {phrase!r} got {share:.1%} of what was to be shared (asked: {target:.1%}), "
+            "with weights round {weight:.3g}",
+            picture=picture,
+            phrase=self.phrase,
+            share=self.share,
+            target=self.target,
+            weight=self.weight,
         )
 
 

@@ -19,6 +19,7 @@ from promptweight.attention.tables import Voice, key_rules, recorded_rows
 from promptweight.attention.voices import find, occurrences, voices_of
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import SettingError
+from promptweight.notes import Note, note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.schedule import Staged
@@ -71,7 +72,7 @@ def prepare(
     targets: Mapping[str, float] | None,
     balance: bool | Sequence[str],
     record: bool | Record,
-    warn: Callable[[str], None],
+    warn: Callable[[Note], None],
 ) -> Prepared:
     """Reads a pipeline's model and the texts of its prompts; arguments as in `attach`.
 
@@ -118,8 +119,11 @@ def prepare(
     if record:
         for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
             warn(
-                f"each row of {prompt.source!r} stands for the words that the parts of .blend() have in this "
-                "place; such words share one map"
+                note(
+                    "each row of {prompt!r} stands for the words that the parts of .blend() have in this "
+                    "place; such words share one map",
+                    prompt=prompt.source,
+                )
             )
     edits = None
     if edit is not None:
@@ -155,7 +159,7 @@ def make_keeper(
     targets: Mapping[str, float] | None,
     balance: bool | Sequence[str],
     length: int,
-    warn: Callable[[str], None],
+    warn: Callable[[Note], None],
 ) -> Keeper | None:
     """What finds the weights of phrases with targets; None where no prompt has any.
 
@@ -187,9 +191,9 @@ def make_keeper(
             wanted["positive", prompt, number] for number in range(len(of_prompt))
         ):
             text = of_prompt[0][0].table.prompt.text
-            warn(f"{text!r} has fewer than two phrases, so there is nothing to balance")
+            warn(note("{text!r} has fewer than two phrases, so there is nothing to balance", text=text))
     if any(shares_in_text(voice) for of_prompt in voices["negative"] for voice in of_prompt):
-        warn("a share in the negative prompt has no effect; shares are of the prompt alone")
+        warn(note("a share in the negative prompt has no effect; shares are of the prompt alone"))
     if not any(wanted.values()):
         return None
     tables = [voices[role][prompt][voice] for role, prompt, voice in texts]

@@ -25,6 +25,7 @@ from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode
 from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError
+from promptweight.notes import Note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded
@@ -139,7 +140,7 @@ class AttentionSession:
         record: bool | Record = True,
     ) -> None:
         self.tables: dict[Role, tuple[TokenTable, ...]] = staged.tables
-        self.warnings: list[str] = list(staged.encoded.warnings)
+        self.warnings: list[Note] = list(staged.encoded.warnings)
         self._pipe, self._shows_maps = pipe, bool(record)
         self._prepared = prepare(
             pipe,
@@ -240,6 +241,6 @@ class AttentionSession:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
         self._director.restart()
 
-    def _warn_once(self, warning: str) -> None:
+    def _warn_once(self, warning: Note) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)

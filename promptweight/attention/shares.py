@@ -27,6 +27,7 @@ from torch import Tensor
 from promptweight.attention.phrases import named, phrases
 from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
+from promptweight.notes import note
 
 ITERATIONS = 16
 LARGEST = 20.0
@@ -102,10 +103,18 @@ def wanted_of(
     asked = written + named_rows
     for name, _, share in asked:
         if not 0 < share < 1:
-            raise SettingError(f"the target of {name!r} is {share}; a share lies between 0 and 1")
+            raise SettingError(
+                note(
+                    "the target of {phrase!r} is {share}; a share lies between 0 and 1",
+                    phrase=name,
+                    share=share,
+                )
+            )
     if balance is not False:
         if asked:
-            raise SettingError(f"{asked[0][0]!r} has a target of its own; with balance there can be none")
+            raise SettingError(
+                note("{phrase!r} has a target of its own; with balance there can be none", phrase=asked[0][0])
+            )
         names = named(phrases(tables[0].table.words)) if balance is True else [(name, 0) for name in balance]
         asked = [(name, find_rows(tables, name, place)[0], 1 / len(names)) for name, place in names]
         if len(asked) < 2:
@@ -116,16 +125,31 @@ def wanted_of(
     for name, rows, _ in asked:
         if common := rows & taken.keys():
             other = taken[min(common)]
-            raise SettingError(f"{name!r} and {other!r} have words in common; each word has one target")
+            raise SettingError(
+                note(
+                    "{one!r} and {other!r} have words in common; each word has one target",
+                    one=name,
+                    other=other,
+                )
+            )
         taken |= dict.fromkeys(rows, name)
     rest = {row for placed in tables for row in placed.rows("text")} - taken.keys()
     if balance is False:
         total = sum(share for _, _, share in asked)
         if total >= 1 or not rest:
-            left = "no other word is in the prompt" if not rest else "nothing is left for the other words"
+            left = (
+                note("nothing is left for the other words")
+                if rest
+                else note("no other word is in the prompt")
+            )
             raise SettingError(
-                f"the targets {', '.join(f'{name!r} {share:g}' for name, _, share in asked)} sum to "
-                f"{total:g} and {left}; shares are of all words' attention and must leave some"
+                note(
+                    "the targets {targets} sum to {total:g} and {left}; shares are of all words' attention "
+                    "and must leave some",
+                    targets=", ".join(f"{name!r} {share:g}" for name, _, share in asked),
+                    total=total,
+                    left=left,
+                )
             )
     return Wanted(
         tuple(name for name, _, _ in asked),

@@ -11,6 +11,7 @@ from promptweight.attention.regions import read_region
 from promptweight.attention.rules import MODES, KeyRule, Mode
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import AttachError, SettingError, WordNotFoundError
+from promptweight.notes import note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded
@@ -75,9 +76,12 @@ def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, 
     for placed in tables:
         if default in MODES and placed.table.prompt.weighted and has_blend(placed.table):
             raise SettingError(
-                f"{placed.table.prompt.source!r} has weights that are to act in attention, where each row of "
-                "a .blend() stands for the words of all its parts; let them act in the embeddings "
-                "(space='embedding')"
+                note(
+                    "{prompt!r} has weights that are to act in attention, where each row of a .blend() "
+                    "stands for the words of all its parts; let them act in the embeddings "
+                    "(space='embedding')",
+                    prompt=placed.table.prompt.source,
+                )
             )
         spans = placed.table.prompt.spans
         for token in placed.table.tokens:

@@ -20,6 +20,7 @@ from torch import Tensor
 from promptweight.conditioning.families import family_of, open_encoders
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import ModelError, SettingError
+from promptweight.notes import note
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
@@ -112,8 +113,11 @@ def read_text_attention(
     table = reader.tokenize(parse(prompt, dialect) if isinstance(prompt, str) else prompt)
     if has_blend(table):
         raise SettingError(
-            f"{table.prompt.source!r} blends what the text encoder made of several texts; it reads each by "
-            "itself, so give one of them"
+            note(
+                "{prompt!r} blends what the text encoder made of several texts; it reads each by itself, so "
+                "give one of them",
+                prompt=table.prompt.source,
+            )
         )
     weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)
     read: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
@@ -134,7 +138,7 @@ def softmaxes(model: Any, read: Callable[[], object]) -> Tensor:
     """
     modules = [module for module in model.modules() if type(module).__name__ in ATTENTION_CLASSES]
     if not modules:
-        raise ModelError(f"the attention inside a {type(model).__name__} is not known")
+        raise ModelError(note("the attention inside a {name} is not known", name=type(model).__name__))
     found: list[Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: tuple[Tensor, ...]) -> None:

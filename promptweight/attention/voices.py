@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from promptweight.attention.lanes import ROLES, Registered, Role
 from promptweight.attention.tables import Voice, find_rows, place_tables
+from promptweight.conditioning.tokens import no_such_place, no_such_word
 from promptweight.conditioning.words import fold
 from promptweight.errors import WordNotFoundError
 
@@ -94,12 +95,8 @@ def find(voices: Sequence[Voice], phrase: str, occurrence: int = 0) -> Found:
     if 0 <= occurrence < len(places):
         return places[sorted(places)[occurrence]]
     if places:
-        times = "once" if len(places) == 1 else f"{len(places)} times"
-        raise WordNotFoundError(
-            f"{phrase!r} is in the prompt {times}; there is no occurrence {occurrence} (the first is 0)."
-        )
-    names = dict.fromkeys(repr(word.text) for word in words_of(voices) if not word.is_punctuation)
-    raise WordNotFoundError(f"{phrase!r} is not in the prompt; its words are: {', '.join(names) or 'none'}.")
+        raise WordNotFoundError(no_such_place(phrase, occurrence, len(places)))
+    raise WordNotFoundError(no_such_word(phrase, words_of(voices)))
 
 
 def occurrences(voice: Voice, phrase: str) -> Iterator[tuple[set[int], tuple[Word, ...]]]:

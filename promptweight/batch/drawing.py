@@ -18,6 +18,7 @@ from promptweight.batch.encodings import Encodings, Ready, join, weighting_of
 from promptweight.batch.job import Job
 from promptweight.errors import PromptweightError
 from promptweight.generate import generate
+from promptweight.notes import Note
 from promptweight.prompt import Prompt
 from promptweight.settings import advice, checked_size, settings_of
 
@@ -116,7 +117,7 @@ class Painter:
         }
         weighting = weighting_of(job)
         encoded = join([each.encoded for each in jobs if each.encoded is not None])
-        maps, inputs, said, found = None, encoded.inputs, list[str](), dict[int, Any]()
+        maps, inputs, said, found = None, encoded.inputs, list[Note](), dict[int, Any]()
 
         def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             steps = getattr(pipe, "num_timesteps", job.num_inference_steps)

@@ -16,6 +16,7 @@ from typing import Any
 from promptweight.checks import did_you_mean
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import SettingError
+from promptweight.notes import note
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.nudge import find_target
 from promptweight.settings import METHODS, MODES
@@ -147,7 +148,13 @@ def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
         plain = _with_own_weight(text, prompt, found[number], 1.0)
         around = _weight_at(parse(plain, dialect), found[number][0])
         if around == 0:
-            raise SettingError(f"the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0")
+            raise SettingError(
+                note(
+                    "the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0",
+                    phrase=phrase,
+                    text=text,
+                )
+            )
         text = _with_own_weight(text, prompt, found[number], weight / around)
     return text
 
@@ -157,7 +164,13 @@ def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: 
     start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
     target = find_target(text, start, end, _FINE)
     if target is None:
-        raise SettingError(f"the weight of {text[start:end]!r} in {text!r} cannot be varied: brackets cut it")
+        raise SettingError(
+            note(
+                "the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it",
+                phrase=text[start:end],
+                text=text,
+            )
+        )
     content = text[target.start : target.end]
     opening = "(" if target.suffix == ")" else text[target.first : target.start]
     number = f"{weight:.6f}".rstrip("0").removesuffix(".")

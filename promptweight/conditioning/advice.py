@@ -10,20 +10,23 @@ from promptweight.conditioning.families import Family
 from promptweight.conditioning.joining import blocks_of
 from promptweight.conditioning.sections import Section, Settings
 from promptweight.conditioning.tokens import TokenTable
+from promptweight.notes import Note, note
 from promptweight.prompt import Prompt
 
 
-def advice(sections: Sequence[Section], family: Family, settings: Settings) -> Iterator[str]:
+def advice(sections: Sequence[Section], family: Family, settings: Settings) -> Iterator[Note]:
     """One sentence for each thing that is not as the prompt asks."""
     kinds = [kind for section in family.sections for kind in section]
     if settings.clip_skip is not None and not any(kind.skips_layers for kind in kinds):
-        yield f"clip_skip has no effect on {family.name}."
+        yield note("clip_skip has no effect on {family}.", family=family.name)
     tables = [table for section in sections for table in (*section.positive, *section.negative)]
     for table in tables:
         if table.cut:
-            yield (
-                f"The text encoder {table.encoder} reads {table.frame.capacity} tokens; "
-                f"this end of the prompt was cut: {table.cut!r}."
+            yield note(
+                "The text encoder {encoder} reads {room} tokens; this end of the prompt was cut: {cut!r}.",
+                encoder=table.encoder,
+                room=table.frame.capacity,
+                cut=table.cut,
             )
     if not settings.ignores_weights:
         unsuited = {kind.name for kind in kinds if kind.method == "none"}
@@ -42,11 +45,14 @@ def _is_stretched(table: TokenTable, kinds: Sequence[EncoderKind]) -> bool:
     return len(table.parts) > 1 and table.encoder in short
 
 
-def _joined(table: TokenTable) -> str:
-    rows = table.frame.length
-    return (
-        f"The text encoder {table.encoder} reads each of the {len(table.parts)} parts that .and() joins into "
-        f"{rows} rows of its own, {table.rows} together; its models are trained on {rows}."
+def _joined(table: TokenTable) -> Note:
+    return note(
+        "The text encoder {encoder} reads each of the {parts} parts that .and() joins into {rows} rows of "
+        "its own, {together} together; its models are trained on {rows}.",
+        encoder=table.encoder,
+        parts=len(table.parts),
+        rows=table.frame.length,
+        together=table.rows,
     )
 
 
@@ -57,55 +63,81 @@ def _acts(table: TokenTable, mode: str, settings: Settings) -> bool:
     )
 
 
-def _unsuited(encoder: str, settings: Settings) -> str:
+def _unsuited(encoder: str, settings: Settings) -> Note:
     if settings.method is None:
-        return (
-            f"The weights are not applied to the embeddings of the text encoder {encoder}, which do not "
-            "follow them; in attention (space='attention') they act."
+        return note(
+            "The weights are not applied to the embeddings of the text encoder {encoder}, which do not "
+            "follow them; in attention (space='attention') they act.",
+            encoder=encoder,
         )
-    return (
-        f"The method {settings.method.name} is applied to the embeddings of the text encoder {encoder}, "
-        "which do not follow weights well; in attention (space='attention') they do what they say."
+    return note(
+        "The method {method} is applied to the embeddings of the text encoder {encoder}, which do not follow "
+        "weights well; in attention (space='attention') they do what they say.",
+        method=settings.method.name,
+        encoder=encoder,
     )
 
 
-def _not_inside(tables: Sequence[TokenTable], family: Family, settings: Settings) -> Iterator[str]:
+def _not_inside(tables: Sequence[TokenTable], family: Family, settings: Settings) -> Iterator[Note]:
     """Where weights that act inside CLIP do not reach what the denoiser reads."""
     others = {kind.name for kind in family.encoders if not kind.is_clip}
     touched = [table for table in tables if _acts(table, "clip", settings)]
     for encoder in sorted({table.encoder for table in touched} & others):
-        yield (
-            f"Weights of mode=clip act inside the CLIP text encoders; the text encoder {encoder} reads the "
-            "prompt without them."
+        yield note(
+            "Weights of mode=clip act inside the CLIP text encoders; the text encoder {encoder} reads the "
+            "prompt without them.",
+            encoder=encoder,
         )
     rows = [kind for section in family.sections for kind in section]
     if touched and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
-        yield (
-            f"{family.name} takes a pooled vector alone from CLIP, which is of the clean text, so weights of "
-            "mode=clip have no effect; with pooled='weighted' they act on it."
+        yield note(
+            "{family} takes a pooled vector alone from CLIP, which is of the clean text, so weights of "
+            "mode=clip have no effect; with pooled='weighted' they act on it.",
+            family=family.name,
         )
 
 
-def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[str]:
+def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[Note]:
     """What a prompt asks for and one set of embeddings cannot hold."""
     if prompt.scheduled:
-        yield f"{prompt.source!r} changes while the picture is made; these embeddings are of its first step."
+        yield note(
+            "{prompt!r} changes while the picture is made; these embeddings are of its first step.",
+            prompt=prompt.source,
+        )
     if len(prompt.parts) > 1 and not blocks_of(prompt):
-        yield f"The {len(prompt.parts)} parts of {prompt.source!r} are encoded one after the other, as one."
+        yield note(
+            "The {parts} parts of {prompt!r} are encoded one after the other, as one.",
+            parts=len(prompt.parts),
+            prompt=prompt.source,
+        )
     for span in prompt.spans:
-        mode, word = span.options.mode, repr(span.text.strip())
+        mode, word = span.options.mode, span.text.strip()
         acts_inside = (mode or settings.mode) == "clip"
         if settings.ignores_weights and not acts_inside:
             if mode == "embedding" and span.weight != 1:
-                yield f"{word} asks for mode=embedding, but these embeddings carry no weights."
+                yield note(
+                    "{word!r} asks for mode=embedding, but these embeddings carry no weights.", word=word
+                )
         elif mode in ATTENTION_MODES:
             if span.weight != 1:
-                yield f"{word} asks for mode={mode}: its weight acts in attention, not in the embeddings."
+                yield note(
+                    "{word!r} asks for mode={mode}: its weight acts in attention, not in the embeddings.",
+                    word=word,
+                    mode=mode,
+                )
         elif replace(span.options, mode=None, share=None):
             options = replace(span.options, mode=None, share=None)
-            who = "the denoiser's attention" if acts_inside else "attention"
-            where = "text encoder" if acts_inside else "embeddings"
-            yield (
-                f"{word} asks for {options}, which only {who} can do; its weight in the {where} acts "
-                "everywhere and at every step."
-            )
+            if acts_inside:
+                yield note(
+                    "{word!r} asks for {options}, which only the denoiser's attention can do; its weight in "
+                    "the text encoder acts everywhere and at every step.",
+                    word=word,
+                    options=options,
+                )
+            else:
+                yield note(
+                    "{word!r} asks for {options}, which only attention can do; its weight in the embeddings "
+                    "acts everywhere and at every step.",
+                    word=word,
+                    options=options,
+                )

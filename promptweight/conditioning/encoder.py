@@ -18,6 +18,7 @@ from promptweight.conditioning.pieces import Frame, frame_of
 from promptweight.conditioning.text_bias import heeding
 from promptweight.conditioning.tokens import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError
+from promptweight.notes import Note
 from promptweight.weighting import Method, Normalizer
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TextEncoder:
         method: Method,
         normalizer: Normalizer,
         clip_skip: int | None,
-        warn: Callable[[str], None],
+        warn: Callable[[Note], None],
         mode: EncoderMode = "embedding",
     ) -> Tensor:
         """The weighted embeddings of a prompt, (chunks x tokens, dim); plain ones where all weights are 1.

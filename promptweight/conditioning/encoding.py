@@ -16,6 +16,7 @@ from promptweight.conditioning.families import absent_encoders, family_of, open_
 from promptweight.conditioning.sections import Encoding, Section, Settings
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.errors import ModelError, SettingError
+from promptweight.notes import Note, note
 from promptweight.prompt import Prompt, parse
 from promptweight.weighting import get_method, get_normalizer
 
@@ -31,7 +32,7 @@ class Encoded:
 
     inputs: dict[str, Tensor]
     sections: tuple[Section, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Note, ...]
 
     @property
     def positive(self) -> tuple[TokenTable, ...]:
@@ -126,7 +127,7 @@ def encode_prompts(
     encoders = open_encoders(pipe, family, max_sequence_length)
     if not any(kind in encoders for section in family.sections for kind in section):
         raise ModelError(f"This {type(pipe).__name__} was loaded without the text encoders that it needs.")
-    warnings: dict[str, None] = {}
+    warnings: dict[Note, None] = {}
     encoding = Encoding(
         prompts={"positive": prompts, "negative": negatives},
         encoders=encoders,
@@ -146,7 +147,8 @@ def encode_prompts(
     taken = set(inspect.signature(type(pipe).__call__).parameters)
     has_negative = any(prompt.text.strip() for prompt in negatives)
     if has_negative and "negative_prompt_embeds" not in taken:
-        warnings[f"{type(pipe).__name__} takes no negative prompt, so it has no effect."] = None
+        unread = note("{name} takes no negative prompt, so it has no effect.", name=type(pipe).__name__)
+        warnings[unread] = None
     if family.negative_is_optional and negative_prompt is None:
         taken = {key for key in taken if not key.startswith("negative_")}
     return Encoded({key: x for key, x in inputs.items() if key in taken}, sections, tuple(warnings))

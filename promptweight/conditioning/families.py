@@ -15,6 +15,7 @@ from torch import Tensor
 
 from promptweight.conditioning.encoder import EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
+from promptweight.notes import note
 
 LONGEST_SEQUENCE = 512
 """The longest text in tokens that the pipelines with a T5 text encoder take."""
@@ -185,7 +186,11 @@ def family_of(pipe: Any) -> Family:
             return family
     known = "; ".join(f"{family.name}: {', '.join(family.pipelines)}" for family in FAMILIES)
     raise ModelError(
-        f"{type(pipe).__name__} is no pipeline whose prompts can be weighted. Supported: {known}."
+        note(
+            "{name} is no pipeline whose prompts can be weighted. Supported: {known}.",
+            name=type(pipe).__name__,
+            known=known,
+        )
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from promptweight.conditioning.words import fold
 from promptweight.errors import SettingError
+from promptweight.notes import note
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,8 +151,11 @@ def blended(parts: Sequence[Part], tensors: Sequence[Tensor]) -> Tensor:
     if total == 0:
         weights = ", ".join(f"{part.weight:g}" for part in parts)
         raise SettingError(
-            f"the weights of .blend({weights}) sum to 0, and they are divided by their sum; give others, or "
-            "no_normalize behind them"
+            note(
+                "the weights of .blend({weights}) sum to 0, and they are divided by their sum; give others, "
+                "or no_normalize behind them",
+                weights=weights,
+            )
         )
     pairs = zip(parts, tensors, strict=True)
     mixed = sum(tensor.float() * (part.weight / total) for part, tensor in pairs)

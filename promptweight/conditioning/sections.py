@@ -13,6 +13,7 @@ from torch import Tensor
 from promptweight.conditioning.encoder import EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.families import Absent
 from promptweight.conditioning.tokens import TokenTable
+from promptweight.notes import Note
 from promptweight.weighting import Method, Normalizer, get_method
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Encoding:
     encoders: Mapping[EncoderKind, TextEncoder]
     absent: Mapping[EncoderKind, Absent]
     settings: Settings
-    warn: Callable[[str], None]
+    warn: Callable[[Note], None]
 
     def prompt_embeds(
         self, sections: Sequence[Sequence[EncoderKind]]

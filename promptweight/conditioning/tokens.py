@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -31,10 +31,13 @@ from promptweight.conditioning.pieces import (
 )
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import WordNotFoundError
+from promptweight.notes import Note, note
 from promptweight.prompt.script import part_prompt
 
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt
+
+NO_WORDS = note("none")
 
 TokenKind = Literal["bos", "text", "eos", "pad"]
 
@@ -151,15 +154,42 @@ class TokenTable:
         ]
         return replace(self, tokens=(*self.tokens, *empty), chunks=chunks) if empty else self
 
-    def _not_found(self, phrase: str, occurrence: int, places: int) -> str:
-        if places:
-            times = "once" if places == 1 else f"{places} times"
-            return (
-                f"{phrase!r} is in the prompt {times}; there is no occurrence {occurrence} (the first is 0)."
-            )
-        words = ", ".join(dict.fromkeys(repr(word.text) for word in self.words if not word.is_punctuation))
-        cut = f" The end of the prompt did not fit in and was cut: {self.cut!r}." if self.cut else ""
-        return f"{phrase!r} is not in the prompt; its words are: {words or 'none'}.{cut}"
+    def _not_found(self, phrase: str, occurrence: int, places: int) -> Note:
+        return (
+            no_such_place(phrase, occurrence, places)
+            if places
+            else no_such_word(phrase, self.words, self.cut)
+        )
+
+
+def no_such_place(phrase: str, occurrence: int, places: int) -> Note:
+    """Says that a phrase is not in the prompt as often as was thought."""
+    if places == 1:
+        return note(
+            "{phrase!r} is in the prompt once; there is no occurrence {occurrence} (the first is 0).",
+            phrase=phrase,
+            occurrence=occurrence,
+        )
+    return note(
+        "{phrase!r} is in the prompt {times} times; there is no occurrence {occurrence} (the first is 0).",
+        phrase=phrase,
+        times=places,
+        occurrence=occurrence,
+    )
+
+
+def no_such_word(phrase: str, words: Iterable[Word], cut: str = "") -> Note:
+    """Says that a phrase is not in the prompt, and what is; `cut` is the end that was left out."""
+    names = ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or NO_WORDS
+    if cut:
+        return note(
+            "{phrase!r} is not in the prompt; its words are: {words}. The end of the prompt did not fit in "
+            "and was cut: {cut!r}.",
+            phrase=phrase,
+            words=names,
+            cut=cut,
+        )
+    return note("{phrase!r} is not in the prompt; its words are: {words}.", phrase=phrase, words=names)
 
 
 def tokenize(

@@ -110,7 +110,30 @@ def test_the_weight_that_a_target_share_took_is_told(client, served):
         assert told["target"] == 0.3
         assert told["weight"] == pytest.approx(found.weight, rel=0.01)
         assert told["share"] == pytest.approx(found.share, rel=0.01)
-    assert not [line for line in message["warnings"] if "gato" in line]
+    assert not [line for line in message["warnings"] if "gato" in line["en"]]
+
+
+def test_what_the_library_remarks_is_told_in_both_languages(client, served):
+    prompt = "<lora:luz:0.8> um (gato:1.4{mode=clip}) e um (aa:1.2{region=left}) AND [um:aa:0.5]"
+    message = generated(client, served, prompt=prompt, negative="feio", guidance=1.0, steps=4)
+    assert len(message["warnings"]) >= 4
+    for told in message["warnings"]:
+        assert set(told) == {"en", "pt-br"}
+        assert told["pt-br"] != told["en"]
+        assert "em inglês" not in told["pt-br"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"width": 60, "height": 64}, "a largura está em 60"),
+        ({"prompt": "(gato:=60%) e (aa:=50%)"}, "somam 1.1"),
+        ({"prompt": "um AND aa:-2", "guidance": 1.0}, "unidas por AND somam -1"),
+        ({"prompt": "(gato:=99%)"}, "não há outra palavra no prompt"),
+    ],
+)
+def test_what_the_library_refuses_is_said_in_portuguese(served, changes, words):
+    assert words in json.loads(refused(served, language="pt-br", **changes))["error"]
 
 
 def test_another_model_of_the_server_can_be_chosen(client, served):

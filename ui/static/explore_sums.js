@@ -20,7 +20,7 @@ promptweight.explore.sums = (() => {
 
   function steps(inside, word) {
     const { view, say } = inside;
-    const { percent, signed, fixed } = promptweight.explore.picture;
+    const { percent, signed, fixed } = promptweight.explore.numbers;
     const chosen = view.table.find((line) => line.chosen);
     const d = view.dimensions;
     const root = Math.sqrt(d);
@@ -81,7 +81,7 @@ promptweight.explore.sums = (() => {
   }
 
   function table({ view, say }, root, isWeighted) {
-    const { percent, signed } = promptweight.explore.picture;
+    const { percent, signed } = promptweight.explore.numbers;
     const most = largest(view.output, ...view.table.map((line) => line.taken));
     const top = Math.max(1e-9, ...view.table.map((line) => line.probability));
     const heads = [say("column_token"), "q·k", "÷ √d", ...(isWeighted ? [say("column_weight")] : []), "softmax p", "p · v"];

@@ -5,7 +5,7 @@ promptweight.explore ??= {};
 
 promptweight.explore.text = (() => {
   const { element: make, language, heat } = promptweight;
-  const percent = (value) => promptweight.explore.picture.percent(value);
+  const percent = (value) => promptweight.explore.numbers.percent(value);
 
   class Reading {
     constructor(root, props, watch, server) {

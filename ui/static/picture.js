@@ -188,7 +188,7 @@ promptweight.picture = (() => {
     }
 
     tellNotes() {
-      const notes = (this.message?.warnings ?? []).map((note) => make("li", {}, note));
+      const notes = (this.message?.warnings ?? []).map((note) => make("li", {}, note[language.current()]));
       const percent = (part) => `${language.number(100 * part, 3)}\u00a0%`;
       for (const { phrase, share, target, weight } of this.message?.found?.[this.image] ?? []) {
         const told = { phrase, share: percent(share), target: percent(target), weight: language.number(weight, 3) };

@@ -1,0 +1,140 @@
+"""Compare in a browser: axes of every kind that make real pictures, each what the library makes of it."""
+
+import io
+
+import httpx
+import pytest
+from PIL import Image
+
+from promptweight import generate, metadata
+
+AREA = "#generate-prompt textarea"
+# What other libraries warn of inside the server's threads is not about this package.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def number(page, name, value):
+    page.fill(f"{name} input[type=number]", str(value))
+    page.press(f"{name} input[type=number]", "Tab")
+
+
+def pick(page, name, value):
+    page.click(f"#{name} input")
+    page.get_by_role("option", name=value, exact=True).click()
+    page.wait_for_function("!document.querySelector('[role=option]')")  # it fades out
+
+
+def begin(page, prompt="um (gato:1.5) aa", steps=2):
+    page.fill(AREA, prompt)
+    number(page, "#generate-steps", steps)
+    if page.is_checked("#generate-random input"):
+        page.uncheck("#generate-random input")
+    number(page, "#generate-seed", 7)
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.wait_for_function("document.querySelector('#compare-word input').value === 'gato'")
+
+
+def write(page, side, values):
+    box = f"#compare-{side}-values input, #compare-{side}-values textarea"
+    page.wait_for_selector(f"#compare-{side}-values:visible")
+    page.fill(box, values)
+    page.press(box, "Tab")
+
+
+def choose(page, side, names):
+    """Chooses exactly these names of an axis."""
+    page.wait_for_selector(f"#compare-{side}-names:visible")
+    tokens = page.locator(f"#compare-{side}-names .token-remove:not(.remove-all)")
+    for _ in range(tokens.count()):
+        tokens.first.click()
+    for name in names:
+        page.click(f"#compare-{side}-names input")
+        page.get_by_role("option", name=name, exact=True).click()
+    page.keyboard.press("Escape")
+
+
+def grid(page, rows, columns):
+    """Makes the grid; returns the records in the files of its pictures, row by row, and their pixels."""
+    page.click("#compare-go")
+    page.wait_for_function(
+        f"document.querySelectorAll('.pw-cell').length === {rows * columns}"
+        " && !document.querySelector('#compare-stop')?.checkVisibility()"
+    )
+    records, pixels = [], []
+    for link in page.locator(".pw-cell-under a").all():
+        answer = httpx.get(link.evaluate("element => element.href"), timeout=None).raise_for_status()
+        records.append(metadata.read(io.BytesIO(answer.content)).record)
+        pixels.append(Image.open(io.BytesIO(answer.content)).convert("RGB").tobytes())
+    return records, pixels
+
+
+@pytest.mark.parametrize(
+    ("across", "values", "down", "others", "names"),
+    [
+        ("seed", [3, 8], "steps", [1, 3], ("seed", "num_inference_steps")),
+        ("guidance (CFG)", [1, 6], "weight", [0.5, 2], ("guidance_scale", None)),
+        ("steps", [2, 4], "guidance (CFG)", [2, 7], ("num_inference_steps", "guidance_scale")),
+    ],
+)
+def test_numbers_along_both_axes(open_page, across, values, down, others, names):
+    page = open_page()
+    begin(page)
+    for side, kind, along in (("across", across, values), ("down", down, others)):
+        pick(page, f"compare-{side}", kind)
+        write(page, side, ", ".join(map(str, along)))
+    records, pixels = grid(page, 2, 2)
+    for name, found in zip(
+        names, ([values[0], values[1]] * 2, [others[0]] * 2 + [others[1]] * 2), strict=True
+    ):
+        if name is not None:
+            assert [record[name] for record in records] == found
+    assert len(set(pixels)) == 4
+    if "seed" not in names:
+        assert {record["seed"] for record in records} == {7}
+
+
+def test_methods_and_samplers_are_what_the_library_makes_of_them(open_page, served):
+    page = open_page()
+    begin(page)
+    pick(page, "compare-across", "method")
+    choose(page, "across", ["comfy", "attention-logit"])
+    pick(page, "compare-down", "sampler")
+    choose(page, "down", ["Euler", "DPM++ 2M Karras"])
+    records, pixels = grid(page, 2, 2)
+    assert [record["sampler"] for record in records] == ["Euler"] * 2 + ["DPM++ 2M Karras"] * 2
+    assert [record["space"] for record in records] == ["embedding", "attention"] * 2
+    assert [record["method"] for record in records] == ["comfy", None] * 2
+    assert len(set(pixels)) == 4
+    with served.context.models.use(served.context.models.names[0], "Euler") as pipe:
+        usual = {"num_inference_steps": 2, "guidance_scale": records[0]["guidance_scale"], "seed": 7}
+        expected = generate("um (gato:1.5) aa", pipe, method="comfy", **usual)
+        other = generate("um (gato:1.5) aa", pipe, space="attention", mode="logit", **usual)
+    assert pixels[0] == expected.images[0].tobytes()
+    assert pixels[1] == other.images[0].tobytes()
+    assert page.locator(".pw-charts circle").count() == 2 * 4  # a dot for mass and area of each picture
+
+
+def test_models_and_seeds(open_page, served):
+    page = open_page()
+    begin(page)
+    pick(page, "compare-across", "model")
+    page.wait_for_selector("#compare-across-names:visible")
+    pick(page, "compare-down", "seed")
+    write(page, "down", "1; 2")
+    records, pixels = grid(page, 2, 2)
+    assert [record["seed"] for record in records] == [1, 1, 2, 2]
+    assert [record["pipeline"] for record in records] == [
+        "StableDiffusionPipeline", "StableDiffusion3Pipeline"] * 2  # fmt: skip
+    assert len(set(pixels)) == 4
+
+
+def test_a_wrong_axis_is_refused_in_the_language_of_the_page(open_page):
+    page = open_page(locale="pt-BR")
+    page.fill(AREA, "um (gato:1.5) aa")
+    page.get_by_role("tab", name="Comparar", exact=True).click()
+    page.wait_for_function("document.querySelector('#compare-word input').value === 'gato'")
+    write(page, "across", "0,5; muito")
+    page.click("#compare-go")
+    toast = page.wait_for_selector(".toast-body")
+    assert "peso: “muito” não é um número de -100 a 100" in toast.inner_text()
+    assert page.locator(".pw-cell").count() == 0
