@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from promptweight.attention.calls import Arguments
@@ -45,10 +46,11 @@ class Director:
         """Tell the layers what the call that now begins asks of them; the arguments that it is to have."""
         prepared, layout = self._prepared, self._prepared.layout
         embeds = argument(args, kwargs, *layout.text)
-        lanes = self._lanes(embeds, len(argument(args, kwargs, *layout.latents)))
         if self.run.has_begun():
+            self._seen = []
             self._forget_recorded()
             self._check_steps()
+        lanes = self._lanes(embeds, len(argument(args, kwargs, *layout.latents)))
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
         roles = {lane.role for lane in lanes if lane}
         self._is_extra = kwargs.get("skip_layers") is not None or self.run.is_repeated(roles)
@@ -134,12 +136,15 @@ class Director:
         for known, lanes in self._seen:
             if known is embeds and len(lanes) == max(len(embeds), pictures):
                 return lanes
+        # FLUX's pipelines and modular ones have no such property: they call the model for each role by itself
+        guidance = getattr(self._pipe, "do_classifier_free_guidance", None)
         lanes = classify(
             # FLUX's pipeline gives one row of text to several pictures
             embeds.expand(pictures, -1, -1) if len(embeds) == 1 else embeds,
             self._prepared.registered,
-            guidance=bool(getattr(self._pipe, "do_classifier_free_guidance", True)),
+            guidance=bool(guidance),
             perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
+            is_second=guidance is None and any(torch.equal(known, embeds) for known, _ in self._seen),
         )
         self._seen = [(embeds, lanes), *self._seen[:3]]
         if not any(lanes):

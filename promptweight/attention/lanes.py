@@ -40,13 +40,28 @@ class Registered:
 
 
 def classify(
-    embeds: Tensor, registered: Registered, *, guidance: bool, perturbed: bool = False
+    embeds: Tensor,
+    registered: Registered,
+    *,
+    guidance: bool,
+    perturbed: bool = False,
+    is_second: bool = False,
 ) -> tuple[Lane | None, ...]:
     """The lane of every row of `embeds` (batch, tokens, dim); None where no registered prompt equals it.
 
     Prompts with equal embeddings share their rows evenly, in order. Where a negative prompt equals a positive
-    one, the earlier rows are the negative's under guidance, as diffusers stacks them, and none without. Under
-    perturbed-attention guidance the last rows are copies of the positive ones before them.
+    one, the earlier rows are the negative's under guidance, as diffusers stacks them. Without it a call has
+    rows of one role: of the one whose prompts it shows, each equally often, and where it shows those of both
+    alike, of the positive. Under perturbed-attention guidance the last rows are copies of the positive ones
+    before them.
+
+    Args:
+        embeds: the text embeddings that the model is called with.
+        registered: the session's prompts.
+        guidance: whether the pipeline stacks negative and positive rows in one call.
+        perturbed: whether it adds perturbed copies of the positive rows.
+        is_second: whether a call without `guidance` that shows the prompts of both roles alike is the
+            negative's, since the positive's has been before it.
     """
     if perturbed:
         copies = embeds.shape[0] // (3 if guidance else 2)
@@ -62,16 +77,30 @@ def classify(
         return (None,) * embeds.shape[0]
     rows_equal = equality(embeds, known)
     members_equal = equality(known, known)
+    shown = [role for role in ROLES if shows_all(rows_equal, [role == of for of, _ in members])]
+    alone = "negative" if shown == ["negative"] or (is_second and len(shown) == len(ROLES)) else "positive"
     owners: dict[int, tuple[Role, int]] = {}
     for number, alike in enumerate(members_equal):
         if alike.index(True) < number:
             continue  # an earlier member already stood for this group
         group = [members[other] for other, same in enumerate(alike) if same]
         if not guidance:
-            group = [member for member in group if member[0] == "positive"] or group
+            group = [member for member in group if member[0] == alone] or group
         rows = [row for row, equal in enumerate(rows_equal) if equal[number]]
         owners |= {row: group[place * len(group) // len(rows)] for place, row in enumerate(rows)}
     return number_images([owners.get(row) for row in range(embeds.shape[0])])
+
+
+def shows_all(rows_equal: Sequence[Sequence[bool]], chosen: Sequence[bool]) -> bool:
+    """Whether the rows are the chosen prompts in order, each equally often.
+
+    Args:
+        rows_equal: which rows equal which prompts.
+        chosen: which prompts are meant.
+    """
+    places = [place for place, is_chosen in enumerate(chosen) if is_chosen]
+    each, rest = divmod(len(rows_equal), len(places) or len(rows_equal) + 1)
+    return not rest and all(equal[places[row // each]] for row, equal in enumerate(rows_equal))
 
 
 def number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[Lane | None, ...]:

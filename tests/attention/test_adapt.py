@@ -69,6 +69,19 @@ def test_flux(tiny):
             assert (found - probabilities[0, :, tiny.rows :][..., list(columns)]).abs().max() < 2e-5
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_a_prompt_equal_to_the_negative_one_in_flux(tiny, scale):
+    """The model is called for each by itself, and only if the guidance asks for both."""
+    pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative="um gato")
+    settings = tiny.pooled(1) | {"true_cfg_scale": scale}
+    record = Record(steps="keep", lanes=("positive", "negative"))
+    with attach(pipe, encoded, record=record) as session:
+        for _ in range(2):
+            tiny.run(pipe, session.inputs, **settings)
+    counts = session.maps.recording.slots[0].counts
+    assert counts.squeeze(-1).tolist() == [[1, float(scale > 1)]] * 3
+
+
 @pytest.mark.parametrize("region", [None, "left"])
 def test_weights_in_flux(tiny, region):
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato vermelho", negative=None)

@@ -54,6 +54,17 @@ def test_a_negative_prompt_equal_to_the_positive():
     assert named(classify(rows(1, 1), registered, guidance=False)) == ["p00", "p01"]
 
 
+def test_a_call_of_one_role_shows_all_its_prompts():
+    registered = Registered(positive=rows(1, 2), negative=rows(2, 2))
+    for seeds, wanted in [((1, 2), "p00 p11"), ((2, 2), "n00 n11"), ((2, 2, 2, 2), "n00 n01 n12 n13")]:
+        for is_second in (False, True):
+            lanes = classify(rows(*seeds), registered, guidance=False, is_second=is_second)
+            assert named(lanes) == wanted.split()
+    alike = Registered(positive=rows(1), negative=rows(1))
+    assert named(classify(rows(1), alike, guidance=False)) == ["p00"]
+    assert named(classify(rows(1), alike, guidance=False, is_second=True)) == ["n00"]
+
+
 def test_another_length_of_text_belongs_to_nobody():
     registered = Registered(positive=rows(1), negative=None)
     assert classify(torch.zeros(2, 8, 3), registered, guidance=True) == (None, None)
