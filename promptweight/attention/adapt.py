@@ -9,15 +9,18 @@ pictures of an IP-Adapter. diffusers intercepts attention in the same way to ski
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from promptweight.attention.recorder import Recorder
+from promptweight.errors import AttachError
 
 ADAPTABLE = (
     "IPAdapterAttnProcessor2_0",
@@ -29,9 +32,29 @@ ADAPTABLE = (
 
 def is_adaptable(processor: Any) -> bool:
     """Whether a processor can be listened to: a known one of diffusers, on torch's own kernels."""
-    backend = getattr(processor, "_attention_backend", None)
     known = type(processor).__name__ in ADAPTABLE and type(processor).__module__.startswith("diffusers.")
-    return known and str(getattr(backend, "value", backend)) in ("None", "native")
+    return known and backend_of(processor) in ("", "native")
+
+
+def backend_of(processor: Any) -> str:
+    """The name of the attention backend of diffusers that a processor was told to use; empty for none."""
+    backend = getattr(processor, "_attention_backend", None)
+    return "" if backend is None else str(getattr(backend, "value", backend))
+
+
+def check_backend(processors: Iterable[Any]) -> None:
+    """Raises `AttachError` where adapted processors would attend by other means than torch's own now.
+
+    Those that were told no backend use the one that diffusers has for all, which may change at any time.
+    """
+    if not any(is_adapted(each) and getattr(each, "_attention_backend", each) is None for each in processors):
+        return
+    active = _AttentionBackendRegistry.get_active_backend()[0]
+    if (name := str(getattr(active, "value", active))) != "native":
+        raise AttachError(
+            f"diffusers' attention backend is {name!r}, on which words can be neither recorded nor weighted; "
+            "let it be 'native' while the session lasts"
+        )
 
 
 def is_adapted(processor: Any) -> bool:

@@ -44,6 +44,7 @@ class Director:
 
     def before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         """Tell the layers what the call that now begins asks of them; the arguments that it is to have."""
+        self._installation.check_backend()
         prepared, layout = self._prepared, self._prepared.layout
         embeds = argument(args, kwargs, *layout.text)
         if self.run.has_begun():

@@ -9,6 +9,7 @@ import torch
 
 from promptweight.attention.adapt import (
     adapt,
+    check_backend,
     give_recorder,
     is_adaptable,
     is_adapted,
@@ -101,6 +102,10 @@ class Installation:
             if attn.processor is not original:
                 set_processor(attn, original)
         self._originals, self._stop_listening = {}, None
+
+    def check_backend(self) -> None:
+        """Raises `AttachError` where layers would now attend past their recorders."""
+        check_backend(self._originals.values())
 
     def hand_out_slots(self, store: Store) -> None:
         """Give every layer's recorder the slots of `store` that its sums are added to."""

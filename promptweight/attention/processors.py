@@ -9,6 +9,7 @@ from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
+from promptweight.attention.adapt import ADAPTABLE, backend_of
 from promptweight.attention.kernels import attend
 from promptweight.attention.recorder import Call, Recorder, add_patches
 from promptweight.errors import AttachError
@@ -212,5 +213,11 @@ def readable(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyReco
         AttachError: there is none for its processor.
     """
     if recorder is None:
-        raise AttachError(f"layer {name} has a {type(processor).__name__}, which cannot be recorded")
+        backend = backend_of(processor)
+        kind = type(processor).__name__ + (f" on diffusers' attention backend {backend!r}" if backend else "")
+        known = ", ".join((*REPLACEMENTS, *ADAPTABLE))
+        raise AttachError(
+            f"layer {name} has a {kind}, which cannot be recorded; diffusers' own {known} can, the last "
+            f"{len(ADAPTABLE)} on the backend 'native'"
+        )
     return recorder

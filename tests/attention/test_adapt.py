@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPAGPipeline
+from diffusers.models import attention_dispatch
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 
@@ -80,6 +81,28 @@ def test_a_prompt_equal_to_the_negative_one_in_flux(tiny, scale):
             tiny.run(pipe, session.inputs, **settings)
     counts = session.maps.recording.slots[0].counts
     assert counts.squeeze(-1).tolist() == [[1, float(scale > 1)]] * 3
+
+
+def test_attention_by_other_means_than_torchs_is_refused_in_flux(tiny, monkeypatch):
+    """It would be neither recorded nor weighted: set for the model, or for all models while it runs."""
+    pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative=None)
+
+    def other(query, key, value, **_settings):
+        return torch.zeros_like(query)
+
+    monkeypatch.setitem(attention_dispatch._AttentionBackendRegistry._backends, "flex", other)
+    with (
+        attach(pipe, encoded) as session,
+        attention_dispatch.attention_backend("flex"),
+        pytest.raises(AttachError, match="attention backend is 'flex'"),
+    ):
+        tiny.run(pipe, session.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)})
+    assert {type(each) for each in pipe.transformer.attn_processors.values()} == {FluxAttnProcessor}
+    for processor in pipe.transformer.attn_processors.values():
+        processor._attention_backend = "flex"
+    with pytest.raises(AttachError, match="FluxAttnProcessor on diffusers' attention backend 'flex'"):
+        attach(pipe, encoded).__enter__()
+    assert {type(each) for each in pipe.transformer.attn_processors.values()} == {FluxAttnProcessor}
 
 
 @pytest.mark.parametrize("region", [None, "left"])
