@@ -26,6 +26,9 @@ _SAMPLING = {
     "ckpt_name": "model",
     "unet_name": "model",
 }
+_SILENT = "ConditioningZeroOut"
+"""The class of ComfyUI's nodes that make an empty prompt of any: nothing above them is said."""
+
 _MOST_NODES = 100_000
 
 
@@ -123,7 +126,9 @@ def _comfyui(graph: dict[str, Any]) -> Making | None:
     nodes = {
         name: node["inputs"]
         for name, node in list(graph.items())[:_MOST_NODES]
-        if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+        if isinstance(node, dict)
+        and isinstance(node.get("inputs"), dict)
+        and node.get("class_type") != _SILENT
     }
     if not nodes:
         return None
@@ -131,7 +136,8 @@ def _comfyui(graph: dict[str, Any]) -> Making | None:
     none: dict[str, Any] = {}
     sampler = next((each for each in samplers if "positive" in each), samplers[0] if samplers else none)
     positive = list(_texts_of(nodes, sampler.get("positive", sampler.get("guider")), "positive"))
-    negative = list(_texts_of(nodes, sampler.get("negative"), "negative"))
+    guider = nodes.get(_node_of(sampler.get("guider")), none)
+    negative = list(_texts_of(nodes, sampler.get("negative", guider.get("negative")), "negative"))
     settings: dict[str, Any] = {}
     for node in (sampler, *nodes.values()):
         for name, called in _SAMPLING.items():
@@ -150,20 +156,24 @@ def _is_sampling(inputs: Mapping[str, Any]) -> bool:
 def _texts_of(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> Iterator[str]:
     """Yields the texts upstream of a link, each once; a node that takes both prompts passes on its role's."""
     waiting, seen, told = [link], set(), set()
+    other = "negative" if role == "positive" else "positive"
     while waiting:
-        link = waiting.pop()
-        if not (isinstance(link, list) and link and isinstance(link[0], (str, int))):
-            continue
-        name = str(link[0])
+        name = _node_of(waiting.pop())
         if name in seen or name not in nodes:
             continue
         seen.add(name)
         inputs = nodes[name]
-        for each in _TEXT_INPUTS:
-            text = inputs.get(each)
+        takes_both = {"positive", "negative"} <= inputs.keys()
+        texts = [inputs.get(each) for each in _TEXT_INPUTS]
+        for text in [*texts, inputs[role]] if takes_both else texts:
             if isinstance(text, str) and text and text not in told:
                 told.add(text)
                 yield text
-        takes_both = {"positive", "negative"} <= inputs.keys()
-        upstream = [inputs[role]] if takes_both else list(inputs.values())
+        upstream = [inputs[role]] if takes_both else [inputs[each] for each in inputs if each != other]
         waiting += reversed(upstream)
+
+
+def _node_of(link: object) -> str:
+    """Returns the name of the node that a link comes from; nothing for what is no link."""
+    is_link = isinstance(link, list) and link and isinstance(link[0], (str, int))
+    return str(link[0]) if is_link else ""  # type: ignore[index]  # a list, as just found

@@ -204,7 +204,9 @@ def read(path: str | os.PathLike[str]) -> Metadata:
             with Image.open(file) as image:
                 if image.format == "PNG":
                     image.load()  # text chunks may stand behind the pixels
-                texts = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
+                texts = {
+                    str(name): _as_meant(text) for name, text in image.info.items() if isinstance(text, str)
+                }
                 exif = image.getexif()
                 exif_comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
                 texts |= exif_texts(exif)
@@ -225,6 +227,16 @@ def read(path: str | os.PathLike[str]) -> Metadata:
         digital_source_type=_source_type(xmp),
         foreign=foreign_making(texts, parameters),
     )
+
+
+def _as_meant(text: str) -> str:
+    """Returns the text of a PNG's chunk: Latin-1 by the standard, but UTF-8 where that can be read."""
+    if text.isascii() or isinstance(text, PngImagePlugin.iTXt):
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _record_text(xmp: str) -> str:

@@ -102,6 +102,12 @@ def make_scheduler(name: str, present: Any) -> Any:
         ) from error
 
 
+def is_known(name: str) -> bool:
+    """Whether some model takes a scheduler of that name: a sampler's, or what may be a class of diffusers."""
+    is_sampler = any(_read(name, samplers)[0] is not None for samplers in (SAMPLERS, FLOW_SAMPLERS))
+    return is_sampler or name.endswith("Scheduler")
+
+
 def sampler_name(scheduler: Any) -> str | None:
     """Returns what AUTOMATIC1111 calls this scheduler of diffusers; None where it has no name for it."""
     config = scheduler.config

@@ -48,6 +48,42 @@ def test_comfyui(tmp_path):
     }  # fmt: skip
 
 
+def test_comfyui_s_empty_negative_prompt_and_guiders(tmp_path):
+    text = {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox"}}
+    emptied = {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["1", 0]}}
+    sampler = {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["1", 0], "negative": ["2", 0]}}
+    making = saved(tmp_path / "a.png", {"prompt": json.dumps({"1": text, "2": emptied, "3": sampler})})
+    assert (making.prompt, making.negative_prompt) == ("a fox", "")
+    bad = {"class_type": "CLIPTextEncode", "inputs": {"text": "ugly"}}
+    run = {"class_type": "SamplerCustomAdvanced", "inputs": {"noise": ["7", 0], "guider": ["5", 0]}}
+    for guider, negative in (
+        ({"class_type": "CFGGuider", "inputs": {"positive": ["1", 0], "negative": ["4", 0]}}, "ugly"),
+        ({"class_type": "BasicGuider", "inputs": {"conditioning": ["1", 0]}}, ""),
+        ({"class_type": "DualCFGGuider", "inputs": {
+            "cond1": ["1", 0], "cond2": ["1", 0], "negative": ["4", 0]}}, "ugly"),
+    ):  # fmt: skip
+        graph = {"1": text, "4": bad, "5": guider, "6": run}
+        making = saved(tmp_path / "b.png", {"prompt": json.dumps(graph)})
+        assert (making.prompt, making.negative_prompt) == ("a fox", negative)
+
+
+def test_comfyui_nodes_that_take_both_prompts_as_texts(tmp_path):
+    loader = {"class_type": "Efficient Loader", "inputs": {"positive": "a fox", "negative": "ugly"}}
+    sampler = {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["1", 1], "negative": ["1", 2]}}
+    making = saved(tmp_path / "a.png", {"prompt": json.dumps({"1": loader, "2": sampler})})
+    assert (making.prompt, making.negative_prompt) == ("a fox", "ugly")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_text_chunk_in_utf_8_against_the_standard(tmp_path, encoding):
+    """Many programs write UTF-8 in a tEXt chunk; its letters are read as they were meant."""
+    info = PngInfo()
+    text = "um gato à meia-noite\nSteps: 20, Seed: 1, Size: 8x8"
+    info.add(b"tEXt", b"parameters\0" + text.encode(encoding))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    assert metadata.read(tmp_path / "a.png").parameters == text
+
+
 def test_comfyui_in_a_webp(tmp_path):
     exif = Image.Exif()
     exif[0x0110] = f"prompt:{json.dumps(GRAPH)}"

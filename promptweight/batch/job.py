@@ -15,7 +15,7 @@ from promptweight import checks
 from promptweight.checks import did_you_mean
 from promptweight.errors import SettingError
 from promptweight.prompt import DIALECTS
-from promptweight.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS
+from promptweight.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
 from promptweight.settings import (
     MAX_CLIP_SKIP,
     MAX_GUIDANCE,
@@ -135,8 +135,7 @@ def _size(name: str, value: Any) -> int:
 def _scheduler(name: str, value: Any) -> str:
     """Whether a model takes it is known when the model is loaded; here what no model takes is refused."""
     text = " ".join(_text(name, value).split())
-    base = re.sub(rf"\s+({'|'.join(NOISE_SCHEDULES)})$", "", text, flags=re.IGNORECASE).casefold()
-    if base in {each.casefold() for each in (*SAMPLERS, *FLOW_SAMPLERS)} or text.endswith("Scheduler"):
+    if is_known(text):
         return text
     known = (*SAMPLERS, *(f"{each} Karras" for each in SAMPLERS))
     raise SettingError(

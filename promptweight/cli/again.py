@@ -10,6 +10,7 @@ import typer
 
 from promptweight.cli import show
 from promptweight.errors import PromptweightError, SettingError
+from promptweight.settings import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 
 if TYPE_CHECKING:
     from promptweight.foreign import Making
@@ -24,16 +25,16 @@ _OTHER_NAME = {
     "guidance_scale": "guidance",
 }
 _DIALECTS = {"AUTOMATIC1111": "a1111", "ComfyUI": "comfy", "InvokeAI": "compel", "SwarmUI": "pw"}
-_FOREIGN = {
-    "steps": ("steps", int),
-    "cfg scale": ("guidance", float),
-    "cfg_scale": ("guidance", float),
-    "cfgscale": ("guidance", float),
-    "seed": ("seed", int),
-    "width": ("width", int),
-    "height": ("height", int),
+_FOREIGN: dict[str, tuple[str, type[int] | type[float], int]] = {
+    "steps": ("steps", int, MAX_STEPS),
+    "cfg scale": ("guidance", float, MAX_GUIDANCE),
+    "cfg_scale": ("guidance", float, MAX_GUIDANCE),
+    "cfgscale": ("guidance", float, MAX_GUIDANCE),
+    "seed": ("seed", int, MAX_SEED),
+    "width": ("width", int, MAX_SIDE),
+    "height": ("height", int, MAX_SIDE),
 }
-"""Settings of other tools, in lower case: the option of `generate`, and what its value is."""
+"""Settings of other tools, in lower case: the option of `generate`, what its value is, and the highest."""
 
 
 def options(context: typer.Context, file: Path) -> dict[str, Any]:
@@ -108,6 +109,8 @@ def _can_be_named(model: str) -> bool:
 
 def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
     """Returns options and warnings for a picture of another tool."""
+    from promptweight.schedulers import is_known
+
     values: dict[str, Any] = {
         "prompt": making.prompt,
         "negative": making.negative_prompt,
@@ -118,8 +121,11 @@ def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
         key = str(name).lower()
         try:
             if key in _FOREIGN:
-                option, kind = _FOREIGN[key]
-                values[option] = kind(value)
+                option, kind, highest = _FOREIGN[key]
+                number = kind(value)
+                if not 0 <= number <= highest:
+                    raise ValueError
+                values[option] = number
             elif key == "size":
                 width, _, height = str(value).partition("x")
                 values |= {"width": int(width), "height": int(height)}
@@ -127,10 +133,13 @@ def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
                 values["clip_skip"] = max(0, int(value) - 1)
             elif key == "sampler" and making.tool == "AUTOMATIC1111":
                 schedule = str(making.settings.get("Schedule type", "Automatic"))
-                values["scheduler"] = str(value) if schedule == "Automatic" else f"{value} {schedule}"
+                sampler = str(value) if schedule == "Automatic" else f"{value} {schedule}"
+                if not is_known(sampler):
+                    raise ValueError
+                values["scheduler"] = sampler
             elif key not in ("version", "model hash", "schedule type"):
                 left.append(str(name))
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # what another program wrote may be anything
             left.append(str(name))
     warnings = [
         f"made by {making.tool} with another program's model: the picture will be alike, not the same"

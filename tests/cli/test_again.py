@@ -60,6 +60,28 @@ def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path
     assert "not followed: Hires upscale" in err
 
 
+@pytest.mark.parametrize(
+    ("texts", "left"),
+    [
+        ({"parameters": json.dumps({"sui_image_params": {"prompt": "a", "steps": [1], "cfgscale": None}})},
+         "steps, cfgscale"),
+        ({"prompt": '{"1": {"inputs": {"seed": 18446744073709551615, "steps": Infinity, "positive": "a"}}}'},
+         "seed, steps"),
+        ({"parameters": "a\nSteps: 2, Sampler: DPM adaptive, CFG scale: 7, Seed: -1"}, "Sampler, Seed"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_followed_are_left_out_and_told(tmp_path, texts, left):
+    from promptweight.cli.again import _foreign
+
+    info = PngInfo()
+    for name, text in texts.items():
+        info.add_text(name, text)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    values, warnings = _foreign(metadata.read(tmp_path / "a.png").making())
+    assert f"not followed: {left}" in warnings
+    assert not {"seed", "scheduler"} & values.keys()
+
+
 def test_without_a_prompt_or_a_file_it_is_wrong_usage(run, tmp_path):
     assert run("generate")[0] == 2
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
