@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from importlib.resources import files
@@ -55,13 +56,8 @@ CACHE_SECONDS = (600, 6 * 3600)
 """How often old files are looked for, and how old they get."""
 
 
-def build(context: Context, language: str | None = None) -> gr.Blocks:
-    """Returns the app, not yet served.
-
-    Args:
-        context: what the tabs share.
-        language: one of `LANGUAGES` to begin with; None leaves it to the browser.
-    """
+def build(context: Context) -> gr.Blocks:
+    """Returns the app, not yet served; `context` is what the tabs share."""
     with gr.Blocks(title="promptweight", analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         with gr.Row(elem_classes="pw-head"):
             gr.HTML(
@@ -95,7 +91,7 @@ def build(context: Context, language: str | None = None) -> gr.Blocks:
             None,
             None,
             [context.language],
-            js=f"() => promptweight.language.initial({language!r})".replace("None", "null"),
+            js="() => promptweight.language.initial()",
             api_visibility="private",
         )
 
@@ -133,7 +129,7 @@ def launch(
         more: further arguments of Gradio's `launch`.
     """
     offered = Models(models)
-    app = build(Context(offered, Sessions()), language)
+    app = build(Context(offered, Sessions()))
     is_waited_for = not more.pop("prevent_thread_lock", False)
     more |= {"share": share, "auth": list(auth) or None, "prevent_thread_lock": True}
     serve(app, host=host, port=port, language=language, **more)
@@ -151,7 +147,7 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
         server_port=port,
         i18n=translations(language),
         theme=gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]),
-        head=page_head(),
+        head=page_head(language),
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -162,10 +158,15 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
     )
 
 
-def page_head() -> str:
-    """Returns the app's own scripts and styles, as they go into the head of the page."""
+def page_head(language: str | None = None) -> str:
+    """Returns the app's own scripts and styles, as they go into the head of the page.
+
+    Args:
+        language: one of `LANGUAGES` to begin with; None leaves it to the browser.
+    """
     folder = files("promptweight_ui").joinpath("static")
     scripts = [folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS]
     styles = [folder.joinpath(name).read_text(encoding="utf-8") for name in STYLES]
+    scripts.insert(0, f"window.promptweight = {{ servedLanguage: {json.dumps(language)} }};\n")
     elements = [f"<style>\n{style}</style>" for style in styles]
     return "\n".join([*elements, *(f"<script>\n{script}</script>" for script in scripts)])

@@ -25,7 +25,8 @@ def samplers_list(context: Context) -> None:
     models = context.models
     known = tuple(dict.fromkeys(name for model in models.names for name in models.samplers(model)))
     context.parts["sampler"] = context.make(
-        gr.Dropdown, {"label": "generate_sampler", "info": "generate_sampler_info"}, known, value=OWN,
+        gr.Dropdown, {"label": "generate_sampler", "info": "generate_sampler_info"},
+        [(context.text("generate_sampler_own") if name == OWN else name, name) for name in known], value=OWN,
         elem_id="generate-sampler", min_width=180,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What is told of each picture of a comparison: its file, the word's map, and two numbers about it."""
+"""What is told of each picture of a comparison: its file, the word's map, and its mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cell_of(component: Any, result: Result, word: str) -> dict[str, Any]:
 
 
 def _heat(result: Result, word: str) -> dict[str, Any]:
-    """Returns a word's map as bytes, its mean, and the part of the picture where it is strong."""
+    """Returns a word's map as bytes, and its mean."""
     import torch.nn.functional as F
 
     if result.maps is None:
@@ -55,7 +55,6 @@ def _heat(result: Result, word: str) -> dict[str, Any]:
             "top": float(f"{top:.5g}"),
         },
         "mass": float(f"{heat.mass:.5g}"),
-        "area": float(f"{float(heat.mask().float().mean()):.5g}"),
     }
 
 

@@ -51,7 +51,7 @@ class Context:
         self,
         kind: type,
         texts: Mapping[str, str],
-        choices: Mapping[str, str] | Sequence[str] | None = None,
+        choices: Mapping[str, str] | Sequence[str | tuple[Any, str]] | None = None,
         **settings: Any,
     ) -> Any:
         """Makes a component whose texts are translated.
@@ -59,7 +59,8 @@ class Context:
         Args:
             kind: the component's class, such as `gr.Textbox`.
             texts: the keys of its texts, by argument: `{"label": "generate_steps", "info": …}`.
-            choices: for lists, the key of each value's text, by value; or values that are their own texts.
+            choices: for lists, the key of each value's text, by value; or values that are their own texts,
+                or come with what `text` made for them.
             settings: its other arguments.
         """
         said = {name: self._i18n(key) for name, key in texts.items()}
@@ -71,6 +72,10 @@ class Context:
         component = kind(**said, **settings)
         self._spoken.append((component, texts, keys))
         return component
+
+    def text(self, key: str) -> Any:
+        """Returns what Gradio shows as the text of that key in the browser's language."""
+        return self._i18n(key)
 
     def follow_language(self) -> None:
         """Lets every component that `make` made follow the switch; called once, when all tabs are built."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from promptweight_ui.regions_plan import written_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from promptweight import Result
     from promptweight.attention.inside import Inside, Reading, Row
     from promptweight.attention.tables import Voice
+    from promptweight.conditioning.tokens import Word
     from promptweight.picture import Progress
 
 MOST_TOKENS = 24
@@ -119,7 +123,11 @@ def about(inside: Inside) -> dict[str, Any]:
             {
                 "text": _sayable(tables[0].table.prompt.text),
                 "words": [
-                    {"text": _sayable(word.text), "weight": word.weight, "punctuation": word.is_punctuation}
+                    {
+                        "text": _sayable(word.text),
+                        "weight": _weight(word, tables[0].table.prompt.source),
+                        "punctuation": word.is_punctuation,
+                    }
                     for word in tables[0].table.words
                 ],
             }
@@ -127,6 +135,12 @@ def about(inside: Inside) -> dict[str, Any]:
         ],
         "said": {str(step): text for step, text in inside.said.items() if step in inside.steps},
     }
+
+
+def _weight(word: Word, source: str) -> float:
+    """Returns the weight that was written for a word: a painted one carries another, for its map."""
+    is_painted = word.options is not None and word.options.region is not None and word.weight == math.e
+    return written_weight(source, word.start) if is_painted else word.weight
 
 
 def look(inside: Inside, place: Place) -> dict[str, Any]:

@@ -142,11 +142,11 @@ def _settings(context: Context) -> None:
         parts["steps"] = make(
             gr.Slider, {"label": "generate_steps"},
             elem_id="generate-steps", minimum=1, maximum=inputs.MOST_STEPS, step=1, value=25,
-            min_width=140,
+            min_width=200,
         )  # fmt: skip
         parts["guidance"] = make(
             gr.Slider, {"label": "generate_guidance"}, minimum=0, maximum=20, step=0.1,
-            value=models.guidance(models.names[0]), min_width=140,
+            value=models.guidance(models.names[0]), min_width=200,
         )  # fmt: skip
     with gr.Row():
         parts["seed"] = make(

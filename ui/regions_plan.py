@@ -109,6 +109,15 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
     return prompt
 
 
+def written_weight(text: str, place: int) -> float:
+    """Returns the weight that the text gives to the word at that place of the clean text."""
+    from promptweight.prompt import parse
+
+    return next(
+        (span.weight for span in parse(text).spans if span.clean_start <= place < span.clean_end), 1.0
+    )
+
+
 def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
     """Returns a region that makes a weight of e act as `inside` within the mask and as `outside` elsewhere.
 

@@ -152,17 +152,8 @@ def _messages(
         context.sessions.keep(context.sessions.of(request), result)
     message = finished(component, result, monotonic() - began)
     for word, told_word in zip(result.words, message["maps"]["words"], strict=False):
-        told_word["weight"] = _written_weight(result.prompt.source, word.start)
+        told_word["weight"] = regions_plan.written_weight(result.prompt.source, word.start)
     yield message
-
-
-def _written_weight(text: str, place: int) -> float:
-    """Returns the weight that the text gives to the word at that place of the clean text."""
-    from promptweight.prompt import parse
-
-    return next(
-        (span.weight for span in parse(text).spans if span.clean_start <= place < span.clean_end), 1.0
-    )
 
 
 def canvas_of(painted: Painted | None = None) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Compare in a browser: axes of every kind that make real pictures, each what the library makes of it."""
 
-import io
-
 import httpx
 import pytest
 from PIL import Image
@@ -53,7 +51,7 @@ def choose(page, side, names):
     page.keyboard.press("Escape")
 
 
-def grid(page, rows, columns):
+def grid(page, folder, rows, columns):
     """Makes the grid; returns the records in the files of its pictures, row by row, and their pixels."""
     page.click("#compare-go")
     page.wait_for_function(
@@ -63,8 +61,10 @@ def grid(page, rows, columns):
     records, pixels = [], []
     for link in page.locator(".pw-cell-under a").all():
         answer = httpx.get(link.evaluate("element => element.href"), timeout=None).raise_for_status()
-        records.append(metadata.read(io.BytesIO(answer.content)).record)
-        pixels.append(Image.open(io.BytesIO(answer.content)).convert("RGB").tobytes())
+        file = folder / f"{len(records)}.png"
+        file.write_bytes(answer.content)
+        records.append(metadata.read(file).record)
+        pixels.append(Image.open(file).convert("RGB").tobytes())
     return records, pixels
 
 
@@ -76,13 +76,13 @@ def grid(page, rows, columns):
         ("steps", [2, 4], "guidance (CFG)", [2, 7], ("num_inference_steps", "guidance_scale")),
     ],
 )
-def test_numbers_along_both_axes(open_page, across, values, down, others, names):
+def test_numbers_along_both_axes(open_page, tmp_path, across, values, down, others, names):
     page = open_page()
     begin(page)
     for side, kind, along in (("across", across, values), ("down", down, others)):
         pick(page, f"compare-{side}", kind)
         write(page, side, ", ".join(map(str, along)))
-    records, pixels = grid(page, 2, 2)
+    records, pixels = grid(page, tmp_path, 2, 2)
     for name, found in zip(
         names, ([values[0], values[1]] * 2, [others[0]] * 2 + [others[1]] * 2), strict=True
     ):
@@ -93,14 +93,14 @@ def test_numbers_along_both_axes(open_page, across, values, down, others, names)
         assert {record["seed"] for record in records} == {7}
 
 
-def test_methods_and_samplers_are_what_the_library_makes_of_them(open_page, served):
+def test_methods_and_samplers_are_what_the_library_makes_of_them(open_page, served, tmp_path):
     page = open_page()
     begin(page)
     pick(page, "compare-across", "method")
     choose(page, "across", ["comfy", "attention-logit"])
     pick(page, "compare-down", "sampler")
     choose(page, "down", ["Euler", "DPM++ 2M Karras"])
-    records, pixels = grid(page, 2, 2)
+    records, pixels = grid(page, tmp_path, 2, 2)
     assert [record["sampler"] for record in records] == ["Euler"] * 2 + ["DPM++ 2M Karras"] * 2
     assert [record["space"] for record in records] == ["embedding", "attention"] * 2
     assert [record["method"] for record in records] == ["comfy", None] * 2
@@ -114,14 +114,14 @@ def test_methods_and_samplers_are_what_the_library_makes_of_them(open_page, serv
     assert page.locator(".pw-charts circle").count() == 2 * 4  # a dot for mass and area of each picture
 
 
-def test_models_and_seeds(open_page, served):
+def test_models_and_seeds(open_page, tmp_path):
     page = open_page()
     begin(page)
     pick(page, "compare-across", "model")
     page.wait_for_selector("#compare-across-names:visible")
     pick(page, "compare-down", "seed")
     write(page, "down", "1; 2")
-    records, pixels = grid(page, 2, 2)
+    records, pixels = grid(page, tmp_path, 2, 2)
     assert [record["seed"] for record in records] == [1, 1, 2, 2]
     assert [record["pipeline"] for record in records] == [
         "StableDiffusionPipeline", "StableDiffusion3Pipeline"] * 2  # fmt: skip
@@ -138,3 +138,16 @@ def test_a_wrong_axis_is_refused_in_the_language_of_the_page(open_page):
     toast = page.wait_for_selector(".toast-body")
     assert "peso: “muito” não é um número de -100 a 100" in toast.inner_text()
     assert page.locator(".pw-cell").count() == 0
+
+
+def test_remarks_on_every_picture_are_told_once_and_follow_the_language(open_page):
+    page = open_page()
+    begin(page, "um (gato:1.5) aa <lora:luz:1>")
+    page.click("#compare-alone")
+    page.wait_for_selector(".pw-versus")
+    assert "no effect here" in page.inner_text(".pw-compare .pw-notes")
+    assert page.locator(".pw-cell-warning").count() == 0
+    page.click("#language label:has-text('Português')")
+    page.wait_for_function(
+        "document.querySelector('.pw-compare .pw-notes').innerText.includes('não tem efeito')"
+    )

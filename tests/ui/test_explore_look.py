@@ -101,3 +101,15 @@ def test_a_run_that_is_stopped_keeps_what_it_saw(tiny_pipe, result):
 def test_steps_that_are_looked_at():
     assert looked_at(3) == (0, 1, 2)
     assert looked_at(25) == (0, 6, 12, 18, 24)
+
+
+def test_a_painted_word_has_the_weight_that_was_written(tiny_pipe):
+    from promptweight_ui.regions_plan import regional
+
+    mask = torch.zeros(8, 8).numpy()
+    mask[:4] = 1
+    painted = regional("um (gato:1.6) um", {"gato": mask}, 10.0, 0.1)
+    result = generate(painted, tiny_pipe, seed=3, num_inference_steps=2)
+    (text,) = about(look_inside(tiny_pipe, result))["texts"]
+    assert [word["weight"] for word in text["words"]] == [1, 1.6, 1]
+    assert [word.weight for word in result.words] == [1, math.e, 1]  # how it acts is another matter

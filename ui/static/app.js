@@ -4,7 +4,6 @@ window.promptweight ??= {};
 
 promptweight.language = (() => {
   const STORED = "promptweight.language";
-  let current = "en";
 
   function stored() {
     try {
@@ -19,10 +18,12 @@ promptweight.language = (() => {
   }
 
   // The language to begin with: the one chosen before, then what the server says, then the browser's.
-  function initial(servers) {
+  function initial() {
     const chosen = stored();
-    return ["en", "pt-br"].includes(chosen) ? chosen : servers || browsers();
+    return ["en", "pt-br"].includes(chosen) ? chosen : promptweight.servedLanguage || browsers();
   }
+
+  let current = initial(); // at once: what is drawn before Gradio has set the switch is in it, too
 
   // What a person chose with the switch is remembered.
   function keep(language) {

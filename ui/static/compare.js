@@ -38,14 +38,21 @@ promptweight.compare = (() => {
       }
       const status = make("div", { class: "pw-hint", role: "status" }, this.status(message));
       const parts = [status];
-      if (cells.length) parts.push(this.switch(), make("div", { class: "pw-scroll" }, this.table(message)));
+      // What holds for every picture is told once.
+      const shared = cells.length > 1 ? this.warnings(cells[0]).filter((warning) => cells.every((cell) => this.warnings(cell).includes(warning))) : [];
+      if (cells.length) parts.push(this.switch(), make("div", { class: "pw-scroll" }, this.table(message, shared)));
+      if (shared.length) parts.push(make("ul", { class: "pw-notes" }, ...shared.map((warning) => make("li", {}, warning))));
       if (cells.length) parts.push(make("p", { class: "pw-hint" }, this.say(total > 1 ? "grid_text" : "grid_one")));
       if (cells.length > 1) parts.push(this.curves(message));
       const [one, two] = this.pair.map((place) => cells.find((cell) => this.place(cell) === place));
-      if (one && two) parts.push(this.versus(one, two, message));
+      if (one && two) parts.push(this.versus(one, two));
       const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.place : null;
       this.root.replaceChildren(...parts);
       if (focused) this.root.querySelector(`[data-place="${focused}"]`)?.focus();
+    }
+
+    warnings(cell) {
+      return cell.warnings.map((warning) => warning[language.current()]);
     }
 
     place({ row, column }) {
@@ -84,9 +91,10 @@ promptweight.compare = (() => {
       return names.filter(Boolean).join(" · ");
     }
 
-    table({ columns, rows, cells }) {
-      const top = Math.max(...cells.map((cell) => cell.map?.top ?? 0));
+    table({ columns, rows, cells }, shared) {
+      const top = this.top();
       const table = make("table", { class: "pw-compare-table" });
+      table.style.setProperty("--pw-columns", columns.values.length);
       const isNamed = rows.kind !== "none";
       const head = make("tr", {}, ...(isNamed ? [make("td", {})] : []));
       for (const value of columns.values) head.append(make("th", { scope: "col" }, this.name(columns.kind, value)));
@@ -96,14 +104,14 @@ promptweight.compare = (() => {
         if (isNamed) line.append(make("th", { scope: "row" }, this.name(rows.kind, value)));
         columns.values.forEach((_, column) => {
           const index = cells.findIndex((cell) => cell.row === row && cell.column === column);
-          line.append(make("td", {}, index < 0 ? make("div", { class: "pw-waiting" }) : this.cell(cells[index], top)));
+          line.append(make("td", {}, index < 0 ? make("div", { class: "pw-waiting" }) : this.cell(cells[index], top, shared)));
         });
         table.append(line);
       });
       return table;
     }
 
-    cell(cell, top) {
+    cell(cell, top, shared) {
       const place = this.place(cell);
       const letter = this.pair.indexOf(place);
       const label = this.label(cell);
@@ -121,11 +129,11 @@ promptweight.compare = (() => {
       );
       if (letter >= 0) button.append(make("span", { class: "pw-badge" }, "AB"[letter]));
       const told = make("div", { class: "pw-measure" });
-      if (cell.map) for (const name of ["mass", "area"]) told.append(make("span", {}, `${this.say(name)} ${percent(cell[name])}`));
+      if (cell.map) for (const name of ["mass", "area"]) told.append(make("span", {}, `${this.say(name)} ${percent(this.measured(cell, name))}`));
       const save = make("a", { href: address(cell), download: cell.path.split("/").pop(), title: this.say("download") }, "⤓");
       save.setAttribute("aria-label", `${this.say("download")} ${label}`);
       const under = make("div", { class: "pw-cell-under" }, told, save);
-      const warnings = cell.warnings.map((warning) => warning[language.current()]);
+      const warnings = this.warnings(cell).filter((warning) => !shared.includes(warning));
       const notes = warnings.length ? [make("div", { class: "pw-cell-warning", title: warnings.join("\n") }, "⚠ ", warnings[0])] : [];
       return make("div", {}, button, under, ...notes);
     }

@@ -4,13 +4,28 @@ window.promptweight ??= {};
 
 promptweight.compareParts ??= {};
 Object.assign(promptweight.compareParts, (() => {
-  const { element: make, language } = promptweight;
+  const { element: make, language, heat } = promptweight;
   const SVG = "http://www.w3.org/2000/svg";
   const LINES = ["#f97316", "#3b82f6", "#22c55e", "#a855f7", "#ef4444", "#14b8a6", "#eab308", "#ec4899"];
   const { number } = language;
   const percent = (value) => `${number(value * 100, value >= 0.1 ? 3 : 2)}\u00a0%`;
 
+  const STRONG = 0.4; // of the strongest heat of all pictures
+
   const curves = (Base) => class extends Base {
+    // The strongest heat of all pictures: they have one scale, so that they can be compared.
+    top() {
+      return Math.max(1e-12, ...this.props.value.cells.map((cell) => cell.map?.top ?? 0));
+    }
+
+    // How much of the picture's attention the word has on average, or where it has much: both 0 to 1.
+    measured(cell, measure) {
+      if (measure === "mass") return cell.mass;
+      const least = (STRONG * 255 * this.top()) / Math.max(cell.map.top, 1e-12);
+      const values = heat.bytes(cell.map.values);
+      return values.filter((value) => value > least).length / values.length;
+    }
+
     curves(message) {
       const charts = ["mass", "area"].map((measure) => this.curve(message, measure));
       const legend = make("div", { class: "pw-legend" });
@@ -27,7 +42,7 @@ Object.assign(promptweight.compareParts, (() => {
     curve({ columns, rows, cells, word }, measure) {
       const [width, height, left, bottom] = [360, 190, 46, 34];
       const known = cells.filter((cell) => cell.map);
-      const top = Math.max(1e-9, ...known.map((cell) => cell[measure])) * 1.1;
+      const top = Math.max(1e-9, ...known.map((cell) => this.measured(cell, measure))) * 1.1;
       const isNumeric = columns.values.every((value) => typeof value === "number") && columns.kind !== "seed";
       const places = isNumeric ? columns.values : columns.values.map((_, index) => index);
       const [low, high] = [Math.min(...places), Math.max(...places)];
@@ -58,12 +73,12 @@ Object.assign(promptweight.compareParts, (() => {
       rows.values.forEach((_, row) => {
         const line = known.filter((cell) => cell.row === row).sort((a, b) => places[a.column] - places[b.column]);
         const color = LINES[row % LINES.length];
-        const points = line.map((cell) => `${x(cell.column)},${y(cell[measure])}`).join(" ");
+        const points = line.map((cell) => `${x(cell.column)},${y(this.measured(cell, measure))}`).join(" ");
         if (isNumeric) draw("polyline", { points, fill: "none", stroke: color, "stroke-width": 2.5 });
         for (const cell of line) {
-          const dot = draw("circle", { cx: x(cell.column), cy: y(cell[measure]), r: 4, fill: color });
+          const dot = draw("circle", { cx: x(cell.column), cy: y(this.measured(cell, measure)), r: 4, fill: color });
           const title = document.createElementNS(SVG, "title");
-          title.textContent = `${this.label(cell)}: ${percent(cell[measure])}`;
+          title.textContent = `${this.label(cell)}: ${percent(this.measured(cell, measure))}`;
           dot.append(title);
         }
       });

@@ -15,8 +15,8 @@ Object.assign(promptweight.compareParts, (() => {
   };
 
   const versus = (Base) => class extends Base {
-    versus(one, two, { cells }) {
-      const top = Math.max(...cells.map((cell) => cell.map?.top ?? 0));
+    versus(one, two) {
+      const top = this.top();
       const slide = make("input", { type: "range", min: 0, max: 100, value: this.slide ?? 50, "data-place": "slide" });
       slide.setAttribute("aria-label", this.say("slide"));
       const under = make("div", { class: "pw-side" }, this.picture(two, top));
