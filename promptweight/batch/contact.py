@@ -34,13 +34,16 @@ def save_sheets(plan: Plan, folder: Folder) -> Iterator[Path]:
         paths = [folder.picture(picture) for picture in pictures[:MOST_CELLS]]
         if len(paths) < 2 or not all(path.is_file() for path in paths):
             continue
-        images = []
+        images, cell = [], _cell(len(paths))
         for path in paths:
             with Image.open(path) as image:
-                images.append(image.convert("RGB"))
+                small = image.convert("RGB")
+            # shrunk as `sheet` would do it, but one by one: hundreds of large pictures fill the memory
+            small.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+            images.append(small)
         shown = [_labels(picture, pictures) for picture in pictures[:MOST_CELLS]]
         title = str(pictures[0].row.values.get("prompt", ""))
-        whole = sheet(images, shown, _columns(pictures[:MOST_CELLS]), title=title, cell=_cell(len(images)))
+        whole = sheet(images, shown, _columns(pictures[:MOST_CELLS]), title=title, cell=cell)
         record = {"sheet": [path.name for path in paths]}
         content, _ = encode_picture(whole, "png", record, "", ("iptc",))
         path = folder.path / f"sheet-{pictures[0].id}.png"

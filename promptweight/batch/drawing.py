@@ -107,6 +107,7 @@ class Painter:
 
         from promptweight import models, picture
         from promptweight.attention import attach
+        from promptweight.attention.binding import EarlyLook
 
         pipe, job = self.pipe, jobs[0].job
         guidance = models.default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
@@ -117,12 +118,15 @@ class Painter:
         }
         weighting = weighting_of(job)
         encoded = join([each.encoded for each in jobs if each.encoded is not None])
+        look: EarlyLook | None = None
         maps, inputs, said, found = None, encoded.inputs, list[Note](), dict[int, Any]()
 
         def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             steps = getattr(pipe, "num_timesteps", job.num_inference_steps)
             if self.step is not None and not self.step(step + 1, steps, len(jobs)):
                 raise GivenUp
+            if look is not None:
+                look.after(step + 1, steps)
             return tensors
 
         attaches = self.records or any(each.acts_in_attention for each in jobs)
@@ -134,6 +138,7 @@ class Painter:
                     attach(pipe, encoded, space=space, mode=mode, record=self.records)
                 )
                 inputs = session.inputs
+                look = EarlyLook(session, len(jobs)) if self.records else None
             output = pipe(
                 **inputs,
                 **call,
@@ -158,6 +163,7 @@ class Painter:
                 *(share.told(1) for share in found.get(number, ())),
                 *advice(call, weighting, each.negative_prompt),
                 *warnings,
+                *(picture.warned(look.leaks[number], 1) if look is not None else ()),
             ]
             drawn.append(_drawn(each, image, maps, number, words, settings, about))
         return drawn

@@ -7,8 +7,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from promptweight.errors import ModelError
+
+if TYPE_CHECKING:
+    from promptweight.model_files import Origin
 
 _END_BYTES = 65_536
 
@@ -18,7 +22,7 @@ class ModelIdentity:
     """A model as ids of pictures know it.
 
     Attributes:
-        source: what `promptweight.load` is given.
+        source: what `promptweight.load` is given; of a hub id the very commit that the ids are made of.
         name: what picture files call it.
         revision: the commit of a hub id, where it is known.
         fingerprint: of its files, where they are here and no commit names them.
@@ -42,7 +46,7 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
 
     name = os.fspath(model)
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.is_file() and name not in model_files.mini.NAMES:
         path, origin = model_files.find(name, None, None)
         return ModelIdentity(name, origin.model, None, fingerprint([path]))
     try:
@@ -54,14 +58,20 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
             hub_id, _, revision = name.partition("@")
             return ModelIdentity(name, hub_id, revision or None)
         folder, origin = model_files.find(name, None, None)
-        return ModelIdentity(name, origin.model, origin.revision, None, folder)
+        return ModelIdentity(_at_commit(origin), origin.model, origin.revision, None, folder)
     model_files.read_index(folder, name)
     origin = model_files.origin_of_folder(folder.resolve())
     if origin.revision is not None:
-        return ModelIdentity(name, origin.model, origin.revision, None, folder)
+        source = name if path.is_dir() else _at_commit(origin)
+        return ModelIdentity(source, origin.model, origin.revision, None, folder)
     files = [each for each in folder.rglob("*") if each.suffix in (".safetensors", ".json", ".txt", ".model")]
     called = name if folder.is_relative_to(Path(model_files.mini.WEIGHTS)) else origin.model
     return ModelIdentity(name, called, None, fingerprint(files, folder), folder)
+
+
+def _at_commit(origin: Origin) -> str:
+    """Returns the hub id of a model with its commit, so that a newer one on the hub is not loaded instead."""
+    return f"{origin.model}@{origin.revision}" if origin.revision else origin.model
 
 
 def fingerprint(files: Iterable[Path], root: Path | None = None) -> str:

@@ -80,6 +80,8 @@ def _whole(lowest: int, highest: int) -> Callable[[str, Any], int]:
 
 def _number(lowest: float, highest: float) -> Callable[[str, Any], float]:
     def read(name: str, value: Any) -> float:
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", value):
+            raise SettingError(f"{name} is {value!r}; it must be a number with a point, not a comma")
         if isinstance(value, str) and not value.isascii():
             raise SettingError(f"{name} is {value!r}; it must be a number")
         if isinstance(value, bool):

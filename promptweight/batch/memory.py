@@ -52,6 +52,7 @@ class Frugal:
                 raise
             except Exception as error:  # whatever a model raises must not end the other jobs
                 if is_out_of_memory(error) and len(some) > 1:
+                    _let_go(error)
                     size = self.largest[key] = len(some) // 2
                     self._free()
                     continue
@@ -72,7 +73,7 @@ class Frugal:
         except Exception as error:
             if not is_out_of_memory(error) or len(jobs) > 1:
                 raise
-            failed = error
+            failed = _let_go(error)
         if key not in self.needs_tiles and _autoencoder(self.painter.pipe) is not None:
             self._free()
             try:
@@ -81,7 +82,7 @@ class Frugal:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                failed = error
+                failed = _let_go(error)
             else:
                 self.needs_tiles.add(key)
                 return self._told(drawn, key)
@@ -137,6 +138,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     signs = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
     return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+
+
+def _let_go(error: Exception) -> Exception:
+    """Returns an error without the calls it came through, whose variables hold what should be freed."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _autoencoder(pipe: Any) -> Any:

@@ -22,6 +22,7 @@ from promptweight.batch.rows import Problem, Row
 from promptweight.batch.sweep import Sweep, places, variants
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.prompt import Prompt, expand, parse
+from promptweight.settings import MAX_SEED
 
 MOST_PICTURES = 1_000_000
 ID_DIGITS = 12
@@ -168,7 +169,11 @@ def _jobs_of(
     seeds: Sequence[int] = sweep.seeds or values.get("seeds") or ()
     count = values.get("count") or 1
     if seeds and count > 1:
-        seeds = [seed + number for seed in seeds for number in range(count)]
+        if len(seeds) * count > MOST_PICTURES:
+            raise SettingError(f"{len(seeds)} seeds times {count} are more than {MOST_PICTURES} pictures")
+        seeds = list(dict.fromkeys(seed + number for seed in seeds for number in range(count)))
+        if max(seeds) > MAX_SEED:
+            raise SettingError(f"the last of {count} pictures has the seed {max(seeds)}; at most {MAX_SEED}")
     if not seeds:
         first = repeated[prompt, negative]
         repeated[prompt, negative] += count

@@ -86,7 +86,11 @@ def remarks(plan: Plan, saving: Saving, *, wanted: bool) -> tuple[list[Problem],
     prompts = {(each.job.prompt, each.job.dialect): each for each in plan.pictures}
     said = list(diagnostics(plan)) if wanted else []
     for phrase in saving.overlays:
-        without = [each for key, each in prompts.items() if not held(parse(*key), [phrase])]
+        without = [
+            each
+            for key, each in prompts.items()
+            if not held(parse(*key), [phrase], each.job.num_inference_steps)
+        ]
         if plan.pictures and len(without) == len(prompts):
             raise SettingError(f"overlay is {phrase!r}, but no prompt holds it")
         rows = {each.row.line: each.row for each in without}
@@ -117,7 +121,7 @@ def preview(
     for picture in shard.of(plan.pictures):
         job = picture.job
         path = there.get(picture.id, output / f"{picture.stem}.{saving.format}")
-        ends = endings(saving, parse(job.prompt, job.dialect))
+        ends = endings(saving, parse(job.prompt, job.dialect), job.num_inference_steps)
         beside = [path.with_name(path.stem + ending) for ending in ends]
         is_there = path.is_file() and is_whole(path) and all(each.is_file() for each in beside)
         lines.append(

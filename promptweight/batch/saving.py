@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.conditioning.words import split_words
 from promptweight.files import write_atomically
 from promptweight.metadata import PARTS, encode_picture
+from promptweight.prompt.script import script_of
 from promptweight.raw_maps import raw_maps
 from promptweight.result import slug, weight_of
 
@@ -51,11 +52,11 @@ class Saving:
         return bool(self.overlays or self.maps or self.masks)
 
 
-def endings(saving: Saving, prompt: Prompt) -> tuple[str, ...]:
-    """Returns the endings of the names of the files that stand beside a picture of `prompt`."""
-    phrases = held(prompt, saving.overlays)
+def endings(saving: Saving, prompt: Prompt, steps: int) -> tuple[str, ...]:
+    """Returns the endings of the names of the files beside a picture of `prompt` in so many steps."""
+    phrases = held(prompt, saving.overlays, steps)
     overlays = [f".{name}.png" for name in _names(phrases)]
-    masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt))]
+    masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt, steps))]
     return (*overlays, *masks, *([".maps.safetensors"] if saving.maps else []))
 
 
@@ -65,15 +66,17 @@ def is_finished(folder: Folder, picture: Planned, saving: Saving) -> bool:
 
     beside: tuple[str, ...] = ()
     if saving.records:
-        beside = endings(saving, parse(picture.job.prompt, picture.job.dialect))
+        prompt = parse(picture.job.prompt, picture.job.dialect)
+        beside = endings(saving, prompt, picture.job.num_inference_steps)
     return folder.is_finished(picture, beside)
 
 
-def held(prompt: Prompt, phrases: Sequence[str]) -> list[str]:
-    """Returns those of some phrases that a prompt holds."""
+def held(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
+    """Returns those of some phrases that a prompt says at any of so many steps."""
     from promptweight.batch.sweep import places
 
-    return [phrase for phrase in phrases if places(prompt, phrase)]
+    said = script_of(prompt, steps).variants
+    return [phrase for phrase in phrases if any(places(text, phrase) for text in said)]
 
 
 def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[str, ...]]:
@@ -94,16 +97,13 @@ def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[st
 
 
 def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) -> list[Path]:
-    from promptweight.render import overlay
-
-    prompt, files = drawn.prompt, []
-    phrases = held(prompt, saving.overlays)
+    prompt, steps, files = drawn.prompt, drawn.record["num_inference_steps"], []
+    phrases = held(prompt, saving.overlays, steps)
     for phrase, name in zip(phrases, _names(phrases), strict=True):
-        heat = maps.word(phrase, image=drawn.number)
-        shown = overlay(drawn.image, heat, label=phrase, weight=weight_of(heat))
+        shown = _overlay(maps, phrase, drawn)
         record = {**drawn.record, "overlay": phrase}
         files.append(_write_png(path.with_name(f"{path.stem}.{name}.png"), shown, record, drawn, saving))
-    masked = _masked(saving, prompt)
+    masked = _masked(saving, prompt, steps)
     for phrase, name in zip(masked, _names(masked), strict=True):
         mask = _mask(maps, phrase, drawn)
         record = {**drawn.record, "mask": phrase}
@@ -113,15 +113,32 @@ def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) 
     return files
 
 
-def _masked(saving: Saving, prompt: Prompt) -> list[str]:
+def _masked(saving: Saving, prompt: Prompt, steps: int) -> list[str]:
     if not saving.masks:
         return []
     if saving.overlays:
-        return held(prompt, saving.overlays)
-    words = split_words(prompt.text, prompt.breaks)
-    return list(
-        dict.fromkeys(prompt.text[word.start : word.end] for word in words if not word.is_punctuation)
+        return held(prompt, saving.overlays, steps)
+    words = (
+        said.text[word.start : word.end]
+        for said in script_of(prompt, steps).variants
+        for word in split_words(said.text, said.breaks)
+        if not word.is_punctuation
     )
+    return list(dict.fromkeys(words))
+
+
+def _overlay(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
+    """Returns the picture under the heat of a phrase; under none for a word that was cut off."""
+    import torch
+
+    from promptweight.errors import WordNotFoundError
+    from promptweight.render import overlay
+
+    try:
+        heat = maps.word(phrase, image=drawn.number)
+    except WordNotFoundError:
+        return overlay(drawn.image, torch.zeros(drawn.image.size[::-1]), label=phrase)
+    return overlay(drawn.image, heat, label=phrase, weight=weight_of(heat))
 
 
 def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:

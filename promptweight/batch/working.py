@@ -102,7 +102,10 @@ class Work:
                     self.ledger.failed(picture, ready)
                 else:
                     claimed.append((picture, ready))
-            changes_model = any(ready.chosen.loras or ready.chosen.embeddings for _, ready in claimed)
+            # What is drawn alone reads its prompts itself, meanwhile nobody else may use the text encoders.
+            changes_model = any(
+                ready.chosen.loras or ready.chosen.embeddings or ready.goes_alone for _, ready in claimed
+            )
             if waiting and not (changes_model or frugal.is_offloaded):
                 ahead = reader.submit(_read, encodings, waiting[0])
             by_settings: dict[Any, list[tuple[Planned, Ready]]] = {}

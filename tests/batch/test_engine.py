@@ -1,7 +1,6 @@
 """The run of a batch: the right pictures, only those that are missing, and nothing half done."""
 
 import errno
-import os
 import re
 
 import numpy as np
@@ -13,13 +12,12 @@ import promptweight
 from promptweight import metadata
 from promptweight.batch import drawing, saving
 from promptweight.batch.encodings import Encodings, join
-from promptweight.batch.engine import run
 from promptweight.batch.folder import Folder, read_manifest
 from promptweight.batch.saving import Saving
 from promptweight.batch.shards import Shard
 from promptweight.batch.sweep import Sweep
 from promptweight.batch.watch import Watch
-from promptweight.errors import SettingError
+from promptweight.errors import SettingError, WordNotFoundError
 
 
 def pixels(path):
@@ -170,6 +168,51 @@ def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in
     assert run_in(plan, **options)[0].ok == 1
 
 
+def test_words_that_are_said_later_have_overlays_and_masks_too(plan_of, run_in, tmp_path):
+    plan = plan_of("um [gato:rato:0.5] azul", num_inference_steps=2)
+    wanted = Saving(overlays=("rato", "gato"))
+    assert run_in(plan, saving=wanted)[0].ok == 1
+    stem = plan.pictures[0].stem
+    assert {path.name for path in (tmp_path / "out").glob("0*.*.png")} == {
+        f"{stem}.rato.png", f"{stem}.gato.png",
+    }  # fmt: skip
+    assert run_in(plan, saving=Saving(masks=True))[0].ok == 1
+    masks = {path.name.split(".")[1] for path in (tmp_path / "out").glob("0*.mask.png")}
+    assert masks == {"um", "gato", "rato", "azul"}
+    assert run_in(plan, saving=wanted)[0].skipped == 1
+
+
+def test_an_overlay_of_a_word_that_was_cut_off_shows_no_heat(plan_of, run_in, tmp_path, monkeypatch):
+    def cut(self, phrase, **_):
+        raise WordNotFoundError(f"{phrase!r} was cut off")
+
+    monkeypatch.setattr("promptweight.attention.maps.AttentionMaps.word", cut)
+    plan = plan_of("um gato")
+    outcome, lines = run_in(plan, saving=Saving(overlays=("gato",)))
+    assert outcome.ok == 1, lines
+    assert (tmp_path / "out" / f"{plan.pictures[0].stem}.gato.png").is_file()
+
+
+def test_nothing_is_read_ahead_while_a_picture_is_drawn_alone(plan_of, run_in, monkeypatch):
+    """It reads its own prompt, by the same text encoders."""
+    real_ready, real_alone, order = Encodings.ready, drawing.Painter._draw_alone, []
+
+    def ready(self, job):
+        order.append(job.prompt)
+        return real_ready(self, job)
+
+    def draw_alone(self, job):
+        made = real_alone(self, job)
+        order.append("drawn")
+        return made
+
+    monkeypatch.setattr(Encodings, "ready", ready)
+    monkeypatch.setattr(drawing.Painter, "_draw_alone", draw_alone)
+    outcome, lines = run_in(plan_of("x AND y", "um gato"))
+    assert outcome.ok == 2, lines
+    assert order == ["x AND y", "drawn", "um gato"]
+
+
 def test_a_failing_job_fails_alone(plan_of, run_in, tmp_path, tiny_pipe, monkeypatch):
     real = drawing.Painter._draw_together
 
@@ -199,180 +242,6 @@ def test_each_job_has_its_scheduler(plan_of, run_in, tiny_pipe, tmp_path):
     assert outcome.ok == 1, lines
     assert metadata.read(outcome.files[0]).record["sampler"] == "Euler"
     assert tiny_pipe.scheduler is own
-
-
-@pytest.mark.parametrize(("fits", "expected"), [(2, [4, 2, 2]), (1, [4, 2, 1, 1, 1, 1])])
-def test_a_batch_that_does_not_fit_is_halved(plan_of, run_in, monkeypatch, fits, expected):
-    real, sizes = drawing.Painter._draw_together, []
-
-    def draw(self, jobs):
-        sizes.append(len(jobs))
-        if len(jobs) > fits:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(self, jobs)
-
-    monkeypatch.setattr(drawing.Painter, "_draw_together", draw)
-    outcome, _ = run_in(plan_of("a", "b", "c", "d"), batch_size=4)
-    assert (outcome.ok, outcome.failed) == (4, 0)
-    assert sizes == expected
-
-
-def test_then_it_is_decoded_in_tiles_and_then_fails_alone(plan_of, run_in, monkeypatch, tiny_pipe, tmp_path):
-    real, tiled = drawing.Painter._draw_together, []
-
-    def draw(self, jobs):
-        tiled.append(self.pipe.vae.use_tiling)
-        if "grande" in jobs[0].prompt.text or not self.pipe.vae.use_tiling:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return real(self, jobs)
-
-    monkeypatch.setattr(drawing.Painter, "_draw_together", draw)
-    outcome, lines = run_in(plan_of("um gato", "grande"))
-    assert (outcome.ok, outcome.failed) == (1, 1)
-    assert tiled == [False, True, True]
-    made = next(line for line in lines if line["status"] == "ok")
-    assert "tiles" in made["warnings"][-1]
-    assert metadata.read(tmp_path / "out" / made["file"]).record["vae_tiling"] is True
-    assert tiny_pipe.vae.use_tiling is False
-
-
-def test_last_of_all_parts_of_the_model_wait_in_main_memory(plan_of, tiny_pipe, monkeypatch):
-    from promptweight.batch.memory import Frugal
-
-    tried = []
-
-    def draw(self, jobs):
-        tried.append((len(jobs), self.pipe.vae.use_tiling, frugal.is_offloaded))
-        if not offloaded:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return [drawing.Drawn(None, None, 0, each.prompt, (), {}, "", ()) for each in jobs]
-
-    offloaded = []
-    monkeypatch.setattr(drawing.Painter, "_draw_together", draw)
-    monkeypatch.setattr(tiny_pipe, "enable_model_cpu_offload", lambda device: offloaded.append(device))
-    known = Encodings(tiny_pipe)
-    frugal = Frugal(drawing.Painter(known), "cuda:1")
-    monkeypatch.setattr(frugal, "_free", lambda: None)  # there is no such device here
-    jobs = [known.ready(each.job) for each in plan_of("a", "b").pictures]
-    drawn = list(frugal.draw(jobs))
-    assert [ready.prompt.text for ready, _ in drawn] == ["a", "b"]
-    assert not any(isinstance(each, Exception) for _, each in drawn)
-    assert offloaded == ["cuda:1"]
-    assert tried == [
-        (2, False, False),
-        (1, False, False),
-        (1, True, False),
-        (1, False, True),
-        (1, False, True),
-    ]
-    assert list(frugal.draw(jobs[:1]))
-    assert offloaded == ["cuda:1"]
-
-
-def test_a_picture_of_no_numbers_is_a_failure(plan_of, run_in, monkeypatch, tiny_pipe):
-    monkeypatch.setattr(
-        tiny_pipe.vae, "decode", lambda latents, **_: (torch.full((len(latents), 3, 32, 32), torch.nan),)
-    )
-    outcome, lines = run_in(plan_of("um gato"))
-    assert outcome.failed == 1
-    assert "NaN" in lines[0]["error"]
-
-
-def files(out):
-    """The bytes of every picture of a folder, each opened and decoded to its last pixel."""
-    found = {}
-    for name in pictures(out):
-        assert pixels(out / name).shape == (32, 32, 3)
-        found[name] = (out / name).read_bytes()
-    return found
-
-
-def made(lines):
-    """The files that a run says it has made, each once."""
-    names = [line["file"] for line in lines if line["status"] == "ok"]
-    assert len(set(names)) == len(names)
-    return set(names)
-
-
-@pytest.fixture
-def undisturbed(plan_of, tiny_pipe, tmp_path):
-    """A plan, and the files that a run of it makes where there is room."""
-    plan = plan_of("a", "b", "c", "d", "e", "f", "g", "h")
-    run(plan, tmp_path / "undisturbed", load=lambda: tiny_pipe)
-    whole = files(tmp_path / "undisturbed")
-    assert list(whole) == [f"{each.stem}.png" for each in plan.pictures]
-    return plan, whole
-
-
-def check_full_and_resumed(out, whole, resume):
-    """After a run that a full disk ended: the manifest tells the truth, and the next run makes the rest."""
-    there = files(out)
-    assert not list(out.glob(".*.tmp"))
-    assert there.items() < whole.items()
-    assert there
-    assert made(read_manifest(out)) == set(there)
-    written = {name: (out / name).stat().st_mtime_ns for name in there}
-    outcome, lines = resume()
-    assert made(lines) == whole.keys() - there.keys()
-    assert (outcome.ok, outcome.skipped) == (len(whole) - len(there), len(there))
-    assert {name: (out / name).stat().st_mtime_ns for name in there} == written
-    assert files(out) == whole
-    assert made(read_manifest(out)) == whole.keys()
-
-
-def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(undisturbed, run_in, tmp_path, monkeypatch):
-    real_fsync, written = os.fsync, []
-
-    def fill(file):
-        written.append(file)
-        if len(written) > 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real_fsync(file)
-
-    plan, whole = undisturbed
-    monkeypatch.setattr(os, "fsync", fill)
-    with pytest.raises(OSError, match="No space left"):
-        run_in(plan)
-    monkeypatch.setattr(os, "fsync", real_fsync)
-    # Each picture is brought to the disk, and then its name: two fit into three times.
-    assert pictures(tmp_path / "out") == list(whole)[:2]
-    check_full_and_resumed(tmp_path / "out", whole, lambda: run_in(plan))
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full_and_one_that_is_read_only(undisturbed, plan_of, run_in, tmp_path):
-    import subprocess
-
-    plan, whole = undisturbed
-    out = tmp_path / "out"
-    out.mkdir()
-    page = os.sysconf("SC_PAGE_SIZE")
-    pages = -(-len(whole[f"{plan.pictures[0].stem}.png"]) // page)
-    assert {-(-len(content) // page) for content in whole.values()} == {pages}
-    size = page * (1 + 4 * pages)  # the manifest and half of the pictures
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(out)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let a disk be mounted")
-    try:
-        with pytest.raises(OSError, match="No space left"):
-            run_in(plan)
-        remount = ["mount", "-o", "remount,size=10m", str(out)]
-        subprocess.run(remount, check=True)
-        check_full_and_resumed(out, whole, lambda: run_in(plan))
-        subprocess.run(["mount", "-o", "remount,ro", str(out)], check=True)
-        with pytest.raises(OSError, match="Read-only file system"):
-            run_in(plan_of("x"), load=lambda: pytest.fail("loaded"))
-    finally:
-        subprocess.run(["umount", str(out)], check=True)
-
-
-def test_the_manifest_goes_on_after_a_line_that_was_cut_short(plan_of, run_in, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "manifest.jsonl").write_text('{"id": "0123456789ab", "sta')
-    run_in(plan_of("um gato"))
-    text = (tmp_path / "out" / "manifest.jsonl").read_text()
-    assert text.startswith('{"id": "0123456789ab", "sta\n{"id"')
-    assert [line["status"] for line in read_manifest(tmp_path / "out")] == ["ok"]
 
 
 def test_stopping_once_finishes_the_picture_and_twice_leaves_it(plan_of, run_in, tmp_path):

@@ -1,5 +1,6 @@
 """Plans: ids that last, seeds, sweeps, shards."""
 
+import shutil
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from promptweight.batch.shards import Shard, find_shard, local_device
 from promptweight.batch.sweep import Sweep, places, read_methods, read_weights, with_weight
 from promptweight.errors import SettingError
 from promptweight.prompt import parse
-from promptweight.settings import METHODS, MODES, NORMALIZERS
+from promptweight.settings import MAX_SEED, METHODS, MODES, NORMALIZERS
 from promptweight.weighting import METHODS as REAL_METHODS
 from promptweight.weighting import NORMALIZERS as REAL_NORMALIZERS
 
@@ -191,6 +192,35 @@ def test_a_process_of_several_on_a_cpu_stays_there():
     assert local_device("auto", {"LOCAL_RANK": "1", "ACCELERATE_USE_CPU": "true"}) == "cpu"
     assert local_device("cuda:3", {"LOCAL_RANK": "1"}) == "cuda:3"
     assert local_device("auto", {}) == "auto"
+
+
+def test_seeds_and_a_count_overlap_without_a_warning_and_stay_in_range():
+    overlapping = plan("um gato", seeds=(1, 2), count=2)
+    assert [each.job.seed for each in overlapping.pictures] == [1, 2, 3]
+    assert not overlapping.problems
+    assert len(plan("um gato", seeds=(MAX_SEED,)).pictures) == 1
+    (problem,) = plan("um gato", seeds=(MAX_SEED,), count=2).problems
+    assert str(2**63) in str(problem)
+    (problem,) = plan("um gato", seeds=tuple(range(1000)), count=1_000_000).problems
+    assert "more than 1000000 pictures" in str(problem)
+
+
+def test_a_file_called_as_a_built_in_model_is_not_it(tmp_path, monkeypatch):
+    before = plan("um gato").model
+    (tmp_path / "mini").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert plan("um gato").model == before
+
+
+def test_a_hub_model_is_loaded_at_the_commit_that_its_ids_are_made_of(model_folder, tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = shutil.copytree(model_folder, tmp_path / "models--someone--tiny" / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
+    assert plan("um gato", model="someone/tiny@main").model.source == f"someone/tiny@{commit}"
+    assert plan("um gato", model=str(snapshot)).model.source == str(snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("diffusers.DiffusionPipeline.download", lambda *_, **__: str(snapshot))
+    assert plan("um gato", model="someone/tiny").model.source == f"someone/tiny@{commit}"
 
 
 def test_a_model_is_called_as_pictures_call_it(model_folder):
