@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -12,6 +13,20 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
+
+
+def check_folder(path: Path) -> None:
+    """Makes sure, before a long work, that its files can be written into a folder; makes nothing itself.
+
+    Raises:
+        OSError: there is something else at its place, or the folder that it is (to be) in is read-only.
+    """
+    path = path.absolute()
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "no folder, so nothing can be written into it", str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "nothing can be written into this folder", str(there))
 
 
 def save_png(
@@ -43,6 +58,10 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwri
             os.replace(temporary, path)
         else:
             _take_free_name(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # the name that people know
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from promptweight.files import save_png, write_atomically
+from promptweight.files import check_folder, save_png, write_atomically
 
 
 def test_an_existing_file_is_kept(tmp_path):
@@ -18,6 +18,29 @@ def test_an_existing_file_is_kept(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
     save_png(Image.new("RGB", (16, 16)), path, overwrite=True)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        write_atomically(tmp_path / "none" / "a.txt", lambda file: file.write(b"x"))
+    assert error.value.filename == str(tmp_path / "none" / "a.txt")
+
+    def fill(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.txt"):
+        write_atomically(tmp_path / "a.txt", fill)
+
+
+def test_a_folder_is_checked_without_making_it(tmp_path, monkeypatch):
+    check_folder(tmp_path / "new" / "below")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="no folder"):
+        check_folder(tmp_path / "file" / "below")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="nothing can be written"):
+        check_folder(tmp_path / "new")
 
 
 def test_a_file_that_appears_while_writing_is_kept(tmp_path):

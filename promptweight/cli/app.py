@@ -64,6 +64,17 @@ def main() -> NoReturn:
         _leave(str(error), 2 if isinstance(error, (SettingError, WordNotFoundError)) else 1)
     except OSError as error:
         _leave(str(error), 1)
+    except (RuntimeError, MemoryError) as error:
+        from promptweight.batch.memory import is_out_of_memory
+        from promptweight.model_files import first_line
+
+        if not is_out_of_memory(error):
+            raise
+        _leave(
+            f"memory was not enough ({first_line(error)}); smaller pictures, --dtype float16 or bfloat16, "
+            "--offload model or a smaller --batch-size need less",
+            1,
+        )
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -53,10 +53,12 @@ def edit(
         for prompt in (source, edited):
             show.understood(parse(prompt, dialect), stderr=True)
     from promptweight.edit import edit as make
+    from promptweight.files import check_folder
     from promptweight.metadata import read_parts
     from promptweight.models import load
 
     parts = read_parts(metadata)
+    check_folder(output)  # before a picture is made that has no place
     with show.steps(quiet=quiet) as progress:
         made = make(
             source,

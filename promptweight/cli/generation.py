@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,11 @@ from promptweight.prompt import parse
 def generate(
     context: typer.Context,
     prompt: Annotated[
-        str | None, typer.Argument(help="The prompt, such as 'um (gato:1.4) vermelho'; - reads stdin.")
+        str | None,
+        typer.Argument(
+            help="The prompt, such as 'um (gato:1.4) vermelho'; - reads stdin, -- goes before one that "
+            "begins with a dash."
+        ),
     ] = None,
     output: options.Output = Path("out"),
     model: options.Model = "mini",
@@ -59,22 +63,39 @@ def generate(
     prompt = show.read_argument(prompt)
     if not quiet:
         show.understood(parse(prompt, dialect), stderr=True)
+    from promptweight.files import check_folder
     from promptweight.generate import generate as make
     from promptweight.metadata import read_parts
     from promptweight.models import load
+    from promptweight.settings import checked
 
     phrases, parts = overlay or [], read_parts(metadata)
+    weighting: Any = {
+        "method": method,
+        "normalizer": normalizer,
+        "space": space,
+        "mode": mode,
+        "clip_skip": clip_skip,
+        "pooled": pooled,
+    }
+    # A mistake should be told before minutes are spent on loading a model, or on pictures without a place.
+    checked(
+        prompt,
+        negative,
+        dialect=dialect,
+        seed=seed,
+        pictures=n,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        **weighting,
+    )
+    check_folder(output)
     with show.steps(quiet=quiet) as progress:
         result = make(
             prompt,
             load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
             negative_prompt=negative,
-            method=method,
-            normalizer=normalizer,
-            space=space,  # type: ignore[arg-type]
-            mode=mode,  # type: ignore[arg-type]
-            clip_skip=clip_skip,
-            pooled=pooled,  # type: ignore[arg-type]
+            **weighting,
             balance=balance,
             dialect=dialect,
             num_inference_steps=steps,

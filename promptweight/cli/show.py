@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from promptweight.errors import SettingError
+
 if TYPE_CHECKING:
     from promptweight.generate import Progress as Step
     from promptweight.prompt import Prompt
@@ -35,8 +37,20 @@ def understood(prompt: Prompt, *, stderr: bool) -> None:
 
 
 def read_argument(text: str) -> str:
-    """Returns an argument, or all of stdin (less its last line end) where the argument is `-`."""
-    return sys.stdin.read().removesuffix("\n") if text == "-" else text
+    """Returns an argument, or all of stdin (UTF-8, less its last line end) where the argument is `-`.
+
+    Raises:
+        SettingError: what comes from stdin is no UTF-8.
+    """
+    if text != "-":
+        return text
+    content = sys.stdin.buffer.read()
+    try:
+        read = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte, place = content[error.start], error.start + 1
+        raise SettingError(f"stdin is no UTF-8: it has the byte 0x{byte:02x} at its place {place}") from error
+    return read.replace("\r\n", "\n").removesuffix("\n")
 
 
 def lines(values: Iterable[object], file: IO[str] | None = None) -> None:

@@ -188,6 +188,38 @@ def test_a_folder_that_cannot_be_made_exits_with_1(generate, tmp_path):
     assert (tmp_path / "out").read_text() == "a file"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--steps", "0"], 2), (["--seed", str(2**63)], 2), (["--clip-skip", "-1"], 2), (["-n", "0"], 2),
+        (["--guidance", "nan"], 2), (["--mode", "x"], 2), (["-o", __file__], 1),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_before_the_model_is_loaded(generate, monkeypatch, arguments, expected):
+    monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
+    code, out, err = generate(PROMPT, *arguments, "-q")
+    assert (code, out) == (expected, "")
+    assert err.startswith("error: ")
+
+
+def test_an_edit_without_a_place_is_told_before_the_model_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
+    code, _, err = run("edit", "um gato", "um rato", "-q", "-o", __file__)
+    assert code == 1
+    assert "no folder" in err
+
+
+def test_want_of_memory_is_one_sentence(generate, monkeypatch):
+    def load(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+
+    monkeypatch.setattr("promptweight.models.load", load)
+    code, out, err = generate(PROMPT, "-q")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: memory was not enough (CUDA out of memory. Tried to allocate 2.00 GiB.); ")
+    assert err.count("\n") == 1
+
+
 def test_existing_files_are_kept(generate, tmp_path):
     generate(PROMPT, "--seed", "1")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -199,7 +231,7 @@ def test_existing_files_are_kept(generate, tmp_path):
 def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
     import io
 
-    monkeypatch.setattr(sys, "stdin", io.StringIO("um gato\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"um gato\n")))
     code, out, _ = generate("-", "--json")
     assert code == 0
     assert json.loads(out)["settings"]["prompt"] == "um gato"

@@ -39,9 +39,16 @@ def test_brackets_are_text_not_markup(run):
 
 
 def test_stdin_is_read(run, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("um (rato:1.3)\n"))
-    _, out, _ = run("parse", "-")
-    assert "rato" in out
+    def pipe(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+
+    for content in ("à (rato:1.3)\n".encode(), "\ufeffà (rato:1.3)\r\n".encode()):
+        pipe(content)
+        assert json.loads(run("parse", "-", "--json")[1])["source"] == "à (rato:1.3)"
+    pipe("à vista".encode("latin-1"))
+    code, out, err = run("parse", "-")
+    assert (code, out) == (2, "")
+    assert err == "error: stdin is no UTF-8: it has the byte 0xe0 at its place 1\n"
 
 
 def test_convert_writes_what_the_library_writes(run):
