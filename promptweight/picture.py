@@ -83,17 +83,17 @@ def make_pictures(
     """
     import torch
 
-    from promptweight.attention.binding import early_leaks, early_step
+    from promptweight.attention.binding import EarlyLook
 
     steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
     prompts = len(session.tables["positive"])
-    leaks: tuple[tuple[Leak, ...], ...] = ((),) * prompts
+    look = EarlyLook(session, prompts) if record else None
 
     def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        nonlocal steps, steps_done, was_stopped, leaks
+        nonlocal steps, steps_done, was_stopped
         steps, steps_done = getattr(pipe, "num_timesteps", steps), step + 1
-        if record and steps_done == early_step(steps):
-            leaks = early_leaks(session, prompts)
+        if look is not None:
+            look.after(steps_done, steps)
         progress = Progress(*place, steps_done, steps, tensors.get("latents"), session)
         if callback is not None and callback(progress) is False:
             was_stopped = True
@@ -111,6 +111,7 @@ def make_pictures(
     except _Stopped:
         return (Picture(None, None, steps_done, steps, True, ()),) * prompts
     maps = apart(session.maps, prompts) if record else (None,) * prompts
+    leaks: tuple[tuple[Leak, ...], ...] = ((),) * prompts if look is None else look.leaks
     shown = [picture_of(output, place[0], index) for index in range(prompts)]
     return tuple(
         Picture(image, of_image, steps_done, steps, was_stopped, (*warnings, *warned(of_picture, place[0])))
@@ -122,12 +123,11 @@ def warned(leaks: Sequence[Leak], number: int) -> list[Note]:
     """Leaks in sentences, of the picture with this number."""
     return [
         note(
-            "picture {number}: early in the run {word!r} looks at {other!r} rather than at {own!r}; "
-            "it may miss one of them or mix them up",
+            "picture {number}: early in the run {phrase!r} has no clear place, and its map is likest to that "
+            "of {other!r}; it may be missing or mixed up",
             number=number,
-            word=leak.word,
+            phrase=leak.phrase,
             other=leak.other,
-            own=leak.own,
         )
         for leak in leaks
     ]

@@ -1,4 +1,4 @@
-"""Is the warning of a leaking attribute right? Given after 5 steps of 25, held against the final picture.
+"""Is the warning of things missing or mixed up right? Given after 5 steps of 25, held against the picture.
 
 `generate` warns above `promptweight.attention.binding.THRESHOLD`, which was chosen on other pictures; here it
 is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
@@ -8,32 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight.evaluate.drawing import Drawn
+from promptweight.evaluate.drawing import Drawn, held_out
 from promptweight.evaluate.recognise import recognise
 from promptweight.evaluate.statistics import Share
-from promptweight.mini.captions import plainly
-from promptweight.mini.scenes import Scene
+from promptweight.mini.captions import phrase, plainly
+from promptweight.mini.scenes import COLOURS, GROUP_SIDE, KINDS, Scene, Thing
 
 STEPS, WARNED_AFTER = 25, 5
+PROMPTS = ("two things", "two of one kind", "three things", "four things")
+"""What prompts name. The model learnt from scenes of up to three things of different kinds."""
 
 
 @dataclass(frozen=True)
 class Warned:
-    """What the maps said early of a picture, and how it came out."""
+    """What the maps said early of a picture or of one phrase of it, and how that came out."""
 
     scene: int
+    prompts: str
+    """Which of `PROMPTS`."""
     score: float
-    """The highest score of any word; see `promptweight.attention.binding`."""
-    is_mixed: bool
-    """A thing of a kind asked for came out in a colour not its own."""
+    """Of the phrase, or the highest of the picture's; see `promptweight.attention.binding`."""
     is_wrong: bool
-    """Not both things are there, each in its colour."""
+    """The phrase's thing, or any that was asked for, is not there in its colour."""
+    is_mixed: bool
+    """Its kind, or any kind that was asked for, came out in a colour that was not asked for with it."""
 
 
 @dataclass(frozen=True)
@@ -49,50 +54,95 @@ class Verdict:
     """The chance that a picture in which it happens has a higher score than one in which it does not."""
 
 
-def mixed(drawn: Drawn) -> bool:
-    """Whether a thing came out in another colour than was asked for."""
-    asked = {thing.kind: thing.colour for thing in drawn.scene.things}
-    return any(found.kind in asked and found.colour != asked[found.kind] for found in drawn.found)
+def scenes_of(number: int, seed: int) -> list[tuple[str, Scene]]:
+    """So many held-out scenes for each kind of prompt; places and sizes count for nothing."""
+    rng = Random(f"leakage/{seed}")
+    made: dict[str, list[Scene]] = {
+        "two things": list(held_out(number, 2, False, seed)),
+        "three things": list(held_out(number, 3, False, seed)),
+    }
+    for name, things in (("two of one kind", 2), ("four things", 4)):
+        made[name] = []
+        for _ in range(number):
+            kinds = [rng.choice(KINDS)] * 2 if things == 2 else rng.sample(KINDS, things)
+            named = zip(kinds, rng.sample(list(COLOURS), things), strict=True)
+            made[name].append(Scene(tuple(Thing(kind, colour, 0, 0, GROUP_SIDE) for kind, colour in named)))
+    return [(name, scene) for name in PROMPTS for scene in made[name]]
+
+
+def told(scene: Scene, language: str) -> str:
+    """The scene's plain caption; of four things or more as a list like that of three."""
+    if len(scene.things) < 4:
+        return plainly(scene, language)
+    *first, last = [str(phrase(thing, language)) for thing in scene.things]
+    return f"{', '.join(first)} {'e' if language == 'pt' else 'and'} {last}"
+
+
+def mixed(drawn: Drawn, thing: Thing | None = None) -> bool:
+    """Whether a thing, or any, came out in a colour that was not asked for with its kind."""
+    asked = {(each.kind, each.colour) for each in drawn.scene.things}
+    kinds = {each.kind for each in drawn.scene.things} if thing is None else {thing.kind}
+    is_there = thing is not None and drawn.match(thing) is not None
+    return not is_there and any(
+        each.kind in kinds and (each.kind, each.colour) not in asked for each in drawn.found
+    )
 
 
 def measure(
-    pipeline: Any, scenes: Sequence[Scene], *, seed: int, batch: int = 8, steps: int = STEPS
-) -> list[Warned]:
-    """Draws scenes of two things or more, and reads the maps after a fifth of the steps."""
+    pipeline: Any, scenes: Sequence[tuple[str, Scene]], *, seed: int, batch: int = 8, steps: int = STEPS
+) -> tuple[list[Warned], list[Warned]]:
+    """Draws scenes of two things or more, and reads the maps after a fifth of the steps.
+
+    Args:
+        pipeline: one that draws the built-in world.
+        scenes: as `scenes_of` gives them. Captions are Portuguese and English, two by turns.
+        seed: of the noises.
+        batch: how many pictures are made at once.
+        steps: of each picture.
+
+    Returns:
+        The pictures, and their phrases.
+    """
     from promptweight.attention import attach
     from promptweight.attention.binding import leak_scores
 
     found: list[Warned] = []
-    early = max(1, steps * WARNED_AFTER // STEPS)
+    of_phrases: list[Warned] = []
     for first in range(0, len(scenes), batch):
         part = scenes[first : first + batch]
-        prompts = [plainly(scene, ("pt", "en")[(first + place) % 2]) for place, scene in enumerate(part)]
-        generators = [
-            torch.Generator().manual_seed(1_000_000 * (seed + 21) + first + place)
-            for place in range(len(part))
+        numbers = range(first, first + len(part))
+        prompts = [
+            told(scene, ("pt", "en")[number // 2 % 2])  # both in either half that `judge` makes
+            for number, (_, scene) in zip(numbers, part, strict=True)
         ]
+        generators = [torch.Generator().manual_seed(1_000_000 * (seed + 21) + number) for number in numbers]
         with attach(pipeline, prompts) as session:
-            images, maps = draw(pipeline, session, generators, steps, early)
-        for place, (scene, image) in enumerate(zip(part, images, strict=True)):
+            images, maps = draw(pipeline, session, generators, steps)
+        for place, ((name, scene), image) in enumerate(zip(part, images, strict=True)):
             picture = (image * 255).round().astype(np.uint8)
-            drawn = Drawn(scene, prompts[place], tuple(recognise(picture)))
+            drawn = Drawn(scene, prompts[place], tuple(recognise(picture, max(4, len(scene.things)))))
             scores = [leak.score for leak in leak_scores(maps, place)]
-            whole = all(drawn.match(thing) is not None for thing in scene.things)
-            found.append(Warned(first + place, max(scores, default=-2.0), mixed(drawn), not whole))
-    return found
+            rows = [
+                Warned(first + place, name, score, drawn.match(thing) is None, mixed(drawn, thing))
+                for score, thing in zip(scores, scene.things, strict=True)
+            ]
+            of_phrases += rows
+            is_wrong = any(row.is_wrong for row in rows)
+            found.append(Warned(first + place, name, max(scores), is_wrong, mixed(drawn)))
+    return found, of_phrases
 
 
 def draw(
-    pipeline: Any, session: Any, generators: list[torch.Generator], steps: int, early: int
+    pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
-    """Runs the pipeline; returns its pictures, 0 to 1, and the maps as they were after `early` steps."""
+    """Runs the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
+    from promptweight.attention.binding import EarlyLook
     from promptweight.models import default_guidance_scale
 
-    seen: list[Any] = []
+    look = EarlyLook(session, len(generators))
 
-    def look(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if step == early - 1:
-            seen.append(session.maps)
+    def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        look.after(step + 1, steps)
         return tensors
 
     output = pipeline(
@@ -101,19 +151,19 @@ def draw(
         guidance_scale=default_guidance_scale(pipeline),
         generator=generators,
         output_type="np",
-        callback_on_step_end=look,
+        callback_on_step_end=after_step,
     )
-    return output.images, seen[0]
+    return output.images, look.maps
 
 
 def judge(found: Sequence[Warned], truth: str) -> Verdict:
-    """Chooses the threshold of the best F-score on every second picture, and judges it on the others.
+    """Chooses the threshold of the best F-score on every second scene, and judges it on the others.
 
     Args:
-        found: what was measured.
+        found: what was measured of pictures or of phrases.
         truth: "is_mixed" or "is_wrong".
     """
-    choosing, judged = found[::2], found[1::2]
+    choosing, judged = ([each for each in found if each.scene % 2 == half] for half in (0, 1))
     threshold = max(
         (each.score for each in choosing),
         key=lambda limit: f_score([(each.score >= limit, getattr(each, truth)) for each in choosing]),

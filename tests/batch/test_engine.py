@@ -10,6 +10,7 @@ from PIL import Image
 
 import promptweight
 from promptweight import metadata
+from promptweight.attention import binding
 from promptweight.batch import drawing, saving
 from promptweight.batch.encodings import Encodings, join
 from promptweight.batch.folder import Folder, read_manifest
@@ -69,6 +70,20 @@ def test_phrases_are_balanced_as_by_generate(plan_of, run_in, tiny_pipe, tmp_pat
     assert metadata.read(path).record == same.record()
     assert tuple(lines[0]["warnings"]) == same.warnings
     assert "nothing to balance" in lines[1]["warnings"][0]
+
+
+def test_what_may_be_missing_is_told_as_by_generate(plan_of, run_in, tiny_pipe, tmp_path, monkeypatch):
+    prompts = ("um gato azul e um rato verde", "um gato azul e um rato", "um gato")
+    monkeypatch.setattr(binding, "leaks", binding.leak_scores)  # something is told of every phrase
+    plan = plan_of(*prompts, num_inference_steps=10)
+    outcome, lines = run_in(plan, batch_size=3, saving=Saving(maps=True))
+    assert outcome.ok == 3
+    told = {line["id"]: line.get("warnings", []) for line in lines}
+    said = [told[planned.id] for planned in plan.pictures]
+    assert [sum("no clear place" in each for each in of_picture) for of_picture in said] == [2, 2, 0]
+    for of_picture, prompt in zip(said, prompts, strict=True):
+        same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=10, seed=1)
+        assert sorted(of_picture) == sorted(same.warnings)
 
 
 def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_nothing(

@@ -136,35 +136,69 @@ def heat_at(*cells: int) -> torch.Tensor:
     return heat
 
 
-def test_a_word_that_looks_at_the_other_thing_leaks(recorded):
+def test_a_phrase_without_a_clear_place_leaks(recorded):
     bos, little = torch.full((4, 4), 0.3), torch.full((4, 4), 0.02)
     left, right = heat_at(0, 4, 8, 12), heat_at(3, 7, 11, 15)
+    spread = torch.full((4, 4), 0.05) + right / 10
     # um gato vermelho e um rato cinza
-    columns = [bos, little, left, right, little, little, right, right]
-    maps = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]])
-    (leak, *others) = leaks(maps, threshold=0.5)
-    assert (leak.word, leak.own, leak.other) == ("vermelho", "gato", "rato cinza")
-    assert not others
-    assert str(leaks(maps)[0]).startswith(f"'{leaks(maps)[0].word}' looks at")
-    columns[3] = left
+    columns = [bos, little, left, left, little, little, right, spread]
+    maps = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]], pixels=1)
+    (leak,) = leaks(maps)
+    assert (leak.phrase, leak.other) == ("rato cinza", "gato vermelho")
+    assert str(leak) == ("'rato cinza' has no clear place, and its map is likest to that of 'gato vermelho'")
+    total = sum(column for column in columns[1:])
+    cat, mouse = ((column / total).numpy() for column in (left, spread))
+    wanted = 1 - (mouse.std() / mouse.mean()) / (cat.std() / cat.mean())
+    assert leak.score == pytest.approx(wanted, abs=1e-5)
+    assert leaks(maps, threshold=wanted + 0.01) == ()
+    columns[7] = right
     clean = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]])
     assert leaks(clean) == ()
-    assert [each.word for each in leak_scores(clean)] == ["vermelho", "cinza"]
+    assert [each.phrase for each in leak_scores(clean)] == ["gato vermelho", "rato cinza"]
 
 
 def test_a_colour_on_the_wrong_thing_is_a_mix():
     def found(kind: str, colour: str) -> Found:
         return Found(kind, colour, 0, 0, 24, 0.9)
 
-    assert leakage.mixed(Drawn(SENTENCE, "", (found("cat", "grey"), found("mouse", "grey"))))
+    cat, mouse = SENTENCE.things
+    swapped = Drawn(SENTENCE, "", (found("cat", "grey"), found("mouse", "grey")))
+    assert [leakage.mixed(swapped, thing) for thing in (None, cat, mouse)] == [True, True, False]
     assert not leakage.mixed(Drawn(SENTENCE, "", (found("cat", "red"),)))
+    both = replace(SENTENCE, things=(cat, replace(cat, colour="blue")))
+    assert not leakage.mixed(Drawn(both, "", (found("cat", "blue"), found("cat", "red"))))
+    assert leakage.mixed(Drawn(both, "", (found("cat", "blue"), found("cat", "grey"))))
+
+
+def test_prompts_of_every_kind_are_told_in_both_halves_and_languages():
+    scenes = leakage.scenes_of(8, 3)
+    assert [name for name, _ in scenes] == [name for name in leakage.PROMPTS for _ in range(8)]
+    assert scenes == leakage.scenes_of(8, 3) != leakage.scenes_of(8, 4)
+    for name, scene in scenes:
+        assert len({(thing.kind, thing.colour) for thing in scene.things}) == len(scene.things)
+        assert (len({thing.kind for thing in scene.things}) == 1) == (name == "two of one kind")
+    four = replace(SENTENCE, things=(*SENTENCE.things, *SENTENCE.things))
+    assert leakage.told(four, "pt") == ("um gato vermelho, um rato cinza, um gato vermelho e um rato cinza")
+    assert leakage.told(four, "en") == "a red cat, a grey mouse, a red cat and a grey mouse"
+
+
+def test_pictures_and_their_phrases_are_held_against_the_warning(mini):
+    scenes = leakage.scenes_of(1, 0)
+    found, of_phrases = leakage.measure(mini, scenes, seed=0, batch=3, steps=2)
+    assert [each.prompts for each in found] == list(leakage.PROMPTS)
+    assert [each.scene for each in of_phrases] == [0] * 2 + [1] * 2 + [2] * 3 + [3] * 4
+    for each in found:
+        own = [row for row in of_phrases if row.scene == each.scene]
+        assert each.score == max(row.score for row in own)
+        assert each.is_wrong == any(row.is_wrong for row in own)
+    assert all(0 <= row.score <= 1 for row in of_phrases)
 
 
 def test_warnings_are_judged_on_pictures_that_did_not_choose_the_threshold():
     scores = [0.9, 0.8, 0.7, 0.95, 0.1, 0.2, 0.0, 0.85]
     bad = [True, True, True, False, False, False, False, True]
     found = [
-        leakage.Warned(number, score, is_bad, is_bad)
+        leakage.Warned(number, "two things", score, is_bad, is_bad)
         for number, (score, is_bad) in enumerate(zip(scores, bad, strict=True))
     ]
     verdict = leakage.judge(found, "is_mixed")
@@ -178,9 +212,11 @@ def test_warnings_are_judged_on_pictures_that_did_not_choose_the_threshold():
     assert (shipped.precision.hits, shipped.precision.of) == (3, 4)
     assert (shipped.recall.hits, shipped.recall.of) == (3, 4)
     assert (shipped.base.hits, shipped.base.of) == (4, 8)
-    rows = told_leaks(found).tables[0].rows
-    assert rows[0][3] == THRESHOLD
-    assert rows[1][3:] == (verdict.threshold, verdict.precision, verdict.recall, verdict.area)
+    whole, by_prompt = told_leaks(found, found).tables
+    assert whole.rows[0][3] == THRESHOLD
+    assert whole.rows[1][3:] == (verdict.threshold, verdict.precision, verdict.recall, verdict.area)
+    warned = leakage.at_threshold(found, "is_wrong", THRESHOLD)
+    assert by_prompt.rows == (("two things", warned.base, warned.precision, warned.recall, warned.area),)
 
 
 def sections() -> list[page.Section]:
