@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from promptweight_ui.language import told_in_all
+from promptweight_ui.picture import found_told, remarks_of
 
 if TYPE_CHECKING:
     from promptweight import Result
@@ -29,7 +29,8 @@ def cell_of(component: Any, result: Result, word: str) -> dict[str, Any]:
         "path": kept(component, result),
         "size": [image.width, image.height],
         "seed": str(result.seeds[0]),
-        "warnings": [told_in_all(line) for line in result.warnings],
+        "warnings": remarks_of(result),
+        "found": [found_told(each) for of_picture in result.found for each in of_picture],
         **_heat(result, word),
     }
 

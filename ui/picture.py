@@ -91,23 +91,27 @@ def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
     maps = maps_of(result.maps, len(images))
     for word, told in zip(result.words, maps["words"], strict=False):
         told["share"] = _share(result.prompt, word.start)
-    # The page says in its own language what these say in English.
-    sentences = {each.told(number) for number, found in enumerate(result.found, 1) for each in found}
     return {
         "state": "stopped" if result.stopped_after is not None else "done",
         "prompt": _sayable(result.prompt.text),
         "stopped_after": result.stopped_after,
         "steps": result.settings["num_inference_steps"],
         "seconds": round(seconds, 1),
-        "warnings": [told_in_all(text) for text in result.warnings if text not in sentences],
+        "warnings": remarks_of(result),
         "seeds": [str(seed) for seed in result.seeds],
-        "found": [[_told(each) for each in of_picture] for of_picture in result.found],
+        "found": [[found_told(each) for each in of_picture] for of_picture in result.found],
         "images": images,
         "maps": maps,
     }
 
 
-def _told(found: Found) -> dict[str, Any]:
+def remarks_of(result: Result) -> list[dict[str, str]]:
+    """Returns what the library remarks, by language; what it found for target shares is told as numbers."""
+    found = {each.told(number) for number, of_picture in enumerate(result.found, 1) for each in of_picture}
+    return [told_in_all(text) for text in result.warnings if text not in found]
+
+
+def found_told(found: Found) -> dict[str, Any]:
     """Returns what was found for a phrase with a target share."""
     numbers = {"target": found.target, "share": found.share, "weight": found.weight}
     told = {name: float(f"{value:.3g}") for name, value in numbers.items()}

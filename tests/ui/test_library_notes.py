@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.notes import Note, note
+from promptweight.notes import note
 from promptweight_ui import inputs
 from promptweight_ui.language import sentences, told, told_in_all
 
@@ -79,15 +79,3 @@ def test_what_a_person_typed_is_never_html(language):
 def test_an_error_that_is_no_note_says_that_it_is_english():
     assert told("pt-br", "no such thing") == "A biblioteca diz, em inglês: no such thing"
     assert told("en", "no such thing") == "no such thing"
-
-
-def test_notes_stay_strings_when_they_travel():
-    import copy
-    import json
-    import pickle
-
-    said = note("{word!r} is not in the prompt", word="{x}")
-    assert json.dumps([said]) == "[\"'{x}' is not in the prompt\"]"
-    for other in (pickle.loads(pickle.dumps(said)), copy.deepcopy(said)):
-        assert isinstance(other, Note)
-        assert told("pt-br", other) == "“{x}” não está no prompt"

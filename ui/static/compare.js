@@ -130,6 +130,7 @@ promptweight.compare = (() => {
       if (letter >= 0) button.append(make("span", { class: "pw-badge" }, "AB"[letter]));
       const told = make("div", { class: "pw-measure" });
       if (cell.map) for (const name of ["mass", "area"]) told.append(make("span", {}, `${this.say(name)} ${percent(this.measured(cell, name))}`));
+      for (const { phrase, share } of cell.found) told.append(make("span", { title: this.say("found") }, `${phrase} =${percent(share)}`));
       const save = make("a", { href: address(cell), download: cell.path.split("/").pop(), title: this.say("download") }, "⤓");
       save.setAttribute("aria-label", `${this.say("download")} ${label}`);
       const under = make("div", { class: "pw-cell-under" }, told, save);
