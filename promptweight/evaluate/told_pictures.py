@@ -51,8 +51,8 @@ def response(subject: Subject) -> Section:
         kept = Kept(subject.folder / "pictures.jsonl", settings)
     plain = answer.drawn_plainly(subject.pipeline, scenes, subject.seed)
     found = answer.measure(subject.pipeline, scenes, plain, chosen=ways, kept=kept)
-    in_attention = any(way.space == "attention" for way in ways)
-    bounded = confined.measure(subject.pipeline, scenes, plain, kept=kept) if in_attention else []
+    asks_regions = not subject.ways or "attention" in subject.ways
+    bounded = confined.measure(subject.pipeline, scenes, plain, kept=kept) if asks_regions else []
     return told_response(found, bounded)
 
 
