@@ -21,17 +21,10 @@ import torch
 from torch import Tensor
 
 from promptweight import checks
-from promptweight.attention.adapt import (
-    adapt,
-    give_recorder,
-    is_adaptable,
-    is_adapted,
-    release,
-    take_recorder,
-)
+from promptweight.attention.adapt import is_adaptable
 from promptweight.attention.bench_models import Subject, build, prepare
 from promptweight.attention.layout import Order, layout_of
-from promptweight.attention.processors import readable, replacement, set_processor
+from promptweight.attention.processors import put_back, put_in, readable, replacement
 from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.session import attach
 from promptweight.errors import SettingError
@@ -156,21 +149,16 @@ def naive(subject: Subject) -> Iterator[None]:
     originals = {name: attn.processor for name, (_, attn) in layers.items()}
     try:
         for name, (layer, attn) in layers.items():
-            recorder = Naive(layer.order, text)
-            if is_adaptable(attn.processor):
-                give_recorder(attn, recorder)
-                adapt(attn.processor)
-            else:
-                processor = readable(replacement(attn.processor, Call()), name, attn.processor)
+            recorder: Recorder = Naive(layer.order, text)
+            if not is_adaptable(originals[name]):
+                processor = readable(replacement(originals[name], Call()), name, originals[name])
                 processor.attend = recorder.attend  # type: ignore[method-assign]
-                set_processor(attn, processor)
+                recorder = processor
+            put_in(attn, originals[name], recorder)
         yield
     finally:
         for name, (_, attn) in layers.items():
-            take_recorder(attn)
-            if is_adapted(originals[name]):
-                release(originals[name])
-            set_processor(attn, originals[name])
+            put_back(attn, originals[name])
 
 
 def timed(

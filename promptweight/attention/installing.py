@@ -7,24 +7,17 @@ from typing import Any, get_args
 
 import torch
 
-from promptweight.attention.adapt import (
-    adapt,
-    check_backend,
-    give_recorder,
-    is_adaptable,
-    is_adapted,
-    release,
-    take_recorder,
-)
+from promptweight.attention.adapt import check_backend, is_adaptable, is_adapted
 from promptweight.attention.calls import Follower, Listener, listen, offloaded_device
 from promptweight.attention.layout import Layer
 from promptweight.attention.preparing import Prepared
 from promptweight.attention.processors import (
     OTHER_KERNELS,
+    put_back,
+    put_in,
     readable,
     replacement,
     self_replacement,
-    set_processor,
 )
 from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.store import Kind, Store
@@ -95,12 +88,7 @@ class Installation:
         if self._stop_listening is not None:
             self._stop_listening()
         for name, original in self._originals.items():
-            if is_adapted(original):
-                release(original)
-            attn = self._modules[name]
-            take_recorder(attn)
-            if attn.processor is not original:
-                set_processor(attn, original)
+            put_back(self._modules[name], original)
         self._originals, self._stop_listening = {}, None
 
     def check_backend(self) -> None:
@@ -124,12 +112,7 @@ class Installation:
 
     def _put_in(self) -> None:
         for name, original in self._originals.items():
-            if is_adaptable(original):
-                give_recorder(self._modules[name], self.recorders[name])
-                if not is_adapted(original):  # several layers may share it
-                    adapt(original)
-            else:
-                set_processor(self._modules[name], self.recorders[name])
+            put_in(self._modules[name], original, self.recorders[name])
 
     def _self_attentions(self) -> dict[str, Any]:
         """The UNet's layers that are listened to besides those that read the text, by name."""

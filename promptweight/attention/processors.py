@@ -9,7 +9,16 @@ from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.adapt import ADAPTABLE, backend_of
+from promptweight.attention.adapt import (
+    ADAPTABLE,
+    adapt,
+    backend_of,
+    give_recorder,
+    is_adaptable,
+    is_adapted,
+    release,
+    take_recorder,
+)
 from promptweight.attention.kernels import attend
 from promptweight.attention.recorder import Call, Recorder, add_patches
 from promptweight.errors import AttachError
@@ -204,6 +213,25 @@ def replacement(processor: Any, call: Call) -> CrossProcessor | JointProcessor |
 def set_processor(attn: Any, processor: Any) -> None:
     """Put this very object into the layer; `Attention.set_processor` would do more than that."""
     attn.processor = processor
+
+
+def put_in(attn: Any, original: Any, recorder: Recorder) -> None:
+    """Have a layer hand its attention to a recorder, in its processor's place or through that itself."""
+    if not is_adaptable(original):
+        set_processor(attn, recorder)
+        return
+    give_recorder(attn, recorder)
+    if not is_adapted(original):  # several layers may share it
+        adapt(original)
+
+
+def put_back(attn: Any, original: Any) -> None:
+    """Leave a layer as it was with its own processor, whatever `put_in` did."""
+    if is_adapted(original):
+        release(original)
+    take_recorder(attn)
+    if attn.processor is not original:
+        set_processor(attn, original)
 
 
 def readable(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
