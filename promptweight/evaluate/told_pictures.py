@@ -117,6 +117,7 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
         (
             summary,
             *(at_weights(by_way, measure) for measure in MEASURES),
+            told_growth(by_way),
             *([regions] if bounded else []),
         ),
         tuple(
@@ -156,6 +157,18 @@ def at_weights(by_way: dict[str, list[answer.Drawn]], measure: str) -> Table:
     lines = tuple((name, *points(own, measure, weights)) for name, own in by_way.items())
     title = SAID[measure]
     return Table(title[0].upper() + title[1:], ("way", *(f"w = {weight:g}" for weight in weights)), lines)
+
+
+def told_growth(by_way: dict[str, list[answer.Drawn]]) -> Table:
+    """How large the thing is where it is there, in every way."""
+    weights = sorted({each.weight for own in by_way.values() for each in own})
+    lines = []
+    for name, own in by_way.items():
+        grown = answer.grown(own)
+        at = [[(scene, size) for scene, at, size in grown if at == weight] for weight in weights]
+        lines.append((name, *(mean(each) for each in at)))
+    title = "Where the weighted thing is there: its area, of that at weight 1"
+    return Table(title, ("way", *(f"w = {weight:g}" for weight in weights)), tuple(lines))
 
 
 def points(own: Sequence[answer.Drawn], measure: str, weights: Sequence[float]) -> tuple[Clustered, ...]:

@@ -107,6 +107,11 @@ def test_ways_are_chosen_by_name_or_by_space():
         names("atention p2p")
 
 
+def test_a_thing_that_grows_is_told_from_one_that_is_drawn_more_often():
+    found = [drawn(0, 0.0, 0.05, present=0.0), drawn(0, 1.0, 0.1), drawn(0, 2.0, 0.15), drawn(1, 2.0, 0.2)]
+    assert response.grown(found) == [(0, 1.0, 1.0), (0, 2.0, pytest.approx(1.5))]
+
+
 def test_a_curve_is_also_judged_on_either_side_of_one():
     areas = {-1.0: 0.0, 0.0: 0.3, 0.5: 0.2, 1.0: 0.1, 1.5: 0.4, 2.0: 0.5}
     found = [drawn(0, weight, area) for weight, area in areas.items()]
