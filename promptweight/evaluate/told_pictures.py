@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from promptweight.evaluate import confined, sharing
+from promptweight.evaluate import confined, curves, sharing
 from promptweight.evaluate import drawing as drawn
 from promptweight.evaluate import response as answer
 from promptweight.evaluate.kept import Kept
@@ -60,19 +60,19 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
     """The section about `response.measure` and `confined.measure`."""
     names = list(dict.fromkeys(each.way for each in found))
     by_way = {name: [each for each in found if each.way == name] for name in names}
-    rising = {name: answer.monotone_mean(own) for name, own in by_way.items()}
+    rising = {name: curves.monotone_mean(own) for name, own in by_way.items()}
     lines = []
     for name, own in by_way.items():
-        low, high = answer.usable(own)
+        low, high = curves.usable(own)
         at_two = [each for each in own if each.weight == 2.0]
         lines.append(
             (
                 name,
                 rising[name],
-                answer.monotone_mean(answer.part_of(own, 0, 1)),
-                answer.monotone_mean(answer.part_of(own, 1, np.inf)),
-                mean(answer.monotone(own)),
-                mean(answer.smooth(own)),
+                curves.monotone_mean(curves.part_of(own, 0, 1)),
+                curves.monotone_mean(curves.part_of(own, 1, np.inf)),
+                mean(curves.monotone(own)),
+                mean(curves.smooth(own)),
                 f"{low:g} – {high:g}",
                 mean((each.scene, each.spill) for each in at_two),
                 mean((each.scene, each.outside) for each in at_two),
@@ -112,7 +112,7 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
         "picture. Scenes whose two things do not stand in the picture at weight 1 are left out. In attention "
         "the mode `value` gives the output of `p2p`, so it is not drawn again. Smoothness is 1 less the "
         "largest jump between neighbouring weights. Usable are those "
-        f"round 1 at which both things are there at least {answer.KEPT:.0%} as often as at 1. "
+        f"round 1 at which both things are there at least {curves.KEPT:.0%} as often as at 1. "
         "Intervals (95 %) come from drawing whole scenes again.",
         (
             summary,
@@ -164,7 +164,7 @@ def told_growth(by_way: dict[str, list[answer.Drawn]]) -> Table:
     weights = sorted({each.weight for own in by_way.values() for each in own})
     lines = []
     for name, own in by_way.items():
-        grown = answer.grown(own)
+        grown = curves.grown(own)
         at = [[(scene, size) for scene, at, size in grown if at == weight] for weight in weights]
         lines.append((name, *(mean(each) for each in at)))
     title = "Where the weighted thing is there: its area, of that at weight 1"

@@ -10,7 +10,7 @@ import torch
 
 from promptweight.attention.binding import THRESHOLD, leak_scores, leaks
 from promptweight.errors import SettingError
-from promptweight.evaluate import confined, leakage, page, questions, response, seen, sharing
+from promptweight.evaluate import confined, curves, leakage, page, questions, response, seen, sharing
 from promptweight.evaluate.asking import report
 from promptweight.evaluate.drawing import SENTENCE, Drawn, held_out
 from promptweight.evaluate.kept import Kept
@@ -66,8 +66,8 @@ def test_curves_are_judged_scene_by_scene():
     falling = [drawn(1, weight, 1 - weight / 10) for weight in (0.0, 0.5, 1.0, 2.0)]
     flat = [drawn(2, weight, 0.5) for weight in (0.0, 0.5, 1.0, 2.0)]
     negative = [drawn(0, -1.0, 9.0)]
-    assert response.monotone([*rising, *falling, *flat, *negative]) == [(0, 1.0), (1, -1.0)]
-    assert response.smooth(rising) == [(0, pytest.approx(0.5))]
+    assert curves.monotone([*rising, *falling, *flat, *negative]) == [(0, 1.0), (1, -1.0)]
+    assert curves.smooth(rising) == [(0, pytest.approx(0.5))]
 
 
 def test_the_mean_curve_may_rise_where_single_ones_do_not():
@@ -77,15 +77,15 @@ def test_the_mean_curve_may_rise_where_single_ones_do_not():
         for scene, areas in enumerate(wiggles)
         for weight, area in zip((0.0, 0.5, 1.0, 2.0), areas, strict=True)
     ]
-    assert response.monotone_mean(found).value == 1.0
-    assert [round(value, 2) for _, value in response.monotone(found)] == [0.8, 0.8]
-    assert response.monotone_mean(found).low == pytest.approx(0.8)
+    assert curves.monotone_mean(found).value == 1.0
+    assert [round(value, 2) for _, value in curves.monotone(found)] == [0.8, 0.8]
+    assert curves.monotone_mean(found).low == pytest.approx(0.8)
 
 
 def test_usable_weights_reach_as_far_as_the_things_stay():
     present = {-1.0: 0.0, 0.0: 0.5, 0.5: 0.9, 1.0: 1.0, 1.5: 0.85, 2.0: 0.2, 2.5: 0.9}
     found = [drawn(0, weight, 0.1, share) for weight, share in present.items()]
-    assert response.usable(found) == (0.5, 1.5)
+    assert curves.usable(found) == (0.5, 1.5)
 
 
 def test_every_way_says_where_it_acts():
@@ -109,14 +109,14 @@ def test_ways_are_chosen_by_name_or_by_space():
 
 def test_a_thing_that_grows_is_told_from_one_that_is_drawn_more_often():
     found = [drawn(0, 0.0, 0.05, present=0.0), drawn(0, 1.0, 0.1), drawn(0, 2.0, 0.15), drawn(1, 2.0, 0.2)]
-    assert response.grown(found) == [(0, 1.0, 1.0), (0, 2.0, pytest.approx(1.5))]
+    assert curves.grown(found) == [(0, 1.0, 1.0), (0, 2.0, pytest.approx(1.5))]
 
 
 def test_a_curve_is_also_judged_on_either_side_of_one():
     areas = {-1.0: 0.0, 0.0: 0.3, 0.5: 0.2, 1.0: 0.1, 1.5: 0.4, 2.0: 0.5}
     found = [drawn(0, weight, area) for weight, area in areas.items()]
-    assert response.monotone_mean(response.part_of(found, 0, 1)).value == pytest.approx(-1)
-    assert response.monotone_mean(response.part_of(found, 1, np.inf)).value == pytest.approx(1)
+    assert curves.monotone_mean(curves.part_of(found, 0, 1)).value == pytest.approx(-1)
+    assert curves.monotone_mean(curves.part_of(found, 1, np.inf)).value == pytest.approx(1)
 
 
 def test_a_stopped_measurement_goes_on(tmp_path, mini, monkeypatch):
