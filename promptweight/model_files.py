@@ -84,6 +84,8 @@ def _local_path(name: str) -> Path | None:
                 name=name,
             )
         )
+    if path.suffix.lower() == ".safetensors" and not path.exists():
+        raise ModelError(f"there is no file {name!r}")
     return path if path.is_file() else None
 
 

@@ -95,6 +95,11 @@ def test_a_missing_path_says_what_a_name_may_be(tmp_path):
         load("nome", device="cpu")
 
 
+def test_a_file_that_is_missing_is_not_taken_for_a_hub_id():
+    with pytest.raises(ModelError, match=r"^there is no file 'models/none\.safetensors'$"):
+        load("models/none.safetensors", device="cpu")
+
+
 def test_an_unknown_hub_id_is_one_sentence_and_needs_no_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"'nobody/nothing' at revision 'v1'.*cache.*network"):

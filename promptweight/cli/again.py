@@ -60,7 +60,8 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
         for name in context.params
         if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
     }
-    show.warnings(warnings if "model" not in given else [each for each in warnings if "--model" not in each])
+    asked = [f"--{name.replace('_', '-')}" for name in given]
+    show.warnings(each for each in warnings if not each.endswith(tuple(f" with {name}" for name in asked)))
     kept = {name: value for name, value in values.items() if name not in given}
     return {**context.params, **kept, "from_file": None}
 
@@ -89,8 +90,8 @@ def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if record.get("vae_tiling"):
         warnings.append("the picture was decoded in tiles for want of memory; this one is not")
     warnings += [
-        f"the picture used {name} ({', '.join(record[name])}); name their folder"
-        for name in ("loras", "embeddings")
+        f"the picture used {name} ({', '.join(record[name])}); name their folder with {option}"
+        for name, option in (("loras", "--lora-dir"), ("embeddings", "--embeddings-dir"))
         if record.get(name)
     ]
     wrong = [name for name, value in values.items() if isinstance(value, (list, dict))]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from promptweight.cli import options, show
+from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from promptweight.batch.plan import Plan
@@ -105,6 +106,11 @@ def batch(
     from promptweight.batch.saving import Saving
     from promptweight.metadata import read_parts
 
+    part = planning.shard_of(shard, is_shared=ray)
+    if not ray and (ray_address is not None or workers is not None):
+        raise SettingError("--ray-address and --workers are of a Ray cluster; give --ray, too")
+    if method is not None and methods is not None:
+        raise SettingError("--method is for every picture and --methods varies it; give one of them")
     rows, problems = sources.read_rows(file, format=input_format)
     _tell(problems, quiet=quiet)
     asked = {
@@ -133,7 +139,6 @@ def batch(
         offline=dry_run,
     )
     _tell(plan.problems, quiet=quiet)
-    part = planning.shard_of(shard, is_shared=ray)
     warnings, counts = planning.remarks(plan, saving, wanted=not quiet or dry_run)
     _tell(warnings, quiet=quiet and not dry_run, most=None if dry_run else _MOST_WARNINGS)
     if dry_run:
@@ -217,6 +222,7 @@ def _show_plan(
     plan: Plan, output: Path, saving: Saving, shard: Shard, counts: Counts, *, overwrite: bool, as_json: bool
 ) -> None:
     from promptweight.batch import planning
+    from promptweight.prompt.report import visible
 
     lines = planning.preview(plan, output, saving, shard, counts, overwrite=overwrite)
     if as_json:
@@ -232,7 +238,7 @@ def _show_plan(
         show.lines(
             [
                 f"{line['status']:<13}  {line['file']}  {size:>9}  {line['num_inference_steps']:>3} steps  "
-                f"{tokens:>3} tokens  {line['prompt']}{about}"
+                f"{tokens:>3} tokens  {visible(line['prompt'])}{about}"
             ]
         )
     where = f"{shard}: " if shard.total > 1 else ""

@@ -7,6 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from promptweight import metadata
+from promptweight.errors import ModelError
 
 MAKE = ["um (gato:1.4) azul", "--negative", "feio", "--steps", "2", "--guidance", "3", "--seed", "5",
         "--width", "40", "--height", "24", "--space", "attention", "--mode", "p2p"]  # fmt: skip
@@ -80,6 +81,24 @@ def test_values_that_cannot_be_followed_are_left_out_and_told(tmp_path, texts, l
     values, warnings = _foreign(metadata.read(tmp_path / "a.png").making())
     assert f"not followed: {left}" in warnings
     assert not {"seed", "scheduler"} & values.keys()
+
+
+def test_what_is_given_is_not_asked_for(run, tmp_path, monkeypatch):
+    record = {"prompt": "a", "model": "aquarela", "loras": {"x": 1.0}, "embeddings": ["y"]}
+    path = tmp_path / "a.png"
+    path.write_bytes(metadata.encode_picture(Image.new("RGB", (8, 8)), "png", record, "a")[0])
+
+    def load(*_, **__):
+        raise ModelError("far enough")
+
+    monkeypatch.setattr("promptweight.models.load", load)
+    given = {"--model": "mini", "--lora-dir": tmp_path, "--embeddings-dir": tmp_path}
+    asks = ["made by 'aquarela'", "used loras (x)", "used embeddings (y)"]
+    for number in range(4):
+        arguments = [each for pair in list(given.items())[:number] for each in pair]
+        _, _, err = run("generate", "--from", path, "-q", "-o", tmp_path / "out", *arguments)
+        assert [ask in err for ask in asks] == [place >= number for place in range(3)]
+        assert "far enough" in err
 
 
 def test_without_a_prompt_or_a_file_it_is_wrong_usage(run, tmp_path):

@@ -134,3 +134,26 @@ print("torch" in sys.modules, "diffusers" in sys.modules)
     )
     assert done.stdout.splitlines()[-1] == "False False"
     assert "12 to make of 12, with mini" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "2"], "give --ray, too"),
+        (["--ray-address", "auto"], "give --ray, too"),
+        (["--method", "comfy", "--methods", "a1111,logit"], "give one of them"),
+        (["--shard", "1/2", "--ray"], "give one of them"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(batch, arguments, said):
+    code, out, err = batch("um gato", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_a_plan_has_a_line_for_each_picture_whatever_its_prompt(run, tmp_path):
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text('{"prompt": "um gato\\num rato", "seed": [1, 2]}')
+    code, out, _ = run("batch", jobs, "-o", tmp_path / "out", "--dry-run")
+    assert code == 0
+    assert [line.split("tokens  ")[1] for line in out.splitlines()] == ["um gato⏎um rato"] * 2
