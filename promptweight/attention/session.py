@@ -10,6 +10,7 @@ The layers' own processors are put back at the end of the block, whatever happen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -142,6 +143,8 @@ class AttentionSession:
         self.tables: dict[Role, tuple[TokenTable, ...]] = staged.tables
         self.warnings: list[Note] = list(staged.encoded.warnings)
         self._pipe, self._shows_maps = pipe, bool(record)
+        # Not a method: what is left of a run would hold the session, and wait for a garbage collection.
+        warn = partial(keep_once, self.warnings)
         self._prepared = prepare(
             pipe,
             staged,
@@ -151,11 +154,11 @@ class AttentionSession:
             targets=targets,
             balance=balance,
             record=record,
-            warn=self._warn_once,
+            warn=warn,
         )
         self.inputs: dict[str, Any] = self._prepared.inputs
-        self._installation = Installation(pipe, self._prepared, self._warn_once)
-        self._director = Director(pipe, self._prepared, self._installation, self._warn_once)
+        self._installation = Installation(pipe, self._prepared, warn)
+        self._director = Director(pipe, self._prepared, self._installation, warn)
 
     def __enter__(self) -> AttentionSession:
         self._installation.install(self._director.before_call, self._director.after_call)
@@ -241,6 +244,8 @@ class AttentionSession:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
         self._director.restart()
 
-    def _warn_once(self, warning: Note) -> None:
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+
+def keep_once(warnings: list[Note], warning: Note) -> None:
+    """Adds a warning that is not there yet."""
+    if warning not in warnings:
+        warnings.append(warning)
