@@ -69,7 +69,7 @@ class Recording:
 def take_recording(
     store: Store, tables: Mapping[Role, Sequence[tuple[Voice, ...]]], pixels_per_latent: int
 ) -> Recording:
-    """A copy of what `store` holds now.
+    """A copy of what `store` holds now, on the CPU: it takes no memory of the device, nor needs one later.
 
     Args:
         store: a store in which a call of the model was recorded.
@@ -86,8 +86,8 @@ def take_recording(
                 slot.stride,
                 slot.height,
                 slot.width,
-                slot.sums.clone().unflatten(0, shape),
-                slot.counts.clone().unflatten(0, shape),
+                slot.sums.to("cpu", copy=True).unflatten(0, shape),
+                slot.counts.to("cpu", copy=True).unflatten(0, shape),
                 kind,
             )
             for kind, slot in slots.values()

@@ -87,10 +87,11 @@ class Store:
         self.record = record
         self.length = length
         self.layers = layers
-        longest = max(map(len, columns.values()))
-        self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in columns.items()}
+        recorded = {key: row for key, row in columns.items() if key[0] in record.lanes}
+        longest = max(map(len, recorded.values()), default=0)
+        self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in recorded.items()}
         self.longest = longest
-        self.voices = 1 + max((voice for role, _, voice in columns if role in record.lanes), default=0)
+        self.voices = 1 + max((voice for _, _, voice in recorded), default=0)
         """How many texts the prompt with the most of them has; each has places of its own."""
         self.clear()
 
@@ -103,6 +104,8 @@ class Store:
         """By kind and by layer name; layers that share a slot hold the same object."""
         self.prompts: dict[tuple[Role, int], int] = {}
         """The prompt of every recorded lane, by role and image."""
+        self._indices: dict[object, tuple[Tensor, Tensor, Tensor]] = {}
+        """What `prepare` returned; making it anew at every call would have the host wait for the device."""
 
     def prepare(
         self,
@@ -141,14 +144,17 @@ class Store:
                 "call reset() on the session before a new run"
             )
         self.prompts |= {(lane.role, lane.image): lane.prompt for lane in recorded.values()}
-        columns = [self.columns[lane.role, lane.prompt, lane.voice] for lane in recorded.values()]
-        places = [self.place(step, lane) for lane in recorded.values()]
         self.begin_pools(len(recorded), device)
-        return (
-            torch.tensor(list(recorded), device=device),
-            torch.tensor(columns, device=device),
-            torch.tensor(places, device=device),
-        )
+        call = (step, *recorded.items())
+        if call not in self._indices:
+            columns = [self.columns[lane.role, lane.prompt, lane.voice] for lane in recorded.values()]
+            places = [self.place(step, lane) for lane in recorded.values()]
+            self._indices[call] = (
+                torch.tensor(list(recorded), device=device),
+                torch.tensor(columns, device=device),
+                torch.tensor(places, device=device),
+            )
+        return self._indices[call]
 
     def begin_pools(self, rows: int, device: torch.device) -> None:
         """Give the refined slots of each grid an empty pool for a call with so many recorded rows."""

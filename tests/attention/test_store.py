@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from promptweight.attention.budget import Record, make_plan
 from promptweight.attention.lanes import Lane
 from promptweight.attention.layout import Layer, grid
+from promptweight.attention.recording import take_recording
 from promptweight.attention.store import Store
 from promptweight.errors import AttachError, SettingError
 
@@ -82,3 +84,28 @@ def test_calls_of_a_run():
     assert store.prepare([None, None], (4, 4), 0, 2, cpu) is None
     store.clear()
     assert store.prepare(lanes[2:], (4, 4), 0, 2, cpu)[2].tolist() == [0]
+
+
+def test_only_what_is_recorded_takes_room_and_indices_are_made_once():
+    """A long negative prompt that is not recorded costs nothing; equal calls share their index tensors."""
+    columns = {("positive", 0, 0): [0, 1, 2], ("negative", 0, 0): list(range(60)), ("negative", 0, 1): [0]}
+    store = Store(Record(), SD1[:1], columns)
+    lanes = [Lane("negative", 0, 0), Lane("positive", 0, 0)]
+    first = store.prepare(lanes, (4, 4), 0, 5, torch.device("cpu"))
+    assert store.slots["words"]["layer 0"].sums.shape == (1, 1, 16, 3)
+    assert [each.tolist() for each in first] == [[1], [[0, 1, 2]], [0]]
+    second = store.prepare(lanes, (4, 4), 1, 5, torch.device("cpu"))
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    store.clear()
+    assert store.prepare(lanes, (4, 4), 0, 5, torch.device("cpu"))[0] is not first[0]
+
+
+def test_a_recording_lies_on_the_cpu_wherever_the_model_computes():
+    store = Store(Record(), SD1[:1], {("positive", 0, 0): [0, 1]})
+    store.prepare([Lane("positive", 0, 0)], (4, 4), 0, 5, torch.device("cpu"))
+    with FakeTensorMode():  # tensors without values, also of devices that this machine has not
+        for slot in store.slots["words"].values():
+            slot.sums = torch.zeros(slot.sums.shape, device="cuda")
+            slot.counts = torch.zeros(slot.counts.shape, device="cuda")
+        recording = take_recording(store, {"positive": [((),)], "negative": []}, 8)
+    assert {tensor.device.type for slot in recording.slots for tensor in (slot.sums, slot.counts)} == {"cpu"}
