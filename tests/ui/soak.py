@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=15, help="runs of one session")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--most", type=float, default=40.0, help="megabytes that memory may grow by")
+    parser.add_argument("--most", type=float, default=20.0, help="megabytes that memory may grow by")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url, server = serve(options.model, folder)
