@@ -103,14 +103,15 @@ class FlowLoss(DenoisingLoss):
     def noise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Goes a share of the way from picture to noise.
 
-        Which of two things comes where is decided above 0.9 and hard to learn; half of the shares are there.
+        Which of two things comes where is decided above 0.9, where exactly it stands above 0.8; both are hard
+        to learn, and more than half of the shares are there.
         """
         number, device = len(latents), latents.device
         anywhere = torch.rand(number, device=device)
-        early = 0.88 + 0.12 * torch.rand(number, device=device)
-        middle = 0.68 + 0.18 * torch.randn(number, device=device)
+        early = 0.8 + 0.2 * torch.rand(number, device=device)
+        middle = 0.65 + 0.18 * torch.randn(number, device=device)
         draw = torch.rand(number, device=device)
-        chosen = torch.where(draw < 0.5, early, torch.where(draw < 0.85, middle, anywhere))
+        chosen = torch.where(draw < 0.55, early, torch.where(draw < 0.9, middle, anywhere))
         sigma = torch.where((chosen >= 0) & (chosen <= 1), chosen, anywhere)
         noise = torch.randn_like(latents)
         noisy = torch.lerp(latents, noise, sigma[:, None, None, None])
