@@ -59,11 +59,11 @@ def build(context: Context) -> None:
             with gr.Row():
                 inside = make(
                     gr.Slider, {"label": "regions_inside", "info": "regions_inside_info"}, minimum=1,
-                    maximum=30, step=0.5, value=10, min_width=160,
+                    maximum=30, step=0.5, value=10, min_width=220,
                 )  # fmt: skip
                 outside = make(
                     gr.Slider, {"label": "regions_outside", "info": "regions_outside_info"}, minimum=0,
-                    maximum=1, step=0.01, value=0.05, min_width=160,
+                    maximum=1, step=0.01, value=0.05, min_width=220,
                 )  # fmt: skip
             with gr.Row(elem_classes="pw-actions"):
                 go = make(
