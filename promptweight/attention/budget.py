@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from promptweight.attention.lanes import ROLES, Role
@@ -47,10 +48,16 @@ class Record:
                 raise SettingError(f"{name}={value!r}; it must be one of {', '.join(get_args(choices))}")
         if not self.lanes or not set(self.lanes) <= set(ROLES):
             raise SettingError(f"lanes={self.lanes!r}; it must name some of {', '.join(ROLES)}")
-        if not self.max_mb > 0:
-            raise SettingError(f"max_mb={self.max_mb}; it must be above 0")
+        if not (isinstance(self.max_mb, Real) and self.max_mb > 0):
+            raise SettingError(f"max_mb={self.max_mb!r}; it must be a number above 0")
+        if not isinstance(self.patches, (tuple, list)):
+            raise SettingError(f"patches={self.patches!r}; it must be a list of places (x, y)")
         for patch in self.patches:
-            if len(patch) != 2 or not all(0 <= fraction <= 1 for fraction in patch):
+            if not (
+                isinstance(patch, (tuple, list))
+                and len(patch) == 2
+                and all(isinstance(fraction, Real) and 0 <= fraction <= 1 for fraction in patch)
+            ):
                 raise SettingError(f"patch {patch!r}; it must be (x, y) in fractions of the picture, 0 to 1")
 
     @property

@@ -156,11 +156,12 @@ def grid(height: int, width: int, stride: int) -> tuple[int, int]:
 
 
 def chosen_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
-    """The layers whose names hold one of `parts`; all of them when there are none.
+    """The layers whose names hold one of `parts`, one by itself or several; all of them when there are none.
 
     Raises:
         SettingError: no layer does.
     """
+    parts = (parts,) if isinstance(parts, str) else parts
     chosen = [name for name in layers if not parts or any(part in name for part in parts)]
     if not chosen:
         raise SettingError(f"no layer's name holds any of {tuple(parts)}; layers: {', '.join(layers)}")

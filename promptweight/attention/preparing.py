@@ -116,6 +116,11 @@ def prepare(
         }
         read = [layout.layers[name][0] for name in chosen_layers(layout.layers, chosen.layers)]
         store = Store(chosen, read, columns, length)
+        if keeper is not None and acts_in.isdisjoint(layer.name for layer in read):
+            raise SettingError(
+                f"weights act in layers={layers!r} and Record(layers={chosen.layers!r}) records none of "
+                "these; shares are measured in layers that both name"
+            )
     if record:
         for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
             warn(

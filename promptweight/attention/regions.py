@@ -77,7 +77,12 @@ def read_region(region: Any) -> Region:
         return Box(left, top, right, bottom)
     if hasattr(region, "convert"):
         region = np.asarray(region.convert("L"), dtype=np.float32) / 255
-    values = torch.as_tensor(region).detach().float().cpu()
+    try:
+        values = torch.as_tensor(region).detach().float().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SettingError(
+            f"region {str(region)[:80]}; it must be one of {', '.join(NAMED)}, a box or a mask"
+        ) from error
     if values.ndim != 2 or values.numel() == 0 or not bool(((values >= 0) & (values <= 1)).all()):
         raise SettingError(
             f"a mask of shape {tuple(values.shape)}; it must be (rows, columns) of values 0 to 1"

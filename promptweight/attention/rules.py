@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import torch
@@ -50,8 +51,8 @@ class KeyRule:
 
     def __post_init__(self) -> None:
         for name, value in (("weight", self.weight), ("to", self.to)):
-            if value is not None and not math.isfinite(value):
-                raise SettingError(f"{name} is {value}; it must be a finite number")
+            if value is not None and not (isinstance(value, Real) and math.isfinite(value)):
+                raise SettingError(f"{name} is {value!r}; it must be a finite number")
         if self.mode not in MODES:
             raise SettingError(f"mode={self.mode!r}; it must be one of {', '.join(MODES)}")
         if self.steps is not None and not 0 <= self.steps[0] < self.steps[1] <= 1:
@@ -112,7 +113,13 @@ class Rules:
             prompt: which prompt.
             positions: which of its keys.
             changes: fields of `KeyRule`; the others stay as they are. A region as `read_region` takes it.
+
+        Raises:
+            SettingError: a value outside its range, or no such field.
         """
+        known = [each.name for each in fields(KeyRule)]
+        if unknown := sorted(changes.keys() - known):
+            raise SettingError(f"{', '.join(unknown)}: no setting of a weight; there are: {', '.join(known)}")
         if changes.get("region") is not None:
             changes["region"] = read_region(changes["region"])
         rules = self.keys[prompt]

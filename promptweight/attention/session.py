@@ -14,11 +14,12 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from promptweight import checks
 from promptweight.attention.budget import Record
 from promptweight.attention.directing import Director
 from promptweight.attention.installing import Installation
 from promptweight.attention.keeping import Found
-from promptweight.attention.lanes import Role
+from promptweight.attention.lanes import ROLES, Role
 from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.preparing import prepare
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
@@ -29,6 +30,7 @@ from promptweight.errors import AttachError, SettingError
 from promptweight.notes import Note
 
 if TYPE_CHECKING:
+    from promptweight.attention.tables import Voice
     from promptweight.conditioning.encoding import Encoded
     from promptweight.conditioning.schedule import Staged
     from promptweight.conditioning.tokens import TokenTable, Word
@@ -208,17 +210,21 @@ class AttentionSession:
 
         Raises:
             WordNotFoundError: the prompt does not hold the word.
-            SettingError: a value outside its range.
+            SettingError: a value outside its range, or there is no such prompt.
         """
         prepared = self._prepared
-        found = find(prepared.voices[lane][prompt], word, occurrence)
+        found = find(self._voices(prompt, lane), word, occurrence)
         for voice, rows in found.rows.items():
             text = prepared.texts.index((lane, prompt, voice))
             prepared.rules.set(text, rows, weight=weight, **{"to": None} | options)
 
     def words(self, *, prompt: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
-        """The words of a prompt or negative prompt; of one with several texts those of all, once each."""
-        return words_of(self._prepared.voices[lane][prompt])
+        """The words of a prompt or negative prompt; of one with several texts those of all, once each.
+
+        Raises:
+            SettingError: there is no such prompt.
+        """
+        return words_of(self._voices(prompt, lane))
 
     def find(
         self, phrase: str, occurrence: int = 0, *, prompt: int = 0, lane: Role = "positive"
@@ -227,8 +233,9 @@ class AttentionSession:
 
         Raises:
             WordNotFoundError: none holds the phrase; lists the words there are.
+            SettingError: there is no such prompt.
         """
-        return find(self._prepared.voices[lane][prompt], phrase, occurrence).words
+        return find(self._voices(prompt, lane), phrase, occurrence).words
 
     @property
     def found(self) -> dict[int, tuple[Found, ...]]:
@@ -243,6 +250,13 @@ class AttentionSession:
     def reset(self) -> None:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
         self._director.restart()
+
+    def _voices(self, prompt: int, lane: Role) -> tuple[Voice, ...]:
+        checks.choice("lane", lane, ROLES)
+        of_lane = self._prepared.voices[lane]
+        if not of_lane:
+            raise SettingError(f"lane is {lane!r}, but the session has no {lane} prompts")
+        return of_lane[checks.whole("prompt", prompt, 0, len(of_lane) - 1)]
 
 
 def keep_once(warnings: list[Note], warning: Note) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -102,7 +103,7 @@ def wanted_of(
     named_rows = [(name, find_rows(tables, name)[0], share) for name, share in (targets or {}).items()]
     asked = written + named_rows
     for name, _, share in asked:
-        if not 0 < share < 1:
+        if not (isinstance(share, Real) and 0 < share < 1):
             raise SettingError(
                 note(
                     "the target of {phrase!r} is {share}; a share lies between 0 and 1",

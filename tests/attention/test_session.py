@@ -180,6 +180,26 @@ def test_settings_are_checked(pipe, tiny):
         attach(pipe, encoded).set_weight("cachorro", 2)
     with pytest.raises(SettingError, match="nan"):
         attach(pipe, encoded).set_weight("gato", float("nan"))
+    session = attach(pipe, encoded)
+    for settings, message in [
+        ({"prompt": 3}, "prompt is 3; it must lie between 0 and 0"),
+        ({"lane": "left"}, "lane is 'left'; valid: "),
+        ({"force": 2}, "force: no setting of a weight; there are: weight, mode, steps, to, region"),
+        ({"to": "2"}, "to is '2'; it must be a finite number"),
+        ({"region": {"left": 1}}, "region {'left': 1}; it must be one of left, right"),
+    ]:
+        with pytest.raises(SettingError, match=message):
+            session.set_weight("gato", 2, **settings)
+    with pytest.raises(SettingError, match="lane is 'negative', but the session has no negative prompts"):
+        attach(pipe, tiny.encode("um gato", negative=None)).words(lane="negative")
+    with pytest.raises(SettingError, match="the target of 'gato' is 25%; a share lies between 0 and 1"):
+        attach(pipe, encoded, targets={"gato": "25%"})
+    with pytest.raises(
+        SettingError, match=r"weights act in layers=\('up',\) and Record\(layers=\('down',\)\)"
+    ):
+        attach(pipe, encoded, targets={"gato": 0.5}, layers=("up",), record=Record(layers=("down",)))
+    with pytest.raises(SettingError, match=r"no layer's name holds any of \('attn9',\)"):
+        attach(pipe, encoded, layers="attn9")
     with pytest.raises(AttachError, match="must describe the same prompts"):
         attach(pipe, replace(encoded, sections=tiny.encode("um gato", "casa").sections))
 

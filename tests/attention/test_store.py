@@ -26,6 +26,10 @@ def test_settings_are_checked():
         ({"lanes": ("left",)}, "lanes="),
         ({"lanes": ()}, "lanes="),
         ({"max_mb": 0}, "max_mb=0"),
+        ({"max_mb": "1"}, "max_mb='1'; it must be a number above 0"),
+        ({"patches": 0.5}, "patches=0.5; it must be a list of places"),
+        ({"patches": [0.5, 0.5]}, "patch 0.5; it must be"),
+        ({"patches": [("left", 0)]}, "patch "),
     ]:
         with pytest.raises(SettingError, match=message):
             Record(**settings)
