@@ -33,7 +33,7 @@ KINDS = ("text", "eos", "bos", "pad")
 def blocks_of(prompt: Prompt) -> tuple[tuple[Part, ...], ...]:
     """The parts of a prompt that is joined before the model sees it; those of one blend together.
 
-    None where the prompt is one text: of another dialect, or with nothing to join.
+    Empty where the prompt is one text: of another dialect, or with nothing to join.
     """
     parts = prompt.parts
     if prompt.dialect != "compel" or (len(parts) == 1 and parts[0].blend is None and parts[0].weight == 1):
