@@ -232,7 +232,8 @@ def _show_plan(
     made = 0
     for line in lines:
         made += line["status"] == "to make"
-        size = f"{line['width'] or 'auto'}x{line['height'] or 'auto'}"
+        sides = line["width"], line["height"]
+        size = "x".join(str(side or "own") for side in sides) if any(sides) else "own size"
         tokens = "+".join(str(count["tokens"]) for count in line["tokens"]) or "?"
         about = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
         show.lines(

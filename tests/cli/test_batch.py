@@ -157,3 +157,5 @@ def test_a_plan_has_a_line_for_each_picture_whatever_its_prompt(run, tmp_path):
     code, out, _ = run("batch", jobs, "-o", tmp_path / "out", "--dry-run")
     assert code == 0
     assert [line.split("tokens  ")[1] for line in out.splitlines()] == ["um gato⏎um rato"] * 2
+    assert out.count("  own size  ") == 2
+    assert "  64xown  " in run("batch", jobs, "-o", tmp_path / "out", "--dry-run", "--width", "64")[1]
