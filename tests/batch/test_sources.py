@@ -224,3 +224,13 @@ def test_reading_never_breaks(tmp_path_factory, content, name):
     for problem in read_rows(path)[1]:
         assert problem.line >= 1
         assert problem.column >= 1
+
+
+def test_a_decimal_comma_is_told_apart_from_other_mistakes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("prompt;cfg\num gato;7,5\num rato;sete\n")
+    _, problems = read_rows(path)
+    assert [each.message for each in problems] == [
+        "cfg is '7,5'; it must be a number with a point, not a comma",
+        "cfg is 'sete'; it must be a number",
+    ]
