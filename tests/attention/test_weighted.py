@@ -101,6 +101,12 @@ def eager(query, key, value, order, rules, covered=None):
     return found @ value, found
 
 
+def rounded(rules, dtype):
+    """Weights as kernels see them that take their logarithms in the model's type, all but the CPU's."""
+    logs = {place: torch.tensor(abs(weight)).log().to(dtype).item() for place, weight in rules.items()}
+    return {place: math.copysign(math.exp(logs[place]), weight) for place, weight in rules.items()}
+
+
 def recorder_of(order, terms):
     recorder = Recorder(order=order)
     recorder.call.terms, recorder.call.text_length = terms, TEXT
@@ -116,7 +122,8 @@ def recorder_of(order, terms):
 def test_output_is_that_of_the_weighted_softmax(apart, device, order, dtype, rules):
     query, key, value = inputs(order, dtype, device)
     output = recorder_of(order, terms_of(rules, device)).attend(query, key, value)
-    wanted, _ = eager(query, key, value, order, rules)
+    as_acting = rules if device == "cpu" or rules in GENTLE else rounded(rules, dtype)
+    wanted, _ = eager(query, key, value, order, as_acting)
     assert output.dtype == dtype
     assert (output.double().cpu() - wanted).abs().max() < TOLERANCES[dtype]
     if device == "cpu" or dtype != torch.float32:  # flash attention takes half-precision types alone
