@@ -42,6 +42,12 @@ def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) ->
     assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
 
 
+def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeline) -> None:
+    scenes = list(drawing.held_out(16, 2, False, seed=79))
+    drawn = drawing.draw(pipeline, scenes, seed=79, guidance_scale=4.5)
+    assert sum(drawing.both_and_relation(one)[0] for one in drawn) >= 12
+
+
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
 def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
     scene = Scene((Thing("house", "red", 0, 0, 24), Thing("tree", "blue", 0, 0, 24)), relation=relation)
