@@ -39,7 +39,7 @@ def report(
         seed: chooses the held-out prompts, scenes and noises.
         ways: of the question `response`: some ways in which weights act, by name or by space ("embedding",
             "attention"); all when empty. What it measures is kept in the folder's `pictures.jsonl`; asked
-            again with the same settings it goes on from there.
+            again with the same settings of the same model it goes on from there.
         follow: told the name of each question before it is asked.
 
     Returns:

@@ -7,6 +7,7 @@ is not?
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -159,6 +160,11 @@ class Plain:
     seeds: list[int]
     pictures: list[NDArray[np.uint8]]
     seen: list[Seen]
+
+    @property
+    def digest(self) -> str:
+        """Tells these pictures from all others: a model trained on, or another one, draws other pictures."""
+        return hashlib.sha256(b"".join(picture.tobytes() for picture in self.pictures)).hexdigest()
 
 
 def drawn_plainly(pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int = 25) -> Plain:

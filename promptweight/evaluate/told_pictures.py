@@ -45,11 +45,16 @@ def response(subject: Subject) -> Section:
     ways = answer.chosen_ways(subject.ways)
     if not subject.draws_world:
         return told_change(answer.measure_change(subject.pipeline, scenes, seed=subject.seed, chosen=ways))
+    plain = answer.drawn_plainly(subject.pipeline, scenes, subject.seed)
     kept = None
     if subject.folder is not None:
-        settings = {"model": subject.name, "scenes": len(scenes), "seed": subject.seed}
+        settings = {
+            "model": subject.name,
+            "scenes": len(scenes),
+            "seed": subject.seed,
+            "plain pictures": plain.digest,
+        }
         kept = Kept(subject.folder / "pictures.jsonl", settings)
-    plain = answer.drawn_plainly(subject.pipeline, scenes, subject.seed)
     found = answer.measure(subject.pipeline, scenes, plain, chosen=ways, kept=kept)
     asks_regions = not subject.ways or "attention" in subject.ways
     bounded = confined.measure(subject.pipeline, scenes, plain, kept=kept) if asks_regions else []

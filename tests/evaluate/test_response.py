@@ -307,3 +307,16 @@ def test_any_model_is_asked_what_needs_no_masks(tmp_path, tiny_pipe):
 def test_only_models_of_the_built_in_size_draw_its_world(mini, tiny_pipe):
     assert questions.draws_world(mini)
     assert not questions.draws_world(tiny_pipe)
+
+
+def test_pictures_of_another_model_are_told_apart(mini):
+    scenes = list(held_out(1, 2, False, 5))
+    plain = response.drawn_plainly(mini, scenes, 0, steps=2)
+    assert plain.digest == response.drawn_plainly(mini, scenes, 0, steps=2).digest
+    (weight,) = [p for name, p in mini.unet.named_parameters() if name == "conv_out.bias"]
+    before = weight.data.clone()
+    try:
+        weight.data += 0.5
+        assert response.drawn_plainly(mini, scenes, 0, steps=2).digest != plain.digest
+    finally:
+        weight.data = before
