@@ -9,7 +9,7 @@ This module itself is light; torch and diffusers are imported when `generate` is
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
@@ -52,6 +52,7 @@ def generate(
     embeddings_dir: str | os.PathLike[str] | None = None,
     require_words: Sequence[str] = (),
     callback: Callback | None = None,
+    on_picture: Callable[[Result], object] | None = None,
 ) -> Result:
     """Makes pictures of `prompt` and records where each of its words went.
 
@@ -92,6 +93,8 @@ def generate(
         require_words: words or phrases that the prompt must hold, checked before the model runs.
         callback: called after each step with a `Progress`; when it returns False the run stops and the
             result holds what is there: the finished pictures, and the present one as far as it got.
+        on_picture: called with each picture as soon as it is there, as a result of its own, so that it can be
+            saved before the next is begun.
 
     Raises:
         SettingError: a value outside its range.
@@ -135,6 +138,34 @@ def generate(
         weighting["balance"] = balance if balance is True else list(balance)
     made: list[Picture] = []
     found: list[tuple[Found, ...]] = []
+
+    def result(first: int) -> Result:
+        """Returns what has been made from the picture with index `first` on."""
+        told = [
+            each.told(number)
+            for number, of_picture in enumerate(found[first:], first + 1)
+            for each in of_picture
+        ]
+        warnings = [*chosen.warnings, *session.warnings, *told, *advice(call, weighting, negative)]
+        pictures, last = made[first:], made[-1]
+        images = tuple(picture.image for picture in pictures if picture.image is not None)
+        return Result(
+            images=images,
+            maps=joined([picture.maps for picture in pictures if picture.maps is not None]),
+            prompt=read,
+            negative_prompt=negative,
+            words=session.words(),
+            seeds=seeds[first : first + len(images)],
+            settings=settings_of(pipe, read, negative, weighting, chosen, call),
+            warnings=tuple(
+                dict.fromkeys([*warnings, *(note for each in pictures for note in each.warnings)])
+            ),
+            found=tuple(found[first : first + len(images)]) if any(found) else (),
+            stopped_after=last.steps_done
+            if last.image is not None and last.steps_done < last.steps
+            else None,
+        )
+
     with ExitStack() as stack:
         with models.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
@@ -147,21 +178,8 @@ def generate(
             place = (index + 1, len(seeds))
             made += make_pictures(pipe, session, call, picture_seed, place, record, callback)
             found.append(session.found.get(0, ()))
+            if on_picture is not None and made[-1].image is not None:
+                on_picture(result(index))
             if made[-1].was_stopped:
                 break
-        told = [each.told(number) for number, of_picture in enumerate(found, 1) for each in of_picture]
-        warnings = [*chosen.warnings, *session.warnings, *told, *advice(call, weighting, negative)]
-    images = tuple(picture.image for picture in made if picture.image is not None)
-    last = made[-1]
-    return Result(
-        images=images,
-        maps=joined([picture.maps for picture in made if picture.maps is not None]),
-        prompt=read,
-        negative_prompt=negative,
-        words=session.words(),
-        seeds=seeds[: len(images)],
-        settings=settings_of(pipe, read, negative, weighting, chosen, call),
-        warnings=tuple(dict.fromkeys([*warnings, *(line for picture in made for line in picture.warnings)])),
-        found=tuple(found[: len(images)]) if any(found) else (),
-        stopped_after=last.steps_done if last.image is not None and last.steps_done < last.steps else None,
-    )
+        return result(0)

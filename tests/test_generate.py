@@ -263,6 +263,41 @@ def test_stopping_half_way_keeps_what_is_there(tiny_pipe, result, tmp_path):
     assert second["stopped_after"] == 1
 
 
+def test_each_picture_is_handed_over_before_the_next_is_begun(tiny_pipe, result, tmp_path):
+    order, handed = [], []
+
+    def on_picture(made):
+        order.append("picture")
+        handed.append(made)
+
+    made = generate(
+        PROMPT,
+        tiny_pipe,
+        negative_prompt="feio",
+        num_images_per_prompt=3,
+        callback=lambda _: order.append("step"),
+        on_picture=on_picture,
+        **FAST,
+    )
+    assert order == ["step", "step", "picture"] * 3
+    assert [each.seeds for each in handed] == [(7,), (8,), (9,)]
+    for index, each in enumerate(handed):
+        assert each.images[0].tobytes() == made.images[index].tobytes() == result.images[index].tobytes()
+        assert torch.equal(each.maps.word("gato").tensor, made.maps.word("gato", image=index).tensor)
+        assert each.record() == made.record(index)
+        assert each.parameters() == made.parameters(index)
+    (file,) = handed[1].save(tmp_path)
+    assert metadata.read(file).record == result.record(1)
+
+
+def test_found_weights_are_told_of_the_picture_they_are_of(tiny_pipe):
+    handed = []
+    made = generate("um (gato:=30%)", tiny_pipe, num_images_per_prompt=2, on_picture=handed.append, **FAST)
+    assert [each.found for each in handed] == [made.found[:1], made.found[1:]]
+    assert not any("picture 1" in warning for warning in handed[1].warnings)
+    assert any("picture 2" in warning for warning in handed[1].warnings)
+
+
 def test_stopping_after_the_last_step_keeps_a_finished_picture(tiny_pipe, result):
     made = generate(
         PROMPT,

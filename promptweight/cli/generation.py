@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptweight.cli import again, options, show
 from promptweight.prompt import parse
+
+if TYPE_CHECKING:
+    from promptweight.result import Result
 
 
 def generate(
@@ -90,30 +93,37 @@ def generate(
         **weighting,
     )
     check_folder(output)
-    with show.steps(quiet=quiet) as progress:
-        result = make(
-            prompt,
-            load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
-            negative_prompt=negative,
-            **weighting,
-            balance=balance,
-            dialect=dialect,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            seed=seed,
-            num_images_per_prompt=n,
-            height=height,
-            width=width,
-            lora_dir=lora_dir,
-            embeddings_dir=embeddings_dir,
-            require_words=phrases,
-            callback=progress,
-        )
-    files = result.save(output, overlays=phrases, sheet=overlay_all, maps=maps, metadata=parts)
+    files: list[Path] = []
+
+    def save(picture: Result) -> None:
+        files.extend(picture.save(output, overlays=phrases, sheet=overlay_all, maps=maps, metadata=parts))
+
+    try:
+        with show.steps(quiet=quiet) as progress:
+            result = make(
+                prompt,
+                load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
+                negative_prompt=negative,
+                **weighting,
+                balance=balance,
+                dialect=dialect,
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                seed=seed,
+                num_images_per_prompt=n,
+                height=height,
+                width=width,
+                lora_dir=lora_dir,
+                embeddings_dir=embeddings_dir,
+                require_words=phrases,
+                callback=progress,
+                on_picture=save,
+            )
+    finally:
+        if not as_json:  # those made before an error, too
+            show.lines(files)
     show.warnings(result.warnings)
     if as_json:
         show.as_json({"files": files, **result.to_dict()})
-    else:
-        show.lines(files)
     if len(result.images) < n or result.stopped_after is not None:
         raise typer.Exit(130)

@@ -275,6 +275,25 @@ def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path):
+    from promptweight.cli.show import Watch
+
+    real = Watch.__call__
+
+    def fail_at_the_third(self, step):
+        if step.picture == 3:
+            raise OSError(28, "No space left on device")
+        return real(self, step)
+
+    monkeypatch.setattr(Watch, "__call__", fail_at_the_third)
+    code, out, err = generate(PROMPT, "--n", "4", "--seed", "1", "--overlay", "gato")
+    assert code == 1
+    assert err.splitlines()[-1].startswith("error: ")
+    assert len(out.splitlines()) == 4
+    assert names(tmp_path / "out") == sorted(os.path.basename(line) for line in out.splitlines())
+    assert [metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 1, 2, 2]
+
+
 def test_ctrl_c_works_as_before_afterwards(generate):
     before = signal.getsignal(signal.SIGINT)
     generate(PROMPT)
