@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,30 @@ from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_ba
 from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Stage
 from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_SIZE
+from promptweight.mini.posterior import posterior_mean
 
 COVERED_WEIGHT = 1.5  # how much more things count than empty ground once the layout stands out of the noise
 
 
+@dataclass(frozen=True)
+class NoiseLevels:
+    """How much latents are noised: `noisy = signal · latents + sigma · noise`."""
+
+    signal: Tensor
+    """(batch, 1, 1, 1)."""
+    sigma: Tensor
+    """(batch, 1, 1, 1), above 0."""
+    timesteps: Tensor
+    """(batch,), as the denoiser is told them."""
+    laid_out: Tensor
+    """Whether the layout stands out of the noise (batch, 1, 1, 1)."""
+
+
 class DenoisingLoss(nn.Module):
-    """Squared error of what the denoiser tells of noised latents, plus what keeps the padding silent."""
+    """Squared error of what the denoiser tells of noised latents, plus what keeps the padding silent.
+
+    Where all placements of a scene are known it has to tell their mean, given the noised latents.
+    """
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -38,13 +57,12 @@ class DenoisingLoss(nn.Module):
         """Returns the scheduler that draws with this denoiser."""
 
     @abstractmethod
-    def noise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noises latents (batch, 8, 16, 16).
+    def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
+        """Draws how much a batch is noised."""
 
-        Returns:
-            The noised latents, what the denoiser should tell of them, the timesteps (batch,) and whether the
-            layout stands out of the noise (batch,).
-        """
+    @abstractmethod
+    def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
+        """Returns what the denoiser should tell of these latents with this noise, in their shape."""
 
     @abstractmethod
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
@@ -52,10 +70,16 @@ class DenoisingLoss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the loss of a batch of latents, captions and places of things."""
-        noisy, wanted, timesteps, laid_out = self.noise(batch["latents"])
+        latents = batch["latents"]
+        levels = self.draw_levels(len(latents), latents.device)
+        noise = torch.randn_like(latents)
+        noisy = levels.signal * latents + levels.sigma * noise
+        mean = posterior_mean(noisy, levels.signal, levels.sigma, batch["placements"], batch["known"])
+        mean_noise = noise + levels.signal * (latents - mean) / levels.sigma
+        wanted = self.wanted(mean, mean_noise, levels)
         spoken = self.rows(batch["ids"])
-        told = self.tell(noisy, timesteps, spoken.rows, spoken.pooled).float()
-        weight = 1 + COVERED_WEIGHT * batch["covered"][:, None] * laid_out[:, None, None, None]
+        told = self.tell(noisy, levels.timesteps, spoken.rows, spoken.pooled).float()
+        weight = 1 + COVERED_WEIGHT * batch["covered"][:, None] * levels.laid_out
         return (weight * (told - wanted).square()).mean() + spoken.loudness
 
 
@@ -72,20 +96,20 @@ class VelocityLoss(DenoisingLoss):
         """Returns the scheduler of `mini`."""
         return networks.scheduler()
 
-    def noise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
         """Mixes in noise so that the variance stays."""
-        number, device = len(latents), latents.device
         anywhere = torch.rand(number, device=device) * 1000
         early = 700 + 300 * torch.rand(number, device=device)
         middle = 560 + 220 * torch.randn(number, device=device)
         draw = torch.rand(number, device=device)
         chosen = torch.where(draw < 0.45, early, torch.where(draw < 0.9, middle, anywhere))
         timesteps = torch.where((chosen >= 0) & (chosen < 1000), chosen, anywhere).long()
-        noise = torch.randn_like(latents)
-        signal = self.signal[timesteps][:, None, None, None]
-        noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
-        velocity = signal.sqrt() * noise - (1 - signal).sqrt() * latents
-        return noisy, velocity, timesteps, timesteps < 600
+        signal, laid_out = _as_map(self.signal[timesteps]), _as_map(timesteps < 600)
+        return NoiseLevels(signal.sqrt(), (1 - signal).sqrt(), timesteps, laid_out)
+
+    def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
+        """Returns the velocity."""
+        return levels.signal * noise - levels.sigma * latents
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
         """Asks the UNet."""
@@ -100,28 +124,35 @@ class FlowLoss(DenoisingLoss):
         """Returns the scheduler of `mini-dit`."""
         return joint_networks.scheduler()
 
-    def noise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
         """Goes a share of the way from picture to noise.
 
-        Which of two things comes where is decided above 0.9, where exactly it stands above 0.8; both are hard
-        to learn, and more than half of the shares are there.
+        Which of two things comes where is decided above 0.93, where exactly it stands above 0.78; both are
+        hard to learn, and two thirds of the shares are there.
         """
-        number, device = len(latents), latents.device
         anywhere = torch.rand(number, device=device)
-        early = 0.8 + 0.2 * torch.rand(number, device=device)
+        first = 0.93 + 0.07 * torch.rand(number, device=device)
+        early = 0.78 + 0.15 * torch.rand(number, device=device)
         middle = 0.65 + 0.18 * torch.randn(number, device=device)
         draw = torch.rand(number, device=device)
-        chosen = torch.where(draw < 0.55, early, torch.where(draw < 0.9, middle, anywhere))
-        sigma = torch.where((chosen >= 0) & (chosen <= 1), chosen, anywhere)
-        noise = torch.randn_like(latents)
-        noisy = torch.lerp(latents, noise, sigma[:, None, None, None])
-        return noisy, noise - latents, 1000 * sigma, sigma < 0.75
+        later = torch.where(draw < 0.68, early, torch.where(draw < 0.9, middle, anywhere))
+        chosen = torch.where(draw < 0.18, first, later)
+        sigma = torch.where((chosen >= 0) & (chosen <= 1), chosen, anywhere).clamp(min=1e-3)
+        return NoiseLevels(_as_map(1 - sigma), _as_map(sigma), 1000 * sigma, _as_map(sigma < 0.75))
+
+    def wanted(self, latents: Tensor, noise: Tensor, _levels: NoiseLevels) -> Tensor:
+        """Returns the direction from picture to noise."""
+        return noise - latents
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
         """Asks the transformer; one row of zeros stands for all of those in T5's place."""
         absent = rows.new_zeros(len(rows), 1, rows.shape[-1])
         rows = torch.cat([rows, absent], dim=1)
         return self.denoiser(noisy, rows, pooled, timesteps).sample
+
+
+def _as_map(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
 
 
 def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:

@@ -14,7 +14,7 @@ Places and sizes are in 64ths of the picture, multiples of 4, so that every thin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -54,6 +54,8 @@ SINGLE_SIDES = (32, 40)
 GROUP_SIDE = 24
 LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE = "left", "right", "above", "below", "beside", "chase"
 RELATIONS = (LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE)
+SIDES_OF = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # what may be drawn where less is said
+OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,10 @@ def reflection_mask(scene: Scene, size: int = UNITS) -> NDArray[np.float32]:
     return masks[0][::-1].copy()
 
 
+def _middle(side: int) -> int:
+    return (UNITS - side) // 8 * 4
+
+
 def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
     """Draws kinds and colours: no two things share either, so every word has one place to point at."""
     return list(zip(rng.sample(KINDS, number), rng.sample(list(COLOURS), number), strict=True))
@@ -172,10 +178,15 @@ def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
 
 def _pair_places(rng: Random, relation: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Places the first and the second of two things as the relation says."""
-    if relation in ("", BESIDE):
-        relation = rng.choice((LEFT, RIGHT) if relation else (LEFT, RIGHT, ABOVE, BELOW))
+    if relation in SIDES_OF:
+        relation = rng.choice(SIDES_OF[relation])
+    return _pair_at(relation, rng.choice(OFFSETS))
+
+
+def _pair_at(relation: str, offset: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Places two things that stand to each other in one way, `offset` off the middle across it."""
     near, far = 4, UNITS - 4 - GROUP_SIDE
-    across = (UNITS - GROUP_SIDE) // 2 + rng.choice((-8, -4, 0, 4, 8))
+    across = (UNITS - GROUP_SIDE) // 2 + offset
     if relation in (LEFT, RIGHT, CHASE):
         first, second = (near, across), (far, across)
         return (second, first) if relation == RIGHT else (first, second)
@@ -190,8 +201,7 @@ def random_scene(rng: Random) -> Scene:
     if draw < 0.34:
         ((kind, colour),) = _draw_looks(rng, 1)
         side = rng.choice(SINGLE_SIDES)
-        middle = (UNITS - side) // 8 * 4
-        x, y = (middle + rng.choice((-8, -4, 0, 4, 8)) for _ in range(2))
+        x, y = (_middle(side) + rng.choice(OFFSETS) for _ in range(2))
         return Scene((Thing(kind, colour, x, y, side),), background)
     if draw < 0.86:
         relation = rng.choice(("", "", *RELATIONS))
@@ -222,6 +232,38 @@ def random_scene(rng: Random) -> Scene:
         background,
         "mirror",
     )
+
+
+def placements(scene: Scene) -> list[Scene]:
+    """Returns every scene that `random_scene` draws as often as this one and that differs only in places.
+
+    Of a single thing these are two sizes in 25 places each, of two things 5 to 20 places. Of other scenes it
+    is the scene itself, alone.
+    """
+    if len(scene.things) == 1 and scene.relation == "":
+        (thing,) = scene.things
+        return [
+            replace(scene, things=(replace(thing, x=_middle(side) + x, y=_middle(side) + y, side=side),))
+            for side in SINGLE_SIDES
+            for x in OFFSETS
+            for y in OFFSETS
+        ]
+    if len(scene.things) == 2 and scene.relation in ("", *RELATIONS):
+        every = [
+            _pair_at(relation, offset)
+            for relation in SIDES_OF.get(scene.relation, (scene.relation,))
+            for offset in OFFSETS
+        ]
+        return [
+            replace(
+                scene,
+                things=tuple(
+                    replace(thing, x=x, y=y) for thing, (x, y) in zip(scene.things, places, strict=True)
+                ),
+            )
+            for places in every
+        ]
+    return [scene]
 
 
 def crowded_scene(rng: Random) -> Scene:

@@ -116,6 +116,7 @@ def _work(rank: int, options: argparse.Namespace) -> None:
             vae=parts.vae.to(device).eval(),
             cache=options.out,
             device=device,
+            pairs=None if options.placed_pairs is None else options.placed_pairs // options.processes,
         )
         if options.text_steps > 0:
             _learn_text(parts, encoded, options, device)
@@ -152,6 +153,11 @@ def main() -> None:
         type=float,
         default=0.0,
         help="of a batch, drawn only from scenes of two things without a relation",
+    )
+    parser.add_argument(
+        "--placed-pairs",
+        type=int,
+        help="learn single things and pairs from all their places at once, with this many different pairs",
     )
     parser.add_argument(
         "--compile", action="store_true", help="compile the denoiser: a slow start, faster steps"

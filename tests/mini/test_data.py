@@ -14,7 +14,8 @@ def numbered() -> EncodedScenes:
     """Scenes whose latents are their own numbers."""
     scenes = draw_scenes(seed=3, rank=0, number=200)
     latents = torch.arange(200.0)[:, None, None, None].expand(200, 8, 16, 16)
-    return EncodedScenes(scenes, latents, torch.zeros(200, 16, 16, dtype=torch.bool))
+    alone = [range(index, index + 1) for index in range(200)]
+    return EncodedScenes(scenes, latents, torch.zeros(200, 16, 16, dtype=torch.bool), alone)
 
 
 @pytest.mark.parametrize(
