@@ -37,7 +37,8 @@ def evaluate(
 ) -> None:
     """Measure a model against truths that are known exactly."""
     from promptweight.errors import SettingError
-    from promptweight.evaluate.report import run, table, to_list
+    from promptweight.evaluate.report import run, table
+    from promptweight.evaluate.telling import to_list
 
     chosen = [name.strip() for name in questions.split(",") if name.strip()]
     if report is None:

@@ -6,14 +6,13 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptweight import checks
 from promptweight.errors import SettingError
-from promptweight.evaluate.questions import NAMES, Subject, draws_world, questions
-
-if TYPE_CHECKING:
-    from promptweight.evaluate.page import Section
+from promptweight.evaluate.questions import QUESTIONS
+from promptweight.evaluate.subject import Subject, draws_world
+from promptweight.evaluate.telling import Section
 
 
 def report(
@@ -34,7 +33,7 @@ def report(
         model: a pipeline, or what `promptweight.load` takes. One that does not draw the built-in world is
             asked only what needs no masks.
         folder: where to.
-        chosen: some of `NAMES`; all that can be asked of the model when empty.
+        chosen: names of some of `QUESTIONS`; all that can be asked of the model when empty.
         number: prompts of the largest question; costly questions get a part of it.
         seed: chooses the held-out prompts, scenes and noises.
         ways: of the question `response`: some ways in which weights act, by name or by space ("embedding",
@@ -55,7 +54,7 @@ def report(
     from promptweight.models import load, origin
 
     for name in chosen:
-        checks.choice("question", name, NAMES)
+        checks.choice("question", name, tuple(question.name for question in QUESTIONS))
     chosen_ways(ways)
     check_plots()
     pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model
@@ -63,7 +62,7 @@ def report(
     subject = Subject(
         origin(pipeline).model, pipeline, number, seed, draws_world(pipeline), tuple(ways), Path(folder)
     )
-    asked = [each for each in questions() if not chosen or each.name in chosen]
+    asked = [each for each in QUESTIONS if not chosen or each.name in chosen]
     if not subject.draws_world:
         unknown = [each.name for each in asked if each.needs_masks]
         if chosen and unknown:

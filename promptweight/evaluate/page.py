@@ -6,64 +6,16 @@ Plots are drawn with matplotlib, which `pip install "promptweight[report]"` brin
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptweight.errors import SettingError
-
-if TYPE_CHECKING:
-    from promptweight.evaluate.report import Figure
+from promptweight.evaluate.telling import Plot, Section, between, cell, plain, to_list
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#000000")
 """Told apart by people who see colours differently (Okabe and Ito, 2008)."""
 DASHES = ("-", "--", ":")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; cells with a `value` and an `interval` show both."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a plot, with its interval at every point."""
-
-    name: str
-    x: tuple[float, ...]
-    y: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot of curves, or of bars where `is_bars`: then every curve is one bar, named by its name."""
-
-    file: str
-    title: str
-    x: str
-    y: str
-    curves: tuple[Curve, ...]
-    is_bars: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """What was measured for one question."""
-
-    name: str
-    title: str
-    said: str
-    """What was done and how to read it, as a paragraph."""
-    tables: tuple[Table, ...] = ()
-    plots: tuple[Plot, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    """What is held against a bar."""
 
 
 def write(
@@ -127,37 +79,8 @@ def markdown(title: str, said: str, sections: Sequence[Section]) -> Iterator[str
             yield ""
 
 
-def cell(value: Any) -> str:
-    """A cell as text."""
-    if hasattr(value, "interval"):
-        if math.isnan(value.value):
-            return "–"
-        low, high = value.interval
-        return f"{value.value:.3f}" + ("" if math.isnan(low) else f" ({between(low, high)})")
-    if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:.3f}"
-    return str(value)
-
-
-def between(low: float, high: float) -> str:
-    """An interval as text."""
-    return "–" if math.isnan(low) else f"{low:.2f} – {high:.2f}"
-
-
-def plain(value: Any) -> Any:
-    """A cell as JSON; what is no number is null."""
-    if hasattr(value, "interval"):
-        low, high = value.interval
-        return {"value": plain(value.value), "low": plain(low), "high": plain(high), "of": value.of}
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
-
-
 def as_data(settings: dict[str, Any], sections: Sequence[Section]) -> dict[str, Any]:
     """The whole report as plain data."""
-    from promptweight.evaluate.report import to_list
-
     return {
         "settings": settings,
         "sections": {

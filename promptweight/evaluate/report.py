@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from promptweight.evaluate.telling import Figure, between
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from promptweight.evaluate.statistics import Share
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure: its 95 % interval, and the bar it is held against where there is one."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    samples: int
-    bar: float | None = None
-    smaller_is_better: bool = False
-    unit: str = ""
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the bar is met; None when there is none."""
-        if self.bar is None:
-            return None
-        return self.value <= self.bar if self.smaller_is_better else self.value >= self.bar
 
 
 DRAWING_BARS = {
@@ -122,8 +102,6 @@ def table(figures: list[Figure]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from promptweight.evaluate.page import between
-
     view = Table(title="measured on held-out prompts and scenes")
     for column, justify in (
         ("figure", "left"),
@@ -140,19 +118,3 @@ def table(figures: list[Figure]) -> Table:
         value = f"{figure.value:.3f}{figure.unit}"
         view.add_row(figure.name, value, between(figure.low, figure.high), str(figure.samples), bar, verdict)
     return view
-
-
-def to_list(figures: list[Figure]) -> list[dict[str, Any]]:
-    """Returns the figures as plain data, for JSON."""
-    return [
-        {
-            "name": figure.name,
-            "value": round(figure.value, 4),
-            "low": round(figure.low, 4),
-            "high": round(figure.high, 4),
-            "samples": figure.samples,
-            "bar": figure.bar,
-            "met": figure.met,
-        }
-        for figure in figures
-    ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from promptweight.attention.binding import THRESHOLD
 from promptweight.evaluate import leakage as leaking
-from promptweight.evaluate.page import Section, Table
-from promptweight.evaluate.questions import Subject
+from promptweight.evaluate.subject import Subject
+from promptweight.evaluate.telling import Section, Table
 
 
 def leakage(subject: Subject) -> Section:

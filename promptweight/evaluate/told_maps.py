@@ -9,10 +9,9 @@ from promptweight.errors import SettingError
 from promptweight.evaluate import faithfulness as faith
 from promptweight.evaluate import finding
 from promptweight.evaluate.noised import is_called_plainly
-from promptweight.evaluate.page import Curve, Plot, Section, Table
-from promptweight.evaluate.questions import Subject
-from promptweight.evaluate.report import Figure
 from promptweight.evaluate.statistics import Clustered
+from promptweight.evaluate.subject import Subject
+from promptweight.evaluate.telling import Curve, Figure, Plot, Section, Table
 
 IOU_BAR, POINTING_BAR = 0.75, 0.98
 HELD_RULE = "refined"

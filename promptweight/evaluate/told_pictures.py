@@ -10,10 +10,10 @@ from promptweight.evaluate import confined, curves, sharing
 from promptweight.evaluate import drawing as drawn
 from promptweight.evaluate import response as answer
 from promptweight.evaluate.kept import Kept
-from promptweight.evaluate.page import Curve, Plot, Section, Table
-from promptweight.evaluate.questions import Subject
-from promptweight.evaluate.report import Figure, drawing_figures
+from promptweight.evaluate.report import drawing_figures
 from promptweight.evaluate.statistics import Clustered, Mean
+from promptweight.evaluate.subject import Subject
+from promptweight.evaluate.telling import Curve, Figure, Plot, Section, Table
 
 SPEARMAN_BAR = 0.95
 MEASURES = ("present", "right_colour", "other_present", "area", "spill", "outside")

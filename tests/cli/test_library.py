@@ -69,7 +69,7 @@ def test_info_of_what_is_no_picture_exits_with_1(run, tmp_path, content):
 
 
 def test_evaluate_prints_the_figures(run, monkeypatch):
-    from promptweight.evaluate.report import Figure
+    from promptweight.evaluate.telling import Figure
 
     asked = {}
 
@@ -84,6 +84,13 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
     assert "one thing: colour" in out
     figures = json.loads(run("evaluate", "mini", "--json")[1])
     assert figures[0]["met"] is True
+
+
+def test_the_help_names_the_questions_of_a_report(run):
+    from promptweight.evaluate.questions import QUESTIONS
+
+    out = " ".join(run("evaluate", "--help")[1].replace("│", " ").split())
+    assert ", ".join(question.name for question in QUESTIONS) in out
 
 
 def test_version_and_help(run):

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from promptweight.evaluate import faithfulness, finding, leakage, measures, noised, questions, sharing
+from promptweight.evaluate import faithfulness, finding, leakage, measures, noised, sharing
 from promptweight.evaluate.aggregation import RULES, heat
 from promptweight.evaluate.drawing import held_out
 from promptweight.evaluate.localisation import best_iou
 from promptweight.evaluate.statistics import Clustered, spearman
+from promptweight.evaluate.subject import draws_world
 from promptweight.evaluate.told_maps import told_finding
 
 MASK = torch.tensor([[True, True, False], [False, False, False]])
@@ -164,7 +165,7 @@ def joint(mini, tmp_path_factory):
 
 
 def test_joint_attention_is_measured_by_the_same_means(joint):
-    assert questions.draws_world(joint)
+    assert draws_world(joint)
     assert noised.is_called_plainly(joint)
     found = finding.measure(joint, number=1, seed=3, timesteps=(300,))
     assert {each.rule for each in found.findings} == {*RULES, *(f"{rule}, wide" for rule in RULES)}

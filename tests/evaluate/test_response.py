@@ -10,13 +10,14 @@ import torch
 
 from promptweight.attention.binding import THRESHOLD, leak_scores, leaks
 from promptweight.errors import SettingError
-from promptweight.evaluate import confined, curves, leakage, page, questions, response, seen, sharing
+from promptweight.evaluate import confined, curves, leakage, page, response, seen, sharing
 from promptweight.evaluate.asking import report
 from promptweight.evaluate.drawing import SENTENCE, Drawn, held_out
 from promptweight.evaluate.kept import Kept
 from promptweight.evaluate.recognise import Found
-from promptweight.evaluate.report import Figure
 from promptweight.evaluate.statistics import Clustered
+from promptweight.evaluate.subject import draws_world
+from promptweight.evaluate.telling import Figure, Section, cell, plain
 from promptweight.evaluate.told_leaks import told_leaks
 from promptweight.evaluate.told_pictures import told_change, told_response, told_targets
 from promptweight.mini.scenes import random_scene, render
@@ -224,7 +225,7 @@ def test_warnings_are_judged_on_pictures_that_did_not_choose_the_threshold():
     assert by_prompt.rows == (("two things", warned.base, warned.precision, warned.recall, warned.area),)
 
 
-def sections() -> list[page.Section]:
+def sections() -> list[Section]:
     ways = ("a1111", "attention logit")
     pictures = [
         drawn(scene, weight, weight / 10 + scene / 100, way=way)
@@ -270,19 +271,18 @@ def test_a_report_is_written_in_words_data_and_plots(tmp_path):
 
 def test_a_missed_bar_is_said():
     figure = Figure("some figure", 0.5, 0.4, 0.6, 10, 0.75)
-    lines = list(page.markdown("t", "s", [page.Section("n", "t", "s", figures=(figure,))]))
+    lines = list(page.markdown("t", "s", [Section("n", "t", "s", figures=(figure,))]))
     assert "| some figure | 0.500 | 0.40 – 0.60 | 10 | ≥ 0.75 | **missed** |" in lines
 
 
 def test_cells_that_are_no_number_are_a_dash_and_null():
     nothing = Clustered.of_all([])
-    assert page.cell(nothing) == "–"
-    assert page.plain(nothing)["value"] is None
+    assert cell(nothing) == "–"
+    assert plain(nothing)["value"] is None
 
 
 def test_questions_are_checked_before_anything_is_measured(tmp_path, tiny_pipe):
     pytest.importorskip("matplotlib", reason="plots need the extra “report”")
-    assert tuple(question.name for question in questions.questions()) == questions.NAMES
     with pytest.raises(SettingError, match="weather"):
         report("mini", tmp_path, chosen=["weather"])
     with pytest.raises(SettingError, match="masks"):
@@ -305,8 +305,8 @@ def test_any_model_is_asked_what_needs_no_masks(tmp_path, tiny_pipe):
 
 
 def test_only_models_of_the_built_in_size_draw_its_world(mini, tiny_pipe):
-    assert questions.draws_world(mini)
-    assert not questions.draws_world(tiny_pipe)
+    assert draws_world(mini)
+    assert not draws_world(tiny_pipe)
 
 
 def test_pictures_of_another_model_are_told_apart(mini):
