@@ -18,6 +18,7 @@ from promptweight.attention.prompt_to_prompt import pairs_of
 from promptweight.attention.rules import Terms
 from promptweight.attention.run import Run
 from promptweight.attention.store import recorded_lanes
+from promptweight.errors import AttachError
 from promptweight.notes import Note, note
 
 
@@ -51,7 +52,9 @@ class Director:
             self._seen = []
             self._forget_recorded()
             self._check_steps()
-        lanes = self._lanes(embeds, len(argument(args, kwargs, *layout.latents)))
+        pictures = len(argument(args, kwargs, *layout.latents))
+        _check_repeated(len(embeds), pictures)
+        lanes = self._lanes(embeds, pictures)
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
         roles = {lane.role for lane in lanes if lane}
         self._is_extra = kwargs.get("skip_layers") is not None or self.run.is_repeated(roles)
@@ -170,3 +173,13 @@ class Director:
             for warning in store.plan.warnings:
                 self._warn(warning)
         return recorded
+
+
+def _check_repeated(texts: int, pictures: int) -> None:
+    """Refuses the calls of pipelines that repeat no embeddings for `num_images_per_prompt`."""
+    if texts != pictures and texts > 1:
+        raise AttachError(
+            f"the pipeline called its model with {pictures} rows of latents and {texts} of text: it does not "
+            "repeat embeddings for num_images_per_prompt; leave that at 1 and give the prompt several times, "
+            "as in attach(pipe, [prompt] * 2)"
+        )

@@ -65,8 +65,10 @@ def attach(
 
     Args:
         pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
-        prompt: a prompt, a list of them, or what `conditioning.encode_prompts` returned; for
-            `space="attention"` it must have been called with `method="none"`, or the weights act twice.
+        prompt: a prompt, a list of them (several times the same for several pictures, where the pipeline
+            repeats no embeddings for `num_images_per_prompt`), or what `encode_prompts` of
+            `promptweight.conditioning` returned; for `space="attention"` it must have been called with
+            `method="none"`, or the weights act twice.
         negative_prompt: the negative prompt or prompts; not read when `prompt` is already encoded.
         space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
             "attention": in every cross- or joint-attention layer, the negative prompt's words too, while the

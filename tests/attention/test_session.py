@@ -9,6 +9,7 @@ from peft import LoraConfig
 
 from promptweight.attention import Record, attach
 from promptweight.errors import AttachError, SettingError, WordNotFoundError
+from promptweight.models import load
 
 SETTINGS = {
     "guidance": ({}, {}),
@@ -66,6 +67,23 @@ def test_processors_are_put_back_after_an_exception(pipe, tiny):
     assert same_processors(before, pipe)
     assert not pipe.unet._forward_pre_hooks
     assert session.maps.word("gato").mass > 0  # what was recorded up to then
+
+
+def test_a_pipeline_that_repeats_no_embeddings_is_given_the_prompt_several_times():
+    pipe = load("mini-dit")
+    pipe.set_progress_bar_config(disable=True)
+    prompt, steps = "um (gato:1.4)", 2
+    with (
+        attach(pipe, prompt) as session,
+        pytest.raises(
+            AttachError, match=r"4 rows of latents and 2 of text: .* attach\(pipe, \[prompt\] \* 2\)"
+        ),
+    ):
+        pipe(**session.inputs, num_inference_steps=steps, num_images_per_prompt=2)
+    with attach(pipe, [prompt] * 2) as session:
+        images = pipe(**session.inputs, num_inference_steps=steps).images
+    assert len(images) == 2
+    assert session.maps.word("gato", image=1).mass > 0
 
 
 def test_a_second_session_is_refused_and_the_first_goes_on(pipe, tiny):
