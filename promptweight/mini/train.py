@@ -76,6 +76,7 @@ def _learn_denoiser(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
     loss = RECIPES[options.model].loss(parts)
+    loss.rows.text.requires_grad_(not options.freeze_text)
     if options.compile:
         loss.denoiser.compile()
     shares = Shares(options.related_share, options.single_share, options.pair_share)
@@ -164,6 +165,11 @@ def main() -> None:
         "--placed-pairs",
         type=int,
         help="learn single things and pairs from all their places at once, with this many different pairs",
+    )
+    parser.add_argument(
+        "--freeze-text",
+        action="store_true",
+        help="keep the text encoders as they are while the denoiser learns",
     )
     parser.add_argument(
         "--compile", action="store_true", help="compile the denoiser: a slow start, faster steps"

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from promptweight.mini import joint_networks, learn_autoencoder, learn_denoiser, learn_text, train
+from promptweight.mini import data, joint_networks, learn_autoencoder, learn_denoiser, learn_text, train
 from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
@@ -161,7 +161,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
 ) -> None:
     def command(*options: object) -> None:
         fixed = ("--text-steps", 1, "--denoiser-steps", 1, "--scenes", 8, "--processes", 1)
-        monkeypatch.setattr(sys, "argv", ["train", *map(str, (*options, *fixed))])
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, (*fixed, *options))])
         train.main()
 
     monkeypatch.setattr(train, "CAPTIONS", 300)
@@ -194,6 +194,30 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     torch.set_num_threads(threads)
     joint = load(tmp_path / "dit" / "pipeline")
     assert joint("a red cat", num_inference_steps=1).images[0].size == (64, 64)
+
+    monkeypatch.setattr(data, "KINDS", ("cat",))
+    monkeypatch.setattr(data, "COLOURS", ("red",))
+    going_on = ("--model", "mini-dit", "--init", tmp_path / "dit" / "pipeline", "--out", tmp_path / "deep")
+    kept = ("--text-steps", 0, "--freeze-text")
+    command(*going_on, *kept, "--blocks", 8, "--placed-pairs", 2, "--single-share", 0.5)
+    torch.set_num_threads(threads)
+    deep = load(tmp_path / "deep" / "pipeline")
+    assert deep("a red cat", num_inference_steps=1).images[0].size == (64, 64)
+    assert len(deep.transformer.transformer_blocks) == len(joint.transformer.transformer_blocks) + 2
+    for part in ("text_encoder", "text_encoder_2"):
+        pairs = zip(getattr(joint, part).parameters(), getattr(deep, part).parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+    assert (tmp_path / "deep" / "families-0-0-2.pt").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--model", "mini", "--init", "x"), ("--model", "mini-dit")])
+def test_only_a_trained_transformer_can_be_deepened(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--blocks", "8", *options])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert "--blocks is for --model mini-dit with --init" in capsys.readouterr().err
 
 
 if __name__ == "__main__":
