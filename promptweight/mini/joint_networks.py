@@ -152,7 +152,7 @@ def deepen(transformer: SD3Transformer2DModel, blocks: int) -> None:
     transformer.register_to_config(num_layers=blocks)
 
 
-def _silent_copy(block: nn.Module) -> nn.Module:
+def _silent_copy(block: Any) -> Any:
     silent = copy.deepcopy(block)
     for norm in (silent.norm1, silent.norm1_context):
         for part in (2, 5):  # of shift, scale and gate of attention, then those of the feed-forward
