@@ -7,8 +7,7 @@
 | autoencoder | `AutoencoderKL` | that of `mini`: 64 × 64 pixels to 16 × 16 latents of 8 channels |
 | denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normed queries and keys; 8 × 8 patches |
 
-The shipped weights have 8 blocks, two of them added by `deepen` to a trained transformer. There is no T5: the
-pipeline then gives the transformer `ABSENT_T5_ROWS` rows of zeros in its place.
+There is no T5: the pipeline then gives the transformer `ABSENT_T5_ROWS` rows of zeros in its place.
 """
 
 from __future__ import annotations
