@@ -128,38 +128,6 @@ def denoiser() -> SD3Transformer2DModel:
     return transformer
 
 
-def deepen(transformer: SD3Transformer2DModel, blocks: int) -> None:
-    """Gives a trained transformer more blocks, evenly among its own; at first they change nothing.
-
-    Each new block is a copy of the one before it with closed gates, so that it has something to say as soon
-    as learning opens them.
-
-    Raises:
-        ValueError: it has more blocks than `blocks`, or would more than double.
-    """
-    own = list(transformer.transformer_blocks)
-    if not len(own) <= blocks < 2 * len(own):
-        raise ValueError(
-            f"blocks is {blocks}; a transformer of {len(own)} can get {len(own)} to {2 * len(own) - 1}"
-        )
-    added = blocks - len(own)
-    copied = [min(round(number * len(own) / (added + 1)), len(own) - 2) for number in range(1, added + 1)]
-    grown = []
-    for index, block in enumerate(own):
-        grown += [block, *(_silent_copy(block) for _ in range(copied.count(index)))]
-    transformer.transformer_blocks = nn.ModuleList(grown)
-    transformer.register_to_config(num_layers=blocks)
-
-
-def _silent_copy(block: Any) -> Any:
-    silent = copy.deepcopy(block)
-    for norm in (silent.norm1, silent.norm1_context):
-        for part in (2, 5):  # of shift, scale and gate of attention, then those of the feed-forward
-            for parameter in (norm.linear.weight, norm.linear.bias):
-                parameter.data[part * WIDTH : (part + 1) * WIDTH] = 0
-    return silent
-
-
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
     """Makes the straight path from noise to picture, walked slowly at first, as SD3 does."""
     return FlowMatchEulerDiscreteScheduler(shift=3.0)

@@ -54,7 +54,7 @@ SINGLE_SIDES = (32, 40)
 GROUP_SIDE = 24
 LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE = "left", "right", "above", "below", "beside", "chase"
 RELATIONS = (LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE)
-SIDES_OF = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # what may be drawn where less is said
+DRAWN_AS = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # what may be drawn where less is said
 OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
 
 
@@ -178,8 +178,8 @@ def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
 
 def _pair_places(rng: Random, relation: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Places the first and the second of two things as the relation says."""
-    if relation in SIDES_OF:
-        relation = rng.choice(SIDES_OF[relation])
+    if relation in DRAWN_AS:
+        relation = rng.choice(DRAWN_AS[relation])
     return _pair_at(relation, rng.choice(OFFSETS))
 
 
@@ -251,7 +251,7 @@ def placements(scene: Scene) -> list[Scene]:
     if len(scene.things) == 2 and scene.relation in ("", *RELATIONS):
         every = [
             _pair_at(relation, offset)
-            for relation in SIDES_OF.get(scene.relation, (scene.relation,))
+            for relation in DRAWN_AS.get(scene.relation, (scene.relation,))
             for offset in OFFSETS
         ]
         return [

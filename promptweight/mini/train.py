@@ -22,7 +22,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini import joint_networks, learn_autoencoder, learn_denoiser, learn_text, loop, networks
+from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, loop, networks
 from promptweight.mini.captions import caption
 from promptweight.mini.data import EncodedScenes, Shares, load_scenes
 from promptweight.mini.recipes import RECIPES, Networks
@@ -40,10 +40,7 @@ def _start(options: argparse.Namespace) -> Networks:
     """Makes the networks, untrained or as an earlier pipeline left them."""
     recipe = RECIPES[options.model]
     if options.init is not None:
-        parts = recipe.load(options.init)
-        if options.blocks is not None:
-            joint_networks.deepen(parts.denoiser, options.blocks)
-        return parts
+        return recipe.load(options.init)
     if options.autoencoder is not None:
         vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)
         tokenizer = CLIPTokenizer.from_pretrained(options.autoencoder, subfolder="tokenizer")
@@ -140,9 +137,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="checkpoints, sheets, pipeline")
     parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
     parser.add_argument(
-        "--blocks", type=int, help="give the transformer of --init more blocks, so many in all"
-    )
-    parser.add_argument(
         "--autoencoder", type=Path, help="pipeline folder whose tokenizer and autoencoder are kept"
     )
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
@@ -184,8 +178,6 @@ def main() -> None:
         "--export", action="store_true", help="write OUT/pipeline from the checkpoints, no training"
     )
     options = parser.parse_args()
-    if options.blocks is not None and (options.model != "mini-dit" or options.init is None):
-        parser.error("--blocks is for --model mini-dit with --init")
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:

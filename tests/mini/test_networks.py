@@ -5,11 +5,10 @@ from random import Random
 import pytest
 import torch
 
-from promptweight.mini import joint_networks, networks
+from promptweight.mini import networks
 from promptweight.mini.captions import caption, plainly
 from promptweight.mini.learn_autoencoder import standardise, to_pixels
 from promptweight.mini.scenes import random_scene, render
-from promptweight.models import load
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +48,3 @@ def test_standardising_changes_latents_to_mean_0_spread_1_and_no_picture() -> No
     assert torch.allclose(before, after, atol=1e-4)
     assert latents.mean((0, 2, 3)).abs().max() < 1e-3
     assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-3
-
-
-@pytest.mark.parametrize("blocks", [3, 4, 5])
-def test_a_deeper_transformer_begins_as_it_was(blocks: int) -> None:
-    torch.manual_seed(0)
-    transformer = load("mini-dit").transformer
-    transformer.transformer_blocks = transformer.transformer_blocks[:2] + transformer.transformer_blocks[-1:]
-    inputs = (
-        torch.randn(2, 8, 16, 16),
-        torch.randn(2, 33, 128),
-        torch.randn(2, 64),
-        torch.tensor([900.0, 500.0]),
-    )
-    before = transformer(*inputs).sample
-    joint_networks.deepen(transformer, blocks)
-    assert len(transformer.transformer_blocks) == transformer.config.num_layers == blocks
-    assert torch.equal(transformer(*inputs).sample, before)
-    transformer(*inputs).sample.square().mean().backward()
-    gates = [block.norm1.linear.weight.grad[2 * 128 : 3 * 128] for block in transformer.transformer_blocks]
-    assert all(gate.abs().max() > 0 for gate in gates)
-
-
-@pytest.mark.parametrize("blocks", [0, 2, 6])
-def test_a_transformer_neither_shrinks_nor_doubles(blocks: int) -> None:
-    transformer = load("mini-dit").transformer
-    transformer.transformer_blocks = transformer.transformer_blocks[-3:]
-    with pytest.raises(ValueError, match=f"blocks is {blocks}; .* of 3 can get 3 to 5"):
-        joint_networks.deepen(transformer, blocks)
