@@ -2,8 +2,8 @@
 
 Nothing is normalised when it is recorded. A view chooses layers, steps and heads. A map is the probability
 summed over the phrase's tokens, mean over them: layers of one grid are averaged there, then the grids, after
-bilinear, antialiased resizing to the picture. Grids weigh the same, however many layers they have, or SDXL's
-60 layers at the coarser grid would drown its 10 at the finer one.
+enlarging to the picture. Grids weigh the same, however many layers they have, or SDXL's 60 layers at the
+coarser grid would drown its 10 at the finer one.
 
 Layers whose grid is coarser than a quarter of the latents' sides are left out unless asked for: a cell there
 covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found. So are
@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from promptweight.attention.enlarging import enlarged
 from promptweight.attention.lanes import Role
 from promptweight.attention.recording import Recording
 from promptweight.attention.store import Kind
@@ -186,13 +186,8 @@ class View:
             if not any(self._columns_by_grid(lane, image, kind, voice) for voice in voices):
                 raise SettingError("the layers of this view did not run in these steps")
             return torch.zeros(self.recording.size)
-        resized = [
-            F.interpolate(
-                weighted_mean(maps)[None, None], self.recording.size, mode="bilinear", antialias=True
-            )[0, 0]
-            for maps in by_grid.values()
-        ]
-        heat = torch.stack(resized).mean(0)
+        on_picture = [enlarged(weighted_mean(maps), self.recording.size) for maps in by_grid.values()]
+        heat = torch.stack(on_picture).mean(0)
         return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 
     def _columns_by_grid(self, lane: Role, image: int, kind: Kind, voice: int) -> list[tuple[Tensor, float]]:

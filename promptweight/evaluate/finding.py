@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from promptweight.attention.enlarging import enlarged
 from promptweight.evaluate.aggregation import RULES, heat, layers
 from promptweight.evaluate.localisation import TIMESTEPS
 from promptweight.evaluate.measures import average_precision, best_ious, iou_at, mass_in, points_at
@@ -125,7 +126,7 @@ def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
             mean = p.mean(0)
             whole = mean[..., rows].sum(-1) / mean[..., words].sum(-1).clamp_min(1e-12)
             heats = torch.cat([whole[None], shares])
-            heats = F.interpolate(heats[:, None], mask.shape, mode="bilinear", antialias=True)[:, 0]
+            heats = enlarged(heats, (mask.shape[0], mask.shape[1]))
             found = zip(best_ious(heats, mask).tolist(), points_at(heats, mask).tolist(), strict=True)
             for number, (iou, hit) in enumerate(found):
                 is_whole = number == 0
@@ -166,7 +167,7 @@ def bounds(noise: Noised) -> Iterator[Bound]:
     for height, width in sizes:
         for mask in noise.masks:
             cells = F.adaptive_avg_pool2d(mask[None, None].float(), (height, width))
-            heat = F.interpolate(cells, mask.shape, mode="bilinear", antialias=True)[0]
+            heat = enlarged(cells, (mask.shape[0], mask.shape[1]))[0]
             yield Bound(noise.number, f"{height}x{width}", float(best_ious(heat, mask)[0]))
 
 

@@ -49,8 +49,7 @@ def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
 def resized(heat: Heat, size: tuple[int, int]) -> Heat:
     """Returns `heat` (values 0..1) in `size` = (width, height), without steps or diamonds.
 
-    Maps are often bilinear enlargements of 16×16 attention; a second, bicubic enlargement keeps their
-    kinks, so it is followed by a blur as wide as half of one original pixel.
+    Enlarged bicubically, coarse maps still show their cells, so a blur as wide as half of one follows.
     """
     picture = Image.fromarray(heat, mode="F").resize(size, Image.Resampling.BICUBIC)
     blurred = np.asarray(picture, dtype=np.float32)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from scipy.ndimage import zoom
 
 from promptweight import generate
 from promptweight.attention import Record
@@ -46,8 +46,11 @@ def composed(message, word, size, image=0, unit="probability", kind="words", par
         sums = sums + weight * plane["scales"][word] / 255 * maps[word]
         grids[shape] = sums, totals + weight * plane["top"] / 255 * total, count + weight
     fields = [sums / (totals if unit == "share" else count) for sums, totals, count in grids.values()]
-    large = [F.interpolate(torch.tensor(f)[None, None].float(), size, mode="bilinear") for f in fields]
-    return torch.stack(large).mean(0)[0, 0]
+    large = [
+        zoom(f, np.divide(size, f.shape), order=2, prefilter=False, mode="nearest", grid_mode=True)
+        for f in fields
+    ]
+    return torch.tensor(np.mean(large, axis=0)).float()
 
 
 @pytest.mark.parametrize("unit", ["probability", "share"])

@@ -22,7 +22,7 @@ promptweight.heat = (() => {
       this.cache = new Map();
     }
 
-    // What a view shows, for every word: {fields, ranges, finest}. A view is {image, kind, unit, group, part},
+    // What a view shows, for every word: {fields, ranges}. A view is {image, kind, unit, group, part},
     // where group and part are indices, or null for all (of the usual ones).
     look(view) {
       const key = [view.image, view.kind, view.unit, view.group, view.part].join("/");
@@ -54,8 +54,7 @@ promptweight.heat = (() => {
           enlarge(small, grid.width, grid.height, field, this.width, this.height, 1 / grids.size);
         });
       }
-      const finest = Math.max(1, ...[...grids.values()].map((grid) => Math.max(grid.width, grid.height)));
-      return { fields, finest, ranges: comparable(fields.map(range)), smooth: new Map() };
+      return { fields, ranges: comparable(fields.map(range)), scaled: new Map() };
     }
 
     add(grids, plane) {
@@ -89,18 +88,15 @@ promptweight.heat = (() => {
     shown(view, words) {
       const look = this.look(view);
       const key = words.join(",");
-      if (!look.smooth.has(key)) {
+      if (!look.scaled.has(key)) {
         const sum = new Float32Array(this.width * this.height);
         for (const word of words) look.fields[word].forEach((value, pixel) => (sum[pixel] += value));
         const [low, high] = words.length === 1 ? look.ranges[words[0]] : range(sum);
         const spread = high - low;
-        const scaled = sum.map((value) => (spread > 1e-6 * Math.abs(high) ? (value - low) / spread : 0));
-        // Enlarged maps have kinks at their cells; a blur of half a cell takes them away.
-        const sigma = Math.max(this.width, this.height) / look.finest / 2;
-        const blurred = sigma >= 1 ? blur(scaled, this.width, this.height, sigma) : scaled;
-        look.smooth.set(key, blurred.map((value) => Math.min(1, Math.max(0, value))));
+        const seen = spread > 1e-6 * Math.abs(high);
+        look.scaled.set(key, sum.map((value) => (seen ? Math.min(1, Math.max(0, (value - low) / spread)) : 0)));
       }
-      return look.smooth.get(key);
+      return look.scaled.get(key);
     }
 
     // The words at a place (x, y in 0..1), the strongest first: [{word, value}].
@@ -120,21 +116,24 @@ promptweight.heat = (() => {
     }
   }
 
-  // Adds `share` of a small map, bilinearly enlarged, to a large one.
+  // Adds `share` of a small map to a large one, enlarged by quadratic B-splines as the library's maps are.
   function enlarge(small, width, height, large, largeWidth, largeHeight, share) {
     const along = (index, length, largeLength) => {
-      const place = Math.max(0, ((index + 0.5) * length) / largeLength - 0.5);
-      const first = Math.min(length - 1, Math.floor(place));
-      return [first, Math.min(length - 1, first + 1), place - first];
+      if (length === largeLength) return [[index, 1]];
+      const place = ((index + 0.5) * length) / largeLength - 0.5;
+      const nearest = Math.round(place);
+      const off = place - nearest;
+      const weights = [(0.5 - off) ** 2 / 2, 0.75 - off ** 2, (0.5 + off) ** 2 / 2];
+      return weights.map((weight, i) => [Math.min(length - 1, Math.max(0, nearest + i - 1)), weight]);
     };
     const columns = Array.from({ length: largeWidth }, (_, x) => along(x, width, largeWidth));
     for (let y = 0; y < largeHeight; y++) {
-      const [above, below, down] = along(y, height, largeHeight);
+      const line = new Float32Array(width);
+      for (const [row, weight] of along(y, height, largeHeight)) {
+        for (let x = 0; x < width; x++) line[x] += share * weight * small[row * width + x];
+      }
       for (let x = 0; x < largeWidth; x++) {
-        const [left, right, across] = columns[x];
-        const top = small[above * width + left] * (1 - across) + small[above * width + right] * across;
-        const bottom = small[below * width + left] * (1 - across) + small[below * width + right] * across;
-        large[y * largeWidth + x] += share * (top * (1 - down) + bottom * down);
+        for (const [column, weight] of columns[x]) large[y * largeWidth + x] += weight * line[column];
       }
     }
   }
@@ -153,27 +152,6 @@ promptweight.heat = (() => {
   function comparable(ranges) {
     const widest = Math.max(0, ...ranges.map(([low, high]) => high - low));
     return ranges.map(([low, high]) => [low, Math.max(high, low + widest / 3)]);
-  }
-
-  function blur(field, width, height, sigma) {
-    const reach = Math.max(1, Math.round(3 * sigma));
-    const kernel = Float32Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-0.5 * ((i - reach) / sigma) ** 2));
-    const sum = kernel.reduce((a, b) => a + b, 0);
-    const pass = (source, step, length, lineStep, lines) => {
-      const target = new Float32Array(source.length);
-      for (let line = 0; line < lines; line++) {
-        for (let place = 0; place < length; place++) {
-          let value = 0;
-          for (let k = -reach; k <= reach; k++) {
-            const near = Math.min(length - 1, Math.max(0, place + k));
-            value += kernel[k + reach] * source[line * lineStep + near * step];
-          }
-          target[line * lineStep + place * step] = value / sum;
-        }
-      }
-      return target;
-    };
-    return pass(pass(field, 1, width, width, height), width, height, 1, width);
   }
 
   // How much of its colour a heat shows: nothing at the foot, all of it from three quarters up.
