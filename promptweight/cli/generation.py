@@ -94,6 +94,7 @@ def generate(
     )
     check_folder(output)
     files: list[Path] = []
+    told: dict[str, Any] = {}
 
     def save(picture: Result) -> None:
         files.extend(picture.save(output, overlays=phrases, sheet=overlay_all, maps=maps, metadata=parts))
@@ -119,11 +120,12 @@ def generate(
                 callback=progress,
                 on_picture=save,
             )
-    finally:
-        if not as_json:  # those made before an error, too
+        told = result.to_dict()
+    finally:  # files written before an error are told, too
+        if not as_json:
             show.lines(files)
+        elif files or told:
+            show.as_json({"files": files, **told})
     show.warnings(result.warnings)
-    if as_json:
-        show.as_json({"files": files, **result.to_dict()})
     if len(result.images) < n or result.stopped_after is not None:
         raise typer.Exit(130)

@@ -275,7 +275,8 @@ def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path):
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, as_json):
     from promptweight.cli.show import Watch
 
     real = Watch.__call__
@@ -286,12 +287,14 @@ def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path):
         return real(self, step)
 
     monkeypatch.setattr(Watch, "__call__", fail_at_the_third)
-    code, out, err = generate(PROMPT, "--n", "4", "--seed", "1", "--overlay", "gato")
+    how = ["--n", "4", "--seed", "1", "--overlay", "gato", *(["--json"] if as_json else [])]
+    code, out, err = generate(PROMPT, *how)
     assert code == 1
     assert err.splitlines()[-1].startswith("error: ")
-    assert len(out.splitlines()) == 4
-    assert names(tmp_path / "out") == sorted(os.path.basename(line) for line in out.splitlines())
-    assert [metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 1, 2, 2]
+    files = json.loads(out)["files"] if as_json else out.splitlines()
+    assert len(files) == 4
+    assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in files)
+    assert [metadata.read(file).record["seed"] for file in files] == [1, 1, 2, 2]
 
 
 def test_ctrl_c_works_as_before_afterwards(generate):
