@@ -34,7 +34,7 @@ def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
     measured = list(localisation.samples(pipeline, number=20, seed=99, timesteps=(200, 500)))
     table = localisation.summarise(measured)
     for name in ("pt phrase", "en phrase"):  # a thing covers a seventh of the picture
-        assert table[name]["pointing"].value >= 0.8
+        assert table[name]["pointing"].value >= 0.85
 
 
 def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) -> None:
@@ -42,10 +42,16 @@ def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) ->
     assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
 
 
+def test_a_thing_is_drawn_in_its_shape_and_colour(pipeline: StableDiffusion3Pipeline) -> None:
+    scenes = list(drawing.held_out(16, 1, False, seed=80))
+    drawn = drawing.draw(pipeline, scenes, seed=80, guidance_scale=4.5)
+    assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 14
+
+
 def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeline) -> None:
     scenes = list(drawing.held_out(16, 2, False, seed=79))
     drawn = drawing.draw(pipeline, scenes, seed=79, guidance_scale=4.5)
-    assert sum(drawing.both_and_relation(one)[0] for one in drawn) >= 12
+    assert sum(drawing.both_and_relation(one)[0] for one in drawn) >= 14
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
