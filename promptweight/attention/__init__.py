@@ -10,9 +10,9 @@ calls (before and after every one of the model), lanes (which rows of the batch)
 another's attention), shares and phrases (weights found for a target), voices and composing (prompts that
 change, or that AND joins), store (where sums are kept), recorder, processors and adapt (what runs inside the
 model), preparing (settled before the run), installing (recorders in the model, and out again), directing
-(what every call asks of them), session (attaching), recording, files, views, maps, heatmap, rows and hover
-(what comes out), inside (the arithmetic laid open), text (what words read in each other), bench (what it all
-costs).
+(what every call asks of them), session (attaching), recording, files, enlarging, views, maps, heatmap, rows
+and hover (what comes out), inside (the arithmetic laid open), text (what words read in each other), bench
+(what it all costs).
 """
 
 from promptweight.attention.budget import Record
