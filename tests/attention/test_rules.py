@@ -193,7 +193,8 @@ def test_options_in_the_prompt(pipe, tiny):
     with attach(pipe, encoded, space="attention") as session:
         tiny.run(pipe, session.inputs)
     heat = session.maps.layers("16x16").word("gato").tensor
-    assert heat[:, :15].max() == 0
+    # the border is at 16, and a pixel shows what is up to one and a half cells of 2 pixels away
+    assert heat[:, :14].max() == 0
     assert heat[:, 17:].min() > 0
 
 
