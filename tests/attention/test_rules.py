@@ -192,10 +192,13 @@ def test_options_in_the_prompt(pipe, tiny):
     encoded = tiny.encode("um gato:0{region=left} vermelho")
     with attach(pipe, encoded, space="attention") as session:
         tiny.run(pipe, session.inputs)
-    heat = session.maps.layers("16x16").word("gato").tensor
-    # the border is at 16, and a pixel shows what is up to one and a half cells of 2 pixels away
-    assert heat[:, :14].max() == 0
-    assert heat[:, 17:].min() > 0
+    gato = session.maps.recording.columns(("positive", 0))[2]
+    slots = [slot for slot in session.maps.recording.slots if slot.grid == "16x16"]
+    assert slots
+    for slot in slots:
+        cells = slot.sums[:, 0, 0, :, :, gato].unflatten(-1, (16, 16))
+        assert cells[..., :8].max() == 0
+        assert cells[..., 8:].min() > 0
 
 
 def test_a_mode_in_the_prompt_goes_before_the_session(pipe, tiny):
