@@ -10,13 +10,14 @@ values are the coefficients themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 
-def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Returns maps (..., height, width) in `size` = (height, width); as they are where they have it already.
 
     Where `size` is the coarser one, a pixel is a mean of all cells that it covers.

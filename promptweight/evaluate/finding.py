@@ -126,7 +126,7 @@ def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
             mean = p.mean(0)
             whole = mean[..., rows].sum(-1) / mean[..., words].sum(-1).clamp_min(1e-12)
             heats = torch.cat([whole[None], shares])
-            heats = enlarged(heats, (mask.shape[0], mask.shape[1]))
+            heats = enlarged(heats, mask.shape)
             found = zip(best_ious(heats, mask).tolist(), points_at(heats, mask).tolist(), strict=True)
             for number, (iou, hit) in enumerate(found):
                 is_whole = number == 0
@@ -167,7 +167,7 @@ def bounds(noise: Noised) -> Iterator[Bound]:
     for height, width in sizes:
         for mask in noise.masks:
             cells = F.adaptive_avg_pool2d(mask[None, None].float(), (height, width))
-            heat = enlarged(cells, (mask.shape[0], mask.shape[1]))[0]
+            heat = enlarged(cells, mask.shape)[0]
             yield Bound(noise.number, f"{height}x{width}", float(best_ious(heat, mask)[0]))
 
 
