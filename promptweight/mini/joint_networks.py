@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers.models.embeddings import get_2d_sincos_pos_embed_from_grid
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -126,6 +127,38 @@ def denoiser() -> SD3Transformer2DModel:
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
     return transformer
+
+
+def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
+    """Returns a transformer of the same weights that sees every latent by itself, to be trained on.
+
+    A latent is taken for a patch that is like it all over, told the mean of what was told of the patch, and
+    stands where in its patch it stood. Tokens of the image become `patch_size²` times as many.
+    """
+    config = transformer.config
+    side = config.patch_size
+    split = SD3Transformer2DModel.from_config(config, patch_size=1)
+    weights = transformer.state_dict()
+    weights["pos_embed.proj.weight"] = weights["pos_embed.proj.weight"].sum((2, 3), keepdim=True)
+    for name in ("proj_out.weight", "proj_out.bias"):  # its rows are patch_size × patch_size × channels
+        weights[name] = weights[name].unflatten(0, (side, side, -1)).mean((0, 1))
+    weights["pos_embed.pos_embed"] = _places_of_split_patches(config)
+    split.load_state_dict(weights)
+    return split
+
+
+def _places_of_split_patches(config: Any) -> Tensor:
+    """Returns the place embeddings (1, max_size², width) of single latents among those of larger patches.
+
+    diffusers keeps `pos_embed_max_size` places in a row, a fixed step apart, and takes the middle ones.
+    """
+    kept, patches = config.pos_embed_max_size, config.sample_size // config.patch_size
+    first_patch, first_latent = (kept - patches) // 2, (kept - config.sample_size) // 2
+    latents = torch.arange(kept, dtype=torch.float64) - first_latent
+    places = (first_patch + (latents + 0.5) / config.patch_size - 0.5) * patches / kept
+    grid = torch.stack(torch.meshgrid(places, places, indexing="xy"))
+    width = config.num_attention_heads * config.attention_head_dim
+    return get_2d_sincos_pos_embed_from_grid(width, grid[:, None], output_type="pt")[None].float()
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:

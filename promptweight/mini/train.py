@@ -22,7 +22,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini import learn_autoencoder, learn_denoiser, learn_text, loop, networks
+from promptweight.mini import joint_networks, learn_autoencoder, learn_denoiser, learn_text, loop, networks
 from promptweight.mini.captions import caption
 from promptweight.mini.data import EncodedScenes, Shares, load_scenes
 from promptweight.mini.recipes import RECIPES, Networks
@@ -40,7 +40,10 @@ def _start(options: argparse.Namespace) -> Networks:
     """Makes the networks, untrained or as an earlier pipeline left them."""
     recipe = RECIPES[options.model]
     if options.init is not None:
-        return recipe.load(options.init)
+        parts = recipe.load(options.init)
+        if options.split_patches:
+            parts.denoiser = joint_networks.split_patches(parts.denoiser)
+        return parts
     if options.autoencoder is not None:
         vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)
         tokenizer = CLIPTokenizer.from_pretrained(options.autoencoder, subfolder="tokenizer")
@@ -139,6 +142,11 @@ def main() -> None:
     parser.add_argument(
         "--autoencoder", type=Path, help="pipeline folder whose tokenizer and autoencoder are kept"
     )
+    parser.add_argument(
+        "--split-patches",
+        action="store_true",
+        help="let the denoiser of mini-dit see every latent of the picture by itself, not patches of several",
+    )
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
     parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
@@ -178,6 +186,8 @@ def main() -> None:
         "--export", action="store_true", help="write OUT/pipeline from the checkpoints, no training"
     )
     options = parser.parse_args()
+    if options.split_patches and (options.model != "mini-dit" or options.init is None):
+        parser.error("--split-patches needs --model mini-dit and the --init it splits the patches of")
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 import torch
 import torch.distributed as dist
+from diffusers import SD3Transformer2DModel
 from torch import nn
 
 from promptweight.mini import data, joint_networks, learn_autoencoder, learn_denoiser, learn_text, train
@@ -156,6 +157,41 @@ def test_one_counted_row_of_zeros_stands_for_all_that_the_pipeline_gives() -> No
     assert (uncounted - wanted).abs().max() > 0.01
 
 
+def test_split_patches_tell_the_mean_of_what_their_patch_told() -> None:
+    torch.manual_seed(0)
+    coarse = joint_networks.denoiser()
+    for parameter in coarse.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    fine = joint_networks.split_patches(coarse)
+    assert (fine.config.patch_size, coarse.config.patch_size) == (1, 2)
+    patches = torch.randn(2, 8, 8, 8)
+    latents = patches.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    rows, pooled, timesteps = torch.randn(2, 5, 128), torch.randn(2, 64), torch.tensor([300.0, 900.0])
+    for transformer in (fine, coarse):  # without places, and with four of every text token as of every patch
+        transformer.pos_embed.pos_embed.zero_()
+    with torch.no_grad():
+        wanted = torch.nn.functional.avg_pool2d(coarse(latents, rows, pooled, timesteps).sample, 2)
+        told = fine(latents, rows.repeat(1, 4, 1), pooled, timesteps).sample
+    assert wanted.std() > 0.01
+    spread = wanted.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    torch.testing.assert_close(told, spread, atol=1e-5, rtol=1e-4)
+
+
+def test_split_patches_stand_around_the_middle_of_their_patch() -> None:
+    coarse = joint_networks.denoiser()
+
+    def turns(transformer: SD3Transformer2DModel) -> torch.Tensor:
+        """Sines and cosines of a place as unit vectors (down, across, frequency of the axis)."""
+        side = 16 // transformer.config.patch_size
+        kept = transformer.pos_embed.cropped_pos_embed(16, 16)[0].view(side, side, 2, 2, 32)
+        return torch.complex(kept[..., 1, :], kept[..., 0, :])
+
+    fine = turns(joint_networks.split_patches(coarse)).view(8, 2, 8, 2, 2, 32)
+    middle = fine.sum((1, 3))
+    torch.testing.assert_close(middle / middle.abs(), turns(coarse), atol=1e-5, rtol=0)
+    assert (fine[:, 0] - fine[:, 1]).abs().amax() > 0.1
+
+
 def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +245,15 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
         pairs = zip(getattr(joint, part).parameters(), getattr(longer, part).parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
     assert (tmp_path / "on" / "families-0-0-2.pt").exists()
+
+    command(*going_on[:-1], tmp_path / "split", *kept, "--split-patches")
+    torch.set_num_threads(threads)
+    split = load(tmp_path / "split" / "pipeline")
+    assert (joint.transformer.config.patch_size, split.transformer.config.patch_size) == (2, 1)
+    assert split("a red cat", num_inference_steps=1).images[0].size == (64, 64)
+    with pytest.raises(SystemExit):
+        command("--out", tmp_path / "none", "--split-patches")
+    assert not (tmp_path / "none").exists()
 
 
 if __name__ == "__main__":
