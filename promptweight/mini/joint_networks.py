@@ -133,11 +133,14 @@ def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
     """Returns a transformer of the same weights that sees every latent by itself, to be trained on.
 
     A latent is taken for a patch that is like it all over, told the mean of what was told of the patch, and
-    stands where in its patch it stood. Tokens of the image become `patch_size²` times as many.
+    stands where in its patch it stood. Tokens of the image become `patch_size²` times as many; the largest
+    picture stays the same.
     """
     config = transformer.config
     side = config.patch_size
-    split = SD3Transformer2DModel.from_config(config, patch_size=1)
+    split = SD3Transformer2DModel.from_config(
+        config, patch_size=1, pos_embed_max_size=config.pos_embed_max_size * side
+    )
     weights = transformer.state_dict()
     weights["pos_embed.proj.weight"] = weights["pos_embed.proj.weight"].sum((2, 3), keepdim=True)
     for name in ("proj_out.weight", "proj_out.bias"):  # its rows are patch_size × patch_size × channels
@@ -152,10 +155,9 @@ def _places_of_split_patches(config: Any) -> Tensor:
 
     diffusers keeps `pos_embed_max_size` places in a row, a fixed step apart, and takes the middle ones.
     """
-    kept, patches = config.pos_embed_max_size, config.sample_size // config.patch_size
-    first_patch, first_latent = (kept - patches) // 2, (kept - config.sample_size) // 2
-    latents = torch.arange(kept, dtype=torch.float64) - first_latent
-    places = (first_patch + (latents + 0.5) / config.patch_size - 0.5) * patches / kept
+    side, kept = config.patch_size, config.pos_embed_max_size
+    patches = (torch.arange(kept * side, dtype=torch.float64) + 0.5) / side - 0.5
+    places = patches * (config.sample_size // side) / kept
     grid = torch.stack(torch.meshgrid(places, places, indexing="xy"))
     width = config.num_attention_heads * config.attention_head_dim
     return get_2d_sincos_pos_embed_from_grid(width, grid[:, None], output_type="pt")[None].float()

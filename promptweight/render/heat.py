@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from promptweight.attention.enlarging import enlarged
 from promptweight.errors import SettingError
 
 Heat = NDArray[np.float32]
@@ -47,16 +48,8 @@ def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
 
 
 def resized(heat: Heat, size: tuple[int, int]) -> Heat:
-    """Returns `heat` (values 0..1) in `size` = (width, height), without steps or diamonds.
-
-    Enlarged bicubically, coarse maps still show their cells, so a blur as wide as half of one follows.
-    """
-    picture = Image.fromarray(heat, mode="F").resize(size, Image.Resampling.BICUBIC)
-    blurred = np.asarray(picture, dtype=np.float32)
-    radius = size[0] / heat.shape[1] / 2
-    if radius >= 1:
-        blurred = gaussian(blurred, radius)
-    return np.clip(blurred, 0, 1)
+    """Returns `heat` in `size` = (width, height), without steps or diamonds, as the maps of layers are."""
+    return enlarged(torch.from_numpy(heat.copy()), size[::-1]).numpy()
 
 
 def gaussian(field: Heat, sigma: float) -> Heat:

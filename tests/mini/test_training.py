@@ -177,16 +177,17 @@ def test_split_patches_tell_the_mean_of_what_their_patch_told() -> None:
     torch.testing.assert_close(told, spread, atol=1e-5, rtol=1e-4)
 
 
-def test_split_patches_stand_around_the_middle_of_their_patch() -> None:
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_split_patches_stand_around_the_middle_of_their_patch(size: int) -> None:
     coarse = joint_networks.denoiser()
 
     def turns(transformer: SD3Transformer2DModel) -> torch.Tensor:
         """Sines and cosines of a place as unit vectors (down, across, frequency of the axis)."""
-        side = 16 // transformer.config.patch_size
-        kept = transformer.pos_embed.cropped_pos_embed(16, 16)[0].view(side, side, 2, 2, 32)
+        side = size // transformer.config.patch_size
+        kept = transformer.pos_embed.cropped_pos_embed(size, size)[0].view(side, side, 2, 2, 32)
         return torch.complex(kept[..., 1, :], kept[..., 0, :])
 
-    fine = turns(joint_networks.split_patches(coarse)).view(8, 2, 8, 2, 2, 32)
+    fine = turns(joint_networks.split_patches(coarse)).view(size // 2, 2, size // 2, 2, 2, 32)
     middle = fine.sum((1, 3))
     torch.testing.assert_close(middle / middle.abs(), turns(coarse), atol=1e-5, rtol=0)
     assert (fine[:, 0] - fine[:, 1]).abs().amax() > 0.1
