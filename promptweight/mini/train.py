@@ -4,7 +4,7 @@ Tokenizer, autoencoder, text encoder and denoiser are learnt in that order; each
 checkpoint in the output folder, so the same command continues a run that was stopped. The finished pipeline
 is written to `OUT/pipeline`; `--init FOLDER` starts from the networks of an earlier pipeline instead of from
 nothing. `--model mini-dit --autoencoder FOLDER` trains the Stable Diffusion 3 model on the autoencoder of an
-earlier pipeline.
+earlier pipeline; with `--init FOLDER --split-patches` it goes on with four times as many tokens of the image.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument(
         "--split-patches",
         action="store_true",
-        help="let the denoiser of mini-dit see every latent of the picture by itself, not patches of several",
+        help="of mini-dit: go on from --init with a denoiser that sees every latent by itself, not patches of several",
     )
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
     parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")

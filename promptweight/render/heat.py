@@ -49,7 +49,7 @@ def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
 
 def resized(heat: Heat, size: tuple[int, int]) -> Heat:
     """Returns `heat` in `size` = (width, height), without steps or diamonds, as the maps of layers are."""
-    return enlarged(torch.from_numpy(heat.copy()), size[::-1]).numpy()
+    return enlarged(torch.from_numpy(heat), size[::-1]).numpy()
 
 
 def gaussian(field: Heat, sigma: float) -> Heat:
