@@ -21,13 +21,27 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What the makers of a model advise, in a file `promptweight.json` in its folder.
+
+    Attributes:
+        guidance_scale: the guidance to draw with, 0 to 100.
+        attention_layers: parts of the names of the layers that maps are read from unless others are asked
+            for; all layers when empty.
+    """
+
+    guidance_scale: float
+    attention_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where a pipeline came from.
 
     Attributes:
         model: the name to load it by.
         revision: the commit, where one is known.
-        guidance_scale: the guidance that its makers advise, from a file `promptweight.json` in its folder.
+        guidance_scale: the guidance that its makers advise.
     """
 
     model: str
@@ -150,19 +164,27 @@ def read_index(folder: Path, name: str) -> dict[str, Any]:
     return index
 
 
-def advised_guidance(folder: Path) -> float | None:
-    """Returns the `guidance_scale` of the folder's promptweight.json, a file that a model may bring along."""
+def advice_in(folder: Path) -> Advice | None:
+    """Returns what the folder's promptweight.json advises, a file that a model may bring along.
+
+    Raises:
+        ModelError: the file is there, but holds something else.
+    """
     path = folder / "promptweight.json"
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))["guidance_scale"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        value = content["guidance_scale"]
         guidance = float(value)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} must hold a guidance_scale, a number: {first_line(error)}") from error
     if not 0 <= guidance <= 100:
         raise ModelError(f"{path} has the guidance_scale {value!r}; it must lie between 0 and 100")
-    return guidance
+    layers = content.get("attention_layers", [])
+    if not (isinstance(layers, list) and all(isinstance(part, str) and part for part in layers)):
+        raise ModelError(f"{path} has the attention_layers {layers!r}; they must be a list of layers' names")
+    return Advice(guidance, tuple(layers))
 
 
 def components(index: dict[str, Any]) -> list[str]:

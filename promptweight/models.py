@@ -22,7 +22,7 @@ from promptweight import checks, single_file
 from promptweight.errors import ModelError, SettingError
 from promptweight.model_files import (
     Origin,
-    advised_guidance,
+    advice_in,
     check_header,
     check_weights,
     find,
@@ -88,7 +88,8 @@ def load(
             check_weights(path, index)
             chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
             pipe = _build(path, index, name, chosen_dtype, variant)
-            found = replace(found, guidance_scale=advised_guidance(path))
+            if (advice := advice_in(path)) is not None:
+                found = replace(found, guidance_scale=advice.guidance_scale)
         if scheduler is not None:
             pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
         pipe.set_progress_bar_config(disable=True)

@@ -249,6 +249,13 @@ def test_advice_that_is_no_number_is_a_model_error(copy, content):
         load(copy, device="cpu")
 
 
+@pytest.mark.parametrize("layers", ['"up_blocks"', "[1]", "null", '[""]'])
+def test_advised_layers_that_are_no_names_are_a_model_error(copy, layers):
+    (copy / "promptweight.json").write_text(f'{{"guidance_scale": 4.5, "attention_layers": {layers}}}')
+    with pytest.raises(ModelError, match=r"promptweight\.json.*attention_layers"):
+        load(copy, device="cpu")
+
+
 def test_a_pipeline_of_ones_own_shows_no_path(model_folder):
     pipe = StableDiffusionPipeline.from_pretrained(model_folder)
     assert models.origin(pipe) == Origin("tiny-random")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import checks
 from promptweight.errors import PromptweightError
-from promptweight.model_files import advised_guidance, find_local, read_index
+from promptweight.model_files import advice_in, find_local, read_index
 from promptweight_ui import samplers
 
 if TYPE_CHECKING:
@@ -129,9 +129,10 @@ class Models:
     def guidance(self, name: str) -> float:
         """Returns the guidance to begin with, as far as it can be known before the model is loaded."""
         try:
-            return advised_guidance(find_local(self._sources[name])) or USUAL_GUIDANCE
+            advice = advice_in(find_local(self._sources[name]))
         except (PromptweightError, OSError):
-            return USUAL_GUIDANCE
+            advice = None
+        return USUAL_GUIDANCE if advice is None else advice.guidance_scale
 
     def samplers(self, name: str) -> tuple[str, ...]:
         """Returns the samplers that a model can be run with, as `samplers.names` has them.

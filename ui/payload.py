@@ -61,11 +61,12 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
         return {"words": [], "groups": [], "parts": [], "kinds": [], "planes": []}
     recording = maps.recording
     words = maps.words
-    slots = [(index, slot) for index, slot in enumerate(recording.slots) if slot.kind in KINDS]
-    steps = slots[0][1].sums.shape[0]
-    kinds = [kind for kind in KINDS if any(slot.kind == kind for _, slot in slots)]
-    fine = maps.refined().chosen if "refined" in kinds else ()
-    groups, members = _grouped([slot for _, slot in slots], set(maps.chosen), set(fine))
+    slots = [slot for slot in recording.slots if slot.kind in KINDS]
+    steps = slots[0].sums.shape[0]
+    kinds = [kind for kind in KINDS if any(slot.kind == kind for slot in slots)]
+    usual = _layers_of(maps)
+    fine = _layers_of(maps.refined()) if "refined" in kinds else set()
+    groups, members = _grouped(slots, usual, fine)
     parts, longest = _affordable(groups, len(words) * images * len(kinds), min(parts, steps))
     edges = [round(part * steps / parts) for part in range(parts + 1)]
     planes = [
@@ -119,23 +120,32 @@ def _word(word: Word) -> dict[str, Any]:
     }
 
 
+def _layers_of(maps: AttentionMaps) -> set[str]:
+    return {layer for index in maps.chosen for layer in maps.recording.slots[index].layers}
+
+
 def _grouped(
-    slots: Sequence[RecordedSlot], chosen: set[int], refined: set[int]
+    slots: Sequence[RecordedSlot], usual: set[str], fine: set[str]
 ) -> tuple[list[Group], list[list[RecordedSlot]]]:
     """Returns the groups of layers in the order in which the model runs them, and the slots of each."""
     groups: dict[tuple[str, int, int], Group] = {}
     members: dict[tuple[str, int, int], list[RecordedSlot]] = {}
-    strides = {slot.stride for index, slot in enumerate(slots) if index in chosen}
-    fine = {slot.stride for index, slot in enumerate(slots) if index in refined}
     for slot in slots:
         key = (_part_of(slot), slot.height, slot.width)
-        groups.setdefault(key, Group(*key, slot.stride in strides, slot.stride in fine))
+        groups.setdefault(
+            key, Group(*key, not usual.isdisjoint(slot.layers), not fine.isdisjoint(slot.layers))
+        )
         members.setdefault(key, []).append(slot)
     return list(groups.values()), list(members.values())
 
 
 def _part_of(slot: RecordedSlot) -> str:
-    """Returns which part of the model a slot's layers are in: down, mid, up, or all where it has no such."""
+    """Returns which part of the model a slot's layers are in: down, mid, up, or all where it has no such.
+
+    Layers that the model's makers do not advise to read maps from are the others.
+    """
+    if not slot.is_advised:
+        return "others"
     parts = {layer.split(".", 1)[0].removesuffix("_blocks").removesuffix("_block") for layer in slot.layers}
     return parts.pop() if len(parts) == 1 and parts <= {"down", "mid", "up"} else "all"
 

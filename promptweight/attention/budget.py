@@ -101,7 +101,7 @@ def make_plan(
         pixels = {layer.name: math.prod(grid(*size, layer.stride)) for layer in layers}
         each = [pixels[layer.name] * columns_at(layer, plan) + row_values(layer, plan) for layer in layers]
         if plan.by_grid:
-            each = list(dict(zip((layer.stride for layer in layers), each, strict=True)).values())
+            each = list(dict(zip((layer.group for layer in layers), each, strict=True)).values())
         return sum(each) * plan.steps * 4 / 2**20
 
     def row_values(layer: Layer, plan: Plan) -> int:

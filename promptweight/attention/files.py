@@ -33,7 +33,10 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     tables = list({id(each.table): each.table for each in placed}.values())
     numbers = {id(table): number for number, table in enumerate(tables)}
     description = {
-        "slots": [[slot.layers, slot.stride, slot.height, slot.width, slot.kind] for slot in recording.slots],
+        "slots": [
+            [slot.layers, slot.stride, slot.height, slot.width, slot.kind, slot.is_advised]
+            for slot in recording.slots
+        ],
         "patches": recording.patches,
         "roles": recording.roles,
         "size": recording.size,
@@ -80,9 +83,9 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
     """The recording that `save_recording` took apart."""
     tables = [rebuild_table(table) for table in description["tables"]]
     slots = []
-    for number, (layers, stride, height, width, kind) in enumerate(description["slots"]):
+    for number, (layers, stride, height, width, kind, *advised) in enumerate(description["slots"]):
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
-        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind))
+        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind, *advised))
     height, width = description["size"]
     voices = {
         (role, image): tuple(

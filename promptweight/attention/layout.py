@@ -1,7 +1,8 @@
 """Where the words meet the picture in a model: its attention layers, their grids, and how it is called."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from promptweight.attention.calls import uncompiled
 from promptweight.errors import AttachError, SettingError
+from promptweight.model_files import advice_in
 
 Order = Literal["cross", "image first", "text first"]
 """What a layer attends to: the text alone, or image and text together in this order."""
@@ -28,6 +30,13 @@ class Layer:
     self_attention: str = ""
     """The layer in which the same image positions attend to each other: in a UNet the one right before, in
     joint attention the layer itself; empty where there is none."""
+    is_advised: bool = True
+    """Whether the model's makers advise to read maps from it; they do from all where they name none."""
+
+    @property
+    def group(self) -> tuple[int, bool]:
+        """What layers have in common whose maps may be added together: their grid, and being advised."""
+        return self.stride, self.is_advised
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ def layout_of(pipe: Any) -> Layout:
 
     Raises:
         AttachError: it is of no known class.
+        ModelError: the advice that it brought along cannot be read.
     """
     called: Any = getattr(pipe, "unet", None)
     if called is None:
@@ -69,7 +79,22 @@ def layout_of(pipe: Any) -> Layout:
         )
     size = PackedSize() if isinstance(model, FluxTransformer2DModel) else size_of_argument(*latents)
     layers = {layer.name: (layer, attn) for layer, attn in found}
+    for name in set(layers).difference(advised_layers(model, layers)):
+        layer, attn = layers[name]
+        layers[name] = replace(layer, is_advised=False), attn
     return Layout(model, called, layers, latents, text, size)
+
+
+def advised_layers(model: Any, layers: Mapping[str, Any]) -> list[str]:
+    """The layers that the makers of a model advise to read maps from, wherever the pipeline has it from.
+
+    diffusers remembers which folder a model was loaded from; the advice lies beside it. All layers where
+    there is none, or where it names no layer of this model.
+    """
+    folder = model.config.get("_name_or_path")
+    advice = advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
+    parts = () if advice is None else advice.attention_layers
+    return [name for name in layers if any(part in name for part in parts)] or list(layers)
 
 
 def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:

@@ -26,6 +26,8 @@ class RecordedSlot:
     """How many were summed (steps, roles, images · voices), float32."""
     kind: Kind = "words"
     """What the columns are: recorded text positions, patches of the picture, or for "rows" the whole text."""
+    is_advised: bool = True
+    """Whether they are layers that the model's makers advise to read maps from."""
 
     @property
     def grid(self) -> str:
@@ -89,6 +91,7 @@ def take_recording(
                 slot.sums.to("cpu", copy=True).unflatten(0, shape),
                 slot.counts.to("cpu", copy=True).unflatten(0, shape),
                 kind,
+                slot.is_advised,
             )
             for kind, slot in slots.values()
         ),

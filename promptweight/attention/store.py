@@ -24,7 +24,10 @@ attention of patches of the picture to the picture, or to the whole text."""
 
 @dataclass
 class Pool:
-    """The words' probabilities of the layers of one grid that have run in the running call of the model."""
+    """The words' probabilities of the layers of one grid that have run in the running call of the model.
+
+    Layers that are advised to be looked at and those that are not have pools of their own.
+    """
 
     total: Tensor
     """(rows, pixels, columns) float32."""
@@ -56,6 +59,8 @@ class Slot:
     """Is told of every probability that is added, head by head."""
     pool: Pool | None = None
     """For refined maps: what the layers of this grid have found in the running call."""
+    is_advised: bool = True
+    """Whether they are layers that the model's makers advise to read maps from."""
 
     def add(self, probabilities: Tensor, places: Tensor) -> None:
         """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
@@ -158,12 +163,13 @@ class Store:
 
     def begin_pools(self, rows: int, device: torch.device) -> None:
         """Give the refined slots of each grid an empty pool for a call with so many recorded rows."""
-        pools: dict[int, Pool] = {}
+        pools: dict[tuple[int, bool], Pool] = {}
         for slot in self.slots.get("refined", {}).values():
-            if slot.stride not in pools:
+            group = (slot.stride, slot.is_advised)
+            if group not in pools:
                 total = torch.zeros(rows, slot.height * slot.width, self.longest, device=device)
-                pools[slot.stride] = Pool(total, torch.zeros((), device=device))
-            slot.pool = pools[slot.stride]
+                pools[group] = Pool(total, torch.zeros((), device=device))
+            slot.pool = pools[group]
 
     def place(self, step: int, lane: Lane) -> int:
         """Where a slot keeps this step of this lane."""
@@ -202,7 +208,7 @@ class Store:
         places = self.plan.steps * self.images * self.voices * len(self.record.lanes)
         shared: dict[object, list[Layer]] = {}
         for layer in layers:
-            shared.setdefault(layer.stride if self.plan.by_grid else layer.name, []).append(layer)
+            shared.setdefault(layer.group if self.plan.by_grid else layer.name, []).append(layer)
         slots: dict[str, Slot] = {}
         for group in shared.values():
             height, width = grid(*self.size, group[0].stride)
@@ -214,6 +220,7 @@ class Store:
                 width=width,
                 sums=torch.zeros(places, heads, queries or height * width, columns, device=device),
                 counts=torch.zeros(places, device=device),
+                is_advised=group[0].is_advised,
             )
             slots |= dict.fromkeys(slot.layers, slot)
         return slots

@@ -10,7 +10,8 @@ covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whateve
 grids of fewer cells than `FEWEST_CELLS` along their shorter side, where a whole thing is one cell, and for
 refined maps those of fewer than `FEWEST_REFINED`, where what a cell attends to is other things. Both numbers
 were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localisation` shows every
-layer by itself.
+layer by itself. The makers of a model may advise layers (`promptweight.model_files.Advice`): then the others
+are left out as well.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class View:
     @classmethod
     def of(cls, recording: Recording) -> Self:
         """The view that a recording is first seen by."""
-        strides = {i: slot.stride for i, slot in enumerate(recording.slots) if slot.kind == "words"}
+        words = {i: slot for i, slot in enumerate(recording.slots) if slot.kind == "words"}
+        advised = {i: slot for i, slot in words.items() if slot.is_advised} or words
+        strides = {i: slot.stride for i, slot in advised.items()}
         limit = max(min(strides.values()), COARSEST_STRIDE)
         near = tuple(i for i, stride in strides.items() if stride <= limit)
         return cls(recording, with_cells(recording, near, FEWEST_CELLS))
@@ -141,8 +144,9 @@ class View:
         At every step and layer the words' probabilities become A·M: A is the mean over the heads of the
         self-attention right before in a UNet, of the image's part of joint attention elsewhere; M is the mean
         over the heads of this layer and of the layers of the same grid that ran before it in this step, since
-        layers err in different places. Pixels of one thing attend to each other, so maps fill the thing and
-        keep to its edges. Probabilities still sum to 1.
+        layers err in different places; where a model's makers advise layers, of these alone. Pixels of one
+        thing attend to each other, so maps fill the thing and keep to its edges. Probabilities still sum to
+        1.
 
         Raises:
             SettingError: it was not recorded.

@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument(
         "--split-patches",
         action="store_true",
-        help="of mini-dit: go on from --init with a denoiser that sees every latent by itself, not patches of several",
+        help="of mini-dit: go on from --init with a denoiser that sees every latent by itself, not patches",
     )
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
     parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from scipy.ndimage import zoom
 
 from promptweight import generate
-from promptweight.attention import Record
+from promptweight.attention import AttentionMaps, Record
 from promptweight_ui import payload
 from promptweight_ui.payload import LONGEST_GRID, maps_of
 
@@ -64,6 +65,24 @@ def test_the_page_can_put_every_map_together(result, unit, kind, image):
         expected = view.word(word.text, word.occurrence, image=image).tensor
         shown = composed(message, number, expected.shape, image, unit, kind)
         assert torch.allclose(shown, expected, atol=1.5 / 255 * float(expected.max()))
+
+
+@pytest.mark.parametrize("kind", ["words", "refined"])
+def test_layers_that_are_not_advised_are_others(result, kind):
+    recording = result.maps.recording
+    slots = [replace(slot, is_advised="up" in slot.layers[0]) for slot in recording.slots]
+    maps = AttentionMaps.of(replace(recording, slots=tuple(slots)))
+    message = maps_of(maps, 1)
+    parts = [(group["part"], group["usual"][kind]) for group in message["groups"]]
+    assert ("others", False) in parts
+    assert ("others", True) not in parts
+    assert ("up", True) in parts
+    view = maps.refined() if kind == "refined" else maps
+    expected = view.word("gato").tensor
+    every = result.maps.refined() if kind == "refined" else result.maps
+    assert not torch.equal(expected, every.word("gato").tensor)
+    shown = composed(message, 1, expected.shape, kind=kind)
+    assert torch.allclose(shown, expected, atol=1.5 / 255 * float(expected.max()))
 
 
 def test_steps_can_be_told_apart(result):
