@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -192,6 +192,11 @@ def paired_prompts(
 
 def as_prompts(prompts: Prompts, dialect: str) -> list[Prompt]:
     """The prompts as parsed, one or many."""
+    if isinstance(prompts, Mapping) or not isinstance(prompts, (str, Prompt, Iterable)):
+        hint = "; encoded prompts go to the pipeline itself" if isinstance(prompts, Mapping) else ""
+        raise SettingError(
+            f"The prompt is a {type(prompts).__name__}; it must be text, a Prompt or a list of these{hint}."
+        )
     many = [prompts] if isinstance(prompts, (str, Prompt)) else list(prompts)
     for number, prompt in enumerate(many):
         if not isinstance(prompt, (str, Prompt)):

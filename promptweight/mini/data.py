@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, count, islice
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import caption
+from promptweight.mini.grounding import Names
 from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.loop import Batch
 from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
@@ -23,6 +24,7 @@ from promptweight.mini.scenes import (
     BACKGROUNDS,
     COLOURS,
     KINDS,
+    RELATIONS,
     Scene,
     Thing,
     placements,
@@ -32,6 +34,7 @@ from promptweight.mini.scenes import (
 )
 
 CAPTION_DROPOUT = 0.1
+MOST_THINGS = 3  # in a scene
 SHEET_PROMPTS = (
     "um gato vermelho persegue um rato cinza",
     "a red cat and a blue square",
@@ -50,15 +53,16 @@ SHEET_PROMPTS = (
 
 @dataclass(frozen=True)
 class EncodedScenes:
-    """Scenes with their latents (scenes, 8, 16, 16; half) and where things are (scenes, 16, 16; bool).
+    """Scenes with their latents (scenes, 8, 16, 16; half) and where things are (scenes, 3, 16, 16; uint8).
 
+    Of each latent's square the things that are there fill so many 255ths; a scene has up to three things.
     `families` says of each scene which of the scenes are its `placements`, itself among them; a range of
     one is a scene whose placements were not all encoded.
     """
 
     scenes: list[Scene]
     latents: Tensor
-    covered: Tensor
+    areas: Tensor
     families: list[range]
 
     def __add__(self, other: EncodedScenes) -> EncodedScenes:
@@ -68,7 +72,7 @@ class EncodedScenes:
         return EncodedScenes(
             [*self.scenes, *other.scenes],
             torch.cat([self.latents, other.latents]),
-            torch.cat([self.covered, other.covered]),
+            torch.cat([self.areas, other.areas]),
             [*self.families, *moved],
         )
 
@@ -98,34 +102,35 @@ def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
 
 @torch.no_grad()
 def encode_scenes(vae: AutoencoderKL, scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns latents (scenes, 8, 16, 16) in half precision and where things are (scenes, 16, 16), bool."""
+    """Returns latents and areas of scenes, as `EncodedScenes` keeps them."""
     latents = torch.empty(len(scenes), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
-    covered = torch.empty(len(scenes), LATENT_SIZE, LATENT_SIZE, dtype=torch.bool)
+    areas = torch.zeros(len(scenes), MOST_THINGS, LATENT_SIZE, LATENT_SIZE, dtype=torch.uint8)
     for first in range(0, len(scenes), 64):
         drawn = [render(scene) for scene in scenes[first : first + 64]]
         pixels = to_pixels([picture for picture, _ in drawn]).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             part = vae.encode(pixels).latent_dist.mode()
         latents[first : first + 64] = part.half().cpu()
-        masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))
-        covered[first : first + 64] = F.max_pool2d(masks[:, None], 4)[:, 0] > 0.1
-    return latents, covered
+        for index, (_, masks) in enumerate(drawn, first):
+            filled = F.avg_pool2d(torch.from_numpy(masks), masks.shape[-1] // LATENT_SIZE)
+            areas[index, : len(masks)] = (255 * filled).round().byte()
+    return latents, areas
 
 
 def _load(kept: Path, families: list[list[Scene]], vae: AutoencoderKL, device: torch.device) -> EncodedScenes:
     scenes = [scene for family in families for scene in family]
     if kept.exists():
-        latents, covered = torch.load(kept, weights_only=True)
+        latents, areas = torch.load(kept, weights_only=True)
     else:
-        latents, covered = encode_scenes(vae, scenes, device)
-        torch.save((latents, covered), kept)
+        latents, areas = encode_scenes(vae, scenes, device)
+        torch.save((latents, areas), kept)
     starts = accumulate((len(family) for family in families), initial=0)
     ranges = [
         range(start, start + len(family))
         for start, family in zip(starts, families, strict=False)
         for _ in family
     ]
-    return EncodedScenes(scenes, latents, covered, ranges)
+    return EncodedScenes(scenes, latents, areas, ranges)
 
 
 def load_scenes(
@@ -143,7 +148,7 @@ def load_scenes(
     With `pairs` the scenes of `draw_families` come after the `number` random ones.
     """
     alone = [[scene] for scene in draw_scenes(seed, rank, number)]
-    encoded = _load(cache / f"latents-{seed}-{rank}-{number}.pt", alone, vae, device)
+    encoded = _load(cache / f"scenes-{seed}-{rank}-{number}.pt", alone, vae, device)
     if pairs is None:
         return encoded
     families = draw_families(seed, rank, pairs)
@@ -160,6 +165,9 @@ class Shares:
     """Scenes of one thing."""
     pairs: float = 0.0
     """Scenes of two things without a relation, which words alone tell apart."""
+    unsaid: float = 0.0
+    """Not of a batch but of its scenes of one thing: how many captions name another thing besides, whose
+    words are then left unsaid. So a weight of 0 comes to mean that the thing is not there."""
 
 
 def draw_batch(
@@ -179,26 +187,53 @@ def draw_batch(
         [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 1],
         [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 2],
     )
+    names = Names(tokenizer)
     rest = 1 - shares.related - shares.single - shares.pairs
 
     def draw(rng: Random, size: int) -> Batch:
         drawn = rng.choices(groups, (rest, shares.related, shares.single, shares.pairs), k=size)
         chosen = [rng.choice(group or everything) for group in drawn]
-        texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
+        told = [_tell(scenes[i], rng, shares.unsaid) for i in chosen]
+        texts = [text for text, _, _ in told]
         ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        named = torch.tensor(
+            [names.find(scene, row) for (_, scene, _), row in zip(told, ids.tolist(), strict=True)]
+        )
+        only = torch.tensor([[thing] for _, _, thing in told])  # 0 where all things are there
+        areas = encoded.areas[chosen].float() / 255
         sizes = torch.tensor([[len(families[i])] for i in chosen])
         nth = torch.arange(int(sizes.max()))
         known = nth < sizes
         starts = torch.tensor([[families[i].start] for i in chosen])
         return {
             "latents": encoded.latents[chosen].float(),
-            "covered": encoded.covered[chosen].float(),
+            "covered": (areas.sum(1) > 1 / 255).float(),
+            "areas": areas,
             "placements": encoded.latents[starts + nth * known],
             "known": known,
             "ids": ids,
+            "named": torch.where(only == 0, named, (named == only).long()),
+            "unsaid": (only > 0) & (named > 0) & (named != only),
         }
 
     return draw
+
+
+def _tell(scene: Scene, rng: Random, unsaid: float) -> tuple[str, Scene, int]:
+    """Returns a caption, the scene it tells of, and which of its things is there alone (0: all are)."""
+    if rng.random() < CAPTION_DROPOUT:
+        return "", scene, 0
+    alone = len(scene.things) == 1 and not scene.relation
+    if not (unsaid and alone and rng.random() < unsaid):
+        return caption(scene, rng), scene, 0
+    (thing,) = scene.things
+    kind = rng.choice([kind for kind in KINDS if kind != thing.kind])
+    colour = rng.choice([colour for colour in COLOURS if colour not in (thing.colour, scene.background)])
+    other = replace(thing, kind=kind, colour=colour)
+    number = rng.choice((1, 2))
+    things = (thing, other) if number == 1 else (other, thing)
+    pair = replace(scene, things=things, relation=rng.choice(("", "", *RELATIONS)))
+    return caption(pair, rng), pair, number
 
 
 @torch.no_grad()

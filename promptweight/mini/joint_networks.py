@@ -35,6 +35,7 @@ TEXT_WIDTH = 64  # of each of the two encoders
 WIDTH = 128
 ABSENT_T5_ROWS = 256
 GUIDANCE_SCALE = 4.5  # what the pipeline advises
+MAP_BLOCKS = (1, 3, 4)  # that maps are read from
 
 
 class JointTextEncoders(nn.Module):
@@ -71,6 +72,9 @@ class CountedJointAttention:
     the rows of zeros in T5's place need not be computed one by one, only counted in the softmax.
     """
 
+    to_text: Tensor
+    """How patches attended to the other text rows in the last call (batch, patches, rows), mean of heads."""
+
     def __init__(self, count: int = ABSENT_T5_ROWS) -> None:
         self.bias = math.log(count)
 
@@ -99,7 +103,9 @@ class CountedJointAttention:
         logits = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
         counts = logits.new_zeros(logits.shape[-1])
         counts[-1] = self.bias
-        joined = ((logits + counts).softmax(-1) @ value).transpose(1, 2).flatten(2)
+        attention = (logits + counts).softmax(-1)
+        self.to_text = attention[:, :, :patches, patches:-1].mean(1)
+        joined = (attention @ value).transpose(1, 2).flatten(2)
         image, text = joined[:, :patches], joined[:, patches:]
         return attn.to_out[0](image), text if attn.context_pre_only else attn.to_add_out(text)
 
@@ -196,4 +202,4 @@ def save_pipeline(
         tokenizer_3=None,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
-    advise(folder, GUIDANCE_SCALE)
+    advise(folder, GUIDANCE_SCALE, [f"transformer_blocks.{block}." for block in MAP_BLOCKS])

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini import joint_networks, networks
+from promptweight.mini import grounding, joint_networks, networks
 from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_batch, save_sheet
-from promptweight.mini.learn_text import PromptRows
+from promptweight.mini.learn_text import PromptRows, Spoken
 from promptweight.mini.loop import Batch, Stage
 from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_SIZE
 from promptweight.mini.posterior import posterior_mean
 
+GROUNDED_BELOW = 0.9  # noise levels at which it shows where things are, more or less
 COVERED_WEIGHT = 1.5  # how much more things count than empty ground once the layout stands out of the noise
 
 
@@ -77,10 +79,15 @@ class DenoisingLoss(nn.Module):
         mean = posterior_mean(noisy, levels.signal, levels.sigma, batch["placements"], batch["known"])
         mean_noise = noise + levels.signal * (latents - mean) / levels.sigma
         wanted = self.wanted(mean, mean_noise, levels)
-        spoken = self.rows(batch["ids"])
+        spoken = self.rows(batch["ids"], batch["unsaid"])
         told = self.tell(noisy, levels.timesteps, spoken.rows, spoken.pooled).float()
         weight = 1 + COVERED_WEIGHT * batch["covered"][:, None] * levels.laid_out
-        return (weight * (told - wanted).square()).mean() + spoken.loudness
+        missed = (weight * (told - wanted).square()).mean()
+        return missed + spoken.loudness + self.misplaced(batch, spoken, levels)
+
+    def misplaced(self, _batch: Batch, _spoken: Spoken, _levels: NoiseLevels) -> Tensor | float:
+        """Returns what is added for attention that lies beside what its words name."""
+        return 0.0
 
 
 class VelocityLoss(DenoisingLoss):
@@ -118,7 +125,12 @@ class VelocityLoss(DenoisingLoss):
 
 
 class FlowLoss(DenoisingLoss):
-    """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer."""
+    """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer.
+
+    `grounding` is the weight of attention that lies beside what its words name (`grounding.misplaced`).
+    """
+
+    grounding = 0.0
 
     def schedule(self) -> Any:
         """Returns the scheduler of `mini-dit`."""
@@ -149,6 +161,17 @@ class FlowLoss(DenoisingLoss):
         absent = rows.new_zeros(len(rows), 1, rows.shape[-1])
         rows = torch.cat([rows, absent], dim=1)
         return self.denoiser(noisy, rows, pooled, timesteps).sample
+
+    def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor | float:
+        """Looks at the blocks that maps are read from, where things begin to stand out of the noise."""
+        if not self.grounding:
+            return 0.0
+        denoiser: Any = self.denoiser
+        blocks = [denoiser.transformer_blocks[index] for index in joint_networks.MAP_BLOCKS]
+        attention = torch.stack([block.attn.processor.to_text for block in blocks]).mean(0)
+        named = batch["named"] * spoken.is_said * (levels.sigma.flatten(1) < GROUNDED_BELOW)
+        areas = F.avg_pool2d(batch["areas"], denoiser.config.patch_size)
+        return self.grounding * grounding.misplaced(attention, named, areas)
 
 
 def _as_map(values: Tensor) -> Tensor:

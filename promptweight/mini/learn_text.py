@@ -44,6 +44,8 @@ class Spoken(NamedTuple):
     """(batch, width) where the model has a pooled vector: the empty prompt's, so that only words speak."""
     loudness: Tensor
     """How far padding and pooled vector are from the empty prompt's, to be added to the loss."""
+    is_said: Tensor
+    """Which rows are their words' own, not the empty prompt's (batch, positions), bool."""
 
 
 class PromptRows(nn.Module):
@@ -65,8 +67,8 @@ class PromptRows(nn.Module):
         pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
         self.register_buffer("colours", torch.tensor(pieces), persistent=False)
 
-    def forward(self, ids: Tensor) -> Spoken:
-        """Encodes token ids (batch, positions)."""
+    def forward(self, ids: Tensor, unsaid: Tensor | None = None) -> Spoken:
+        """Encodes token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool)."""
         positions = self.empty.shape[1]
         longest = int((ids != self.end).sum(1).max()) + 4
         length = positions if torch.rand(()) < 0.05 else min(positions, longest)
@@ -80,12 +82,16 @@ class PromptRows(nn.Module):
         share = WORD_DROPOUT + COLOUR_DROPOUT * is_colour
         dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
         dropped[:, 0] = False  # the beginning of the text is never a word
-        rows = torch.where(is_word & ~dropped, said, empty[:, :length])
+        if unsaid is not None:
+            dropped |= unsaid[:, :length, None]
+        is_said = is_word & ~dropped
+        rows = torch.where(is_said, said, empty[:, :length])
         rows = torch.cat([rows, empty[:, length:].expand(len(ids), -1, -1)], dim=1)
+        is_said = F.pad(is_said[..., 0], (0, positions - length))
         if pooled is None:
-            return Spoken(rows, None, loudness)
+            return Spoken(rows, None, loudness, is_said)
         silent = silent.expand_as(pooled)
-        return Spoken(rows, silent, loudness + F.mse_loss(pooled, silent.detach()))
+        return Spoken(rows, silent, loudness + F.mse_loss(pooled, silent.detach()), is_said)
 
 
 class LayoutReader(nn.Module):

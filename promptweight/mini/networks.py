@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -151,6 +151,9 @@ def save_pipeline(
     advise(folder, GUIDANCE_SCALE)
 
 
-def advise(folder: Path, guidance_scale: float) -> None:
+def advise(folder: Path, guidance_scale: float, attention_layers: Sequence[str] = ()) -> None:
     """Writes what `promptweight.load` should know of a pipeline folder beyond what diffusers keeps."""
-    (folder / "promptweight.json").write_text(json.dumps({"guidance_scale": guidance_scale}) + "\n")
+    advice: dict[str, object] = {"guidance_scale": guidance_scale}
+    if attention_layers:
+        advice["attention_layers"] = list(attention_layers)
+    (folder / "promptweight.json").write_text(json.dumps(advice) + "\n")

@@ -108,7 +108,9 @@ class MiniDit(Recipe):
 
     def loss(self, parts: Networks) -> DenoisingLoss:
         """Returns the flow loss."""
-        parts.denoiser.set_attn_processor(joint_networks.CountedJointAttention())
+        parts.denoiser.set_attn_processor(
+            {name: joint_networks.CountedJointAttention() for name in parts.denoiser.attn_processors}
+        )
         return FlowLoss(parts.text, parts.denoiser, parts.tokenizer)
 
     def save(self, folder: Path, parts: Networks) -> None:

@@ -79,7 +79,9 @@ def _learn_denoiser(
     loss.rows.text.requires_grad_(not options.freeze_text)
     if options.compile:
         loss.denoiser.compile()
-    shares = Shares(options.related_share, options.single_share, options.pair_share)
+    if options.grounding:
+        loss.grounding = options.grounding
+    shares = Shares(options.related_share, options.single_share, options.pair_share, options.unsaid_share)
     stage = learn_denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
@@ -164,6 +166,18 @@ def main() -> None:
         help="of a batch, drawn only from scenes of two things without a relation",
     )
     parser.add_argument(
+        "--unsaid-share",
+        type=float,
+        default=0.0,
+        help="of the scenes of one thing, told with a second thing whose words are left out",
+    )
+    parser.add_argument(
+        "--grounding",
+        type=float,
+        default=0.0,
+        help="of mini-dit: weight of attention that lies beside what its words name, in the loss",
+    )
+    parser.add_argument(
         "--placed-pairs",
         type=int,
         help="learn single things and pairs from all their places at once, with this many different pairs",
@@ -188,6 +202,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.split_patches and (options.model != "mini-dit" or options.init is None):
         parser.error("--split-patches needs --model mini-dit and the --init it splits the patches of")
+    if options.grounding and options.model != "mini-dit":
+        parser.error("--grounding is of --model mini-dit only")
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:

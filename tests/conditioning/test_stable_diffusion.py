@@ -248,6 +248,8 @@ def test_the_pipeline_draws_the_same_picture_from_them(sd):
         ([], "", "The list of prompts is empty"),
         (["a", "b", "c"], ["d", "e"], "There are 2 negative prompts for 3 prompts; give 1 or 3"),
         (["a", 7], "", "Prompt 1 is a int"),
+        (7, "", "The prompt is a int; it must be text"),
+        ({"prompt_embeds": None}, "", "The prompt is a dict; .*encoded prompts go to the pipeline itself"),
     ],
 )
 def test_prompts_that_do_not_fit(prompt, negative, message, sd):

@@ -2,10 +2,13 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 
-from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_scenes
+from promptweight.mini.captions import ADJECTIVES, NOUNS
+from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_scenes, encode_scenes
+from promptweight.mini.scenes import Scene, Thing, render
 from promptweight.models import load
 
 
@@ -15,7 +18,7 @@ def numbered() -> EncodedScenes:
     scenes = draw_scenes(seed=3, rank=0, number=200)
     latents = torch.arange(200.0)[:, None, None, None].expand(200, 8, 16, 16)
     alone = [range(index, index + 1) for index in range(200)]
-    return EncodedScenes(scenes, latents, torch.zeros(200, 16, 16, dtype=torch.bool), alone)
+    return EncodedScenes(scenes, latents, torch.zeros(200, 3, 16, 16, dtype=torch.uint8), alone)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,48 @@ def test_a_batch_holds_the_shares_asked_for(
     if not everywhere:
         assert told + alone + together == 1
         assert (alone, together) == pytest.approx((single, pairs), abs=0.1)
+
+
+def test_scenes_are_encoded_with_what_each_thing_fills() -> None:
+    things = (Thing("square", "red", 4, 8, 24), Thing("circle", "blue", 36, 20, 24))
+    latents, areas = encode_scenes(load("mini").vae, [Scene(things), Scene(things[:1])], torch.device("cpu"))
+    assert (latents.shape, latents.dtype) == ((2, 8, 16, 16), torch.float16)
+    assert (areas.shape, areas.dtype) == ((2, 3, 16, 16), torch.uint8)
+    _, masks = render(Scene(things))
+    filled = masks.reshape(2, 16, 4, 16, 4).mean((2, 4))
+    assert np.abs(areas[0, :2].numpy() / 255 - filled).max() <= 0.5 / 255 + 1e-6
+    assert torch.equal(areas[1, 0], areas[0, 0])
+    assert not areas[:, 2].any()
+    assert not areas[1, 1].any()
+
+
+def test_single_things_are_told_with_another_whose_words_are_unsaid(numbered: EncodedScenes) -> None:
+    tokenizer = load("mini").tokenizer
+    batch = draw_batch(numbered, tokenizer, Shares(single=1.0, unsaid=0.5))(Random(1), 200)
+    hushed = 0
+    for latents, ids, named, unsaid in zip(
+        batch["latents"], batch["ids"], batch["named"], batch["unsaid"], strict=True
+    ):
+        (thing,) = numbered.scenes[int(latents[0, 0, 0])].things
+        own = _words(thing)
+        assert not own & set(tokenizer.decode(ids[unsaid]).split())
+        assert set(tokenizer.decode(ids[named > 0]).split()) <= own
+        assert set(named.tolist()) <= {0, 1}
+        assert not (unsaid & (named > 0)).any()
+        hushed += bool(unsaid.any())
+    assert 70 <= hushed <= 110  # half of nine tenths; a tenth has no caption
+
+
+def test_all_words_are_said_unless_asked_otherwise(numbered: EncodedScenes) -> None:
+    batch = draw_batch(numbered, load("mini").tokenizer, Shares(single=1.0))(Random(1), 100)
+    assert not batch["unsaid"].any()
+    assert batch["named"].max() == 1
+
+
+def _words(thing: Thing) -> set[str]:
+    """The nouns and adjectives of a thing."""
+    _, portuguese, english = NOUNS[thing.kind]
+    return {*portuguese, *english, *ADJECTIVES[thing.colour]}
 
 
 def test_scenes_of_another_seed_are_other_scenes() -> None:

@@ -111,7 +111,7 @@ def placed() -> EncodedScenes:
     for family in families:
         ranges += [range(len(ranges), len(ranges) + len(family))] * len(family)
     latents = torch.arange(float(len(scenes)))[:, None, None, None].expand(-1, 8, 16, 16)
-    return EncodedScenes(scenes, latents, torch.zeros(len(scenes), 16, 16, dtype=torch.bool), ranges)
+    return EncodedScenes(scenes, latents, torch.zeros(len(scenes), 3, 16, 16, dtype=torch.uint8), ranges)
 
 
 def test_a_batch_brings_the_placements_of_its_scenes(placed: EncodedScenes) -> None:

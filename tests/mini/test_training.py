@@ -18,6 +18,7 @@ from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
 from promptweight.mini.networks import LastRows, text_encoder, train_tokenizer
+from promptweight.model_files import advice_in
 from promptweight.models import load
 
 SCHEDULE = Schedule(steps=8, batch_size=4, learning_rate=0.05, warmup=2, checkpoint_every=3, sheet_every=100)
@@ -124,7 +125,7 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
         said = encoder(ids).last_hidden_state
         for seed in range(20):
             torch.manual_seed(seed)
-            rows, _, loudness = said_rows(ids)
+            rows, _, loudness, is_said = said_rows(ids)
             words = 1 + len(tokenizer.tokenize("um gato vermelho"))
             assert torch.allclose(rows[0, words:], empty[0, words:], atol=1e-5)
             assert torch.allclose(rows[1], empty[0], atol=1e-5)
@@ -132,9 +133,30 @@ def test_the_padding_of_a_prompt_is_fed_as_the_empty_prompts() -> None:
             silent = [torch.allclose(rows[0, i], empty[0, i], atol=1e-5) for i in range(words)]
             assert all(one or other for one, other in zip(kept, silent, strict=True))
             assert kept[0]
+            assert kept == is_said[0, :words].tolist()
+            assert not is_said[0, words:].any()
             assert loudness > 0
             dropped += kept.count(False)
     assert 0 < dropped < 20 * words / 2
+
+
+def test_unsaid_words_are_the_empty_prompts() -> None:
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["um gato vermelho", "a red cat"])
+    said_rows = PromptRows(LastRows(text_encoder(tokenizer)), tokenizer)
+    ids = tokenizer(["um gato vermelho"] * 2, padding="max_length", return_tensors="pt").input_ids
+    unsaid = torch.zeros_like(ids, dtype=torch.bool)
+    unsaid[0, 2] = True
+    said = 0
+    with torch.no_grad():
+        empty, _ = said_rows.text(said_rows.empty)
+        for seed in range(5):
+            torch.manual_seed(seed)
+            told = said_rows(ids, unsaid)
+            assert torch.equal(told.rows[0, 2], empty[0, 2])
+            assert not told.is_said[0, 2]
+            said += bool(told.is_said[1, 2])
+    assert said >= 3
 
 
 def test_one_counted_row_of_zeros_stands_for_all_that_the_pipeline_gives() -> None:
@@ -231,6 +253,22 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     torch.set_num_threads(threads)
     joint = load(tmp_path / "dit" / "pipeline")
     assert joint("a red cat", num_inference_steps=1).images[0].size == (64, 64)
+
+    grounded = (
+        "--model",
+        "mini-dit",
+        "--init",
+        tmp_path / "dit" / "pipeline",
+        "--out",
+        tmp_path / "grounded",
+    )
+    command(*grounded, "--single-share", 1, "--unsaid-share", 0.9, "--grounding", 0.1)
+    torch.set_num_threads(threads)
+    assert advice_in(tmp_path / "grounded" / "pipeline").attention_layers == tuple(
+        f"transformer_blocks.{block}." for block in joint_networks.MAP_BLOCKS
+    )
+    with pytest.raises(SystemExit):
+        command("--out", tmp_path / "none", "--grounding", 0.1)
 
     monkeypatch.setattr(data, "KINDS", ("cat",))
     monkeypatch.setattr(data, "COLOURS", ("red",))
