@@ -152,7 +152,7 @@ def load_scenes(
     if pairs is None:
         return encoded
     families = draw_families(seed, rank, pairs)
-    return encoded + _load(cache / f"families-{seed}-{rank}-{pairs}.pt", families, vae, device)
+    return encoded + _load(cache / f"placements-{seed}-{rank}-{pairs}.pt", families, vae, device)
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     for part in ("text_encoder", "text_encoder_2"):
         pairs = zip(getattr(joint, part).parameters(), getattr(longer, part).parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
-    assert (tmp_path / "on" / "families-0-0-2.pt").exists()
+    assert (tmp_path / "on" / "placements-0-0-2.pt").exists()
 
     command(*going_on[:-1], tmp_path / "split", *kept, "--split-patches")
     torch.set_num_threads(threads)
