@@ -64,11 +64,10 @@ def told_finding(found: finding.Found) -> Section:
         "are of pictures half as wide again as high. For a relation word the thing is both things. “daam”, "
         "“heads summed” and “concepts” are the rules of DAAM, attention-map-diffusers and ConceptAttention "
         "on the same recording. Intervals (95 %) come from drawing whole scenes again. The usual views leave "
-        "small grids out: where a cell is as large as a thing, what it attends to is other things, and maps "
-        "refined there lose what they had, as the table of the layers shows; and layers that the model's "
-        "makers do not advise. A causal text encoder puts what "
-        "it knows of a phrase on its last word: held against the bars are phrases, and the table by language "
-        "shows the words alone.",
+        "out layers that the model's makers do not advise, and small grids: where a cell is as large as a "
+        "thing, what it attends to is other things, and maps refined there lose what they had, as the table "
+        "of the layers shows. A causal text encoder puts what it knows of a phrase on its last word: held "
+        "against the bars are phrases, and the table by language shows the words alone.",
         tuple(tables),
         (
             of_levels(found, "iou", "localisation-levels"),

@@ -5,9 +5,10 @@
 | tokenizers | `CLIPTokenizer`, twice | the merges of `mini`; 32 positions, which every caption fits in |
 | text encoders | `CLIPTextModelWithProjection`, twice | 3 layers of width 64, rows of the second |
 | autoencoder | `AutoencoderKL` | that of `mini`: 64 × 64 pixels to 16 × 16 latents of 8 channels |
-| denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normed queries and keys; 8 × 8 patches |
+| denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normed queries and keys; 16 × 16 patches |
 
-There is no T5: the pipeline then gives the transformer `ABSENT_T5_ROWS` rows of zeros in its place.
+Training begins with 8 × 8 patches, a quarter as many tokens; `split_patches` then makes them 16 × 16. There
+is no T5: the pipeline then gives the transformer `ABSENT_T5_ROWS` rows of zeros in its place.
 """
 
 from __future__ import annotations

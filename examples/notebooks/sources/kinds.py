@@ -279,7 +279,7 @@ sheet([marked(drawn(mirror), place), overlay(drawn(mirror), heat, upscale=256)],
 
 # %%
 joint_pipe = promptweight.load("mini-dit")
-joint_layer = joint_pipe.transformer.transformer_blocks[2].attn
+joint_layer = joint_pipe.transformer.transformer_blocks[3].attn
 heard = {}
 hooks = [
     joint_layer.get_submodule(name).register_forward_hook(
@@ -293,14 +293,14 @@ record = Record(heads="keep", patches=(place,))
 for hook in hooks:
     hook.remove()
 
-query, image_keys, text_keys = heard.values()  # (heads, 64 patches or the places of the text, d)
-column, row = (int(part * 8) for part in place)
+query, image_keys, text_keys = heard.values()  # (heads, 256 patches or the places of the text, d)
+column, row = (int(part * 16) for part in place)
 keys = torch.cat([image_keys, text_keys], dim=1)
-logits = keys @ query[:, 8 * row + column, :, None] / query.shape[-1] ** 0.5
+logits = keys @ query[:, 16 * row + column, :, None] / query.shape[-1] ** 0.5
 joint = logits[..., 0].softmax(-1)
 image_part, text_part = joint[:, : image_keys.shape[1]], joint[:, image_keys.shape[1] :]
 
-in_layer = maps.layers("transformer_blocks.2")
+in_layer = maps.layers("transformer_blocks.3")
 for head in range(len(joint)):
     row = in_layer.heads(head).row(0)
     words = sum(part for _, part in row.words)
