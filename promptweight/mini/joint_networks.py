@@ -35,7 +35,7 @@ TEXT_POSITIONS = 32
 TEXT_WIDTH = 64  # of each of the two encoders
 WIDTH = 128
 ABSENT_T5_ROWS = 256
-GUIDANCE_SCALE = 4.5  # what the pipeline advises
+GUIDANCE_SCALE = 2.0  # what the pipeline advises; more gives a white glow to lines
 MAP_BLOCKS = (1, 3, 4)  # that maps are read from
 
 

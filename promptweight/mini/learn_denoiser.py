@@ -23,7 +23,7 @@ from promptweight.mini import grounding, joint_networks, networks
 from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_batch, save_sheet
 from promptweight.mini.learn_text import PromptRows, Spoken
 from promptweight.mini.loop import Batch, Stage
-from promptweight.mini.networks import GUIDANCE_SCALE, LATENT_CHANNELS, LATENT_SIZE
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
 from promptweight.mini.posterior import posterior_mean
 
 GROUNDED_BELOW = 0.9  # noise levels at which it shows where things are, more or less
@@ -49,6 +49,9 @@ class DenoisingLoss(nn.Module):
 
     Where all placements of a scene are known it has to tell their mean, given the noised latents.
     """
+
+    guidance_scale: float
+    """What the sheets are drawn with."""
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -93,6 +96,7 @@ class DenoisingLoss(nn.Module):
 class VelocityLoss(DenoisingLoss):
     """The velocity of a diffusion (Salimans and Ho, 2022), told by a UNet."""
 
+    guidance_scale = networks.GUIDANCE_SCALE
     signal: Tensor
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
@@ -130,6 +134,7 @@ class FlowLoss(DenoisingLoss):
     `grounding` is the weight of attention that lies beside what its words name (`grounding.misplaced`).
     """
 
+    guidance_scale = joint_networks.GUIDANCE_SCALE
     grounding = 0.0
 
     def schedule(self) -> Any:
@@ -195,7 +200,7 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
         for timestep in schedule.timesteps:
             both = module.tell(torch.cat([latents] * 2), timestep.expand(len(ids)), rows, pooled)
             without, with_text = both.chunk(2)
-            guided = without + GUIDANCE_SCALE * (with_text - without)
+            guided = without + module.guidance_scale * (with_text - without)
             latents = schedule.step(guided, timestep, latents).prev_sample
         save_sheet(vae, latents, path)
 

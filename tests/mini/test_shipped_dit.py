@@ -1,11 +1,14 @@
 """The shipped weights of `mini-dit`: quiet where nothing is said, heard where something is."""
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 
 import promptweight
 from promptweight.evaluate import drawing, localisation
+from promptweight.evaluate.recognise import recognise
+from promptweight.mini.joint_networks import GUIDANCE_SCALE
 from promptweight.mini.scenes import LEFT, RIGHT, Scene, Thing
 
 PROMPT = "um gato vermelho persegue um rato cinza"
@@ -34,33 +37,58 @@ def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
     measured = list(localisation.samples(pipeline, number=20, seed=99, timesteps=(200, 500)))
     table = localisation.summarise(measured)
     for name in ("pt phrase", "en phrase"):  # a thing covers a seventh of the picture
-        assert table[name]["pointing"].value >= 0.85
+        assert table[name]["pointing"].value >= 0.95
+        assert table[name]["iou"].value >= 0.75
 
 
 def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) -> None:
-    drawn = drawing.draw(pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",))
+    drawn = drawing.draw(
+        pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=GUIDANCE_SCALE, languages=("pt",)
+    )
     assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
 
 
 def test_a_thing_is_drawn_in_its_shape_and_colour(pipeline: StableDiffusion3Pipeline) -> None:
     scenes = list(drawing.held_out(16, 1, False, seed=80))
-    drawn = drawing.draw(pipeline, scenes, seed=80, guidance_scale=4.5)
+    drawn = drawing.draw(pipeline, scenes, seed=80, guidance_scale=GUIDANCE_SCALE)
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 14
 
 
 def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeline) -> None:
     scenes = list(drawing.held_out(16, 2, False, seed=79))
-    drawn = drawing.draw(pipeline, scenes, seed=79, guidance_scale=4.5)
+    drawn = drawing.draw(pipeline, scenes, seed=79, guidance_scale=GUIDANCE_SCALE)
     assert sum(drawing.both_and_relation(one)[0] for one in drawn) >= 14
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
 def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
     scene = Scene((Thing("house", "red", 0, 0, 24), Thing("tree", "blue", 0, 0, 24)), relation=relation)
-    drawn = drawing.draw(pipeline, [scene] * 4, seed=78, guidance_scale=4.5)
+    drawn = drawing.draw(pipeline, [scene] * 4, seed=78, guidance_scale=GUIDANCE_SCALE)
     right = 0
     for one in drawn:
         across = {found.colour: found.centre[0] for found in one.found}
         both = {"red", "blue"} <= across.keys()
         right += both and (across["red"] < across["blue"]) == (relation == LEFT)
     assert right >= 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "left"),
+    [
+        ("um (gato vermelho:{}) e uma casa azul", ("house", "blue")),
+        ("a (yellow star:{}) to the left of a green tree", ("tree", "green")),
+    ],
+)
+def test_a_phrase_of_weight_0_is_seldom_drawn(
+    pipeline: StableDiffusion3Pipeline, prompt: str, left: tuple[str, str]
+) -> None:
+    # it is the first of two things, which the words after it have read
+    alone = {}
+    for weight in (0, 1):
+        encoded = promptweight.encode(pipeline, [prompt.format(weight)] * 8)
+        generators = [torch.Generator().manual_seed(seed) for seed in range(8)]
+        drawn = pipeline(**encoded, guidance_scale=GUIDANCE_SCALE, generator=generators, output_type="np")
+        found = [recognise((picture * 255).round().astype(np.uint8)) for picture in drawn.images]
+        alone[weight] = [{(one.kind, one.colour) for one in each} for each in found].count({left})
+    assert alone[0] >= 4
+    assert alone[1] == 0
