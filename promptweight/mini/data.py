@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from promptweight.mini.captions import caption
+from promptweight.mini.captions import LANGUAGES, caption, plainly
 from promptweight.mini.grounding import Names
 from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.loop import Batch
@@ -165,6 +165,9 @@ class Shares:
     """Scenes of one thing."""
     pairs: float = 0.0
     """Scenes of two things without a relation, which words alone tell apart."""
+    white: float = 0.0
+    """Scenes of one white thing, told in its plainest words. Little but an outline tells it from most
+    grounds, so that it has to be drawn most exactly."""
     unsaid: float = 0.0
     """Not of a batch but of its scenes of one thing: how many captions name another thing besides, whose
     words are then left unsaid. So a weight of 0 comes to mean that the thing is not there."""
@@ -181,19 +184,24 @@ def draw_batch(
     scenes, families = encoded.scenes, encoded.families
     everything = [index for index, family in enumerate(families) if len(family) == 1] or range(len(scenes))
     placed = [index for index, family in enumerate(families) if len(family) > 1] or everything
-    groups = (
-        everything,
-        [index for index in everything if scenes[index].relation],
-        [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 1],
-        [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 2],
-    )
+    related = [index for index in everything if scenes[index].relation]
+    single = [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 1]
+    pairs = [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 2]
+    white = [index for index in single if scenes[index].things[0].colour == "white"]
+    groups = (everything, related, single, pairs, white)
     names = Names(tokenizer)
-    rest = 1 - shares.related - shares.single - shares.pairs
+    rest = 1 - shares.related - shares.single - shares.pairs - shares.white
+    weights = (rest, shares.related, shares.single, shares.pairs, shares.white)
 
     def draw(rng: Random, size: int) -> Batch:
-        drawn = rng.choices(groups, (rest, shares.related, shares.single, shares.pairs), k=size)
+        drawn = rng.choices(groups, weights, k=size)
         chosen = [rng.choice(group or everything) for group in drawn]
-        told = [_tell(scenes[i], rng, shares.unsaid) for i in chosen]
+        told = [
+            (plainly(scenes[i], rng.choice(LANGUAGES)), scenes[i], 0)
+            if group is white
+            else _tell(scenes[i], rng, shares.unsaid)
+            for i, group in zip(chosen, drawn, strict=True)
+        ]
         texts = [text for text, _, _ in told]
         ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         named = torch.tensor(

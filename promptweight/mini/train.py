@@ -81,7 +81,13 @@ def _learn_denoiser(
         loss.denoiser.compile()
     if options.grounding:
         loss.grounding = options.grounding
-    shares = Shares(options.related_share, options.single_share, options.pair_share, options.unsaid_share)
+    shares = Shares(
+        related=options.related_share,
+        single=options.single_share,
+        pairs=options.pair_share,
+        white=options.white_share,
+        unsaid=options.unsaid_share,
+    )
     stage = learn_denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = loop.run(stage, schedule, options.out, options.seed, device)
@@ -164,6 +170,9 @@ def main() -> None:
         type=float,
         default=0.0,
         help="of a batch, drawn only from scenes of two things without a relation",
+    )
+    parser.add_argument(
+        "--white-share", type=float, default=0.0, help="of a batch, drawn only from scenes of one white thing"
     )
     parser.add_argument(
         "--unsaid-share",

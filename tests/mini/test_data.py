@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from promptweight.mini.captions import ADJECTIVES, NOUNS
+from promptweight.mini.captions import ADJECTIVES, LANGUAGES, NOUNS, plainly
 from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_scenes, encode_scenes
 from promptweight.mini.scenes import Scene, Thing, render
 from promptweight.models import load
@@ -40,6 +40,19 @@ def test_a_batch_holds_the_shares_asked_for(
     if not everywhere:
         assert told + alone + together == 1
         assert (alone, together) == pytest.approx((single, pairs), abs=0.1)
+
+
+def test_white_things_are_told_plainly_and_in_their_share(numbered: EncodedScenes) -> None:
+    tokenizer = load("mini").tokenizer
+    draw = draw_batch(numbered, tokenizer, Shares(related=0.5, white=0.5, unsaid=1.0))
+    batch = draw(Random(1), 400)
+    scenes = [numbered.scenes[index] for index in batch["latents"][:, 0, 0, 0].int().tolist()]
+    texts = tokenizer.batch_decode(batch["ids"], skip_special_tokens=True)
+    white = [(scene, text) for scene, text in zip(scenes, texts, strict=True) if not scene.relation]
+    assert len(white) / len(scenes) == pytest.approx(0.5, abs=0.1)
+    assert {tuple(thing.colour for thing in scene.things) for scene, _ in white} == {("white",)}
+    for scene, text in white:
+        assert "".join(text.split()) in {"".join(plainly(scene, language).split()) for language in LANGUAGES}
 
 
 def test_scenes_are_encoded_with_what_each_thing_fills() -> None:
