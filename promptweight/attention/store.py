@@ -164,12 +164,15 @@ class Store:
     def begin_pools(self, rows: int, device: torch.device) -> None:
         """Give the refined slots of each grid an empty pool for a call with so many recorded rows."""
         pools: dict[tuple[int, bool], Pool] = {}
-        for slot in self.slots.get("refined", {}).values():
-            group = (slot.stride, slot.is_advised)
-            if group not in pools:
+        refined = self.slots.get("refined", {})
+        for layer in self.layers:
+            if layer.name not in refined:
+                continue
+            slot = refined[layer.name]
+            if layer.group not in pools:
                 total = torch.zeros(rows, slot.height * slot.width, self.longest, device=device)
-                pools[group] = Pool(total, torch.zeros((), device=device))
-            slot.pool = pools[group]
+                pools[layer.group] = Pool(total, torch.zeros((), device=device))
+            slot.pool = pools[layer.group]
 
     def place(self, step: int, lane: Lane) -> int:
         """Where a slot keeps this step of this lane."""
