@@ -23,7 +23,7 @@ from diffusers.models.embeddings import get_2d_sincos_pos_embed_from_grid
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, advise
+from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,5 +202,4 @@ def save_pipeline(
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    advise(folder, GUIDANCE_SCALE, [f"transformer_blocks.{block}." for block in MAP_BLOCKS])
+    write(pipeline, folder, GUIDANCE_SCALE, [f"transformer_blocks.{block}." for block in MAP_BLOCKS])

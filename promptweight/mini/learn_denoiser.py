@@ -52,6 +52,8 @@ class DenoisingLoss(nn.Module):
 
     guidance_scale: float
     """What the sheets are drawn with."""
+    grounding = 0.0
+    """The weight of attention that lies beside what its words name."""
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -68,6 +70,10 @@ class DenoisingLoss(nn.Module):
     @abstractmethod
     def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
         """Returns what the denoiser should tell of these latents with this noise, in their shape."""
+
+    def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
+        """Returns how far attention lies from what its words name (`grounding.misplaced`)."""
+        raise NotImplementedError(f"{type(self).__name__} cannot see the attention of its denoiser")
 
     @abstractmethod
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
@@ -86,11 +92,8 @@ class DenoisingLoss(nn.Module):
         told = self.tell(noisy, levels.timesteps, spoken.rows, spoken.pooled).float()
         weight = 1 + COVERED_WEIGHT * batch["covered"][:, None] * levels.laid_out
         missed = (weight * (told - wanted).square()).mean()
-        return missed + spoken.loudness + self.misplaced(batch, spoken, levels)
-
-    def misplaced(self, _batch: Batch, _spoken: Spoken, _levels: NoiseLevels) -> Tensor | float:
-        """Returns what is added for attention that lies beside what its words name."""
-        return 0.0
+        loss = missed + spoken.loudness
+        return loss + self.grounding * self.misplaced(batch, spoken, levels) if self.grounding else loss
 
 
 class VelocityLoss(DenoisingLoss):
@@ -129,13 +132,9 @@ class VelocityLoss(DenoisingLoss):
 
 
 class FlowLoss(DenoisingLoss):
-    """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer.
-
-    `grounding` is the weight of attention that lies beside what its words name (`grounding.misplaced`).
-    """
+    """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer."""
 
     guidance_scale = joint_networks.GUIDANCE_SCALE
-    grounding = 0.0
 
     def schedule(self) -> Any:
         """Returns the scheduler of `mini-dit`."""
@@ -167,16 +166,14 @@ class FlowLoss(DenoisingLoss):
         rows = torch.cat([rows, absent], dim=1)
         return self.denoiser(noisy, rows, pooled, timesteps).sample
 
-    def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor | float:
+    def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
         """Looks at the blocks that maps are read from, where things begin to stand out of the noise."""
-        if not self.grounding:
-            return 0.0
         denoiser: Any = self.denoiser
         blocks = [denoiser.transformer_blocks[index] for index in joint_networks.MAP_BLOCKS]
         attention = torch.stack([block.attn.processor.to_text for block in blocks]).mean(0)
         named = batch["named"] * spoken.is_said * (levels.sigma.flatten(1) < GROUNDED_BELOW)
         areas = F.avg_pool2d(batch["areas"], denoiser.config.patch_size)
-        return self.grounding * grounding.misplaced(attention, named, areas)
+        return grounding.misplaced(attention, named, areas)
 
 
 def _as_map(values: Tensor) -> Tensor:

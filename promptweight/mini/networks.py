@@ -14,7 +14,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -147,12 +153,21 @@ def save_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    write(pipeline, folder, GUIDANCE_SCALE)
+
+
+def write(
+    pipeline: DiffusionPipeline, folder: Path, guidance_scale: float, attention_layers: Sequence[str] = ()
+) -> None:
+    """Writes a pipeline folder, safetensors only, with what its makers advise in `promptweight.json`.
+
+    Which folders its networks were loaded from, which diffusers would write into it, is left out.
+    """
     pipeline.save_pretrained(folder, safe_serialization=True)
-    advise(folder, GUIDANCE_SCALE)
-
-
-def advise(folder: Path, guidance_scale: float, attention_layers: Sequence[str] = ()) -> None:
-    """Writes what `promptweight.load` should know of a pipeline folder beyond what diffusers keeps."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2) + "\n")
     advice: dict[str, object] = {"guidance_scale": guidance_scale}
     if attention_layers:
         advice["attention_layers"] = list(attention_layers)

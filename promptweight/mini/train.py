@@ -79,8 +79,7 @@ def _learn_denoiser(
     loss.rows.text.requires_grad_(not options.freeze_text)
     if options.compile:
         loss.denoiser.compile()
-    if options.grounding:
-        loss.grounding = options.grounding
+    loss.grounding = options.grounding
     shares = Shares(
         related=options.related_share,
         single=options.single_share,

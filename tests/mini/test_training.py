@@ -267,6 +267,8 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     assert advice_in(tmp_path / "grounded" / "pipeline").attention_layers == tuple(
         f"transformer_blocks.{block}." for block in joint_networks.MAP_BLOCKS
     )
+    configs = [path.read_text() for path in (tmp_path / "grounded" / "pipeline").rglob("*.json")]
+    assert not [text for text in configs if str(tmp_path) in text]
     with pytest.raises(SystemExit):
         command("--out", tmp_path / "none", "--grounding", 0.1)
 
