@@ -41,12 +41,10 @@ class Origin:
     Attributes:
         model: the name to load it by.
         revision: the commit, where one is known.
-        guidance_scale: the guidance that its makers advise.
     """
 
     model: str
     revision: str | None = None
-    guidance_scale: float | None = None
 
 
 def find_local(name: str, revision: str | None = None) -> Path:
@@ -185,6 +183,18 @@ def advice_in(folder: Path) -> Advice | None:
     if not (isinstance(layers, list) and all(isinstance(part, str) and part for part in layers)):
         raise ModelError(f"{path} has the attention_layers {layers!r}; they must be a list of layers' names")
     return Advice(guidance, tuple(layers))
+
+
+def advice_for(model: Any) -> Advice | None:
+    """Returns what the makers of a denoising model advise, wherever its pipeline has it from.
+
+    diffusers remembers which folder a model was loaded from; the advice lies beside it.
+
+    Raises:
+        ModelError: the advice cannot be read.
+    """
+    folder = model.config.get("_name_or_path")
+    return advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
 
 
 def components(index: dict[str, Any]) -> list[str]:

@@ -14,7 +14,6 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from promptweight import checks, single_file
 from promptweight.errors import ModelError, SettingError
 from promptweight.model_files import (
     Origin,
+    advice_for,
     advice_in,
     check_header,
     check_weights,
@@ -86,10 +86,9 @@ def load(
         else:
             index = read_index(path, name)
             check_weights(path, index)
+            advice_in(path)  # raises here, not on the first picture
             chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
             pipe = _build(path, index, name, chosen_dtype, variant)
-            if (advice := advice_in(path)) is not None:
-                found = replace(found, guidance_scale=advice.guidance_scale)
         if scheduler is not None:
             pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
         pipe.set_progress_bar_config(disable=True)
@@ -124,9 +123,10 @@ def origin(pipe: Any) -> Origin:
 
 def default_guidance_scale(pipe: Any) -> float:
     """Returns the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
-    advised = origin(pipe).guidance_scale
-    if advised is not None:
-        return advised
+    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    advice = None if denoiser is None else advice_for(denoiser)
+    if advice is not None:
+        return advice.guidance_scale
     parameter = inspect.signature(type(pipe).__call__).parameters.get("guidance_scale")
     default = None if parameter is None else parameter.default
     return float(default) if isinstance(default, (int, float)) else 1.0

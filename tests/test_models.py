@@ -240,6 +240,7 @@ def test_guidance_is_the_makers_advice_or_the_pipelines_default(copy, tiny_pipe)
     assert models.default_guidance_scale(tiny_pipe) == 7.5
     (copy / "promptweight.json").write_text('{"guidance_scale": 4.5}')
     assert models.default_guidance_scale(load(copy, device="cpu")) == 4.5
+    assert models.default_guidance_scale(StableDiffusionPipeline.from_pretrained(copy)) == 4.5
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"guidance_scale": "high"}', '{"guidance_scale": -1}', "[1]"])

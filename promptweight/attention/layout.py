@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from promptweight.attention.calls import uncompiled
 from promptweight.errors import AttachError, SettingError
-from promptweight.model_files import advice_in
+from promptweight.model_files import advice_for
 
 Order = Literal["cross", "image first", "text first"]
 """What a layer attends to: the text alone, or image and text together in this order."""
@@ -86,13 +85,11 @@ def layout_of(pipe: Any) -> Layout:
 
 
 def advised_layers(model: Any, layers: Mapping[str, Any]) -> list[str]:
-    """The layers that the makers of a model advise to read maps from, wherever the pipeline has it from.
+    """The layers that the makers of a model advise to read maps from.
 
-    diffusers remembers which folder a model was loaded from; the advice lies beside it. All layers where
-    there is none, or where it names no layer of this model.
+    All layers where they advise nothing, or name no layer of this model.
     """
-    folder = model.config.get("_name_or_path")
-    advice = advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
+    advice = advice_for(model)
     parts = () if advice is None else advice.attention_layers
     return [name for name in layers if any(part in name for part in parts)] or list(layers)
 
