@@ -28,10 +28,13 @@ class Advice:
         guidance_scale: the guidance to draw with, 0 to 100.
         attention_layers: parts of the names of the layers that maps are read from unless others are asked
             for; all layers when empty.
+        warning_threshold: above which score an early warning of a thing is right for this model, 0 to 1
+            (`promptweight.attention.binding`); None where they advise none.
     """
 
     guidance_scale: float
     attention_layers: tuple[str, ...] = ()
+    warning_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -182,18 +185,23 @@ def advice_in(folder: Path) -> Advice | None:
     layers = content.get("attention_layers", [])
     if not (isinstance(layers, list) and all(isinstance(part, str) and part for part in layers)):
         raise ModelError(f"{path} has the attention_layers {layers!r}; they must be a list of layers' names")
-    return Advice(guidance, tuple(layers))
+    threshold = content.get("warning_threshold")
+    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and 0 <= threshold <= 1):
+        raise ModelError(f"{path} has the warning_threshold {threshold!r}; it must lie between 0 and 1")
+    return Advice(guidance, tuple(layers), threshold)
 
 
-def advice_for(model: Any) -> Advice | None:
-    """Returns what the makers of a denoising model advise, wherever its pipeline has it from.
+def advice_of(pipe: Any) -> Advice | None:
+    """Returns what the makers of a pipeline's model advise, whatever made the pipeline.
 
-    diffusers remembers which folder a model was loaded from; the advice lies beside it.
+    diffusers remembers which folder the denoising model was loaded from; the advice lies beside it.
 
     Raises:
         ModelError: the advice cannot be read.
     """
-    folder = model.config.get("_name_or_path")
+    model = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    folder = None if model is None else model.config.get("_name_or_path")
     return advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
 
 

@@ -21,8 +21,8 @@ from promptweight import checks, single_file
 from promptweight.errors import ModelError, SettingError
 from promptweight.model_files import (
     Origin,
-    advice_for,
     advice_in,
+    advice_of,
     check_header,
     check_weights,
     find,
@@ -123,8 +123,7 @@ def origin(pipe: Any) -> Origin:
 
 def default_guidance_scale(pipe: Any) -> float:
     """Returns the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
-    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    advice = None if denoiser is None else advice_for(denoiser)
+    advice = advice_of(pipe)
     if advice is not None:
         return advice.guidance_scale
     parameter = inspect.signature(type(pipe).__call__).parameters.get("guidance_scale")

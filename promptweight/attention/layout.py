@@ -10,7 +10,7 @@ from torch import Tensor
 
 from promptweight.attention.calls import uncompiled
 from promptweight.errors import AttachError, SettingError
-from promptweight.model_files import advice_for
+from promptweight.model_files import advice_of
 
 Order = Literal["cross", "image first", "text first"]
 """What a layer attends to: the text alone, or image and text together in this order."""
@@ -78,18 +78,18 @@ def layout_of(pipe: Any) -> Layout:
         )
     size = PackedSize() if isinstance(model, FluxTransformer2DModel) else size_of_argument(*latents)
     layers = {layer.name: (layer, attn) for layer, attn in found}
-    for name in set(layers).difference(advised_layers(model, layers)):
+    for name in set(layers).difference(advised_layers(pipe, layers)):
         layer, attn = layers[name]
         layers[name] = replace(layer, is_advised=False), attn
     return Layout(model, called, layers, latents, text, size)
 
 
-def advised_layers(model: Any, layers: Mapping[str, Any]) -> list[str]:
-    """The layers that the makers of a model advise to read maps from.
+def advised_layers(pipe: Any, layers: Mapping[str, Any]) -> list[str]:
+    """The layers that the makers of its model advise to read maps from.
 
     All layers where they advise nothing, or name no layer of this model.
     """
-    advice = advice_for(model)
+    advice = advice_of(pipe)
     parts = () if advice is None else advice.attention_layers
     return [name for name in layers if any(part in name for part in parts)] or list(layers)
 

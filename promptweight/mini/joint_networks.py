@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, write
+from promptweight.model_files import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,9 @@ TEXT_POSITIONS = 32
 TEXT_WIDTH = 64  # of each of the two encoders
 WIDTH = 128
 ABSENT_T5_ROWS = 256
-GUIDANCE_SCALE = 2.0  # what the pipeline advises; more gives a white glow to lines
+GUIDANCE_SCALE = 2.0  # more gives a white glow to lines
 MAP_BLOCKS = (1, 3, 4)  # that maps are read from
+ADVICE = Advice(GUIDANCE_SCALE, tuple(f"transformer_blocks.{block}." for block in MAP_BLOCKS))
 
 
 class JointTextEncoders(nn.Module):
@@ -202,4 +204,4 @@ def save_pipeline(
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    write(pipeline, folder, GUIDANCE_SCALE, [f"transformer_blocks.{block}." for block in MAP_BLOCKS])
+    write(pipeline, folder, ADVICE)

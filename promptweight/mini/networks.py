@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from diffusers import (
@@ -23,6 +24,8 @@ from diffusers import (
 )
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from promptweight.model_files import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,12 +156,10 @@ def save_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    write(pipeline, folder, GUIDANCE_SCALE)
+    write(pipeline, folder, Advice(GUIDANCE_SCALE))
 
 
-def write(
-    pipeline: DiffusionPipeline, folder: Path, guidance_scale: float, attention_layers: Sequence[str] = ()
-) -> None:
+def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice) -> None:
     """Writes a pipeline folder, safetensors only, with what its makers advise in `promptweight.json`.
 
     Which folders its networks were loaded from, which diffusers would write into it, is left out.
@@ -168,7 +169,5 @@ def write(
         config = json.loads(path.read_text())
         if config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2) + "\n")
-    advice: dict[str, object] = {"guidance_scale": guidance_scale}
-    if attention_layers:
-        advice["attention_layers"] = list(attention_layers)
-    (folder / "promptweight.json").write_text(json.dumps(advice) + "\n")
+    told = {name: value for name, value in asdict(advice).items() if value not in (None, ())}
+    (folder / "promptweight.json").write_text(json.dumps(told) + "\n")
