@@ -221,6 +221,10 @@ def draw_batch(
             "known": known,
             "ids": ids,
             "named": torch.where(only == 0, named, (named == only).long()),
+            "plain": torch.tensor(
+                [text in [plainly(scene, language) for language in LANGUAGES] for text, scene, _ in told]
+            )
+            & (only == 0).flatten(),
             "unsaid": (only > 0) & (named > 0) & (named != only),
         }
 

@@ -36,6 +36,7 @@ TEXT_POSITIONS = 32
 TEXT_WIDTH = 64  # of each of the two encoders
 WIDTH = 128
 ABSENT_T5_ROWS = 256
+SHIFT = 3.0  # of the scheduler: more of the steps are at high noise levels
 GUIDANCE_SCALE = 2.0  # more gives a white glow to lines
 MAP_BLOCKS = (1, 3, 4)  # that maps are read from
 ADVICE = Advice(GUIDANCE_SCALE, tuple(f"transformer_blocks.{block}." for block in MAP_BLOCKS))
@@ -174,7 +175,7 @@ def _places_of_split_patches(config: Any) -> Tensor:
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
     """Makes the straight path from noise to picture, walked slowly at first, as SD3 does."""
-    return FlowMatchEulerDiscreteScheduler(shift=3.0)
+    return FlowMatchEulerDiscreteScheduler(shift=SHIFT)
 
 
 def shorten(tokenizer: CLIPTokenizer) -> CLIPTokenizer:

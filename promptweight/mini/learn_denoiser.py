@@ -25,6 +25,7 @@ from promptweight.mini.learn_text import PromptRows, Spoken
 from promptweight.mini.loop import Batch, Stage
 from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
 from promptweight.mini.posterior import posterior_mean
+from promptweight.mini.walks import Walks
 
 GROUNDED_BELOW = 0.9  # noise levels at which it shows where things are, more or less
 COVERED_WEIGHT = 1.5  # how much more things count than empty ground once the layout stands out of the noise
@@ -71,6 +72,15 @@ class DenoisingLoss(nn.Module):
     def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
         """Returns what the denoiser should tell of these latents with this noise, in their shape."""
 
+    def noised(self, batch: Batch) -> tuple[Batch, Tensor, NoiseLevels]:
+        """Returns a batch, its latents noised, and how much."""
+        latents = batch["latents"]
+        levels = self.draw_levels(len(latents), latents.device)
+        return batch, levels.signal * latents + levels.sigma * torch.randn_like(latents), levels
+
+    def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
+        """Takes what is told of a batch further, where anything is made of it."""
+
     def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
         """Returns how far attention lies from what its words name (`grounding.misplaced`)."""
         raise NotImplementedError(f"{type(self).__name__} cannot see the attention of its denoiser")
@@ -81,15 +91,13 @@ class DenoisingLoss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the loss of a batch of latents, captions and places of things."""
-        latents = batch["latents"]
-        levels = self.draw_levels(len(latents), latents.device)
-        noise = torch.randn_like(latents)
-        noisy = levels.signal * latents + levels.sigma * noise
+        batch, noisy, levels = self.noised(batch)
         mean = posterior_mean(noisy, levels.signal, levels.sigma, batch["placements"], batch["known"])
-        mean_noise = noise + levels.signal * (latents - mean) / levels.sigma
+        mean_noise = (noisy - levels.signal * mean) / levels.sigma
         wanted = self.wanted(mean, mean_noise, levels)
-        spoken = self.rows(batch["ids"], batch["unsaid"])
+        spoken = self.rows(batch["ids"], batch["unsaid"], batch.get("walking"))
         told = self.tell(noisy, levels.timesteps, spoken.rows, spoken.pooled).float()
+        self.go_on(noisy, told, levels)
         weight = 1 + COVERED_WEIGHT * batch["covered"][:, None] * levels.laid_out
         missed = (weight * (told - wanted).square()).mean()
         loss = missed + spoken.loudness
@@ -135,6 +143,8 @@ class FlowLoss(DenoisingLoss):
     """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer."""
 
     guidance_scale = joint_networks.GUIDANCE_SCALE
+    walks: Walks | None = None
+    """Rows of every batch that are pictures which the denoiser itself is drawing."""
 
     def schedule(self) -> Any:
         """Returns the scheduler of `mini-dit`."""
@@ -159,6 +169,22 @@ class FlowLoss(DenoisingLoss):
     def wanted(self, latents: Tensor, noise: Tensor, _levels: NoiseLevels) -> Tensor:
         """Returns the direction from picture to noise."""
         return noise - latents
+
+    def noised(self, batch: Batch) -> tuple[Batch, Tensor, NoiseLevels]:
+        """Puts the walks among the noised latents."""
+        batch, noisy, levels = super().noised(batch)
+        if self.walks is None:
+            return batch, noisy, levels
+        batch, noisy, sigma = self.walks.join(batch, noisy, levels.sigma)
+        is_told = ~batch["walking"]  # where its things stand is known of these rows alone
+        batch["named"] = batch["named"] * is_told[:, None]
+        laid_out = levels.laid_out & is_told[:, None, None, None]
+        return batch, noisy, NoiseLevels(1 - sigma, sigma, 1000 * sigma.flatten(), laid_out)
+
+    def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
+        """Lets the walks take a step."""
+        if self.walks is not None:
+            self.walks.go_on(noisy, told, levels.sigma)
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
         """Asks the transformer; one row of zeros stands for all of those in T5's place."""

@@ -67,8 +67,11 @@ class PromptRows(nn.Module):
         pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
         self.register_buffer("colours", torch.tensor(pieces), persistent=False)
 
-    def forward(self, ids: Tensor, unsaid: Tensor | None = None) -> Spoken:
-        """Encodes token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool)."""
+    def forward(self, ids: Tensor, unsaid: Tensor | None = None, whole: Tensor | None = None) -> Spoken:
+        """Encodes token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool).
+
+        Of prompts that are `whole` (batch,; bool) no word is dropped at random.
+        """
         positions = self.empty.shape[1]
         longest = int((ids != self.end).sum(1).max()) + 4
         length = positions if torch.rand(()) < 0.05 else min(positions, longest)
@@ -82,6 +85,8 @@ class PromptRows(nn.Module):
         share = WORD_DROPOUT + COLOUR_DROPOUT * is_colour
         dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
         dropped[:, 0] = False  # the beginning of the text is never a word
+        if whole is not None:
+            dropped &= ~whole[:, None, None]
         if unsaid is not None:
             dropped |= unsaid[:, :length, None]
         is_said = is_word & ~dropped

@@ -27,6 +27,7 @@ from promptweight.mini.captions import caption
 from promptweight.mini.data import EncodedScenes, Shares, load_scenes
 from promptweight.mini.recipes import RECIPES, Networks
 from promptweight.mini.scenes import random_scene
+from promptweight.mini.walks import Walks
 
 AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
 TEXT = loop.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50, sheet_every=300, muon=True)
@@ -80,6 +81,9 @@ def _learn_denoiser(
     if options.compile:
         loss.denoiser.compile()
     loss.grounding = options.grounding
+    if options.walking_share:
+        assert isinstance(loss, learn_denoiser.FlowLoss)
+        loss.walks = Walks(round(options.walking_share * DENOISER.batch_size), joint_networks.SHIFT)
     shares = Shares(
         related=options.related_share,
         single=options.single_share,
@@ -186,6 +190,12 @@ def main() -> None:
         help="of mini-dit: weight of attention that lies beside what its words name, in the loss",
     )
     parser.add_argument(
+        "--walking-share",
+        type=float,
+        default=0.0,
+        help="of mini-dit: of a batch, at most, pictures that the denoiser itself is drawing",
+    )
+    parser.add_argument(
         "--placed-pairs",
         type=int,
         help="learn single things and pairs from all their places at once, with this many different pairs",
@@ -210,8 +220,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.split_patches and (options.model != "mini-dit" or options.init is None):
         parser.error("--split-patches needs --model mini-dit and the --init it splits the patches of")
-    if options.grounding and options.model != "mini-dit":
-        parser.error("--grounding is of --model mini-dit only")
+    for name in ("grounding", "walking_share"):
+        if getattr(options, name) and options.model != "mini-dit":
+            parser.error(f"--{name.replace('_', '-')} is of --model mini-dit only")
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:

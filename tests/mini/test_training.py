@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from promptweight.mini.learn_text import PromptRows
 from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
 from promptweight.mini.networks import LastRows, text_encoder, train_tokenizer
+from promptweight.mini.walks import Walks
 from promptweight.model_files import advice_in
 from promptweight.models import load
 
@@ -269,15 +271,27 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     )
     configs = [path.read_text() for path in (tmp_path / "grounded" / "pipeline").rglob("*.json")]
     assert not [text for text in configs if str(tmp_path) in text]
-    with pytest.raises(SystemExit):
-        command("--out", tmp_path / "none", "--grounding", 0.1)
+    for option in ("--grounding", "--walking-share"):
+        with pytest.raises(SystemExit):
+            command("--out", tmp_path / "none", option, 0.1)
 
     monkeypatch.setattr(data, "KINDS", ("cat",))
     monkeypatch.setattr(data, "COLOURS", ("red",))
     going_on = ("--model", "mini-dit", "--init", tmp_path / "dit" / "pipeline", "--out", tmp_path / "on")
     kept = ("--text-steps", 0, "--freeze-text")
-    command(*going_on, *kept, "--placed-pairs", 2, "--single-share", 0.5)
+    walking = []
+    join = Walks.join
+
+    def joined(walks: Walks, *states: Any) -> Any:
+        batch, *rest = join(walks, *states)
+        walking.append(int(batch["walking"].sum()))
+        return batch, *rest
+
+    monkeypatch.setattr(Walks, "join", joined)
+    walk = ("--single-share", 1, "--walking-share", 0.5, "--denoiser-steps", 6)
+    command(*going_on, *kept, "--placed-pairs", 2, *walk)
     torch.set_num_threads(threads)
+    assert max(walking) > 0
     longer = load(tmp_path / "on" / "pipeline")
     assert longer("a red cat", num_inference_steps=1).images[0].size == (64, 64)
     before, after = joint.transformer.state_dict(), longer.transformer.state_dict()
