@@ -28,13 +28,10 @@ class Advice:
         guidance_scale: the guidance to draw with, 0 to 100.
         attention_layers: parts of the names of the layers that maps are read from unless others are asked
             for; all layers when empty.
-        warning_threshold: above which score an early warning of a thing is right for this model, 0 to 1
-            (`promptweight.attention.binding`); None where they advise none.
     """
 
     guidance_scale: float
     attention_layers: tuple[str, ...] = ()
-    warning_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -185,11 +182,7 @@ def advice_in(folder: Path) -> Advice | None:
     layers = content.get("attention_layers", [])
     if not (isinstance(layers, list) and all(isinstance(part, str) and part for part in layers)):
         raise ModelError(f"{path} has the attention_layers {layers!r}; they must be a list of layers' names")
-    threshold = content.get("warning_threshold")
-    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
-    if threshold is not None and not (is_number and 0 <= threshold <= 1):
-        raise ModelError(f"{path} has the warning_threshold {threshold!r}; it must lie between 0 and 1")
-    return Advice(guidance, tuple(layers), threshold)
+    return Advice(guidance, tuple(layers))
 
 
 def advice_of(pipe: Any) -> Advice | None:

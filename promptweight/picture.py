@@ -83,11 +83,11 @@ def make_pictures(
     """
     import torch
 
-    from promptweight.attention.binding import EarlyLook, warning_threshold
+    from promptweight.attention.binding import EarlyLook
 
     steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
     prompts = len(session.tables["positive"])
-    look = EarlyLook(session, prompts, warning_threshold(pipe)) if record else None
+    look = EarlyLook(session, prompts) if record else None
 
     def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal steps, steps_done, was_stopped

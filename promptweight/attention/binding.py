@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from promptweight.attention.phrases import phrases
 from promptweight.conditioning.words import fold
-from promptweight.model_files import advice_of
 
 if TYPE_CHECKING:
     from promptweight.attention.maps import AttentionMaps
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.5
 """A phrase has no clear place when its map is so much less focused than the most focused one. Chosen on 96
-pictures by `mini`, of seeds that no report uses; above it four warned pictures in five lacked something, and
-three of five pictures that did were warned of. The makers of a model may advise another."""
+pictures by the built-in model, of seeds that no report uses; above it four warned pictures in five lacked
+something, and three of five pictures that did were warned of."""
 LOOK_AFTER = 0.2
 """The part of a run after which `generate` looks."""
 
@@ -95,30 +94,22 @@ def leaks(maps: AttentionMaps, image: int = 0, *, threshold: float = THRESHOLD) 
     return tuple(sorted(found, key=lambda leak: -leak.score))
 
 
-def warning_threshold(pipe: Any) -> float:
-    """Above which score `generate` warns of a phrase: what the model's makers advise, or `THRESHOLD`."""
-    advice = advice_of(pipe)
-    advised = None if advice is None else advice.warning_threshold
-    return THRESHOLD if advised is None else advised
-
-
 class EarlyLook:
     """Looks at the maps of a running session once, after a fifth of its steps; to be told of every step.
 
     Args:
         session: one that records.
         images: how many pictures it makes.
-        threshold: as for `leaks`; `warning_threshold` tells that of a pipeline.
     """
 
-    def __init__(self, session: AttentionSession, images: int, threshold: float = THRESHOLD) -> None:
+    def __init__(self, session: AttentionSession, images: int) -> None:
         self.maps: AttentionMaps | None = None
         """Of the step that was looked at, by itself."""
         self.leaks: tuple[tuple[Leak, ...], ...] = ((),) * images
         """Of every picture."""
         texts = session.tables["positive"]
         self._looks = any(can_leak(texts[image].words) for image in range(images))
-        self._session, self._threshold = session, threshold
+        self._session = session
         self._before: AttentionMaps | None = None
 
     def after(self, steps_done: int, steps: int) -> None:
@@ -133,8 +124,7 @@ class EarlyLook:
             return
         self.maps = maps if self._before is None else since(maps, self._before)
         self._before = None
-        images = range(len(self.leaks))
-        self.leaks = tuple(leaks(self.maps, image, threshold=self._threshold) for image in images)
+        self.leaks = tuple(leaks(self.maps, image) for image in range(len(self.leaks)))
 
 
 def early_step(steps: int) -> int:

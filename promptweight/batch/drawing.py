@@ -107,7 +107,7 @@ class Painter:
 
         from promptweight import models, picture
         from promptweight.attention import attach
-        from promptweight.attention.binding import EarlyLook, warning_threshold
+        from promptweight.attention.binding import EarlyLook
 
         pipe, job = self.pipe, jobs[0].job
         guidance = models.default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
@@ -138,7 +138,7 @@ class Painter:
                     attach(pipe, encoded, space=space, mode=mode, record=self.records)
                 )
                 inputs = session.inputs
-                look = EarlyLook(session, len(jobs), warning_threshold(pipe)) if self.records else None
+                look = EarlyLook(session, len(jobs)) if self.records else None
             output = pipe(
                 **inputs,
                 **call,

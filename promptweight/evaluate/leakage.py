@@ -1,7 +1,7 @@
 """Is the warning of things missing or mixed up right? Given after 5 steps of 25, held against the picture.
 
-`generate` warns above the threshold of `promptweight.attention.binding`, chosen on other pictures; here it is
-judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
+`generate` warns above `promptweight.attention.binding.THRESHOLD`, which was chosen on other pictures; here it
+is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
 """
 
 from __future__ import annotations

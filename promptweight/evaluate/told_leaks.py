@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptweight.attention.binding import warning_threshold
+from promptweight.attention.binding import THRESHOLD
 from promptweight.evaluate import leakage as leaking
 from promptweight.evaluate.subject import Subject
 from promptweight.evaluate.telling import Section, Table
@@ -13,14 +13,11 @@ from promptweight.evaluate.telling import Section, Table
 def leakage(subject: Subject) -> Section:
     """Whether the early warning is right."""
     scenes = leaking.scenes_of(subject.part(len(leaking.PROMPTS)), subject.seed + 60)
-    found, of_phrases = leaking.measure(subject.pipeline, scenes, seed=subject.seed)
-    return told_leaks(found, of_phrases, warning_threshold(subject.pipeline))
+    return told_leaks(*leaking.measure(subject.pipeline, scenes, seed=subject.seed))
 
 
-def told_leaks(
-    found: Sequence[leaking.Warned], of_phrases: Sequence[leaking.Warned], threshold: float
-) -> Section:
-    """The section about `leaking.measure`: its pictures and their phrases, and where `generate` warns."""
+def told_leaks(found: Sequence[leaking.Warned], of_phrases: Sequence[leaking.Warned]) -> Section:
+    """The section about `leaking.measure`: its pictures and their phrases."""
     lines = []
     for rows, truth, name in (
         (found, "is_wrong", "a picture lacks a thing in its colour"),
@@ -28,7 +25,7 @@ def told_leaks(
         (found, "is_mixed", "a picture has a thing in another colour"),
     ):
         for said, verdict in (
-            ("as generate warns", leaking.at_threshold(rows, truth, threshold)),
+            ("as generate warns", leaking.at_threshold(rows, truth, THRESHOLD)),
             ("best F-score of the other half", leaking.judge(rows, truth)),
         ):
             lines.append((name, said, *cells(verdict)))
@@ -37,7 +34,7 @@ def told_leaks(
         (prompts, verdict.base, verdict.precision, verdict.recall, verdict.area)
         for prompts in leaking.PROMPTS
         if (own := [each for each in found if each.prompts == prompts])
-        for verdict in [leaking.at_threshold(own, "is_wrong", threshold)]
+        for verdict in [leaking.at_threshold(own, "is_wrong", THRESHOLD)]
     )
     return Section(
         "leakage",

@@ -169,5 +169,4 @@ def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice) -> None:
         config = json.loads(path.read_text())
         if config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2) + "\n")
-    told = {name: value for name, value in asdict(advice).items() if value not in (None, ())}
-    (folder / "promptweight.json").write_text(json.dumps(told) + "\n")
+    (folder / "promptweight.json").write_text(json.dumps(asdict(advice)) + "\n")

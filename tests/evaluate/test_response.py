@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from promptweight.attention.binding import leak_scores, leaks
+from promptweight.attention.binding import THRESHOLD, leak_scores, leaks
 from promptweight.errors import SettingError
 from promptweight.evaluate import confined, curves, leakage, page, response, seen, sharing
 from promptweight.evaluate.asking import report
@@ -218,10 +218,10 @@ def test_warnings_are_judged_on_pictures_that_did_not_choose_the_threshold():
     assert (shipped.precision.hits, shipped.precision.of) == (3, 4)
     assert (shipped.recall.hits, shipped.recall.of) == (3, 4)
     assert (shipped.base.hits, shipped.base.of) == (4, 8)
-    whole, by_prompt = told_leaks(found, found, 0.75).tables
-    assert whole.rows[0][3] == 0.75
+    whole, by_prompt = told_leaks(found, found).tables
+    assert whole.rows[0][3] == THRESHOLD
     assert whole.rows[1][3:] == (verdict.threshold, verdict.precision, verdict.recall, verdict.area)
-    warned = leakage.at_threshold(found, "is_wrong", 0.75)
+    warned = leakage.at_threshold(found, "is_wrong", THRESHOLD)
     assert by_prompt.rows == (("two things", warned.base, warned.precision, warned.recall, warned.area),)
 
 
