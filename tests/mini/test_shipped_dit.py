@@ -54,6 +54,15 @@ def test_a_thing_is_drawn_in_its_shape_and_colour(pipeline: StableDiffusion3Pipe
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 14
 
 
+def test_a_white_thing_is_drawn_though_little_but_its_outline_is_seen(
+    pipeline: StableDiffusion3Pipeline,
+) -> None:
+    kinds = ("cat", "house", "fish", "star", "circle", "triangle", "astronaut", "sun")
+    scenes = [Scene((Thing(kind, "white", 0, 0, 0),)) for kind in kinds]
+    drawn = drawing.draw(pipeline, scenes, seed=81, guidance_scale=GUIDANCE_SCALE)
+    assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 6
+
+
 def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeline) -> None:
     scenes = list(drawing.held_out(16, 2, False, seed=79))
     drawn = drawing.draw(pipeline, scenes, seed=79, guidance_scale=GUIDANCE_SCALE)
