@@ -193,7 +193,9 @@ def advice_of(pipe: Any) -> Advice | None:
     Raises:
         ModelError: the advice cannot be read.
     """
-    model = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    model = getattr(pipe, "unet", None)
+    if model is None:  # not by truth: a compiled model asks for its length
+        model = getattr(pipe, "transformer", None)
     folder = None if model is None else model.config.get("_name_or_path")
     return advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
 
