@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError, SettingError
+from promptweight.messages import Note, note
 from promptweight.model_files import check_header, first_line
-from promptweight.notes import Note, note
 from promptweight.prompt.script import script_of
 
 if TYPE_CHECKING:

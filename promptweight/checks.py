@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 
 
 def whole(name: str, value: Any, lowest: int, highest: int) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 from promptweight.picture import Callback, Picture, make_pictures
 from promptweight.result import Result
 from promptweight.settings import advice, checked, opened, settings_of

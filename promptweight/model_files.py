@@ -14,7 +14,7 @@ from typing import Any
 
 from promptweight import mini
 from promptweight.errors import ModelError
-from promptweight.notes import note
+from promptweight.messages import note
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import checks, single_file
 from promptweight.errors import ModelError, SettingError
+from promptweight.messages import note
 from promptweight.model_files import (
     Origin,
     advice_in,
@@ -30,7 +31,6 @@ from promptweight.model_files import (
     origin_of_folder,
     read_index,
 )
-from promptweight.notes import note
 from promptweight.schedulers import make_scheduler
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 
 
 def _unchanged(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
     from PIL import Image

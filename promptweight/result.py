@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError
-from promptweight.notes import Note
+from promptweight.messages import Note
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 
 
 @dataclass(frozen=True)

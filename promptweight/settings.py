@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import checks
 from promptweight.errors import SettingError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
+from promptweight.messages import Note, note
 from promptweight.normalizers import NORMALIZERS, Normalizer, get_normalizer, number_runs
-from promptweight.notes import Note, note
 
 Encode = Callable[[Tensor], Tensor]
 

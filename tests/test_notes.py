@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 from promptweight.settings import checked_size
 
 PORTUGUESE = {"{name} is {value!r}": "{name}: “{value}”", "height": "altura"}

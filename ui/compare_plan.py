@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
     from promptweight_ui.generating import Call

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import gradio as gr
 
-from promptweight.notes import Note
+from promptweight.messages import Note
 
 LANGUAGES = {"en": "English", "pt-br": "Português"}
 """Names of the files in `strings/`, and what each language calls itself."""

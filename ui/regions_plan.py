@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.notes import note
+from promptweight.messages import note
 from promptweight_ui.compare_plan import no_such_word
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from promptweight.attention.lanes import ROLES, Role
 from promptweight.attention.layout import Layer, grid
 from promptweight.errors import SettingError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 Steps = Literal["sum", "keep"]
 Heads = Literal["mean", "keep"]

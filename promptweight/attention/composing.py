@@ -23,7 +23,7 @@ from torch import Tensor
 
 from promptweight.attention.lanes import Lane, Role
 from promptweight.errors import SettingError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.schedule import Staged

@@ -19,7 +19,7 @@ from promptweight.attention.rules import Terms
 from promptweight.attention.run import Run
 from promptweight.attention.store import recorded_lanes
 from promptweight.errors import AttachError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 
 class Director:

@@ -22,7 +22,7 @@ from promptweight.attention.processors import (
 from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.store import Kind, Store
 from promptweight.errors import AttachError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 
 class Installation:

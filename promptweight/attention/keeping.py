@@ -18,7 +18,7 @@ from torch import Tensor
 from promptweight.attention.lanes import Lane
 from promptweight.attention.shares import Wanted, solve_weights
 from promptweight.attention.tables import PlacedTable, recorded_rows
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 
 @dataclass(frozen=True)

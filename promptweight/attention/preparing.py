@@ -19,7 +19,7 @@ from promptweight.attention.tables import Voice, key_rules, recorded_rows
 from promptweight.attention.voices import find, occurrences, voices_of
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import SettingError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.schedule import Staged

@@ -27,7 +27,7 @@ from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode
 from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError
-from promptweight.notes import Note
+from promptweight.messages import Note
 
 if TYPE_CHECKING:
     from promptweight.attention.tables import Voice

@@ -28,7 +28,7 @@ from torch import Tensor
 from promptweight.attention.phrases import named, phrases
 from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 
 ITERATIONS = 16
 LARGEST = 20.0

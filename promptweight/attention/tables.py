@@ -11,7 +11,7 @@ from promptweight.attention.regions import read_region
 from promptweight.attention.rules import MODES, KeyRule, Mode
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import AttachError, SettingError, WordNotFoundError
-from promptweight.notes import note
+from promptweight.messages import note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded

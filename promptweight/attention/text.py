@@ -20,7 +20,7 @@ from torch import Tensor
 from promptweight.conditioning.families import family_of, open_encoders
 from promptweight.conditioning.joining import has_blend
 from promptweight.errors import ModelError, SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from promptweight.batch.encodings import Encodings, Ready, join, weighting_of
 from promptweight.batch.job import Job
 from promptweight.errors import PromptweightError
 from promptweight.generate import generate
-from promptweight.notes import Note
+from promptweight.messages import Note
 from promptweight.prompt import Prompt
 from promptweight.settings import advice, checked_size, settings_of
 

@@ -16,7 +16,7 @@ from typing import Any
 from promptweight.checks import did_you_mean
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.nudge import find_target
 from promptweight.settings import METHODS, MODES

@@ -10,7 +10,7 @@ from promptweight.conditioning.families import Family
 from promptweight.conditioning.joining import blocks_of
 from promptweight.conditioning.sections import Section, Settings
 from promptweight.conditioning.tokens import TokenTable
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 from promptweight.prompt import Prompt
 
 

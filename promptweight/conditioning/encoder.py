@@ -18,7 +18,7 @@ from promptweight.conditioning.pieces import Frame, frame_of
 from promptweight.conditioning.text_bias import heeding
 from promptweight.conditioning.tokens import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError
-from promptweight.notes import Note
+from promptweight.messages import Note
 from promptweight.weighting import Method, Normalizer
 
 if TYPE_CHECKING:

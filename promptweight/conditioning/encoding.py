@@ -16,7 +16,7 @@ from promptweight.conditioning.families import absent_encoders, family_of, open_
 from promptweight.conditioning.sections import Encoding, Section, Settings
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.errors import ModelError, SettingError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 from promptweight.prompt import Prompt, parse
 from promptweight.weighting import get_method, get_normalizer
 

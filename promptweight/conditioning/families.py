@@ -15,7 +15,7 @@ from torch import Tensor
 
 from promptweight.conditioning.encoder import EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 
 LONGEST_SEQUENCE = 512
 """The longest text in tokens that the pipelines with a T5 text encoder take."""

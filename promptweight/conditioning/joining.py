@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from promptweight.conditioning.words import fold
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from torch import Tensor
 from promptweight.conditioning.encoder import EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.families import Absent
 from promptweight.conditioning.tokens import TokenTable
-from promptweight.notes import Note
+from promptweight.messages import Note
 from promptweight.weighting import Method, Normalizer, get_method
 
 if TYPE_CHECKING:

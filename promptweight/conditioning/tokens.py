@@ -31,7 +31,7 @@ from promptweight.conditioning.pieces import (
 )
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import WordNotFoundError
-from promptweight.notes import Note, note
+from promptweight.messages import Note, note
 from promptweight.prompt.script import part_prompt
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.notes import note
+from promptweight.messages import note
 from promptweight_ui import inputs
 from promptweight_ui.language import sentences, told, told_in_all
 
