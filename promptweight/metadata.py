@@ -24,7 +24,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.foreign import Making, exif_texts, foreign_making
 from promptweight.parameters import read_parameters, writable
@@ -93,7 +93,7 @@ class Metadata:
 def check_parts(parts: Collection[str]) -> None:
     """Raises `SettingError` where one of `parts` is none of `PARTS`."""
     for part in parts:
-        checks.choice("metadata", part, PARTS)
+        validation.choice("metadata", part, PARTS)
 
 
 def read_parts(text: str) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def read_parts(text: str) -> tuple[str, ...]:
         return ()
     parts = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for part in parts:
-        checks.choice("metadata", part, (*PARTS, "none"))
+        validation.choice("metadata", part, (*PARTS, "none"))
     if "none" in parts:
         raise SettingError(f"metadata is {text!r}; none stands alone")
     return parts
@@ -148,7 +148,7 @@ def encode_picture(
     Raises:
         SettingError: there is no such format or part.
     """
-    checks.choice("format", format, tuple(FORMATS))
+    validation.choice("format", format, tuple(FORMATS))
     check_parts(parts)
     file = io.BytesIO()
     if format == "png":

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight import checks, single_file
+from promptweight import single_file, validation
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import note
 from promptweight.model_files import (
@@ -174,7 +174,7 @@ def _check_offload(offload: str | None, device: str) -> None:
     """Raises `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
     if offload is None:
         return
-    checks.choice("offload", offload, OFFLOADS)
+    validation.choice("offload", offload, OFFLOADS)
     if device == "cpu":
         raise SettingError(
             f"offload is {offload!r}, which moves parts of the model between main memory and an accelerator; "

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 
@@ -83,10 +83,10 @@ def checked(
     from promptweight.prompt import DIALECTS, parse
 
     check_prompts(*prompts)
-    checks.choice("dialect", dialect, DIALECTS)
+    validation.choice("dialect", dialect, DIALECTS)
     acting = checked_weighting(**weighting)
-    steps = checks.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
-    pictures = checks.whole("num_images_per_prompt", pictures, 1, MAX_PICTURES)
+    steps = validation.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
+    pictures = validation.whole("num_images_per_prompt", pictures, 1, MAX_PICTURES)
     seeds = chosen_seeds(seed, pictures)
     guidance = checked_guidance(guidance_scale)
     read = tuple(parse(each, dialect) if isinstance(each, str) else each for each in prompts)
@@ -126,15 +126,15 @@ def checked_weighting(
     pooled: str,
 ) -> dict[str, Any]:
     """Returns the settings that say how weights act, each checked by itself, as `attach` takes them."""
-    checks.choice("space", space, SPACES)
-    checks.choice("mode", mode, MODES)
-    checks.choice("pooled", pooled, POOLED)
+    validation.choice("space", space, SPACES)
+    validation.choice("mode", mode, MODES)
+    validation.choice("pooled", pooled, POOLED)
     if method is not None:
-        checks.choice("method", method, METHODS)
+        validation.choice("method", method, METHODS)
     if normalizer is not None:
-        checks.choice("normalizer", normalizer, NORMALIZERS)
+        validation.choice("normalizer", normalizer, NORMALIZERS)
     if clip_skip is not None:
-        clip_skip = checks.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
+        clip_skip = validation.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
     return {
         "method": method,
         "normalizer": normalizer,
@@ -148,7 +148,7 @@ def checked_weighting(
 def chosen_seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
     """Returns the seed of each picture, one after the other; a first one is drawn where none is given."""
     first = secrets.randbelow(2**32 - pictures) if seed is None else seed
-    first = checks.whole("seed", first, 0, MAX_SEED - pictures + 1)
+    first = validation.whole("seed", first, 0, MAX_SEED - pictures + 1)
     return tuple(range(first, first + pictures))
 
 
@@ -156,7 +156,7 @@ def checked_guidance(guidance_scale: float | None) -> float | None:
     """Returns the guidance scale, 0 .. `MAX_GUIDANCE`; None is the model's own."""
     if guidance_scale is None:
         return None
-    return checks.number("guidance_scale", guidance_scale, 0, MAX_GUIDANCE)
+    return validation.number("guidance_scale", guidance_scale, 0, MAX_GUIDANCE)
 
 
 def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
@@ -168,7 +168,7 @@ def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, 
     sizes = {}
     for name, value in (("height", height), ("width", width)):
         if value is not None:
-            sizes[name] = checks.whole(SIDES[name], value, multiple, MAX_SIDE)
+            sizes[name] = validation.whole(SIDES[name], value, multiple, MAX_SIDE)
             if value % multiple:
                 raise SettingError(
                     note(

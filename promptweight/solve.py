@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight import checks
+from promptweight import validation
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,9 +77,12 @@ def solve(
     from promptweight.models import default_guidance_scale
     from promptweight.picture import make_pictures
 
-    steps = checks.whole("num_inference_steps", num_inference_steps, 2, 1000)
+    steps = validation.whole("num_inference_steps", num_inference_steps, 2, 1000)
     guidance = default_guidance_scale(pipe) if guidance_scale is None else guidance_scale
-    call = {"num_inference_steps": steps, "guidance_scale": checks.number("guidance_scale", guidance, 0, 100)}
+    call = {
+        "num_inference_steps": steps,
+        "guidance_scale": validation.number("guidance_scale", guidance, 0, 100),
+    }
     with attach(
         pipe, prompt, negative_prompt, targets=targets, balance=balance, **{"record": False} | settings
     ) as session:

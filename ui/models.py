@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, Lock, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.errors import PromptweightError
 from promptweight.model_files import advice_in, find_local, read_index
 from promptweight_ui import samplers
@@ -96,7 +96,7 @@ class Models:
         Raises:
             SettingError: it does not.
         """
-        checks.choice("model", name, self.names)
+        validation.choice("model", name, self.names)
         return str(name)
 
     @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.attention.adapt import is_adaptable
 from promptweight.attention.bench_models import Subject, build, prepare
 from promptweight.attention.layout import Order, layout_of
@@ -83,7 +83,7 @@ def bench(
     for name, value in (("layers", layers), ("size", size), ("steps", steps), ("rounds", rounds)):
         if value is not None and value < 1:
             raise SettingError(f"{name} is {value}; it must be 1 or more")
-    checks.choice("clock", clock, get_args(Clock))
+    validation.choice("clock", clock, get_args(Clock))
     device = choose_device(device)
     if clock == "processor" and torch.device(device).type != "cpu":
         raise SettingError(f"clock='processor' is for a CPU; what {device} does takes no processor time")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.attention.exchange import Exchange
 from promptweight.attention.lanes import Lane
 from promptweight.attention.tables import PlacedTable, Voice
@@ -53,9 +53,9 @@ class PromptToPrompt:
     self_replace_steps: float = 0.4
 
     def __post_init__(self) -> None:
-        checks.choice("kind", self.kind, EDIT_KINDS)
+        validation.choice("kind", self.kind, EDIT_KINDS)
         for name in ("cross_replace_steps", "self_replace_steps"):
-            checks.number(name, getattr(self, name), 0, 1)
+            validation.number(name, getattr(self, name), 0, 1)
 
     def acts(self, step: int, steps: int) -> tuple[bool, bool]:
         """Whether words' attention, and the image's to itself, are exchanged at a step of so many."""

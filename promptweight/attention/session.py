@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.attention.budget import Record
 from promptweight.attention.directing import Director
 from promptweight.attention.installing import Installation
@@ -254,11 +254,11 @@ class AttentionSession:
         self._director.restart()
 
     def _voices(self, prompt: int, lane: Role) -> tuple[Voice, ...]:
-        checks.choice("lane", lane, ROLES)
+        validation.choice("lane", lane, ROLES)
         of_lane = self._prepared.voices[lane]
         if not of_lane:
             raise SettingError(f"lane is {lane!r}, but the session has no {lane} prompts")
-        return of_lane[checks.whole("prompt", prompt, 0, len(of_lane) - 1)]
+        return of_lane[validation.whole("prompt", prompt, 0, len(of_lane) - 1)]
 
 
 def keep_once(warnings: list[Note], warning: Note) -> None:

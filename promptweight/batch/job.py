@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight import checks
-from promptweight.checks import did_you_mean
+from promptweight import validation
 from promptweight.errors import SettingError
 from promptweight.prompt import DIALECTS
 from promptweight.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
@@ -29,6 +28,7 @@ from promptweight.settings import (
     POOLED,
     SPACES,
 )
+from promptweight.validation import did_you_mean
 
 MOST_SEEDS = 1_000_000
 
@@ -73,7 +73,7 @@ def _whole(lowest: int, highest: int) -> Callable[[str, Any], int]:
             value = int(value)
         if isinstance(value, bool):
             raise SettingError(f"{name} is {value!r}; it must be a whole number")
-        return checks.whole(name, value, lowest, highest)
+        return validation.whole(name, value, lowest, highest)
 
     return read
 
@@ -86,7 +86,7 @@ def _number(lowest: float, highest: float) -> Callable[[str, Any], float]:
             raise SettingError(f"{name} is {value!r}; it must be a number")
         if isinstance(value, bool):
             raise SettingError(f"{name} is {value!r}; it must be a number")
-        return checks.number(name, value, lowest, highest)
+        return validation.number(name, value, lowest, highest)
 
     return read
 
@@ -95,7 +95,7 @@ def _choice(choices: Iterable[str]) -> Callable[[str, Any], str]:
     known = tuple(choices)
 
     def read(name: str, value: Any) -> str:
-        checks.choice(name, value, known)
+        validation.choice(name, value, known)
         return str(value)
 
     return read

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.batch.counting import Count, Counter
 from promptweight.batch.folder import Folder, is_whole
 from promptweight.batch.job import OPTIONS, read_seeds
@@ -64,7 +64,7 @@ def plan_command(
 def picture_format(name: str) -> str:
     """Returns the name of a picture format as `metadata.FORMATS` has it; raises `SettingError`."""
     known = {"jpg": "jpeg"}.get(name.lower(), name.lower())
-    checks.choice("format", known, tuple(FORMATS))
+    validation.choice("format", known, tuple(FORMATS))
     return known
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from promptweight.batch.lines import read_lines
 from promptweight.batch.rows import Problem, Row
 from promptweight.batch.tables import read_csv, read_jsonl
-from promptweight.checks import choice
 from promptweight.errors import SettingError
+from promptweight.validation import choice
 
 FORMATS = ("txt", "csv", "jsonl")
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}

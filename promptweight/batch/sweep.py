@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from promptweight.checks import did_you_mean
 from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import SettingError
 from promptweight.messages import note
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.nudge import find_target
 from promptweight.settings import METHODS, MODES
+from promptweight.validation import did_you_mean
 
 WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")
 _FINE = 1e-6

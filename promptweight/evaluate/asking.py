@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.errors import SettingError
 from promptweight.evaluate.questions import QUESTIONS
 from promptweight.evaluate.subject import Subject, draws_world
@@ -54,7 +54,7 @@ def report(
     from promptweight.models import load, origin
 
     for name in chosen:
-        checks.choice("question", name, tuple(question.name for question in QUESTIONS))
+        validation.choice("question", name, tuple(question.name for question in QUESTIONS))
     chosen_ways(ways)
     check_plots()
     pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight import checks
+from promptweight import validation
 from promptweight.evaluate.kept import Kept
 from promptweight.evaluate.seen import Seen, look
 from promptweight.mini.captions import phrase, plainly
@@ -72,7 +72,7 @@ def chosen_ways(names: Sequence[str]) -> tuple[Way, ...]:
     """
     known = ways()
     for name in names:
-        checks.choice("way", name, [*SPACES, *(way.name for way in known)])
+        validation.choice("way", name, [*SPACES, *(way.name for way in known)])
     return tuple(way for way in known if not names or way.name in names or way.space in names)
 
 
