@@ -67,7 +67,7 @@ class Edit:
             SettingError: there is no such metadata.
             OSError: the disk's own error; what was complete by then stays.
         """
-        from promptweight.files import save_png
+        from promptweight.atomic_files import save_png
         from promptweight.metadata import PARTS, png_texts
 
         parts = PARTS if metadata is None else metadata

@@ -192,7 +192,7 @@ class Result:
         return self._save_beside(picture, "all-words", shown, image, parts, overlay="all")
 
     def _save_maps(self, picture: Path, image: int) -> Path:
-        from promptweight.files import write_atomically
+        from promptweight.atomic_files import write_atomically
         from promptweight.raw_maps import raw_maps
 
         size = self.images[image].size
@@ -221,7 +221,7 @@ class Result:
 
 def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInfo) -> Path:
     """Saves `image` under the first of `paths` that is free, even where another process takes names too."""
-    from promptweight.files import save_png
+    from promptweight.atomic_files import save_png
 
     while True:
         path = next(paths)

@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from promptweight.files import check_folder, save_png, write_atomically
+from promptweight.atomic_files import check_folder, save_png, write_atomically
 
 
 def test_an_existing_file_is_kept(tmp_path):

@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from promptweight import metadata
+from promptweight.atomic_files import save_png
 from promptweight.errors import PromptweightError
-from promptweight.files import save_png
 from promptweight.metadata import png_texts, read
 from promptweight.parameters import parameters_text
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 
-from promptweight import files, metadata
+from promptweight import atomic_files, metadata
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generate import generate
 from promptweight.result import slug
@@ -127,7 +127,7 @@ def test_without_recording_there_are_no_maps_to_save(tiny_pipe, tmp_path):
 
 
 def test_a_full_disk_leaves_whole_files_only(result, tmp_path, monkeypatch):
-    real, written = files.write_atomically, []
+    real, written = atomic_files.write_atomically, []
 
     def write(path, *rest, **options):
         if len(written) == 2:
@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_whole_files_only(result, tmp_path, monkeypatch):
         real(path, *rest, **options)
         written.append(path)
 
-    monkeypatch.setattr(files, "write_atomically", write)
+    monkeypatch.setattr(atomic_files, "write_atomically", write)
     with pytest.raises(OSError, match="No space"):
         result.save(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(written)

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from promptweight.atomic_files import write_atomically
 from promptweight.batch.folder import Folder
 from promptweight.batch.plan import Plan, Planned
-from promptweight.files import write_atomically
 from promptweight.metadata import encode_picture
 
 MOST_CELLS = 400

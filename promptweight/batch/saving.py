@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptweight.atomic_files import write_atomically
 from promptweight.conditioning.words import split_words
-from promptweight.files import write_atomically
 from promptweight.metadata import PARTS, encode_picture
 from promptweight.prompt.script import script_of
 from promptweight.raw_maps import raw_maps

@@ -52,8 +52,8 @@ def edit(
     if not quiet:
         for prompt in (source, edited):
             show.understood(parse(prompt, dialect), stderr=True)
+    from promptweight.atomic_files import check_folder
     from promptweight.edit import edit as make
-    from promptweight.files import check_folder
     from promptweight.metadata import read_parts
     from promptweight.models import load
 

@@ -66,7 +66,7 @@ def generate(
     prompt = show.read_argument(prompt)
     if not quiet:
         show.understood(parse(prompt, dialect), stderr=True)
-    from promptweight.files import check_folder
+    from promptweight.atomic_files import check_folder
     from promptweight.generate import generate as make
     from promptweight.metadata import read_parts
     from promptweight.models import load

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import promptweight
+from promptweight.atomic_files import save_png
 from promptweight.cli import app, main
-from promptweight.files import save_png
 from promptweight.metadata import png_texts
 from promptweight.parameters import parameters_text
 
