@@ -155,8 +155,8 @@ def no_such_word(word: str) -> Note:
 
 def words_of(prompt: str) -> list[str]:
     """Returns the words of a prompt, each once, those with a weight first."""
-    from promptweight.conditioning.words import fold, split_words
     from promptweight.prompt import parse
+    from promptweight.prompt.words import fold, split_words
 
     read = parse(prompt)
     found: dict[str, tuple[bool, str]] = {}

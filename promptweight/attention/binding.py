@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from promptweight.attention.phrases import phrases
-from promptweight.conditioning.words import fold
+from promptweight.prompt.phrases import phrases
+from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
     from promptweight.attention.maps import AttentionMaps

@@ -23,12 +23,12 @@ from promptweight.attention.exchange import Exchange
 from promptweight.attention.lanes import Lane
 from promptweight.attention.tables import PlacedTable, Voice
 from promptweight.conditioning.joining import has_blend
-from promptweight.conditioning.words import fold
 from promptweight.errors import SettingError
+from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
     from promptweight.conditioning.tokens import TokenTable, Word
-    from promptweight.prompt.script import Script
+    from promptweight.prompt.timeline import Script
 
 EditKind = Literal["replace", "refine"]
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)

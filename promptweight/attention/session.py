@@ -83,7 +83,7 @@ def attach(
             step that give each phrase its share, as `(gato:=25%)` in the prompt does. See `session.found`. In
             prompts that change, and of parts that AND joins, they are shares of the text that is said.
         balance: True for weights, found likewise, that give the phrases of a prompt equal shares among each
-            other (`promptweight.attention.phrases`); or the phrases that are to have them.
+            other (`promptweight.prompt.phrases`); or the phrases that are to have them.
         record: whether to record, or what.
         num_inference_steps: how many sampling steps the run will have, where prompts change during it; of a
             run that begins from a picture those that it really does.

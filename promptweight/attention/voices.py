@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from promptweight.attention.lanes import ROLES, Registered, Role
 from promptweight.attention.tables import Voice, find_rows, place_tables
 from promptweight.conditioning.tokens import no_such_place, no_such_word
-from promptweight.conditioning.words import fold
 from promptweight.errors import WordNotFoundError
+from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
     from promptweight.conditioning.schedule import Staged

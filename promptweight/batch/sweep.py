@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import SettingError
 from promptweight.messages import note
 from promptweight.prompt import Prompt, parse
-from promptweight.prompt.nudge import find_target
+from promptweight.prompt.weight_editing import find_target
+from promptweight.prompt.words import fold, split_words
 from promptweight.settings import METHODS, MODES
 from promptweight.validation import did_you_mean
 

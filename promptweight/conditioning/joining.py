@@ -16,9 +16,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from promptweight.conditioning.words import fold
 from promptweight.errors import SettingError
 from promptweight.messages import note
+from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from promptweight.conditioning.encoding import Encoded, Prompts, encode_prompts,
 from promptweight.conditioning.sections import ROLES, Role
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.prompt import Prompt
-from promptweight.prompt.script import ALONE, Script, script_of
+from promptweight.prompt.timeline import ALONE, Script, script_of
 
 
 @dataclass(frozen=True)

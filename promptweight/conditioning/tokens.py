@@ -29,10 +29,10 @@ from promptweight.conditioning.pieces import (
     pieces_of,
     weight_of,
 )
-from promptweight.conditioning.words import fold, split_words
 from promptweight.errors import WordNotFoundError
 from promptweight.messages import Note, note
-from promptweight.prompt.script import part_prompt
+from promptweight.prompt.timeline import part_prompt
+from promptweight.prompt.words import fold, split_words
 
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt

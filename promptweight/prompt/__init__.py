@@ -4,10 +4,8 @@
 [('um ', 1.0), ('gato', 1.4), (' vermelho', 1.0)]
 """
 
-from promptweight.prompt.convert import convert
-from promptweight.prompt.detect import Detection, detect
-from promptweight.prompt.dialects import DIALECTS, parse
-from promptweight.prompt.expand import expand
+from promptweight.prompt.conversion import convert
+from promptweight.prompt.detection import Detection, detect
 from promptweight.prompt.model import (
     Conversion,
     Diagnostic,
@@ -19,8 +17,10 @@ from promptweight.prompt.model import (
     Span,
     Swap,
 )
-from promptweight.prompt.nudge import nudge
+from promptweight.prompt.parser import DIALECTS, parse
 from promptweight.prompt.schedule import schedule
+from promptweight.prompt.weight_editing import nudge
+from promptweight.prompt.wildcards import expand
 
 __all__ = [
     "DIALECTS",

@@ -196,7 +196,7 @@ class Prompt:
     scanned: int = field(default=0, repr=False, compare=False)
 
     def __str__(self) -> str:
-        from promptweight.prompt.convert import normal_form
+        from promptweight.prompt.conversion import normal_form
 
         return normal_form(self)
 
@@ -209,7 +209,7 @@ class Prompt:
         finds in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
         """
         if self.dialect == "a1111":
-            from promptweight.prompt.products import a1111_fragments
+            from promptweight.prompt.parser.a1111_weights import a1111_fragments
 
             return a1111_fragments(self.source)
         return canonical(span_pieces(self.spans))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from promptweight.prompt.messages import Remarks
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import ASCII_NUMBER, finite
 from promptweight.prompt.model import MODES, NO_OPTIONS, REGIONS, Options
-from promptweight.prompt.numbers import ASCII_NUMBER, finite
 
 VALID = {
     "steps": "begin-end with 0 <= begin < end <= 1, such as 0.2-0.8",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from promptweight.prompt.flow import Flow
-from promptweight.prompt.messages import Remarks
-from promptweight.prompt.numbers import ASCII_NUMBER, PART_NUMBER, finite
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, finite
+from promptweight.prompt.source_map import Flow
 
 AND = re.compile(r"\bAND\b")
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from promptweight.errors import SettingError
-from promptweight.prompt.dialects import check_dialect
-from promptweight.prompt.edits import find_changes
-from promptweight.prompt.lift import opaque_ranges
+from promptweight.prompt.parser import check_dialect
+from promptweight.prompt.parser.tags_and_comments import opaque_ranges
+from promptweight.prompt.prompt_editing import find_changes
 
 
 def schedule(

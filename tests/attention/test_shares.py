@@ -6,9 +6,9 @@ import torch
 from scipy.optimize import brentq, minimize
 
 from promptweight.attention import Record, attach
-from promptweight.attention.phrases import phrases
 from promptweight.attention.shares import LARGEST, solve_weights
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.prompt.phrases import phrases
 
 
 def softmax_rows(rows: int, keys: int, seed: int) -> np.ndarray:

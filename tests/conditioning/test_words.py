@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.conditioning.words import fold, split_words
+from promptweight.prompt.words import fold, split_words
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import time
 from multiprocessing import get_context
 
 from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
-from promptweight.prompt.convert import meaning
+from promptweight.prompt.conversion import meaning
 
 PIECES = [
     *"()[]{}:|\\<>\"'#,.+-=_$ \n\t\x00\u202e\ud83d\udc31",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, report, schedule
-from promptweight.prompt.convert import meaning, reads_alike
+from promptweight.prompt.conversion import meaning, reads_alike
 
 TOKENS = [
     *"()[]{}:|\\<>\"'#,.+-= \n\t",

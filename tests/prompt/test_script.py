@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from promptweight.errors import SettingError
 from promptweight.prompt import parse
 from promptweight.prompt.schedule import schedule
-from promptweight.prompt.script import script_of
+from promptweight.prompt.timeline import script_of
 
 GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens/a1111_schedule.json"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import Options, messages, nudge, parse
+from promptweight.prompt import Options, diagnostics, nudge, parse
 
 
 def codes(source, dialect="pw"):
@@ -178,7 +178,7 @@ def test_a1111_joins_neighbours_of_equal_weight():
 
 def test_every_message_is_in_both_languages_and_takes_the_same_values():
     fields = re.compile(r"\{(\w+)")
-    for severity, english, portuguese in messages.MESSAGES.values():
+    for severity, english, portuguese in diagnostics.MESSAGES.values():
         assert severity in ("info", "warning", "error")
         assert sorted(fields.findall(english)) == sorted(fields.findall(portuguese))
 

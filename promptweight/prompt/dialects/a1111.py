@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from promptweight.prompt.build import Builder
-from promptweight.prompt.edits import NOMINAL_STEPS, find_changes
-from promptweight.prompt.embeddings import note_embeddings
-from promptweight.prompt.flow import Flow
-from promptweight.prompt.lift import lift
-from promptweight.prompt.messages import Remarks
+from promptweight.prompt.builder import Builder
+from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.model import Part, Prompt
+from promptweight.prompt.parser.a1111_scanner import scan
+from promptweight.prompt.parser.a1111_weights import stretches
+from promptweight.prompt.parser.tags_and_comments import lift
 from promptweight.prompt.parts import PartRange, split_parts
-from promptweight.prompt.products import stretches
-from promptweight.prompt.weights import scan
+from promptweight.prompt.prompt_editing import NOMINAL_STEPS, find_changes
+from promptweight.prompt.source_map import Flow
+from promptweight.prompt.textual_inversion import note_embeddings
 
 
 def read(

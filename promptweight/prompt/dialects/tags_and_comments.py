@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from promptweight.prompt.flow import Flow
-from promptweight.prompt.messages import Remarks
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import finite
 from promptweight.prompt.model import Lora
-from promptweight.prompt.numbers import finite
+from promptweight.prompt.source_map import Flow
 
 # A tag holds no bracket of its own kind, so that a lone "<" is looked at only as far as the next one.
 TAG = re.compile(r"<(\w++):([^<>\n]++)>")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptweight.prompt.numbers import SCHEDULE_NUMBER
+from promptweight.prompt.literals import SCHEDULE_NUMBER
 from promptweight.prompt.unbalanced import Marks, groups_given_up
 
 MARK = re.compile(r"\\.|[\\()\[\]:|]")

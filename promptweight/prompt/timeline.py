@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from promptweight.errors import SettingError
 from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.read import last_steps, read
+from promptweight.prompt.parser.a1111 import last_steps, read
 
 Turn = tuple[tuple[int, float], ...]
 """The variants that are said at one step, each with its weight; more than one where AND joins them."""

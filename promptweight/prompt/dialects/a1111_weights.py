@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from promptweight.prompt.flow import Flow
-from promptweight.prompt.messages import Remarks
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import within_reach
 from promptweight.prompt.model import NO_OPTIONS, Options, canonical
-from promptweight.prompt.numbers import within_reach
-from promptweight.prompt.weights import BREAK, CLOSE, OPEN, TEXT, Scan, scan
+from promptweight.prompt.parser.a1111_scanner import BREAK, CLOSE, OPEN, TEXT, Scan, scan
+from promptweight.prompt.source_map import Flow
 
 EXACT_DEPTH = 8
 """Up to so many groups the factors are multiplied in A1111's own order: what is equal there is equal here."""

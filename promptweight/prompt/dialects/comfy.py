@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 
-from promptweight.prompt.build import Builder
-from promptweight.prompt.embeddings import note_embeddings
-from promptweight.prompt.flow import Flow
+from promptweight.prompt.builder import Builder
+from promptweight.prompt.literals import NUMBER_LIKE, UNUSUAL_WEIGHT, finite, within_reach
 from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.numbers import NUMBER_LIKE, UNUSUAL_WEIGHT, finite, within_reach
+from promptweight.prompt.source_map import Flow
+from promptweight.prompt.textual_inversion import note_embeddings
 
 MARK = re.compile(r"\\?+[()]|:")
 BARE_FACTOR = 1.1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from promptweight.prompt.flow import Flow, Run
-from promptweight.prompt.messages import Remarks
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import HEAVIEST
 from promptweight.prompt.model import NO_OPTIONS, Embedding, Lora, Options, Part, Prompt, Span, Swap
-from promptweight.prompt.numbers import HEAVIEST
+from promptweight.prompt.source_map import Flow, Run
 
 SPACE = (-1, -1)
 """Stands among the ranges of a span for one space that the source does not have there."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from promptweight.errors import SettingError
-from promptweight.prompt.build import Builder
-from promptweight.prompt.comfy import read_comfy
-from promptweight.prompt.compel import read_compel
-from promptweight.prompt.flow import Flow
+from promptweight.prompt.builder import Builder
 from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.read import read
+from promptweight.prompt.parser.a1111 import read
+from promptweight.prompt.parser.comfy import read_comfy
+from promptweight.prompt.parser.compel import read_compel
+from promptweight.prompt.source_map import Flow
 
 
 def read_plain(source: str) -> Prompt:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from promptweight.prompt.edits import EDIT, Changes, find_changes
-from promptweight.prompt.flow import Flow
-from promptweight.prompt.lift import lift
-from promptweight.prompt.messages import Remarks
+from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.model import NO_OPTIONS, Options, Prompt
+from promptweight.prompt.parser.a1111_scanner import scan
+from promptweight.prompt.parser.a1111_weights import stretches
+from promptweight.prompt.parser.tags_and_comments import lift
 from promptweight.prompt.parts import split_parts
-from promptweight.prompt.products import stretches
-from promptweight.prompt.weights import scan
+from promptweight.prompt.prompt_editing import EDIT, Changes, find_changes
+from promptweight.prompt.source_map import Flow
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from promptweight.prompt.flow import Flow
-from promptweight.prompt.messages import Remarks
-from promptweight.prompt.model import BREAK_FRAGMENT, Options
-from promptweight.prompt.numbers import (
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import (
     A1111_NUMBER,
     ASCII_NUMBER,
     NUMBER_LIKE,
@@ -20,7 +18,9 @@ from promptweight.prompt.numbers import (
     finite,
     skip_white,
 )
+from promptweight.prompt.model import BREAK_FRAGMENT, Options
 from promptweight.prompt.options import read_options, read_share
+from promptweight.prompt.source_map import Flow
 
 TEXT, OPEN, CLOSE, BREAK = range(4)
 """Kinds of events: (TEXT, start, end), (OPEN, group, place), (CLOSE, group, place), (BREAK, start, end)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptweight.prompt.compel_nodes import Group, Joined, LoraTag, Node, SwapNode, Word
-from promptweight.prompt.numbers import within_reach
+from promptweight.prompt.literals import within_reach
 
 PLUS_BASE, MINUS_BASE = 1.1, 0.9
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 from promptweight.errors import SettingError
-from promptweight.prompt.edits import find_changes
-from promptweight.prompt.lift import find_tags
-from promptweight.prompt.numbers import ASCII_NUMBER, finite, skip_white, within_reach
-from promptweight.prompt.weights import BRACES, SHARE
+from promptweight.prompt.literals import ASCII_NUMBER, finite, skip_white, within_reach
+from promptweight.prompt.parser.a1111_scanner import BRACES, SHARE
+from promptweight.prompt.parser.tags_and_comments import find_tags
+from promptweight.prompt.prompt_editing import find_changes
 
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
 PARTNER = {"(": ")", "[": "]"}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby, pairwise
 
-from promptweight.prompt.compel_grammar import WORD
-from promptweight.prompt.leaves import Leaf, LeafPart
 from promptweight.prompt.model import Lora, Options, percent
+from promptweight.prompt.parser.compel_grammar import WORD
+from promptweight.prompt.segments import Leaf, LeafPart
 
 KEYWORD = re.compile(r"\b(BREAK|AND)\b")
 TAG_COLON = re.compile(r"(<\w++):")

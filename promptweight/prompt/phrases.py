@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptweight.conditioning.words import fold
+from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
     from promptweight.conditioning.tokens import Word

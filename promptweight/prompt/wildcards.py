@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptweight.errors import SettingError
-from promptweight.prompt.numbers import finite
+from promptweight.prompt.literals import finite
 
 MARK = re.compile(r"\\.|\$\$|[{}|]|__(?=[\w.-])", re.DOTALL)
 WILDCARD = re.compile(r"__([\w.-](?:[\w./ -]*?[\w.-])??)__")
