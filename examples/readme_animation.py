@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 import promptweight
 from promptweight.render import enlarged, overlay, text
-from promptweight.render.strip import ACCENT, BACKGROUND, INK, word_strip
+from promptweight.render.labels import ACCENT, BACKGROUND, INK, word_strip
 
 if TYPE_CHECKING:
     from promptweight import Result

@@ -178,7 +178,7 @@ class Result:
 
     def _save_sheet(self, picture: Path, image: int, parts: Collection[str]) -> Path:
         from promptweight.render import enlarged, overlay, sheet
-        from promptweight.render.strip import weight_text
+        from promptweight.render.labels import weight_text
 
         base = self.images[image]
         words = [word for word in self.words if not word.is_punctuation]

@@ -163,7 +163,7 @@ class AttentionMaps(View):
 
     def _repr_html_(self) -> str:
         """In notebooks: the first picture's words, and the map of the word under the pointer."""
-        from promptweight.attention.hover import hover_html
+        from promptweight.render.html import hover_html
 
         return hover_html(self)
 

@@ -23,12 +23,12 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from promptweight.attention.enlarging import enlarged
 from promptweight.attention.lanes import Role
 from promptweight.attention.recording import Recording
 from promptweight.attention.store import Kind
 from promptweight.attention.tables import Voice
 from promptweight.errors import SettingError
+from promptweight.render.interpolation import enlarged
 
 COARSEST_STRIDE = 4
 """Layers with more latents than this along a side of a cell are in a view only when asked for."""

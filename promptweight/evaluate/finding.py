@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.attention.enlarging import enlarged
 from promptweight.evaluate.aggregation import RULES, heat, layers
 from promptweight.evaluate.localisation import TIMESTEPS
 from promptweight.evaluate.measures import average_precision, best_ious, iou_at, mass_in, points_at
 from promptweight.evaluate.noised import Noised, noised
 from promptweight.mini.captions import RELATION_WORDS, phrase
+from promptweight.render.interpolation import enlarged
 
 PARTS = ("noun", "colour", "phrase")
 MEASURES = ("iou", "iou at 0.4", "precision", "pointing", "inside", "leaked", "elsewhere")

@@ -7,7 +7,7 @@ Heat is any array of the shape (height, width); nothing here knows models or pro
 """
 
 from promptweight.render.colormaps import COLORMAPS, WORD_COLORS
+from promptweight.render.contact_sheet import sheet
 from promptweight.render.overlay import UPSCALE, enlarged, overlay, overlay_words
-from promptweight.render.sheet import sheet
 
 __all__ = ["COLORMAPS", "UPSCALE", "WORD_COLORS", "enlarged", "overlay", "overlay_words", "sheet"]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight.attention.enlarging import enlarged
 from promptweight.errors import SettingError
+from promptweight.render.interpolation import enlarged
 
 Heat = NDArray[np.float32]
 

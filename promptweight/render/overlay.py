@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptweight.errors import SettingError
-from promptweight.render import strip
+from promptweight.render import labels
 from promptweight.render.colormaps import WORD_COLORS, colorize
 from promptweight.render.heat import Heat, as_heat, gaussian, heat_range, normalized, resized
 
@@ -53,7 +53,7 @@ def overlay(
     if label is None:
         return picture
     ends = heat_range(field) if scale is None else scale
-    return strip.below(picture, strip.word_strip(picture.width, label, weight, colormap, ends))
+    return labels.below(picture, labels.word_strip(picture.width, label, weight, colormap, ends))
 
 
 def overlay_words(
@@ -85,8 +85,8 @@ def overlay_words(
     total = np.maximum(visibility.sum(axis=0), 1e-6)
     mixed = np.einsum("whx,wc->hxc", visibility / total, np.array(colors, dtype=np.float32))
     picture = _blend(base, mixed, alpha * visibility.max(axis=0))
-    return strip.below(
-        picture, strip.legend_strip(picture.width, labels, weights or [None] * len(labels), colors)
+    return labels.below(
+        picture, labels.legend_strip(picture.width, labels, weights or [None] * len(labels), colors)
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import zoom
 
-from promptweight.attention.enlarging import enlarged
+from promptweight.render.interpolation import enlarged
 
 
 @pytest.mark.parametrize("size", [(64, 64), (24, 40), (9, 11), (100, 37)])

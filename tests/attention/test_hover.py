@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from promptweight.attention import AttentionMaps
-from promptweight.attention.hover import SCRIPT
 from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable
 from promptweight.render.colormaps import table
+from promptweight.render.html import SCRIPT
 
 HEIGHT, WIDTH = 3, 5
 

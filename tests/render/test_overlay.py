@@ -7,7 +7,7 @@ from PIL import Image
 from promptweight.errors import SettingError
 from promptweight.render import WORD_COLORS, enlarged, overlay, overlay_words
 from promptweight.render.colormaps import table
-from promptweight.render.strip import BACKGROUND, weight_text
+from promptweight.render.labels import BACKGROUND, weight_text
 
 
 def blob(row: int, column: int, size: int = 16) -> np.ndarray:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from promptweight.errors import SettingError
 from promptweight.render import sheet
-from promptweight.render.strip import BACKGROUND
+from promptweight.render.labels import BACKGROUND
 
 COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200)]
 

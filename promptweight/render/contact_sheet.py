@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from promptweight.errors import SettingError
 from promptweight.render import text
+from promptweight.render.labels import BACKGROUND, FAINT, INK
 from promptweight.render.overlay import enlarged
-from promptweight.render.strip import BACKGROUND, FAINT, INK
 
 
 def sheet(
