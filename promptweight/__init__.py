@@ -22,7 +22,6 @@ from promptweight.solve import solve
 
 if TYPE_CHECKING:
     from promptweight import errors as errors
-    from promptweight import weighting as weighting
     from promptweight.attention import AttentionMaps as AttentionMaps
     from promptweight.attention import attach as attach
     from promptweight.conditioning import encode as encode
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from promptweight.prompt import nudge as nudge
     from promptweight.prompt import parse as parse
     from promptweight.prompt import schedule as schedule
+    from promptweight.weighting import methods as methods
 
 __version__ = "0.1.0"
 

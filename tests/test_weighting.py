@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from promptweight.errors import SettingError
-from promptweight.weighting import (
+from promptweight.weighting.methods import (
     METHODS,
     NORMALIZERS,
     WeightingWarning,

@@ -9,7 +9,7 @@ from promptweight.cli import options, show
 
 def methods(as_json: options.AsJson = False) -> None:
     """List the ways weights can act on embeddings."""
-    from promptweight.weighting import METHODS
+    from promptweight.weighting.methods import METHODS
 
     if as_json:
         show.as_json({name: method.description for name, method in METHODS.items()})

@@ -19,7 +19,7 @@ from promptweight.conditioning.text_bias import heeding
 from promptweight.conditioning.tokens import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note
-from promptweight.weighting import Method, Normalizer
+from promptweight.weighting.methods import Method, Normalizer
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt

@@ -14,7 +14,7 @@ from promptweight.conditioning.encoder import EncoderKind, EncoderMode, TextEnco
 from promptweight.conditioning.families import Absent
 from promptweight.conditioning.tokens import TokenTable
 from promptweight.messages import Note
-from promptweight.weighting import Method, Normalizer, get_method
+from promptweight.weighting.methods import Method, Normalizer, get_method
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt

@@ -50,7 +50,7 @@ def ways() -> tuple[Way, ...]:
     The mode `value` gives the output of `p2p` (see `promptweight.attention.rules`): it is not drawn again.
     """
     from promptweight.attention.session import ATTACH_MODES
-    from promptweight.weighting import METHODS
+    from promptweight.weighting.methods import METHODS
 
     methods = [name for name in METHODS if name not in ("none", "ignore")]
     attention = ("space", "attention")

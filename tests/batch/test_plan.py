@@ -18,8 +18,8 @@ from promptweight.batch.sweep import Sweep, places, read_methods, read_weights, 
 from promptweight.errors import SettingError
 from promptweight.prompt import parse
 from promptweight.settings import MAX_SEED, METHODS, MODES, NORMALIZERS
-from promptweight.weighting import METHODS as REAL_METHODS
-from promptweight.weighting import NORMALIZERS as REAL_NORMALIZERS
+from promptweight.weighting.methods import METHODS as REAL_METHODS
+from promptweight.weighting.methods import NORMALIZERS as REAL_NORMALIZERS
 
 
 def plan(*prompts, sweep=None, model="mini", **values):

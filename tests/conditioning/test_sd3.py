@@ -4,7 +4,7 @@ import torch
 
 from promptweight.conditioning import encode, encode_prompts
 from promptweight.errors import SettingError
-from promptweight.weighting import METHODS
+from promptweight.weighting.methods import METHODS
 
 KEYS = (
     "prompt_embeds",

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from promptweight.conditioning import encode, encode_prompts
-from promptweight.weighting import METHODS
+from promptweight.weighting.methods import METHODS
 
 KEYS = (
     "prompt_embeds",

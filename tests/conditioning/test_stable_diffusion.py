@@ -6,7 +6,7 @@ import torch
 from promptweight.conditioning import encode, encode_prompts
 from promptweight.errors import ModelError, SettingError
 from promptweight.prompt import parse
-from promptweight.weighting import METHODS
+from promptweight.weighting.methods import METHODS
 
 PLAIN = ["", "um gato vermelho", "Coração 🐱, um\ngato!", "x " * 75]
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from promptweight.weighting import METHODS, NORMALIZERS
+from promptweight.weighting.methods import METHODS, NORMALIZERS
 from promptweight_ui import generating
 from promptweight_ui.language import LANGUAGES, chosen, say, strings, translations
 

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
-from promptweight.normalizers import NORMALIZERS, Normalizer, get_normalizer, number_runs
+from promptweight.weighting.normalizers import NORMALIZERS, Normalizer, get_normalizer, number_runs
 
 Encode = Callable[[Tensor], Tensor]
 
