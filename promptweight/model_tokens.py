@@ -16,8 +16,8 @@ from promptweight.models import quiet
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
-    from promptweight.conditioning.encoder import TextEncoder
     from promptweight.conditioning.families import Family
+    from promptweight.conditioning.text_encoder import TextEncoder
     from promptweight.prompt import Prompt
 
 
@@ -46,7 +46,7 @@ def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None)
     with quiet():
         import torch
 
-        from promptweight.conditioning.encoder import TextEncoder
+        from promptweight.conditioning.text_encoder import TextEncoder
 
         name = os.fspath(model)
         folder = find_local(name, revision)

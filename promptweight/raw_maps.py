@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from promptweight.attention.maps import AttentionMaps
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
 
 
 def raw_maps(

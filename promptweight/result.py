@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from promptweight.attention.keeping import Found
     from promptweight.attention.maps import AttentionMaps, HeatMap
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
     from promptweight.prompt import Prompt
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from promptweight import Result
     from promptweight.attention.inside import Inside, Reading, Row
     from promptweight.attention.tables import Voice
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
     from promptweight.picture import Progress
 
 MOST_TOKENS = 24

@@ -46,7 +46,7 @@ def encoders_of(pipe: Any) -> list[str]:
 
 def read_text(pipe: Any, prompt: str, encoder: str) -> ReadText:
     """Returns what an encoder's tokens read in each other while it reads `prompt`."""
-    from promptweight.attention.text import read_text_attention
+    from promptweight.conditioning.text_attention import read_text_attention
 
     read = read_text_attention(pipe, prompt, encoder=encoder)
     text, size = read.table.prompt.text, read.probabilities.shape[-1]

@@ -200,8 +200,8 @@ def _named(sources: Iterable[str]) -> dict[str, str]:
 
 def _counters(pipe: Any) -> list[Any]:
     """Returns text encoders without weights, with tokenizers of their own: a run may be using the model's."""
-    from promptweight.conditioning.encoder import TextEncoder
     from promptweight.conditioning.families import family_of, open_encoders
+    from promptweight.conditioning.text_encoder import TextEncoder
 
     return [
         TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from promptweight.attention import AttentionMaps
     from promptweight.attention.recording import RecordedSlot
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
 
 KINDS = ("words", "refined")
 """The kinds of recording that are maps of words over the picture."""

@@ -21,7 +21,7 @@ from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.rows import TextRow
 from promptweight.attention.session import AttentionSession, attach
-from promptweight.attention.text import TextAttention, read_text_attention
+from promptweight.conditioning.text_attention import TextAttention, read_text_attention
 
 __all__ = [
     "AttentionMaps",

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 
+from promptweight.conditioning.chunking import Special
 from promptweight.conditioning.encoding import Encoded
-from promptweight.conditioning.pieces import Special
-from promptweight.conditioning.sections import Section
-from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
+from promptweight.conditioning.prompt_embeds import Section
+from promptweight.conditioning.token_table import Frame, Token, TokenTable, Word
 from promptweight.errors import ModelError, SettingError
 from promptweight.models import choose_dtype, load, quiet
 from promptweight.prompt import parse

@@ -26,7 +26,7 @@ from promptweight.prompt.words import fold
 if TYPE_CHECKING:
     from promptweight.attention.maps import AttentionMaps
     from promptweight.attention.session import AttentionSession
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
 
 THRESHOLD = 0.5
 """A phrase has no clear place when its map is so much less focused than the most focused one. Chosen on 96

@@ -26,7 +26,7 @@ from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.schedule import Staged
+    from promptweight.conditioning.scheduled_encoding import Staged
 
 PREFIXES: dict[Role, str] = {"positive": "", "negative": "negative_"}
 

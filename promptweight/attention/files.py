@@ -13,7 +13,7 @@ from torch import Tensor
 
 from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable
-from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
+from promptweight.conditioning.token_table import Frame, Token, TokenTable, Word
 from promptweight.errors import SettingError
 from promptweight.prompt import Options, Prompt, Span, parse
 

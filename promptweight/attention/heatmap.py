@@ -13,7 +13,7 @@ from promptweight.errors import SettingError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from promptweight.attention.voices import find, words_of
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.token_table import Word
 
 
 @dataclass(frozen=True)

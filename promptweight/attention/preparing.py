@@ -17,12 +17,12 @@ from promptweight.attention.shares import Wanted, shares_in_text, wanted_of
 from promptweight.attention.store import Store
 from promptweight.attention.tables import Voice, key_rules, recorded_rows
 from promptweight.attention.voices import find, occurrences, voices_of
-from promptweight.conditioning.joining import has_blend
+from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.schedule import Staged
+    from promptweight.conditioning.scheduled_encoding import Staged
 
 Text = tuple[Role, int, int]
 """One text of the session: its role, its prompt, and which of the prompt's texts it is."""

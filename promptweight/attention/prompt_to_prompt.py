@@ -22,12 +22,12 @@ from promptweight import validation
 from promptweight.attention.exchange import Exchange
 from promptweight.attention.lanes import Lane
 from promptweight.attention.tables import PlacedTable, Voice
-from promptweight.conditioning.joining import has_blend
+from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import SettingError
 from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.tokens import TokenTable, Word
+    from promptweight.conditioning.token_table import TokenTable, Word
     from promptweight.prompt.timeline import Script
 
 EditKind = Literal["replace", "refine"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from promptweight.attention.tables import PlacedTable, find_rows
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.tokens import Token, Word
+    from promptweight.conditioning.token_table import Token, Word
 
 
 @dataclass(frozen=True)

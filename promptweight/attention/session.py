@@ -32,8 +32,8 @@ from promptweight.messages import Note
 if TYPE_CHECKING:
     from promptweight.attention.tables import Voice
     from promptweight.conditioning.encoding import Encoded
-    from promptweight.conditioning.schedule import Staged
-    from promptweight.conditioning.tokens import TokenTable, Word
+    from promptweight.conditioning.scheduled_encoding import Staged
+    from promptweight.conditioning.token_table import TokenTable, Word
     from promptweight.prompt import Prompt
 
 Space = Literal["embedding", "attention"]
@@ -74,7 +74,7 @@ def attach(
             "attention": in every cross- or joint-attention layer, the negative prompt's words too, while the
             embeddings are the clean text's. A word's own option `mode` goes before this.
         mode: how weights act in attention (see `promptweight.attention.rules`); "clip" in that of the CLIP
-            text encoders (see `promptweight.conditioning.text_bias`), which leaves a T5 alone.
+            text encoders (see `promptweight.conditioning.clip_bias`), which leaves a T5 alone.
         layers: parts of the names of the layers in which they act; all layers when empty.
         edit: with several prompts, how the pictures of all but the first take its attention. They may change
             while the pictures are made, but hold no AND. Give the pipeline one generator for each, of the
@@ -97,7 +97,7 @@ def attach(
         raise SettingError(f"space={space!r}; it must be 'embedding' or 'attention'")
     if mode not in ATTACH_MODES:
         raise SettingError(f"mode={mode!r}; it must be one of {', '.join(ATTACH_MODES)}")
-    from promptweight.conditioning.schedule import Staged, encode_scripts
+    from promptweight.conditioning.scheduled_encoding import Staged, encode_scripts
 
     given: Any = prompt
     if hasattr(prompt, "inputs"):

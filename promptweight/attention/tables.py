@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from promptweight.attention.lanes import ROLES, Registered, Role
 from promptweight.attention.regions import read_region
 from promptweight.attention.rules import MODES, KeyRule, Mode
-from promptweight.conditioning.joining import has_blend
+from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import AttachError, SettingError, WordNotFoundError
 from promptweight.messages import note
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded
-    from promptweight.conditioning.tokens import TokenTable, Word
+    from promptweight.conditioning.token_table import TokenTable, Word
 
 
 @dataclass(frozen=True)

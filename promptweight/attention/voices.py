@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from promptweight.attention.lanes import ROLES, Registered, Role
 from promptweight.attention.tables import Voice, find_rows, place_tables
-from promptweight.conditioning.tokens import no_such_place, no_such_word
+from promptweight.conditioning.token_table import no_such_place, no_such_word
 from promptweight.errors import WordNotFoundError
 from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.schedule import Staged
-    from promptweight.conditioning.tokens import Word
+    from promptweight.conditioning.scheduled_encoding import Staged
+    from promptweight.conditioning.token_table import Word
     from promptweight.prompt import Prompt
 
 Place = tuple[int, int, str]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from promptweight.conditioning.tokens import Token, TokenTable, Word, tokenize
+from promptweight.conditioning.token_table import Token, TokenTable, Word, tokenize
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded as Encoded

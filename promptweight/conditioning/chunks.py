@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from promptweight.conditioning.pieces import Piece
+from promptweight.conditioning.chunking import Piece
 
 COMMA_BACKOFF = 20
 """A comma at most this many tokens before the end of a full chunk takes what follows it into the next."""

@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from promptweight.conditioning.advice import advice
-from promptweight.conditioning.encoder import EncoderMode
+from promptweight.conditioning.encoding_warnings import advice
 from promptweight.conditioning.families import absent_encoders, family_of, open_encoders
-from promptweight.conditioning.sections import Encoding, Section, Settings
-from promptweight.conditioning.tokens import TokenTable
+from promptweight.conditioning.prompt_embeds import Encoding, Section, Settings
+from promptweight.conditioning.text_encoder import EncoderMode
+from promptweight.conditioning.token_table import TokenTable
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note, note
 from promptweight.prompt import Prompt, parse
@@ -113,7 +113,7 @@ def encode_prompts(
             pipelines, negative prompts are read with all of them.
         pooled: whether the pooled vector, where the family has one, is of the clean text or also weighted.
         mode: where weights act whose words do not say it themselves: "embedding", by `method`; or "clip", in
-            the self-attention of the CLIP text encoders (`promptweight.conditioning.text_bias`), which leaves
+            the self-attention of the CLIP text encoders (`promptweight.conditioning.clip_bias`), which leaves
             a T5 alone.
         max_sequence_length: the length in tokens of a T5 text; None is the family's usual one.
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptweight.conditioning.encoder import EncoderKind, TextEncoder
+from promptweight.conditioning.text_encoder import EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import note
 

@@ -21,8 +21,8 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from promptweight.conditioning.sections import Section
-from promptweight.conditioning.tokens import Frame, Token, TokenTable, Word
+from promptweight.conditioning.prompt_embeds import Section
+from promptweight.conditioning.token_table import Frame, Token, TokenTable, Word
 from promptweight.prompt import parse
 
 ROWS, WIDTH = 20, 32

@@ -7,7 +7,7 @@ import torch
 
 from promptweight import generate
 from promptweight.attention import Record, attach, binding
-from promptweight.conditioning.tokens import tokenize
+from promptweight.conditioning.token_table import tokenize
 from promptweight.models import load
 from promptweight.prompt import parse
 

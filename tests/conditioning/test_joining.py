@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from promptweight.attention import PromptToPrompt, attach
-from promptweight.attention.text import read_text_attention
 from promptweight.cli.tokens import texts_of
 from promptweight.conditioning import encode, encode_prompts, tokenize
+from promptweight.conditioning.text_attention import read_text_attention
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import convert, parse, report
 

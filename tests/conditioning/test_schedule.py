@@ -5,7 +5,7 @@ import torch
 from diffusers import KDPM2DiscreteScheduler, StableDiffusionPAGPipeline
 
 from promptweight.attention import Record, attach
-from promptweight.conditioning.schedule import encode_scripts
+from promptweight.conditioning.scheduled_encoding import encode_scripts
 from promptweight.errors import SettingError
 
 STEPS, GUIDANCE = 5, 3.0

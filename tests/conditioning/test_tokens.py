@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.conditioning.tokens import TokenTable, tokenize
+from promptweight.conditioning.token_table import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError, WordNotFoundError
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from promptweight.attention import AttentionMaps
 from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable, recorded_rows
-from promptweight.conditioning.tokens import tokenize
+from promptweight.conditioning.token_table import tokenize
 from promptweight.prompt import parse
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from promptweight.attention.text import read_text_attention
+from promptweight.conditioning.text_attention import read_text_attention
 from promptweight_ui import explore_text
 
 

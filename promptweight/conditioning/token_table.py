@@ -17,9 +17,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptweight.conditioning.chunks import pack_by_comma, pack_by_segment
-from promptweight.conditioning.joining import blocks_of, joined_table
-from promptweight.conditioning.pieces import (
+from promptweight.conditioning.chunking import (
     Frame,
     Piece,
     Special,
@@ -29,6 +27,8 @@ from promptweight.conditioning.pieces import (
     pieces_of,
     weight_of,
 )
+from promptweight.conditioning.chunks import pack_by_comma, pack_by_segment
+from promptweight.conditioning.compel_blend import blocks_of, joined_table
 from promptweight.errors import WordNotFoundError
 from promptweight.messages import Note, note
 from promptweight.prompt.timeline import part_prompt
@@ -87,7 +87,7 @@ class TokenTable:
     """The tokens and words of one prompt for one encoder.
 
     `cut` quotes the end of the clean text that did not fit in; its words are not in `words`. `parts` are the
-    tables that the table of a joined prompt was made of (`promptweight.conditioning.joining`): a row of a
+    tables that the table of a joined prompt was made of (`promptweight.conditioning.compel_blend`): a row of a
     blend stands for a token of each, of which `tokens` holds one, while `words` are those of all.
     """
 

@@ -23,7 +23,7 @@ from promptweight.prompt.words import fold
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from promptweight.conditioning.tokens import Token, TokenTable, Word
+    from promptweight.conditioning.token_table import Token, TokenTable, Word
     from promptweight.prompt.model import Part, Prompt
 
 KINDS = ("text", "eos", "bos", "pad")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from promptweight.conditioning.joining import joined_pool, joined_rows
-from promptweight.conditioning.pieces import Frame, frame_of
-from promptweight.conditioning.text_bias import heeding
-from promptweight.conditioning.tokens import TokenTable, tokenize
+from promptweight.conditioning.chunking import Frame, frame_of
+from promptweight.conditioning.clip_bias import heeding
+from promptweight.conditioning.compel_blend import joined_pool, joined_rows
+from promptweight.conditioning.token_table import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note
 from promptweight.weighting.methods import Method, Normalizer

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptweight.conditioning.encoding import Encoded, Prompts, encode_prompts, paired_prompts
-from promptweight.conditioning.sections import ROLES, Role
-from promptweight.conditioning.tokens import TokenTable
+from promptweight.conditioning.prompt_embeds import ROLES, Role
+from promptweight.conditioning.token_table import TokenTable
 from promptweight.prompt import Prompt
 from promptweight.prompt.timeline import ALONE, Script, script_of
 

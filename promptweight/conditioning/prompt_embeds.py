@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.conditioning.encoder import EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.families import Absent
-from promptweight.conditioning.tokens import TokenTable
+from promptweight.conditioning.text_encoder import EncoderKind, EncoderMode, TextEncoder
+from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Note
 from promptweight.weighting.methods import Method, Normalizer, get_method
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from promptweight.conditioning.compel_blend import has_blend
 from promptweight.conditioning.families import family_of, open_encoders
-from promptweight.conditioning.joining import has_blend
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import note
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.tokens import TokenTable
+    from promptweight.conditioning.token_table import TokenTable
     from promptweight.prompt import Prompt
 
 ATTENTION_CLASSES = ("CLIPAttention", "T5Attention")

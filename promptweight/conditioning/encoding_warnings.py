@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from promptweight.conditioning.encoder import ATTENTION_MODES, EncoderKind
+from promptweight.conditioning.compel_blend import blocks_of
 from promptweight.conditioning.families import Family
-from promptweight.conditioning.joining import blocks_of
-from promptweight.conditioning.sections import Section, Settings
-from promptweight.conditioning.tokens import TokenTable
+from promptweight.conditioning.prompt_embeds import Section, Settings
+from promptweight.conditioning.text_encoder import ATTENTION_MODES, EncoderKind
+from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Note, note
 from promptweight.prompt import Prompt
 
