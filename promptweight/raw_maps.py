@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promptweight.attention.maps import AttentionMaps
     from promptweight.conditioning.token_table import Word
+    from promptweight.maps.attention_maps import AttentionMaps
 
 
 def raw_maps(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
     from promptweight.attention.keeping import Found
-    from promptweight.attention.maps import AttentionMaps, HeatMap
     from promptweight.conditioning.token_table import Word
+    from promptweight.maps.attention_maps import AttentionMaps, HeatMap
     from promptweight.prompt import Prompt
 
 

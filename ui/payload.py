@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight.attention import AttentionMaps
-    from promptweight.attention.recording import RecordedSlot
     from promptweight.conditioning.token_table import Word
+    from promptweight.maps.recording import RecordedSlot
 
 KINDS = ("words", "refined")
 """The kinds of recording that are maps of words over the picture."""

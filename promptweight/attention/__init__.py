@@ -16,12 +16,12 @@ and hover (what comes out), inside (the arithmetic laid open), text (what words 
 """
 
 from promptweight.attention.budget import Record
-from promptweight.attention.heatmap import HeatMap
-from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.rows import TextRow
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.conditioning.text_attention import TextAttention, read_text_attention
+from promptweight.maps.attention_maps import AttentionMaps
+from promptweight.maps.heatmap import HeatMap
 
 __all__ = [
     "AttentionMaps",

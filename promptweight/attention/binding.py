@@ -24,9 +24,9 @@ from promptweight.prompt.phrases import phrases
 from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
-    from promptweight.attention.maps import AttentionMaps
     from promptweight.attention.session import AttentionSession
     from promptweight.conditioning.token_table import Word
+    from promptweight.maps.attention_maps import AttentionMaps
 
 THRESHOLD = 0.5
 """A phrase has no clear place when its map is so much less focused than the most focused one. Chosen on 96

@@ -16,9 +16,9 @@ from promptweight.attention.rules import Mode, Rules
 from promptweight.attention.shares import Wanted, shares_in_text, wanted_of
 from promptweight.attention.store import Store
 from promptweight.attention.tables import Voice, key_rules, recorded_rows
-from promptweight.attention.voices import find, occurrences, voices_of
 from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import SettingError
+from promptweight.maps.prompt_words import find, occurrences, voices_of
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from promptweight.attention.directing import Director
 from promptweight.attention.installing import Installation
 from promptweight.attention.keeping import Found
 from promptweight.attention.lanes import ROLES, Role
-from promptweight.attention.maps import AttentionMaps
 from promptweight.attention.preparing import prepare
 from promptweight.attention.prompt_to_prompt import PromptToPrompt
-from promptweight.attention.recording import take_recording
 from promptweight.attention.rules import Mode
-from promptweight.attention.voices import find, words_of
 from promptweight.errors import AttachError, SettingError
+from promptweight.maps.attention_maps import AttentionMaps
+from promptweight.maps.prompt_words import find, words_of
+from promptweight.maps.recording import take_recording
 from promptweight.messages import Note
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.attention import AttentionMaps
-from promptweight.attention.recording import RecordedSlot
 from promptweight.attention.tables import find_rows
+from promptweight.maps.recording import RecordedSlot
 
 RULES = (
     "probability",

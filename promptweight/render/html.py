@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from promptweight.attention.heatmap import HeatMap
-    from promptweight.attention.maps import AttentionMaps
+    from promptweight.maps.attention_maps import AttentionMaps
+    from promptweight.maps.heatmap import HeatMap
 
 LONGER_SIDE = 64
 """Cells along the longer side of a map on the page; recorded attention is seldom finer."""

@@ -4,10 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
-from promptweight.attention.maps import AttentionMaps
-from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.maps.attention_maps import AttentionMaps
+from promptweight.maps.recording import RecordedSlot, Recording
 
 # columns: beginning, um, gato, verm, elho, gato
 COLUMNS = 6

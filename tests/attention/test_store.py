@@ -7,9 +7,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from promptweight.attention.budget import Record, make_plan
 from promptweight.attention.lanes import Lane
 from promptweight.attention.layout import Layer, grid
-from promptweight.attention.recording import take_recording
 from promptweight.attention.store import Store
 from promptweight.errors import AttachError, SettingError
+from promptweight.maps.recording import take_recording
 
 # Stable Diffusion 1: 16 layers with 8 heads, on 64, 32, 16 and 8 cells a side
 SD1 = [

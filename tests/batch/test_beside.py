@@ -70,7 +70,7 @@ def test_an_overlay_of_a_word_that_was_cut_off_shows_no_heat(plan_of, run_in, tm
     def cut(self, phrase, **_):
         raise WordNotFoundError(f"{phrase!r} was cut off")
 
-    monkeypatch.setattr("promptweight.attention.maps.AttentionMaps.word", cut)
+    monkeypatch.setattr("promptweight.maps.attention_maps.AttentionMaps.word", cut)
     plan = plan_of("um gato")
     outcome, lines = run_in(plan, saving=Saving(overlays=("gato",)))
     assert outcome.ok == 1, lines

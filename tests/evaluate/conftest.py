@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from promptweight.attention import AttentionMaps
-from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable, recorded_rows
 from promptweight.conditioning.token_table import tokenize
+from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import parse
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from promptweight.attention.recording import RecordedSlot, Recording
 from promptweight.attention.tables import PlacedTable
 from promptweight.conditioning.token_table import Frame, Token, TokenTable, Word
 from promptweight.errors import SettingError
+from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import Options, Prompt, Span, parse
 
 FORMAT = "promptweight attention 1"

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.lanes import Role
-from promptweight.attention.recording import Recording
 from promptweight.attention.store import Kind
 from promptweight.attention.tables import Voice
 from promptweight.errors import SettingError
+from promptweight.maps.recording import Recording
 from promptweight.render.interpolation import enlarged
 
 COARSEST_STRIDE = 4

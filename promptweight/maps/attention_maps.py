@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from promptweight.attention.heatmap import HeatMap
 from promptweight.attention.lanes import Role
 from promptweight.attention.rows import TextRow
-from promptweight.attention.views import View
-from promptweight.attention.voices import find, words_of
 from promptweight.errors import SettingError
+from promptweight.maps.heatmap import HeatMap
+from promptweight.maps.prompt_words import find, words_of
+from promptweight.maps.views import View
 
 if TYPE_CHECKING:
     from promptweight.conditioning.token_table import Word
@@ -145,7 +145,7 @@ class AttentionMaps(View):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole recording, whatever this view shows of it, to a .safetensors file."""
-        from promptweight.attention.files import save_recording
+        from promptweight.maps.files import save_recording
 
         save_recording(self.recording, path)
 
@@ -157,7 +157,7 @@ class AttentionMaps(View):
             SettingError: the file holds something else.
             OSError: it cannot be read.
         """
-        from promptweight.attention.files import load_recording
+        from promptweight.maps.files import load_recording
 
         return cls.of(load_recording(path))
 
