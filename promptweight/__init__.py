@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from promptweight.attention import AttentionMaps as AttentionMaps
     from promptweight.attention import attach as attach
     from promptweight.conditioning import encode as encode
-    from promptweight.models import load as load
+    from promptweight.models.loading import load as load
     from promptweight.prompt import convert as convert
     from promptweight.prompt import detect as detect
     from promptweight.prompt import expand as expand

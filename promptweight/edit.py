@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from PIL import Image
 
-    from promptweight.adapters import Chosen
+    from promptweight.models.adapters import Chosen
     from promptweight.prompt import Prompt
 
 
@@ -135,11 +135,11 @@ def edit(
         ModelError: the model cannot be loaded.
         AttachError: the model's attention cannot be read.
     """
-    from promptweight import models
+    from promptweight.models import loading
 
-    with models.quiet():
-        from promptweight import adapters
+    with loading.quiet():
         from promptweight.attention import PromptToPrompt, attach
+        from promptweight.models import adapters
 
     how = PromptToPrompt(kind, cross_replace_steps, self_replace_steps)
     asked = checked(
@@ -170,7 +170,7 @@ def edit(
     pipe = opened(model)
     call, weighting = asked.call(pipe, height, width), asked.weighting
     with ExitStack() as stack:
-        with models.quiet():
+        with loading.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
         prompts = (source, edited)
         session = attach(

@@ -102,11 +102,11 @@ def generate(
         ModelError: the model cannot be loaded.
         AttachError: the model's attention cannot be read.
     """
-    from promptweight import models
+    from promptweight.models import loading
 
-    with models.quiet():
-        from promptweight import adapters
+    with loading.quiet():
         from promptweight.attention import attach
+        from promptweight.models import adapters
 
     asked = checked(
         prompt,
@@ -167,7 +167,7 @@ def generate(
         )
 
     with ExitStack() as stack:
-        with models.quiet():
+        with loading.quiet():
             stack.enter_context(adapters.applied(pipe, chosen))
         session = stack.enter_context(
             attach(pipe, read, negative, record=record, num_inference_steps=steps, **weighting)

@@ -17,7 +17,7 @@ from promptweight.messages import Note, note
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.adapters import Chosen
+    from promptweight.models.adapters import Chosen
     from promptweight.prompt import Prompt
 
 METHODS = (
@@ -60,7 +60,7 @@ class Checked:
 
     def call(self, pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
         """Returns what the loaded pipeline is called with for every picture; sizes None are its own."""
-        from promptweight.models import default_guidance_scale
+        from promptweight.models.loading import default_guidance_scale
 
         own = self.guidance_scale is None
         return {
@@ -95,9 +95,9 @@ def checked(
 
 def opened(model: str | os.PathLike[str] | DiffusionPipeline) -> Any:
     """Returns the pipeline, loaded if need be."""
-    from promptweight import models
+    from promptweight.models import loading
 
-    return models.load(model) if isinstance(model, (str, os.PathLike)) else model
+    return loading.load(model) if isinstance(model, (str, os.PathLike)) else model
 
 
 def check_prompts(*prompts: str | Prompt) -> None:
@@ -220,10 +220,11 @@ def settings_of(
     call: dict[str, Any],
 ) -> dict[str, Any]:
     """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
-    from promptweight import __version__, models
-    from promptweight.schedulers import sampler_name
+    from promptweight import __version__
+    from promptweight.models import loading
+    from promptweight.models.schedulers import sampler_name
 
-    origin = models.origin(pipe)
+    origin = loading.origin(pipe)
     return {
         "promptweight": __version__,
         "prompt": prompt.source,

@@ -74,7 +74,7 @@ def solve(
     """
     from promptweight.attention import attach
     from promptweight.errors import SettingError
-    from promptweight.models import default_guidance_scale
+    from promptweight.models.loading import default_guidance_scale
     from promptweight.picture import make_pictures
 
     steps = validation.whole("num_inference_steps", num_inference_steps, 2, 1000)

@@ -70,6 +70,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_pipe(model_folder: Path) -> Any:
     """The pipeline, loaded by the package itself."""
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     return load(model_folder, device="cpu")

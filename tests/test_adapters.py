@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from promptweight.adapters import Chosen, applied, choose
 from promptweight.errors import ModelError, SettingError
 from promptweight.generate import generate
-from promptweight.models import load
+from promptweight.models.adapters import Chosen, applied, choose
+from promptweight.models.loading import load
 from promptweight.prompt import parse
 
 FAST = {"num_inference_steps": 2, "seed": 7}

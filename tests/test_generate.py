@@ -235,7 +235,7 @@ def test_the_callback_hears_of_every_step_and_sees_the_maps_grow(tiny_pipe):
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
 def test_steps_are_counted_as_the_scheduler_makes_them(model_folder):
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     pipe = load(model_folder, device="cpu")
     pipe.scheduler = HeunDiscreteScheduler()
@@ -329,7 +329,7 @@ def test_an_error_in_the_callback_leaves_the_pipeline_as_it_was(tiny_pipe):
 
 
 def test_overflow_is_noticed_and_said(model_folder):
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     pipe = load(model_folder, device="cpu")
     with torch.no_grad():
@@ -340,7 +340,7 @@ def test_overflow_is_noticed_and_said(model_folder):
 
 
 def test_black_pictures_are_said(model_folder):
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     pipe = load(model_folder, device="cpu")
     with torch.no_grad():

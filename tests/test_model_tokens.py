@@ -7,7 +7,7 @@ import pytest
 
 from promptweight.conditioning import encode_prompts
 from promptweight.errors import ModelError
-from promptweight.model_tokens import token_tables
+from promptweight.models.tokenizers import token_tables
 from promptweight.prompt import parse
 
 PROMPT = parse("um (gato:1.4) vermelho BREAK um rato" + ", um gato" * 40)

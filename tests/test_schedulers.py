@@ -5,7 +5,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from promptweight.errors import SettingError
 from promptweight.generate import generate
-from promptweight.schedulers import SAMPLERS, make_scheduler, sampler_name
+from promptweight.models.schedulers import SAMPLERS, make_scheduler, sampler_name
 
 # diffusers' schedulers on numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")

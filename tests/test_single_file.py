@@ -7,10 +7,10 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
-from promptweight import single_file
 from promptweight.errors import ModelError
 from promptweight.generate import generate
-from promptweight.models import Origin, load, origin
+from promptweight.models import single_file
+from promptweight.models.loading import Origin, load, origin
 
 DENOISER = "model.diffusion_model.input_blocks.0.0.weight"
 DECODER = "first_stage_model.decoder.conv_in.weight"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import PromptweightError
-from promptweight.model_files import advice_in, find_local, read_index
+from promptweight.models.files import advice_in, find_local, read_index
 from promptweight_ui import samplers
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def import_engine() -> None:
         import promptweight.models
 
         with promptweight.models.quiet():
-            import promptweight.adapters
             import promptweight.attention
             import promptweight.conditioning
+            import promptweight.models.adapters
             import promptweight.picture
             import promptweight.weighting
         _IMPORTED.set()
@@ -116,7 +116,7 @@ class Models:
         with self._turn:
             if known not in self._loaded:
                 self._make_room()
-                from promptweight.models import load
+                from promptweight.models.loading import load
 
                 with self._building:
                     pipe = self._loaded[known] = load(self._sources[known], **self._settings)
@@ -164,7 +164,7 @@ class Models:
 
     def _read_tokenizers(self, name: str) -> None:
         """Reads the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
-        from promptweight.model_tokens import text_encoders
+        from promptweight.models.tokenizers import text_encoders
 
         if not self._building.acquire(blocking=False):
             return

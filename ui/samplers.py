@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from promptweight.schedulers import (
+from promptweight.models.schedulers import (
     FLOW_SAMPLERS,
     NOISE_SCHEDULES,
     SAMPLERS,

@@ -28,7 +28,7 @@ from promptweight.attention.processors import put_back, put_in, readable, replac
 from promptweight.attention.recorder import Call, Recorder
 from promptweight.attention.session import attach
 from promptweight.errors import SettingError
-from promptweight.models import choose_device
+from promptweight.models.loading import choose_device
 
 Clock = Literal["wall", "processor"]
 """Time as it passes, or the processor time of all threads: on a machine that does other things as well, what

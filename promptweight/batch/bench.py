@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help=CLOCK_HELP)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    from promptweight import models
+    from promptweight.models import loading
 
-    pipe = models.load(asked.model, device=asked.device, dtype=asked.dtype)
+    pipe = loading.load(asked.model, device=asked.device, dtype=asked.dtype)
     plan = _plan(asked.model, asked.pictures, asked.steps)
     measured = measure(
         pipe, plan, batch_size=asked.batch_size, rounds=asked.rounds, clock=CLOCKS[asked.clock]
@@ -106,7 +106,7 @@ def _seconds(way: Callable[[Plan, Path], None], plan: Plan, clock: Callable[[], 
 def _bare_loop(pipe: Any, plan: Plan, folder: Path) -> None:
     import torch
 
-    from promptweight.models import default_guidance_scale
+    from promptweight.models.loading import default_guidance_scale
 
     for picture in plan.pictures:
         output = pipe(

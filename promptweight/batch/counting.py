@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from promptweight.conditioning import TokenTable, tokenize
 from promptweight.errors import ModelError
-from promptweight.model_files import components, first_line, read_index
+from promptweight.models.files import components, first_line, read_index
 from promptweight.prompt import Prompt
 
 ONE_CHUNK: Mapping[str, Mapping[str, int | None]] = {

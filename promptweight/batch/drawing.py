@@ -83,7 +83,7 @@ class Painter:
             return [self._draw_alone(each) for each in jobs]
         with ExitStack() as stack:
             if first.chosen.loras or first.chosen.embeddings:
-                from promptweight import adapters
+                from promptweight.models import adapters
 
                 stack.enter_context(adapters.applied(self.pipe, first.chosen))
                 jobs = [replace(each, encoded=self.encodings.encode(each)) for each in jobs]
@@ -105,12 +105,13 @@ class Painter:
     def _draw_together(self, jobs: Sequence[Ready]) -> list[Drawn]:
         import torch
 
-        from promptweight import models, picture
+        from promptweight import picture
         from promptweight.attention import attach
         from promptweight.attention.binding import EarlyLook
+        from promptweight.models import loading
 
         pipe, job = self.pipe, jobs[0].job
-        guidance = models.default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
+        guidance = loading.default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
         call = {
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": guidance,
@@ -206,7 +207,7 @@ class Painter:
 
     def _scheduler(self, job: Job) -> Any:
         if job.scheduler not in self._schedulers:
-            from promptweight.schedulers import make_scheduler
+            from promptweight.models.schedulers import make_scheduler
 
             self._schedulers[job.scheduler] = make_scheduler(str(job.scheduler), self._schedulers[None])
         return self._schedulers[job.scheduler]

@@ -15,8 +15,8 @@ from promptweight.batch.job import Job
 from promptweight.prompt import Prompt, parse
 
 if TYPE_CHECKING:
-    from promptweight.adapters import Chosen
     from promptweight.conditioning import Encoded
+    from promptweight.models.adapters import Chosen
 
 _REMEMBERED = 32
 
@@ -67,7 +67,7 @@ class Encodings:
 
     def ready(self, job: Job) -> Ready:
         """Reads the prompts of a job and encodes them; safe in a thread of its own."""
-        from promptweight import adapters
+        from promptweight.models import adapters
 
         prompt, negative = parse(job.prompt, job.dialect), parse(job.negative_prompt, job.dialect)
         chosen = adapters.choose(

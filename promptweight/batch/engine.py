@@ -94,6 +94,6 @@ def run(
 
 
 def _load(model: str) -> Any:
-    from promptweight import models
+    from promptweight.models import loading
 
-    return models.load(model)
+    return loading.load(model)

@@ -13,8 +13,8 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
+from promptweight.models.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
 from promptweight.prompt import DIALECTS
-from promptweight.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
 from promptweight.settings import (
     MAX_CLIP_SKIP,
     MAX_GUIDANCE,

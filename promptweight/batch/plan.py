@@ -16,11 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.identity import ModelIdentity, fingerprint, identify_model
 from promptweight.batch.job import Job
 from promptweight.batch.rows import Problem, Row
 from promptweight.batch.sweep import Sweep, places, variants
 from promptweight.errors import PromptweightError, SettingError
+from promptweight.models.identity import ModelIdentity, fingerprint, identify_model
 from promptweight.prompt import Prompt, expand, parse
 from promptweight.settings import MAX_SEED
 
@@ -202,7 +202,7 @@ def _adapters(job: Job, lora_dir: str | None, embeddings_dir: str | None) -> dic
     """Returns the files that the prompts name, by what identifies them; empty for most prompts."""
     if lora_dir is None and embeddings_dir is None:
         return {}
-    from promptweight import adapters
+    from promptweight.models import adapters
 
     prompts = _parsed(job.prompt, job.dialect), _parsed(job.negative_prompt, job.dialect)
     chosen = adapters.choose(

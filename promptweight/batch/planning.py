@@ -140,9 +140,9 @@ def preview(
 
 def load(model: str, device: str, dtype: str, offload: str | None) -> Any:
     """Loads a model on the device of this process."""
-    from promptweight import models
+    from promptweight.models import loading
 
-    return models.load(model, device=local_device(device), dtype=dtype, offload=offload)
+    return loading.load(model, device=local_device(device), dtype=dtype, offload=offload)
 
 
 def sheets(plan: Plan, output: Path, saving: Saving) -> Iterable[Path]:

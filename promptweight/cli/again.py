@@ -110,7 +110,7 @@ def _can_be_named(model: str) -> bool:
 
 def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
     """Returns options and warnings for a picture of another tool."""
-    from promptweight.schedulers import is_known
+    from promptweight.models.schedulers import is_known
 
     values: dict[str, Any] = {
         "prompt": making.prompt,

@@ -66,7 +66,7 @@ def main() -> NoReturn:
         _leave(str(error), 1)
     except (RuntimeError, MemoryError) as error:
         from promptweight.batch.memory import is_out_of_memory
-        from promptweight.model_files import first_line
+        from promptweight.models.files import first_line
 
         if not is_out_of_memory(error):
             raise

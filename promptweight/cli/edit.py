@@ -55,7 +55,7 @@ def edit(
     from promptweight.atomic_files import check_folder
     from promptweight.edit import edit as make
     from promptweight.metadata import read_parts
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     parts = read_parts(metadata)
     check_folder(output)  # before a picture is made that has no place

@@ -69,7 +69,7 @@ def generate(
     from promptweight.atomic_files import check_folder
     from promptweight.generate import generate as make
     from promptweight.metadata import read_parts
-    from promptweight.models import load
+    from promptweight.models.loading import load
     from promptweight.settings import checked
 
     phrases, parts = overlay or [], read_parts(metadata)

@@ -36,7 +36,7 @@ def parse(
             show.understood(understood, stderr=False)
         return
     from promptweight.cli.tokens import table, to_list
-    from promptweight.model_tokens import token_tables
+    from promptweight.models.tokenizers import token_tables
 
     tables = token_tables(understood, tokens)
     if as_json:

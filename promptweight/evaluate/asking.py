@@ -51,7 +51,7 @@ def report(
     """
     from promptweight.evaluate.page import check_plots, write
     from promptweight.evaluate.response import chosen_ways
-    from promptweight.models import load, origin
+    from promptweight.models.loading import load, origin
 
     for name in chosen:
         validation.choice("question", name, tuple(question.name for question in QUESTIONS))

@@ -137,7 +137,7 @@ def draw(
 ) -> tuple[NDArray[np.float32], Any]:
     """Runs the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
     from promptweight.attention.binding import EarlyLook
-    from promptweight.models import default_guidance_scale
+    from promptweight.models.loading import default_guidance_scale
 
     look = EarlyLook(session, len(generators))
 

@@ -143,7 +143,7 @@ def encoded(pipeline: Any, picture: np.ndarray) -> Tensor:
 
 def own_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
     """The latents of the picture that the model makes of a caption in 25 steps."""
-    from promptweight.models import default_guidance_scale
+    from promptweight.models.loading import default_guidance_scale
 
     latents: Tensor = pipeline(
         caption,

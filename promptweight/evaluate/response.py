@@ -116,7 +116,7 @@ def pictures(
 ) -> list[NDArray[np.uint8]]:
     """One picture (height, width, 3) per prompt, each from a generator of its own."""
     from promptweight.attention import attach
-    from promptweight.models import default_guidance_scale
+    from promptweight.models.loading import default_guidance_scale
 
     made: list[NDArray[np.uint8]] = []
     for first in range(0, len(prompts), batch):

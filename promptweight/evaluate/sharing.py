@@ -42,7 +42,7 @@ def measure_targets(
 ) -> list[Reached]:
     """Asks for shares of the first thing's phrase, and tries the weight found as a fixed one."""
     from promptweight.attention import attach
-    from promptweight.models import default_guidance_scale
+    from promptweight.models.loading import default_guidance_scale
 
     found: list[Reached] = []
     for place, scene in enumerate(scenes):

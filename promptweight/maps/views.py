@@ -10,7 +10,7 @@ covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whateve
 grids of fewer cells than `FEWEST_CELLS` along their shorter side, where a whole thing is one cell, and for
 refined maps those of fewer than `FEWEST_REFINED`, where what a cell attends to is other things. Both numbers
 were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localisation` shows every
-layer by itself. The makers of a model may advise layers (`promptweight.model_files.Advice`): then the others
+layer by itself. The makers of a model may advise layers (`promptweight.models.files.Advice`): then the others
 are left out as well.
 """
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, write
-from promptweight.model_files import Advice
+from promptweight.models.files import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path

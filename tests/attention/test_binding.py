@@ -8,7 +8,7 @@ import torch
 from promptweight import generate
 from promptweight.attention import Record, attach, binding
 from promptweight.conditioning.token_table import tokenize
-from promptweight.models import load
+from promptweight.models.loading import load
 from promptweight.prompt import parse
 
 PAIR = "um gato vermelho e um rato cinza"

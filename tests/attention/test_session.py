@@ -9,7 +9,7 @@ from peft import LoraConfig
 
 from promptweight.attention import Record, attach
 from promptweight.errors import AttachError, SettingError, WordNotFoundError
-from promptweight.models import load
+from promptweight.models.loading import load
 
 SETTINGS = {
     "guidance": ({}, {}),

@@ -2,7 +2,7 @@
 
 from promptweight.batch.counting import ONE_CHUNK, Counter
 from promptweight.conditioning.families import FAMILIES
-from promptweight.model_tokens import token_tables
+from promptweight.models.tokenizers import token_tables
 from promptweight.prompt import parse
 
 

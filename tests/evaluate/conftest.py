@@ -16,7 +16,7 @@ from promptweight.prompt import parse
 
 @pytest.fixture(scope="session")
 def mini() -> Any:
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     return load("mini", device="cpu")
 

@@ -30,7 +30,7 @@ def test_looking_at_a_scene_is_one_call_on_the_noised_latents(mini):
 
 @pytest.mark.parametrize(("name", "word"), [("mini", "vermelho"), ("mini-dit", "gato vermelho")])
 def test_a_phrase_is_sought_where_its_thing_was_drawn(name, word):
-    from promptweight.models import load
+    from promptweight.models.loading import load
 
     (cat, mouse), maps = look_at(load(name, device="cpu"), CHASE, CAPTION)
     heat = maps.word(word).tensor

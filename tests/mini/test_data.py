@@ -9,7 +9,7 @@ import torch
 from promptweight.mini.captions import ADJECTIVES, LANGUAGES, NOUNS, plainly
 from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_scenes, encode_scenes
 from promptweight.mini.scenes import Scene, Thing, render
-from promptweight.models import load
+from promptweight.models.loading import load
 
 
 @pytest.fixture(scope="module")

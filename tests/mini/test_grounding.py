@@ -10,7 +10,7 @@ from promptweight.mini import joint_networks
 from promptweight.mini.captions import plainly
 from promptweight.mini.grounding import Names, misplaced
 from promptweight.mini.scenes import Scene, Thing
-from promptweight.models import load
+from promptweight.models.loading import load
 from promptweight.render.interpolation import enlarged
 
 CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")

@@ -11,7 +11,7 @@ from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_famil
 from promptweight.mini.posterior import posterior_mean
 from promptweight.mini.recipes import RECIPES
 from promptweight.mini.scenes import KINDS, RELATIONS, placements, random_scene
-from promptweight.models import load
+from promptweight.models.loading import load
 
 
 def scales(value: float, number: int) -> torch.Tensor:

@@ -20,8 +20,8 @@ from promptweight.mini.loop import Batch, Schedule, Stage, run
 from promptweight.mini.muon import orthogonalise
 from promptweight.mini.networks import LastRows, text_encoder, train_tokenizer
 from promptweight.mini.walks import Walks
-from promptweight.model_files import advice_in
-from promptweight.models import load
+from promptweight.models.files import advice_in
+from promptweight.models.loading import load
 
 SCHEDULE = Schedule(steps=8, batch_size=4, learning_rate=0.05, warmup=2, checkpoint_every=3, sheet_every=100)
 

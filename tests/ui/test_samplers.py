@@ -7,7 +7,7 @@ import pytest
 
 from promptweight import generate
 from promptweight.errors import SettingError
-from promptweight.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS, make_scheduler
+from promptweight.models.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS, make_scheduler
 from promptweight_ui.models import Models
 from promptweight_ui.samplers import OTHERS, OWN, WITHOUT_SCHEDULE, canonical, names, sampling
 

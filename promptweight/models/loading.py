@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight import single_file, validation
+from promptweight import validation
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import note
-from promptweight.model_files import (
+from promptweight.models import single_file
+from promptweight.models.files import (
     Origin,
     advice_in,
     advice_of,
@@ -31,7 +32,7 @@ from promptweight.model_files import (
     origin_of_folder,
     read_index,
 )
-from promptweight.schedulers import make_scheduler
+from promptweight.models.schedulers import make_scheduler
 
 if TYPE_CHECKING:
     import torch

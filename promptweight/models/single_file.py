@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError
-from promptweight.model_files import first_line
+from promptweight.models.files import first_line
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError
-from promptweight.model_files import components, find_local, first_line, read_index
-from promptweight.models import quiet
+from promptweight.models.files import components, find_local, first_line, read_index
+from promptweight.models.loading import quiet
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable

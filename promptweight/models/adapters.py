@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note, note
-from promptweight.model_files import check_header, first_line
+from promptweight.models.files import check_header, first_line
 from promptweight.prompt.timeline import script_of
 
 if TYPE_CHECKING:
