@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from promptweight.attention import Record
-    from promptweight.attention.keeping import Found
+    from promptweight.attention.control.share_controller import Found
     from promptweight.prompt import Prompt
 
 __all__ = ["Callback", "Progress", "generate"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    from promptweight.attention.keeping import Found
+    from promptweight.attention.control.share_controller import Found
     from promptweight.conditioning.token_table import Word
     from promptweight.maps.attention_maps import AttentionMaps, HeatMap
     from promptweight.prompt import Prompt

@@ -4,7 +4,7 @@
     found.weights                      # {"gato": 1.83}: one weight for the whole run
     found.image                        # the picture made while they were looked for
 
-What a share is, and how its weight is found, is told in `promptweight.attention.shares`. `attach` and
+What a share is, and how its weight is found, is told in `promptweight.attention.control.share_solver`. `attach` and
 `generate` take the same targets, and a prompt says them itself: `(gato:=25%)`.
 """
 
@@ -19,7 +19,7 @@ from promptweight import validation
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention.keeping import Found
+    from promptweight.attention.control.share_controller import Found
     from promptweight.prompt import Prompt
 
 

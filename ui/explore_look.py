@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight import Result
-    from promptweight.attention.inside import Inside, Reading, Row
+    from promptweight.attention.inspection import Inside, Reading, Row
     from promptweight.attention.tables import Voice
     from promptweight.conditioning.token_table import Word
     from promptweight.picture import Progress
@@ -59,7 +59,7 @@ def look_inside(
         callback: as in `promptweight.generate`.
     """
     from promptweight.attention import Record, attach
-    from promptweight.attention.inside import looking_inside
+    from promptweight.attention.inspection import looking_inside
     from promptweight.picture import make_pictures
 
     settings = result.settings

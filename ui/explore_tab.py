@@ -20,7 +20,7 @@ from promptweight_ui.payload import data_url
 from promptweight_ui.runs import News
 
 if TYPE_CHECKING:
-    from promptweight.attention.inside import Inside
+    from promptweight.attention.inspection import Inside
     from promptweight_ui.explore_text import ReadText
 
 EXAMPLE = "um astronauta a cavalo"

@@ -17,7 +17,7 @@ from promptweight_ui.payload import data_url, maps_of
 
 if TYPE_CHECKING:
     from promptweight import Result
-    from promptweight.attention.keeping import Found
+    from promptweight.attention.control.share_controller import Found
     from promptweight.prompt import Prompt
     from promptweight_ui.runs import News
 

@@ -126,8 +126,8 @@ def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
     """
     import torch
 
-    from promptweight.attention.regions import Mask as Region
-    from promptweight.attention.rules import MASKED
+    from promptweight.attention.control.regions import Mask as Region
+    from promptweight.attention.control.rules import MASKED
 
     low = math.log(outside) if outside > 0 else MASKED
     values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))

@@ -15,8 +15,8 @@ and hover (what comes out), inside (the arithmetic laid open), text (what words 
 (what it all costs).
 """
 
-from promptweight.attention.budget import Record
-from promptweight.attention.prompt_to_prompt import PromptToPrompt
+from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
+from promptweight.attention.recording.record import Record
 from promptweight.attention.rows import TextRow
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.conditioning.text_attention import TextAttention, read_text_attention

@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptweight import validation
-from promptweight.attention.budget import Record
-from promptweight.attention.directing import Director
-from promptweight.attention.installing import Installation
-from promptweight.attention.keeping import Found
-from promptweight.attention.lanes import ROLES, Role
-from promptweight.attention.preparing import prepare
-from promptweight.attention.prompt_to_prompt import PromptToPrompt
-from promptweight.attention.rules import Mode
+from promptweight.attention.batch_rows import ROLES, Role
+from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
+from promptweight.attention.control.rules import Mode
+from promptweight.attention.control.share_controller import Found
+from promptweight.attention.hooks.controller import Director
+from promptweight.attention.hooks.install import Installation
+from promptweight.attention.recording.record import Record
+from promptweight.attention.session_config import prepare
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps.attention_maps import AttentionMaps
 from promptweight.maps.prompt_words import find, words_of
@@ -61,7 +61,7 @@ def attach(
 
     Prompts that change while the picture is made (`[from:to:when]`, `[a|b]`) do so when
     `num_inference_steps` is given, and parts joined by AND are each shown to the model, which
-    `promptweight.attention.composing` explains. Encoded prompts stay as they are.
+    `promptweight.attention.control.composition` explains. Encoded prompts stay as they are.
 
     Args:
         pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
@@ -73,7 +73,7 @@ def attach(
         space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
             "attention": in every cross- or joint-attention layer, the negative prompt's words too, while the
             embeddings are the clean text's. A word's own option `mode` goes before this.
-        mode: how weights act in attention (see `promptweight.attention.rules`); "clip" in that of the CLIP
+        mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" in that of the CLIP
             text encoders (see `promptweight.conditioning.clip_bias`), which leaves a T5 alone.
         layers: parts of the names of the layers in which they act; all layers when empty.
         edit: with several prompts, how the pictures of all but the first take its attention. They may change

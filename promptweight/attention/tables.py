@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from promptweight.attention.lanes import ROLES, Registered, Role
-from promptweight.attention.regions import read_region
-from promptweight.attention.rules import MODES, KeyRule, Mode
+from promptweight.attention.batch_rows import ROLES, Registered, Role
+from promptweight.attention.control.regions import read_region
+from promptweight.attention.control.rules import MODES, KeyRule, Mode
 from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import AttachError, SettingError, WordNotFoundError
 from promptweight.messages import note

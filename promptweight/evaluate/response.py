@@ -47,7 +47,7 @@ class Way:
 def ways() -> tuple[Way, ...]:
     """All ways that are measured: methods, modes in attention, and parts of the run.
 
-    The mode `value` gives the output of `p2p` (see `promptweight.attention.rules`): it is not drawn again.
+    The mode `value` gives the output of `p2p` (see `promptweight.attention.control.rules`): it is not drawn again.
     """
     from promptweight.attention.session import ATTACH_MODES
     from promptweight.weighting.methods import METHODS

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from promptweight.attention.lanes import Role
+from promptweight.attention.batch_rows import Role
 from promptweight.attention.rows import TextRow
 from promptweight.errors import SettingError
 from promptweight.maps.heatmap import HeatMap

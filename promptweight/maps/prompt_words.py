@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from promptweight.attention.lanes import ROLES, Registered, Role
+from promptweight.attention.batch_rows import ROLES, Registered, Role
 from promptweight.attention.tables import Voice, find_rows, place_tables
 from promptweight.conditioning.token_table import no_such_place, no_such_word
 from promptweight.errors import WordNotFoundError

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from promptweight.attention.lanes import Role
-from promptweight.attention.store import Kind, Store
+from promptweight.attention.batch_rows import Role
+from promptweight.attention.recording.store import Kind, Store
 from promptweight.attention.tables import Voice, recorded_rows
 
 

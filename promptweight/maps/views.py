@@ -23,8 +23,8 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from promptweight.attention.lanes import Role
-from promptweight.attention.store import Kind
+from promptweight.attention.batch_rows import Role
+from promptweight.attention.recording.store import Kind
 from promptweight.attention.tables import Voice
 from promptweight.errors import SettingError
 from promptweight.maps.recording import Recording

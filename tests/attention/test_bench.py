@@ -12,7 +12,7 @@ import torch
 
 from promptweight.attention.bench import bench, naive, summary, timed, ways_of
 from promptweight.attention.bench_models import ARCHITECTURES, build, prepare
-from promptweight.attention.layout import layout_of
+from promptweight.attention.layers import layout_of
 from promptweight.cli import main
 from promptweight.errors import ModelError, SettingError
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptweight.attention import attach
-from promptweight.attention.calls import listen, uncompiled
+from promptweight.attention.model_calls import listen, uncompiled
 
 SETTINGS = {"height": 16, "width": 16, "num_inference_steps": 4}
 

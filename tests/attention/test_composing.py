@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptweight.attention import AttentionMaps, Record, attach
-from promptweight.attention.composing import joined, repeated
+from promptweight.attention.control.composition import joined, repeated
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generate import generate
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from promptweight.attention import Record, attach
-from promptweight.attention.inside import looking_inside
+from promptweight.attention.inspection import looking_inside
 
 SIZE = {"height": 32, "width": 48, "num_inference_steps": 3}
 PLACE = (0.6, 0.4)
@@ -117,7 +117,7 @@ def test_weights_are_in_the_numbers(tiny, family, options):
 
 
 def test_the_output_is_what_goes_on_into_the_model(tiny, monkeypatch):
-    from promptweight.attention.recorder import Recorder
+    from promptweight.attention.hooks.layer_hook import Recorder
 
     outputs = []
     usual = Recorder.attend

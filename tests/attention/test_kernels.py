@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.attention import kernels
-from promptweight.attention.kernels import attend
+from promptweight.attention.kernels.sdpa import sdpa
+from promptweight.attention.kernels.sdpa.sdpa import attend
 
 CUDA = pytest.param(
     "cuda",
@@ -103,7 +103,7 @@ def test_bias_may_differ_by_query_and_head():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("place", sorted(kernels.OPERATORS, key=str), ids=str)
+@pytest.mark.parametrize("place", sorted(sdpa.OPERATORS, key=str), ids=str)
 def test_each_private_operator(place, dtype):
     """Every operator of this machine's devices, called by itself: output and log-sum-exp against float64."""
     device, backend = place
@@ -112,8 +112,8 @@ def test_each_private_operator(place, dtype):
     if device == "cuda" and dtype == torch.float32 and backend.name != "EFFICIENT_ATTENTION":
         pytest.skip("this kernel takes half-precision types only")
     query, key, value = inputs(dim=64, dtype=dtype, device=device)
-    assert kernels.works(kernels.OPERATORS[place], query.device, dtype)
-    output, lse = kernels.OPERATORS[place](query, key, value, None, None)
+    assert sdpa.works(sdpa.OPERATORS[place], query.device, dtype)
+    output, lse = sdpa.OPERATORS[place](query, key, value, None, None)
     logits = query.double() @ key.double().transpose(-1, -2) / 8
     assert torch.allclose(lse.double(), logits.logsumexp(-1), atol=1e-4 if dtype == torch.float32 else 2e-3)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
@@ -125,13 +125,13 @@ def not_in_torch(query, key, value, bias, scale):
     return torch.ops.aten._scaled_dot_product_of_no_release(query, key, value, bias, scale=scale)
 
 
-@pytest.mark.parametrize("absent", [kernels.cuda_flash, not_in_torch], ids=["other device", "no operator"])
+@pytest.mark.parametrize("absent", [sdpa.cuda_flash, not_in_torch], ids=["other device", "no operator"])
 def test_a_missing_operator_is_replaced_by_the_explicit_sum(monkeypatch, absent):
     query, key, value = inputs()
     with pytest.raises((NotImplementedError, AttributeError)):  # torch's own
         absent(query, key, value, None, None)
-    monkeypatch.setitem(kernels.OPERATORS, ("cpu", kernels.SDPBackend.FLASH_ATTENTION), absent)
-    monkeypatch.setattr(kernels, "EXPLICIT_ELEMENTS", 2 * 3 * 77 * 7)  # seven queries at a time
+    monkeypatch.setitem(sdpa.OPERATORS, ("cpu", sdpa.SDPBackend.FLASH_ATTENTION), absent)
+    monkeypatch.setattr(sdpa, "EXPLICIT_ELEMENTS", 2 * 3 * 77 * 7)  # seven queries at a time
     bias = torch.randn(2, 1, 50, 77, generator=torch.Generator().manual_seed(3))
     columns = torch.tensor([0, 40])
     output, found = attend(query, key, value, bias=bias, columns=columns)
@@ -141,10 +141,10 @@ def test_a_missing_operator_is_replaced_by_the_explicit_sum(monkeypatch, absent)
 
 def test_an_operator_with_another_log_sum_exp_is_not_trusted():
     def base_two(query, key, value, bias, scale):
-        output, lse = kernels.cpu_flash(query, key, value, bias, scale)
+        output, lse = sdpa.cpu_flash(query, key, value, bias, scale)
         return output, lse / 0.6931
 
-    assert not kernels.works(base_two, torch.device("cpu"), torch.float32)
+    assert not sdpa.works(base_two, torch.device("cpu"), torch.float32)
 
 
 def test_an_unequal_value_width_takes_the_plain_path():

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.attention.lanes import Lane, Registered, classify
+from promptweight.attention.batch_rows import Lane, Registered, classify
 
 
 def rows(*seeds):

@@ -6,7 +6,7 @@ from accelerate import cpu_offload, dispatch_model
 from accelerate.hooks import CpuOffload, SequentialHook, add_hook_to_module
 
 from promptweight.attention import attach
-from promptweight.attention.calls import offloaded_device
+from promptweight.attention.model_calls import offloaded_device
 
 SETTINGS = {"height": 16, "width": 16}
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from promptweight.attention import PromptToPrompt, Record, attach
-from promptweight.attention.exchange import Exchange
-from promptweight.attention.prompt_to_prompt import mapping_between
-from promptweight.attention.recorder import Call, Recorder
-from promptweight.attention.rules import Terms
-from promptweight.attention.store import Slot
+from promptweight.attention.control.attention_injection import Exchange
+from promptweight.attention.control.prompt_to_prompt import mapping_between
+from promptweight.attention.control.rules import Terms
+from promptweight.attention.hooks.layer_hook import Call, Recorder
+from promptweight.attention.recording.store import Slot
 from promptweight.attention.tables import PlacedTable
 from promptweight.errors import SettingError
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from promptweight.attention import Record, attach
-from promptweight.attention.regions import NAMED, Box, read_region
-from promptweight.attention.rules import MASKED, KeyRule, Rules
+from promptweight.attention.control.regions import NAMED, Box, read_region
+from promptweight.attention.control.rules import MASKED, KeyRule, Rules
 from promptweight.errors import SettingError
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import brentq, minimize
 
 from promptweight.attention import Record, attach
-from promptweight.attention.shares import LARGEST, solve_weights
+from promptweight.attention.control.share_solver import LARGEST, solve_weights
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt.phrases import phrases
 

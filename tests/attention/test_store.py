@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from promptweight.attention.budget import Record, make_plan
-from promptweight.attention.lanes import Lane
-from promptweight.attention.layout import Layer, grid
-from promptweight.attention.store import Store
+from promptweight.attention.batch_rows import Lane
+from promptweight.attention.layers import Layer, grid
+from promptweight.attention.recording.record import Record, make_plan
+from promptweight.attention.recording.store import Store
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps.recording import take_recording
 

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.attention import sdpa_kernel
 
-from promptweight.attention import Record, attach, weighted
-from promptweight.attention.kernels import SDPBackend, attend_with_lse, probabilities
-from promptweight.attention.recorder import Recorder
-from promptweight.attention.rules import KeyRule, Rules
-from promptweight.attention.weighted import attend_apart, corrected, merged
+from promptweight.attention import Record, attach
+from promptweight.attention.control.rules import KeyRule, Rules
+from promptweight.attention.hooks.layer_hook import Recorder
+from promptweight.attention.kernels.sdpa import biased
+from promptweight.attention.kernels.sdpa.biased import attend_apart, corrected, merged
+from promptweight.attention.kernels.sdpa.sdpa import SDPBackend, attend_with_lse, probabilities
 
 DEVICES = [
     "cpu",
@@ -45,11 +46,11 @@ def apart(monkeypatch):
 def take_bias_away(monkeypatch):
     """Has the CPU's kernel be one that takes no bias; returns what is called from then on, by name."""
     kernels = {(device, SDPBackend.FLASH_ATTENTION): 0 for device in ("cpu", "cuda")}
-    monkeypatch.setattr(weighted, "WITHOUT_BIAS", kernels)
+    monkeypatch.setattr(biased, "WITHOUT_BIAS", kernels)
     calls = []
 
     def told(name):
-        function = getattr(weighted, name)
+        function = getattr(biased, name)
 
         def call(*arguments):
             calls.append(name)
@@ -58,7 +59,7 @@ def take_bias_away(monkeypatch):
         return call
 
     for name in ("corrected", "merged"):
-        monkeypatch.setattr(weighted, name, told(name))
+        monkeypatch.setattr(biased, name, told(name))
     return calls
 
 
@@ -217,7 +218,7 @@ def test_a_dominant_word_made_light(apart, weight):
 
 
 @given(
-    weights=st.dictionaries(st.integers(0, TEXT - 1), st.floats(*weighted.GENTLE), min_size=1),
+    weights=st.dictionaries(st.integers(0, TEXT - 1), st.floats(*biased.GENTLE), min_size=1),
     seed=st.integers(0, 1000),
     loudness=st.floats(0.1, 6.0),
 )
@@ -253,7 +254,7 @@ def test_two_calls_merged_are_one(split, seed, shift):
 
 @pytest.mark.parametrize(("fewest", "orders"), [(68, {"image first", "text first"}), (69, set())])
 def test_few_keys_are_left_to_a_kernel_with_a_bias(apart, monkeypatch, fewest, orders):
-    monkeypatch.setattr(weighted, "WITHOUT_BIAS", {("cpu", SDPBackend.FLASH_ATTENTION): fewest})
+    monkeypatch.setattr(biased, "WITHOUT_BIAS", {("cpu", SDPBackend.FLASH_ATTENTION): fewest})
     for order in STRETCHES:
         query, key, value = inputs(order, torch.float32)
         output = recorder_of(order, terms_of({3: 1.4})).attend(query, key, value)
@@ -264,7 +265,7 @@ def test_few_keys_are_left_to_a_kernel_with_a_bias(apart, monkeypatch, fewest, o
 
 def test_on_the_cpu_nothing_acts_apart():
     query, _, _ = inputs("image first", torch.bfloat16)
-    assert not weighted.may_act_apart(query)
+    assert not biased.may_act_apart(query)
 
 
 def test_the_columns_are_filled_up_with_keys_that_have_no_weight():

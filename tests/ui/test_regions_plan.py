@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from promptweight.attention import Record, attach
-from promptweight.attention.inside import looking_inside
+from promptweight.attention.inspection import looking_inside
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import parse
 from promptweight_ui.regions_plan import COLORS, masks_of, owners_of, regional

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.attention.exchange import Exchange
-from promptweight.attention.kernels import (
+from promptweight.attention.control.attention_injection import Exchange
+from promptweight.attention.control.rules import Terms
+from promptweight.attention.kernels.sdpa.biased import attend_apart, may_act_apart
+from promptweight.attention.kernels.sdpa.sdpa import (
     attend,
     attend_with_lse,
     attention_rows,
@@ -19,13 +21,11 @@ from promptweight.attention.kernels import (
     propagate,
     take,
 )
-from promptweight.attention.layout import Order
-from promptweight.attention.rules import Terms
-from promptweight.attention.store import Slot
-from promptweight.attention.weighted import attend_apart, may_act_apart
+from promptweight.attention.layers import Order
+from promptweight.attention.recording.store import Slot
 
 if TYPE_CHECKING:
-    from promptweight.attention.processors import SelfProcessor
+    from promptweight.attention.hooks.processors import SelfProcessor
 
 
 @dataclass

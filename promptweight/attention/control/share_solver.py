@@ -12,7 +12,7 @@ weights that give the targets are unique, and Newton's method finds them from th
 gradient of the model. Moving no log weight further than 1 against another in a step, the function bends too
 little for Newton to miss: every step brings the shares nearer.
 
-How they are found step by step is in `promptweight.attention.keeping`.
+How they are found step by step is in `promptweight.attention.control.share_controller`.
 """
 
 from __future__ import annotations

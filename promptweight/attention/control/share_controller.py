@@ -1,6 +1,6 @@
 """Phrases kept at their shares while a picture is made, text by text, and what was found on the way.
 
-What a share is and how weights are solved for is in `promptweight.attention.shares`. The masses of one step
+What a share is and how weights are solved for is in `promptweight.attention.control.share_solver`. The masses of one step
 of the run set the weights of the next; the first step runs with weight 1. Where a prompt changes during the
 run, or AND joins parts, each of its texts has the shares of its own words while it is said, and begins with
 the weights that its phrases had in another one.
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from promptweight.attention.lanes import Lane
-from promptweight.attention.shares import Wanted, solve_weights
+from promptweight.attention.batch_rows import Lane
+from promptweight.attention.control.share_solver import Wanted, solve_weights
 from promptweight.attention.tables import PlacedTable, recorded_rows
 from promptweight.messages import Note, note
 

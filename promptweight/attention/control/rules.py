@@ -20,8 +20,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from promptweight.attention.regions import Region, read_region
-from promptweight.attention.weighted import is_gentle
+from promptweight.attention.control.regions import Region, read_region
+from promptweight.attention.kernels.sdpa.biased import is_gentle
 from promptweight.errors import SettingError
 
 Mode = Literal["logit", "p2p", "value"]
@@ -86,7 +86,7 @@ class Terms:
     """Those factors less 1: (batch, 1, height · width, n) float32."""
     columns: Tensor | None = None
     """The keys with a bias, (batch, n) int64, filled up with keys that have none; None where a weight is not
-    one that `promptweight.attention.weighted` corrects for, or none is known to the host."""
+    one that `promptweight.attention.kernels.biased` corrects for, or none is known to the host."""
 
     def with_bias(self, bias: Tensor) -> Terms:
         """The same with more added to the logits, (batch, 1, 1, keys)."""

@@ -9,7 +9,7 @@ from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.adapt import (
+from promptweight.attention.hooks.class_swap import (
     ADAPTABLE,
     adapt,
     backend_of,
@@ -19,8 +19,8 @@ from promptweight.attention.adapt import (
     release,
     take_recorder,
 )
-from promptweight.attention.kernels import attend
-from promptweight.attention.recorder import Call, Recorder, add_patches
+from promptweight.attention.hooks.layer_hook import Call, Recorder, add_patches
+from promptweight.attention.kernels.sdpa.sdpa import attend
 from promptweight.errors import AttachError
 
 AnyRecorder = TypeVar("AnyRecorder", bound=Recorder)

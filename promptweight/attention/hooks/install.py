@@ -7,11 +7,9 @@ from typing import Any, get_args
 
 import torch
 
-from promptweight.attention.adapt import check_backend, is_adaptable, is_adapted
-from promptweight.attention.calls import Follower, Listener, listen, offloaded_device
-from promptweight.attention.layout import Layer
-from promptweight.attention.preparing import Prepared
-from promptweight.attention.processors import (
+from promptweight.attention.hooks.class_swap import check_backend, is_adaptable, is_adapted
+from promptweight.attention.hooks.layer_hook import Call, Recorder
+from promptweight.attention.hooks.processors import (
     OTHER_KERNELS,
     put_back,
     put_in,
@@ -19,8 +17,10 @@ from promptweight.attention.processors import (
     replacement,
     self_replacement,
 )
-from promptweight.attention.recorder import Call, Recorder
-from promptweight.attention.store import Kind, Store
+from promptweight.attention.layers import Layer
+from promptweight.attention.model_calls import Follower, Listener, listen, offloaded_device
+from promptweight.attention.recording.store import Kind, Store
+from promptweight.attention.session_config import Prepared
 from promptweight.errors import AttachError
 from promptweight.messages import Note, note
 

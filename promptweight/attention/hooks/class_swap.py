@@ -19,7 +19,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from promptweight.attention.recorder import Recorder
+from promptweight.attention.hooks.layer_hook import Recorder
 from promptweight.errors import AttachError
 
 ADAPTABLE = (

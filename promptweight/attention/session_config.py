@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight.attention.budget import Record
-from promptweight.attention.composing import Composer
-from promptweight.attention.keeping import Keeper
-from promptweight.attention.lanes import ROLES, Lane, Registered, Role
-from promptweight.attention.layout import Layout, chosen_layers, layout_of
-from promptweight.attention.prompt_to_prompt import Edits, PromptToPrompt
-from promptweight.attention.rules import Mode, Rules
-from promptweight.attention.shares import Wanted, shares_in_text, wanted_of
-from promptweight.attention.store import Store
+from promptweight.attention.batch_rows import ROLES, Lane, Registered, Role
+from promptweight.attention.control.composition import Composer
+from promptweight.attention.control.prompt_to_prompt import Edits, PromptToPrompt
+from promptweight.attention.control.rules import Mode, Rules
+from promptweight.attention.control.share_controller import Keeper
+from promptweight.attention.control.share_solver import Wanted, shares_in_text, wanted_of
+from promptweight.attention.layers import Layout, chosen_layers, layout_of
+from promptweight.attention.recording.record import Record
+from promptweight.attention.recording.store import Store
 from promptweight.attention.tables import Voice, key_rules, recorded_rows
 from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import SettingError

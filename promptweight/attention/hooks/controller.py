@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.calls import Arguments
-from promptweight.attention.installing import Installation
-from promptweight.attention.lanes import Lane, classify
-from promptweight.attention.layout import argument, grid
-from promptweight.attention.preparing import Prepared
-from promptweight.attention.prompt_to_prompt import pairs_of
-from promptweight.attention.rules import Terms
-from promptweight.attention.run import Run
-from promptweight.attention.store import recorded_lanes
+from promptweight.attention.batch_rows import Lane, classify
+from promptweight.attention.control.prompt_to_prompt import pairs_of
+from promptweight.attention.control.rules import Terms
+from promptweight.attention.hooks.install import Installation
+from promptweight.attention.layers import argument, grid
+from promptweight.attention.model_calls import Arguments
+from promptweight.attention.recording.store import recorded_lanes
+from promptweight.attention.session_config import Prepared
+from promptweight.attention.step_counter import Run
 from promptweight.errors import AttachError
 from promptweight.messages import Note, note
 

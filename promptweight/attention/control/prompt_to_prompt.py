@@ -5,7 +5,7 @@
 
 Prompt-to-prompt (Hertz et al., 2022): `replace` swaps words for others, each taking the attention of the one
 in whose place it stands; `refine` adds words, which have their own, while those in both prompts keep the
-source's. What the exchange does in a layer is in `promptweight.attention.exchange`.
+source's. What the exchange does in a layer is in `promptweight.attention.control.attention_injection`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from promptweight import validation
-from promptweight.attention.exchange import Exchange
-from promptweight.attention.lanes import Lane
+from promptweight.attention.batch_rows import Lane
+from promptweight.attention.control.attention_injection import Exchange
 from promptweight.attention.tables import PlacedTable, Voice
 from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import SettingError

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.layout import Layer, grid
-from promptweight.attention.recorder import Recorder, spread
+from promptweight.attention.hooks.layer_hook import Recorder, spread
+from promptweight.attention.layers import Layer, grid
 from promptweight.attention.tables import Voice
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DCondi
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.calls import uncompiled
+from promptweight.attention.model_calls import uncompiled
 from promptweight.errors import AttachError, SettingError
 from promptweight.models.files import advice_of
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.lanes import Lane, Role
+from promptweight.attention.batch_rows import Lane, Role
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from promptweight.attention.budget import Plan, Record, make_plan
-from promptweight.attention.lanes import Lane, Role
-from promptweight.attention.layout import Layer, grid
+from promptweight.attention.batch_rows import Lane, Role
+from promptweight.attention.layers import Layer, grid
+from promptweight.attention.recording.record import Plan, Record, make_plan
 from promptweight.errors import AttachError
 
 Kind = Literal["words", "refined", "patches", "rows"]
