@@ -84,7 +84,7 @@ class Result:
             WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
             OSError: the disk's own error; what was complete by then stays.
         """
-        from promptweight.metadata import PARTS, check_parts
+        from promptweight.metadata.image_metadata import PARTS, check_parts
 
         parts = PARTS if metadata is None else metadata
         check_parts(parts)
@@ -123,7 +123,7 @@ class Result:
 
     def parameters(self, image: int = 0) -> str:
         """Returns the settings of one picture as AUTOMATIC1111 writes them."""
-        from promptweight.parameters import parameters_text
+        from promptweight.metadata.a1111 import parameters_text
 
         settings, picture = self.settings, self.images[image]
         return parameters_text(
@@ -152,7 +152,7 @@ class Result:
         return self._recorded().word(phrase, occurrence=occurrence, image=image)
 
     def _save_picture(self, folder: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.metadata import png_texts
+        from promptweight.metadata.image_metadata import png_texts
 
         name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
         texts = png_texts(self.record(image), self.parameters(image), parts)
@@ -211,7 +211,7 @@ class Result:
         **more: Any,
     ) -> Path:
         """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
-        from promptweight.metadata import png_texts
+        from promptweight.metadata.image_metadata import png_texts
 
         texts = png_texts({**self.record(image), **more}, self.parameters(image), parts)
         endings = (f"{ending}-{number}" if number > 1 else ending for number in count(1))

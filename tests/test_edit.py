@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import promptweight
-from promptweight import metadata
 from promptweight.attention import PromptToPrompt, attach
 from promptweight.edit import edit
 from promptweight.errors import SettingError
 from promptweight.generate import generate
+from promptweight.metadata import image_metadata
 
 FAST = {"num_inference_steps": 2, "seed": 7}
 
@@ -82,8 +82,8 @@ def test_files(made, tmp_path):
     ]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     for file in files:
-        assert metadata.read(file).record["edit"]["source"] == "um gato vermelho"
-    assert metadata.read(files[0]).record["prompt"] == "um gato vermelho"
+        assert image_metadata.read(file).record["edit"]["source"] == "um gato vermelho"
+    assert image_metadata.read(files[0]).record["prompt"] == "um gato vermelho"
     assert made.sheet().width > 2 * 256
 
 

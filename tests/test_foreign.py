@@ -9,9 +9,9 @@ from PIL import Image
 from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngInfo
 
-from promptweight import metadata
 from promptweight.errors import SettingError
-from promptweight.foreign import foreign_making
+from promptweight.metadata import image_metadata
+from promptweight.metadata.other_tools import foreign_making
 
 GRAPH = {
     # ComfyUI's own default workflow, as "Save (API Format)" gives it, with a ControlNet between.
@@ -34,7 +34,7 @@ def saved(path, texts):
     for name, text in texts.items():
         info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(path, pnginfo=info)
-    return metadata.read(path).making()
+    return image_metadata.read(path).making()
 
 
 def test_comfyui(tmp_path):
@@ -81,7 +81,7 @@ def test_a_text_chunk_in_utf_8_against_the_standard(tmp_path, encoding):
     text = "um gato à meia-noite\nSteps: 20, Seed: 1, Size: 8x8"
     info.add(b"tEXt", b"parameters\0" + text.encode(encoding))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
-    assert metadata.read(tmp_path / "a.png").parameters == text
+    assert image_metadata.read(tmp_path / "a.png").parameters == text
 
 
 def test_comfyui_in_a_webp(tmp_path):
@@ -89,7 +89,7 @@ def test_comfyui_in_a_webp(tmp_path):
     exif[0x0110] = f"prompt:{json.dumps(GRAPH)}"
     exif[0x010F] = "workflow:{}"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", exif=exif)
-    assert metadata.read(tmp_path / "a.webp").making().prompt == "beautiful (cat:1.2)"
+    assert image_metadata.read(tmp_path / "a.webp").making().prompt == "beautiful (cat:1.2)"
 
 
 def test_invokeai(tmp_path):
@@ -129,7 +129,7 @@ def test_user_comments_in_either_byte_order(tmp_path, order, mark, suffix):
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + (mark + "um coração\nSteps: 1").encode(order)
     Image.new("RGB", (16, 16)).save(tmp_path / f"a{suffix}", exif=exif.tobytes())
-    assert metadata.read(tmp_path / f"a{suffix}").parameters == "um coração\nSteps: 1"
+    assert image_metadata.read(tmp_path / f"a{suffix}").parameters == "um coração\nSteps: 1"
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_a_long_chain_is_followed_once():
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "avif"])
-@pytest.mark.parametrize("parts", [(), ("parameters",), ("promptweight",), ("iptc",), metadata.PARTS])
+@pytest.mark.parametrize("parts", [(), ("parameters",), ("promptweight",), ("iptc",), image_metadata.PARTS])
 def test_each_part_can_be_left_out(tmp_path, suffix, parts):
     record = {"prompt": "um <gato> & 🐱 à", "seed": 1}
-    content, warnings = metadata.encode_picture(
+    content, warnings = image_metadata.encode_picture(
         Image.new("RGB", (16, 16)), suffix, record, "um gato 🐱\nSteps: 1", parts
     )
     (tmp_path / "a").write_bytes(content)
-    found = metadata.read(tmp_path / "a")
+    found = image_metadata.read(tmp_path / "a")
     assert warnings == ()
     assert found.record == (record if "promptweight" in parts else None)
     assert found.parameters == ("um gato 🐱\nSteps: 1" if "parameters" in parts else None)
@@ -186,19 +186,23 @@ def test_each_part_can_be_left_out(tmp_path, suffix, parts):
 
 def test_what_a_jpeg_cannot_hold_is_left_out_and_said(tmp_path):
     text = "á" * 100_000
-    content, warnings = metadata.encode_picture(Image.new("RGB", (8, 8)), "jpeg", {"prompt": text}, text)
+    content, warnings = image_metadata.encode_picture(
+        Image.new("RGB", (8, 8)), "jpeg", {"prompt": text}, text
+    )
     (tmp_path / "a.jpeg").write_bytes(content)
-    found = metadata.read(tmp_path / "a.jpeg")
+    found = image_metadata.read(tmp_path / "a.jpeg")
     assert len(warnings) == 2
     assert (found.record, found.parameters) == (None, None)
-    assert found.digital_source_type == metadata.DIGITAL_SOURCE_TYPE
-    content, warnings = metadata.encode_picture(Image.new("RGB", (8, 8)), "webp", {"prompt": text}, text)
+    assert found.digital_source_type == image_metadata.DIGITAL_SOURCE_TYPE
+    content, warnings = image_metadata.encode_picture(
+        Image.new("RGB", (8, 8)), "webp", {"prompt": text}, text
+    )
     (tmp_path / "a.webp").write_bytes(content)
     assert warnings == ()
-    assert metadata.read(tmp_path / "a.webp").record == {"prompt": text}
+    assert image_metadata.read(tmp_path / "a.webp").record == {"prompt": text}
 
 
 @pytest.mark.parametrize(("format", "parts"), [("gif", ()), ("png", ("exif",))])
 def test_formats_and_parts_that_are_none_are_refused(format, parts):  # noqa: A002
     with pytest.raises(SettingError, match="valid: "):
-        metadata.encode_picture(Image.new("RGB", (8, 8)), format, {}, "", parts)
+        image_metadata.encode_picture(Image.new("RGB", (8, 8)), format, {}, "", parts)

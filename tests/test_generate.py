@@ -9,11 +9,11 @@ import pytest
 import torch
 from diffusers import HeunDiscreteScheduler
 
-from promptweight import metadata
 from promptweight.attention import attach
 from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 from promptweight.generate import generate
+from promptweight.metadata import image_metadata
 from promptweight.settings import MAX_PROMPT, MAX_SEED
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
@@ -96,7 +96,7 @@ def test_weights_inside_the_text_encoder(tiny_pipe):
     expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
     assert made.images[0].tobytes() == expected.tobytes()
     assert made.settings["methods"] == {"clip": "clip"}
-    assert metadata.read_parameters(made.parameters())[2]["Weighting"] == "attention clip"
+    assert image_metadata.read_parameters(made.parameters())[2]["Weighting"] == "attention clip"
     assert made.warnings == ()
     word = generate("um (gato:1.4{mode=clip}) vermelho", tiny_pipe, **FAST)
     with attach(tiny_pipe, "um (gato:1.4) vermelho", space="attention", mode="clip") as session:
@@ -139,7 +139,7 @@ def test_the_method_that_was_used_is_told_for_each_encoder(tiny_pipe):
         "attention": {"clip": "none"},
     }
     weightings = {
-        name: metadata.read_parameters(made.parameters())[2]["Weighting"] for name, made in told.items()
+        name: image_metadata.read_parameters(made.parameters())[2]["Weighting"] for name, made in told.items()
     }
     assert weightings == {"default": "a1111", "named": "comfy", "attention": "attention logit"}
 
@@ -258,7 +258,7 @@ def test_stopping_half_way_keeps_what_is_there(tiny_pipe, result, tmp_path):
     assert made.images[0].tobytes() == result.images[0].tobytes()
     assert made.images[1].tobytes() != result.images[1].tobytes()
     assert made.maps.word("gato", image=1).tensor.isfinite().all()
-    first, second = (metadata.read(path).record for path in made.save(tmp_path))
+    first, second = (image_metadata.read(path).record for path in made.save(tmp_path))
     assert "stopped_after" not in first
     assert second["stopped_after"] == 1
 
@@ -287,7 +287,7 @@ def test_each_picture_is_handed_over_before_the_next_is_begun(tiny_pipe, result,
         assert each.record() == made.record(index)
         assert each.parameters() == made.parameters(index)
     (file,) = handed[1].save(tmp_path)
-    assert metadata.read(file).record == result.record(1)
+    assert image_metadata.read(file).record == result.record(1)
 
 
 def test_found_weights_are_told_of_the_picture_they_are_of(tiny_pipe):
@@ -374,7 +374,7 @@ def test_any_text_makes_a_picture_and_a_file(tiny_pipe, tmp_path, text):
     made = generate(text, tiny_pipe, negative_prompt=text, num_inference_steps=1, seed=1)
     files = made.save(tmp_path, sheet=True, maps=True)
     assert len(files) == 3
-    assert metadata.read(files[0]).record["prompt"] == text
+    assert image_metadata.read(files[0]).record["prompt"] == text
 
 
 def test_errors_are_of_the_package(tiny_pipe):

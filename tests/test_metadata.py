@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import IFD
 
-from promptweight import metadata
 from promptweight.atomic_files import save_png
 from promptweight.errors import PromptweightError
-from promptweight.metadata import png_texts, read
-from promptweight.parameters import parameters_text
+from promptweight.metadata import image_metadata
+from promptweight.metadata.a1111 import parameters_text
+from promptweight.metadata.image_metadata import png_texts, read
 
 SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
 
@@ -78,12 +78,12 @@ def test_no_text_breaks_a_save(text):
 
 
 def test_the_mark_is_xmp_by_its_own_rules():
-    packet = ElementTree.fromstring(metadata.XMP.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
+    packet = ElementTree.fromstring(image_metadata.XMP.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
     rdf = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
     description = packet.find(f"{rdf}RDF/{rdf}Description")
     assert packet.tag == "{adobe:ns:meta/}xmpmeta"
     name = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
-    assert description.attrib[name] == metadata.DIGITAL_SOURCE_TYPE
+    assert description.attrib[name] == image_metadata.DIGITAL_SOURCE_TYPE
 
 
 def test_a_megabyte_of_prompt_comes_back(tmp_path):
@@ -99,16 +99,16 @@ def test_a_megabyte_of_prompt_comes_back(tmp_path):
 def test_pictures_of_other_formats_are_read(tmp_path, suffix):
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + "um gato\nSteps: 1".encode("utf-16-be")
-    picture().save(tmp_path / f"a{suffix}", exif=exif, xmp=metadata.XMP.encode())
+    picture().save(tmp_path / f"a{suffix}", exif=exif, xmp=image_metadata.XMP.encode())
     found = read(tmp_path / f"a{suffix}")
     assert found.parameters == "um gato\nSteps: 1"
     assert found.record is None
-    assert found.digital_source_type == metadata.DIGITAL_SOURCE_TYPE
+    assert found.digital_source_type == image_metadata.DIGITAL_SOURCE_TYPE
 
 
 def test_a_picture_without_metadata_has_none(tmp_path):
     picture().save(tmp_path / "a.png")
-    assert read(tmp_path / "a.png") == metadata.Metadata(None, None, None)
+    assert read(tmp_path / "a.png") == image_metadata.Metadata(None, None, None)
 
 
 @pytest.mark.parametrize("record", ["{", "[1]", '"x"', "[" * 100_000])

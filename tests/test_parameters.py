@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.parameters import _read_settings, parameters_text, read_parameters, writable
+from promptweight.metadata.a1111 import _read_settings, parameters_text, read_parameters, writable
 
 SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
 

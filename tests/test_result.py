@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 
-from promptweight import atomic_files, metadata
+from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generate import generate
+from promptweight.metadata import image_metadata
 from promptweight.result import slug
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
@@ -31,11 +32,11 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
         f"0000{number}-{seed}-um-gato-vermelho-persegue-um-rato.png"
         for number, seed in ((1, 7), (2, 8), (3, 9))
     ]
-    found = metadata.read(files[1])
+    found = image_metadata.read(files[1])
     assert found.record == {**result.settings, "seed": 8}
     assert found.record["prompt"] == PROMPT
     assert found.record["guidance_scale"] == 7.5
-    prompt, negative, settings = metadata.read_parameters(found.parameters)
+    prompt, negative, settings = image_metadata.read_parameters(found.parameters)
     assert (prompt, negative) == (PROMPT, "feio")
     assert settings["Steps"] == "2"
     assert settings["Sampler"] == "DDIM"
@@ -46,7 +47,7 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
 
 
 def test_a_picture_can_be_made_again_from_its_file(tiny_pipe, result, tmp_path):
-    record = metadata.read(result.save(tmp_path)[2]).record
+    record = image_metadata.read(result.save(tmp_path)[2]).record
     names = [
         "prompt",
         "negative_prompt",
@@ -91,8 +92,8 @@ def test_overlays_are_written_beside_the_picture(result, tmp_path):
     for path in files[1:4]:
         with Image.open(path) as image:
             assert image.width == 512
-    assert metadata.read(files[1]).record["overlay"] == "gato vermelho"
-    assert metadata.read(files[5]).record["seed"] == 8
+    assert image_metadata.read(files[1]).record["overlay"] == "gato vermelho"
+    assert image_metadata.read(files[5]).record["seed"] == 8
 
 
 def test_two_words_with_one_file_name_get_two_files(tiny_pipe, tmp_path):

@@ -16,7 +16,7 @@ from promptweight.batch.saving import Saving, endings, held
 from promptweight.batch.shards import Shard, find_shard, local_device
 from promptweight.batch.sweep import Sweep, read_methods, read_weights
 from promptweight.errors import SettingError
-from promptweight.metadata import FORMATS
+from promptweight.metadata.image_metadata import FORMATS
 from promptweight.prompt import parse
 
 Counts = Mapping[tuple[str, str], list[Count]]

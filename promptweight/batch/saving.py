@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.atomic_files import write_atomically
-from promptweight.metadata import PARTS, encode_picture
+from promptweight.metadata.image_metadata import PARTS, encode_picture
 from promptweight.prompt.timeline import script_of
 from promptweight.prompt.words import split_words
 from promptweight.raw_maps import raw_maps

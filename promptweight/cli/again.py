@@ -13,7 +13,7 @@ from promptweight.errors import PromptweightError, SettingError
 from promptweight.settings import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 
 if TYPE_CHECKING:
-    from promptweight.foreign import Making
+    from promptweight.metadata.other_tools import Making
 
 _SAME_NAME = (
     "prompt", "method", "normalizer", "space", "mode", "clip_skip", "pooled", "dialect", "seed", "width",
@@ -45,7 +45,7 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
     Raises:
         SettingError: the file does not say how it was made.
     """
-    from promptweight.metadata import read
+    from promptweight.metadata.image_metadata import read
 
     metadata = read(file)
     making = metadata.making()

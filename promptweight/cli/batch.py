@@ -104,7 +104,7 @@ def batch(
     """Make pictures from a job file; the same command again continues where it stopped."""
     from promptweight.batch import planning, sources
     from promptweight.batch.saving import Saving
-    from promptweight.metadata import read_parts
+    from promptweight.metadata.image_metadata import read_parts
 
     part = planning.shard_of(shard, is_shared=ray)
     if not ray and (ray_address is not None or workers is not None):

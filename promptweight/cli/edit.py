@@ -54,7 +54,7 @@ def edit(
             show.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.edit import edit as make
-    from promptweight.metadata import read_parts
+    from promptweight.metadata.image_metadata import read_parts
     from promptweight.models.loading import load
 
     parts = read_parts(metadata)

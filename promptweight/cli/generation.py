@@ -68,7 +68,7 @@ def generate(
         show.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.generate import generate as make
-    from promptweight.metadata import read_parts
+    from promptweight.metadata.image_metadata import read_parts
     from promptweight.models.loading import load
     from promptweight.settings import checked
 

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 import promptweight
-from promptweight import metadata
 from promptweight.attention import binding
 from promptweight.batch import drawing
 from promptweight.batch.encodings import Encodings, join
@@ -18,6 +17,7 @@ from promptweight.batch.shards import Shard
 from promptweight.batch.sweep import Sweep
 from promptweight.batch.watch import Watch
 from promptweight.errors import SettingError
+from promptweight.metadata import image_metadata
 
 
 def pixels(path):
@@ -48,7 +48,7 @@ def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_i
             seed=1, record=False,
         )  # fmt: skip
         assert (pixels(path) == np.array(same.images[0])).all()
-        found = metadata.read(path)
+        found = image_metadata.read(path)
         assert found.record == same.record()
         assert found.parameters == same.parameters()
         assert tuple(told[planned.id].get("warnings", ())) == same.warnings
@@ -66,7 +66,7 @@ def test_phrases_are_balanced_as_by_generate(plan_of, run_in, tiny_pipe, tmp_pat
     same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=2, seed=1, balance=True, record=False)
     path = tmp_path / "out" / f"{plan.pictures[0].stem}.png"
     assert (pixels(path) == np.array(same.images[0])).all()
-    assert metadata.read(path).record == same.record()
+    assert image_metadata.read(path).record == same.record()
     assert tuple(lines[0]["warnings"]) == same.warnings
     assert "nothing to balance" in lines[1]["warnings"][0]
 
@@ -193,7 +193,7 @@ def test_each_job_has_its_scheduler(plan_of, run_in, tiny_pipe, tmp_path):
     plan = plan_of("um gato", scheduler="Euler")
     outcome, lines = run_in(plan)
     assert outcome.ok == 1, lines
-    assert metadata.read(outcome.files[0]).record["sampler"] == "Euler"
+    assert image_metadata.read(outcome.files[0]).record["sampler"] == "Euler"
     assert tiny_pipe.scheduler is own
 
 
@@ -224,17 +224,17 @@ def test_a_sweep_has_a_contact_sheet(plan_of, run_in, tmp_path):
     assert len(sheets) == 2
     with Image.open(sheets[0]) as sheet:
         assert min(sheet.size) > 2 * 256  # two seeds by two weights
-    assert metadata.read(sheets[0]).digital_source_type == metadata.DIGITAL_SOURCE_TYPE
+    assert image_metadata.read(sheets[0]).digital_source_type == image_metadata.DIGITAL_SOURCE_TYPE
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
 def test_other_formats_carry_the_same(plan_of, run_in, tmp_path, name):
     plan = plan_of("um (gato:1.2) à vista 🐱")
     outcome, _ = run_in(plan, saving=Saving(format=name))
-    found = metadata.read(outcome.files[0])
+    found = image_metadata.read(outcome.files[0])
     assert outcome.files[0].suffix == f".{name}"
     assert found.record["prompt"] == plan.pictures[0].job.prompt
     assert found.parameters.startswith(plan.pictures[0].job.prompt + "\nSteps: 1, ")
     assert run_in(plan, saving=Saving(format=name))[0].skipped == 1
     bare, _ = run_in(plan, saving=Saving(format=name, metadata=()), overwrite=True)
-    assert metadata.read(bare.files[0]) == metadata.Metadata(None, None, None)
+    assert image_metadata.read(bare.files[0]) == image_metadata.Metadata(None, None, None)

@@ -5,10 +5,10 @@ import weakref
 import pytest
 import torch
 
-from promptweight import metadata
 from promptweight.batch import drawing
 from promptweight.batch.encodings import Encodings
 from promptweight.batch.memory import Frugal
+from promptweight.metadata import image_metadata
 
 
 @pytest.mark.parametrize(("fits", "expected"), [(2, [4, 2, 2]), (1, [4, 2, 1, 1, 1, 1])])
@@ -42,7 +42,7 @@ def test_then_it_is_decoded_in_tiles_and_then_fails_alone(plan_of, run_in, monke
     assert tiled == [False, True, True]
     made = next(line for line in lines if line["status"] == "ok")
     assert "tiles" in made["warnings"][-1]
-    assert metadata.read(tmp_path / "out" / made["file"]).record["vae_tiling"] is True
+    assert image_metadata.read(tmp_path / "out" / made["file"]).record["vae_tiling"] is True
     assert tiny_pipe.vae.use_tiling is False
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from promptweight import metadata
+from promptweight.metadata import image_metadata
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_option_reaches_the_picture(edit):
     )  # fmt: skip
     assert code == 0
     made = json.loads(out)
-    record = metadata.read(made["files"][1]).record
+    record = image_metadata.read(made["files"][1]).record
     expected = {
         "edit": {
             "kind": "refine",
@@ -66,8 +66,8 @@ def test_every_option_reaches_the_picture(edit):
 
 def test_files_say_of_their_making_what_they_are_to(edit):
     out = edit("um gato", "um rato", "--metadata", "iptc", "-q")[1]
-    found = [metadata.read(path) for path in out.splitlines()]
-    assert found == [metadata.Metadata(None, None, metadata.DIGITAL_SOURCE_TYPE)] * 3
+    found = [image_metadata.read(path) for path in out.splitlines()]
+    assert found == [image_metadata.Metadata(None, None, image_metadata.DIGITAL_SOURCE_TYPE)] * 3
     assert edit("um gato", "um rato", "--metadata", "x")[0] == 2
 
 

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import promptweight
-from promptweight import metadata
+from promptweight.metadata import image_metadata
 
 PROMPT = "um (gato:1.4) vermelho"
 
@@ -59,7 +59,7 @@ def test_every_option_reaches_the_picture(generate, tmp_path):
     made = json.loads(out)
     assert made["seeds"] == [5, 6]
     assert len(made["files"]) == 6
-    record = metadata.read(made["files"][3]).record
+    record = image_metadata.read(made["files"][3]).record
     expected = {
         "prompt": PROMPT,
         "negative_prompt": "feio",
@@ -100,16 +100,16 @@ def test_folders_of_adapters_reach_the_model(generate, tmp_path):
     assert "no textual inversion 'x'" in err
 
 
-@pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), metadata.PARTS])
+@pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), image_metadata.PARTS])
 def test_files_say_of_their_making_what_they_are_to(generate, parts):
     given = ",".join(parts) or "none"
     code, out, _ = generate(PROMPT, "--overlay", "gato", "--overlay-all", "--metadata", given, "-q")
     assert code == 0
     assert len(out.splitlines()) == 3
     for path in out.splitlines():
-        found = metadata.read(path)
+        found = image_metadata.read(path)
         there = (found.parameters, found.record, found.digital_source_type)
-        assert [each is not None for each in there] == [part in parts for part in metadata.PARTS]
+        assert [each is not None for each in there] == [part in parts for part in image_metadata.PARTS]
 
 
 def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_path):
@@ -127,7 +127,7 @@ def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_pat
     assert (made == np.array(alike[0].images[0])).all()
     assert (made != np.array(alike[1].images[0])).any()
     again = run("generate", "--from", file, "--model", model_folder, "-o", tmp_path / "again", "-q")[1]
-    assert metadata.read(again.strip()).record == metadata.read(file).record == alike[0].record()
+    assert image_metadata.read(again.strip()).record == image_metadata.read(file).record == alike[0].record()
 
 
 def test_quiet_prints_files_only(generate):
@@ -255,8 +255,8 @@ def test_one_ctrl_c_finishes_the_picture(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 1})
     code, out, err = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
-    assert [metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 2]
-    assert all("stopped_after" not in metadata.read(path).record for path in out.splitlines())
+    assert [image_metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 2]
+    assert all("stopped_after" not in image_metadata.read(path).record for path in out.splitlines())
     assert "Ctrl-C" in err
 
 
@@ -264,7 +264,7 @@ def test_two_ctrl_c_keep_the_unfinished_picture(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 2})
     code, out, _ = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
-    records = [metadata.read(path).record for path in out.splitlines()]
+    records = [image_metadata.read(path).record for path in out.splitlines()]
     assert [record.get("stopped_after") for record in records] == [None, 1]
 
 
@@ -294,7 +294,7 @@ def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, 
     files = json.loads(out)["files"] if as_json else out.splitlines()
     assert len(files) == 4
     assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in files)
-    assert [metadata.read(file).record["seed"] for file in files] == [1, 1, 2, 2]
+    assert [image_metadata.read(file).record["seed"] for file in files] == [1, 1, 2, 2]
 
 
 def test_ctrl_c_works_as_before_afterwards(generate):

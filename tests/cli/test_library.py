@@ -10,8 +10,8 @@ from PIL import Image
 import promptweight
 from promptweight.atomic_files import save_png
 from promptweight.cli import app, main
-from promptweight.metadata import png_texts
-from promptweight.parameters import parameters_text
+from promptweight.metadata.a1111 import parameters_text
+from promptweight.metadata.image_metadata import png_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from promptweight import generate
-from promptweight.metadata import read
+from promptweight.metadata.image_metadata import read
 from promptweight_ui.compare_made import cell_of
 
 

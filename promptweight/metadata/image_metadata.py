@@ -8,7 +8,7 @@ A picture of promptweight carries three texts (`PARTS`), of which any may be lef
   name, a property of the XMP packet elsewhere;
 - `iptc`: the mark of the IPTC, in the XMP packet, that the picture was made by a trained model.
 
-`promptweight.parameters` writes and reads the first, `promptweight.foreign` reads what other tools write.
+`promptweight.metadata.a1111` writes and reads the first, `promptweight.metadata.other_tools` reads what other tools write.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from PIL import Image, PngImagePlugin
 
 from promptweight import validation
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.foreign import Making, exif_texts, foreign_making
-from promptweight.parameters import read_parameters, writable
+from promptweight.metadata.a1111 import read_parameters, writable
+from promptweight.metadata.other_tools import Making, exif_texts, foreign_making
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for a picture made by a trained model."""
