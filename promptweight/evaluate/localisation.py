@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from promptweight.evaluate.statistics import Mean, Share
-from promptweight.mini import networks
 from promptweight.mini.captions import LANGUAGES, phrase, plainly
-from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.scenes import Scene, random_scene, render
+from promptweight.mini.training import unet
+from promptweight.mini.training.autoencoder import to_pixels
 
 TIMESTEPS = (100, 200, 300, 400, 500, 600)
 """Of Stable Diffusion's noise schedule; other schedules are asked at the same ratios of signal to noise."""
@@ -86,7 +86,7 @@ def noise_levels(scheduler: Any, timesteps: tuple[int, ...] = TIMESTEPS) -> list
             for timestep, share in zip(timesteps, shares, strict=True)
         ]
     levels = []
-    for level in noise_levels(networks.scheduler(), timesteps):
+    for level in noise_levels(unet.scheduler(), timesteps):
         sigma = level.noise / (level.signal + level.noise)
         end = scheduler.config.num_train_timesteps
         levels.append(NoiseLevel(level.name, end * sigma, 1 - sigma, sigma))

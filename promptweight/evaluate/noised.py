@@ -12,8 +12,8 @@ from torch import Tensor
 
 from promptweight.evaluate.localisation import TIMESTEPS, NoiseLevel, noise_levels, scenes
 from promptweight.mini.captions import LANGUAGES, plainly
-from promptweight.mini.learn_autoencoder import to_pixels
 from promptweight.mini.scenes import Scene, render
+from promptweight.mini.training.autoencoder import to_pixels
 
 if TYPE_CHECKING:
     from promptweight.attention import AttentionMaps

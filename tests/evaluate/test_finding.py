@@ -152,7 +152,7 @@ def test_one_scene_has_no_interval():
 @pytest.fixture(scope="module")
 def joint(mini, tmp_path_factory):
     """An untrained Stable Diffusion 3 pipeline of the built-in world's sizes."""
-    from promptweight.mini import joint_networks as networks
+    from promptweight.mini.training import mmdit as networks
     from promptweight.models.loading import load
 
     torch.manual_seed(0)

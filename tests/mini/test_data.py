@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from promptweight.mini.captions import ADJECTIVES, LANGUAGES, NOUNS, plainly
-from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_scenes, encode_scenes
 from promptweight.mini.scenes import Scene, Thing, render
+from promptweight.mini.training.data import EncodedScenes, Shares, draw_batch, draw_scenes, encode_scenes
 from promptweight.models.loading import load
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from promptweight.attention import Record, attach
-from promptweight.mini import joint_networks
 from promptweight.mini.captions import plainly
-from promptweight.mini.grounding import Names, misplaced
 from promptweight.mini.scenes import Scene, Thing
+from promptweight.mini.training import mmdit
+from promptweight.mini.training.attention_loss import Names, misplaced
 from promptweight.models.loading import load
 from promptweight.render.interpolation import enlarged
 
@@ -74,11 +74,11 @@ def test_training_looks_at_the_attention_that_recording_shows() -> None:
     (call,) = calls
     transformer = pipe.transformer
     transformer.set_attn_processor(
-        {name: joint_networks.CountedJointAttention() for name in transformer.attn_processors}
+        {name: mmdit.CountedJointAttention() for name in transformer.attn_processors}
     )
     rows = call["encoder_hidden_states"]
-    assert rows.shape[1] == joint_networks.TEXT_POSITIONS + joint_networks.ABSENT_T5_ROWS
-    shorter = rows[:, : joint_networks.TEXT_POSITIONS + 1]
+    assert rows.shape[1] == mmdit.TEXT_POSITIONS + mmdit.ABSENT_T5_ROWS
+    shorter = rows[:, : mmdit.TEXT_POSITIONS + 1]
     with torch.no_grad():
         transformer(call["hidden_states"], shorter, call["pooled_projections"], call["timestep"])
     side = transformer.config.sample_size // transformer.config.patch_size

@@ -5,16 +5,16 @@ from random import Random
 import pytest
 import torch
 
-from promptweight.mini import networks
 from promptweight.mini.captions import caption, plainly
-from promptweight.mini.learn_autoencoder import standardise, to_pixels
 from promptweight.mini.scenes import random_scene, render
+from promptweight.mini.training import unet
+from promptweight.mini.training.autoencoder import standardise, to_pixels
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     rng = Random(0)
-    return networks.train_tokenizer(caption(random_scene(rng), rng) for _ in range(4000))
+    return unet.train_tokenizer(caption(random_scene(rng), rng) for _ in range(4000))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_plain_words_are_one_token_each(tokenizer) -> None:
 
 def test_standardising_changes_latents_to_mean_0_spread_1_and_no_picture() -> None:
     torch.manual_seed(0)
-    vae = networks.autoencoder().eval()
+    vae = unet.autoencoder().eval()
     rng = Random("latent statistics")
     pixels = to_pixels([render(random_scene(rng))[0] for _ in range(64)])
     with torch.no_grad():

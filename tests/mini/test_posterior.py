@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from promptweight.mini.captions import plainly
-from promptweight.mini.data import EncodedScenes, Shares, draw_batch, draw_families
-from promptweight.mini.posterior import posterior_mean
-from promptweight.mini.recipes import RECIPES
 from promptweight.mini.scenes import KINDS, RELATIONS, placements, random_scene
+from promptweight.mini.training.data import EncodedScenes, Shares, draw_batch, draw_families
+from promptweight.mini.training.posterior import posterior_mean
+from promptweight.mini.training.recipes import RECIPES
 from promptweight.models.loading import load
 
 

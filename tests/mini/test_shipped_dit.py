@@ -8,8 +8,8 @@ from diffusers import StableDiffusion3Pipeline
 import promptweight
 from promptweight.evaluate import drawing, localisation
 from promptweight.evaluate.recognise import recognise
-from promptweight.mini.joint_networks import GUIDANCE_SCALE
 from promptweight.mini.scenes import LEFT, RIGHT, Scene, Thing
+from promptweight.mini.training.mmdit import GUIDANCE_SCALE
 
 PROMPT = "um gato vermelho persegue um rato cinza"
 

@@ -14,12 +14,12 @@ import torch.distributed as dist
 from diffusers import SD3Transformer2DModel
 from torch import nn
 
-from promptweight.mini import data, joint_networks, learn_autoencoder, learn_denoiser, learn_text, train
-from promptweight.mini.learn_text import PromptRows
-from promptweight.mini.loop import Batch, Schedule, Stage, run
-from promptweight.mini.muon import orthogonalise
-from promptweight.mini.networks import LastRows, text_encoder, train_tokenizer
-from promptweight.mini.walks import Walks
+from promptweight.mini.training import autoencoder, data, denoiser, mmdit, text_encoder, train
+from promptweight.mini.training.muon import orthogonalise
+from promptweight.mini.training.rollouts import Walks
+from promptweight.mini.training.text_encoder import PromptRows
+from promptweight.mini.training.trainer import Batch, Schedule, Stage, run
+from promptweight.mini.training.unet import LastRows, text_encoder, train_tokenizer
 from promptweight.models.files import advice_in
 from promptweight.models.loading import load
 
@@ -163,7 +163,7 @@ def test_unsaid_words_are_the_empty_prompts() -> None:
 
 def test_one_counted_row_of_zeros_stands_for_all_that_the_pipeline_gives() -> None:
     torch.manual_seed(0)
-    transformer = joint_networks.denoiser()
+    transformer = mmdit.denoiser()
     for parameter in transformer.parameters():  # the untrained blocks are the identity: fill them
         torch.nn.init.normal_(parameter, std=0.05)
     latents, pooled = torch.randn(2, 8, 16, 16), torch.randn(2, 64)
@@ -174,19 +174,19 @@ def test_one_counted_row_of_zeros_stands_for_all_that_the_pipeline_gives() -> No
         with torch.no_grad():
             return transformer(latents, torch.cat([rows, zeros], dim=1), pooled, timesteps).sample
 
-    wanted = told(joint_networks.ABSENT_T5_ROWS)
+    wanted = told(mmdit.ABSENT_T5_ROWS)
     uncounted = told(1)
-    transformer.set_attn_processor(joint_networks.CountedJointAttention())
+    transformer.set_attn_processor(mmdit.CountedJointAttention())
     torch.testing.assert_close(told(1), wanted, atol=1e-5, rtol=1e-4)
     assert (uncounted - wanted).abs().max() > 0.01
 
 
 def test_split_patches_tell_the_mean_of_what_their_patch_told() -> None:
     torch.manual_seed(0)
-    coarse = joint_networks.denoiser()
+    coarse = mmdit.denoiser()
     for parameter in coarse.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    fine = joint_networks.split_patches(coarse)
+    fine = mmdit.split_patches(coarse)
     assert (fine.config.patch_size, coarse.config.patch_size) == (1, 2)
     patches = torch.randn(2, 8, 8, 8)
     latents = patches.repeat_interleave(2, -1).repeat_interleave(2, -2)
@@ -203,7 +203,7 @@ def test_split_patches_tell_the_mean_of_what_their_patch_told() -> None:
 
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_split_patches_stand_around_the_middle_of_their_patch(size: int) -> None:
-    coarse = joint_networks.denoiser()
+    coarse = mmdit.denoiser()
 
     def turns(transformer: SD3Transformer2DModel) -> torch.Tensor:
         """Sines and cosines of a place as unit vectors (down, across, frequency of the axis)."""
@@ -211,7 +211,7 @@ def test_split_patches_stand_around_the_middle_of_their_patch(size: int) -> None
         kept = transformer.pos_embed.cropped_pos_embed(size, size)[0].view(side, side, 2, 2, 32)
         return torch.complex(kept[..., 1, :], kept[..., 0, :])
 
-    fine = turns(joint_networks.split_patches(coarse)).view(size // 2, 2, size // 2, 2, 2, 32)
+    fine = turns(mmdit.split_patches(coarse)).view(size // 2, 2, size // 2, 2, 2, 32)
     middle = fine.sum((1, 3))
     torch.testing.assert_close(middle / middle.abs(), turns(coarse), atol=1e-5, rtol=0)
     assert (fine[:, 0] - fine[:, 1]).abs().amax() > 0.1
@@ -229,9 +229,9 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     monkeypatch.setattr(train, "AUTOENCODER", replace(train.AUTOENCODER, batch_size=2))
     monkeypatch.setattr(train, "DENOISER", replace(train.DENOISER, batch_size=2))
     monkeypatch.setattr(train, "TEXT", replace(train.TEXT, batch_size=2))
-    for stage in (learn_text, learn_denoiser):
+    for stage in (text_encoder, denoiser):
         monkeypatch.setattr(stage, "SHEET_PROMPTS", ("um gato vermelho",))
-    monkeypatch.setattr(learn_autoencoder, "standardise", partial(learn_autoencoder.standardise, scenes=8))
+    monkeypatch.setattr(autoencoder, "standardise", partial(autoencoder.standardise, scenes=8))
     threads = torch.get_num_threads()
     command("--out", tmp_path / "first", "--autoencoder-steps", 2)
     command("--out", tmp_path / "second", "--init", tmp_path / "first" / "pipeline")
@@ -267,7 +267,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     command(*grounded, "--single-share", 1, "--unsaid-share", 0.9, "--grounding", 0.1)
     torch.set_num_threads(threads)
     assert advice_in(tmp_path / "grounded" / "pipeline").attention_layers == tuple(
-        f"transformer_blocks.{block}." for block in joint_networks.MAP_BLOCKS
+        f"transformer_blocks.{block}." for block in mmdit.MAP_BLOCKS
     )
     configs = [path.read_text() for path in (tmp_path / "grounded" / "pipeline").rglob("*.json")]
     assert not [text for text in configs if str(tmp_path) in text]

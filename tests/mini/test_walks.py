@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from promptweight.mini.posterior import posterior_mean
-from promptweight.mini.walks import LAST_SIGMA, Walks
+from promptweight.mini.training.posterior import posterior_mean
+from promptweight.mini.training.rollouts import LAST_SIGMA, Walks
 
 ROWS, PLACEMENTS = 6, 4
 

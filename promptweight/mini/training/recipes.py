@@ -10,8 +10,8 @@ import torch
 from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 
-from promptweight.mini import joint_networks, networks
-from promptweight.mini.learn_denoiser import DenoisingLoss, FlowLoss, VelocityLoss
+from promptweight.mini.training import mmdit, unet
+from promptweight.mini.training.denoiser import DenoisingLoss, FlowLoss, VelocityLoss
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,12 +68,12 @@ class Mini(Recipe):
 
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
         """Makes the untrained networks."""
-        text = networks.LastRows(networks.text_encoder(tokenizer))
-        return Networks(tokenizer, vae, text, networks.denoiser())
+        text = unet.LastRows(unet.text_encoder(tokenizer))
+        return Networks(tokenizer, vae, text, unet.denoiser())
 
     def take(self, pipeline: Any) -> Networks:
         """Takes the networks out of a `StableDiffusionPipeline`."""
-        text = networks.LastRows(pipeline.text_encoder)
+        text = unet.LastRows(pipeline.text_encoder)
         return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.unet)
 
     def loss(self, parts: Networks) -> DenoisingLoss:
@@ -84,8 +84,8 @@ class Mini(Recipe):
 
     def save(self, folder: Path, parts: Networks) -> None:
         """Writes a `StableDiffusionPipeline` folder."""
-        assert isinstance(parts.text, networks.LastRows)
-        networks.save_pipeline(folder, parts.tokenizer, parts.text.encoder, parts.vae, parts.denoiser)
+        assert isinstance(parts.text, unet.LastRows)
+        unet.save_pipeline(folder, parts.tokenizer, parts.text.encoder, parts.vae, parts.denoiser)
 
 
 class MiniDit(Recipe):
@@ -96,27 +96,27 @@ class MiniDit(Recipe):
 
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
         """Makes the untrained networks."""
-        tokenizer = joint_networks.shorten(tokenizer)
-        text = joint_networks.JointTextEncoders(tokenizer)
-        return Networks(tokenizer, vae, text, joint_networks.denoiser())
+        tokenizer = mmdit.shorten(tokenizer)
+        text = mmdit.JointTextEncoders(tokenizer)
+        return Networks(tokenizer, vae, text, mmdit.denoiser())
 
     def take(self, pipeline: Any) -> Networks:
         """Takes the networks out of a `StableDiffusion3Pipeline`."""
-        text = joint_networks.JointTextEncoders(pipeline.tokenizer)
+        text = mmdit.JointTextEncoders(pipeline.tokenizer)
         text.first, text.second = pipeline.text_encoder, pipeline.text_encoder_2
         return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.transformer)
 
     def loss(self, parts: Networks) -> DenoisingLoss:
         """Returns the flow loss."""
         parts.denoiser.set_attn_processor(
-            {name: joint_networks.CountedJointAttention() for name in parts.denoiser.attn_processors}
+            {name: mmdit.CountedJointAttention() for name in parts.denoiser.attn_processors}
         )
         return FlowLoss(parts.text, parts.denoiser, parts.tokenizer)
 
     def save(self, folder: Path, parts: Networks) -> None:
         """Writes a `StableDiffusion3Pipeline` folder."""
-        assert isinstance(parts.text, joint_networks.JointTextEncoders)
-        joint_networks.save_pipeline(folder, parts.tokenizer, parts.text, parts.vae, parts.denoiser)
+        assert isinstance(parts.text, mmdit.JointTextEncoders)
+        mmdit.save_pipeline(folder, parts.tokenizer, parts.text, parts.vae, parts.denoiser)
 
 
 RECIPES: dict[str, Recipe] = {"mini": Mini(), "mini-dit": MiniDit()}

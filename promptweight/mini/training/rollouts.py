@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.mini.loop import Batch
+from promptweight.mini.training.trainer import Batch
 
 STEPS = 25  # of a walk from noise to picture, about
 LAST_SIGMA = 0.3  # below it nothing is decided any more

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import ADJECTIVES
-from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
-from promptweight.mini.loop import Batch, Stage
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH
+from promptweight.mini.training.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
+from promptweight.mini.training.trainer import Batch, Stage
+from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH
 
 THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
 WORD_DROPOUT = 0.25  # of the words of such a prompt

@@ -16,10 +16,6 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import LANGUAGES, caption, plainly
-from promptweight.mini.grounding import Names
-from promptweight.mini.learn_autoencoder import to_pixels
-from promptweight.mini.loop import Batch
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
 from promptweight.mini.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -32,6 +28,10 @@ from promptweight.mini.scenes import (
     render,
     to_image,
 )
+from promptweight.mini.training.attention_loss import Names
+from promptweight.mini.training.autoencoder import to_pixels
+from promptweight.mini.training.trainer import Batch
+from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE
 
 CAPTION_DROPOUT = 0.1
 MOST_THINGS = 3  # in a scene

@@ -1,4 +1,4 @@
-"""Trains a built-in model from nothing: `python -m promptweight.mini.train --out runs/mini`.
+"""Trains a built-in model from nothing: `python -m promptweight.mini.training.train --out runs/mini`.
 
 Tokenizer, autoencoder, text encoder and denoiser are learnt in that order; each stage resumes from its
 checkpoint in the output folder, so the same command continues a run that was stopped. The finished pipeline
@@ -22,16 +22,16 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini import joint_networks, learn_autoencoder, learn_denoiser, learn_text, loop, networks
 from promptweight.mini.captions import caption
-from promptweight.mini.data import EncodedScenes, Shares, load_scenes
-from promptweight.mini.recipes import RECIPES, Networks
 from promptweight.mini.scenes import random_scene
-from promptweight.mini.walks import Walks
+from promptweight.mini.training import autoencoder, denoiser, mmdit, text_encoder, trainer, unet
+from promptweight.mini.training.data import EncodedScenes, Shares, load_scenes
+from promptweight.mini.training.recipes import RECIPES, Networks
+from promptweight.mini.training.rollouts import Walks
 
-AUTOENCODER = loop.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
-TEXT = loop.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50, sheet_every=300, muon=True)
-DENOISER = loop.Schedule(
+AUTOENCODER = trainer.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
+TEXT = trainer.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50, sheet_every=300, muon=True)
+DENOISER = trainer.Schedule(
     steps=6400, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
 )
 CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
@@ -43,33 +43,33 @@ def _start(options: argparse.Namespace) -> Networks:
     if options.init is not None:
         parts = recipe.load(options.init)
         if options.split_patches:
-            parts.denoiser = joint_networks.split_patches(parts.denoiser)
+            parts.denoiser = mmdit.split_patches(parts.denoiser)
         return parts
     if options.autoencoder is not None:
         vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)
         tokenizer = CLIPTokenizer.from_pretrained(options.autoencoder, subfolder="tokenizer")
         return recipe.make(tokenizer, vae)
     rng = Random(f"{options.seed}/tokenizer")
-    tokenizer = networks.train_tokenizer(caption(random_scene(rng), rng) for _ in range(CAPTIONS))
-    return recipe.make(tokenizer, networks.autoencoder())
+    tokenizer = unet.train_tokenizer(caption(random_scene(rng), rng) for _ in range(CAPTIONS))
+    return recipe.make(tokenizer, unet.autoencoder())
 
 
 def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: torch.device) -> None:
-    stage = learn_autoencoder.stage(parts.vae)
+    stage = autoencoder.stage(parts.vae)
     schedule = replace(AUTOENCODER, steps=options.autoencoder_steps)
-    learnt = loop.run(stage, schedule, options.out, options.seed, device)
-    assert isinstance(learnt, learn_autoencoder.ReconstructionLoss)
+    learnt = trainer.run(stage, schedule, options.out, options.seed, device)
+    assert isinstance(learnt, autoencoder.ReconstructionLoss)
     parts.vae = learnt.vae
-    learn_autoencoder.standardise(parts.vae)
+    autoencoder.standardise(parts.vae)
 
 
 def _learn_text(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
-    stage = learn_text.stage(encoded, parts.vae, parts.tokenizer, parts.text)
+    stage = text_encoder.stage(encoded, parts.vae, parts.tokenizer, parts.text)
     schedule = replace(TEXT, steps=options.text_steps)
-    learnt = loop.run(stage, schedule, options.out, options.seed, device)
-    assert isinstance(learnt, learn_text.LayoutLoss)
+    learnt = trainer.run(stage, schedule, options.out, options.seed, device)
+    assert isinstance(learnt, text_encoder.LayoutLoss)
     parts.text = learnt.rows.text.requires_grad_(True)
 
 
@@ -82,8 +82,8 @@ def _learn_denoiser(
         loss.denoiser.compile()
     loss.grounding = options.grounding
     if options.walking_share:
-        assert isinstance(loss, learn_denoiser.FlowLoss)
-        loss.walks = Walks(round(options.walking_share * DENOISER.batch_size), joint_networks.SHIFT)
+        assert isinstance(loss, denoiser.FlowLoss)
+        loss.walks = Walks(round(options.walking_share * DENOISER.batch_size), mmdit.SHIFT)
     shares = Shares(
         related=options.related_share,
         single=options.single_share,
@@ -91,10 +91,10 @@ def _learn_denoiser(
         white=options.white_share,
         unsaid=options.unsaid_share,
     )
-    stage = learn_denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares)
+    stage = denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
-    learnt = loop.run(stage, schedule, options.out, options.seed, device)
-    assert isinstance(learnt, learn_denoiser.DenoisingLoss)
+    learnt = trainer.run(stage, schedule, options.out, options.seed, device)
+    assert isinstance(learnt, denoiser.DenoisingLoss)
     parts.text, parts.denoiser = learnt.rows.text, learnt.denoiser
 
 
@@ -102,12 +102,12 @@ def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
     """Puts the averaged networks of the newest checkpoints in place."""
     modules: dict[str, nn.Module] = {"denoiser": RECIPES[options.model].loss(parts)}
     if (options.out / "autoencoder.pt").exists():
-        modules["autoencoder"] = learn_autoencoder.ReconstructionLoss(parts.vae)
+        modules["autoencoder"] = autoencoder.ReconstructionLoss(parts.vae)
     for name, module in modules.items():
         state = torch.load(options.out / f"{name}.pt", map_location="cpu", weights_only=True)
         module.load_state_dict(state["average"])
     if "autoencoder" in modules:
-        learn_autoencoder.standardise(parts.vae)
+        autoencoder.standardise(parts.vae)
 
 
 def _work(rank: int, options: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from diffusers.models.embeddings import get_2d_sincos_pos_embed_from_grid
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE, write
+from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, write
 from promptweight.models.files import Advice
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from promptweight.mini.loop import Batch, Stage
 from promptweight.mini.scenes import crowded_scene, random_scene, render, to_image
+from promptweight.mini.training.trainer import Batch, Stage
 
 LATENT_NOISE = 0.1  # of the latents' own spread: what the decoder learns to forgive
 FOREGROUND_WEIGHT = 4.0

@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from promptweight.mini.muon import Muon
+from promptweight.mini.training.muon import Muon
 
 Batch = dict[str, Tensor]
 

@@ -19,13 +19,13 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini import grounding, joint_networks, networks
-from promptweight.mini.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_batch, save_sheet
-from promptweight.mini.learn_text import PromptRows, Spoken
-from promptweight.mini.loop import Batch, Stage
-from promptweight.mini.networks import LATENT_CHANNELS, LATENT_SIZE
-from promptweight.mini.posterior import posterior_mean
-from promptweight.mini.walks import Walks
+from promptweight.mini.training import attention_loss, mmdit, unet
+from promptweight.mini.training.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_batch, save_sheet
+from promptweight.mini.training.posterior import posterior_mean
+from promptweight.mini.training.rollouts import Walks
+from promptweight.mini.training.text_encoder import PromptRows, Spoken
+from promptweight.mini.training.trainer import Batch, Stage
+from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE
 
 GROUNDED_BELOW = 0.9  # noise levels at which it shows where things are, more or less
 COVERED_WEIGHT = 1.5  # how much more things count than empty ground once the layout stands out of the noise
@@ -53,7 +53,7 @@ class DenoisingLoss(nn.Module):
 
     guidance_scale: float
     """What the sheets are drawn with."""
-    grounding = 0.0
+    attention_loss = 0.0
     """The weight of attention that lies beside what its words name."""
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
@@ -107,7 +107,7 @@ class DenoisingLoss(nn.Module):
 class VelocityLoss(DenoisingLoss):
     """The velocity of a diffusion (Salimans and Ho, 2022), told by a UNet."""
 
-    guidance_scale = networks.GUIDANCE_SCALE
+    guidance_scale = unet.GUIDANCE_SCALE
     signal: Tensor
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
@@ -116,7 +116,7 @@ class VelocityLoss(DenoisingLoss):
 
     def schedule(self) -> Any:
         """Returns the scheduler of `mini`."""
-        return networks.scheduler()
+        return unet.scheduler()
 
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
         """Mixes in noise so that the variance stays."""
@@ -142,13 +142,13 @@ class VelocityLoss(DenoisingLoss):
 class FlowLoss(DenoisingLoss):
     """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer."""
 
-    guidance_scale = joint_networks.GUIDANCE_SCALE
+    guidance_scale = mmdit.GUIDANCE_SCALE
     walks: Walks | None = None
     """Rows of every batch that are pictures which the denoiser itself is drawing."""
 
     def schedule(self) -> Any:
         """Returns the scheduler of `mini-dit`."""
-        return joint_networks.scheduler()
+        return mmdit.scheduler()
 
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
         """Goes a share of the way from picture to noise.
@@ -195,11 +195,11 @@ class FlowLoss(DenoisingLoss):
     def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
         """Looks at the blocks that maps are read from, where things begin to stand out of the noise."""
         denoiser: Any = self.denoiser
-        blocks = [denoiser.transformer_blocks[index] for index in joint_networks.MAP_BLOCKS]
+        blocks = [denoiser.transformer_blocks[index] for index in mmdit.MAP_BLOCKS]
         attention = torch.stack([block.attn.processor.to_text for block in blocks]).mean(0)
         named = batch["named"] * spoken.is_said * (levels.sigma.flatten(1) < GROUNDED_BELOW)
         areas = F.avg_pool2d(batch["areas"], denoiser.config.patch_size)
-        return grounding.misplaced(attention, named, areas)
+        return attention_loss.misplaced(attention, named, areas)
 
 
 def _as_map(values: Tensor) -> Tensor:
