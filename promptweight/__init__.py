@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 # Imported now, not on demand: a function that is fetched later would be hidden by its own module of the
 # same name.
-from promptweight.edit import Edit, edit
-from promptweight.generate import generate
-from promptweight.result import Result
-from promptweight.solve import solve
+from promptweight.generation.edit import Edit, edit
+from promptweight.generation.generate import generate
+from promptweight.generation.result import Result
+from promptweight.generation.share_targets import solve
 
 if TYPE_CHECKING:
     from promptweight import errors as errors

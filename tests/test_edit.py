@@ -6,9 +6,9 @@ import torch
 
 import promptweight
 from promptweight.attention import PromptToPrompt, attach
-from promptweight.edit import edit
 from promptweight.errors import SettingError
-from promptweight.generate import generate
+from promptweight.generation.edit import edit
+from promptweight.generation.generate import generate
 from promptweight.metadata import image_metadata
 
 FAST = {"num_inference_steps": 2, "seed": 7}

@@ -12,9 +12,9 @@ from diffusers import HeunDiscreteScheduler
 from promptweight.attention import attach
 from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
-from promptweight.generate import generate
+from promptweight.generation.arguments import MAX_PROMPT, MAX_SEED
+from promptweight.generation.generate import generate
 from promptweight.metadata import image_metadata
-from promptweight.settings import MAX_PROMPT, MAX_SEED
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}

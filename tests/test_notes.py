@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 from promptweight.errors import SettingError
+from promptweight.generation.arguments import checked_size
 from promptweight.messages import Note, note
-from promptweight.settings import checked_size
 
 PORTUGUESE = {"{name} is {value!r}": "{name}: “{value}”", "height": "altura"}
 

@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generate import generate
+from promptweight.generation.generate import generate
+from promptweight.generation.result import slug
 from promptweight.metadata import image_metadata
-from promptweight.result import slug
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -74,7 +74,7 @@ def test_files_are_numbered_on_and_never_overwritten(result, tmp_path):
 def test_a_name_taken_by_another_process_is_left_alone(result, tmp_path, monkeypatch):
     taken = tmp_path / "00001-7-um-gato-vermelho-persegue-um-rato.png"
     taken.write_bytes(b"theirs")
-    monkeypatch.setattr("promptweight.result._next_number", lambda _: 1)
+    monkeypatch.setattr("promptweight.generation.result._next_number", lambda _: 1)
     files = result.save(tmp_path)
     assert taken.read_bytes() == b"theirs"
     assert files[0].name.startswith("00002-7-")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promptweight.attention.inspection import Inside, Reading, Row
     from promptweight.attention.tables import Voice
     from promptweight.conditioning.token_table import Word
-    from promptweight.picture import Progress
+    from promptweight.generation.pipeline_run import Progress
 
 MOST_TOKENS = 24
 """Rows of the table that are tokens of the prompt; what further ones get is told in one row."""
@@ -60,7 +60,7 @@ def look_inside(
     """
     from promptweight.attention import Record, attach
     from promptweight.attention.inspection import looking_inside
-    from promptweight.picture import make_pictures
+    from promptweight.generation.pipeline_run import make_pictures
 
     settings = result.settings
     steps = settings["num_inference_steps"]

@@ -16,7 +16,7 @@ from promptweight_ui.runs import News, Run
 from promptweight_ui.trimming import trim
 
 if TYPE_CHECKING:
-    from promptweight.generate import Progress
+    from promptweight.generation.generate import Progress
 
 Message = TypeVar("Message")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.settings import METHODS, MODES, NORMALIZERS
+from promptweight.generation.arguments import METHODS, MODES, NORMALIZERS
 from promptweight_ui import inputs
 from promptweight_ui.context import Context
 from promptweight_ui.following import followed
@@ -19,7 +19,7 @@ from promptweight_ui.preview import Preview
 
 if TYPE_CHECKING:
     from promptweight import Result
-    from promptweight.generate import Progress
+    from promptweight.generation.generate import Progress
     from promptweight_ui.runs import News
 
 USUAL = "auto"

@@ -46,8 +46,8 @@ def import_engine() -> None:
         with promptweight.models.quiet():
             import promptweight.attention
             import promptweight.conditioning
+            import promptweight.generation.pipeline_run
             import promptweight.models.adapters
-            import promptweight.picture
             import promptweight.weighting
         _IMPORTED.set()
 

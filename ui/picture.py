@@ -35,7 +35,7 @@ def picture(name: str, box: str, queue: str = "") -> Any:
     return gr.HTML(
         value=None,
         html_template='<div class="pw-picture"></div>',
-        js_on_load="promptweight.picture.mount(element, props, watch)",
+        js_on_load="promptweight.generation.pipeline_run.mount(element, props, watch)",
         elem_id=name,
         box=box,
         queue=queue,

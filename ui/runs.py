@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from promptweight.generate import Progress
+    from promptweight.generation.generate import Progress
 
 SHORTEST_WAIT = 0.15
 """Seconds between two looks at an unfinished picture."""

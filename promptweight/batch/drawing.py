@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from promptweight.batch.encodings import Encodings, Ready, join, weighting_of
 from promptweight.batch.job import Job
 from promptweight.errors import PromptweightError
-from promptweight.generate import generate
+from promptweight.generation.arguments import advice, checked_size, settings_of
+from promptweight.generation.generate import generate
 from promptweight.messages import Note
 from promptweight.prompt import Prompt
-from promptweight.settings import advice, checked_size, settings_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -105,9 +105,9 @@ class Painter:
     def _draw_together(self, jobs: Sequence[Ready]) -> list[Drawn]:
         import torch
 
-        from promptweight import picture
         from promptweight.attention import attach
-        from promptweight.attention.binding import EarlyLook
+        from promptweight.generation import pipeline_run
+        from promptweight.generation.early_warning import EarlyLook
         from promptweight.models import loading
 
         pipe, job = self.pipe, jobs[0].job
@@ -153,7 +153,7 @@ class Painter:
         drawn = []
         for number, each in enumerate(jobs):
             assert each.encoded is not None
-            image, warnings = picture.picture_of(output, 1, number)
+            image, warnings = pipeline_run.picture_of(output, 1, number)
             _refuse_no_numbers(warnings)
             words = each.encoded.positive[0].words
             settings = settings_of(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
@@ -164,7 +164,7 @@ class Painter:
                 *(share.told(1) for share in found.get(number, ())),
                 *advice(call, weighting, each.negative_prompt),
                 *warnings,
-                *(picture.warned(look.leaks[number], 1) if look is not None else ()),
+                *(pipeline_run.warned(look.leaks[number], 1) if look is not None else ()),
             ]
             drawn.append(_drawn(each, image, maps, number, words, settings, about))
         return drawn
@@ -228,7 +228,7 @@ def _drawn(
     settings: dict[str, Any],
     warnings: Sequence[str],
 ) -> Drawn:
-    from promptweight.result import Result
+    from promptweight.generation.result import Result
 
     result = Result((image,), None, ready.prompt, ready.negative_prompt, words, (ready.job.seed,), settings)
     told = tuple(dict.fromkeys(warnings))

@@ -13,9 +13,7 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
-from promptweight.models.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
-from promptweight.prompt import DIALECTS
-from promptweight.settings import (
+from promptweight.generation.arguments import (
     MAX_CLIP_SKIP,
     MAX_GUIDANCE,
     MAX_PROMPT,
@@ -28,6 +26,8 @@ from promptweight.settings import (
     POOLED,
     SPACES,
 )
+from promptweight.models.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
+from promptweight.prompt import DIALECTS
 from promptweight.validation import did_you_mean
 
 MOST_SEEDS = 1_000_000

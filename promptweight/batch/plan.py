@@ -20,9 +20,9 @@ from promptweight.batch.job import Job
 from promptweight.batch.rows import Problem, Row
 from promptweight.batch.sweep import Sweep, places, variants
 from promptweight.errors import PromptweightError, SettingError
+from promptweight.generation.arguments import MAX_SEED
 from promptweight.models.identity import ModelIdentity, fingerprint, identify_model
 from promptweight.prompt import Prompt, expand, parse
-from promptweight.settings import MAX_SEED
 
 MOST_PICTURES = 1_000_000
 ID_DIGITS = 12

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.atomic_files import write_atomically
+from promptweight.generation.result import slug, weight_of
 from promptweight.metadata.image_metadata import PARTS, encode_picture
 from promptweight.prompt.timeline import script_of
 from promptweight.prompt.words import split_words
 from promptweight.raw_maps import raw_maps
-from promptweight.result import slug, weight_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,11 +14,11 @@ from itertools import product
 from typing import Any
 
 from promptweight.errors import SettingError
+from promptweight.generation.arguments import METHODS, MODES
 from promptweight.messages import note
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.weight_editing import find_target
 from promptweight.prompt.words import fold, split_words
-from promptweight.settings import METHODS, MODES
 from promptweight.validation import did_you_mean
 
 WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")

@@ -10,7 +10,7 @@ import typer
 
 from promptweight.cli import show
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.settings import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
+from promptweight.generation.arguments import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 
 if TYPE_CHECKING:
     from promptweight.metadata.other_tools import Making

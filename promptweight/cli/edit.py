@@ -53,7 +53,7 @@ def edit(
         for prompt in (source, edited):
             show.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
-    from promptweight.edit import edit as make
+    from promptweight.generation.edit import edit as make
     from promptweight.metadata.image_metadata import read_parts
     from promptweight.models.loading import load
 

@@ -11,7 +11,7 @@ from promptweight.cli import again, options, show
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
-    from promptweight.result import Result
+    from promptweight.generation.result import Result
 
 
 def generate(
@@ -67,10 +67,10 @@ def generate(
     if not quiet:
         show.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
-    from promptweight.generate import generate as make
+    from promptweight.generation.arguments import checked
+    from promptweight.generation.generate import generate as make
     from promptweight.metadata.image_metadata import read_parts
     from promptweight.models.loading import load
-    from promptweight.settings import checked
 
     phrases, parts = overlay or [], read_parts(metadata)
     weighting: Any = {

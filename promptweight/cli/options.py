@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from promptweight.generation.arguments import NORMALIZERS, SPACES
 from promptweight.prompt import DIALECTS
-from promptweight.settings import NORMALIZERS, SPACES
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")]
 Model = Annotated[

@@ -1,6 +1,6 @@
 """Is the warning of things missing or mixed up right? Given after 5 steps of 25, held against the picture.
 
-`generate` warns above `promptweight.attention.binding.THRESHOLD`, which was chosen on other pictures; here it
+`generate` warns above `promptweight.generation.early_warning.THRESHOLD`, which was chosen on other pictures; here it
 is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
 """
 
@@ -34,7 +34,7 @@ class Warned:
     prompts: str
     """Which of `PROMPTS`."""
     score: float
-    """Of the phrase, or the highest of the picture's; see `promptweight.attention.binding`."""
+    """Of the phrase, or the highest of the picture's; see `promptweight.generation.early_warning`."""
     is_wrong: bool
     """The phrase's thing, or any that was asked for, is not there in its colour."""
     is_mixed: bool
@@ -104,7 +104,7 @@ def measure(
         The pictures, and their phrases.
     """
     from promptweight.attention import attach
-    from promptweight.attention.binding import leak_scores
+    from promptweight.generation.early_warning import leak_scores
 
     found: list[Warned] = []
     of_phrases: list[Warned] = []
@@ -136,7 +136,7 @@ def draw(
     pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
     """Runs the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
-    from promptweight.attention.binding import EarlyLook
+    from promptweight.generation.early_warning import EarlyLook
     from promptweight.models.loading import default_guidance_scale
 
     look = EarlyLook(session, len(generators))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptweight.attention.binding import THRESHOLD
 from promptweight.evaluate import leakage as leaking
 from promptweight.evaluate.subject import Subject
 from promptweight.evaluate.telling import Section, Table
+from promptweight.generation.early_warning import THRESHOLD
 
 
 def leakage(subject: Subject) -> Section:
@@ -41,7 +41,7 @@ def told_leaks(found: Sequence[leaking.Warned], of_phrases: Sequence[leaking.War
         "Is the warning of things missing or mixed up right?",
         f"After {leaking.WARNED_AFTER} of {leaking.STEPS} steps it is seen how focused the map of each "
         "phrase's last word is in that step, against the most focused one of the prompt "
-        "(`promptweight.attention.binding`). Prompts name two things, two of one kind in different colours, "
+        "(`promptweight.generation.early_warning`). Prompts name two things, two of one kind in different colours, "
         "three things, or four, a quarter each; four are more than the model ever learnt from, so that "
         "enough goes wrong. The threshold with which `generate` warns was chosen on pictures of other seeds "
         "and judged on all of these; the one with the best F-score was chosen on every second picture, "

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from promptweight import generate
-from promptweight.attention import Record, attach, binding
+from promptweight.attention import Record, attach
 from promptweight.conditioning.token_table import tokenize
+from promptweight.generation import early_warning
 from promptweight.models.loading import load
 from promptweight.prompt import parse
 
@@ -26,12 +27,12 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every look for leaks says that the cat leaks, and is noted with the number of steps that it sees."""
     steps = []
 
-    def leaks(maps: Any, image: int = 0) -> tuple[binding.Leak, ...]:
+    def leaks(maps: Any, image: int = 0) -> tuple[early_warning.Leak, ...]:
         slot = maps.recording.slots[0]
         steps.append(int(slot.counts.sum()))
-        return (binding.Leak("gato vermelho", "rato cinza", 0.9),)
+        return (early_warning.Leak("gato vermelho", "rato cinza", 0.9),)
 
-    monkeypatch.setattr(binding, "leaks", leaks)
+    monkeypatch.setattr(early_warning, "leaks", leaks)
     return steps
 
 
@@ -50,7 +51,7 @@ def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any
         tiny_pipe(**session.inputs, **CALL, generator=torch.Generator().manual_seed(1))
         fourth = session.maps.steps(3, 4)
     with attach(tiny_pipe, PAIR, record=Record(steps=steps)) as session:
-        look = binding.EarlyLook(session, 1)
+        look = early_warning.EarlyLook(session, 1)
 
         def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             look.after(step + 1, 20)  # as if these were the first of twenty
@@ -62,7 +63,7 @@ def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any
     for seen, wanted in ((look.maps, fourth), (look.maps.share(), fourth.share())):
         found = seen.word("gato vermelho").tensor
         assert torch.allclose(found, wanted.word("gato vermelho").tensor, atol=1e-6)
-    assert look.leaks == (binding.leaks(fourth),)
+    assert look.leaks == (early_warning.leaks(fourth),)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_where_nothing_can_leak_or_is_recorded_nobody_looks(
 
 
 def test_a_fifth_of_the_steps_is_one_at_least() -> None:
-    assert [binding.early_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
+    assert [early_warning.early_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
 
 
 @pytest.mark.parametrize(
@@ -98,5 +99,5 @@ def test_a_fifth_of_the_steps_is_one_at_least() -> None:
 )
 def test_things_are_told_from_places_styles_and_verbs(tokenizer: Any, prompt: str, named: list[str]) -> None:
     words = tokenize(tokenizer, parse(prompt)).words
-    assert [binding.said(run) for run in binding.things(words)] == named
-    assert binding.can_leak(words) == (len(named) > 1)
+    assert [early_warning.said(run) for run in early_warning.things(words)] == named
+    assert early_warning.can_leak(words) == (len(named) > 1)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from promptweight.attention import PromptToPrompt, attach
-from promptweight.edit import edit
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generate import generate
+from promptweight.generation.edit import edit
+from promptweight.generation.generate import generate
 
 STEPS = 6
 EDIT = PromptToPrompt("replace", cross_replace_steps=0.9, self_replace_steps=0.7)

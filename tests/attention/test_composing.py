@@ -6,7 +6,7 @@ import torch
 from promptweight.attention import AttentionMaps, Record, attach
 from promptweight.attention.control.composition import joined, repeated
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generate import generate
+from promptweight.generation.generate import generate
 
 CHANGING = "um [gato:rato verde:0.5] feio"
 JOINED = "um gato AND um rato verde:0.5"

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 import promptweight
-from promptweight.attention import binding
 from promptweight.batch import drawing
 from promptweight.batch.encodings import Encodings, join
 from promptweight.batch.folder import Folder, read_manifest
@@ -17,6 +16,7 @@ from promptweight.batch.shards import Shard
 from promptweight.batch.sweep import Sweep
 from promptweight.batch.watch import Watch
 from promptweight.errors import SettingError
+from promptweight.generation import early_warning
 from promptweight.metadata import image_metadata
 
 
@@ -73,7 +73,9 @@ def test_phrases_are_balanced_as_by_generate(plan_of, run_in, tiny_pipe, tmp_pat
 
 def test_what_may_be_missing_is_told_as_by_generate(plan_of, run_in, tiny_pipe, tmp_path, monkeypatch):
     prompts = ("um gato azul e um rato verde", "um gato azul e um rato", "um gato")
-    monkeypatch.setattr(binding, "leaks", binding.leak_scores)  # something is told of every phrase
+    monkeypatch.setattr(
+        early_warning, "leaks", early_warning.leak_scores
+    )  # something is told of every phrase
     plan = plan_of(*prompts, num_inference_steps=10)
     outcome, lines = run_in(plan, batch_size=3, saving=Saving(maps=True))
     assert outcome.ok == 3

@@ -16,8 +16,8 @@ from promptweight.batch.rows import Row
 from promptweight.batch.shards import Shard, find_shard, local_device
 from promptweight.batch.sweep import Sweep, places, read_methods, read_weights, with_weight
 from promptweight.errors import SettingError
+from promptweight.generation.arguments import MAX_SEED, METHODS, MODES, NORMALIZERS
 from promptweight.prompt import parse
-from promptweight.settings import MAX_SEED, METHODS, MODES, NORMALIZERS
 from promptweight.weighting.methods import METHODS as REAL_METHODS
 from promptweight.weighting.methods import NORMALIZERS as REAL_NORMALIZERS
 

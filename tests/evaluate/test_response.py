@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from promptweight.attention.binding import THRESHOLD, leak_scores, leaks
 from promptweight.errors import SettingError
 from promptweight.evaluate import confined, curves, leakage, page, response, seen, sharing
 from promptweight.evaluate.asking import report
@@ -20,6 +19,7 @@ from promptweight.evaluate.subject import draws_world
 from promptweight.evaluate.telling import Figure, Section, cell, plain
 from promptweight.evaluate.told_leaks import told_leaks
 from promptweight.evaluate.told_pictures import told_change, told_response, told_targets
+from promptweight.generation.early_warning import THRESHOLD, leak_scores, leaks
 from promptweight.mini.scenes import random_scene, render
 
 

@@ -2,7 +2,7 @@
 "use strict";
 window.promptweight ??= {};
 
-promptweight.picture = (() => {
+promptweight.generation.pipeline_run = (() => {
   const { element: make, language, heat, pictureParts } = promptweight;
 
   class Picture extends pictureParts.words(pictureParts.heat(pictureParts.view(Object))) {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight.attention import AttentionMaps, AttentionSession, Record
-    from promptweight.attention.binding import Leak
+    from promptweight.generation.early_warning import Leak
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def make_pictures(
     """
     import torch
 
-    from promptweight.attention.binding import EarlyLook
+    from promptweight.generation.early_warning import EarlyLook
 
     steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
     prompts = len(session.tables["positive"])

@@ -74,8 +74,8 @@ def solve(
     """
     from promptweight.attention import attach
     from promptweight.errors import SettingError
+    from promptweight.generation.pipeline_run import make_pictures
     from promptweight.models.loading import default_guidance_scale
-    from promptweight.picture import make_pictures
 
     steps = validation.whole("num_inference_steps", num_inference_steps, 2, 1000)
     guidance = default_guidance_scale(pipe) if guidance_scale is None else guidance_scale

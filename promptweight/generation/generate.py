@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
-from promptweight.picture import Callback, Picture, Progress, joined, make_pictures
-from promptweight.result import Result
-from promptweight.settings import advice, checked, opened, settings_of
+from promptweight.generation.arguments import advice, checked, opened, settings_of
+from promptweight.generation.pipeline_run import Callback, Picture, Progress, joined, make_pictures
+from promptweight.generation.result import Result
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.errors import SettingError
+from promptweight.generation.arguments import advice, checked, opened, settings_of
+from promptweight.generation.pipeline_run import Callback, Picture, make_pictures
+from promptweight.generation.result import Result
 from promptweight.messages import note
-from promptweight.picture import Callback, Picture, make_pictures
-from promptweight.result import Result
-from promptweight.settings import advice, checked, opened, settings_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
