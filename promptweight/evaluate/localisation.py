@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptweight.evaluate.statistics import Mean, Share
+from promptweight.evaluation.statistics import Mean, Share
 from promptweight.mini.captions import LANGUAGES, phrase, plainly
 from promptweight.mini.scenes import Scene, random_scene, render
 from promptweight.mini.training import unet

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from promptweight.evaluate import told_leaks, told_maps, told_pictures
-from promptweight.evaluate.subject import Subject
-from promptweight.evaluate.telling import Section
+from promptweight.evaluation import told_leaks
+from promptweight.evaluation.report import map_sections, picture_sections
+from promptweight.evaluation.report.document import Section
+from promptweight.evaluation.report.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Question:
 
 
 QUESTIONS = (
-    Question("drawing", told_pictures.drawing, True),
-    Question("localisation", told_maps.localisation, True),
-    Question("faithfulness", told_maps.faithfulness, False),
-    Question("response", told_pictures.response, False),
-    Question("targets", told_pictures.targets, False),
+    Question("drawing", picture_sections.drawing, True),
+    Question("localisation", map_sections.localisation, True),
+    Question("faithfulness", map_sections.faithfulness, False),
+    Question("response", picture_sections.response, False),
+    Question("targets", picture_sections.targets, False),
     Question("leakage", told_leaks.leakage, True),
 )
 """In the order of a report."""

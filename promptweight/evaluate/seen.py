@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptweight.evaluate.recognise import Found, ground_colour, recognise
+from promptweight.evaluation.recognizer import Found, ground_colour, recognise
 from promptweight.mini.scenes import COLOURS, Scene, Thing
 
 

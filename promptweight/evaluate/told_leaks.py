@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptweight.evaluate import leakage as leaking
-from promptweight.evaluate.subject import Subject
-from promptweight.evaluate.telling import Section, Table
+from promptweight.evaluation import missing_concepts as leaking
+from promptweight.evaluation.report.document import Section, Table
+from promptweight.evaluation.report.subject import Subject
 from promptweight.generation.early_warning import THRESHOLD
 
 

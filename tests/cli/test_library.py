@@ -69,7 +69,7 @@ def test_info_of_what_is_no_picture_exits_with_1(run, tmp_path, content):
 
 
 def test_evaluate_prints_the_figures(run, monkeypatch):
-    from promptweight.evaluate.telling import Figure
+    from promptweight.evaluation.report.document import Figure
 
     asked = {}
 
@@ -77,7 +77,7 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
         asked.update(options, model=model)
         return [Figure("one thing: colour", 0.99, 0.97, 1.0, 200, 0.98)]
 
-    monkeypatch.setattr("promptweight.evaluate.report.run", measure)
+    monkeypatch.setattr("promptweight.evaluation.report.acceptance.run", measure)
     code, out, _ = run("evaluate", "mini", "--number", 30)
     assert code == 0
     assert asked == {"model": "mini", "number": 30, "seed": 0}
@@ -87,7 +87,7 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
 
 
 def test_the_help_names_the_questions_of_a_report(run):
-    from promptweight.evaluate.questions import QUESTIONS
+    from promptweight.evaluation.questions import QUESTIONS
 
     out = " ".join(run("evaluate", "--help")[1].replace("│", " ").split())
     assert ", ".join(question.name for question in QUESTIONS) in out

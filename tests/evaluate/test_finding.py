@@ -7,13 +7,20 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from promptweight.evaluate import faithfulness, finding, leakage, measures, noised, sharing
-from promptweight.evaluate.aggregation import RULES, heat
-from promptweight.evaluate.drawing import held_out
-from promptweight.evaluate.localisation import best_iou
-from promptweight.evaluate.statistics import Clustered, spearman
-from promptweight.evaluate.subject import draws_world
-from promptweight.evaluate.told_maps import told_finding
+from promptweight.evaluation import (
+    faithfulness,
+    localization,
+    map_metrics,
+    missing_concepts,
+    noising,
+    share_targets,
+)
+from promptweight.evaluation.localisation import best_iou
+from promptweight.evaluation.map_rules import RULES, heat
+from promptweight.evaluation.prompt_fidelity import held_out
+from promptweight.evaluation.report.map_sections import told_finding
+from promptweight.evaluation.report.subject import draws_world
+from promptweight.evaluation.statistics import Clustered, spearman
 
 MASK = torch.tensor([[True, True, False], [False, False, False]])
 
@@ -21,22 +28,22 @@ MASK = torch.tensor([[True, True, False], [False, False, False]])
 def test_average_precision_is_the_mean_precision_at_each_hit():
     heats = torch.tensor([[[0.9, 0.5, 0.7], [0.1, 0.2, 0.0]], [[0.9, 0.8, 0.7], [0.1, 0.2, 0.0]]])
     # the hits are first and third in the first map: (1/1 + 2/3) / 2
-    assert measures.average_precision(heats, MASK).tolist() == pytest.approx([5 / 6, 1.0])
+    assert map_metrics.average_precision(heats, MASK).tolist() == pytest.approx([5 / 6, 1.0])
 
 
 def test_overlap_is_counted_in_pixels():
     heats = torch.tensor([[[1.0, 0.3, 0.5], [0.0, 0.0, 0.0]]])
-    assert measures.iou_at(heats, MASK).item() == pytest.approx(1 / 3)  # above 0.4: one hit, one not
-    assert measures.best_ious(heats, MASK).item() == pytest.approx(2 / 3)  # above 0.2
+    assert map_metrics.iou_at(heats, MASK).item() == pytest.approx(1 / 3)  # above 0.4: one hit, one not
+    assert map_metrics.best_ious(heats, MASK).item() == pytest.approx(2 / 3)  # above 0.2
     heat = torch.rand(8, 8, generator=torch.Generator().manual_seed(1))
     mask = heat + torch.rand(8, 8, generator=torch.Generator().manual_seed(2)) > 1.2
-    assert measures.best_ious(heat[None], mask).item() == pytest.approx(best_iou(heat, mask))
+    assert map_metrics.best_ious(heat[None], mask).item() == pytest.approx(best_iou(heat, mask))
 
 
 def test_pointing_and_mass():
     heats = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]], [[0.0, 0.0, 4.0], [0.0, 0.0, 0.0]]])
-    assert measures.points_at(heats, MASK).tolist() == [True, False]
-    assert measures.mass_in(heats, torch.stack([MASK, ~MASK])).tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    assert map_metrics.points_at(heats, MASK).tolist() == [True, False]
+    assert map_metrics.mass_in(heats, torch.stack([MASK, ~MASK])).tolist() == [[0.75, 0.25], [0.0, 1.0]]
 
 
 def test_rank_correlation_is_spearmans():
@@ -94,7 +101,7 @@ def test_heads_are_summed_or_averaged_over_all_layers(recorded):
 def test_wide_pictures_have_more_ground_and_the_same_thing():
     picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     mask = np.ones((1, 2, 2), np.float32)
-    wide, masks = noised.widened(picture, mask, 3)
+    wide, masks = noising.widened(picture, mask, 3)
     assert wide.shape == (2, 8, 3)
     assert (wide[:, 3:5] == picture).all()
     assert (wide[:, 0] == picture[:, 0]).all()
@@ -108,8 +115,8 @@ def test_the_effect_of_a_word_is_summed_over_channels():
     assert faithfulness.without_words("um gato vermelho e um rato", "gato vermelho") == "um e um rato"
 
 
-def layer_finding(scene: int, layer: str, heat: torch.Tensor) -> finding.LayerFinding:
-    return finding.LayerFinding(scene, 300, layer, None, 0.0, 0.0, heat.half(), MASK)
+def layer_finding(scene: int, layer: str, heat: torch.Tensor) -> localization.LayerFinding:
+    return localization.LayerFinding(scene, 300, layer, None, 0.0, 0.0, heat.half(), MASK)
 
 
 def test_the_layers_that_help_are_chosen_on_other_scenes_than_they_are_measured_on():
@@ -120,18 +127,18 @@ def test_the_layers_that_help_are_chosen_on_other_scenes_than_they_are_measured_
         for scene in range(4)
         for name, heat in (("noise", noise), ("half", half), ("good", good))
     ]
-    chosen, claimed = finding.best_layers(found)
+    chosen, claimed = localization.best_layers(found)
     assert chosen == ("good",)
     assert claimed["chosen"] == [(1, 1.0), (3, 1.0)]
     assert all(iou < 1 for _, iou in claimed["all"])
 
 
 def test_the_built_in_model_is_measured_and_told(mini):
-    found = finding.measure(mini, number=2, seed=3, timesteps=(300,))
+    found = localization.measure(mini, number=2, seed=3, timesteps=(300,))
     assert {each.rule for each in found.findings} == {*RULES, *(f"{rule}, wide" for rule in RULES)}
     assert {"noun", "colour", "phrase"} <= {each.part for each in found.findings}
     for each in found.findings:
-        values = [each.values[name] for name in finding.MEASURES]
+        values = [each.values[name] for name in localization.MEASURES]
         assert all(0 <= value <= 1 for value in values if not np.isnan(value))
         assert np.isnan(each.values["leaked"]) == (each.things == 1 or each.part == "relation")
         assert np.nansum([each.values[name] for name in ("inside", "leaked", "elsewhere")]) == pytest.approx(
@@ -166,23 +173,25 @@ def joint(mini, tmp_path_factory):
 
 def test_joint_attention_is_measured_by_the_same_means(joint):
     assert draws_world(joint)
-    assert noised.is_called_plainly(joint)
-    found = finding.measure(joint, number=1, seed=3, timesteps=(300,))
+    assert noising.is_called_plainly(joint)
+    found = localization.measure(joint, number=1, seed=3, timesteps=(300,))
     assert {each.rule for each in found.findings} == {*RULES, *(f"{rule}, wide" for rule in RULES)}
     assert {each.layer for each in found.layers} == {f"transformer_blocks.{n}.attn" for n in range(6)}
     faith = faithfulness.measure(joint, number=1, seed=3, timesteps=(400,))
     assert {each.unit for each in faith} == set(faithfulness.UNITS)
     scenes = list(held_out(1, 2, False, 3))
-    (reached,) = sharing.measure_targets(joint, scenes, seed=0, steps=3, targets=(0.5,))
+    (reached,) = share_targets.measure_targets(joint, scenes, seed=0, steps=3, targets=(0.5,))
     assert reached.share == pytest.approx(0.5, abs=0.1)
-    (picture,), of_phrases = leakage.measure(joint, [(leakage.PROMPTS[0], scenes[0])], seed=0, steps=2)
+    (picture,), of_phrases = missing_concepts.measure(
+        joint, [(missing_concepts.PROMPTS[0], scenes[0])], seed=0, steps=2
+    )
     assert len(of_phrases) == 2
     assert 0 <= picture.score == max(phrase.score for phrase in of_phrases) <= 1
 
 
 def test_a_grid_holds_a_thing_the_better_the_finer_it_is(mini):
-    (noise,) = noised.noised(mini, number=1, seed=3, timesteps=(300,), languages=("pt",))
-    found = list(finding.bounds(noise))
+    (noise,) = noising.noised(mini, number=1, seed=3, timesteps=(300,), languages=("pt",))
+    found = list(localization.bounds(noise))
     by_grid = {grid: [each.iou for each in found if each.grid == grid] for grid in ("16x16", "8x8", "4x4")}
     assert all(len(ious) == len(noise.masks) for ious in by_grid.values())
     assert np.mean(by_grid["16x16"]) > np.mean(by_grid["8x8"]) > np.mean(by_grid["4x4"])

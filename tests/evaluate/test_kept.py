@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.evaluate.kept import Kept, Rows
+from promptweight.evaluation.checkpoint import Kept, Rows
 
 
 def test_what_was_made_is_not_made_again(tmp_path: Path) -> None:

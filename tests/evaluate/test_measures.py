@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from promptweight.evaluate.drawing import relation_holds
-from promptweight.evaluate.localisation import best_iou, points_at
-from promptweight.evaluate.recognise import Found, recognise, recogniser_error
-from promptweight.evaluate.statistics import Mean, Share
+from promptweight.evaluation.localisation import best_iou, points_at
+from promptweight.evaluation.prompt_fidelity import relation_holds
+from promptweight.evaluation.recognizer import Found, recognise, recogniser_error
+from promptweight.evaluation.statistics import Mean, Share
 from promptweight.mini.scenes import Scene, Thing, render
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from promptweight.attention import attach
-from promptweight.evaluate.noised import look_at
+from promptweight.evaluation.noising import look_at
 from promptweight.mini.scenes import Scene, Thing, render
 
 CAPTION = "um gato vermelho persegue um rato cinza"

@@ -6,8 +6,8 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 
 import promptweight
-from promptweight.evaluate import drawing, localisation
-from promptweight.evaluate.recognise import recognise
+from promptweight.evaluation import localisation, prompt_fidelity
+from promptweight.evaluation.recognizer import recognise
 from promptweight.mini.scenes import LEFT, RIGHT, Scene, Thing
 from promptweight.mini.training.mmdit import GUIDANCE_SCALE
 
@@ -42,15 +42,15 @@ def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
 
 
 def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) -> None:
-    drawn = drawing.draw(
-        pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=GUIDANCE_SCALE, languages=("pt",)
+    drawn = prompt_fidelity.draw(
+        pipeline, [prompt_fidelity.SENTENCE] * 5, seed=77, guidance_scale=GUIDANCE_SCALE, languages=("pt",)
     )
-    assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
+    assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 4
 
 
 def test_a_thing_is_drawn_in_its_shape_and_colour(pipeline: StableDiffusion3Pipeline) -> None:
-    scenes = list(drawing.held_out(16, 1, False, seed=80))
-    drawn = drawing.draw(pipeline, scenes, seed=80, guidance_scale=GUIDANCE_SCALE)
+    scenes = list(prompt_fidelity.held_out(16, 1, False, seed=80))
+    drawn = prompt_fidelity.draw(pipeline, scenes, seed=80, guidance_scale=GUIDANCE_SCALE)
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 14
 
 
@@ -59,20 +59,20 @@ def test_a_white_thing_is_drawn_though_little_but_its_outline_is_seen(
 ) -> None:
     kinds = ("cat", "house", "fish", "star", "circle", "triangle", "astronaut", "sun")
     scenes = [Scene((Thing(kind, "white", 0, 0, 0),)) for kind in kinds]
-    drawn = drawing.draw(pipeline, scenes, seed=81, guidance_scale=GUIDANCE_SCALE)
+    drawn = prompt_fidelity.draw(pipeline, scenes, seed=81, guidance_scale=GUIDANCE_SCALE)
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 6
 
 
 def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeline) -> None:
-    scenes = list(drawing.held_out(16, 2, False, seed=79))
-    drawn = drawing.draw(pipeline, scenes, seed=79, guidance_scale=GUIDANCE_SCALE)
-    assert sum(drawing.both_and_relation(one)[0] for one in drawn) >= 14
+    scenes = list(prompt_fidelity.held_out(16, 2, False, seed=79))
+    drawn = prompt_fidelity.draw(pipeline, scenes, seed=79, guidance_scale=GUIDANCE_SCALE)
+    assert sum(prompt_fidelity.both_and_relation(one)[0] for one in drawn) >= 14
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
 def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
     scene = Scene((Thing("house", "red", 0, 0, 24), Thing("tree", "blue", 0, 0, 24)), relation=relation)
-    drawn = drawing.draw(pipeline, [scene] * 4, seed=78, guidance_scale=GUIDANCE_SCALE)
+    drawn = prompt_fidelity.draw(pipeline, [scene] * 4, seed=78, guidance_scale=GUIDANCE_SCALE)
     right = 0
     for one in drawn:
         across = {found.colour: found.centre[0] for found in one.found}

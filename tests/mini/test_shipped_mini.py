@@ -5,7 +5,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from promptweight import mini
-from promptweight.evaluate import drawing, localisation
+from promptweight.evaluation import localisation, prompt_fidelity
 from promptweight.mini.captions import ADJECTIVES, NOUNS
 from promptweight.mini.scenes import ABOVE, BELOW, LEFT, RIGHT, Scene, Thing
 
@@ -47,8 +47,10 @@ def test_the_maps_of_phrases_find_their_things(pipeline: StableDiffusionPipeline
 
 
 def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusionPipeline) -> None:
-    drawn = drawing.draw(pipeline, [drawing.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",))
-    assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 4
+    drawn = prompt_fidelity.draw(
+        pipeline, [prompt_fidelity.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",)
+    )
+    assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 4
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT, ABOVE, BELOW])
@@ -58,5 +60,5 @@ def test_things_stand_as_is_said(pipeline: StableDiffusionPipeline, relation: st
         Thing("star", "orange", 0, 0, 24),
     )  # their places are not asked for
     scenes = [Scene(things, relation=relation)] * 4
-    drawn = drawing.draw(pipeline, scenes, seed=78, guidance_scale=4.5)
-    assert sum(drawing.both_and_relation(one)[1] for one in drawn) >= 3
+    drawn = prompt_fidelity.draw(pipeline, scenes, seed=78, guidance_scale=4.5)
+    assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 3

@@ -22,7 +22,7 @@ import torch
 from PIL import ImageDraw
 
 from promptweight.attention import Record, read_text_attention
-from promptweight.evaluate.noised import look_at
+from promptweight.evaluation.noising import look_at
 from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, overlay_words, sheet
 

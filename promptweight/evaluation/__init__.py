@@ -5,6 +5,6 @@ the model draws what is said, `localisation` whether a word's map finds its thin
 holds them against the bars that the built-in models are shipped by.
 """
 
-from promptweight.evaluate.report import run
+from promptweight.evaluation.report.acceptance import run
 
 __all__ = ["run"]

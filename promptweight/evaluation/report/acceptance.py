@@ -6,12 +6,12 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from promptweight.evaluate.telling import Figure, between
+from promptweight.evaluation.report.document import Figure, between
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from promptweight.evaluate.statistics import Share
+    from promptweight.evaluation.statistics import Share
 
 
 DRAWING_BARS = {
@@ -36,7 +36,7 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
     Returns:
         The figures, in the order in which `table` shows them.
     """
-    from promptweight.evaluate import localisation
+    from promptweight.evaluation import localisation
     from promptweight.models.loading import load
 
     pipeline: Any = load(model)
@@ -58,13 +58,15 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
 
 def drawing_figures(pipeline: Any, *, number: int, seed: int) -> list[Figure]:
     """Measures whether a model draws what is said, and how often the recogniser errs."""
-    from promptweight.evaluate import drawing
-    from promptweight.evaluate.recognise import recogniser_error
+    from promptweight.evaluation import prompt_fidelity
+    from promptweight.evaluation.recognizer import recogniser_error
     from promptweight.models.loading import default_guidance_scale
 
     figures = [_recogniser_figure(recogniser_error()["things"])]
     guidance = default_guidance_scale(pipeline)
-    for name, share in drawing.measure(pipeline, number=number, seed=seed, guidance_scale=guidance).items():
+    for name, share in prompt_fidelity.measure(
+        pipeline, number=number, seed=seed, guidance_scale=guidance
+    ).items():
         figures.append(
             Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name))
         )

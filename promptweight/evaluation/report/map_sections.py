@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from itertools import product
 
 from promptweight.errors import SettingError
-from promptweight.evaluate import faithfulness as faith
-from promptweight.evaluate import finding
-from promptweight.evaluate.noised import is_called_plainly
-from promptweight.evaluate.statistics import Clustered
-from promptweight.evaluate.subject import Subject
-from promptweight.evaluate.telling import Curve, Figure, Plot, Section, Table
+from promptweight.evaluation import faithfulness as faith
+from promptweight.evaluation import localization
+from promptweight.evaluation.noising import is_called_plainly
+from promptweight.evaluation.report.document import Curve, Figure, Plot, Section, Table
+from promptweight.evaluation.report.subject import Subject
+from promptweight.evaluation.statistics import Clustered
 
 IOU_BAR, POINTING_BAR = 0.75, 0.98
 HELD_RULE = "refined"
@@ -20,10 +20,10 @@ HELD_RULE = "refined"
 
 def localisation(subject: Subject) -> Section:
     """Which map finds the thing."""
-    return told_finding(finding.measure(subject.pipeline, number=subject.part(3), seed=subject.seed))
+    return told_finding(localization.measure(subject.pipeline, number=subject.part(3), seed=subject.seed))
 
 
-def told_finding(found: finding.Found) -> Section:
+def told_finding(found: localization.Found) -> Section:
     """The section about `finding.measure`."""
     rows = found.findings
     rules = list(dict.fromkeys(each.rule for each in rows))
@@ -33,10 +33,12 @@ def told_finding(found: finding.Found) -> Section:
         lines = []
         for rule in rules:
             own = [each for each in rows if (each.part, each.rule) == (part, rule)]
-            measures = [mean((each.scene, each.values[name]) for each in own) for name in finding.MEASURES]
+            measures = [
+                mean((each.scene, each.values[name]) for each in own) for name in localization.MEASURES
+            ]
             if own:
                 lines.append((rule, *measures))
-        tables.append(Table(f"Maps of a {part}, by rule", ("rule", *finding.MEASURES), tuple(lines)))
+        tables.append(Table(f"Maps of a {part}, by rule", ("rule", *localization.MEASURES), tuple(lines)))
     by_language = [
         (
             f"{language} {part}",
@@ -46,13 +48,15 @@ def told_finding(found: finding.Found) -> Section:
                     for each in rows
                     if (each.language, each.part, each.rule) == (language, part, HELD_RULE)
                 )
-                for name in finding.MEASURES
+                for name in localization.MEASURES
             ),
         )
         for language, part in product(dict.fromkeys(each.language for each in rows), parts)
     ]
-    tables.append(Table(f"Rule “{HELD_RULE}”, by language", ("words", *finding.MEASURES), tuple(by_language)))
-    chosen, claimed = finding.best_layers(found.layers)
+    tables.append(
+        Table(f"Rule “{HELD_RULE}”, by language", ("words", *localization.MEASURES), tuple(by_language))
+    )
+    chosen, claimed = localization.best_layers(found.layers)
     tables += [*told_layers(found), told_choice(chosen, claimed), told_bounds(found)]
     return Section(
         "localisation",
@@ -77,7 +81,7 @@ def told_finding(found: finding.Found) -> Section:
     )
 
 
-def held(found: finding.Found) -> tuple[Figure, ...]:
+def held(found: localization.Found) -> tuple[Figure, ...]:
     """The figures that have bars: phrases, by the rule that is held against them."""
     own = [each for each in found.findings if (each.part, each.rule) == ("phrase", HELD_RULE)]
     figures = []
@@ -88,7 +92,7 @@ def held(found: finding.Found) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def told_layers(found: finding.Found) -> list[Table]:
+def told_layers(found: localization.Found) -> list[Table]:
     """Tables of the layers, and of the best heads."""
     names = list(dict.fromkeys(each.layer for each in found.layers))
     lines, heads = [], []
@@ -119,7 +123,7 @@ def told_layers(found: finding.Found) -> list[Table]:
     ]
 
 
-def both(own: list[finding.LayerFinding]) -> tuple[Clustered, Clustered]:
+def both(own: list[localization.LayerFinding]) -> tuple[Clustered, Clustered]:
     """Mean IoU and pointing."""
     return (
         mean((each.scene, each.iou) for each in own),
@@ -136,7 +140,7 @@ def told_choice(chosen: tuple[str, ...], claimed: dict[str, list[tuple[int, floa
     )
 
 
-def told_bounds(found: finding.Found) -> Table:
+def told_bounds(found: localization.Found) -> Table:
     """What a grid can hold of the masks."""
     grids = dict.fromkeys(each.grid for each in found.bounds)
     return Table(
@@ -149,7 +153,7 @@ def told_bounds(found: finding.Found) -> Table:
     )
 
 
-def of_levels(found: finding.Found, measure: str, file: str) -> Plot:
+def of_levels(found: localization.Found, measure: str, file: str) -> Plot:
     """A measure against the noise level, a curve for each rule."""
     rows = [each for each in found.findings if each.part == "phrase" and "wide" not in each.rule]
     levels = sorted({each.level for each in rows})
@@ -177,7 +181,7 @@ def of_levels(found: finding.Found, measure: str, file: str) -> Plot:
     )
 
 
-def of_layers(found: finding.Found) -> Plot:
+def of_layers(found: localization.Found) -> Plot:
     """A bar for each layer."""
     curves = tuple(
         Curve(

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight.evaluate.recognise import Found, recognise
-from promptweight.evaluate.statistics import Share
+from promptweight.evaluation.recognizer import Found, recognise
+from promptweight.evaluation.statistics import Share
 from promptweight.mini.captions import LANGUAGES, plainly
 from promptweight.mini.scenes import (
     ABOVE,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.evaluate.telling import Plot, Section, between, cell, plain, to_list
+from promptweight.evaluation.report.document import Plot, Section, between, cell, plain, to_list
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#000000")
 """Told apart by people who see colours differently (Okabe and Ito, 2008)."""

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.evaluate.aggregation import RULES, heat, layers
-from promptweight.evaluate.localisation import TIMESTEPS
-from promptweight.evaluate.measures import average_precision, best_ious, iou_at, mass_in, points_at
-from promptweight.evaluate.noised import Noised, noised
+from promptweight.evaluation.localisation import TIMESTEPS
+from promptweight.evaluation.map_metrics import average_precision, best_ious, iou_at, mass_in, points_at
+from promptweight.evaluation.map_rules import RULES, heat, layers
+from promptweight.evaluation.noising import Noised, noised
 from promptweight.mini.captions import RELATION_WORDS, phrase
 from promptweight.render.interpolation import enlarged
 

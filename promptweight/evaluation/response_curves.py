@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from promptweight.evaluate.response import Drawn
-from promptweight.evaluate.statistics import Clustered, spearman
+from promptweight.evaluation.statistics import Clustered, spearman
+from promptweight.evaluation.weight_response import Drawn
 
 KEPT = 0.8
 """Weights are of use while both things are found at least so often as at weight 1."""

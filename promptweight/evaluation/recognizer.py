@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptweight.evaluate.statistics import Share
+from promptweight.evaluation.statistics import Share
 from promptweight.mini.scenes import (
     COLOURS,
     GROUP_SIDE,

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight.evaluate.drawing import Drawn, held_out
-from promptweight.evaluate.recognise import recognise
-from promptweight.evaluate.statistics import Share
+from promptweight.evaluation.prompt_fidelity import Drawn, held_out
+from promptweight.evaluation.recognizer import recognise
+from promptweight.evaluation.statistics import Share
 from promptweight.mini.captions import phrase, plainly
 from promptweight.mini.scenes import COLOURS, GROUP_SIDE, KINDS, Scene, Thing
 

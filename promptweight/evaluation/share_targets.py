@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from promptweight.evaluate.recognise import recognise
+from promptweight.evaluation.recognizer import recognise
 from promptweight.mini.captions import phrase, plainly
 from promptweight.mini.scenes import Scene
 
@@ -71,7 +71,7 @@ def measure_targets(
 
 def measure_balance(pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25) -> list[Present]:
     """Draws scenes of two and three things with and without a balance, from the same noises."""
-    from promptweight.evaluate.response import pictures
+    from promptweight.evaluation.weight_response import pictures
 
     languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
     prompts = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from promptweight.evaluate.kept import Kept
-from promptweight.evaluate.response import Plain, pictures, weighted
-from promptweight.evaluate.seen import Seen, look
+from promptweight.evaluation.checkpoint import Kept
+from promptweight.evaluation.seen import Seen, look
+from promptweight.evaluation.weight_response import Plain, pictures, weighted
 from promptweight.mini.scenes import Scene
 
 REGION_WEIGHT = 2.5

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promptweight.evaluate.localisation import TIMESTEPS, NoiseLevel, noise_levels, scenes
+from promptweight.evaluation.localisation import TIMESTEPS, NoiseLevel, noise_levels, scenes
 from promptweight.mini.captions import LANGUAGES, plainly
 from promptweight.mini.scenes import Scene, render
 from promptweight.mini.training.autoencoder import to_pixels

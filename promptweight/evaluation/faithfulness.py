@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.evaluate.noised import noised, predict
-from promptweight.evaluate.statistics import spearman
+from promptweight.evaluation.noising import noised, predict
+from promptweight.evaluation.statistics import spearman
 from promptweight.mini.captions import phrase
 
 UNITS = ("probability", "share", "refined", "refined share")

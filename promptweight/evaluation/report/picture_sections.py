@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from promptweight.evaluate import confined, curves, sharing
-from promptweight.evaluate import drawing as drawn
-from promptweight.evaluate import response as answer
-from promptweight.evaluate.kept import Kept
-from promptweight.evaluate.report import drawing_figures
-from promptweight.evaluate.statistics import Clustered, Mean
-from promptweight.evaluate.subject import Subject
-from promptweight.evaluate.telling import Curve, Figure, Plot, Section, Table
+from promptweight.evaluation import prompt_fidelity as drawn
+from promptweight.evaluation import region_response, response_curves, share_targets
+from promptweight.evaluation import weight_response as answer
+from promptweight.evaluation.checkpoint import Kept
+from promptweight.evaluation.report.acceptance import drawing_figures
+from promptweight.evaluation.report.document import Curve, Figure, Plot, Section, Table
+from promptweight.evaluation.report.subject import Subject
+from promptweight.evaluation.statistics import Clustered, Mean
 
 SPEARMAN_BAR = 0.95
 MEASURES = ("present", "right_colour", "other_present", "area", "spill", "outside")
@@ -57,27 +57,27 @@ def response(subject: Subject) -> Section:
         kept = Kept(subject.folder / "pictures.jsonl", settings)
     found = answer.measure(subject.pipeline, scenes, plain, chosen=ways, kept=kept)
     asks_regions = not subject.ways or "attention" in subject.ways
-    bounded = confined.measure(subject.pipeline, scenes, plain, kept=kept) if asks_regions else []
+    bounded = region_response.measure(subject.pipeline, scenes, plain, kept=kept) if asks_regions else []
     return told_response(found, bounded)
 
 
-def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Bounded]) -> Section:
+def told_response(found: Sequence[answer.Drawn], bounded: Sequence[region_response.Bounded]) -> Section:
     """The section about `response.measure` and `confined.measure`."""
     names = list(dict.fromkeys(each.way for each in found))
     by_way = {name: [each for each in found if each.way == name] for name in names}
-    rising = {name: curves.monotone_mean(own) for name, own in by_way.items()}
+    rising = {name: response_curves.monotone_mean(own) for name, own in by_way.items()}
     lines = []
     for name, own in by_way.items():
-        low, high = curves.usable(own)
+        low, high = response_curves.usable(own)
         at_two = [each for each in own if each.weight == 2.0]
         lines.append(
             (
                 name,
                 rising[name],
-                curves.monotone_mean(curves.part_of(own, 0, 1)),
-                curves.monotone_mean(curves.part_of(own, 1, np.inf)),
-                mean(curves.monotone(own)),
-                mean(curves.smooth(own)),
+                response_curves.monotone_mean(response_curves.part_of(own, 0, 1)),
+                response_curves.monotone_mean(response_curves.part_of(own, 1, np.inf)),
+                mean(response_curves.monotone(own)),
+                mean(response_curves.smooth(own)),
                 f"{low:g} – {high:g}",
                 mean((each.scene, each.spill) for each in at_two),
                 mean((each.scene, each.outside) for each in at_two),
@@ -97,7 +97,7 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
     summary = Table("What a weight does, by the way in which it acts", columns, tuple(lines))
     modes = list(dict.fromkeys(each.mode for each in bounded))
     regions = Table(
-        f"Weight {confined.REGION_WEIGHT:g} in the half where the thing would not stand",
+        f"Weight {region_response.REGION_WEIGHT:g} in the half where the thing would not stand",
         ("mode", "part of the thing in that half", "at weight 1"),
         tuple(
             (
@@ -117,7 +117,7 @@ def told_response(found: Sequence[answer.Drawn], bounded: Sequence[confined.Boun
         "picture. Scenes whose two things do not stand in the picture at weight 1 are left out. In attention "
         "the mode `value` gives the output of `p2p`, so it is not drawn again. Smoothness is 1 less the "
         "largest jump between neighbouring weights. Usable are those "
-        f"round 1 at which both things are there at least {curves.KEPT:.0%} as often as at 1. "
+        f"round 1 at which both things are there at least {response_curves.KEPT:.0%} as often as at 1. "
         "Intervals (95 %) come from drawing whole scenes again.",
         (
             summary,
@@ -169,7 +169,7 @@ def told_growth(by_way: dict[str, list[answer.Drawn]]) -> Table:
     weights = sorted({each.weight for own in by_way.values() for each in own})
     lines = []
     for name, own in by_way.items():
-        grown = curves.grown(own)
+        grown = response_curves.grown(own)
         at = [[(scene, size) for scene, at, size in grown if at == weight] for weight in weights]
         lines.append((name, *(mean(each) for each in at)))
     title = "Where the weighted thing is there: its area, of that at weight 1"
@@ -233,19 +233,21 @@ def told_change(found: Sequence[answer.Changed]) -> Section:
 def targets(subject: Subject) -> Section:
     """Whether phrases get their shares, and what a balance does."""
     pairs = list(drawn.held_out(subject.part(20), 2, False, subject.seed + 80))
-    reached = sharing.measure_targets(subject.pipeline, pairs, seed=subject.seed)
-    present: list[sharing.Present] = []
+    reached = share_targets.measure_targets(subject.pipeline, pairs, seed=subject.seed)
+    present: list[share_targets.Present] = []
     if subject.draws_world:
         number = subject.part(2)
         scenes = [
             *drawn.held_out(number, 2, False, subject.seed + 90),
             *drawn.held_out(number, 3, False, subject.seed + 90),
         ]
-        present = sharing.measure_balance(subject.pipeline, scenes, seed=subject.seed)
+        present = share_targets.measure_balance(subject.pipeline, scenes, seed=subject.seed)
     return told_targets(reached, present)
 
 
-def told_targets(reached: Sequence[sharing.Reached], present: Sequence[sharing.Present]) -> Section:
+def told_targets(
+    reached: Sequence[share_targets.Reached], present: Sequence[share_targets.Present]
+) -> Section:
     """The section about `sharing.measure_targets` and `measure_balance`."""
     asked = sorted({each.target for each in reached})
     lines = tuple(
@@ -272,7 +274,7 @@ def told_targets(reached: Sequence[sharing.Reached], present: Sequence[sharing.P
     )
 
 
-def told_balance(present: Sequence[sharing.Present]) -> Table:
+def told_balance(present: Sequence[share_targets.Present]) -> Table:
     """How many things are there with and without a balance, and the difference, picture by picture."""
     ways = list(dict.fromkeys(each.way for each in present))
     lines = []

@@ -10,9 +10,9 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
-from promptweight.evaluate.questions import QUESTIONS
-from promptweight.evaluate.subject import Subject, draws_world
-from promptweight.evaluate.telling import Section
+from promptweight.evaluation.questions import QUESTIONS
+from promptweight.evaluation.report.document import Section
+from promptweight.evaluation.report.subject import Subject, draws_world
 
 
 def report(
@@ -49,8 +49,8 @@ def report(
             plots with, or a folder that holds what was measured with other settings.
         ModelError: the model cannot be loaded.
     """
-    from promptweight.evaluate.page import check_plots, write
-    from promptweight.evaluate.response import chosen_ways
+    from promptweight.evaluation.report.writers import check_plots, write
+    from promptweight.evaluation.weight_response import chosen_ways
     from promptweight.models.loading import load, origin
 
     for name in chosen:

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from promptweight import validation
-from promptweight.evaluate.kept import Kept
-from promptweight.evaluate.seen import Seen, look
+from promptweight.evaluation.checkpoint import Kept
+from promptweight.evaluation.seen import Seen, look
 from promptweight.mini.captions import phrase, plainly
 from promptweight.mini.scenes import Scene
 
