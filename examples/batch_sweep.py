@@ -11,8 +11,8 @@ It does from Python what this command does:
 from options import arguments
 
 from promptweight import batch
-from promptweight.batch.contact import save_sheets
-from promptweight.batch.folder import Folder
+from promptweight.batch.contact_sheets import save_sheets
+from promptweight.batch.output_folder import Folder
 from promptweight.batch.sweep import Sweep
 
 JOBS = """\

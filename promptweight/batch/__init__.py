@@ -18,10 +18,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from promptweight.batch.engine import run as run
-    from promptweight.batch.job import Job as Job
+    from promptweight.batch.job_files import read as read
+    from promptweight.batch.jobs import Job as Job
     from promptweight.batch.plan import make_plan as make_plan
-    from promptweight.batch.sources import read as read
+    from promptweight.batch.runner import run as run
 
 _HOMES = {"Job": "job", "make_plan": "plan", "read": "sources", "run": "engine"}
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from promptweight.batch.job_rows import Row
 from promptweight.batch.plan import Plan, make_plan
-from promptweight.batch.rows import Row
-from promptweight.batch.saving import Saving
+from promptweight.batch.writer import Saving
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CLOCK_HELP = (
@@ -119,7 +119,7 @@ def _bare_loop(pipe: Any, plan: Plan, folder: Path) -> None:
 
 
 def _batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, saving: Saving) -> None:
-    from promptweight.batch.engine import run
+    from promptweight.batch.runner import run
 
     outcome = run(plan, folder, batch_size=batch_size, saving=saving, load=lambda: pipe)
     assert outcome.ok == len(plan.pictures)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from promptweight.batch.job import BY_NAME, find_option
-from promptweight.batch.rows import Problem, Reading, Row
+from promptweight.batch.job_rows import Problem, Reading, Row
+from promptweight.batch.jobs import BY_NAME, find_option
 from promptweight.errors import SettingError
 
 _OPTION = re.compile(r"(?:(?<=\s)|^)--([A-Za-z][\w-]*)(?:=|(?=\s)|$)")

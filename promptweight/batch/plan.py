@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.job import Job
-from promptweight.batch.rows import Problem, Row
+from promptweight.batch.job_rows import Problem, Row
+from promptweight.batch.jobs import Job
 from promptweight.batch.sweep import Sweep, places, variants
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation.arguments import MAX_SEED

@@ -8,13 +8,13 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.batch.counting import Count, Counter
-from promptweight.batch.folder import Folder, is_whole
-from promptweight.batch.job import OPTIONS, read_seeds
+from promptweight.batch.job_rows import Problem, Row
+from promptweight.batch.jobs import OPTIONS, read_seeds
+from promptweight.batch.output_folder import Folder, is_whole
 from promptweight.batch.plan import Plan, diagnostics, make_plan
-from promptweight.batch.rows import Problem, Row
-from promptweight.batch.saving import Saving, endings, held
-from promptweight.batch.shards import Shard, find_shard, local_device
+from promptweight.batch.sharding import Shard, find_shard, local_device
 from promptweight.batch.sweep import Sweep, read_methods, read_weights
+from promptweight.batch.writer import Saving, endings, held
 from promptweight.errors import SettingError
 from promptweight.metadata.image_metadata import FORMATS
 from promptweight.prompt import parse
@@ -147,7 +147,7 @@ def load(model: str, device: str, dtype: str, offload: str | None) -> Any:
 
 def sheets(plan: Plan, output: Path, saving: Saving) -> Iterable[Path]:
     """Writes the contact sheets of a sweep; returns the files."""
-    from promptweight.batch.contact import save_sheets
+    from promptweight.batch.contact_sheets import save_sheets
 
     with Folder(output, format=saving.format) as folder:
         return list(save_sheets(plan, folder))

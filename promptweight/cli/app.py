@@ -65,7 +65,7 @@ def main() -> NoReturn:
     except OSError as error:
         _leave(str(error), 1)
     except (RuntimeError, MemoryError) as error:
-        from promptweight.batch.memory import is_out_of_memory
+        from promptweight.batch.oom_fallback import is_out_of_memory
         from promptweight.models.files import first_line
 
         if not is_out_of_memory(error):

@@ -15,11 +15,11 @@ from promptweight.cli import options, show
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
+    from promptweight.batch.job_rows import Problem
     from promptweight.batch.plan import Plan
     from promptweight.batch.planning import Counts
-    from promptweight.batch.rows import Problem
-    from promptweight.batch.saving import Saving
-    from promptweight.batch.shards import Shard
+    from promptweight.batch.sharding import Shard
+    from promptweight.batch.writer import Saving
 
 _MOST_WARNINGS = 20
 
@@ -102,8 +102,8 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Make pictures from a job file; the same command again continues where it stopped."""
-    from promptweight.batch import planning, sources
-    from promptweight.batch.saving import Saving
+    from promptweight.batch import job_files, planning
+    from promptweight.batch.writer import Saving
     from promptweight.metadata.image_metadata import read_parts
 
     part = planning.shard_of(shard, is_shared=ray)
@@ -111,7 +111,7 @@ def batch(
         raise SettingError("--ray-address and --workers are of a Ray cluster; give --ray, too")
     if method is not None and methods is not None:
         raise SettingError("--method is for every picture and --methods varies it; give one of them")
-    rows, problems = sources.read_rows(file, format=input_format)
+    rows, problems = job_files.read_rows(file, format=input_format)
     _tell(problems, quiet=quiet)
     asked = {
         "count": count, "negative_prompt": negative, "num_inference_steps": steps, "guidance_scale": guidance,
@@ -152,7 +152,7 @@ def batch(
         "load": partial(planning.load, plan.model.source, device, dtype, offload),
     }
     if ray:
-        from promptweight.batch.on_ray import Cluster
+        from promptweight.batch.ray_backend import Cluster
 
         how["cluster"] = Cluster(ray_address, workers, device, dtype, offload)
     _run(plan, output, saving, how, as_json=as_json, quiet=quiet)
@@ -163,8 +163,8 @@ def _run(
 ) -> None:
     """Makes the pictures; `how` are further arguments of `engine.run`."""
     from promptweight.batch import planning
-    from promptweight.batch.engine import run
-    from promptweight.batch.watch import duration, watching
+    from promptweight.batch.progress import duration, watching
+    from promptweight.batch.runner import run
 
     stdout = sys.stdout
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from promptweight.batch import make_plan
-from promptweight.batch.engine import Outcome, run
+from promptweight.batch.job_rows import Row
 from promptweight.batch.plan import Plan
-from promptweight.batch.rows import Row
+from promptweight.batch.runner import Outcome, run
 
 
 @pytest.fixture

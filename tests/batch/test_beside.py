@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from promptweight.batch import saving
-from promptweight.batch.saving import Saving
+from promptweight.batch import writer
+from promptweight.batch.writer import Saving
 from promptweight.errors import WordNotFoundError
 
 
@@ -21,18 +21,18 @@ def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in
 
     plan = plan_of("um gato azul", "um rato")
     options = {"saving": Saving(overlays=("gato",), maps=True, masks=True), "batch_size": 2}
-    real = saving.write_atomically
+    real = writer.write_atomically
 
     def fail_at_the_picture(path, *rest, **options):
         if path.suffix == ".png" and path.name.count(".") == 1:
             raise OSError(errno.EIO, "Input/output error")
         real(path, *rest, **options)
 
-    monkeypatch.setattr(saving, "write_atomically", fail_at_the_picture)
+    monkeypatch.setattr(writer, "write_atomically", fail_at_the_picture)
     with pytest.raises(OSError, match="Input/output error"):
         run_in(plan, **options)
     assert not [path for path in (tmp_path / "out").glob("0*.png") if path.name.count(".") == 1]
-    monkeypatch.setattr(saving, "write_atomically", real)
+    monkeypatch.setattr(writer, "write_atomically", real)
     outcome, lines = run_in(plan, **options)
     assert outcome.ok == 2
     first, second = (each.stem for each in plan.pictures)

@@ -7,8 +7,8 @@ import re
 import pytest
 from PIL import Image
 
-from promptweight.batch.engine import run
-from promptweight.batch.folder import read_manifest
+from promptweight.batch.output_folder import read_manifest
+from promptweight.batch.runner import run
 
 
 def pictures(out):

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 import promptweight
-from promptweight.batch import drawing
-from promptweight.batch.encodings import Encodings, join
-from promptweight.batch.folder import Folder, read_manifest
-from promptweight.batch.saving import Saving
-from promptweight.batch.shards import Shard
+from promptweight.batch import renderer
+from promptweight.batch.output_folder import Folder, read_manifest
+from promptweight.batch.progress import Watch
+from promptweight.batch.prompt_cache import Encodings, join
+from promptweight.batch.sharding import Shard
 from promptweight.batch.sweep import Sweep
-from promptweight.batch.watch import Watch
+from promptweight.batch.writer import Saving
 from promptweight.errors import SettingError
 from promptweight.generation import early_warning
 from promptweight.metadata import image_metadata
@@ -150,7 +150,7 @@ def test_shards_make_everything_once(plan_of, run_in, tmp_path):
 
 def test_nothing_is_read_ahead_while_a_picture_is_drawn_alone(plan_of, run_in, monkeypatch):
     """It reads its own prompt, by the same text encoders."""
-    real_ready, real_alone, order = Encodings.ready, drawing.Painter._draw_alone, []
+    real_ready, real_alone, order = Encodings.ready, renderer.Painter._draw_alone, []
 
     def ready(self, job):
         order.append(job.prompt)
@@ -162,21 +162,21 @@ def test_nothing_is_read_ahead_while_a_picture_is_drawn_alone(plan_of, run_in, m
         return made
 
     monkeypatch.setattr(Encodings, "ready", ready)
-    monkeypatch.setattr(drawing.Painter, "_draw_alone", draw_alone)
+    monkeypatch.setattr(renderer.Painter, "_draw_alone", draw_alone)
     outcome, lines = run_in(plan_of("x AND y", "um gato"))
     assert outcome.ok == 2, lines
     assert order == ["x AND y", "drawn", "um gato"]
 
 
 def test_a_failing_job_fails_alone(plan_of, run_in, tmp_path, tiny_pipe, monkeypatch):
-    real = drawing.Painter._draw_together
+    real = renderer.Painter._draw_together
 
     def fail(self, jobs):
         if any("rato" in each.prompt.text for each in jobs):
             raise RuntimeError("the kernel is unwell")
         return real(self, jobs)
 
-    monkeypatch.setattr(drawing.Painter, "_draw_together", fail)
+    monkeypatch.setattr(renderer.Painter, "_draw_together", fail)
     outcome, _ = run_in(plan_of("um gato", "um rato", "um peixe"), batch_size=3)
     assert (outcome.ok, outcome.failed, outcome.left) == (2, 1, 0)
     failed = [line for line in read_manifest(tmp_path / "out") if line["status"] == "failed"]
@@ -217,7 +217,7 @@ def test_stopping_once_finishes_the_picture_and_twice_leaves_it(plan_of, run_in,
 
 
 def test_a_sweep_has_a_contact_sheet(plan_of, run_in, tmp_path):
-    from promptweight.batch.contact import save_sheets
+    from promptweight.batch.contact_sheets import save_sheets
 
     plan = plan_of("um gato", "x", sweep=Sweep((1, 2), (("gato", (0.5, 1.5)),)))
     run_in(plan)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import promptweight
-from promptweight.batch.folder import is_whole, read_manifest
+from promptweight.batch.output_folder import is_whole, read_manifest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked from a prepared one")
 

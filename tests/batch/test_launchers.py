@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import promptweight
-from promptweight.batch.folder import is_whole, read_manifest
+from promptweight.batch.output_folder import is_whole, read_manifest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launchers run on POSIX systems")
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -96,7 +96,7 @@ import json, os, signal, sys
 from dataclasses import dataclass, fields
 
 from promptweight.batch import make_plan, read, run
-from promptweight.batch.on_ray import Cluster
+from promptweight.batch.ray_backend import Cluster
 from promptweight.batch.plan import Plan
 
 DRIVER = os.getpid()

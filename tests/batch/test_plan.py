@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from promptweight.attention.session import ATTACH_MODES
 from promptweight.batch import make_plan
-from promptweight.batch.job import Job
+from promptweight.batch.job_rows import Row
+from promptweight.batch.jobs import Job
 from promptweight.batch.plan import diagnostics
-from promptweight.batch.rows import Row
-from promptweight.batch.shards import Shard, find_shard, local_device
+from promptweight.batch.sharding import Shard, find_shard, local_device
 from promptweight.batch.sweep import Sweep, places, read_methods, read_weights, with_weight
 from promptweight.errors import SettingError
 from promptweight.generation.arguments import MAX_SEED, METHODS, MODES, NORMALIZERS
@@ -38,7 +38,7 @@ def test_an_id_is_the_same_in_another_process_file_and_order():
     backward = {each.job.prompt: each.id for each in plan("um rato", "x", "um gato").pictures}
     assert forward == {prompt: backward[prompt] for prompt in forward}
     code = (
-        "from promptweight.batch import make_plan\nfrom promptweight.batch.rows import Row\n"
+        "from promptweight.batch import make_plan\nfrom promptweight.batch.job_rows import Row\n"
         "print(make_plan([Row('-', 9, {'prompt': 'um gato'})]).pictures[0].id)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

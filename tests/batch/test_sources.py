@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptweight.batch import read
-from promptweight.batch.sources import read_rows
+from promptweight.batch.job_files import read_rows
 from promptweight.errors import SettingError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import promptweight
-from promptweight.batch.watch import Watch
+from promptweight.batch.progress import Watch
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_failed_picture_exits_with_1_and_a_missing_file_too(batch, run, monkey
     def fail(*_):
         raise ValueError("no")
 
-    monkeypatch.setattr("promptweight.batch.drawing.Painter._draw_together", fail)
+    monkeypatch.setattr("promptweight.batch.renderer.Painter._draw_together", fail)
     code, out, err = batch("um gato\n")
     assert (code, out) == (1, "")
     assert "failed: picture 1 (line 1): ValueError: no" in err
@@ -69,7 +69,7 @@ def test_a_folder_that_is_read_only_exits_with_1_before_anything_is_loaded(batch
     def refuse(path, *_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr("promptweight.batch.folder.os.open", refuse)
+    monkeypatch.setattr("promptweight.batch.output_folder.os.open", refuse)
     monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
     code, out, err = batch("um gato\n")
     assert (code, out) == (1, "")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.folder import Folder
+from promptweight.batch.output_folder import Folder
 from promptweight.batch.plan import Planned
-from promptweight.batch.shards import Shard
+from promptweight.batch.sharding import Shard
 from promptweight.errors import PromptweightError
 
 Line = dict[str, Any]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from promptweight.atomic_files import write_atomically
-from promptweight.batch.folder import Folder
+from promptweight.batch.output_folder import Folder
 from promptweight.batch.plan import Plan, Planned
 from promptweight.metadata.image_metadata import encode_picture
 

@@ -8,9 +8,9 @@ import re
 import sys
 from pathlib import Path
 
+from promptweight.batch.csv_jsonl import read_csv, read_jsonl
+from promptweight.batch.job_rows import Problem, Row
 from promptweight.batch.lines import read_lines
-from promptweight.batch.rows import Problem, Row
-from promptweight.batch.tables import read_csv, read_jsonl
 from promptweight.errors import SettingError
 from promptweight.validation import choice
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from promptweight.batch.job import BY_NAME, Option, find_option
-from promptweight.batch.rows import Problem, Reading, Row
+from promptweight.batch.job_rows import Problem, Reading, Row
+from promptweight.batch.jobs import BY_NAME, Option, find_option
 from promptweight.errors import SettingError
 
 SEPARATORS = (",", ";", "\t")

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptweight.batch import planning
-from promptweight.batch.engine import run
-from promptweight.batch.folder import Folder
-from promptweight.batch.ledger import Ledger
+from promptweight.batch.manifest import Ledger
+from promptweight.batch.output_folder import Folder
 from promptweight.batch.plan import Plan
-from promptweight.batch.saving import Saving, is_finished
-from promptweight.batch.watch import Watch
-from promptweight.batch.working import batches_of
+from promptweight.batch.progress import Watch
+from promptweight.batch.runner import run
+from promptweight.batch.worker import batches_of
+from promptweight.batch.writer import Saving, is_finished
 from promptweight.errors import PromptweightError, SettingError
 
 _MOST_BLOCKS = 1000

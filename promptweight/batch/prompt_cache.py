@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.job import Job
+from promptweight.batch.jobs import Job
 from promptweight.prompt import Prompt, parse
 
 if TYPE_CHECKING:

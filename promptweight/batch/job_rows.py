@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from promptweight.batch.job import Option
+from promptweight.batch.jobs import Option
 from promptweight.errors import SettingError
 
 

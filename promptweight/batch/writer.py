@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from promptweight.attention import AttentionMaps
-    from promptweight.batch.drawing import Drawn
-    from promptweight.batch.folder import Folder
+    from promptweight.batch.output_folder import Folder
     from promptweight.batch.plan import Planned
+    from promptweight.batch.renderer import Drawn
     from promptweight.prompt import Prompt
 
 

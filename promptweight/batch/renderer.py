@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.encodings import Encodings, Ready, join, weighting_of
-from promptweight.batch.job import Job
+from promptweight.batch.jobs import Job
+from promptweight.batch.prompt_cache import Encodings, Ready, join, weighting_of
 from promptweight.errors import PromptweightError
 from promptweight.generation.arguments import advice, checked_size, settings_of
 from promptweight.generation.generate import generate

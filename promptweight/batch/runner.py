@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.folder import Folder
-from promptweight.batch.ledger import Ledger, Line, Outcome
+from promptweight.batch.manifest import Ledger, Line, Outcome
+from promptweight.batch.output_folder import Folder
 from promptweight.batch.plan import Plan
-from promptweight.batch.saving import Saving, is_finished
-from promptweight.batch.shards import Shard
-from promptweight.batch.watch import Watch
-from promptweight.batch.working import Work
+from promptweight.batch.progress import Watch
+from promptweight.batch.sharding import Shard
+from promptweight.batch.worker import Work
+from promptweight.batch.writer import Saving, is_finished
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch.on_ray import Cluster
+    from promptweight.batch.ray_backend import Cluster
 
 
 def run(
@@ -84,9 +84,11 @@ def run(
                 work = Work(plan, folder, saving, watch, ledger, overwrite=overwrite)
                 work.make(todo, batch_size, load or partial(_load, plan.model.source))
             else:
-                from promptweight.batch import on_ray
+                from promptweight.batch import ray_backend
 
-                on_ray.make(plan.taking(todo), folder, saving, watch, ledger, cluster, batch_size, overwrite)
+                ray_backend.make(
+                    plan.taking(todo), folder, saving, watch, ledger, cluster, batch_size, overwrite
+                )
         outcome.left = len(todo) - ledger.settled
         outcome.is_stopped = not watch.goes_on and outcome.left > 0
     outcome.seconds = time.monotonic() - start

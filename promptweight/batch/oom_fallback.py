@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from promptweight.batch.drawing import Drawn, GivenUp, Painter
-from promptweight.batch.encodings import Ready, same_settings
+from promptweight.batch.prompt_cache import Ready, same_settings
+from promptweight.batch.renderer import Drawn, GivenUp, Painter
 
 TILED = "memory was not enough, so the picture was decoded in tiles, which may show where they meet"
 

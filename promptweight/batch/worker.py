@@ -12,17 +12,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.folder import Folder, is_hopeless
-from promptweight.batch.ledger import Ledger
+from promptweight.batch.manifest import Ledger
+from promptweight.batch.output_folder import Folder, is_hopeless
 from promptweight.batch.plan import Plan, Planned
-from promptweight.batch.saving import Saving, is_finished, save
-from promptweight.batch.watch import Watch
+from promptweight.batch.progress import Watch
+from promptweight.batch.writer import Saving, is_finished, save
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch.drawing import Painter
-    from promptweight.batch.encodings import Encodings, Ready
-    from promptweight.batch.memory import Frugal
+    from promptweight.batch.oom_fallback import Frugal
+    from promptweight.batch.prompt_cache import Encodings, Ready
+    from promptweight.batch.renderer import Painter
 
 _WAIT = 0.2
 """Seconds between two looks at a picture that another process is making."""
@@ -45,9 +45,9 @@ class Work:
             SettingError: the model cannot take their settings.
             OSError: the disk is full, or cannot be written to any more.
         """
-        from promptweight.batch.drawing import GivenUp, Painter
-        from promptweight.batch.encodings import Encodings
-        from promptweight.batch.memory import Frugal
+        from promptweight.batch.oom_fallback import Frugal
+        from promptweight.batch.prompt_cache import Encodings
+        from promptweight.batch.renderer import GivenUp, Painter
 
         pipe = load()
         encodings = Encodings(pipe, lora_dir=self.plan.lora_dir, embeddings_dir=self.plan.embeddings_dir)
@@ -78,7 +78,7 @@ class Work:
 
         Pictures that other processes have claimed come last, when those are done with them or have died.
         """
-        from promptweight.batch.encodings import same_settings
+        from promptweight.batch.prompt_cache import same_settings
 
         waiting = deque(batches_of(todo, batch_size))
         busy: list[Planned] = []
@@ -123,7 +123,7 @@ class Work:
         self, batch: Sequence[tuple[Planned, Ready]], frugal: Frugal, writer: ThreadPoolExecutor
     ) -> None:
         """Draws a batch and hands its pictures to the writers."""
-        from promptweight.batch.drawing import GivenUp
+        from promptweight.batch.renderer import GivenUp
 
         by_job = {id(ready): picture for picture, ready in batch}
         start = time.monotonic()
