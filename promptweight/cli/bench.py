@@ -12,7 +12,7 @@ from rich.table import Table
 from promptweight.cli import options, show
 
 if TYPE_CHECKING:
-    from promptweight.attention.bench import Row
+    from promptweight.benchmarks.attention import Row
 
 
 def bench(
@@ -42,7 +42,7 @@ def bench(
 
     Seconds are medians; ratios are medians over the rounds of the time to the plain run's in the same round.
     """
-    from promptweight.attention.bench import bench as measure
+    from promptweight.benchmarks.attention import bench as measure
 
     screen = show.console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()

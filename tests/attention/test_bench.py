@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from promptweight.attention.bench import bench, naive, summary, timed, ways_of
-from promptweight.attention.bench_models import ARCHITECTURES, build, prepare
 from promptweight.attention.layers import layout_of
+from promptweight.benchmarks.attention import bench, naive, summary, timed, ways_of
+from promptweight.benchmarks.models import ARCHITECTURES, build, prepare
 from promptweight.cli import main
 from promptweight.errors import ModelError, SettingError
 
@@ -68,7 +68,7 @@ def test_what_the_ways_do(tiny, number, text):
 
 def test_the_naive_way_keeps_the_columns_of_the_text(tiny, monkeypatch):
     kept = []
-    from promptweight.attention.bench import Naive
+    from promptweight.benchmarks.attention import Naive
 
     attend = Naive.attend
 
@@ -142,7 +142,7 @@ def test_the_command(monkeypatch, capsys):
         asked.append((model, settings))
         return rows
 
-    monkeypatch.setattr("promptweight.attention.bench.bench", measure)
+    monkeypatch.setattr("promptweight.benchmarks.attention.bench", measure)
     printed = []
     for arguments in (["--model", "sdxl", "--layers", "1", "--device", "cpu"], ["--json", "--repeats", "2"]):
         monkeypatch.setattr(sys, "argv", ["promptweight", "bench", *arguments])

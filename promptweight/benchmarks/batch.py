@@ -1,6 +1,6 @@
 """How fast batches are: against the bare pipeline in a loop, in the same run.
 
-    python -m promptweight.batch.bench --model mini --pictures 16 --batch-size 8
+    python -m promptweight.benchmarks.batch --model mini --pictures 16 --batch-size 8
 
 Every way makes the same pictures. They take turns, several rounds of each, so that whatever else the machine
 does meets all of them; told are the medians. The bare loop is what diffusers' own documentation shows:
@@ -32,7 +32,7 @@ PROMPTS = ("um gato vermelho", "a blue bird", "uma casa amarela", "um gato preto
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line, measures, and prints a line for each way."""
-    parser = argparse.ArgumentParser(prog="python -m promptweight.batch.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m promptweight.benchmarks.batch", description=__doc__)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")

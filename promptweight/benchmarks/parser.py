@@ -1,6 +1,6 @@
 """Times the reading of prompts from 1 kB to 1 MB: nested, weighted, scheduled, unclosed.
 
-Run ``python -m promptweight.prompt.bench``. Times are processor times; growth is the factor by which they
+Run ``python -m promptweight.benchmarks.parser``. Times are processor times; growth is the factor by which they
 grow for ten times the text, so that 10 is linear. The last table is of 200 groups with their schedule, for
 which other tools need seconds to minutes.
 """
