@@ -4,6 +4,6 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 
 its range, a word that is not in the prompt), 130 stopped by Ctrl-C.
 """
 
-from promptweight.cli.app import app, main
+from promptweight.cli.main import app, main
 
 __all__ = ["app", "main"]

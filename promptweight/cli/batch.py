@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from promptweight.batch.job_rows import Problem
     from promptweight.batch.plan import Plan
-    from promptweight.batch.planning import Counts
     from promptweight.batch.sharding import Shard
     from promptweight.batch.writer import Saving
+    from promptweight.cli.batch_plan import Counts
 
 _MOST_WARNINGS = 20
 
@@ -102,11 +102,12 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Make pictures from a job file; the same command again continues where it stopped."""
-    from promptweight.batch import job_files, planning
+    from promptweight.batch import job_files
     from promptweight.batch.writer import Saving
+    from promptweight.cli import batch_plan
     from promptweight.metadata.image_metadata import read_parts
 
-    part = planning.shard_of(shard, is_shared=ray)
+    part = batch_plan.shard_of(shard, is_shared=ray)
     if not ray and (ray_address is not None or workers is not None):
         raise SettingError("--ray-address and --workers are of a Ray cluster; give --ray, too")
     if method is not None and methods is not None:
@@ -120,13 +121,13 @@ def batch(
         "balance": balance or None,
     }  # fmt: skip
     saving = Saving(
-        planning.picture_format(picture_format),
+        batch_plan.picture_format(picture_format),
         read_parts(metadata),
         tuple(dict.fromkeys(overlay or [])),
         maps,
         masks,
     )
-    plan = planning.plan_command(
+    plan = batch_plan.plan_command(
         rows,
         model=model,
         asked=asked,
@@ -139,7 +140,7 @@ def batch(
         offline=dry_run,
     )
     _tell(plan.problems, quiet=quiet)
-    warnings, counts = planning.remarks(plan, saving, wanted=not quiet or dry_run)
+    warnings, counts = batch_plan.remarks(plan, saving, wanted=not quiet or dry_run)
     _tell(warnings, quiet=quiet and not dry_run, most=None if dry_run else _MOST_WARNINGS)
     if dry_run:
         _show_plan(plan, output, saving, part, counts, overwrite=overwrite, as_json=as_json)
@@ -149,7 +150,7 @@ def batch(
         "overwrite": overwrite,
         "limit": limit,
         "shard": part,
-        "load": partial(planning.load, plan.model.source, device, dtype, offload),
+        "load": partial(batch_plan.load, plan.model.source, device, dtype, offload),
     }
     if ray:
         from promptweight.batch.ray_backend import Cluster
@@ -162,9 +163,9 @@ def _run(
     plan: Plan, output: Path, saving: Saving, how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
     """Makes the pictures; `how` are further arguments of `engine.run`."""
-    from promptweight.batch import planning
     from promptweight.batch.progress import duration, watching
     from promptweight.batch.runner import run
+    from promptweight.cli import batch_plan
 
     stdout = sys.stdout
 
@@ -174,16 +175,16 @@ def _run(
         elif line["status"] == "failed":
             typer.echo(f"failed: picture {line['index']} (line {line['line']}): {line['error']}", err=True)
         elif line["status"] == "ok":
-            show.lines((output / name for name in [line["file"], *line.get("beside", [])]), stdout)
+            console.lines((output / name for name in [line["file"], *line.get("beside", [])]), stdout)
 
     shard: Shard = how["shard"]
     # What libraries print meanwhile is no data: Ray tells on stdout of workers that died.
     with redirect_stdout(sys.stderr), watching(quiet=quiet, is_first=shard.number == 1) as watch:
         outcome = run(plan, output, saving=saving, watch=watch, tell=tell, **how)
     if plan.sweep and not outcome.is_stopped:
-        sheets = planning.sheets(plan, output, saving)
+        sheets = batch_plan.sheets(plan, output, saving)
         if not as_json:
-            show.lines(sheets)
+            console.lines(sheets)
     if not quiet:
         where = f"{shard}: " if shard.total > 1 else ""
         failed = f", {outcome.failed} failed" if outcome.failed else ""
@@ -221,10 +222,10 @@ def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
 def _show_plan(
     plan: Plan, output: Path, saving: Saving, shard: Shard, counts: Counts, *, overwrite: bool, as_json: bool
 ) -> None:
-    from promptweight.batch import planning
-    from promptweight.prompt.report import visible
+    from promptweight.cli import batch_plan
+    from promptweight.cli.prompt_report import visible
 
-    lines = planning.preview(plan, output, saving, shard, counts, overwrite=overwrite)
+    lines = batch_plan.preview(plan, output, saving, shard, counts, overwrite=overwrite)
     if as_json:
         for line in lines:
             _print_json(line, sys.stdout)
@@ -236,7 +237,7 @@ def _show_plan(
         size = "x".join(str(side or "own") for side in sides) if any(sides) else "own size"
         tokens = "+".join(str(count["tokens"]) for count in line["tokens"]) or "?"
         about = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
-        show.lines(
+        console.lines(
             [
                 f"{line['status']:<13}  {line['file']}  {size:>9}  {line['num_inference_steps']:>3} steps  "
                 f"{tokens:>3} tokens  {visible(line['prompt'])}{about}"

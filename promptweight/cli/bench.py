@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 
 if TYPE_CHECKING:
     from promptweight.benchmarks.attention import Row
@@ -44,7 +44,7 @@ def bench(
     """
     from promptweight.benchmarks.attention import bench as measure
 
-    screen = show.console()
+    screen = console.console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("runs", total=None)
@@ -62,9 +62,9 @@ def bench(
     if as_json:
         numbers = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
         names = {"device": device, "dtype": dtype, "clock": clock}
-        show.as_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
+        console.as_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
         return
-    show.console(stderr=False).print(table(rows))
+    console.console(stderr=False).print(table(rows))
 
 
 def table(rows: list[Row]) -> Table:

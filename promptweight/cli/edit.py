@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 from promptweight.prompt import parse
 
 
@@ -51,7 +51,7 @@ def edit(
     """
     if not quiet:
         for prompt in (source, edited):
-            show.understood(parse(prompt, dialect), stderr=True)
+            console.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.generation.edit import edit as make
     from promptweight.metadata.image_metadata import read_parts
@@ -59,7 +59,7 @@ def edit(
 
     parts = read_parts(metadata)
     check_folder(output)  # before a picture is made that has no place
-    with show.steps(quiet=quiet) as progress:
+    with console.steps(quiet=quiet) as progress:
         made = make(
             source,
             edited,
@@ -81,10 +81,10 @@ def edit(
             callback=progress,
         )
     files = made.save(output, metadata=parts)
-    show.warnings(made.warnings)
+    console.warnings(made.warnings)
     if as_json:
-        show.as_json({"files": files, "source": made.source.to_dict(), "edited": made.edited.to_dict()})
+        console.as_json({"files": files, "source": made.source.to_dict(), "edited": made.edited.to_dict()})
     else:
-        show.lines(files)
+        console.lines(files)
     if made.edited.stopped_after is not None or not made.edited.images:
         raise typer.Exit(130)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 from promptweight.errors import PromptweightError
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def info(
             )
         else:
             if len(files) > 1:
-                show.lines([f"# {file}"])
+                console.lines([f"# {file}"])
             _print(file, metadata)
     if as_json:
-        show.as_json(found if len(files) > 1 else found[0])
+        console.as_json(found if len(files) > 1 else found[0])
     if failed:
         raise typer.Exit(1)
 
@@ -67,13 +67,13 @@ def _described(metadata: Metadata) -> dict[str, Any]:
 def _print(file: Path, metadata: Metadata) -> None:
     making = metadata.making()
     if metadata.record is not None:
-        show.lines(f"{name}: {value}" for name, value in metadata.record.items())
+        console.lines(f"{name}: {value}" for name, value in metadata.record.items())
     elif making is None:
-        show.warnings([f"{file} says nothing about how it was made"])
+        console.warnings([f"{file} says nothing about how it was made"])
     elif making is not metadata.foreign and metadata.parameters is not None:
-        show.lines([metadata.parameters])
+        console.lines([metadata.parameters])
     else:
-        show.lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
+        console.lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
         if making.negative_prompt:
-            show.lines([f"negative_prompt: {making.negative_prompt}"])
-        show.lines(f"{name}: {value}" for name, value in making.settings.items())
+            console.lines([f"negative_prompt: {making.negative_prompt}"])
+        console.lines(f"{name}: {value}" for name, value in making.settings.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 
 
 def methods(as_json: options.AsJson = False) -> None:
@@ -12,9 +12,9 @@ def methods(as_json: options.AsJson = False) -> None:
     from promptweight.weighting.methods import METHODS
 
     if as_json:
-        show.as_json({name: method.description for name, method in METHODS.items()})
+        console.as_json({name: method.description for name, method in METHODS.items()})
         return
     table = Table("method", "what it does")
     for name, method in METHODS.items():
         table.add_row(name, method.description)
-    show.console(stderr=False).print(table)
+    console.console(stderr=False).print(table)

@@ -30,7 +30,7 @@ def test_a_model_that_cannot_be_named_is_asked_for(run, model_folder, tmp_path):
     first = run("generate", "x", "--model", model_folder, "--steps", "1", "-q", "-o", tmp_path)[1].strip()
     values = image_metadata.read(first).record
     assert values["model"] == model_folder.name
-    from promptweight.cli.again import _own
+    from promptweight.cli.rerun import _own
 
     options, warnings = _own(values)
     assert "model" not in options
@@ -72,7 +72,7 @@ def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_followed_are_left_out_and_told(tmp_path, texts, left):
-    from promptweight.cli.again import _foreign
+    from promptweight.cli.rerun import _foreign
 
     info = PngInfo()
     for name, text in texts.items():

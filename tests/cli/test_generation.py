@@ -239,7 +239,7 @@ def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
 
 def press_at(monkeypatch, presses):
     """Sends Ctrl-C to this process at the given steps: {(picture, step): how often}."""
-    from promptweight.cli.show import Watch
+    from promptweight.cli.console import Watch
 
     real = Watch.__call__
 
@@ -277,7 +277,7 @@ def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, as_json):
-    from promptweight.cli.show import Watch
+    from promptweight.cli.console import Watch
 
     real = Watch.__call__
 

@@ -18,11 +18,11 @@ def test_parse_shows_words_weights_and_what_is_odd(run):
 
 
 def test_parse_as_json_is_what_the_library_says(run):
-    from promptweight.prompt import report
+    from promptweight.cli import prompt_report
 
     code, out, _ = run("parse", "um (gato:1.4) {x} árvore", "--json")
     assert code == 0
-    expected = report.to_dict(promptweight.parse("um (gato:1.4) {x} árvore"))
+    expected = prompt_report.to_dict(promptweight.parse("um (gato:1.4) {x} árvore"))
     assert json.loads(out) == json.loads(json.dumps(expected))
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import promptweight
 from promptweight.atomic_files import save_png
-from promptweight.cli import app, main
+from promptweight.cli import main
 from promptweight.metadata.a1111 import parameters_text
 from promptweight.metadata.image_metadata import png_texts
 
@@ -121,4 +121,4 @@ def test_the_installed_program_is_this_one():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert scripts["promptweight"] == "promptweight.cli:main"
     assert callable(main)
-    assert app.info.name == "promptweight"
+    assert main.info.name == "promptweight"

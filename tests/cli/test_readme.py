@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from promptweight.cli.app import app
-from promptweight.cli.readme import BEGIN, END, renewed, section
+from promptweight.cli.help_listing import BEGIN, END, renewed, section
+from promptweight.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("name", ["README.md", "README.pt-br.md"])
 def test_the_readme_lists_the_commands_as_they_are(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert renewed(text) == text, "run: python -m promptweight.cli.readme README.md README.pt-br.md"
+    assert renewed(text) == text, "run: python -m promptweight.cli.help_listing README.md README.pt-br.md"
 
 
 def test_the_listing_is_the_help_that_people_see(run):

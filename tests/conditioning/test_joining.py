@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from promptweight.attention import PromptToPrompt, attach
-from promptweight.cli.tokens import texts_of
+from promptweight.cli import prompt_report
+from promptweight.cli.token_report import texts_of
 from promptweight.conditioning import encode, encode_prompts, tokenize
 from promptweight.conditioning.text_attention import read_text_attention
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.prompt import convert, parse, report
+from promptweight.prompt import convert, parse
 
 LONG = ", ".join(["um gato cor mel"] * 30)
 
@@ -233,5 +234,5 @@ def test_weights_in_attention_act_in_joined_parts(sd):
 def test_what_parse_shows_of_joined_parts(clip_tokenizer, call, texts, joint):
     prompt = parse(f'("um gato", "cor mel"){call}', "compel")
     assert texts_of(tokenize(clip_tokenizer, prompt)) == texts
-    cells = list(report.table(prompt).columns[0].cells)
+    cells = list(prompt_report.table(prompt).columns[0].cells)
     assert [str(cell) for cell in cells] == ["um gato", joint, "cor mel"]

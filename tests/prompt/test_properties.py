@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, report, schedule
+from promptweight.cli import prompt_report
+from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
 from promptweight.prompt.conversion import meaning, reads_alike
 
 TOKENS = [
@@ -89,9 +90,9 @@ def test_diagnostics_point_into_the_source_and_speak_both_languages(text, dialec
         assert diagnostic.message
         assert diagnostic.message_pt
         assert diagnostic.message != diagnostic.message_pt
-    report.to_dict(prompt)
-    report.diagnostics(prompt)
-    report.table(prompt)
+    prompt_report.to_dict(prompt)
+    prompt_report.diagnostics(prompt)
+    prompt_report.table(prompt)
 
 
 @given(prompts, dialects)

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from promptweight.cli import app
+from promptweight.cli import main
 from promptweight.errors import SettingError
 from promptweight_ui import app as module
 
@@ -16,7 +16,7 @@ def launched(monkeypatch):
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["ui", *arguments])
+    result = CliRunner().invoke(main, ["ui", *arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 
 PromptText = Annotated[str, typer.Argument(help="The prompt; - reads stdin.")]
 
@@ -25,25 +25,25 @@ def parse(
     as_json: options.AsJson = False,
 ) -> None:
     """Show how a prompt is understood: its words, their weights, and what is odd in it."""
+    from promptweight.cli import prompt_report
     from promptweight.prompt import parse as read
-    from promptweight.prompt import report
 
-    understood = read(show.read_argument(prompt), dialect)
+    understood = read(console.read_argument(prompt), dialect)
     if tokens is None:
         if as_json:
-            show.as_json(report.to_dict(understood))
+            console.as_json(prompt_report.to_dict(understood))
         else:
-            show.understood(understood, stderr=False)
+            console.understood(understood, stderr=False)
         return
-    from promptweight.cli.tokens import table, to_list
+    from promptweight.cli.token_report import table, to_list
     from promptweight.models.tokenizers import token_tables
 
     tables = token_tables(understood, tokens)
     if as_json:
-        show.as_json({**report.to_dict(understood), "tokens": to_list(tables)})
+        console.as_json({**prompt_report.to_dict(understood), "tokens": to_list(tables)})
     else:
-        show.understood(understood, stderr=False)
-        show.console(stderr=False).print(table(tables))
+        console.understood(understood, stderr=False)
+        console.console(stderr=False).print(table(tables))
 
 
 def convert(
@@ -55,21 +55,21 @@ def convert(
     """Rewrite a prompt in another tool's dialect, and say what is lost."""
     from promptweight.prompt import convert as rewrite
 
-    conversion = rewrite(show.read_argument(prompt), dialect, to)
+    conversion = rewrite(console.read_argument(prompt), dialect, to)
     losses = [loss.message for loss in conversion.losses]
     if as_json:
-        show.as_json({"prompt": conversion.text, "losses": losses})
+        console.as_json({"prompt": conversion.text, "losses": losses})
     else:
-        show.warnings(losses)
-        show.lines([conversion.text])
+        console.warnings(losses)
+        console.lines([conversion.text])
 
 
 def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
     """Guess the dialect of a prompt, and how sure the guess is (0 to 1)."""
     from promptweight.prompt import detect as guess
 
-    found = guess(show.read_argument(prompt))
+    found = guess(console.read_argument(prompt))
     if as_json:
-        show.as_json(found._asdict())
+        console.as_json(found._asdict())
     else:
-        show.lines([f"{found.dialect} {found.confidence:.2f}"])
+        console.lines([f"{found.dialect} {found.confidence:.2f}"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptweight.cli import again, options, show
+from promptweight.cli import console, options, rerun
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def generate(
 ) -> None:
     """Make pictures and show where each word went."""
     if from_file is not None:
-        generate(context, **again.options(context, from_file))
+        generate(context, **rerun.options(context, from_file))
         return
     if prompt is None:
         raise typer.BadParameter("give one, or a picture with --from", param_hint="PROMPT")
-    prompt = show.read_argument(prompt)
+    prompt = console.read_argument(prompt)
     if not quiet:
-        show.understood(parse(prompt, dialect), stderr=True)
+        console.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.generation.arguments import checked
     from promptweight.generation.generate import generate as make
@@ -100,7 +100,7 @@ def generate(
         files.extend(picture.save(output, overlays=phrases, sheet=overlay_all, maps=maps, metadata=parts))
 
     try:
-        with show.steps(quiet=quiet) as progress:
+        with console.steps(quiet=quiet) as progress:
             result = make(
                 prompt,
                 load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
@@ -123,9 +123,9 @@ def generate(
         told = result.to_dict()
     finally:  # files written before an error are told, too
         if not as_json:
-            show.lines(files)
+            console.lines(files)
         elif files or told:
-            show.as_json({"files": files, **told})
-    show.warnings(result.warnings)
+            console.as_json({"files": files, **told})
+    console.warnings(result.warnings)
     if len(result.images) < n or result.stopped_after is not None:
         raise typer.Exit(130)

@@ -1,6 +1,6 @@
 """The commands and options that the READMEs list, taken from the commands' own help.
 
-    python -m promptweight.cli.readme README.md README.pt-br.md
+    python -m promptweight.cli.help_listing README.md README.pt-br.md
 
 writes them between the two marks in each file; a test tells when that is to be done.
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import typer.main
 
-from promptweight.cli.app import app
+from promptweight.cli.main import app
 
-BEGIN = "<!-- the commands: python -m promptweight.cli.readme README.md README.pt-br.md -->"
+BEGIN = "<!-- the commands: python -m promptweight.cli.help_listing README.md README.pt-br.md -->"
 END = "<!-- end of the commands -->"
 SHOWN = (
     "prompt", "output", "model", "negative", "method", "space", "mode", "balance", "steps", "guidance",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from promptweight.prompt.report import visible
+from promptweight.cli.prompt_report import visible
 
 if TYPE_CHECKING:
     from promptweight.conditioning import Token, TokenTable

@@ -28,12 +28,12 @@ def console(*, stderr: bool = True) -> Console:
 
 def understood(prompt: Prompt, *, stderr: bool) -> None:
     """Prints how a prompt was read: its fragments and weights, and what is odd in it."""
-    from promptweight.prompt import report
+    from promptweight.cli import prompt_report
 
     screen = console(stderr=stderr)
-    screen.print(report.table(prompt))
+    screen.print(prompt_report.table(prompt))
     if prompt.diagnostics:
-        screen.print(report.diagnostics(prompt))
+        screen.print(prompt_report.diagnostics(prompt))
 
 
 def read_argument(text: str) -> str:

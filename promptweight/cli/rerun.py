@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from promptweight.cli import show
+from promptweight.cli import console
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation.arguments import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 
@@ -61,7 +61,7 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
         if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
     }
     asked = [f"--{name.replace('_', '-')}" for name in given]
-    show.warnings(each for each in warnings if not each.endswith(tuple(f" with {name}" for name in asked)))
+    console.warnings(each for each in warnings if not each.endswith(tuple(f" with {name}" for name in asked)))
     kept = {name: value for name, value in values.items() if name not in given}
     return {**context.params, **kept, "from_file": None}
 

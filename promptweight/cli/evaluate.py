@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptweight.cli import options, show
+from promptweight.cli import console, options
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
     else:
         from promptweight.evaluation.report.run import report as write_report
 
-        console = show.console(stderr=True)
+        console = console.console(stderr=True)
         sections, files = write_report(
             model,
             report,
@@ -62,6 +62,6 @@ def evaluate(
         figures = [figure for section in sections for figure in section.figures]
         console.print(f"{files[0]} and {len(files) - 1} more files are written")
     if as_json:
-        show.as_json(to_list(figures))
+        console.as_json(to_list(figures))
     elif figures:
-        show.console(stderr=False).print(table(figures))
+        console.console(stderr=False).print(table(figures))

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from promptweight.cli import batch as batches
-from promptweight.cli import bench, edit, evaluation, generation, info, language, library
+from promptweight.cli import bench, edit, evaluate, generate, info, library, prompt
 from promptweight.cli import ui as browser
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
@@ -21,15 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("generate")(generation.generate)
+app.command("generate")(generate.generate)
 app.command("edit")(edit.edit)
 app.command("batch")(batches.batch)
-app.command("parse")(language.parse)
-app.command("convert")(language.convert)
-app.command("detect")(language.detect)
+app.command("parse")(prompt.parse)
+app.command("convert")(prompt.convert)
+app.command("detect")(prompt.detect)
 app.command("methods")(library.methods)
 app.command("info")(info.info)
-app.command("evaluate")(evaluation.evaluate)
+app.command("evaluate")(evaluate.evaluate)
 app.command("ui")(browser.ui)
 app.command("bench")(bench.bench)
 
