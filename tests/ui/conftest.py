@@ -22,7 +22,7 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     from promptweight_ui import app as module
     from promptweight_ui.context import Context
     from promptweight_ui.models import Models
-    from promptweight_ui.state import Sessions
+    from promptweight_ui.sessions import Sessions
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -143,7 +143,7 @@ def test_the_page_has_the_numbers_of_the_library(open_page, served):
 
 
 def message_of(session):
-    from promptweight_ui.payload import maps_of
+    from promptweight_ui.components.map_payload import maps_of
 
     return json.loads(json.dumps(maps_of(session.result.maps, 1)))
 

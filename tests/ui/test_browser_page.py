@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptweight_ui.language import strings
+from promptweight_ui.i18n import strings
 
 AREA = "#generate-prompt textarea"
 # What other libraries warn of inside the server's threads is not about this package.

@@ -8,7 +8,7 @@ import pytest
 
 from promptweight import generate
 from promptweight.metadata.image_metadata import read
-from promptweight_ui.compare_made import cell_of
+from promptweight_ui.compare.cells import cell_of
 
 
 def test_numbers_and_file(tiny_pipe, tmp_path):

@@ -4,8 +4,8 @@ import pytest
 
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import parse
-from promptweight_ui.compare_plan import NO_AXIS, Axis, cells, read_axis, words_of
-from promptweight_ui.generating import Call
+from promptweight_ui.compare.grid import NO_AXIS, Axis, cells, read_axis, words_of
+from promptweight_ui.generation import Call
 
 OFFERED = {
     "method": ("a1111", "comfy", "attention-logit"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptweight_ui.explore_keep import Kept
+from promptweight_ui.explore.cache import Kept
 
 
 def test_least_recently_used_goes_first():

@@ -8,7 +8,7 @@ import torch
 
 from promptweight import generate
 from promptweight.attention import Record
-from promptweight_ui.explore_look import Place, about, look, look_inside, looked_at
+from promptweight_ui.explore.attention import Place, about, look, look_inside, looked_at
 
 PROMPT = "um (gato:1.6{mode=logit}) um"
 
@@ -104,7 +104,7 @@ def test_steps_that_are_looked_at():
 
 
 def test_a_painted_word_has_the_weight_that_was_written(tiny_pipe):
-    from promptweight_ui.regions_plan import regional
+    from promptweight_ui.regions.masks import regional
 
     mask = torch.zeros(8, 8).numpy()
     mask[:4] = 1

@@ -6,8 +6,8 @@ import re
 import pytest
 from PIL import Image
 
-from promptweight_ui import explore_tab
-from promptweight_ui.explore_keep import Kept
+from promptweight_ui.explore.cache import Kept
+from promptweight_ui.tabs import explore
 
 AREA = "#generate-prompt textarea"
 DONE = "#generate-picture .pw-picture[data-state=done]"
@@ -142,8 +142,8 @@ def test_nothing_painted_is_told(page):
 def test_questions_without_a_key_get_nothing(asked):
     kept = Kept()
     kept.add("secret", 1)
-    assert explore_tab._look_inside(kept, asked) == {"error": "gone"}
-    assert explore_tab._look_at_text(kept, asked) == {"error": "gone"}
+    assert explore._look_inside(kept, asked) == {"error": "gone"}
+    assert explore._look_at_text(kept, asked) == {"error": "gone"}
 
 
 @pytest.mark.parametrize("value", [None, "0", 0.0, True, float("nan"), [0]])
@@ -151,5 +151,5 @@ def test_places_that_are_no_whole_numbers_are_refused(value):
     kept = Kept()
     place = {"key": kept.add(object(), 1), "layer": 0, "head": 0, "step": 0, "patch": 0, "word": 0}
     for name in ("layer", "head", "step", "patch", "word"):
-        assert explore_tab._look_inside(kept, place | {name: value}) == {"error": "no_such"}
-    assert explore_tab._look_at_text(kept, place | {"chunk": value}) == {"error": "no_such"}
+        assert explore._look_inside(kept, place | {name: value}) == {"error": "no_such"}
+    assert explore._look_at_text(kept, place | {"chunk": value}) == {"error": "no_such"}

@@ -7,7 +7,7 @@ from PIL import Image, PngImagePlugin
 
 from promptweight import generate
 from promptweight.errors import PromptweightError
-from promptweight_ui.history_keep import MOST_PICTURES, MOST_SESSIONS, History, number, read_file, whole
+from promptweight_ui.history import MOST_PICTURES, MOST_SESSIONS, History, number, read_file, whole
 
 
 def png(path, **texts):

@@ -6,8 +6,8 @@ from importlib.resources import files
 import pytest
 
 from promptweight.weighting.methods import METHODS, NORMALIZERS
-from promptweight_ui import generating
-from promptweight_ui.language import LANGUAGES, chosen, say, strings, translations
+from promptweight_ui import generation
+from promptweight_ui.i18n import LANGUAGES, chosen, say, strings, translations
 
 PLACE = re.compile(r"\{(\w+)\}")
 ENGLISH, PORTUGUESE = strings("en"), strings("pt-br")
@@ -36,8 +36,8 @@ def test_every_key_begins_with_the_name_of_its_part():
 
 
 def test_the_methods_are_those_of_the_library():
-    assert tuple(METHODS) == generating.METHODS
-    assert tuple(NORMALIZERS) == generating.NORMALIZERS
+    assert tuple(METHODS) == generation.METHODS
+    assert tuple(NORMALIZERS) == generation.NORMALIZERS
 
 
 def test_javascript_asks_for_no_text_that_is_not_there():

@@ -10,8 +10,8 @@ import pytest
 
 from promptweight.errors import SettingError
 from promptweight.messages import note
-from promptweight_ui import inputs
-from promptweight_ui.language import sentences, told, told_in_all
+from promptweight_ui import validation
+from promptweight_ui.i18n import sentences, told, told_in_all
 
 PORTUGUESE, ENGLISH = sentences("pt-br"), sentences("en")
 
@@ -70,7 +70,7 @@ def test_values_are_said_in_the_language_too():
 def test_what_a_person_typed_is_never_html(language):
     typed = "<img src=x onerror=alert(1)>{0}{name}\udc00"
     error = SettingError(note("{word!r} is not in the prompt", word=typed))
-    shown = str(inputs.refused(language, error))
+    shown = str(validation.refused(language, error))
     assert "<img" not in shown
     assert "&lt;img" in shown
     assert "{0}{name}" in shown

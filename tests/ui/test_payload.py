@@ -11,8 +11,8 @@ from scipy.ndimage import zoom
 
 from promptweight import generate
 from promptweight.attention import AttentionMaps, Record
-from promptweight_ui import payload
-from promptweight_ui.payload import LONGEST_GRID, maps_of
+from promptweight_ui.components import map_payload
+from promptweight_ui.components.map_payload import LONGEST_GRID, maps_of
 
 PROMPT = "um (gato:1.4) gato, aa"
 
@@ -113,7 +113,7 @@ def test_no_maps_are_an_empty_message():
 
 
 def test_a_large_recording_is_told_in_fewer_parts(result, monkeypatch):
-    monkeypatch.setattr(payload, "MOST_NUMBERS", 12_000)
+    monkeypatch.setattr(map_payload, "MOST_NUMBERS", 12_000)
     message = maps_of(result.maps, 2)
     numbers = sum(len(base64.b64decode(plane["maps"])) for plane in message["planes"])
     assert numbers <= 12_000
@@ -123,11 +123,11 @@ def test_a_large_recording_is_told_in_fewer_parts(result, monkeypatch):
 
 
 def test_grids_keep_their_shape_when_they_are_made_smaller():
-    assert payload._fitted(128, 64, LONGEST_GRID) == (64, 32)
-    assert payload._fitted(16, 24, LONGEST_GRID) == (16, 24)
-    assert payload._fitted(1000, 1, LONGEST_GRID) == (64, 1)
+    assert map_payload._fitted(128, 64, LONGEST_GRID) == (64, 32)
+    assert map_payload._fitted(16, 24, LONGEST_GRID) == (16, 24)
+    assert map_payload._fitted(1000, 1, LONGEST_GRID) == (64, 1)
 
 
 def test_however_large_a_recording_is_there_is_an_end_to_shrinking_it(monkeypatch):
-    monkeypatch.setattr(payload, "MOST_NUMBERS", 1)
-    assert payload._affordable([payload.Group("up", 64, 64, True, True)], 20, 10) == (1, 8)
+    monkeypatch.setattr(map_payload, "MOST_NUMBERS", 1)
+    assert map_payload._affordable([map_payload.Group("up", 64, 64, True, True)], 20, 10) == (1, 8)

@@ -13,7 +13,7 @@ from diffusers import (
 )
 
 from promptweight import generate
-from promptweight_ui.preview import Preview
+from promptweight_ui.components.live_preview import Preview
 
 
 def levels(scheduler):

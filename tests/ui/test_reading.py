@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptweight_ui.components.prompt_server import MOST_REMARKS, Units, nudged, read
 from promptweight_ui.models import Models, import_engine
-from promptweight_ui.reading import MOST_REMARKS, Units, nudged, read
 
 import_engine()
 MODELS = Models(["mini"])

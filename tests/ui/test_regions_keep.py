@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from promptweight_ui.regions_keep import MOST_LETTERS, Painted, painted_in
-from promptweight_ui.regions_plan import FINEST, owners_of
+from promptweight_ui.regions.masks import FINEST, owners_of
+from promptweight_ui.regions.metadata import MOST_LETTERS, Painted, painted_in
 
 
 @pytest.fixture

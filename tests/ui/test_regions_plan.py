@@ -10,7 +10,7 @@ from promptweight.attention import Record, attach
 from promptweight.attention.inspection import looking_inside
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import parse
-from promptweight_ui.regions_plan import COLORS, masks_of, owners_of, regional
+from promptweight_ui.regions.masks import COLORS, masks_of, owners_of, regional
 
 
 def layer(*strokes, size=(40, 60)):

@@ -36,7 +36,7 @@ def test_every_one_can_be_made(is_flow):
 
 @pytest.mark.parametrize("name", [OWN, *SAMPLERS, "DPM++ 2M Karras", *OTHERS])
 def test_every_one_makes_a_picture_and_a_preview_of_it(tiny_pipe, name):
-    from promptweight_ui.preview import Preview
+    from promptweight_ui.components.live_preview import Preview
 
     own, looks = tiny_pipe.scheduler, []
     with sampling(tiny_pipe, name):

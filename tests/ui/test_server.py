@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from promptweight.metadata import image_metadata
-from promptweight_ui.inputs import MOST_CHARACTERS
+from promptweight_ui.validation import MOST_CHARACTERS
 
 gradio_client = pytest.importorskip("gradio_client")
 

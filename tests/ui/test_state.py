@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from promptweight_ui.runs import Run
-from promptweight_ui.state import Sessions, size_of
+from promptweight_ui.sessions import Sessions, size_of
 
 
 def request(name):

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui import explore_look, explore_text, inputs
+from promptweight_ui import validation
+from promptweight_ui.components.map_payload import data_url
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.explore_keep import Kept
-from promptweight_ui.explore_look import Place
+from promptweight_ui.explore import attention, text_encoder
+from promptweight_ui.explore.attention import Place
+from promptweight_ui.explore.cache import Kept
 from promptweight_ui.following import followed
-from promptweight_ui.language import prefixed, say
-from promptweight_ui.payload import data_url
+from promptweight_ui.i18n import prefixed, say
 from promptweight_ui.runs import News
 
 if TYPE_CHECKING:
     from promptweight.attention.inspection import Inside
-    from promptweight_ui.explore_text import ReadText
+    from promptweight_ui.explore.text_encoder import ReadText
 
 EXAMPLE = "um astronauta a cavalo"
 SHORT_EXAMPLE = "um gato vermelho e um rato azul"
@@ -43,7 +44,7 @@ def build(context: Context) -> None:
                 value=SHORT_EXAMPLE if context.models.names[0] == "mini" else EXAMPLE,
                 lines=1,
                 max_lines=3,
-                max_length=explore_text.MOST_CHARACTERS,
+                max_length=text_encoder.MOST_CHARACTERS,
                 elem_id="explore-prompt",
                 scale=4,
                 min_width=240,
@@ -129,21 +130,21 @@ def _read_text(
     language: Any,
     request: gr.Request,
 ) -> tuple[dict[str, Any], Any]:
-    prompt, most = inputs.text(language, "explore_prompt", asked), explore_text.MOST_CHARACTERS
+    prompt, most = validation.text(language, "explore_prompt", asked), text_encoder.MOST_CHARACTERS
     if len(prompt) > most:
         named_so = say(language, "explore_prompt")
-        inputs.refuse(language, "error_long", name=named_so, length=len(prompt), most=most)
-    name = inputs.choice(language, "generate_model", model, context.models.names)
+        validation.refuse(language, "error_long", name=named_so, length=len(prompt), most=most)
+    name = validation.choice(language, "generate_model", model, context.models.names)
     try:
         with context.models.use(name) as pipe:
-            encoders = explore_text.encoders_of(pipe)
+            encoders = text_encoder.encoders_of(pipe)
             chosen = named if isinstance(named, str) and named in encoders else encoders[0]
-            read = explore_text.read_text(pipe, prompt, chosen)
+            read = text_encoder.read_text(pipe, prompt, chosen)
     except PromptweightError as error:
-        raise inputs.refused(language, error) from error
+        raise validation.refused(language, error) from error
     key = texts.add(read, read.nbytes, request.session_hash or "")
     picker = gr.update(choices=encoders, value=chosen, visible=len(encoders) > 1)
-    return {"key": key, "about": explore_text.about(read)}, picker
+    return {"key": key, "about": text_encoder.about(read)}, picker
 
 
 def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
     try:
         if not is_valid:
             raise IndexError
-        return {"matrix": explore_text.look(read, chunk, layer, head)}
+        return {"matrix": text_encoder.look(read, chunk, layer, head)}
     except IndexError:
         return {"error": "no_such"}
 
@@ -165,22 +166,22 @@ def _messages(
     """Yields the messages of looking into a picture of the session's last result."""
     result = context.sessions.of(request).result
     if result is None:
-        inputs.refuse(language, "explore_nothing")
-    image = inputs.whole(language, "explore_number", wanted, 1, len(result.images)) - 1
+        validation.refuse(language, "explore_nothing")
+    image = validation.whole(language, "explore_number", wanted, 1, len(result.images)) - 1
     made_by = str(result.settings["model"])
     model = next((name for name in context.models.names if name in (made_by, Path(made_by).name)), None)
     if model is None:
-        inputs.refuse(language, "explore_other_model", name=Path(made_by).name)
+        validation.refuse(language, "explore_other_model", name=Path(made_by).name)
 
     def work(callback: Any) -> Inside:
         sampler = str(result.settings["sampler"] or result.settings["scheduler"])
         with context.models.use(model, sampler) as pipe:
-            return explore_look.look_inside(pipe, result, image, callback)
+            return attention.look_inside(pipe, result, image, callback)
 
     def tell(news: News | None) -> dict[str, Any] | None:
         if news is None:
             return None
-        steps = explore_look.looked_at(news.steps)[-1] + 1
+        steps = attention.looked_at(news.steps)[-1] + 1
         return {"state": "running", "progress": {"step": news.step, "steps": steps}}
 
     yield {"state": "running", "progress": None}
@@ -191,7 +192,7 @@ def _messages(
     yield {
         "state": "ready",
         "key": insides.add(inside, inside.nbytes, request.session_hash or ""),
-        "about": explore_look.about(inside),
+        "about": attention.about(inside),
         "joined": len(result.prompt.parts) > 1,
         "steps": result.settings["num_inference_steps"],
         "image": {"src": data_url(result.images[image])},
@@ -205,6 +206,6 @@ def _look_inside(insides: Kept[Inside], asked: Any) -> dict[str, Any]:
     try:
         if any(type(place) is not int for place in places):
             raise IndexError
-        return explore_look.look(inside, Place(*places))
+        return attention.look(inside, Place(*places))
     except IndexError:
         return {"error": "no_such"}

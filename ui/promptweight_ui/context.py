@@ -16,9 +16,9 @@ from typing import Any
 
 import gradio as gr
 
-from promptweight_ui.language import say, translations
+from promptweight_ui.i18n import say, translations
 from promptweight_ui.models import Models
-from promptweight_ui.state import Sessions
+from promptweight_ui.sessions import Sessions
 
 GPU: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "gpu"}
 """What every event that runs a model is made with: one of them at a time, whatever tab it is of."""

@@ -10,12 +10,13 @@ from typing import Any
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui import inputs, regions_plan
-from promptweight_ui.compare_plan import still_there
+from promptweight_ui import validation
+from promptweight_ui.compare.grid import still_there
+from promptweight_ui.components.picture import finished, picture
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.generating import SHARED, Call, checked, single, watched
-from promptweight_ui.picture import finished, picture
-from promptweight_ui.regions_keep import Painted
+from promptweight_ui.generation import SHARED, Call, checked, single, watched
+from promptweight_ui.regions import masks
+from promptweight_ui.regions.metadata import Painted
 
 SIDE = 512
 """Of the canvas, in pixels."""
@@ -46,7 +47,7 @@ def build(context: Context) -> None:
                 layers=False,
                 transforms=(),
                 sources=(),
-                brush=gr.Brush(colors=list(regions_plan.COLORS), color_mode="fixed", default_size=70),
+                brush=gr.Brush(colors=list(masks.COLORS), color_mode="fixed", default_size=70),
                 eraser=gr.Eraser(default_size=70),
                 canvas_size=(SIDE, SIDE),
                 fixed_canvas=True,
@@ -80,23 +81,23 @@ def build(context: Context) -> None:
         shared, (canvas_value, *named, strength, rest, language) = given[: len(SHARED)], given[len(SHARED) :]
         call = checked(context, single(shared), language)
         weights = (
-            inputs.number(language, "regions_inside", strength, 0.01, 1000),
-            inputs.number(language, "regions_outside", rest, 0, 1000),
+            validation.number(language, "regions_inside", strength, 0.01, 1000),
+            validation.number(language, "regions_outside", rest, 0, 1000),
         )
         chosen = [
-            inputs.text(language, f"regions_{key}", word).strip()
+            validation.text(language, f"regions_{key}", word).strip()
             for key, word in zip(NAMES, named, strict=True)
         ]
         layers = canvas_value.get("layers") if isinstance(canvas_value, dict) else None
-        owners = regions_plan.owners_of(layers or [])
-        masks = [None] * len(NAMES) if owners is None else regions_plan.masks_of(owners)
+        owners = masks.owners_of(layers or [])
+        masks = [None] * len(NAMES) if owners is None else masks.masks_of(owners)
         places = {word: mask for word, mask in zip(chosen, masks, strict=True) if word and mask is not None}
         if not places:
-            inputs.refuse(language, "regions_nothing")
+            validation.refuse(language, "regions_nothing")
         try:
-            prompt = regions_plan.regional(call.arguments["prompt"], places, *weights)
+            prompt = masks.regional(call.arguments["prompt"], places, *weights)
         except PromptweightError as error:
-            raise inputs.refused(language, error) from error
+            raise validation.refused(language, error) from error
         painted = Painted(tuple(word if word in places else "" for word in chosen), owners, *weights)
         call = replace(call, arguments=call.arguments | {"prompt": prompt})
         for message in _messages(context, shown, call, painted, language, request):
@@ -124,7 +125,7 @@ def build(context: Context) -> None:
     def last_picture(language: Any, request: gr.Request) -> Any:
         result = context.sessions.of(request).result
         if result is None:
-            inputs.refuse(language, "regions_no_picture")
+            validation.refuse(language, "regions_no_picture")
         image = result.images[-1].convert("RGB").resize((SIDE, SIDE))
         return {"background": image, "layers": [], "composite": image}
 
@@ -152,7 +153,7 @@ def _messages(
         context.sessions.keep(context.sessions.of(request), result)
     message = finished(component, result, monotonic() - began)
     for word, told_word in zip(result.words, message["maps"]["words"], strict=False):
-        told_word["weight"] = regions_plan.written_weight(result.prompt.source, word.start)
+        told_word["weight"] = masks.written_weight(result.prompt.source, word.start)
     yield message
 
 

@@ -14,18 +14,18 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from promptweight_ui import compare_tab, explore_tab, generate_tab, history_tab, regions_tab
 from promptweight_ui.context import Context
-from promptweight_ui.language import LANGUAGES, translations
+from promptweight_ui.i18n import LANGUAGES, translations
 from promptweight_ui.models import Models
-from promptweight_ui.state import MOST_SESSIONS, Sessions
+from promptweight_ui.sessions import MOST_SESSIONS, Sessions
+from promptweight_ui.tabs import compare, explore, generate, history, regions
 
 TABS = {
-    "generate": generate_tab,
-    "compare": compare_tab,
-    "regions": regions_tab,
-    "explore": explore_tab,
-    "history": history_tab,
+    "generate": generate,
+    "compare": compare,
+    "regions": regions,
+    "explore": explore,
+    "history": history,
 }
 """The tabs in their order; the key of a tab's title is `<name>_tab`."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from promptweight_ui.regions_plan import COLORS, FINEST, Owners
+from promptweight_ui.regions.masks import COLORS, FINEST, Owners
 
 MOST_LETTERS = 32_768
 """Of a map in base64; what a person paints takes about a thousand."""

@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui import compare_plan, inputs
-from promptweight_ui.compare_made import cell_of
+from promptweight_ui import validation
+from promptweight_ui.compare import grid
+from promptweight_ui.compare.cells import cell_of
 from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.following import followed
-from promptweight_ui.generating import METHODS, MODES, SHARED, Settings, checked, single
-from promptweight_ui.history_keep import caption_of, history_of
-from promptweight_ui.language import prefixed, say
+from promptweight_ui.generation import METHODS, MODES, SHARED, Settings, checked, single
+from promptweight_ui.history import caption_of, history_of
+from promptweight_ui.i18n import prefixed, say
 from promptweight_ui.runs import News
 
 FIRST = {
@@ -54,7 +55,7 @@ def build(context: Context) -> None:
     def compare(request: gr.Request, *given: Any) -> Iterator[Any]:
         shared, (wanted, *asked, language) = given[: len(SHARED)], given[len(SHARED) :]
         pairs = [
-            (kind, picked if kind in compare_plan.NAMED else written)
+            (kind, picked if kind in grid.NAMED else written)
             for kind, written, picked in (asked[:3], asked[3:])
         ]
         for message in _messages(context, shown, single(shared), wanted, pairs, language, request):
@@ -85,7 +86,7 @@ def build(context: Context) -> None:
     stop.click(stop_now, None, None, api_visibility="private", **LIGHT)
 
     def entered(prompt: Any, present: Any) -> Any:
-        ((words, value),) = compare_plan.still_there(prompt, [present])
+        ((words, value),) = grid.still_there(prompt, [present])
         return gr.update(choices=words, value=value or (words[0] if words else None))
 
     context.parts["tabs"].select(
@@ -96,7 +97,7 @@ def build(context: Context) -> None:
 def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
     """Makes the choice of what varies, numbers to write, and names to choose; one of the two is seen."""
     kinds = {"none": "compare_kind_none"} if side == "down" else {}
-    kinds |= {each: f"compare_kind_{each}" for each in compare_plan.KINDS}
+    kinds |= {each: f"compare_kind_{each}" for each in grid.KINDS}
     names = _offered(context, context.models.names[0])
     with gr.Column(min_width=280):
         axis = context.make(
@@ -105,8 +106,8 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
         values = context.make(
             gr.Textbox,
             {"label": "compare_values", "info": "compare_values_info"},
-            value=compare_plan.SUGGESTED.get(kind, ""),
-            visible=kind in compare_plan.SUGGESTED,
+            value=grid.SUGGESTED.get(kind, ""),
+            visible=kind in grid.SUGGESTED,
             max_lines=1,
             elem_id=f"compare-{side}-values",
         )
@@ -122,13 +123,13 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
 
     def suggest(wanted: Any, model: Any) -> tuple[Any, Any]:
         """Returns what the two become for a kind that was chosen."""
-        if wanted in compare_plan.NAMED:
+        if wanted in grid.NAMED:
             first = model if model in context.models.names else context.models.names[0]
             offered = _offered(context, first)[wanted]
             picked = [name for name in FIRST.get(wanted, offered) if name in offered]
             return gr.update(visible=False), gr.update(choices=list(offered), value=picked, visible=True)
-        is_known = wanted in compare_plan.SUGGESTED
-        number = compare_plan.SUGGESTED[wanted] if is_known else ""
+        is_known = wanted in grid.SUGGESTED
+        number = grid.SUGGESTED[wanted] if is_known else ""
         return gr.update(value=number, visible=is_known), gr.update(visible=False)
 
     light = {"api_visibility": "private", **LIGHT}
@@ -169,17 +170,17 @@ def _messages(
     """Yields what the page shows while the grid fills: the pictures made up to now."""
     call = checked(context, settings, language)
     prompt = call.arguments["prompt"]
-    word = inputs.text(language, "compare_word", wanted).strip()
+    word = validation.text(language, "compare_word", wanted).strip()
     if not word:
-        known = compare_plan.words_of(prompt)
-        word = known[0] if known else inputs.refuse(language, "compare_no_word")
+        known = grid.words_of(prompt)
+        word = known[0] if known else validation.refuse(language, "compare_no_word")
     try:
         if axes[0][1] is None:
             axes = [("weight", _own_and_one(prompt, word, language)), axes[1]]
         across, down = (_read_axis(context, call.model, *axis, language) for axis in axes)
-        planned = compare_plan.cells(call, word, across, down, context.models.samplers)
+        planned = grid.cells(call, word, across, down, context.models.samplers)
     except PromptweightError as error:
-        raise inputs.refused(language, error) from error
+        raise validation.refused(language, error) from error
     made: list[dict[str, Any]] = []
 
     def work(callback: Any) -> None:
@@ -221,13 +222,13 @@ def _messages(
     yield {"state": "done", **about, "cells": made, "progress": None}
 
 
-def _read_axis(context: Context, model: str, kind: Any, values: Any, language: Any) -> compare_plan.Axis:
-    kind = inputs.choice(language, "compare_across", kind, ("none", *compare_plan.KINDS))
-    if kind not in compare_plan.NAMED:
-        values = inputs.text(language, "compare_values", values)
+def _read_axis(context: Context, model: str, kind: Any, values: Any, language: Any) -> grid.Axis:
+    kind = validation.choice(language, "compare_across", kind, ("none", *grid.KINDS))
+    if kind not in grid.NAMED:
+        values = validation.text(language, "compare_values", values)
     elif not isinstance(values, list):
-        inputs.refuse(language, "error_text", name=say(language, "compare_values"), value=values)
-    return compare_plan.read_axis(kind, values, _offered(context, model), inputs.MOST_STEPS)
+        validation.refuse(language, "error_text", name=say(language, "compare_values"), value=values)
+    return grid.read_axis(kind, values, _offered(context, model), validation.MOST_STEPS)
 
 
 def _own_and_one(prompt: str, word: str, language: object) -> str:
@@ -247,5 +248,5 @@ def _own_and_one(prompt: str, word: str, language: object) -> str:
     )
     if span is not None and span.weight == 1:
         key = "compare_no_weight" if span.options.share is None else "compare_share"
-        inputs.refuse(language, key, word=word)
+        validation.refuse(language, key, word=word)
     return "1" if span is None else f"1, {span.weight!r}"

@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from promptweight_ui import inputs
-from promptweight_ui.boxes import prompt_box
-from promptweight_ui.choosing import follow_model, models_list, samplers_list
+from promptweight_ui import validation
+from promptweight_ui.components.model_picker import follow_model, models_list, samplers_list
+from promptweight_ui.components.picture import finished, picture
+from promptweight_ui.components.prompt_box import prompt_box
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.generating import METHODS, MODES, NORMALIZERS, USUAL, Call, Settings, checked, watched
-from promptweight_ui.picture import finished, picture
+from promptweight_ui.generation import METHODS, MODES, NORMALIZERS, USUAL, Call, Settings, checked, watched
 
 EXAMPLE = "um (gato:1.4) vermelho persegue um rato cinza"
 """What stands in the box at first with the built-in model, which knows few words."""
@@ -141,7 +141,7 @@ def _settings(context: Context) -> None:
     with gr.Row():
         parts["steps"] = make(
             gr.Slider, {"label": "generate_steps"},
-            elem_id="generate-steps", minimum=1, maximum=inputs.MOST_STEPS, step=1, value=25,
+            elem_id="generate-steps", minimum=1, maximum=validation.MOST_STEPS, step=1, value=25,
             min_width=200,
         )  # fmt: skip
         parts["guidance"] = make(
@@ -158,7 +158,7 @@ def _settings(context: Context) -> None:
             elem_id="generate-random", min_width=120,
         )  # fmt: skip
         parts["number"] = make(
-            gr.Slider, {"label": "generate_number"}, minimum=1, maximum=inputs.MOST_PICTURES, step=1, value=1,
+            gr.Slider, {"label": "generate_number"}, minimum=1, maximum=validation.MOST_PICTURES, step=1, value=1,
             elem_id="generate-number", min_width=120,
         )  # fmt: skip
     with make(gr.Accordion, {"label": "generate_more"}, open=False):

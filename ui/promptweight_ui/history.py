@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from promptweight_ui.regions_keep import Painted, painted_in
+from promptweight_ui.regions.metadata import Painted, painted_in
 
 if TYPE_CHECKING:
     from promptweight import Result

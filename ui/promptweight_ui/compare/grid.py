@@ -11,7 +11,7 @@ from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
-    from promptweight_ui.generating import Call
+    from promptweight_ui.generation import Call
 
 SUGGESTED: Mapping[str, str] = {
     "weight": "0, 0.5, 1, 1.5, 2",
@@ -177,7 +177,7 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
     """
     from promptweight.batch.sweep import places
     from promptweight.prompt import parse
-    from promptweight_ui.inputs import MOST_CHARACTERS
+    from promptweight_ui.validation import MOST_CHARACTERS
 
     text = prompt if isinstance(prompt, str) and len(prompt) <= MOST_CHARACTERS else ""
     known, read = words_of(text), parse(text)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight_ui.regions_plan import written_weight
+from promptweight_ui.regions.masks import written_weight
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui.language import say, told
+from promptweight_ui.i18n import say, told
 
 MOST_CHARACTERS = 20_000
 MOST_STEPS = 150

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from promptweight_ui.language import prefixed, told_in_all
-from promptweight_ui.payload import data_url, maps_of
+from promptweight_ui.components.map_payload import data_url, maps_of
+from promptweight_ui.i18n import prefixed, told_in_all
 
 if TYPE_CHECKING:
     from promptweight import Result

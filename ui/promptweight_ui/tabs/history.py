@@ -8,15 +8,15 @@ from typing import Any
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui import inputs
-from promptweight_ui.compare_made import kept
-from promptweight_ui.compare_plan import words_of
+from promptweight_ui import validation
+from promptweight_ui.compare.cells import kept
+from promptweight_ui.compare.grid import words_of
 from promptweight_ui.context import LIGHT, Context
-from promptweight_ui.generating import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
-from promptweight_ui.history_keep import History, Reading, caption_of, history_of, number, read_file, whole
-from promptweight_ui.language import say
-from promptweight_ui.regions_tab import canvas_of
+from promptweight_ui.generation import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
+from promptweight_ui.history import History, Reading, caption_of, history_of, number, read_file, whole
+from promptweight_ui.i18n import say
 from promptweight_ui.samplers import canonical
+from promptweight_ui.tabs.regions import canvas_of
 
 SENT = (
     "prompt", "negative", "model", "method", "normalizer", "sampler", "steps", "guidance", "seed", "random",
@@ -91,7 +91,7 @@ def build(context: Context) -> None:
         files = history.of(request.session_hash or "")
         index = event.index
         if type(index) is not int or not 0 <= index < len(files):
-            inputs.refuse(language, "history_gone")
+            validation.refuse(language, "history_gone")
         return _shown(files[index][0], language)
 
     def uploaded(path: Any, language: Any) -> tuple[Any, ...]:
@@ -105,7 +105,7 @@ def build(context: Context) -> None:
     def paint_on(reading: Any, model: Any) -> list[Any]:
         if not isinstance(reading, Reading) or reading.painted is None:
             return [gr.update()] * (len(SENT) + 1 + len(painting))
-        painted, known = reading.painted, words_of(reading.prompt[: inputs.MOST_CHARACTERS])
+        painted, known = reading.painted, words_of(reading.prompt[: validation.MOST_CHARACTERS])
         words = [gr.update(choices=known, value=word or None) for word in painted.words]
         values = [canvas_of(painted), *words, painted.inside, painted.outside]
         return [*_sent(context, reading, model), gr.update(selected="regions"), *values]
@@ -144,7 +144,7 @@ def _shown(path: str, language: object) -> tuple[Any, ...]:
     if reading is None:
         return _nothing(say(language, "history_silent"))
     rows = [{"name": name, "value": value} for name, value in reading.settings[:MOST_SETTINGS]]
-    told = say(language, "history_made_by", tool=inputs.shown(reading.tool))
+    told = say(language, "history_made_by", tool=validation.shown(reading.tool))
     painted = gr.update(visible=reading.painted is not None)
     return told, reading.prompt, reading.negative, rows, gr.update(interactive=True), painted, reading
 
@@ -169,17 +169,17 @@ def _sent(context: Context, reading: Reading, present: Any) -> list[Any]:
     methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
     seed = whole(values.get("seed"), 0, HIGHEST_SEED)
     found = {
-        "prompt": reading.prompt[: inputs.MOST_CHARACTERS],
-        "negative": reading.negative[: inputs.MOST_CHARACTERS],
+        "prompt": reading.prompt[: validation.MOST_CHARACTERS],
+        "negative": reading.negative[: validation.MOST_CHARACTERS],
         "model": models[0] if models else None,
         "method": values.get("method") if values.get("method") in methods else None,
         "normalizer": values.get("normalizer") if values.get("normalizer") in NORMALIZERS else None,
         "sampler": sampler,
-        "steps": whole(values.get("steps"), 1, inputs.MOST_STEPS),
+        "steps": whole(values.get("steps"), 1, validation.MOST_STEPS),
         "guidance": number(values.get("guidance"), 0, 100),
         "seed": seed,
         "random": None if seed is None else False,
-        "width": whole(values.get("width"), 8, inputs.LONGEST_SIDE),
-        "height": whole(values.get("height"), 8, inputs.LONGEST_SIDE),
+        "width": whole(values.get("width"), 8, validation.LONGEST_SIDE),
+        "height": whole(values.get("height"), 8, validation.LONGEST_SIDE),
     }
     return [gr.update() if found[name] is None else gr.update(value=found[name]) for name in SENT]

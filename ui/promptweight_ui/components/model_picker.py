@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from promptweight_ui.context import LIGHT, Context
-from promptweight_ui.language import say
+from promptweight_ui.i18n import say
 from promptweight_ui.samplers import OWN
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from promptweight.errors import PromptweightError
 from promptweight.prompt import Prompt, nudge, parse
-from promptweight_ui.inputs import MOST_CHARACTERS
-from promptweight_ui.language import chosen, say
+from promptweight_ui.i18n import chosen, say
 from promptweight_ui.models import Models, has_engine
+from promptweight_ui.validation import MOST_CHARACTERS
 
 SHARE_STEP = 5
 """Hundredths by which Ctrl+Up changes a target share, `(gato:=25%)`."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.messages import note
-from promptweight_ui.compare_plan import no_such_word
+from promptweight_ui.compare.grid import no_such_word
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from promptweight.generation.arguments import METHODS, MODES, NORMALIZERS
-from promptweight_ui import inputs
+from promptweight_ui import validation
+from promptweight_ui.components.live_preview import Preview
+from promptweight_ui.components.map_payload import maps_of
+from promptweight_ui.components.picture import live, started
 from promptweight_ui.context import Context
 from promptweight_ui.following import followed
-from promptweight_ui.payload import maps_of
-from promptweight_ui.picture import live, started
-from promptweight_ui.preview import Preview
 
 if TYPE_CHECKING:
     from promptweight import Result
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 USUAL = "auto"
 """The method that each text encoder has by itself."""
 
-HIGHEST_SEED = 2**53 - 1 - inputs.MOST_PICTURES
+HIGHEST_SEED = 2**53 - 1 - validation.MOST_PICTURES
 """Beyond it, JavaScript's numbers are no longer exact."""
 
 MOST_MEGABYTES = 256.0
@@ -82,25 +82,29 @@ def checked(context: Context, settings: Settings, language: object) -> Call:
     Raises:
         gr.Error: a value that cannot be used; says which, in the language of the page.
     """
-    model = inputs.choice(language, "generate_model", settings.model, context.models.names)
+    model = validation.choice(language, "generate_model", settings.model, context.models.names)
     methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
-    method = inputs.choice(language, "generate_method", settings.method, methods)
-    normalizer = inputs.choice(language, "generate_normalizer", settings.normalizer, NORMALIZERS)
-    sampler = inputs.choice(language, "generate_sampler", settings.sampler, context.models.samplers(model))
-    number = inputs.whole(language, "generate_number", settings.number, 1, inputs.MOST_PICTURES)
+    method = validation.choice(language, "generate_method", settings.method, methods)
+    normalizer = validation.choice(language, "generate_normalizer", settings.normalizer, NORMALIZERS)
+    sampler = validation.choice(
+        language, "generate_sampler", settings.sampler, context.models.samplers(model)
+    )
+    number = validation.whole(language, "generate_number", settings.number, 1, validation.MOST_PICTURES)
     seed = secrets.randbelow(2**32)
     if settings.random is not True:
-        seed = inputs.whole(language, "generate_seed", settings.seed, 0, HIGHEST_SEED)
+        seed = validation.whole(language, "generate_seed", settings.seed, 0, HIGHEST_SEED)
     sizes = {
-        name: inputs.whole(language, f"generate_{name}", value, 8, inputs.LONGEST_SIDE)
+        name: validation.whole(language, f"generate_{name}", value, 8, validation.LONGEST_SIDE)
         for name, value in (("width", settings.width), ("height", settings.height))
         if value is not None
     }
     arguments: dict[str, Any] = {
-        "prompt": inputs.text(language, "generate_prompt", settings.prompt),
-        "negative_prompt": inputs.text(language, "generate_negative", settings.negative),
-        "num_inference_steps": inputs.whole(language, "generate_steps", settings.steps, 1, inputs.MOST_STEPS),
-        "guidance_scale": inputs.number(language, "generate_guidance", settings.guidance, 0, 100),
+        "prompt": validation.text(language, "generate_prompt", settings.prompt),
+        "negative_prompt": validation.text(language, "generate_negative", settings.negative),
+        "num_inference_steps": validation.whole(
+            language, "generate_steps", settings.steps, 1, validation.MOST_STEPS
+        ),
+        "guidance_scale": validation.number(language, "generate_guidance", settings.guidance, 0, 100),
         "seed": seed,
         "num_images_per_prompt": number,
         **sizes,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight_ui import inputs
+from promptweight_ui import validation
 from promptweight_ui.context import Context
-from promptweight_ui.language import say
+from promptweight_ui.i18n import say
+from promptweight_ui.malloc_trim import trim
 from promptweight_ui.runs import News, Run
-from promptweight_ui.trimming import trim
 
 if TYPE_CHECKING:
     from promptweight.generation.generate import Progress
@@ -64,7 +64,7 @@ def outcome(run: Run, language: object) -> Any:
     try:
         return run.outcome
     except PromptweightError as error:
-        raise inputs.refused(language, error) from error
+        raise validation.refused(language, error) from error
     except Exception as error:
         # What other libraries say may hold paths of the server, so it goes into its log alone.
         logging.getLogger("promptweight").exception("a run failed")

@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from promptweight_ui import reading
+from promptweight_ui.components import prompt_server
 from promptweight_ui.context import Context
-from promptweight_ui.inputs import MOST_CHARACTERS
-from promptweight_ui.language import prefixed
+from promptweight_ui.i18n import prefixed
+from promptweight_ui.validation import MOST_CHARACTERS
 
 
 def prompt_box(context: Context, name: str, texts: dict[str, str], **settings: Any) -> Any:
@@ -26,10 +26,10 @@ def prompt_box(context: Context, name: str, texts: dict[str, str], **settings: A
     )
 
     def read(asked: Any) -> dict[str, Any]:
-        return reading.read(context.models, asked)
+        return prompt_server.read(context.models, asked)
 
     def nudge(asked: Any) -> dict[str, Any]:
-        return reading.nudged(asked)
+        return prompt_server.nudged(asked)
 
     gr.HTML(
         html_template='<div class="pw-reading"></div>',

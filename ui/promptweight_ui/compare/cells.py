@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from promptweight_ui.picture import found_told, remarks_of
+from promptweight_ui.components.picture import found_told, remarks_of
 
 if TYPE_CHECKING:
     from promptweight import Result
