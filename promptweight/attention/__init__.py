@@ -17,11 +17,10 @@ and hover (what comes out), inside (the arithmetic laid open), text (what words 
 
 from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.recording.record import Record
-from promptweight.attention.rows import TextRow
 from promptweight.attention.session import AttentionSession, attach
 from promptweight.conditioning.text_attention import TextAttention, read_text_attention
 from promptweight.maps.attention_maps import AttentionMaps
-from promptweight.maps.heatmap import HeatMap
+from promptweight.maps.heatmap import HeatMap, TextRow
 
 __all__ = [
     "AttentionMaps",

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from promptweight import validation
 from promptweight.attention.hooks.class_swap import is_adaptable
+from promptweight.attention.hooks.install import put_back, put_in, readable
 from promptweight.attention.hooks.layer_hook import Call, Recorder
-from promptweight.attention.hooks.processors import put_back, put_in, readable, replacement
+from promptweight.attention.hooks.processors import replacement
 from promptweight.attention.layers import Order, layout_of
 from promptweight.attention.session import attach
 from promptweight.benchmarks.models import Subject, build, prepare

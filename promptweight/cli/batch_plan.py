@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from promptweight import validation
-from promptweight.batch.counting import Count, Counter
 from promptweight.batch.job_rows import Problem, Row
 from promptweight.batch.jobs import OPTIONS, read_seeds
 from promptweight.batch.output_folder import Folder, is_whole
 from promptweight.batch.plan import Plan, diagnostics, make_plan
-from promptweight.batch.sharding import Shard, find_shard, local_device
+from promptweight.batch.sharding import Shard, find_shard
 from promptweight.batch.sweep import Sweep, read_methods, read_weights
 from promptweight.batch.writer import Saving, endings, held
 from promptweight.errors import SettingError
 from promptweight.metadata.image_metadata import FORMATS
+from promptweight.models.tokenizers import Count, Counter
 from promptweight.prompt import parse
 
 Counts = Mapping[tuple[str, str], list[Count]]
@@ -136,13 +136,6 @@ def preview(
             }
         )
     return lines
-
-
-def load(model: str, device: str, dtype: str, offload: str | None) -> Any:
-    """Loads a model on the device of this process."""
-    from promptweight.models import loading
-
-    return loading.load(model, device=local_device(device), dtype=dtype, offload=offload)
 
 
 def sheets(plan: Plan, output: Path, saving: Saving) -> Iterable[Path]:

@@ -49,7 +49,7 @@ def evaluate(
     else:
         from promptweight.evaluation.report.run import report as write_report
 
-        console = console.console(stderr=True)
+        progress = console.console(stderr=True)
         sections, files = write_report(
             model,
             report,
@@ -57,10 +57,10 @@ def evaluate(
             number=number,
             seed=seed,
             ways=way or (),
-            follow=lambda name: console.print(f"measuring {name} …"),
+            follow=lambda name: progress.print(f"measuring {name} …"),
         )
         figures = [figure for section in sections for figure in section.figures]
-        console.print(f"{files[0]} and {len(files) - 1} more files are written")
+        progress.print(f"{files[0]} and {len(files) - 1} more files are written")
     if as_json:
         console.as_json(to_list(figures))
     elif figures:

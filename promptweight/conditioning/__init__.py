@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from promptweight.conditioning.token_table import Token, TokenTable, Word, tokenize
+from promptweight.conditioning.token_table import Token, TokenTable, Word
+from promptweight.conditioning.tokenization import tokenize
 
 if TYPE_CHECKING:
     from promptweight.conditioning.encoding import Encoded as Encoded

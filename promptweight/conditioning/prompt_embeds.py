@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -165,3 +165,9 @@ def _stack(sections: Sequence[Tensor]) -> Tensor:
     """Lays sections (rows, channels) one under the other; narrow ones get zeros on their right."""
     channels = max(section.shape[-1] for section in sections)
     return torch.cat([F.pad(section, (0, channels - section.shape[-1])) for section in sections])
+
+
+Role = Literal["positive", "negative"]
+
+
+ROLES: tuple[Role, ...] = get_args(Role)

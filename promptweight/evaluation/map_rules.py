@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.attention import AttentionMaps
-from promptweight.attention.tables import find_rows
+from promptweight.maps.prompt_words import find_rows
 from promptweight.maps.recording import RecordedSlot
 
 RULES = (

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from promptweight import validation
 from promptweight.evaluation.checkpoint import Kept
-from promptweight.evaluation.seen import Seen, look
+from promptweight.evaluation.recognizer import Seen, look
 from promptweight.mini.captions import phrase, plainly
 from promptweight.mini.scenes import Scene
 

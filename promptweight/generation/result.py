@@ -193,7 +193,7 @@ class Result:
 
     def _save_maps(self, picture: Path, image: int) -> Path:
         from promptweight.atomic_files import write_atomically
-        from promptweight.raw_maps import raw_maps
+        from promptweight.maps.attention_maps import raw_maps
 
         size = self.images[image].size
         content = raw_maps(self._recorded(), self.words, self.prompt.text, size, image=image)

@@ -23,11 +23,10 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Role
-from promptweight.attention.recording.store import Kind
-from promptweight.attention.tables import Voice
+from promptweight.conditioning.prompt_embeds import Role
 from promptweight.errors import SettingError
-from promptweight.maps.recording import Recording
+from promptweight.maps.prompt_words import Voice
+from promptweight.maps.recording import Kind, Recording
 from promptweight.render.interpolation import enlarged
 
 COARSEST_STRIDE = 4

@@ -18,7 +18,7 @@ from promptweight.prompt.model import (
     Swap,
 )
 from promptweight.prompt.parser import DIALECTS, parse
-from promptweight.prompt.schedule import schedule
+from promptweight.prompt.timeline import schedule
 from promptweight.prompt.weight_editing import nudge
 from promptweight.prompt.wildcards import expand
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from promptweight.attention import AttentionMaps
-from promptweight.attention.tables import PlacedTable
+from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.render.colormaps import table
 from promptweight.render.html import SCRIPT

@@ -5,7 +5,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProcessor2_0
 
 from promptweight.attention import AttentionMaps, Record, attach
-from promptweight.attention.kernels.sdpa.sdpa import attention_rows, propagate
+from promptweight.attention.kernels.sdpa import attention_rows, propagate
 from promptweight.errors import SettingError
 
 SIZE = {"height": 48, "width": 80}

@@ -5,7 +5,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from promptweight import mini
-from promptweight.evaluation import localisation, prompt_fidelity
+from promptweight.evaluation import localization, prompt_fidelity
 from promptweight.mini.captions import ADJECTIVES, NOUNS
 from promptweight.mini.scenes import ABOVE, BELOW, LEFT, RIGHT, Scene, Thing
 
@@ -39,8 +39,8 @@ def test_padding_says_next_to_nothing(pipeline: StableDiffusionPipeline) -> None
 
 
 def test_the_maps_of_phrases_find_their_things(pipeline: StableDiffusionPipeline) -> None:
-    measured = list(localisation.samples(pipeline, number=8, seed=99, timesteps=(200, 500)))
-    table = localisation.summarise(measured)
+    measured = list(localization.samples(pipeline, number=8, seed=99, timesteps=(200, 500)))
+    table = localization.summarise(measured)
     for name in ("pt phrase", "en phrase"):
         assert table[name]["pointing"].value >= 0.95
         assert table[name]["iou"].value >= 0.6

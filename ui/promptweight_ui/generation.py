@@ -15,7 +15,7 @@ from promptweight_ui.components.live_preview import Preview
 from promptweight_ui.components.map_payload import maps_of
 from promptweight_ui.components.picture import live, started
 from promptweight_ui.context import Context
-from promptweight_ui.following import followed
+from promptweight_ui.runs import followed
 
 if TYPE_CHECKING:
     from promptweight import Result

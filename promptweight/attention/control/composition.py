@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane, Role
+from promptweight.attention.batch_rows import Lane
+from promptweight.conditioning.prompt_embeds import Role
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from promptweight import validation
 from promptweight.attention.batch_rows import Lane
 from promptweight.attention.control.attention_injection import Exchange
-from promptweight.attention.tables import PlacedTable, Voice
 from promptweight.conditioning.compel_blend import has_blend
 from promptweight.errors import SettingError
+from promptweight.maps.prompt_words import PlacedTable, Voice
 from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:

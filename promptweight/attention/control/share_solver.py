@@ -25,8 +25,8 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
+from promptweight.maps.prompt_words import PlacedTable, find_rows
 from promptweight.messages import note
 from promptweight.prompt.phrases import named, phrases
 

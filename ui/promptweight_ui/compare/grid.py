@@ -116,8 +116,8 @@ def cells(
             a model has no such sampler.
         WordNotFoundError: the prompt does not hold the word.
     """
-    from promptweight.batch.sweep import places
     from promptweight.prompt import parse
+    from promptweight.prompt.weight_editing import places
 
     if across.kind == down.kind != "none":
         raise SettingError(
@@ -175,8 +175,8 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
         prompt: from the browser; what is no readable prompt holds nothing.
         present: what is chosen, from the browser.
     """
-    from promptweight.batch.sweep import places
     from promptweight.prompt import parse
+    from promptweight.prompt.weight_editing import places
     from promptweight_ui.validation import MOST_CHARACTERS
 
     text = prompt if isinstance(prompt, str) and len(prompt) <= MOST_CHARACTERS else ""
@@ -188,7 +188,7 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
 
 def _changed(call: Call, word: str, kind: str, value: Any) -> Call:
     """Returns a call with one value of one axis in it."""
-    from promptweight.batch.sweep import with_weight
+    from promptweight.prompt.weight_editing import with_weight
 
     if kind == "model":
         return replace(call, model=value)

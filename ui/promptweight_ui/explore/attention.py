@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from promptweight import Result
     from promptweight.attention.inspection import Inside, Reading, Row
-    from promptweight.attention.tables import Voice
     from promptweight.conditioning.token_table import Word
     from promptweight.generation.pipeline_run import Progress
+    from promptweight.maps.prompt_words import Voice
 
 MOST_TOKENS = 24
 """Rows of the table that are tokens of the prompt; what further ones get is told in one row."""

@@ -85,8 +85,8 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
         SettingError: nothing was painted, or the weights are outside their range.
         WordNotFoundError: the prompt does not hold a word.
     """
-    from promptweight.batch.sweep import places as find_places
     from promptweight.prompt import parse
+    from promptweight.prompt.weight_editing import places as find_places
 
     if not places:
         raise SettingError(note("nothing is painted, or no word is chosen for what is"))

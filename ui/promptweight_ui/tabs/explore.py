@@ -16,9 +16,8 @@ from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.explore import attention, text_encoder
 from promptweight_ui.explore.attention import Place
 from promptweight_ui.explore.cache import Kept
-from promptweight_ui.following import followed
 from promptweight_ui.i18n import prefixed, say
-from promptweight_ui.runs import News
+from promptweight_ui.runs import News, followed
 
 if TYPE_CHECKING:
     from promptweight.attention.inspection import Inside
