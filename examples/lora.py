@@ -18,8 +18,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 import promptweight
-from promptweight.mini.captions import phrase
-from promptweight.mini.scenes import COLOURS, KINDS, Scene, Thing, render
+from promptweight.mini import COLOURS, KINDS, Scene, Thing, phrase, render
 from promptweight.render import enlarged, sheet
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)

@@ -17,8 +17,7 @@ from options import arguments
 from PIL import Image, ImageDraw
 
 import promptweight
-from promptweight.render import enlarged, labels, overlay
-from promptweight.render.labels import ACCENT, BACKGROUND, INK, word_strip
+from promptweight.render import ACCENT, BACKGROUND, INK, enlarged, labels, overlay, word_strip
 
 if TYPE_CHECKING:
     from promptweight import Result

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from promptweight.conditioning.prompt_embeds import ROLES, Role
+from promptweight.conditioning import ROLES, Role
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,13 @@ from promptweight.attention.control.share_solver import Wanted, shares_in_text, 
 from promptweight.attention.layers import Layout, chosen_layers, layout_of
 from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import Store
-from promptweight.conditioning.compel_blend import has_blend
-from promptweight.conditioning.prompt_embeds import ROLES, Role
+from promptweight.conditioning import ROLES, Role, has_blend
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps.prompt_words import PlacedTable, Voice, find, occurrences, recorded_rows
+from promptweight.maps import PlacedTable, Voice, find, occurrences, recorded_rows
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.encoding import Encoded
-    from promptweight.conditioning.scheduled_encoding import Staged
+    from promptweight.conditioning import Encoded, Staged
 
 Text = tuple[Role, int, int]
 """One text of the session: its role, its prompt, and which of the prompt's texts it is."""

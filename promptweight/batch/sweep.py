@@ -13,9 +13,8 @@ from itertools import product
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.generation.arguments import METHODS, MODES
-from promptweight.prompt import parse
-from promptweight.prompt.weight_editing import places, with_weight
+from promptweight.generation import METHODS, MODES
+from promptweight.prompt import parse, places, with_weight
 from promptweight.validation import did_you_mean
 
 WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")

@@ -201,8 +201,8 @@ def _check(painter: Painter, todo: Sequence[Planned]) -> None:
             raise SettingError(str(picture.row.problem(about, str(error)))) from error
 
 
-def load(model: str, device: str, dtype: str, offload: str | None) -> Any:
+def load_on_local_device(model: str, device: str, dtype: str, offload: str | None) -> Any:
     """Loads a model on the device of this process."""
-    from promptweight.models import loading
+    from promptweight.models import load
 
-    return loading.load(model, device=local_device(device), dtype=dtype, offload=offload)
+    return load(model, device=local_device(device), dtype=dtype, offload=offload)

@@ -37,8 +37,7 @@ def evaluate(
 ) -> None:
     """Measure a model against truths that are known exactly."""
     from promptweight.errors import SettingError
-    from promptweight.evaluation.report.acceptance import run, table
-    from promptweight.evaluation.report.document import to_list
+    from promptweight.evaluation import run, table, to_list
 
     chosen = [name.strip() for name in questions.split(",") if name.strip()]
     if report is None:
@@ -47,7 +46,7 @@ def evaluate(
                 raise SettingError(f"{option} chooses the parts of a report; name its folder with --report")
         figures = run(model, number=number, seed=seed)
     else:
-        from promptweight.evaluation.report.run import report as write_report
+        from promptweight.evaluation import report as write_report
 
         progress = console.console(stderr=True)
         sections, files = write_report(

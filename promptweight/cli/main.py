@@ -65,8 +65,8 @@ def main() -> NoReturn:
     except OSError as error:
         _leave(str(error), 1)
     except (RuntimeError, MemoryError) as error:
-        from promptweight.batch.oom_fallback import is_out_of_memory
-        from promptweight.models.files import first_line
+        from promptweight.batch import is_out_of_memory
+        from promptweight.models import first_line
 
         if not is_out_of_memory(error):
             raise

@@ -37,7 +37,7 @@ def parse(
             console.understood(understood, stderr=False)
         return
     from promptweight.cli.token_report import table, to_list
-    from promptweight.models.tokenizers import token_tables
+    from promptweight.models import token_tables
 
     tables = token_tables(understood, tokens)
     if as_json:
@@ -78,7 +78,7 @@ def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
 
 def methods(as_json: options.AsJson = False) -> None:
     """List the ways weights can act on embeddings."""
-    from promptweight.weighting.methods import METHODS
+    from promptweight.weighting import METHODS
 
     if as_json:
         console.as_json({name: method.description for name, method in METHODS.items()})

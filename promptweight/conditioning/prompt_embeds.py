@@ -14,13 +14,13 @@ from promptweight.conditioning.families import Absent
 from promptweight.conditioning.text_encoder import EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Note
-from promptweight.weighting.methods import Method, Normalizer, get_method
+from promptweight.weighting import Method, Normalizer, get_method
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
 
 Role = Literal["positive", "negative"]
-ROLES: tuple[Role, ...] = ("positive", "negative")
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,3 @@ def _stack(sections: Sequence[Tensor]) -> Tensor:
     """Lays sections (rows, channels) one under the other; narrow ones get zeros on their right."""
     channels = max(section.shape[-1] for section in sections)
     return torch.cat([F.pad(section, (0, channels - section.shape[-1])) for section in sections])
-
-
-Role = Literal["positive", "negative"]
-
-
-ROLES: tuple[Role, ...] = get_args(Role)

@@ -20,7 +20,7 @@ from promptweight.conditioning.token_table import TokenTable
 from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note
-from promptweight.weighting.methods import Method, Normalizer
+from promptweight.weighting import Method, Normalizer
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt

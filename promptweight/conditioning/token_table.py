@@ -20,7 +20,7 @@ from promptweight.conditioning.chunking import (
 )
 from promptweight.errors import WordNotFoundError
 from promptweight.messages import Note, note
-from promptweight.prompt.words import fold, split_words
+from promptweight.prompt import fold, split_words
 
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt

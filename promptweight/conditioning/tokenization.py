@@ -21,8 +21,7 @@ from promptweight.conditioning.chunking import (
 )
 from promptweight.conditioning.compel_blend import blocks_of, joined_table
 from promptweight.conditioning.token_table import Token, TokenTable, Word, _chunk_tokens
-from promptweight.prompt.timeline import part_prompt
-from promptweight.prompt.words import fold, split_words
+from promptweight.prompt import fold, part_prompt, split_words
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt

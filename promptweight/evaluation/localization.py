@@ -17,10 +17,9 @@ from promptweight.evaluation.map_metrics import average_precision, best_ious, io
 from promptweight.evaluation.map_rules import RULES, heat, layers
 from promptweight.evaluation.noising import TIMESTEPS, Noised, _predict, noise_levels, noised, scenes
 from promptweight.evaluation.statistics import Mean, Share
-from promptweight.mini.captions import LANGUAGES, RELATION_WORDS, phrase, plainly
-from promptweight.mini.scenes import Scene, render
+from promptweight.mini import LANGUAGES, RELATION_WORDS, Scene, phrase, plainly, render
 from promptweight.mini.training.autoencoder import to_pixels
-from promptweight.render.interpolation import enlarged
+from promptweight.render import upsample_maps
 
 PARTS = ("noun", "colour", "phrase")
 MEASURES = ("iou", "iou at 0.4", "precision", "pointing", "inside", "leaked", "elsewhere")
@@ -128,7 +127,7 @@ def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
             mean = p.mean(0)
             whole = mean[..., rows].sum(-1) / mean[..., words].sum(-1).clamp_min(1e-12)
             heats = torch.cat([whole[None], shares])
-            heats = enlarged(heats, mask.shape)
+            heats = upsample_maps(heats, mask.shape)
             found = zip(best_ious(heats, mask).tolist(), points_at(heats, mask).tolist(), strict=True)
             for number, (iou, hit) in enumerate(found):
                 is_whole = number == 0
@@ -169,7 +168,7 @@ def bounds(noise: Noised) -> Iterator[Bound]:
     for height, width in sizes:
         for mask in noise.masks:
             cells = F.adaptive_avg_pool2d(mask[None, None].float(), (height, width))
-            heat = enlarged(cells, mask.shape)[0]
+            heat = upsample_maps(cells, mask.shape)[0]
             yield Bound(noise.number, f"{height}x{width}", float(best_ious(heat, mask)[0]))
 
 

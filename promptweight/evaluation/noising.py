@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promptweight.mini.captions import LANGUAGES, plainly
-from promptweight.mini.scenes import Scene, random_scene, render
+from promptweight.mini import LANGUAGES, Scene, plainly, random_scene, render
 from promptweight.mini.training import unet
 from promptweight.mini.training.autoencoder import to_pixels
 
 if TYPE_CHECKING:
-    from promptweight.attention import AttentionMaps
+    from promptweight.maps import AttentionMaps
 
 TIMESTEPS = (100, 200, 300, 400, 500, 600)
 """Of Stable Diffusion's noise schedule; other schedules are asked at the same ratios of signal to noise."""
@@ -146,7 +145,7 @@ def encoded(pipeline: Any, picture: np.ndarray) -> Tensor:
 
 def own_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
     """The latents of the picture that the model makes of a caption in 25 steps."""
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     latents: Tensor = pipeline(
         caption,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from promptweight.evaluation.statistics import Share
-from promptweight.mini.scenes import (
+from promptweight.mini import (
     COLOURS,
     GROUP_SIDE,
     KINDS,

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from promptweight.conditioning.prompt_embeds import Role
+from promptweight.conditioning import Role
 from promptweight.errors import SettingError
 from promptweight.maps.heatmap import HeatMap, TextRow
 from promptweight.maps.prompt_words import find, words_of
 from promptweight.maps.views import View
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.token_table import Word
+    from promptweight.conditioning import Word
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class AttentionMaps(View):
 
     def _repr_html_(self) -> str:
         """In notebooks: the first picture's words, and the map of the word under the pointer."""
-        from promptweight.render.html import hover_html
+        from promptweight.render import hover_html
 
         return hover_html(self)
 

@@ -14,7 +14,7 @@ from promptweight.maps.prompt_words import PlacedTable, find_rows
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.conditioning.token_table import Token, Word
+    from promptweight.conditioning import Token, Word
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class HeatMap:
         return self.normalized() >= threshold
 
     def overlay(self, image: Image.Image, **options: Any) -> Image.Image:
-        """The map laid over the picture; options as in `promptweight.render.overlay`."""
+        """The map laid over the picture; options as in `promptweight.render.overlays`."""
         from promptweight import render
 
         return render.overlay(image, self.tensor, **options)

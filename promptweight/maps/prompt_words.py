@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from promptweight.conditioning.token_table import no_such_place, no_such_word
+from promptweight.conditioning import no_such_place, no_such_word
 from promptweight.errors import WordNotFoundError
-from promptweight.prompt.words import fold
+from promptweight.prompt import fold
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.token_table import TokenTable, Word
+    from promptweight.conditioning import TokenTable, Word
     from promptweight.prompt import Prompt
 
 Place = tuple[int, int, str]

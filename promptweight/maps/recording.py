@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from promptweight.conditioning.prompt_embeds import Role
+from promptweight.conditioning import Role
 from promptweight.maps.prompt_words import Voice, recorded_rows
 
 

@@ -43,10 +43,11 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
         ModelError: there is no such model.
     """
     from promptweight.models import files as model_files
+    from promptweight.models.builtin import BUILTIN_FOLDER, BUILTIN_MODELS
 
     name = os.fspath(model)
     path = Path(name).expanduser()
-    if path.is_file() and name not in model_files.mini.NAMES:
+    if path.is_file() and name not in BUILTIN_MODELS:
         path, origin = model_files.find(name, None, None)
         return ModelIdentity(name, origin.model, None, fingerprint([path]))
     try:
@@ -65,7 +66,7 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
         source = name if path.is_dir() else _at_commit(origin)
         return ModelIdentity(source, origin.model, origin.revision, None, folder)
     files = [each for each in folder.rglob("*") if each.suffix in (".safetensors", ".json", ".txt", ".model")]
-    called = name if folder.is_relative_to(Path(model_files.mini.WEIGHTS)) else origin.model
+    called = name if folder.is_relative_to(BUILTIN_FOLDER) else origin.model
     return ModelIdentity(name, called, None, fingerprint(files, folder), folder)
 
 

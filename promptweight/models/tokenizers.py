@@ -19,9 +19,7 @@ from promptweight.models.loading import quiet
 from promptweight.prompt import Prompt
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import TokenTable
-    from promptweight.conditioning.families import Family
-    from promptweight.conditioning.text_encoder import TextEncoder
+    from promptweight.conditioning import Family, TextEncoder, TokenTable
     from promptweight.prompt import Prompt
 
 
@@ -50,7 +48,7 @@ def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None)
     with quiet():
         import torch
 
-        from promptweight.conditioning.text_encoder import TextEncoder
+        from promptweight.conditioning import TextEncoder
 
         name = os.fspath(model)
         folder = find_local(name, revision)
@@ -70,7 +68,7 @@ def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None)
 
 
 def _family_of(index: dict[str, Any], name: str) -> Family:
-    from promptweight.conditioning.families import FAMILIES
+    from promptweight.conditioning import FAMILIES
 
     for family in FAMILIES:
         if index["_class_name"] in family.pipelines:

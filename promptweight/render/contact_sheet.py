@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from promptweight.errors import SettingError
 from promptweight.render.labels import BACKGROUND, FAINT, INK, draw_text, fit_text
-from promptweight.render.overlay import enlarged
+from promptweight.render.overlays import enlarged
 
 
 def sheet(

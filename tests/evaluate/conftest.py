@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from promptweight.attention import AttentionMaps
 from promptweight.conditioning.tokenization import tokenize
+from promptweight.maps import AttentionMaps
 from promptweight.maps.prompt_words import PlacedTable, recorded_rows
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import parse

@@ -4,16 +4,16 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from promptweight import mini
 from promptweight.evaluation import localization, prompt_fidelity
 from promptweight.mini.captions import ADJECTIVES, NOUNS
 from promptweight.mini.scenes import ABOVE, BELOW, LEFT, RIGHT, Scene, Thing
+from promptweight.models import builtin_path
 
 
 @pytest.fixture(scope="module")
 def pipeline():
     pipe = StableDiffusionPipeline.from_pretrained(
-        mini.path("mini"), dtype=torch.float32, use_safetensors=True
+        builtin_path("mini"), dtype=torch.float32, use_safetensors=True
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import PromptweightError
-from promptweight.models.files import advice_in, find_local, read_index
-from promptweight.models.schedulers import (
+from promptweight.models import (
     FLOW_SAMPLERS,
     NOISE_SCHEDULES,
     SAMPLERS,
     Sampler,
+    advice_in,
+    find_local,
     make_scheduler,
+    read_index,
     sampler_name,
 )
 
@@ -143,7 +145,7 @@ class Models:
         with self._turn:
             if known not in self._loaded:
                 self._make_room()
-                from promptweight.models.loading import load
+                from promptweight.models import load
 
                 with self._building:
                     pipe = self._loaded[known] = load(self._sources[known], **self._settings)
@@ -191,7 +193,7 @@ class Models:
 
     def _read_tokenizers(self, name: str) -> None:
         """Reads the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
-        from promptweight.models.tokenizers import text_encoders
+        from promptweight.models import text_encoders
 
         if not self._building.acquire(blocking=False):
             return
@@ -227,8 +229,7 @@ def _named(sources: Iterable[str]) -> dict[str, str]:
 
 def _counters(pipe: Any) -> list[Any]:
     """Returns text encoders without weights, with tokenizers of their own: a run may be using the model's."""
-    from promptweight.conditioning.families import family_of, open_encoders
-    from promptweight.conditioning.text_encoder import TextEncoder
+    from promptweight.conditioning import TextEncoder, family_of, open_encoders
 
     return [
         TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)

@@ -23,7 +23,7 @@ from promptweight_ui.i18n import say
 from promptweight_ui.malloc_trim import trim
 
 if TYPE_CHECKING:
-    from promptweight.generation.generate import Progress
+    from promptweight.generation import Progress
 
 SHORTEST_WAIT = 0.15
 """Seconds between two looks at an unfinished picture."""

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from promptweight.attention.control.regions import Region, read_region
 from promptweight.attention.kernels.biased import is_gentle
-from promptweight.conditioning.compel_blend import has_blend
+from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
-from promptweight.maps.prompt_words import PlacedTable
+from promptweight.maps import PlacedTable
 from promptweight.messages import note
 
 if TYPE_CHECKING:

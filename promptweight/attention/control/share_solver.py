@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.maps.prompt_words import PlacedTable, find_rows
+from promptweight.maps import PlacedTable, find_rows
 from promptweight.messages import note
-from promptweight.prompt.phrases import named, phrases
+from promptweight.prompt import named, phrases
 
 ITERATIONS = 16
 LARGEST = 20.0

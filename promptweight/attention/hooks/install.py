@@ -25,7 +25,7 @@ from promptweight.attention.model_calls import Follower, Listener, listen, offlo
 from promptweight.attention.recording.store import Store
 from promptweight.attention.session_config import Prepared
 from promptweight.errors import AttachError
-from promptweight.maps.recording import Kind
+from promptweight.maps import Kind
 from promptweight.messages import Note, note
 
 

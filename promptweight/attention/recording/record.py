@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any, Literal, get_args
 
 from promptweight.attention.layers import Layer, grid
-from promptweight.conditioning.prompt_embeds import ROLES, Role
+from promptweight.conditioning import ROLES, Role
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 

@@ -14,10 +14,9 @@ from torch import Tensor
 from promptweight.attention.batch_rows import Lane
 from promptweight.attention.layers import Layer, grid
 from promptweight.attention.recording.record import Plan, Record, make_plan
-from promptweight.conditioning.prompt_embeds import Role
+from promptweight.conditioning import Role
 from promptweight.errors import AttachError
-from promptweight.maps.prompt_words import Voice
-from promptweight.maps.recording import Kind, RecordedSlot, Recording
+from promptweight.maps import Kind, RecordedSlot, Recording, Voice
 
 
 @dataclass

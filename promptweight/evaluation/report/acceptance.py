@@ -37,7 +37,7 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
         The figures, in the order in which `table` shows them.
     """
     from promptweight.evaluation import localization
-    from promptweight.models.loading import load
+    from promptweight.models import load
 
     pipeline: Any = load(model)
     pipeline.set_progress_bar_config(disable=True)
@@ -60,7 +60,7 @@ def drawing_figures(pipeline: Any, *, number: int, seed: int) -> list[Figure]:
     """Measures whether a model draws what is said, and how often the recogniser errs."""
     from promptweight.evaluation import prompt_fidelity
     from promptweight.evaluation.recognizer import recogniser_error
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     figures = [_recogniser_figure(recogniser_error()["things"])]
     guidance = default_guidance_scale(pipeline)

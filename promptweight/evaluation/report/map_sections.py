@@ -13,7 +13,7 @@ from promptweight.evaluation.noising import is_called_plainly
 from promptweight.evaluation.report.document import Curve, Figure, Plot, Section, Table
 from promptweight.evaluation.report.subject import Subject
 from promptweight.evaluation.statistics import Clustered
-from promptweight.generation.early_warning import THRESHOLD
+from promptweight.generation import THRESHOLD
 
 IOU_BAR, POINTING_BAR = 0.75, 0.98
 HELD_RULE = "refined"

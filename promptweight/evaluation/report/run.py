@@ -52,7 +52,7 @@ def report(
     """
     from promptweight.evaluation.report.writers import check_plots, write
     from promptweight.evaluation.weight_response import chosen_ways
-    from promptweight.models.loading import load, origin
+    from promptweight.models import load, origin
 
     for name in chosen:
         validation.choice("question", name, tuple(question.name for question in QUESTIONS))

@@ -144,7 +144,7 @@ def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
 def _shown() -> Any:
     from base64 import b64encode
 
-    from promptweight.render.colormaps import table
+    from promptweight.render import table
 
     return gr.HTML(
         value=None,
@@ -232,8 +232,7 @@ def _read_axis(context: Context, model: str, kind: Any, values: Any, language: A
 
 def _own_and_one(prompt: str, word: str, language: object) -> str:
     """Returns the two weights of "with and without": 1, and the word's own, which must be another."""
-    from promptweight.prompt import parse
-    from promptweight.prompt.weight_editing import places
+    from promptweight.prompt import parse, places
 
     read = parse(prompt)
     span = next(

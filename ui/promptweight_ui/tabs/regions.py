@@ -94,7 +94,7 @@ def build(context: Context) -> None:
         places = {
             word: mask for word, mask in zip(chosen, mask_list, strict=True) if word and mask is not None
         }
-        if not places:
+        if owners is None or not places:
             validation.refuse(language, "regions_nothing")
         try:
             prompt = masks.regional(call.arguments["prompt"], places, *weights)
