@@ -1,14 +1,17 @@
 """A Stable Diffusion pipeline of the real classes with tiny random weights, as a folder and loaded."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-# The examples' tiny models are the tests' too.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
+pytest_plugins = [
+    "tests.fixtures.attention",
+    "tests.fixtures.batches",
+    "tests.fixtures.evaluation",
+    "tests.fixtures.text_encoders",
+]
 
 # A busy machine is no reason for a test to fail.
 settings.register_profile("untimed", deadline=None)

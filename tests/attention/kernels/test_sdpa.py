@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.attention.kernels.sdpa import attend, sdpa
+from promptweight.attention.kernels import sdpa
+from promptweight.attention.kernels.sdpa import attend
 
 CUDA = pytest.param(
     "cuda",

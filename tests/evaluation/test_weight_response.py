@@ -11,9 +11,9 @@ import torch
 from promptweight.errors import SettingError
 from promptweight.evaluation import (
     missing_concepts,
+    recognizer,
     region_response,
     response_curves,
-    seen,
     share_targets,
     weight_response,
 )
@@ -37,7 +37,7 @@ def test_drawn_scenes_are_seen_as_they_are():
         if len(scene.things) != 2 or scene.relation in ("ride", "mirror"):
             continue
         picture, masks = render(scene)
-        looked = seen.look(picture, scene)
+        looked = recognizer.look(picture, scene)
         for index, thing in enumerate(scene.things):
             areas.append(looked.area(index))
             covered.append(float(masks[index].mean()))
@@ -52,7 +52,7 @@ def test_drawn_scenes_are_seen_as_they_are():
 
 def test_a_missing_thing_is_missed():
     picture, _ = render(SENTENCE.__class__(SENTENCE.things[:1]))
-    looked = seen.look(picture, SENTENCE)
+    looked = recognizer.look(picture, SENTENCE)
     assert (looked.has(0), looked.has(1), looked.kinds) == (True, False, (True, False))
     assert not looked.box(1).any()
     assert looked.area(1) < 0.02 < looked.area(0)
@@ -135,7 +135,7 @@ def test_a_stopped_measurement_goes_on(tmp_path, mini, monkeypatch):
     ways = weight_response.chosen_ways(("attention logit",))
     plain = weight_response.drawn_plainly(mini, scenes, 0, steps=6)
     asked = {"steps": 6, "chosen": ways, "weights": (1.0, 2.5)}
-    monkeypatch.setattr(seen.Seen, "has", lambda self, thing: True)  # six steps draw no things
+    monkeypatch.setattr(recognizer.Seen, "has", lambda self, thing: True)  # six steps draw no things
     wanted = weight_response.measure(mini, scenes, plain, **asked)
     assert [(each.scene, each.weight) for each in wanted] == [
         (scene, weight) for weight in (1.0, 2.5) for scene in range(3)
