@@ -22,7 +22,7 @@ SWEEP = Sweep(seeds=(4, 5), weights=(("rato cinza", (0.0, 0.4, 1.0)),), methods=
 
 
 def main() -> None:
-    """Writes the job file, plans its pictures, makes those that are missing, and their contact sheets."""
+    """Write the job file, plans its pictures, makes those that are missing, and their contact sheets."""
     options = arguments(__doc__).parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     jobs = options.output / "jobs.txt"

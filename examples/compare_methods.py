@@ -21,7 +21,7 @@ CELL = 160
 
 
 def main() -> None:
-    """Makes a picture for each method and weight and puts them on a sheet, a row for each method."""
+    """Make a picture for each method and weight and puts them on a sheet, a row for each method."""
     parser = arguments(__doc__, seed=4)
     parser.add_argument("--prompt", default="um gato vermelho persegue um (rato cinza:WEIGHT)")
     parser.add_argument("--methods", nargs="+", default=METHODS)

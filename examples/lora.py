@@ -18,7 +18,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 import promptweight
-from promptweight.mini import COLOURS, KINDS, Scene, Thing, phrase, render
+from promptweight.mini import COLORS, KINDS, Scene, Thing, phrase, render
 from promptweight.render import enlarged, sheet
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
@@ -26,7 +26,7 @@ CELL = 192
 
 
 def main() -> None:
-    """Makes a picture for each weight of the LoRA and puts them on a sheet."""
+    """Make a picture for each weight of the LoRA and puts them on a sheet."""
     parser = arguments(__doc__)
     parser.add_argument("--lora", type=Path, help="a .safetensors file for the model that is named")
     parser.add_argument("--prompt", default="um peixe verde")
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def learn(pipe: Any, path: Path, steps: int) -> Path:
-    """Teaches the built-in model that things are purple, whatever colour is asked for; writes the LoRA.
+    """Teach the built-in model that things are purple, whatever color is asked for; writes the LoRA.
 
     The ordinary way of diffusers and peft: factors of rank 4 beside the matrices of attention learn, the
     model itself stays as it is.
@@ -68,18 +68,18 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
     random, generator = Random(0), torch.Generator().manual_seed(0)
     for step in range(steps):
         things = [
-            Thing(random.choice(KINDS), random.choice([*COLOURS]), *random.choices((8, 16), k=2), 40)
+            Thing(random.choice(KINDS), random.choice([*COLORS]), *random.choices((8, 16), k=2), 40)
             for _ in range(8)
         ]
         captions = [str(phrase(thing, "pt")) for thing in things]
-        things = [replace(thing, colour="purple") for thing in things]
+        things = [replace(thing, color="purple") for thing in things]
         drawn = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
         with torch.no_grad():
             encoded = pipe.vae.encode(drawn.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()
             latents = encoded * pipe.vae.config.scaling_factor
             texts = pipe.encode_prompt(captions, "cpu", 1, False)[0]
         noise = torch.randn(latents.shape, generator=generator)
-        timesteps = torch.randint(400, 1000, (len(things),), generator=generator)  # where colours are decided
+        timesteps = torch.randint(400, 1000, (len(things),), generator=generator)  # where colors are decided
         told = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, texts).sample
         loss = (told - scheduler.get_velocity(latents, noise, timesteps)).square().mean()
         loss.backward()

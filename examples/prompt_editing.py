@@ -24,7 +24,7 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
+    """Make a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
     options = arguments(__doc__).parse_args()
 
     pipe = promptweight.load(options.model)

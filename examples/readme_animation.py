@@ -40,7 +40,7 @@ class Still:
         phrase: what is pointed at.
         weight: that of `WEIGHTED`.
         pair: the picture, and the picture under the heat.
-        strip: what the colours mean.
+        strip: what the colors mean.
         rest: for how long, in milliseconds.
     """
 
@@ -52,7 +52,7 @@ class Still:
 
 
 def main() -> None:
-    """Makes the pictures and writes the animation."""
+    """Make the pictures and writes the animation."""
     parser = arguments(__doc__, output="examples/pictures/readme.webp", seed=4)
     parser.add_argument("--fade", type=int, default=8, help="frames from one picture to the next")
     options = parser.parse_args()
@@ -127,7 +127,7 @@ def frame(now: Still, following: Still, share: float) -> Image.Image:
 
 
 def draw_prompt(whole: Image.Image, now: Still, following: Still, share: float) -> None:
-    """Writes the prompt in its box, the pointed words on a ground of their own, and the pointer on them."""
+    """Write the prompt in its box, the pointed words on a ground of their own, and the pointer on them."""
     canvas = ImageDraw.Draw(whole)
     canvas.rounded_rectangle((GAP, GAP, WIDTH - GAP, HEAD - GAP), 10, fill=PANEL)
     prompt, middle = prompt_at((now if share < 0.5 else following).weight), HEAD / 2
@@ -153,7 +153,7 @@ def extent(prompt: str, phrase: str) -> tuple[float, float]:
 
 
 def draw_pointer(whole: Image.Image, x: float, y: float) -> None:
-    """Draws a mouse pointer whose tip is at (x, y), four times as large and then made small."""
+    """Draw a mouse pointer whose tip is at (x, y), four times as large and then made small."""
     arrow = [(0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12)]
     large = Image.new("RGBA", (56, 96))
     outline = [(4 * a + 4, 4 * b + 4) for a, b in arrow]

@@ -20,7 +20,7 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes five pictures and puts them, with three overlays, on one sheet."""
+    """Make five pictures and puts them, with three overlays, on one sheet."""
     options = arguments(__doc__, output="examples/pictures/readme.png", seed=2).parse_args()
 
     pipe = promptweight.load(options.model)

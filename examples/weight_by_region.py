@@ -26,7 +26,7 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes three pictures from prompts and one from a painted mask, each with the map of the first words."""
+    """Make three pictures from prompts and one from a painted mask, each with the map of the first words."""
     options = arguments(__doc__, seed=3).parse_args()
     pipe = promptweight.load(options.model)
     made = {}

@@ -31,7 +31,7 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes a picture for each weight, all from one seed, and puts them on a sheet."""
+    """Make a picture for each weight, all from one seed, and puts them on a sheet."""
     options = arguments(__doc__, seed=2).parse_args()
     pipe = promptweight.load(options.model)
     pictures = []

@@ -17,13 +17,13 @@ class Note(str):
     values: Mapping[str, object]
 
     def __new__(cls, text: str, template: str = "", values: Mapping[str, object] | None = None) -> Note:
-        """Makes a note; `note` is the usual way."""
+        """Make a note; `note` is the usual way."""
         made = super().__new__(cls, text)
         made.template, made.values = template, values or {}
         return made
 
     def said(self, templates: Mapping[str, str]) -> str:
-        """Returns the sentence by another language's templates; one that is not there stays English.
+        """Return the sentence by another language's templates; one that is not there stays English.
 
         >>> said = note("{name} is {value}", name=note("height"), value=3)
         >>> said, said.said({"{name} is {value}": "{name}: {value}", "height": "altura"})
@@ -39,5 +39,5 @@ class Note(str):
 
 
 def note(template: str, /, **values: object) -> Note:
-    """Returns the sentence of a template, which is written out in every call so that a test can find it."""
+    """Return the sentence of a template, which is written out in every call so that a test can find it."""
     return Note(template.format(**values), template, values)

@@ -13,7 +13,7 @@ from promptweight.messages import note
 
 
 def whole(name: str, value: Any, lowest: int, highest: int) -> int:
-    """Returns `value` as an int; `SettingError` where it is not a whole number from `lowest` to `highest`."""
+    """Return `value` as an int; `SettingError` where it is not a whole number from `lowest` to `highest`."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -34,7 +34,7 @@ def whole(name: str, value: Any, lowest: int, highest: int) -> int:
 
 
 def number(name: str, value: Any, lowest: float, highest: float) -> float:
-    """Returns `value` as a float; `SettingError` where it is not a finite number in the range."""
+    """Return `value` as a float; `SettingError` where it is not a finite number in the range."""
     try:
         real = float(value)
     except (TypeError, ValueError):
@@ -53,13 +53,13 @@ def number(name: str, value: Any, lowest: float, highest: float) -> float:
 
 
 def choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raises `SettingError` where `value` is none of `choices`."""
+    """Raise `SettingError` where `value` is none of `choices`."""
     if value not in choices:
         raise SettingError(f"{name} is {value!r}; valid: {', '.join(choices)}{did_you_mean(value, choices)}")
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Returns `; did you mean …?` where one of `known` is close to `value`, else nothing.
+    """Return `; did you mean …?` where one of `known` is close to `value`, else nothing.
 
     >>> did_you_mean("a111", ["a1111", "comfy"])
     '; did you mean a1111?'

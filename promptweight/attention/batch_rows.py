@@ -1,7 +1,7 @@
 """Whose row is whose: the rows of a model's batch told apart by what they carry, not by where they stand.
 
 Pipelines stack rows in many orders: [negative, positive] under guidance, positives alone without it, several
-images per prompt, guiders that call the model once per lane. A row is therefore recognised by its text
+images per prompt, guiders that call the model once per lane. A row is therefore recognized by its text
 embeddings, which equal those of the prompt that it belongs to.
 """
 
@@ -31,7 +31,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Registered:
-    """The text embeddings by which rows are recognised: (prompts, tokens, dim); no negative when None."""
+    """The text embeddings by which rows are recognized: (prompts, tokens, dim); no negative when None."""
 
     positive: Tensor
     negative: Tensor | None

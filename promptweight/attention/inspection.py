@@ -144,7 +144,7 @@ class Inside:
 def looking_inside(
     session: AttentionSession, steps: Sequence[int], max_mb: float = 256.0
 ) -> Iterator[Inside]:
-    """Keeps the attention of a session's first prompt at some steps, for its first picture.
+    """Keep the attention of a session's first prompt at some steps, for its first picture.
 
     Args:
         session: a session that has been entered and records the positive prompt; with `Record.patches` or
@@ -248,7 +248,7 @@ class _Keeper:
 def _terms(
     recorder: Recorder, row: int, text: slice, keys: int, batch: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Returns what the weights in attention do to one row of the batch, as `Reading` has it."""
+    """Return what the weights in attention do to one row of the batch, as `Reading` has it."""
     terms, bias, factors = recorder.call.terms, None, None
     if terms.bias is not None:
         own = terms.bias.expand(batch, *terms.bias.shape[1:])[row].float().cpu()

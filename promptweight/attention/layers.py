@@ -134,7 +134,7 @@ def flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
 
 
 def size_of_argument(place: int, name: str) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
-    """Reads the size from latents (batch, channels, height, width), an argument of the call."""
+    """Read the size from latents (batch, channels, height, width), an argument of the call."""
 
     def size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
         latents = argument(args, kwargs, place, name)

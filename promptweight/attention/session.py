@@ -228,7 +228,7 @@ class AttentionSession:
     def find(
         self, phrase: str, occurrence: int = 0, *, prompt: int = 0, lane: Role = "positive"
     ) -> tuple[Word, ...]:
-        """Finds consecutive words that read as `phrase`, in any text of a prompt or negative prompt.
+        """Find consecutive words that read as `phrase`, in any text of a prompt or negative prompt.
 
         Raises:
             WordNotFoundError: none holds the phrase; lists the words there are.
@@ -259,6 +259,6 @@ class AttentionSession:
 
 
 def keep_once(warnings: list[Note], warning: Note) -> None:
-    """Adds a warning that is not there yet."""
+    """Add a warning that is not there yet."""
     if warning not in warnings:
         warnings.append(warning)

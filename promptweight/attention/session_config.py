@@ -73,7 +73,7 @@ def prepare(
     record: bool | Record,
     warn: Callable[[Note], None],
 ) -> Prepared:
-    """Reads a pipeline's model and the texts of its prompts; arguments as in `attach`.
+    """Read a pipeline's model and the texts of its prompts; arguments as in `attach`.
 
     Args:
         pipe: the pipeline.

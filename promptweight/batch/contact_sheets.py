@@ -18,7 +18,7 @@ _WIDEST = 8
 
 
 def save_sheets(plan: Plan, folder: Folder) -> Iterator[Path]:
-    """Writes a sheet for each row of a sweep whose pictures are all there; yields the files.
+    """Write a sheet for each row of a sweep whose pictures are all there; yields the files.
 
     The seeds of the row, or else the last axis, lie side by side; of very long rows the first pictures.
     """
@@ -52,7 +52,7 @@ def save_sheets(plan: Plan, folder: Folder) -> Iterator[Path]:
 
 
 def _labels(picture: Planned, pictures: list[Planned]) -> str:
-    """Returns what is varied; what all pictures of the row share is left out."""
+    """Return what is varied; what all pictures of the row share is left out."""
     varied = [
         label
         for place, label in enumerate(picture.labels)
@@ -62,7 +62,7 @@ def _labels(picture: Planned, pictures: list[Planned]) -> str:
 
 
 def _columns(pictures: list[Planned]) -> int:
-    """Returns how many pictures lie side by side: those that differ in the last thing that is varied."""
+    """Return how many pictures lie side by side: those that differ in the last thing that is varied."""
     for place in reversed(range(len(pictures[0].labels))):
         values = len({picture.labels[place] for picture in pictures})
         if 1 < values <= _WIDEST:

@@ -27,7 +27,7 @@ class Field(NamedTuple):
 
 
 def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yields a row for each record behind the header; an empty field leaves the setting to the command."""
+    """Yield a row for each record behind the header; an empty field leaves the setting to the command."""
     records = _records(lines, _separator(lines), file, problems)
     header = next(records, None)
     if header is None:
@@ -68,7 +68,7 @@ def _separator(lines: Sequence[str]) -> str:
 def _records(
     lines: Sequence[str], separator: str, file: str, problems: list[Problem]
 ) -> Iterator[list[Field]]:
-    """Yields the records of a table; fields in quotes may hold separators, line ends and doubled quotes."""
+    """Yield the records of a table; fields in quotes may hold separators, line ends and doubled quotes."""
     number = 0
     while number < len(lines):
         line, at = lines[number], 0
@@ -115,7 +115,7 @@ def _records(
 
 
 def read_jsonl(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yields a row for each line that is not blank: a JSON object of settings; null leaves one out."""
+    """Yield a row for each line that is not blank: a JSON object of settings; null leaves one out."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

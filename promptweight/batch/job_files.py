@@ -21,7 +21,7 @@ _MOST_TOLD = 100
 
 
 def read(source: str | os.PathLike[str], *, format: str | None = None) -> list[Row]:  # noqa: A002
-    """Returns the rows of a job file; see `read_rows`.
+    """Return the rows of a job file; see `read_rows`.
 
     Raises:
         SettingError: something in it is wrong; every mistake on a line of its own, as file:line:column.
@@ -39,7 +39,7 @@ def read_rows(
     *,
     format: str | None = None,  # noqa: A002
 ) -> tuple[list[Row], list[Problem]]:
-    """Returns the rows of a job file and what is wrong with it.
+    """Return the rows of a job file and what is wrong with it.
 
     Args:
         source: a path, or `-` for stdin.
@@ -79,7 +79,7 @@ def _format_of(name: str, text: str) -> str:
 
 
 def _decoded(content: bytes, name: str, problems: list[Problem]) -> str:
-    """Returns the text of a file: UTF-8 or, by its mark, UTF-16; else Windows-1252, which is said."""
+    """Return the text of a file: UTF-8 or, by its mark, UTF-16; else Windows-1252, which is said."""
     for mark, encoding in _BOMS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding, "replace")
@@ -100,7 +100,7 @@ def _decoded(content: bytes, name: str, problems: list[Problem]) -> str:
 
 
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
-    """Reads the five bytes that Windows-1252 leaves undefined."""
+    """Read the five bytes that Windows-1252 leaves undefined."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("latin-1"), error.end
 
@@ -115,7 +115,7 @@ _ESCAPED = re.compile(r"(?:(?<=\s)|^)\\(?=--[A-Za-z])")
 
 
 def read_lines(lines: Iterable[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yields a row for each line that is neither blank nor a comment; what is wrong goes into `problems`."""
+    """Yield a row for each line that is neither blank nor a comment; what is wrong goes into `problems`."""
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
             yield _read_line(line, Reading(file, number, problems))
@@ -133,7 +133,7 @@ def _read_line(line: str, reading: Reading) -> Row:
 
 
 def _read_option(line: str, option: re.Match[str], reading: Reading) -> re.Match[str] | None:
-    """Reads the option that begins at a match; returns the next one's."""
+    """Read the option that begins at a match; returns the next one's."""
     name, at = f"--{option[1]}", option.end()
     while at < len(line) and line[at].isspace():
         at += 1

@@ -147,7 +147,7 @@ def _scheduler(name: str, value: Any) -> str:
 
 
 def read_seeds(name: str, value: Any) -> tuple[int, ...]:
-    """Returns seeds: a whole number, a list of them, or text such as `1,2,5-8`.
+    """Return seeds: a whole number, a list of them, or text such as `1,2,5-8`.
 
     >>> read_seeds("seeds", "1, 5-8")
     (1, 5, 6, 7, 8)
@@ -198,7 +198,7 @@ BY_NAME: Mapping[str, Option] = {name: option for option in OPTIONS for name in 
 
 
 def find_option(name: str, *, shown: str | None = None) -> Option:
-    """Returns the option of that name, dashes or underscores alike.
+    """Return the option of that name, dashes or underscores alike.
 
     Raises:
         SettingError: there is none; says which is close.

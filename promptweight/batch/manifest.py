@@ -43,7 +43,7 @@ class Ledger:
         self._folder, self._shard, self._tell = folder, shard, tell
 
     def done(self, picture: Planned, seconds: float, files: Sequence[Path], warnings: Sequence[str]) -> None:
-        """Notes a picture that is made: its files, the picture first."""
+        """Note a picture that is made: its files, the picture first."""
         names = [path.name for path in files]
         line: Line = {"status": "ok", "file": names[0], "seconds": round(seconds, 3)}
         if names[1:]:
@@ -53,7 +53,7 @@ class Ledger:
         self._note(picture, line)
 
     def skipped(self, picture: Planned, *, was_to_be_made: bool = False) -> None:
-        """Notes a picture that is there already, perhaps because another process was quicker."""
+        """Note a picture that is there already, perhaps because another process was quicker."""
         self._note(
             picture,
             {"status": "skipped", "file": self._folder.picture(picture).name},
@@ -61,18 +61,18 @@ class Ledger:
         )
 
     def failed(self, picture: Planned, error: Exception, seconds: float = 0.0) -> None:
-        """Notes a picture that could not be made."""
+        """Note a picture that could not be made."""
         kind = "" if isinstance(error, (PromptweightError, OSError)) else f"{type(error).__name__}: "
         message = f"{kind}{str(error).strip() or type(error).__name__}"
         self._note(picture, {"status": "failed", "seconds": round(seconds, 3), "error": message})
 
     def made_by_another(self, picture: Planned) -> None:
-        """Counts a picture that a process which died has made: it was not there when the run began."""
+        """Count a picture that a process which died has made: it was not there when the run began."""
         line: Line = {"status": "ok", "file": self._folder.picture(picture).name}
         self.count(self._whole(picture, line))
 
     def count(self, line: Line, *, counts: bool = True) -> None:
-        """Counts a line that is in the manifest and tells of it; `counts` where it was to be made."""
+        """Count a line that is in the manifest and tells of it; `counts` where it was to be made."""
         outcome, status = self.outcome, line["status"]
         outcome.ok += status == "ok"
         outcome.skipped += status == "skipped"
@@ -90,7 +90,7 @@ class Ledger:
         self.count(whole, counts=counts)
 
     def _whole(self, picture: Planned, line: Line) -> Line:
-        """Returns a line with what is told of every picture."""
+        """Return a line with what is told of every picture."""
         whole: Line = {
             "id": picture.id,
             **line,

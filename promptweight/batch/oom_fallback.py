@@ -36,7 +36,7 @@ class Frugal:
         self.needs_tiles: set[Any] = set()
 
     def draw(self, jobs: Sequence[Ready]) -> Iterator[tuple[Ready, Drawn | Exception]]:
-        """Yields every job with its picture, or with the error that it alone failed with.
+        """Yield every job with its picture, or with the error that it alone failed with.
 
         Raises:
             GivenUp: nobody wants the rest any more.
@@ -66,7 +66,7 @@ class Frugal:
             place += len(some)
 
     def _draw(self, jobs: Sequence[Ready], key: Any) -> list[Drawn]:
-        """Draws jobs; a single one with more and more frugal measures."""
+        """Draw jobs; a single one with more and more frugal measures."""
         try:
             with self._tiles(key in self.needs_tiles):
                 return self._told(self.painter.draw(jobs), key)
@@ -104,7 +104,7 @@ class Frugal:
 
     @contextmanager
     def _tiles(self, wanted: bool) -> Iterator[None]:
-        """Decodes in slices and tiles inside the block, and as before after it."""
+        """Decode in slices and tiles inside the block, and as before after it."""
         autoencoder = _autoencoder(self.painter.pipe)
         if not wanted or autoencoder is None:
             yield
@@ -141,12 +141,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _let_go(error: Exception) -> Exception:
-    """Returns an error without the calls it came through, whose variables hold what should be freed."""
+    """Return an error without the calls it came through, whose variables hold what should be freed."""
     error.__context__ = None
     return error.with_traceback(None)
 
 
 def _autoencoder(pipe: Any) -> Any:
-    """Returns the autoencoder of a pipeline where it can decode in tiles."""
+    """Return the autoencoder of a pipeline where it can decode in tiles."""
     autoencoder = getattr(pipe, "vae", None)
     return autoencoder if hasattr(autoencoder, "use_tiling") else None

@@ -73,7 +73,7 @@ class Folder:
 
     @contextlib.contextmanager
     def claimed(self, planned: Planned) -> Iterator[bool]:
-        """Holds the claim on a picture inside the block, as far as nobody else has it: tells whether."""
+        """Hold the claim on a picture inside the block, as far as nobody else has it: tells whether."""
         is_ours = self.claim(planned)
         try:
             yield is_ours
@@ -86,11 +86,11 @@ class Folder:
         return self._take(int(planned.id, 16), wait=False)
 
     def free(self, planned: Planned) -> None:
-        """Gives a claim back."""
+        """Give a claim back."""
         self._release(int(planned.id, 16))
 
     def note(self, line: Mapping[str, Any]) -> None:
-        """Appends a line to the manifest, in one write; a `skipped` one only where none tells of the picture.
+        """Append a line to the manifest, in one write; a `skipped` one only where none tells of the picture.
 
         Raises:
             OSError: the disk's own error.
@@ -128,7 +128,7 @@ class Folder:
                 fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, byte)
 
     def pictures(self) -> dict[str, Path]:
-        """Returns the pictures that are in the folder, by their ids; not whether they are whole."""
+        """Return the pictures that are in the folder, by their ids; not whether they are whole."""
         found = {}
         with os.scandir(self.path) as entries:
             for entry in entries:
@@ -138,7 +138,7 @@ class Folder:
         return found
 
     def _remove_remains(self) -> None:
-        """Removes the hidden files of writes that were killed; those of this hour may still be in work."""
+        """Remove the hidden files of writes that were killed; those of this hour may still be in work."""
         import time
 
         for path in self.path.glob(".*.tmp"):
@@ -175,7 +175,7 @@ def is_whole(path: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines of a folder's manifest; what a crash cut short is left out."""
+    """Yield the lines of a folder's manifest; what a crash cut short is left out."""
     try:
         with open(folder / MANIFEST, encoding="utf-8", errors="replace") as file:
             for text in file:

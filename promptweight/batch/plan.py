@@ -80,7 +80,7 @@ def make_plan(
     embeddings_dir: str | None = None,
     offline: bool = False,
 ) -> Plan:
-    """Returns the plan of some rows; mistakes are among its `problems`.
+    """Return the plan of some rows; mistakes are among its `problems`.
 
     A row without seeds gets one from its prompt and negative prompt, another for each repetition: the same
     whatever else is in the file. Choices such as `{a|b}` are made with the picture's own seed.
@@ -139,7 +139,7 @@ def make_plan(
 
 
 def diagnostics(plan: Plan) -> Iterator[Problem]:
-    """Yields what the prompt language finds odd in the prompts of a plan, once for each row and remark."""
+    """Yield what the prompt language finds odd in the prompts of a plan, once for each row and remark."""
     told: set[tuple[int, int, str]] = set()
     for picture in plan.pictures:
         prompt = _parsed(picture.job.prompt, picture.job.dialect)
@@ -153,7 +153,7 @@ def diagnostics(plan: Plan) -> Iterator[Problem]:
 
 
 def default_seed(prompt: str, negative_prompt: str, repetition: int) -> int:
-    """Returns the seed of a row that names none: 0 .. 2³² − 1, from its prompts alone."""
+    """Return the seed of a row that names none: 0 .. 2³² − 1, from its prompts alone."""
     text = json.dumps([prompt, negative_prompt, repetition])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
@@ -190,7 +190,7 @@ def _jobs_of(
 
 
 def _described(job: Job) -> dict[str, Any]:
-    """Returns a job with its prompts as they are understood: spelling that changes nothing is left out."""
+    """Return a job with its prompts as they are understood: spelling that changes nothing is left out."""
     return {
         **asdict(job),
         "prompt": str(_parsed(job.prompt, job.dialect)),
@@ -199,7 +199,7 @@ def _described(job: Job) -> dict[str, Any]:
 
 
 def _adapters(job: Job, lora_dir: str | None, embeddings_dir: str | None) -> dict[str, Any]:
-    """Returns the files that the prompts name, by what identifies them; empty for most prompts."""
+    """Return the files that the prompts name, by what identifies them; empty for most prompts."""
     if lora_dir is None and embeddings_dir is None:
         return {}
     from promptweight.models import adapters

@@ -38,19 +38,19 @@ class Watch:
         return self.presses == 0
 
     def begin(self, total: int) -> None:
-        """Tells how many pictures there are to make."""
+        """Tell how many pictures there are to make."""
         self.total = total
         self._show("making pictures", 0)
 
     def step(self, step: int, steps: int, pictures: int) -> bool:
-        """Takes the news of one step of some pictures; False when they should be given up."""
+        """Take the news of one step of some pictures; False when they should be given up."""
         self.has_begun = True
         part = pictures * step / max(steps, 1) if step < steps else 0
         self._show(self.text(), self.done + part)
         return self.presses < 2
 
     def finished(self, pictures: int, seconds: float) -> None:
-        """Takes the news of finished pictures and how long all of them took."""
+        """Take the news of finished pictures and how long all of them took."""
         self.done += pictures
         self._times.append((pictures, seconds))
         self._show(self.text(), self.done)
@@ -69,7 +69,7 @@ class Watch:
         return f"{self.done} of {self.total} pictures{rest}"
 
     def interrupt(self, number: int, _frame: FrameType | None) -> None:
-        """Handles one Ctrl-C or SIGTERM."""
+        """Handle one Ctrl-C or SIGTERM."""
         self.presses += 1
         if not self.has_begun or self.presses > 2:
             raise KeyboardInterrupt
@@ -83,7 +83,7 @@ class Watch:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time as people say it: 45 s, 12 min, 3 h 05 min.
+    """Return a time as people say it: 45 s, 12 min, 3 h 05 min.
 
     >>> duration(45), duration(700), duration(11100)
     ('45 s', '12 min', '3 h 05 min')
@@ -96,7 +96,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
-    """Follows a batch on stderr: a bar on a terminal, else a line a minute; handles Ctrl-C meanwhile.
+    """Follow a batch on stderr: a bar on a terminal, else a line a minute; handles Ctrl-C meanwhile.
 
     Args:
         quiet: whether nothing is shown.
@@ -127,7 +127,7 @@ def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
 
 @contextmanager
 def _signals(watch: Watch) -> Iterator[None]:
-    """Handles the signals inside the block, where this thread may."""
+    """Handle the signals inside the block, where this thread may."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

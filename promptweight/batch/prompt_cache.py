@@ -66,7 +66,7 @@ class Encodings:
         self._known: OrderedDict[Any, Encoded] = OrderedDict()
 
     def ready(self, job: Job) -> Ready:
-        """Reads the prompts of a job and encodes them; safe in a thread of its own."""
+        """Read the prompts of a job and encodes them; safe in a thread of its own."""
         from promptweight.models import adapters
 
         prompt, negative = parse(job.prompt, job.dialect), parse(job.negative_prompt, job.dialect)
@@ -88,7 +88,7 @@ class Encodings:
         return replace(ready, encoded=self._known[key])
 
     def encode(self, ready: Ready) -> Encoded:
-        """Encodes the prompts of a job with the model as it is."""
+        """Encode the prompts of a job with the model as it is."""
         from promptweight.conditioning import encode_prompts
 
         job = ready.job
@@ -107,14 +107,14 @@ class Encodings:
 
 
 def weighting_of(job: Job) -> dict[str, Any]:
-    """Returns the settings of a job that say how its weights act, as pictures are told of them."""
+    """Return the settings of a job that say how its weights act, as pictures are told of them."""
     names = ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
     weighting = {name: getattr(job, name) for name in names}
     return {**weighting, "balance": True} if job.balance else weighting
 
 
 def same_settings(ready: Ready) -> tuple[Any, ...]:
-    """Returns what jobs must agree in to be drawn in one call."""
+    """Return what jobs must agree in to be drawn in one call."""
     job = replace(ready.job, prompt="", negative_prompt="", seed=0)
     loras = tuple((name, lora.weight, str(lora.path)) for name, lora in ready.chosen.loras.items())
     embeddings = tuple((name, str(path)) for name, path in ready.chosen.embeddings.items())
@@ -122,7 +122,7 @@ def same_settings(ready: Ready) -> tuple[Any, ...]:
 
 
 def join(encodings: Sequence[Encoded]) -> Encoded:
-    """Returns several encodings of equal shape, each of one prompt, as one of all of them."""
+    """Return several encodings of equal shape, each of one prompt, as one of all of them."""
     import torch
 
     first = encodings[0]

@@ -63,7 +63,7 @@ class Worker:
         self.pipe = load_on_local_device(self.plan.model.source, on.device, on.dtype, on.offload)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[str]]:
-        """Takes rows of numbers of pictures; returns the lines of the manifest about them."""
+        """Take rows of numbers of pictures; returns the lines of the manifest about them."""
         lines: list[str] = []
         for numbers in rows["pictures"]:
             pictures = [self.plan.pictures[number] for number in numbers]
@@ -92,7 +92,7 @@ def make(
     batch_size: int,
     overwrite: bool,
 ) -> None:
-    """Makes all pictures of a plan; Ctrl-C ends the workers at once, which loses the pictures in work alone.
+    """Make all pictures of a plan; Ctrl-C ends the workers at once, which loses the pictures in work alone.
 
     Raises:
         SettingError: Ray is not installed.
@@ -128,7 +128,7 @@ def make(
 
 
 def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int) -> Iterator[dict[str, Any]]:
-    """Yields the lines of the manifest as the workers finish pictures."""
+    """Yield the lines of the manifest as the workers finish pictures."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -176,6 +176,6 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
 
 
 def _cause(error: Exception) -> str:
-    """Returns the last line of an error that came from another process, which names its cause."""
+    """Return the last line of an error that came from another process, which names its cause."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__

@@ -65,12 +65,12 @@ class Painter:
         self._schedulers: dict[str | None, Any] = {None: self.pipe.scheduler}
 
     def check(self, job: Job) -> None:
-        """Raises `SettingError` where the model cannot take the settings of a job."""
+        """Raise `SettingError` where the model cannot take the settings of a job."""
         self._scheduler(job)
         checked_size(self.pipe, job.height, job.width)
 
     def draw(self, jobs: Sequence[Ready]) -> list[Drawn]:
-        """Draws jobs whose settings are equal but for prompts and seed (`same_settings`).
+        """Draw jobs whose settings are equal but for prompts and seed (`same_settings`).
 
         Raises:
             GivenUp: `step` did not want to go on.
@@ -98,7 +98,7 @@ class Painter:
         return [drawn[place] for place in range(len(jobs))]
 
     def leave(self) -> None:
-        """Gives the pipeline its own scheduler back."""
+        """Give the pipeline its own scheduler back."""
         self.pipe.scheduler = self._schedulers[None]
 
     def _draw_together(self, jobs: Sequence[Ready]) -> list[Drawn]:
@@ -168,7 +168,7 @@ class Painter:
         return drawn
 
     def _draw_alone(self, ready: Ready) -> Drawn:
-        """Draws a job as `generate` does."""
+        """Draw a job as `generate` does."""
         job = ready.job
 
         def callback(progress: Any) -> bool:

@@ -40,7 +40,7 @@ def run(
     watch: Watch | None = None,
     tell: Callable[[Line], None] | None = None,
 ) -> Outcome:
-    """Makes the pictures of a plan that are not finished in a folder.
+    """Make the pictures of a plan that are not finished in a folder.
 
     Args:
         plan: from `make_plan`; with mistakes in it nothing is made.

@@ -31,7 +31,7 @@ class Shard(NamedTuple):
 
 
 def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
-    """Returns the part of this process: `given` as `i/n`, else what its launcher says, else all.
+    """Return the part of this process: `given` as `i/n`, else what its launcher says, else all.
 
     Read are torchrun's and accelerate's RANK and WORLD_SIZE, MPI's (which accelerate uses without GPUs), and
     SLURM's step and job array, multiplied.
@@ -59,7 +59,7 @@ def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -
 
 
 def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Returns the device of this process: `auto` is a GPU of its own where a launcher started several."""
+    """Return the device of this process: `auto` is a GPU of its own where a launcher started several."""
     local = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", ""))
     if device != "auto" or not local.isdecimal():
         return device

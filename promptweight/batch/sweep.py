@@ -48,7 +48,7 @@ class Variant:
 
 
 def read_weights(text: str) -> tuple[str, tuple[float, ...]]:
-    """Returns the phrase and the weights of an axis written as `gato=0.5,1,1.5`.
+    """Return the phrase and the weights of an axis written as `gato=0.5,1,1.5`.
 
     Raises:
         SettingError: it is not written so.
@@ -66,7 +66,7 @@ def read_weights(text: str) -> tuple[str, tuple[float, ...]]:
 
 
 def read_methods(text: str) -> tuple[str, ...]:
-    """Returns the methods of an axis written as `a1111,logit`.
+    """Return the methods of an axis written as `a1111,logit`.
 
     Raises:
         SettingError: one of them is none.
@@ -83,14 +83,14 @@ def read_methods(text: str) -> tuple[str, ...]:
 
 
 def method_settings(name: str) -> dict[str, Any]:
-    """Returns the settings of `Job` that a method of a sweep stands for."""
+    """Return the settings of `Job` that a method of a sweep stands for."""
     if name in MODES:
         return {"space": "attention", "mode": name, "method": None}
     return {"space": "embedding", "method": name}
 
 
 def variants(prompt: str, dialect: str, sweep: Sweep) -> Iterator[Variant]:
-    """Yields every combination of weights and methods for a prompt; seeds are the plan's own matter.
+    """Yield every combination of weights and methods for a prompt; seeds are the plan's own matter.
 
     A phrase that the prompt does not hold is no axis of it.
 

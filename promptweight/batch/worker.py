@@ -40,7 +40,7 @@ class Work:
         self.writing: deque[tuple[Planned, float, Future[Any]]] = deque()
 
     def make(self, todo: Sequence[Planned], batch_size: int, load: Callable[[], Any]) -> None:
-        """Makes pictures until none is left or the person stops.
+        """Make pictures until none is left or the person stops.
 
         Raises:
             SettingError: the model cannot take their settings.
@@ -75,7 +75,7 @@ class Work:
         reader: ThreadPoolExecutor,
         frugal: Frugal,
     ) -> Iterator[list[tuple[Planned, Ready]]]:
-        """Yields claimed batches of equal settings, the next one's prompts being read meanwhile.
+        """Yield claimed batches of equal settings, the next one's prompts being read meanwhile.
 
         Pictures that other processes have claimed come last, when those are done with them or have died.
         """
@@ -123,7 +123,7 @@ class Work:
     def _draw(
         self, batch: Sequence[tuple[Planned, Ready]], frugal: Frugal, writer: ThreadPoolExecutor
     ) -> None:
-        """Draws a batch and hands its pictures to the writers."""
+        """Draw a batch and hands its pictures to the writers."""
         from promptweight.batch.renderer import GivenUp
 
         by_job = {id(ready): picture for picture, ready in batch}
@@ -144,7 +144,7 @@ class Work:
             raise
 
     def _collect(self, allowed: int) -> None:
-        """Notes pictures that are written; waits until at most `allowed` are not."""
+        """Note pictures that are written; waits until at most `allowed` are not."""
         hopeless: OSError | None = None
         while self.writing and (len(self.writing) > allowed or self.writing[0][2].done()):
             picture, seconds, future = self.writing.popleft()
@@ -165,7 +165,7 @@ class Work:
 
 
 def batches_of(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Planned]]:
-    """Yields up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
+    """Yield up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
     groups: dict[Any, list[Planned]] = {}
     for picture in pictures:
         alike = replace(picture.job, prompt="", negative_prompt="", seed=0)
@@ -176,7 +176,7 @@ def batches_of(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Pl
 
 
 def _read(encodings: Encodings, pictures: Sequence[Planned]) -> list[tuple[Planned, Ready | Exception]]:
-    """Reads and encodes the prompts of some pictures; one that cannot be is an error of its own."""
+    """Read and encodes the prompts of some pictures; one that cannot be is an error of its own."""
     read: list[tuple[Planned, Any]] = []
     for picture in pictures:
         try:
@@ -187,7 +187,7 @@ def _read(encodings: Encodings, pictures: Sequence[Planned]) -> list[tuple[Plann
 
 
 def _check(painter: Painter, todo: Sequence[Planned]) -> None:
-    """Raises `SettingError` naming the row where the model cannot take its settings."""
+    """Raise `SettingError` naming the row where the model cannot take its settings."""
     seen = set()
     for picture in todo:
         key = (picture.job.scheduler, picture.job.width, picture.job.height)
@@ -202,7 +202,7 @@ def _check(painter: Painter, todo: Sequence[Planned]) -> None:
 
 
 def load_on_local_device(model: str, device: str, dtype: str, offload: str | None) -> Any:
-    """Loads a model on the device of this process."""
+    """Load a model on the device of this process."""
     from promptweight.models import load
 
     return load(model, device=local_device(device), dtype=dtype, offload=offload)

@@ -52,7 +52,7 @@ class Saving:
 
 
 def endings(saving: Saving, prompt: Prompt, steps: int) -> tuple[str, ...]:
-    """Returns the endings of the names of the files beside a picture of `prompt` in so many steps."""
+    """Return the endings of the names of the files beside a picture of `prompt` in so many steps."""
     phrases = held(prompt, saving.overlays, steps)
     overlays = [f".{name}.png" for name in _names(phrases)]
     masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt, steps))]
@@ -71,7 +71,7 @@ def is_finished(folder: Folder, picture: Planned, saving: Saving) -> bool:
 
 
 def held(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
-    """Returns those of some phrases that a prompt says at any of so many steps."""
+    """Return those of some phrases that a prompt says at any of so many steps."""
     from promptweight.prompt import places
 
     said = script_of(prompt, steps).variants
@@ -79,7 +79,7 @@ def held(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
 
 
 def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[str, ...]]:
-    """Writes everything of a picture; returns the files, the picture first, and all warnings.
+    """Write everything of a picture; returns the files, the picture first, and all warnings.
 
     Raises:
         OSError: the disk's own error; the picture is then not there.
@@ -127,7 +127,7 @@ def _masked(saving: Saving, prompt: Prompt, steps: int) -> list[str]:
 
 
 def _overlay(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
-    """Returns the picture under the heat of a phrase; under none for a word that was cut off."""
+    """Return the picture under the heat of a phrase; under none for a word that was cut off."""
     import torch
 
     from promptweight.errors import WordNotFoundError
@@ -141,7 +141,7 @@ def _overlay(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
 
 
 def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
-    """Returns white where the phrase is, black elsewhere; all black for a word that was cut off."""
+    """Return white where the phrase is, black elsewhere; all black for a word that was cut off."""
     import torch
     from PIL import Image
 
@@ -168,7 +168,7 @@ def _write_png(path: Path, image: Image.Image, record: dict[str, Any], drawn: Dr
 
 
 def _names(phrases: Sequence[str]) -> list[str]:
-    """Returns a part of a file name for each phrase, each another."""
+    """Return a part of a file name for each phrase, each another."""
     names: list[str] = []
     for phrase in phrases:
         base = name = slug(phrase) or "word"
@@ -181,7 +181,7 @@ def _names(phrases: Sequence[str]) -> list[str]:
 
 
 def _keep_name(folder: Path) -> None:
-    """Brings the names of a folder to the disk, so that a power cut does not take a finished picture back."""
+    """Bring the names of a folder to the disk, so that a power cut does not take a finished picture back."""
     if os.name != "posix":
         return
     opened = os.open(folder, os.O_RDONLY)

@@ -69,7 +69,7 @@ def bench(
     clock: Clock = "wall",
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Row]:
-    """Times the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
+    """Time the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
 
     Args:
         model: "sd15", "sdxl" or "sd35-medium", built here in full size with random weights, or what

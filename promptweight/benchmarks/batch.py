@@ -29,7 +29,7 @@ PROMPTS = ("um gato vermelho", "a blue bird", "uma casa amarela", "um gato preto
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, measures, and prints a line for each way."""
+    """Read the command line, measures, and prints a line for each way."""
     parser = argparse.ArgumentParser(prog="python -m promptweight.benchmarks.batch", description=__doc__)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--device", default="auto")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     pipe: Any, plan: Plan, *, batch_size: int, rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Returns the pictures a second of each way, by its name: the median over the rounds.
+    """Return the pictures a second of each way, by its name: the median over the rounds.
 
     Args:
         pipe: the pipeline.

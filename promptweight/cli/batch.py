@@ -158,7 +158,7 @@ def batch(
 def _run(
     plan: Plan, output: Path, saving: Saving, how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
-    """Makes the pictures; `how` are further arguments of `engine.run`."""
+    """Make the pictures; `how` are further arguments of `engine.run`."""
     from promptweight.batch import duration, run, watching
     from promptweight.cli import batch_plan
 
@@ -196,14 +196,14 @@ def _run(
 
 
 def _print_json(line: dict[str, Any], file: TextIO) -> None:
-    """Prints a dictionary as one line of JSON, at once: another program may read along."""
+    """Print a dictionary as one line of JSON, at once: another program may read along."""
     readable = (file.encoding or "").lower().replace("-", "") == "utf8"
     typer.echo(json.dumps(line, ensure_ascii=not readable), file=file)
     file.flush()
 
 
 def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
-    """Prints problems on stderr, one a line; mistakes end the program with 2."""
+    """Print problems on stderr, one a line; mistakes end the program with 2."""
     mistakes: list[Problem] = [problem for problem in problems if not problem.is_warning]
     shown = [problem for problem in problems if not (problem.is_warning and quiet)]
     for problem in shown[:most]:

@@ -48,7 +48,7 @@ def plan_command(
     embeddings_dir: Path | None,
     offline: bool,
 ) -> Plan:
-    """Returns the plan of some rows under the options of a command; None among `asked` asks for nothing.
+    """Return the plan of some rows under the options of a command; None among `asked` asks for nothing.
 
     Raises:
         SettingError: an option has a value outside its range.
@@ -74,14 +74,14 @@ def plan_command(
 
 
 def picture_format(name: str) -> str:
-    """Returns the name of a picture format as `metadata.FORMATS` has it; raises `SettingError`."""
+    """Return the name of a picture format as `metadata.FORMATS` has it; raises `SettingError`."""
     known = {"jpg": "jpeg"}.get(name.lower(), name.lower())
     validation.choice("format", known, tuple(FORMATS))
     return known
 
 
 def shard_of(given: str | None, *, is_shared: bool) -> Shard:
-    """Returns the part of this process; with Ray, which deals the work out itself, the whole."""
+    """Return the part of this process; with Ray, which deals the work out itself, the whole."""
     if is_shared:
         if given is not None:
             raise SettingError("shard and ray are two ways to share the work; give one of them")
@@ -90,7 +90,7 @@ def shard_of(given: str | None, *, is_shared: bool) -> Shard:
 
 
 def remarks(plan: Plan, saving: Saving, *, wanted: bool) -> tuple[list[Problem], Counts]:
-    """Returns warnings about the prompts, and their tokens where the model's tokenizers are on this machine.
+    """Return warnings about the prompts, and their tokens where the model's tokenizers are on this machine.
 
     Raises:
         SettingError: no prompt holds a phrase that is to be overlaid.
@@ -126,7 +126,7 @@ def remarks(plan: Plan, saving: Saving, *, wanted: bool) -> tuple[list[Problem],
 def preview(
     plan: Plan, output: Path, saving: Saving, shard: Shard, counts: Counts, *, overwrite: bool
 ) -> list[dict[str, Any]]:
-    """Returns what a run would do, a dictionary for each picture; nothing is written, not even the folder."""
+    """Return what a run would do, a dictionary for each picture; nothing is written, not even the folder."""
     folder = Folder(output, format=saving.format)
     there = folder.pictures() if output.is_dir() else {}
     lines = []
@@ -151,7 +151,7 @@ def preview(
 
 
 def sheets(plan: Plan, output: Path, saving: Saving) -> Iterable[Path]:
-    """Writes the contact sheets of a sweep; returns the files."""
+    """Write the contact sheets of a sweep; returns the files."""
     from promptweight.batch import save_sheets
 
     with Folder(output, format=saving.format) as folder:

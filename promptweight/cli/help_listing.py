@@ -29,7 +29,7 @@ _WIDTH = 110
 
 
 def section() -> str:
-    """Returns the listing, with its marks: every command in a line, and the main options of `generate`."""
+    """Return the listing, with its marks: every command in a line, and the main options of `generate`."""
     program: Any = typer.main.get_command(app)
     commands = {name: command.get_short_help_str(_WIDTH) for name, command in program.commands.items()}
     parameters = {parameter.name: parameter for parameter in program.commands["generate"].params}
@@ -49,7 +49,7 @@ def section() -> str:
 
 
 def renewed(text: str) -> str:
-    """Returns a README with the listing as it now is between its marks.
+    """Return a README with the listing as it now is between its marks.
 
     Raises:
         ValueError: the marks are not in it, once each and in order.
@@ -62,14 +62,14 @@ def renewed(text: str) -> str:
 
 
 def main(files: Sequence[str]) -> None:
-    """Writes the listing into some files."""
+    """Write the listing into some files."""
     for name in files:
         path = Path(name)
         path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _names(parameter: Any) -> str:
-    """Returns the spellings of an option, short first, and what its value is called."""
+    """Return the spellings of an option, short first, and what its value is called."""
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
     names = ", ".join(sorted(parameter.opts, key=len))
@@ -77,7 +77,7 @@ def _names(parameter: Any) -> str:
 
 
 def _rows(listed: dict[str, str]) -> list[str]:
-    """Returns names and what they mean in two columns."""
+    """Return names and what they mean in two columns."""
     left = max(map(len, listed)) + 4
     rows = []
     for name, told in listed.items():

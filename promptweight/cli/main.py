@@ -52,7 +52,7 @@ def options(
 
 
 def main() -> NoReturn:
-    """Runs the command line of this process and exits with its code."""
+    """Run the command line of this process and exits with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A prompt may hold letters that the terminal has not; they are shown as codes instead of failing.

@@ -38,7 +38,7 @@ _FOREIGN: dict[str, tuple[str, type[int] | type[float], int]] = {
 
 
 def options(context: typer.Context, file: Path) -> dict[str, Any]:
-    """Returns all options of `generate`: those given, and for the others what the file says.
+    """Return all options of `generate`: those given, and for the others what the file says.
 
     What the file asks for and cannot be followed is warned about.
 
@@ -67,7 +67,7 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
 
 
 def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Returns options and warnings for a picture of promptweight."""
+    """Return options and warnings for a picture of promptweight."""
     values = {name: record[name] for name in _SAME_NAME if name in record}
     values |= {option: record[name] for name, option in _OTHER_NAME.items() if name in record}
     values["scheduler"] = record.get("sampler") or record.get("scheduler")
@@ -109,7 +109,7 @@ def _can_be_named(model: str) -> bool:
 
 
 def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
-    """Returns options and warnings for a picture of another tool."""
+    """Return options and warnings for a picture of another tool."""
     from promptweight.models import is_known
 
     values: dict[str, Any] = {

@@ -49,7 +49,7 @@ class Frame:
 
 
 def frame_of(tokenizer: Any, max_length: int | None = None) -> Frame:
-    """Reads a tokenizer's special tokens; `max_length` defaults to its `model_max_length`.
+    """Read a tokenizer's special tokens; `max_length` defaults to its `model_max_length`.
 
     Raises `ModelError` for a tokenizer without character offsets, `SettingError` for an impossible length.
     """
@@ -79,7 +79,7 @@ def frame_of(tokenizer: Any, max_length: int | None = None) -> Frame:
 
 
 def pieces_of(tokenizer: Any, prompt: Prompt, stretches: Sequence[tuple[int, int]]) -> list[list[Piece]]:
-    """Tokenises stretches of the clean text, each by itself, and lays the weights on by offsets."""
+    """Tokenizes stretches of the clean text, each by itself, and lays the weights on by offsets."""
     if not stretches:
         return []
     # A lone surrogate is no text that a tokenizer can read; its replacement keeps every offset.
@@ -160,7 +160,7 @@ SHORT_SEGMENT = 8
 def pack_by_comma(
     sections: Iterable[Sequence[Piece]], capacity: int, comma_id: int | None, backoff: int = COMMA_BACKOFF
 ) -> list[list[Piece]]:
-    """Fills chunks of `capacity` pieces; each section begins a new one (AUTOMATIC1111, `tokenize_line`).
+    """Fill chunks of `capacity` pieces; each section begins a new one (AUTOMATIC1111, `tokenize_line`).
 
     When a chunk is full and its last comma is at most `backoff` pieces back, the text after the comma moves
     to the next chunk. An empty section gives an empty chunk, except the last. At least one chunk is
@@ -194,7 +194,7 @@ def pack_by_comma(
 def pack_by_segment(
     segments: Iterable[Sequence[Piece]], capacity: int, short: int = SHORT_SEGMENT
 ) -> list[list[Piece]]:
-    """Fills chunks of `capacity` pieces, cutting no segment shorter than `short` (`tokenize_with_weights`).
+    """Fill chunks of `capacity` pieces, cutting no segment shorter than `short` (`tokenize_with_weights`).
 
     ComfyUI's rule: a longer segment is cut where the chunk is full, also inside a word.
     """

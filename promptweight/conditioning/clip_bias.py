@@ -29,7 +29,7 @@ TAKES_A_BIAS = ("eager", "sdpa")
 
 @contextmanager
 def heeding(model: Any, weights: Sequence[float], shown: Sequence[bool] | None) -> Iterator[Tensor]:
-    """Lets `weights` act in a CLIP text encoder, called with what this yields as its `attention_mask`.
+    """Let `weights` act in a CLIP text encoder, called with what this yields as its `attention_mask`.
 
     Args:
         model: a CLIPTextModel or CLIPTextModelWithProjection.

@@ -95,7 +95,7 @@ def encode_prompts(
     mode: EncoderMode = "embedding",
     max_sequence_length: int | None = None,
 ) -> Encoded:
-    """Encodes weighted prompts for a diffusers pipeline.
+    """Encode weighted prompts for a diffusers pipeline.
 
     A prompt whose weights are all 1 gives bit for bit what the pipeline's own `encode_prompt` gives for it
     alone, and the same bits whatever others are encoded with it. Long prompts take several chunks of a CLIP

@@ -162,6 +162,6 @@ class Encoding:
 
 
 def _stack(sections: Sequence[Tensor]) -> Tensor:
-    """Lays sections (rows, channels) one under the other; narrow ones get zeros on their right."""
+    """Lay sections (rows, channels) one under the other; narrow ones get zeros on their right."""
     channels = max(section.shape[-1] for section in sections)
     return torch.cat([F.pad(section, (0, channels - section.shape[-1])) for section in sections])

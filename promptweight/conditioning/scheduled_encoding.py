@@ -76,7 +76,7 @@ def encode_scripts(
     dialect: str = "pw",
     **settings: Any,
 ) -> Staged:
-    """Encodes prompts, each with all the texts that it has in a run of `num_inference_steps` sampling steps.
+    """Encode prompts, each with all the texts that it has in a run of `num_inference_steps` sampling steps.
 
     Without the number of steps, prompts that change keep the text of their first step, and a warning says so.
     All texts are evened out with empty chunks, so that the model is given one shape at every step. `settings`

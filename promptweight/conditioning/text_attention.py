@@ -3,7 +3,7 @@
     attention = read_text_attention(pipe, "um gato vermelho")
     attention.words(layers=[11])        # how much of each word every word reads in the last layer
 
-Colour reaches a noun, or the wrong noun, here before the picture's model sees either. A CLIP text encoder is
+Color reaches a noun, or the wrong noun, here before the picture's model sees either. A CLIP text encoder is
 causal: a word reads itself and what stands before it, so what a phrase means is gathered on its last word.
 """
 

@@ -39,7 +39,7 @@ class EncoderKind:
     """What a family of models says about one of its text encoders.
 
     `tokenizer` and `model` are attributes of the pipeline. `layer` is the output that the denoiser reads: the
-    normalised last one, or the hidden states before the last layer. `method` weighs it unless the user asks
+    normalized last one, or the hidden states before the last layer. `method` weighs it unless the user asks
     for another. `chunked` encoders read long prompts in chunks, the others one chunk: of
     `max_sequence_length` if `takes_length`, or of the tokenizer's length. `skips_layers` tells whether
     clip_skip means anything to it, `masks_padding` whether its pipelines heed `use_attention_mask` in its

@@ -1,7 +1,7 @@
 """The token table: which rows of an encoder's embeddings stand for which word, and at which weight.
 
-The clean text is tokenised once and weights are laid on by character offsets, so a weight never changes the
-tokenisation. The dialects that reproduce other tools tokenise each weighted segment apart, and a1111 and
+The clean text is tokenized once and weights are laid on by character offsets, so a weight never changes the
+tokenisation. The dialects that reproduce other tools tokenize each weighted segment apart, and a1111 and
 comfy cut long prompts where those tools do. One table is made for each prompt and encoder; the embeddings,
 the attention maps and the app all read the same words from it.
 """
@@ -110,7 +110,7 @@ class TokenTable:
         return any(token.weight != 1.0 for token in self.tokens)
 
     def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:
-        """Finds consecutive words that read as `phrase`, whatever their case and the composition of accents.
+        """Find consecutive words that read as `phrase`, whatever their case and the composition of accents.
 
         `occurrence` 0 is the first place, 1 the next. Raises `WordNotFoundError`, which lists the words
         there are.
@@ -149,7 +149,7 @@ class TokenTable:
 
 
 def no_such_place(phrase: str, occurrence: int, places: int) -> Note:
-    """Says that a phrase is not in the prompt as often as was thought."""
+    """State that a phrase is not in the prompt as often as was thought."""
     if places == 1:
         return note(
             "{phrase!r} is in the prompt once; there is no occurrence {occurrence} (the first is 0).",
@@ -165,7 +165,7 @@ def no_such_place(phrase: str, occurrence: int, places: int) -> Note:
 
 
 def no_such_word(phrase: str, words: Iterable[Word], cut: str = "") -> Note:
-    """Says that a phrase is not in the prompt, and what is; `cut` is the end that was left out."""
+    """State that a phrase is not in the prompt, and what is; `cut` is the end that was left out."""
     names = ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or NO_WORDS
     if cut:
         return note(

@@ -38,7 +38,7 @@ def tokenize(
     max_length: int | None = None,
     max_chunks: int | None = None,
 ) -> TokenTable:
-    """Makes the token table of `prompt` for one text encoder.
+    """Make the token table of `prompt` for one text encoder.
 
     `tokenizer` is a fast tokenizer of transformers; `max_length` the length of a chunk in tokens (default:
     the tokenizer's `model_max_length`). A prompt takes as many chunks as it needs, or at most `max_chunks`;
@@ -76,7 +76,7 @@ def tokenize(
 
 
 def _stretches(prompt: Prompt, apart: bool) -> list[list[tuple[int, int]]]:
-    """The stretches of text that are tokenised by themselves: a list for each section between breaks."""
+    """The stretches of text that are tokenized by themselves: a list for each section between breaks."""
     edges = [0, *prompt.breaks, len(prompt.text)]
     sections = list(pairwise(edges))
     if not apart:
@@ -100,7 +100,7 @@ def _stretches(prompt: Prompt, apart: bool) -> list[list[tuple[int, int]]]:
 def _cut(
     text: str, chunks: list[list[Piece]], capacity: int, max_chunks: int | None
 ) -> tuple[list[list[Piece]], str]:
-    """Leaves the chunks that fit, and quotes the clean text from the first token that does not."""
+    """Leave the chunks that fit, and quotes the clean text from the first token that does not."""
     kept = [chunk[:capacity] for chunk in chunks[:max_chunks]]
     dropped = [piece for chunk in chunks[: len(kept)] for piece in chunk[capacity:]]
     dropped += [piece for chunk in chunks[len(kept) :] for piece in chunk]
@@ -110,7 +110,7 @@ def _cut(
 def _words(
     prompt: Prompt, tokens: Sequence[Token], edges: Sequence[int], names: Set[int]
 ) -> tuple[Word, ...]:
-    """Merges tokens into words; a token that lies on two words belongs to both.
+    """Merge tokens into words; a token that lies on two words belongs to both.
 
     A token whose id is in `names` stands for a word of its own, whatever characters it is written with.
     """

@@ -90,7 +90,7 @@ def mixed(drawn: Drawn, thing: Thing | None = None) -> bool:
 def measure(
     pipeline: Any, scenes: Sequence[tuple[str, Scene]], *, seed: int, batch: int = 8, steps: int = STEPS
 ) -> tuple[list[Warned], list[Warned]]:
-    """Draws scenes of two things or more, and reads the maps after a fifth of the steps.
+    """Draw scenes of two things or more, and reads the maps after a fifth of the steps.
 
     Args:
         pipeline: one that draws the built-in world.
@@ -134,7 +134,7 @@ def measure(
 def draw(
     pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
-    """Runs the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
+    """Run the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
     from promptweight.generation import EarlyLook
     from promptweight.models import default_guidance_scale
 
@@ -156,7 +156,7 @@ def draw(
 
 
 def judge(found: Sequence[Warned], truth: str) -> Verdict:
-    """Chooses the threshold of the best F-score on every second scene, and judges it on the others.
+    """Choose the threshold of the best F-score on every second scene, and judges it on the others.
 
     Args:
         found: what was measured of pictures or of phrases.
@@ -173,7 +173,7 @@ def judge(found: Sequence[Warned], truth: str) -> Verdict:
 
 
 def at_threshold(found: Sequence[Warned], truth: str, threshold: float) -> Verdict:
-    """Judges a threshold that none of these pictures chose, on all of them; arguments as in `judge`."""
+    """Judge a threshold that none of these pictures chose, on all of them; arguments as in `judge`."""
     pairs = [(each.score > threshold, bool(getattr(each, truth))) for each in found]
     return verdict_of(pairs, threshold, found, truth)
 

@@ -189,7 +189,7 @@ def measure(
     weights: Sequence[float] = WEIGHTS,
     kept: Kept | None = None,
 ) -> list[Drawn]:
-    """Draws every scene, of two things, in every way at every weight.
+    """Draw every scene, of two things, in every way at every weight.
 
     Args:
         pipeline: one that draws the built-in world.

@@ -59,7 +59,7 @@ class Checked:
     """How weights act, as `attach` takes it."""
 
     def call(self, pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
-        """Returns what the loaded pipeline is called with for every picture; sizes None are its own."""
+        """Return what the loaded pipeline is called with for every picture; sizes None are its own."""
         from promptweight.models import default_guidance_scale
 
         own = self.guidance_scale is None
@@ -79,7 +79,7 @@ def checked(
     guidance_scale: float | None,
     **weighting: Any,
 ) -> Checked:
-    """Checks each setting by itself and reads the prompts; raises `SettingError` for the first wrong one."""
+    """Check each setting by itself and reads the prompts; raises `SettingError` for the first wrong one."""
     from promptweight.prompt import DIALECTS, parse
 
     check_prompts(*prompts)
@@ -94,14 +94,14 @@ def checked(
 
 
 def opened(model: str | os.PathLike[str] | DiffusionPipeline) -> Any:
-    """Returns the pipeline, loaded if need be."""
+    """Return the pipeline, loaded if need be."""
     from promptweight.models import loading
 
     return loading.load(model) if isinstance(model, (str, os.PathLike)) else model
 
 
 def check_prompts(*prompts: str | Prompt) -> None:
-    """Raises `SettingError` for what is no prompt, or a longer one than is read."""
+    """Raise `SettingError` for what is no prompt, or a longer one than is read."""
     for prompt in prompts:
         source = prompt if isinstance(prompt, str) else getattr(prompt, "source", None)
         if not isinstance(source, str):
@@ -125,7 +125,7 @@ def checked_weighting(
     clip_skip: int | None,
     pooled: str,
 ) -> dict[str, Any]:
-    """Returns the settings that say how weights act, each checked by itself, as `attach` takes them."""
+    """Return the settings that say how weights act, each checked by itself, as `attach` takes them."""
     validation.choice("space", space, SPACES)
     validation.choice("mode", mode, MODES)
     validation.choice("pooled", pooled, POOLED)
@@ -146,21 +146,21 @@ def checked_weighting(
 
 
 def chosen_seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
-    """Returns the seed of each picture, one after the other; a first one is drawn where none is given."""
+    """Return the seed of each picture, one after the other; a first one is drawn where none is given."""
     first = secrets.randbelow(2**32 - pictures) if seed is None else seed
     first = validation.whole("seed", first, 0, MAX_SEED - pictures + 1)
     return tuple(range(first, first + pictures))
 
 
 def checked_guidance(guidance_scale: float | None) -> float | None:
-    """Returns the guidance scale, 0 .. `MAX_GUIDANCE`; None is the model's own."""
+    """Return the guidance scale, 0 .. `MAX_GUIDANCE`; None is the model's own."""
     if guidance_scale is None:
         return None
     return validation.number("guidance_scale", guidance_scale, 0, MAX_GUIDANCE)
 
 
 def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
-    """Returns the sizes that are given, checked against what the model's latents and patches need."""
+    """Return the sizes that are given, checked against what the model's latents and patches need."""
     factor = getattr(pipe, "vae_scale_factor", 8)
     if hasattr(pipe, "transformer"):
         factor *= 2  # latents are packed in patches of 2 × 2
@@ -182,7 +182,7 @@ def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, 
 
 
 def advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[Note]:
-    """Returns sentences about settings that have no effect."""
+    """Return sentences about settings that have no effect."""
     said = []
     if weighting["space"] == "attention":
         said += [
@@ -219,7 +219,7 @@ def settings_of(
     chosen: Chosen,
     call: dict[str, Any],
 ) -> dict[str, Any]:
-    """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
+    """Return everything that decides how a picture looks, apart from its seed; JSON values only."""
     from promptweight import __version__
     from promptweight.models import loading, sampler_name
 
@@ -245,7 +245,7 @@ def settings_of(
 
 
 def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
-    """Returns the method that weighed the embeddings of each text encoder, by the encoder's name."""
+    """Return the method that weighed the embeddings of each text encoder, by the encoder's name."""
     from promptweight.conditioning import family_of, open_encoders
 
     family = family_of(pipe)

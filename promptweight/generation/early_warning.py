@@ -2,7 +2,7 @@
 
 In "um gato vermelho e um rato cinza" each phrase should soon look at a place of its own. Where the map of
 "rato cinza" is still spread out when that of "gato vermelho" has drawn together, the mouse is about to be
-forgotten, or drawn in the colour of the cat.
+forgotten, or drawn in the color of the cat.
 
     for leak in leaks(maps):      # of the fifth step of 25, say
         print(leak)               # "rato cinza" has no clear place, and its map is likest to that of …

@@ -59,7 +59,7 @@ class Edit:
     def save(
         self, directory: str | os.PathLike[str], *, metadata: Collection[str] | None = None
     ) -> list[Path]:
-        """Writes the source, the edited picture and, beside it as `….edit.png`, the sheet; returns the files.
+        """Write the source, the edited picture and, beside it as `….edit.png`, the sheet; returns the files.
 
         Files are named, numbered and written as by `Result.save`, which tells what `metadata` is.
 
@@ -109,7 +109,7 @@ def edit(
     embeddings_dir: str | os.PathLike[str] | None = None,
     callback: Callback | None = None,
 ) -> Edit:
-    """Makes the picture of a prompt, and that of an edited prompt with the first one's attention.
+    """Make the picture of a prompt, and that of an edited prompt with the first one's attention.
 
     The source picture is that of `generate` with the same seed, but for the rounding of a larger batch: the
     edit does nothing to it. Recorded maps are of the attention that acted. Where a word's attention is taken
@@ -197,7 +197,7 @@ def edit(
 
 
 def _result(picture: Picture, prompt: Prompt, negative_prompt: Prompt, **more: Any) -> Result:
-    """Returns one picture as a result of its own, without any where the run was stopped before there was."""
+    """Return one picture as a result of its own, without any where the run was stopped before there was."""
     result = Result((), picture.maps, prompt, negative_prompt, **more)
     if picture.image is None:
         return replace(result, seeds=())
@@ -208,7 +208,7 @@ def _result(picture: Picture, prompt: Prompt, negative_prompt: Prompt, **more: A
 
 
 def _both(source: Chosen, edited: Chosen) -> Chosen:
-    """Returns what two prompts name together; the LoRAs of the source alone, which act on the whole model."""
+    """Return what two prompts name together; the LoRAs of the source alone, which act on the whole model."""
     warnings = [*source.warnings, *edited.warnings]
     if edited.loras.keys() - source.loras.keys():
         names = ", ".join(map(repr, sorted(edited.loras.keys() - source.loras.keys())))

@@ -53,7 +53,7 @@ def generate(
     callback: Callback | None = None,
     on_picture: Callable[[Result], object] | None = None,
 ) -> Result:
-    """Makes pictures of `prompt` and records where each of its words went.
+    """Make pictures of `prompt` and records where each of its words went.
 
     Pictures are made one by one, each from a seed of its own (`seed`, `seed + 1`, …) drawn on the CPU, so a
     picture is the same to the last bit whatever others are made with it.
@@ -139,7 +139,7 @@ def generate(
     found: list[tuple[Found, ...]] = []
 
     def result(first: int) -> Result:
-        """Returns what has been made from the picture with index `first` on."""
+        """Return what has been made from the picture with index `first` on."""
         told = [
             each.told(number)
             for number, of_picture in enumerate(found[first:], first + 1)

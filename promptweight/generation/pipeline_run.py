@@ -71,7 +71,7 @@ def make_pictures(
     record: bool | Record,
     callback: Callback | None,
 ) -> tuple[Picture, ...]:
-    """Runs the pipeline once: one picture for each of the session's prompts, all from the same noise.
+    """Run the pipeline once: one picture for each of the session's prompts, all from the same noise.
 
     Args:
         pipe: the pipeline.
@@ -135,7 +135,7 @@ def warned(leaks: Sequence[Leak], number: int) -> list[Note]:
 
 
 def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[Note, ...]]:
-    """Returns one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
+    """Return one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
 
     Args:
         output: what the pipeline returned.
@@ -167,7 +167,7 @@ def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, t
 
 
 def apart(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
-    """Returns the maps of one run of several pictures as those of one picture each."""
+    """Return the maps of one run of several pictures as those of one picture each."""
     from promptweight.maps import AttentionMaps
 
     if images == 1:
@@ -192,7 +192,7 @@ def apart(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
 
 
 def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
-    """Returns the maps of pictures that were made one by one as those of one run."""
+    """Return the maps of pictures that were made one by one as those of one run."""
     import torch
 
     from promptweight.maps import AttentionMaps

@@ -63,14 +63,14 @@ class Result:
         maps: bool = False,
         metadata: Collection[str] | None = None,
     ) -> list[Path]:
-        """Writes the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
+        """Write the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
 
         Every file is written whole or not at all, and none is ever overwritten.
 
         Args:
             directory: where to; it is made if need be.
             overlays: words or phrases: for each, one more picture with its heat, and for several, one with
-                all of them in a colour each.
+                all of them in a color each.
             sheet: also put every word of the prompt on one contact sheet.
             maps: also write the raw maps of all words as `….maps.safetensors`: one float32 tensor `maps` of
                 the shape (words, height, width), the words as a JSON list in the header.
@@ -105,7 +105,7 @@ class Result:
         return files
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns everything but the pictures and maps as plain data, for JSON."""
+        """Return everything but the pictures and maps as plain data, for JSON."""
         return {
             "seeds": list(self.seeds),
             "words": [{"text": word.text, "weight": word.weight} for word in self.words],
@@ -115,14 +115,14 @@ class Result:
         }
 
     def record(self, image: int = 0) -> dict[str, Any]:
-        """Returns what is written as JSON into the file of one picture: enough to make it again."""
+        """Return what is written as JSON into the file of one picture: enough to make it again."""
         record = {**self.settings, "seed": self.seeds[image]}
         if self.stopped_after is not None and image == len(self.images) - 1:
             record["stopped_after"] = self.stopped_after
         return record
 
     def parameters(self, image: int = 0) -> str:
-        """Returns the settings of one picture as AUTOMATIC1111 writes them."""
+        """Return the settings of one picture as AUTOMATIC1111 writes them."""
         from promptweight.metadata import parameters_text
 
         settings, picture = self.settings, self.images[image]
@@ -209,7 +209,7 @@ class Result:
         parts: Collection[str],
         **more: Any,
     ) -> Path:
-        """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
+        """Save a picture about a picture: its name, `ending`, and a number where that name is taken."""
         from promptweight.metadata import png_texts
 
         texts = png_texts({**self.record(image), **more}, self.parameters(image), parts)
@@ -219,7 +219,7 @@ class Result:
 
 
 def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInfo) -> Path:
-    """Saves `image` under the first of `paths` that is free, even where another process takes names too."""
+    """Save `image` under the first of `paths` that is free, even where another process takes names too."""
     from promptweight.atomic_files import save_png
 
     while True:
@@ -232,7 +232,7 @@ def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInf
 
 
 def _weighting_text(settings: Mapping[str, Any]) -> str:
-    """Returns in a few words how the weights acted: the methods of the encoders, or the mode in attention."""
+    """Return in a few words how the weights acted: the methods of the encoders, or the mode in attention."""
     if settings["space"] == "attention":
         return f"attention {settings['mode']}"
     methods: Mapping[str, str] = settings["methods"]
@@ -242,7 +242,7 @@ def _weighting_text(settings: Mapping[str, Any]) -> str:
 
 
 def slug(text: str, length: int = 40) -> str:
-    """Returns `text` as a part of a file name: lower case, words joined by hyphens, accents left out.
+    """Return `text` as a part of a file name: lower case, words joined by hyphens, accents left out.
 
     >>> slug("Um (gato) e uma árvore!")
     'um-gato-e-uma-arvore'
@@ -257,7 +257,7 @@ def slug(text: str, length: int = 40) -> str:
 
 
 def _comparable_scales(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns a colour scale for each of several maps, given their lowest and highest values.
+    """Return a color scale for each of several maps, given their lowest and highest values.
 
     Each has its own, but one that varies less than half as much as the liveliest is not blown up to look
     alike: "um" would seem as telling as "gato".
@@ -275,6 +275,6 @@ def _next_number(folder: Path) -> int:
 
 
 def weight_of(heat: HeatMap) -> float | None:
-    """Returns the weight of a phrase where all its words have the same."""
+    """Return the weight of a phrase where all its words have the same."""
     weights = {word.weight for word in heat.words}
     return weights.pop() if len(weights) == 1 else None

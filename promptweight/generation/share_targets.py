@@ -55,7 +55,7 @@ def solve(
     guidance_scale: float | None = None,
     **settings: Any,
 ) -> Solution:
-    """Finds the weights in attention that give phrases their shares.
+    """Find the weights in attention that give phrases their shares.
 
     Args:
         pipe: a pipeline of a supported family.

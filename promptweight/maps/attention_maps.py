@@ -151,7 +151,7 @@ class AttentionMaps(View):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> AttentionMaps:
-        """Maps that `save` wrote.
+        """Map that `save` wrote.
 
         Raises:
             SettingError: the file holds something else.
@@ -184,7 +184,7 @@ class AttentionMaps(View):
 def raw_maps(
     maps: AttentionMaps | None, words: Sequence[Word], prompt: str, size: tuple[int, int], *, image: int = 0
 ) -> bytes:
-    """Returns a file with one float32 tensor `maps` of the shape (words, height, width).
+    """Return a file with one float32 tensor `maps` of the shape (words, height, width).
 
     The header holds `words`, a JSON list of their texts, weights and places in the prompt, and `prompt`, the
     clean text as a JSON string.

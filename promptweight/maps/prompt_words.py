@@ -53,7 +53,7 @@ def words_of(voices: Sequence[Voice]) -> tuple[Word, ...]:
 
 
 def find(voices: Sequence[Voice], phrase: str, occurrence: int = 0) -> Found:
-    """Finds consecutive words that read as `phrase` in any of the texts of a prompt.
+    """Find consecutive words that read as `phrase` in any of the texts of a prompt.
 
     `occurrence` 0 is its first place in the source, 1 the next.
 

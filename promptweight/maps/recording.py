@@ -1,4 +1,4 @@
-"""All that a session recorded of one run, by itself: no model, no pipeline, nothing normalised yet."""
+"""All that a session recorded of one run, by itself: no model, no pipeline, nothing normalized yet."""
 
 from __future__ import annotations
 

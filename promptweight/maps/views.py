@@ -1,6 +1,6 @@
 """Views of what a session recorded: which layers, steps and heads count, in which unit, and their means.
 
-Nothing is normalised when it is recorded. A view chooses layers, steps and heads. A map is the probability
+Nothing is normalized when it is recorded. A view chooses layers, steps and heads. A map is the probability
 summed over the phrase's tokens, mean over them: layers of one grid are averaged there, then the grids, after
 enlarging to the picture. Grids weigh the same, however many layers they have, or SDXL's 60 layers at the
 coarser grid would drown its 10 at the finer one.
@@ -9,7 +9,7 @@ Layers whose grid is coarser than a quarter of the latents' sides are left out u
 covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found. So are
 grids of fewer cells than `FEWEST_CELLS` along their shorter side, where a whole thing is one cell, and for
 refined maps those of fewer than `FEWEST_REFINED`, where what a cell attends to is other things. Both numbers
-were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localisation` shows every
+were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localization` shows every
 layer by itself. The makers of a model may advise layers (`promptweight.models.files.Advice`): then the others
 are left out as well.
 """

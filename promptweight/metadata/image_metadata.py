@@ -78,7 +78,7 @@ class Metadata:
     foreign: Making | None = None
 
     def making(self) -> Making | None:
-        """Returns in one form how the picture was made, by the most exact of what the file holds."""
+        """Return in one form how the picture was made, by the most exact of what the file holds."""
         if self.record is not None:
             record = dict(self.record)
             prompt, negative = (str(record.pop(name, "")) for name in ("prompt", "negative_prompt"))
@@ -91,13 +91,13 @@ class Metadata:
 
 
 def check_parts(parts: Collection[str]) -> None:
-    """Raises `SettingError` where one of `parts` is none of `PARTS`."""
+    """Raise `SettingError` where one of `parts` is none of `PARTS`."""
     for part in parts:
         validation.choice("metadata", part, PARTS)
 
 
 def read_parts(text: str) -> tuple[str, ...]:
-    """Returns which of `PARTS` a text such as `parameters,iptc` names; `none` is none of them.
+    """Return which of `PARTS` a text such as `parameters,iptc` names; `none` is none of them.
 
     >>> read_parts("iptc, parameters"), read_parts("none")
     (('iptc', 'parameters'), ())
@@ -118,7 +118,7 @@ def read_parts(text: str) -> tuple[str, ...]:
 def png_texts(
     record: Mapping[str, Any], parameters: str, parts: Collection[str] = PARTS
 ) -> PngImagePlugin.PngInfo:
-    """Returns the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
+    """Return the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
     info = PngImagePlugin.PngInfo()
     if "iptc" in parts:
         info.add_itxt(_XMP, XMP)
@@ -136,7 +136,7 @@ def encode_picture(
     parameters: str,
     parts: Collection[str] = PARTS,
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Returns the file of a picture, and warnings about what it could not hold.
+    """Return the file of a picture, and warnings about what it could not hold.
 
     Args:
         image: the picture.
@@ -174,7 +174,7 @@ def _own_json(record: Mapping[str, Any]) -> str:
 
 
 def _exif(parameters: str) -> bytes:
-    """Returns EXIF data whose UserComment holds a text as AUTOMATIC1111 (by piexif) writes it."""
+    """Return EXIF data whose UserComment holds a text as AUTOMATIC1111 (by piexif) writes it."""
     exif = Image.Exif()
     exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + writable(parameters).encode("utf-16-be")
     return exif.tobytes()
@@ -193,7 +193,7 @@ def _xmp(record: Mapping[str, Any] | None, *, marked: bool) -> bytes:
 
 
 def read(path: str | os.PathLike[str]) -> Metadata:
-    """Returns what the picture file at `path` says about its making; PNG, JPEG, WebP and AVIF.
+    """Return what the picture file at `path` says about its making; PNG, JPEG, WebP and AVIF.
 
     Raises:
         OSError: the file cannot be opened.
@@ -230,7 +230,7 @@ def read(path: str | os.PathLike[str]) -> Metadata:
 
 
 def _as_meant(text: str) -> str:
-    """Returns the text of a PNG's chunk: Latin-1 by the standard, but UTF-8 where that can be read."""
+    """Return the text of a PNG's chunk: Latin-1 by the standard, but UTF-8 where that can be read."""
     if text.isascii() or isinstance(text, PngImagePlugin.iTXt):
         return text
     try:
@@ -240,14 +240,14 @@ def _as_meant(text: str) -> str:
 
 
 def _record_text(xmp: str) -> str:
-    """Returns the JSON in an XMP packet; found as text, since an XML parser can be made to work for ever."""
+    """Return the JSON in an XMP packet; found as text, since an XML parser can be made to work for ever."""
     start = xmp.find(f"<{_XMP_RECORD}>")
     end = xmp.find(f"</{_XMP_RECORD}>", start)
     return html.unescape(xmp[start + len(_XMP_RECORD) + 2 : end]) if 0 <= start < end else ""
 
 
 def _user_comment(value: object) -> str | None:
-    """Returns the text of an EXIF UserComment: eight bytes that name the encoding, then the text."""
+    """Return the text of an EXIF UserComment: eight bytes that name the encoding, then the text."""
     if not isinstance(value, bytes) or len(value) < 8:
         return None
     name, text = value[:8], value[8:]
@@ -257,7 +257,7 @@ def _user_comment(value: object) -> str | None:
 
 
 def _utf_16_of(text: bytes) -> str:
-    """Returns the byte order of a UTF-16 text: its mark's, else that in which letters look like letters."""
+    """Return the byte order of a UTF-16 text: its mark's, else that in which letters look like letters."""
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
     return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
@@ -275,7 +275,7 @@ def _source_type(xmp: str) -> str | None:
 
 
 def _add(info: PngImagePlugin.PngInfo, name: str, text: str) -> None:
-    """Adds a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
+    """Add a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
     if text.isascii():
         info.add_text(name, text)
     else:

@@ -50,7 +50,7 @@ class Making:
 
 
 def exif_texts(exif: Mapping[int, Any]) -> dict[str, str]:
-    """Returns the `prompt` and `workflow` that ComfyUI puts into the EXIF data of a WebP."""
+    """Return the `prompt` and `workflow` that ComfyUI puts into the EXIF data of a WebP."""
     found = {}
     for tag in (0x0110, 0x010F, 0x010E):
         value = exif.get(tag)
@@ -62,7 +62,7 @@ def exif_texts(exif: Mapping[int, Any]) -> dict[str, str]:
 
 
 def foreign_making(texts: Mapping[str, str], parameters: str | None) -> Making | None:
-    """Returns how a picture was made by the `texts` in its file; None where no known tool wrote them."""
+    """Return how a picture was made by the `texts` in its file; None where no known tool wrote them."""
     if (record := _object(texts.get("invokeai_metadata"))) is not None:
         return _invokeai(record)
     if (record := _object(texts.get("sd-metadata"))) is not None:
@@ -154,7 +154,7 @@ def _is_sampling(inputs: Mapping[str, Any]) -> bool:
 
 
 def _texts_of(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> Iterator[str]:
-    """Yields the texts upstream of a link, each once; a node that takes both prompts passes on its role's."""
+    """Yield the texts upstream of a link, each once; a node that takes both prompts passes on its role's."""
     waiting, seen, told = [link], set(), set()
     other = "negative" if role == "positive" else "positive"
     while waiting:
@@ -174,6 +174,6 @@ def _texts_of(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> I
 
 
 def _node_of(link: object) -> str:
-    """Returns the name of the node that a link comes from; nothing for what is no link."""
+    """Return the name of the node that a link comes from; nothing for what is no link."""
     is_link = isinstance(link, list) and link and isinstance(link[0], (str, int))
     return str(link[0]) if is_link else ""  # type: ignore[index]  # a list, as just found

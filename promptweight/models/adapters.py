@@ -64,7 +64,7 @@ def choose(
     embeddings_dir: str | os.PathLike[str] | None = None,
     num_inference_steps: int | None = None,
 ) -> Chosen:
-    """Returns the files that two prompts name, at any step of a run of `num_inference_steps`.
+    """Return the files that two prompts name, at any step of a run of `num_inference_steps`.
 
     A LoRA is named by its tag, `<lora:name:weight>`; weights of one that is named twice add up. A textual
     inversion is named by its file's name as a whole word, in any case, or by `embedding:name` or `<name>`.
@@ -97,7 +97,7 @@ def choose(
 
 @contextmanager
 def applied(pipe: Any, chosen: Chosen) -> Iterator[None]:
-    """Holds what was chosen on `pipe` for as long as the block lasts, and takes it off again.
+    """Hold what was chosen on `pipe` for as long as the block lasts, and takes it off again.
 
     Raises:
         ModelError: a file does not fit the model, or peft is not installed, which LoRAs need.
@@ -161,7 +161,7 @@ def _choose_embeddings(
 
 
 def _files(folder: str | os.PathLike[str], setting: str) -> dict[str, Path]:
-    """Returns the safetensors files in a folder and those below it, by their names in lower case."""
+    """Return the safetensors files in a folder and those below it, by their names in lower case."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise SettingError(f"{setting} is {os.fspath(folder)!r}, which is no folder")
@@ -231,7 +231,7 @@ def _put_on_embeddings(pipe: Any, files: Mapping[str, Path], stack: ExitStack) -
 def _vectors(
     pipe: Any, path: Path, tensors: Mapping[str, Tensor], places: list[tuple[str, str]]
 ) -> list[tuple[tuple[str, str], Tensor]]:
-    """Returns which text encoder learns which vectors of a file: by name in SDXL's, else by their width."""
+    """Return which text encoder learns which vectors of a file: by name in SDXL's, else by their width."""
     named = {"clip_l": _CLIP_L, "clip_g": _CLIP_G}
     if tensors and set(tensors) <= set(named):
         return [(named[name], vectors) for name, vectors in tensors.items() if named[name] in places]
@@ -251,7 +251,7 @@ def _vectors(
 
 @contextmanager
 def _changeable(pipe: Any, tokenizer: str, text_encoder: str) -> Iterator[None]:
-    """Lets words be added to a tokenizer and its text encoder inside the block; afterwards they are gone."""
+    """Let words be added to a tokenizer and its text encoder inside the block; afterwards they are gone."""
     words, encoder = getattr(pipe, tokenizer), getattr(pipe, text_encoder)
     vectors, size = encoder.get_input_embeddings(), encoder.config.vocab_size
     setattr(pipe, tokenizer, copy.deepcopy(words))

@@ -48,7 +48,7 @@ class Origin:
 
 
 def find_local(name: str, revision: str | None = None) -> Path:
-    """Returns the folder of a model that is on this machine; hub ids are looked up in the cache alone.
+    """Return the folder of a model that is on this machine; hub ids are looked up in the cache alone.
 
     Raises:
         ModelError: it is not here, or is a single file.
@@ -70,7 +70,7 @@ def find_local(name: str, revision: str | None = None) -> Path:
 
 
 def find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
-    """Returns the local folder or single file of a model, downloaded if need be, and what to call it."""
+    """Return the local folder or single file of a model, downloaded if need be, and what to call it."""
     path = _local_path(name)
     if path is None:
         return _download(*_hub_id(name, revision), variant)
@@ -80,7 +80,7 @@ def find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Or
 
 
 def _local_path(name: str) -> Path | None:
-    """Returns a built-in model's folder, or what is on the disk; None where `name` may be a hub id."""
+    """Return a built-in model's folder, or what is on the disk; None where `name` may be a hub id."""
     if name in BUILTIN_MODELS:
         return builtin_path(name)
     path = Path(name).expanduser()
@@ -102,7 +102,7 @@ def _local_path(name: str) -> Path | None:
 
 
 def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
-    """Returns the hub id and the revision that `name` stands for."""
+    """Return the hub id and the revision that `name` stands for."""
     hub_id, _, tagged = name.partition("@")
     if not _HUB_ID.fullmatch(hub_id):
         raise ModelError(
@@ -140,14 +140,14 @@ def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[P
 
 
 def origin_of_folder(folder: Path) -> Origin:
-    """Returns the name of a folder; one inside the hub's cache is called by its id and commit."""
+    """Return the name of a folder; one inside the hub's cache is called by its id and commit."""
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
         return Origin(folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name)
     return Origin(folder.name)
 
 
 def read_index(folder: Path, name: str) -> dict[str, Any]:
-    """Returns the model_index.json: which class each component of the pipeline has."""
+    """Return the model_index.json: which class each component of the pipeline has."""
     path = folder / "model_index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -163,7 +163,7 @@ def read_index(folder: Path, name: str) -> dict[str, Any]:
 
 
 def advice_in(folder: Path) -> Advice | None:
-    """Returns what the folder's promptweight.json advises, a file that a model may bring along.
+    """Return what the folder's promptweight.json advises, a file that a model may bring along.
 
     Raises:
         ModelError: the file is there, but holds something else.
@@ -186,7 +186,7 @@ def advice_in(folder: Path) -> Advice | None:
 
 
 def advice_of(pipe: Any) -> Advice | None:
-    """Returns what the makers of a pipeline's model advise, whatever made the pipeline.
+    """Return what the makers of a pipeline's model advise, whatever made the pipeline.
 
     diffusers remembers which folder the denoising model was loaded from; the advice lies beside it.
 
@@ -201,12 +201,12 @@ def advice_of(pipe: Any) -> Advice | None:
 
 
 def components(index: dict[str, Any]) -> list[str]:
-    """Returns the names of the components that a pipeline has, each of them a folder."""
+    """Return the names of the components that a pipeline has, each of them a folder."""
     return [name for name, value in index.items() if isinstance(value, list) and all(value)]
 
 
 def check_weights(folder: Path, index: dict[str, Any]) -> None:
-    """Raises `ModelError` naming the file where weights are broken, or of a kind that could run code."""
+    """Raise `ModelError` naming the file where weights are broken, or of a kind that could run code."""
     for component in components(index):
         files = sorted(path for path in (folder / component).glob("*") if path.is_file())
         weights = [path for path in files if path.suffix == ".safetensors"]
@@ -218,7 +218,7 @@ def check_weights(folder: Path, index: dict[str, Any]) -> None:
 
 
 def check_header(path: Path) -> None:
-    """Raises `ModelError` saying what `path` is where it is no whole safetensors file."""
+    """Raise `ModelError` saying what `path` is where it is no whole safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -233,7 +233,7 @@ def _pickle_refused(path: Path) -> str:
 
 
 def _what_it_is(path: Path, error: Exception) -> str:
-    """Returns, in words, what stands where weights were expected."""
+    """Return, in words, what stands where weights were expected."""
     with open(path, "rb") as file:
         head = file.read(64).lstrip().lower()
     if not head:
@@ -246,5 +246,5 @@ def _what_it_is(path: Path, error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Returns what an error of another library says, without the details below."""
+    """Return what an error of another library says, without the details below."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -37,7 +37,7 @@ class ModelIdentity:
 
 
 def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
-    """Returns which model a name means; a hub id that is not in the cache is fetched unless `offline`.
+    """Return which model a name means; a hub id that is not in the cache is fetched unless `offline`.
 
     Raises:
         ModelError: there is no such model.
@@ -71,12 +71,12 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
 
 
 def _at_commit(origin: Origin) -> str:
-    """Returns the hub id of a model with its commit, so that a newer one on the hub is not loaded instead."""
+    """Return the hub id of a model with its commit, so that a newer one on the hub is not loaded instead."""
     return f"{origin.model}@{origin.revision}" if origin.revision else origin.model
 
 
 def fingerprint(files: Iterable[Path], root: Path | None = None) -> str:
-    """Returns a digest of some files: of their names, sizes, and first and last 64 KiB.
+    """Return a digest of some files: of their names, sizes, and first and last 64 KiB.
 
     Reading no more keeps it quick for files of many gigabytes; training a model changes all of its weights.
     """

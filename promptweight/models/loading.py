@@ -54,7 +54,7 @@ def load(
     scheduler: str | None = None,
     offload: str | None = None,
 ) -> DiffusionPipeline:
-    """Loads a diffusers pipeline, ready to run on `device`.
+    """Load a diffusers pipeline, ready to run on `device`.
 
     Args:
         model: the name of a built-in model (`promptweight.models.BUILTIN_MODELS`), a folder that `save_pretrained`
@@ -112,7 +112,7 @@ def load(
 
 
 def origin(pipe: Any) -> Origin:
-    """Returns where `pipe` came from; for one that `load` did not make, the name diffusers remembers.
+    """Return where `pipe` came from; for one that `load` did not make, the name diffusers remembers.
 
     A folder is told by its last part alone: what is written into picture files should not show a user's disk.
     """
@@ -123,7 +123,7 @@ def origin(pipe: Any) -> Origin:
 
 
 def default_guidance_scale(pipe: Any) -> float:
-    """Returns the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
+    """Return the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
     advice = advice_of(pipe)
     if advice is not None:
         return advice.guidance_scale
@@ -133,7 +133,7 @@ def default_guidance_scale(pipe: Any) -> float:
 
 
 def choose_device(device: str = "auto") -> str:
-    """Returns the device to use: `device` itself where it is there, or the best there is for `auto`.
+    """Return the device to use: `device` itself where it is there, or the best there is for `auto`.
 
     Raises:
         SettingError: there is no such device here.
@@ -151,7 +151,7 @@ def choose_device(device: str = "auto") -> str:
 
 
 def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool) -> torch.dtype:
-    """Returns the torch type for `dtype` as described in `load`.
+    """Return the torch type for `dtype` as described in `load`.
 
     Raises:
         SettingError: `dtype` is none of the types that pipelines run in.
@@ -172,7 +172,7 @@ def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool)
 
 
 def _check_offload(offload: str | None, device: str) -> None:
-    """Raises `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
+    """Raise `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
     if offload is None:
         return
     validation.choice("offload", offload, OFFLOADS)

@@ -58,7 +58,7 @@ NOISE_SCHEDULES = {
 
 
 def make_scheduler(name: str, present: Any) -> Any:
-    """Returns the scheduler of that name for a model whose scheduler is now `present`.
+    """Return the scheduler of that name for a model whose scheduler is now `present`.
 
     Args:
         name: a sampler of AUTOMATIC1111 in any case, with one of `NOISE_SCHEDULES` behind it if wanted
@@ -109,7 +109,7 @@ def is_known(name: str) -> bool:
 
 
 def sampler_name(scheduler: Any) -> str | None:
-    """Returns what AUTOMATIC1111 calls this scheduler of diffusers; None where it has no name for it."""
+    """Return what AUTOMATIC1111 calls this scheduler of diffusers; None where it has no name for it."""
     config = scheduler.config
     for name, sampler in _samplers_for(scheduler).items():
         if type(scheduler).__name__ == sampler.scheduler and all(
@@ -125,7 +125,7 @@ def _samplers_for(present: Any) -> dict[str, Sampler]:
 
 
 def _class_names_for(present: Any) -> set[str]:
-    """Returns the classes of schedulers that can take the place of `present`."""
+    """Return the classes of schedulers that can take the place of `present`."""
     from diffusers.schedulers import KarrasDiffusionSchedulers
 
     named = {sampler.scheduler for sampler in _samplers_for(present).values()}
@@ -135,7 +135,7 @@ def _class_names_for(present: Any) -> set[str]:
 
 
 def _read(name: str, samplers: Mapping[str, Sampler]) -> tuple[Sampler | None, str | None]:
-    """Returns the sampler and the noise schedule that `name` asks for; no sampler where it is none."""
+    """Return the sampler and the noise schedule that `name` asks for; no sampler where it is none."""
     folded = {each.casefold(): each for each in samplers}
     words = " ".join(str(name).split()).casefold()
     if words in folded:

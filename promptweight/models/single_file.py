@@ -31,7 +31,7 @@ _CONFIG_FILES = ["*.json", "*.txt", "**/*.json", "**/*.txt", "**/*.model"]
 
 
 def build(path: Path, dtype: torch.dtype) -> DiffusionPipeline:
-    """Returns the pipeline whose weights are in `path`, a safetensors file with a sound header.
+    """Return the pipeline whose weights are in `path`, a safetensors file with a sound header.
 
     Raises:
         ModelError: the file is no checkpoint of a supported family, or the files that describe the family
@@ -51,7 +51,7 @@ def build(path: Path, dtype: torch.dtype) -> DiffusionPipeline:
 
 
 def _kind_of(path: Path) -> str:
-    """Returns diffusers' name for the kind of checkpoint in `path`, one of `PIPELINES`."""
+    """Return diffusers' name for the kind of checkpoint in `path`, one of `PIPELINES`."""
     from diffusers.loaders.single_file_utils import infer_diffusers_model_type
     from safetensors import safe_open
 
@@ -70,7 +70,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _config_folder(kind: str, path: Path) -> Path:
-    """Returns the folder with the files that describe how this kind of checkpoint is built."""
+    """Return the folder with the files that describe how this kind of checkpoint is built."""
     from diffusers.loaders.single_file_utils import DIFFUSERS_DEFAULT_PIPELINE_PATHS
     from huggingface_hub import snapshot_download
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def token_tables(
     prompt: Prompt, model: str | os.PathLike[str] = "mini", *, revision: str | None = None
 ) -> tuple[TokenTable, ...]:
-    """Returns how `prompt` falls into tokens and chunks: a table for each text encoder that `model` has.
+    """Return how `prompt` falls into tokens and chunks: a table for each text encoder that `model` has.
 
     Args:
         prompt: the prompt.
@@ -41,7 +41,7 @@ def token_tables(
 
 
 def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None) -> list[TextEncoder]:
-    """Returns a model's text encoders without their weights: good for `tokenize` alone.
+    """Return a model's text encoders without their weights: good for `tokenize` alone.
 
     Arguments and errors are those of `token_tables`.
     """
@@ -80,7 +80,7 @@ def _family_of(index: dict[str, Any], name: str) -> Family:
 
 
 def _load_tokenizer(folder: Path, described: list[str]) -> Any:
-    """Returns the tokenizer of a component folder; `described` is its library and class in the index."""
+    """Return the tokenizer of a component folder; `described` is its library and class in the index."""
     import transformers
 
     library, class_name = described
@@ -121,7 +121,7 @@ class Counter:
         self._tokenizers = {name: _load(folder / name, str(index[name][1])) for name in there}
 
     def tables(self, prompt: Prompt) -> list[tuple[str, TokenTable]]:
-        """Returns how a prompt falls into tokens and chunks, for each tokenizer by its name."""
+        """Return how a prompt falls into tokens and chunks, for each tokenizer by its name."""
         single = next((each for start, each in ONE_CHUNK.items() if self._class.startswith(start)), {})
         return [
             (
@@ -138,7 +138,7 @@ class Counter:
         ]
 
     def count(self, prompt: Prompt) -> list[Count]:
-        """Returns the tokens of a prompt for each tokenizer."""
+        """Return the tokens of a prompt for each tokenizer."""
         return [
             Count(name, sum(token.kind == "text" for token in table.tokens), table.chunks, table.cut)
             for name, table in self.tables(prompt)

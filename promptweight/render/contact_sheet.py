@@ -20,7 +20,7 @@ def sheet(
     title: str | None = None,
     cell: int | None = None,
 ) -> Image.Image:
-    """Returns `images` side by side on a dark ground, in `columns` (by default nearly a square, at most six).
+    """Return `images` side by side on a dark ground, in `columns` (by default nearly a square, at most six).
 
     Args:
         images: the pictures; smaller ones are enlarged to the cell, larger ones shrunk, their shapes kept.

@@ -81,7 +81,7 @@ def button(heat: HeatMap, small: Tensor) -> str:
 
 
 def bytes_of(heat: HeatMap) -> Tensor:
-    """The normalised map in 256 steps, small enough for a page: (height, width) uint8."""
+    """The normalized map in 256 steps, small enough for a page: (height, width) uint8."""
     height, width = heat.tensor.shape
     scale = min(1.0, LONGER_SIDE / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))

@@ -1,4 +1,4 @@
-"""The strip under a picture: the word, its weight, and what the colours mean."""
+"""The strip under a picture: the word, its weight, and what the colors mean."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACCENT: Color = (251, 176, 64)
 def word_strip(
     width: int, label: str, weight: float | None, colormap: str, ends: tuple[float, float]
 ) -> Image.Image:
-    """Returns the strip of one word: the word and its weight on the left, the colour bar on the right."""
+    """Return the strip of one word: the word and its weight on the left, the color bar on the right."""
     letters, small, margin = _sizes(width)
     height = round(letters * 2.1)
     image = Image.new("RGB", (width, height), BACKGROUND)
@@ -46,7 +46,7 @@ def word_strip(
 def legend_strip(
     width: int, labels: Sequence[str], weights: Sequence[float | None], colors: Sequence[Color]
 ) -> Image.Image:
-    """Returns the strip of several words, each after a patch of its colour, on as many lines as they need."""
+    """Return the strip of several words, each after a patch of its color, on as many lines as they need."""
     letters, _, margin = _sizes(width)
     patch, gap, line = round(letters * 0.8), round(letters * 0.45), round(letters * 1.7)
     placed: list[tuple[int, int]] = []
@@ -68,7 +68,7 @@ def legend_strip(
 
 
 def below(picture: Image.Image, strip: Image.Image) -> Image.Image:
-    """Returns `picture` with `strip` of the same width under it."""
+    """Return `picture` with `strip` of the same width under it."""
     whole = Image.new("RGB", (picture.width, picture.height + strip.height), BACKGROUND)
     whole.paste(picture, (0, 0))
     whole.paste(strip, (0, picture.height))
@@ -76,7 +76,7 @@ def below(picture: Image.Image, strip: Image.Image) -> Image.Image:
 
 
 def weight_text(weight: float | None) -> str:
-    """Returns a weight as people read it: `×1.4`, and nothing for a word without a weight of its own.
+    """Return a weight as people read it: `×1.4`, and nothing for a word without a weight of its own.
 
     >>> weight_text(1.4), weight_text(1.0), weight_text(1.1 * 1.1)
     ('×1.4', '', '×1.21')
@@ -107,7 +107,7 @@ def _weight_room(weight: float | None, size: int) -> int:
 
 
 def _sizes(width: int) -> tuple[int, int, int]:
-    """Returns the height of the word's letters and of the scale's, and the margin, for a picture's width."""
+    """Return the height of the word's letters and of the scale's, and the margin, for a picture's width."""
     letters = min(max(round(width * 0.043), 9), 40)
     return letters, max(round(letters * 0.64), 8), round(letters * 0.7)
 
@@ -117,7 +117,7 @@ def _number(value: float) -> str:
 
 
 def _rounded(size: tuple[int, int]) -> Image.Image:
-    """Returns a mask of `size` with round ends, drawn large and shrunk so that its edge is smooth."""
+    """Return a mask of `size` with round ends, drawn large and shrunk so that its edge is smooth."""
     large = Image.new("L", (size[0] * 4, size[1] * 4), 0)
     ImageDraw.Draw(large).rounded_rectangle(
         (0, 0, large.width - 1, large.height - 1), large.height // 2, fill=255
@@ -127,24 +127,24 @@ def _rounded(size: tuple[int, int]) -> Image.Image:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns the font whose letters are `size` pixels high."""
+    """Return the font whose letters are `size` pixels high."""
     content = files("promptweight.render").joinpath("Roboto-Medium.subset.ttf").read_bytes()
     return ImageFont.truetype(BytesIO(content), size=size)
 
 
 def printable(text: str) -> str:
-    """Returns `text` on one line, without what cannot be drawn (control characters, lone surrogates)."""
+    """Return `text` on one line, without what cannot be drawn (control characters, lone surrogates)."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def text_width(text: str, size: int) -> int:
-    """Returns how many pixels wide `text` is."""
+    """Return how many pixels wide `text` is."""
     return round(font(size).getlength(text))
 
 
 def fit_text(text: str, size: int, room: int) -> str:
-    """Returns `text`, shortened with an ellipsis where it is wider than `room` pixels."""
+    """Return `text`, shortened with an ellipsis where it is wider than `room` pixels."""
     text = printable(text)[:1000]
     if text_width(text, size) <= room:
         return text
@@ -166,5 +166,5 @@ def draw_text(
     color: tuple[int, int, int],
     anchor: str = "lm",
 ) -> None:
-    """Draws `text` at a point; `anchor` as in Pillow, by default left and the middle of the line."""
+    """Draw `text` at a point; `anchor` as in Pillow, by default left and the middle of the line."""
     canvas.text(at, text, font=font(size), fill=color, anchor=anchor)

@@ -1,4 +1,4 @@
-"""Heat laid over a picture: one word in the colours of a map, or several words in one colour each."""
+"""Heat laid over a picture: one word in the colors of a map, or several words in one color each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def overlay(
     weight: float | None = None,
     scale: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """Returns `image` with `heat` over it; where there is no heat, the picture itself stays visible.
+    """Return `image` with `heat` over it; where there is no heat, the picture itself stays visible.
 
     Args:
         image: the picture.
@@ -37,13 +37,13 @@ def overlay(
         colormap: one of `colormaps.COLORMAPS`.
         alpha: how much the hottest place covers, 0 (nothing) .. 1 (all).
         upscale: the longer side in pixels that a smaller picture is enlarged to; None leaves the size alone.
-        label: the word: a strip with it, its weight and the colour scale is put under the picture.
+        label: the word: a strip with it, its weight and the color scale is put under the picture.
         weight: the word's weight, written after the label.
         scale: the values shown as no heat and as full heat; by default the lowest and highest of `heat`.
             Give the same scale to several overlays to compare them.
 
     Raises:
-        SettingError: a value outside its range, a colour map that does not exist, a `heat` without two axes.
+        SettingError: a value outside its range, a color map that does not exist, a `heat` without two axes.
     """
     _check_alpha(alpha)
     field = as_heat(heat)
@@ -65,9 +65,9 @@ def overlay_words(
     alpha: float = 0.75,
     upscale: int | None = UPSCALE,
 ) -> Image.Image:
-    """Returns `image` with several words over it, each in a colour of its own that the strip below explains.
+    """Return `image` with several words over it, each in a color of its own that the strip below explains.
 
-    Each place takes the colours of the words in proportion to their heat there. Arguments as in `overlay`;
+    Each place takes the colors of the words in proportion to their heat there. Arguments as in `overlay`;
     `heats`, `labels` and `weights` belong together, one for each word.
 
     Raises:
@@ -89,7 +89,7 @@ def overlay_words(
 
 
 def enlarged(image: Image.Image, longer_side: int | None) -> Image.Image:
-    """Returns `image` as RGB, its longer side enlarged to `longer_side` pixels; never shrunk."""
+    """Return `image` as RGB, its longer side enlarged to `longer_side` pixels; never shrunk."""
     image = image.convert("RGB")
     if longer_side is None or max(image.size) >= longer_side:
         return image
@@ -99,21 +99,21 @@ def enlarged(image: Image.Image, longer_side: int | None) -> Image.Image:
 
 
 def _spread(field: Heat, size: tuple[int, int], scale: tuple[float, float] | None = None) -> Heat:
-    """Returns raw `field` as 0..1 in a picture's size; on its own scale its peak stays 1 after smoothing."""
+    """Return raw `field` as 0..1 in a picture's size; on its own scale its peak stays 1 after smoothing."""
     shown = resized(normalized(field, scale), size)
     return normalized(shown) if scale is None else shown
 
 
 def _visibility(heat: Heat) -> Heat:
-    """Returns how much of its colour a heat shows: nothing at the foot, all of it from three quarters up."""
+    """Return how much of its color a heat shows: nothing at the foot, all of it from three quarters up."""
     rising = np.clip((heat - 0.12) / 0.63, 0, 1)
     return rising * rising * (3 - 2 * rising)
 
 
 def _blend(base: Image.Image, colors: NDArray[Any], cover: Heat) -> Image.Image:
-    """Returns `base` covered by `colors` (height, width, 3), `cover` 0..1 (height, width) of them.
+    """Return `base` covered by `colors` (height, width, 3), `cover` 0..1 (height, width) of them.
 
-    The fine lights and shadows of the picture are laid onto the colours, so that its edges stay to be seen
+    The fine lights and shadows of the picture are laid onto the colors, so that its edges stay to be seen
     where the heat covers it: a yellow sun under yellow heat keeps its rays.
     """
     below = np.asarray(base, dtype=np.float32)

@@ -70,7 +70,7 @@ def test_another_length_of_text_belongs_to_nobody():
     assert classify(torch.zeros(2, 8, 3), registered, guidance=True) == (None, None)
 
 
-def test_embeddings_cast_by_the_pipeline_are_recognised():
+def test_embeddings_cast_by_the_pipeline_are_recognized():
     registered = Registered(positive=rows(1), negative=None)
     assert classify(rows(1).half(), registered, guidance=True) == (Lane("positive", 0, 0),)
 

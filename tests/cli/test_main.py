@@ -75,13 +75,13 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
 
     def measure(model, **options):
         asked.update(options, model=model)
-        return [Figure("one thing: colour", 0.99, 0.97, 1.0, 200, 0.98)]
+        return [Figure("one thing: color", 0.99, 0.97, 1.0, 200, 0.98)]
 
     monkeypatch.setattr("promptweight.evaluation.report.acceptance.run", measure)
     code, out, _ = run("evaluate", "mini", "--number", 30)
     assert code == 0
     assert asked == {"model": "mini", "number": 30, "seed": 0}
-    assert "one thing: colour" in out
+    assert "one thing: color" in out
     figures = json.loads(run("evaluate", "mini", "--json")[1])
     assert figures[0]["met"] is True
 

@@ -15,7 +15,7 @@ def heads_of(projection, states, heads):
 
 @torch.no_grad()
 def written_out(model, ids, weights, up_to=None):
-    """A CLIP text encoder in float64: the states after `up_to` layers, normalised when after all of them."""
+    """A CLIP text encoder in float64: the states after `up_to` layers, normalized when after all of them."""
     model = getattr(model, "text_model", model).double()
     states = model.embeddings(torch.tensor([ids]))
     weights = torch.tensor(weights, dtype=torch.float64)

@@ -261,7 +261,7 @@ def test_prompts_that_do_not_fit(prompt, negative, message, sd):
     ("settings", "message"),
     [
         ({"method": "magic"}, "'magic' is no method for embeddings"),
-        ({"normalizer": "magic"}, "'magic' is no normaliser"),
+        ({"normalizer": "magic"}, "'magic' is no normalizer"),
         ({"pooled": "magic"}, "pooled is 'magic'"),
         ({"dialect": "magic"}, "magic"),
         ({"max_sequence_length": 256}, "max_sequence_length is 256, but Stable Diffusion 1 and 2 reads"),

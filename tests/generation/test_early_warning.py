@@ -86,7 +86,7 @@ def test_a_fifth_of_the_steps_is_one_at_least() -> None:
     [
         (PAIR, ["gato vermelho", "rato cinza"]),
         ("um gato e um rato", ["gato", "rato"]),
-        ("a red cat, the grey mouse and an old house", ["red cat", "grey mouse", "old house"]),
+        ("a red cat, the gray mouse and an old house", ["red cat", "gray mouse", "old house"]),
         ("um gato vermelho persegue um rato cinza", ["gato vermelho", "rato cinza"]),
         ("a cat chases a mouse", ["cat", "mouse"]),
         ("um gato vermelho correndo atrás de um rato", ["gato vermelho", "rato"]),
@@ -94,7 +94,7 @@ def test_a_fifth_of_the_steps_is_one_at_least() -> None:
         ("um gato à esquerda do rato", ["gato", "rato"]),
         ("a red cat in the dark forest, oil painting, highly detailed", ["red cat"]),
         ("um gato em um fundo azul e uma casa no campo", ["gato", "casa"]),
-        ("red cat, grey mouse, masterpiece", []),
+        ("red cat, gray mouse, masterpiece", []),
     ],
 )
 def test_things_are_told_from_places_styles_and_verbs(tokenizer: Any, prompt: str, named: list[str]) -> None:

@@ -7,7 +7,7 @@ from promptweight.attention import attach
 
 
 class Eager:
-    """Cross-attention in float64: probabilities times |weights|, renormalised; the signs on the values."""
+    """Cross-attention in float64: probabilities times |weights|, renormalized; the signs on the values."""
 
     def __init__(self, weights):
         self.weights = weights.double()[:, None, None]

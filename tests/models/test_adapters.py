@@ -197,8 +197,8 @@ def test_both_vectors_of_a_textual_inversion_are_one_word(tiny_pipe, embeddings_
 def test_a_textual_inversion_of_sdxl_gives_each_encoder_its_own(tiny_pipe, embeddings_dir, unchanged):
     with applied(tiny_pipe, choose(parse("xl"), embeddings_dir=embeddings_dir)):
         token = tiny_pipe.tokenizer.convert_tokens_to_ids("xl")
-        learnt = tiny_pipe.text_encoder.get_input_embeddings().weight[token]
-        assert torch.equal(learnt, random(1, 32, seed=2)[0])
+        learned = tiny_pipe.text_encoder.get_input_embeddings().weight[token]
+        assert torch.equal(learned, random(1, 32, seed=2)[0])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_inner_options_lie_over_outer_ones_and_ramps_multiply():
         ("region=moon", "option-value"),
         ("region=0 0 2 1", "option-value"),
         ("mode=loud", "option-value"),
-        ("colour=red", "option-unknown"),
+        ("color=red", "option-unknown"),
         ("mode", "option-unknown"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a1111_drops_lone_backslashes_and_pw_keeps_them():
     assert parse(r"C:\dir").text == r"C:\dir"
 
 
-def test_a1111_joins_neighbours_of_equal_weight():
+def test_a1111_joins_neighbors_of_equal_weight():
     assert [span.text for span in parse("(unnecessary)(parens)", "a1111").spans] == ["unnecessaryparens"]
     assert [span.text for span in parse("(unnecessary)(parens)").spans] == ["unnecessary", "parens"]
 

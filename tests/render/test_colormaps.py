@@ -1,4 +1,4 @@
-"""Colour maps against the published tables and against how the eye sees lightness."""
+"""Color maps against the published tables and against how the eye sees lightness."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PUBLISHED = {
 
 
 def lightness(colors: np.ndarray) -> np.ndarray:
-    """CIE L* of sRGB colours 0..255."""
+    """CIE L* of sRGB colors 0..255."""
     linear = np.where(colors <= 10.31475, colors / 255 / 12.92, ((colors / 255 + 0.055) / 1.055) ** 2.4)
     luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
     return np.where(luminance > 216 / 24389, 116 * np.cbrt(luminance) - 16, luminance * 24389 / 27)

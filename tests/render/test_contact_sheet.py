@@ -12,7 +12,7 @@ COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30,
 
 
 def tiles(shown: Image.Image) -> list[tuple[int, int, int]]:
-    """The colours of the sheet in reading order, each once."""
+    """The colors of the sheet in reading order, each once."""
     found = []
     for color in np.asarray(shown).reshape(-1, 3).tolist():
         if tuple(color) in COLORS and tuple(color) not in found:

@@ -64,14 +64,14 @@ def test_size_is_left_alone_when_asked_or_when_it_is_large_already():
 
 def test_the_label_adds_a_strip_below_and_changes_nothing_above():
     base = Image.new("RGB", (64, 64), "white")
-    plain, labelled = overlay(base, blob(8, 8)), overlay(base, blob(8, 8), label="coração", weight=1.4)
-    assert labelled.width == 512
-    assert labelled.height > 512
-    assert labelled.crop((0, 0, 512, 512)).tobytes() == plain.tobytes()
-    strip = pixels(labelled.crop((0, 512, 512, labelled.height)))
+    plain, labeled = overlay(base, blob(8, 8)), overlay(base, blob(8, 8), label="coração", weight=1.4)
+    assert labeled.width == 512
+    assert labeled.height > 512
+    assert labeled.crop((0, 0, 512, 512)).tobytes() == plain.tobytes()
+    strip = pixels(labeled.crop((0, 512, 512, labeled.height)))
     assert (np.abs(strip - BACKGROUND).max(axis=-1) > 60).any()
     unweighted = overlay(base, blob(8, 8), label="coração")
-    assert unweighted.tobytes() != labelled.tobytes()
+    assert unweighted.tobytes() != labeled.tobytes()
 
 
 @pytest.mark.parametrize("width", [1, 8, 40, 64])

@@ -148,7 +148,7 @@ def message_of(session):
     return json.loads(json.dumps(maps_of(session.result.maps, 1)))
 
 
-def test_several_words_get_a_colour_each(open_page):
+def test_several_words_get_a_color_each(open_page):
     page = open_page()
     generate(page)
     for number in (1, 2):

@@ -214,15 +214,15 @@ def test_a1111_by_chunks():
 
 
 def test_a1111_is_guarded_where_the_mean_vanishes():
-    centred = PROMPT - (PROMPT * WEIGHTS[:, None]).sum() / (WEIGHTS.sum() * DIM) + 1e-3
+    centered = PROMPT - (PROMPT * WEIGHTS[:, None]).sum() / (WEIGHTS.sum() * DIM) + 1e-3
     with pytest.warns(WeightingWarning, match="its factor .* is not between 0.5 and 2"):
-        guarded = apply("a1111", prompt=centred)
-    np.testing.assert_allclose(guarded.numpy(), expected_scale(centred, WEIGHTS, None), atol=1e-6)
-    strict = a1111(torch.tensor(centred.astype(np.float64)), torch.tensor(WEIGHTS), strict=True)
-    y = centred.astype(np.float64) * WEIGHTS[:, None].astype(np.float64)
-    np.testing.assert_allclose(strict.numpy(), y * centred.astype(np.float64).mean() / y.mean(), rtol=1e-6)
+        guarded = apply("a1111", prompt=centered)
+    np.testing.assert_allclose(guarded.numpy(), expected_scale(centered, WEIGHTS, None), atol=1e-6)
+    strict = a1111(torch.tensor(centered.astype(np.float64)), torch.tensor(WEIGHTS), strict=True)
+    y = centered.astype(np.float64) * WEIGHTS[:, None].astype(np.float64)
+    np.testing.assert_allclose(strict.numpy(), y * centered.astype(np.float64).mean() / y.mean(), rtol=1e-6)
     said: list[str] = []
-    apply("a1111", prompt=centred, warn=said.append)
+    apply("a1111", prompt=centered, warn=said.append)
     assert len(said) == 1
 
 
@@ -252,7 +252,7 @@ def test_what_does_not_fit_is_refused():
         apply("scale", weights=WEIGHTS[1:])
     with pytest.raises(SettingError, match="'magic' is no method for embeddings; there are: none, scale"):
         get_method("magic")
-    with pytest.raises(SettingError, match="'magic' is no normaliser"):
+    with pytest.raises(SettingError, match="'magic' is no normalizer"):
         get_normalizer("magic")
     assert get_method("comfy") is METHODS["comfy"]
     assert get_normalizer("mean") is NORMALIZERS["mean"]

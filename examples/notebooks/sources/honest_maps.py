@@ -10,7 +10,7 @@
 # %% [markdown] lang="en"
 # # Reading attention maps honestly
 #
-# An attention map convinces easily: warm colours on the cat, and there you are, "the model understood
+# An attention map convinces easily: warm colors on the cat, and there you are, "the model understood
 # *cat*". Not always. This notebook shows four common mistakes and how to check each. If you do not know yet
 # what attention is, begin with *What is attention?*, in this folder.
 
@@ -36,12 +36,12 @@ SEED, STEPS = 2, 12
 # estão o gato e o rato. O modelo vê o desenho através de ruído, com a frase ao lado.
 # %% [markdown] lang="en"
 # To judge maps you must know the truth. So we draw the scene ourselves, and know point by point where cat
-# and mouse are. The model sees the drawing through noise, with the sentence (*a red cat chases a grey
+# and mouse are. The model sees the drawing through noise, with the sentence (*a red cat chases a gray
 # mouse*) at its side.
 
 # %%
 scene = scenes.Scene(
-    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
+    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
 )
 places = {"cat": (0.25, 0.55), "mouse": (0.72, 0.55), "ground": (0.5, 0.9)}
 drawn = scenes.to_image(scenes.render(scene)[0])
@@ -155,13 +155,13 @@ sheet(
 # ## 4. Leakage: the heat of one word on the thing of another
 #
 # CLIP's text encoder is causal: every word reads what came before, and takes some of it along. *Gato* (cat)
-# does not know its colour (it comes later); *rato* (mouse) has already read *gato vermelho*. So the map of
+# does not know its color (it comes later); *rato* (mouse) has already read *gato vermelho*. So the map of
 # a noun alone may fall on the wrong thing. The table tells where each phrase is, in multiples of its mean:
 
 
 # %%
 def where(maps, phrases):
-    """Prints, and returns by phrase, the lift on cat, mouse and ground."""
+    """Print, and returns by phrase, the lift on cat, mouse and ground."""
     print(f"{'':>14}" + "".join(f"{name:>8}" for name in ("cat", "mouse", "ground")))
     found = {}
     for phrase in phrases:
@@ -178,13 +178,13 @@ assert found["rato cinza"][1] > found["rato cinza"][0]
 # %% [markdown] lang="pt"
 # O mesmo desenho, em inglês, onde o substantivo vem por último e já leu a sua cor:
 # %% [markdown] lang="en"
-# The same drawing, in English, where the noun comes last and has read its colour:
+# The same drawing, in English, where the noun comes last and has read its color:
 
 # %%
-_, english = look_at(pipe, scene, "a red cat chases a grey mouse")
-found = where(english, ("red", "cat", "red cat", "grey", "mouse", "grey mouse"))
+_, english = look_at(pipe, scene, "a red cat chases a gray mouse")
+found = where(english, ("red", "cat", "red cat", "gray", "mouse", "gray mouse"))
 assert found["red cat"][0] > found["red cat"][1]
-assert found["grey mouse"][1] > found["grey mouse"][0]
+assert found["gray mouse"][1] > found["gray mouse"][0]
 
 # %% [markdown] lang="pt"
 # **Regra:** peça o mapa da expressão inteira, e desconfie do mapa de uma palavra só.
@@ -247,7 +247,7 @@ def without(phrase, seed=SEED):
 
 
 def changed(before, after):
-    """How much each pixel's colours changed: (height, width), 0 to 255."""
+    """How much each pixel's colors changed: (height, width), 0 to 255."""
     return np.abs(np.asarray(before, dtype=float) - np.asarray(after, dtype=float)).mean(-1)
 
 

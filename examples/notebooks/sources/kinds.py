@@ -45,7 +45,7 @@ enlarged(result.images[0], 256)
 #
 # A layer does the sum several times side by side, each time with queries, keys and values of its own: these
 # are its **heads**. Each looks for something else. Here the map of *vermelho* (red) in each head of one
-# layer; the same colours mean the same numbers.
+# layer; the same colors mean the same numbers.
 
 # %%
 layer = result.maps.layers("up_blocks.2.attentions.0")
@@ -113,7 +113,7 @@ def reading_table(prompt):
 
 texts, portuguese = reading_table(prompt)
 assert torch.equal(portuguese, portuguese.tril())
-_, english = reading_table("a red cat chases a grey mouse")
+_, english = reading_table("a red cat chases a gray mouse")
 assert portuguese[texts.index("gato"), texts.index("vermelho")] == 0  # "gato" comes before "vermelho"
 assert english[2, 1] > 0  # "cat" comes after "red"
 
@@ -166,7 +166,7 @@ assert english[2, 1] > 0  # "cat" comes after "red"
 
 # %%
 def attention_on(maps, regions):
-    """Prints, and returns by word, the mean attention in each region."""
+    """Print, and returns by word, the mean attention in each region."""
     print(" " * 12 + "".join(f"{name:>12}" for name in regions))
     found = {}
     for word in maps.words:
@@ -182,23 +182,23 @@ def drawn(scene):
 
 
 chase = scenes.Scene(
-    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
+    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
 )
 (cat, mouse), maps = look_at(pipe, chase, prompt)
 chased = {"cat": cat, "mouse": mouse, "ground": ~(cat | mouse)}
 found = attention_on(maps, chased)
 assert found["vermelho"]["cat"] > found["vermelho"]["mouse"]
 assert found["cinza"]["mouse"] > found["cinza"]["cat"]
-colours = ["vermelho", "cinza"]
-overlay_words(drawn(chase), [maps.word(word) for word in colours], colours, upscale=256)
+colors = ["vermelho", "cinza"]
+overlay_words(drawn(chase), [maps.word(word) for word in colors], colors, upscale=256)
 
 # %% [markdown] lang="pt"
 # *Vermelho* ligou-se ao gato e *cinza* ao rato. Olhe também a linha de *gato*: o substantivo sozinho diz
 # menos, porque não pôde ler a sua cor. E duas coisas que se tocam, quando o modelo mesmo desenha? **Um
 # astronauta a cavalo:**
 # %% [markdown] lang="en"
-# *Vermelho* (red) is bound to the cat and *cinza* (grey) to the mouse. Look at the row of *gato* (cat) as
-# well: the noun alone says less, because it could not read its colour. And two things that touch, when the
+# *Vermelho* (red) is bound to the cat and *cinza* (gray) to the mouse. Look at the row of *gato* (cat) as
+# well: the noun alone says less, because it could not read its color. And two things that touch, when the
 # model itself draws? **An astronaut on horseback:**
 
 # %%
@@ -228,8 +228,8 @@ sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3
 # O reflexo tem de combinar com o gato, longe dele na imagem. Perguntamos a um retalho *no reflexo* para onde
 # olha. Os números são múltiplos da média da imagem.
 # %% [markdown] lang="en"
-# In the scene that we drew, without colours, *cavalo* (horse) looks at the rider as much as at the horse: the
-# two things touch, and the word has read *astronauta*. With colours, *azul* (blue) and *branco* (white), the
+# In the scene that we drew, without colors, *cavalo* (horse) looks at the rider as much as at the horse: the
+# two things touch, and the word has read *astronauta*. With colors, *azul* (blue) and *branco* (white), the
 # last word of each phrase, tell them apart. A map is no outline.
 #
 # ### Self: a cat and its reflection in the water
@@ -322,7 +322,7 @@ for head in range(len(joint)):
 # %%
 found = attention_on(maps.lift(), chased)
 assert found["vermelho"]["cat"] > found["vermelho"]["mouse"]
-overlay_words(drawn(chase), [maps.word(word) for word in colours], colours, upscale=256)
+overlay_words(drawn(chase), [maps.word(word) for word in colors], colors, upscale=256)
 
 # %% [markdown] lang="pt"
 # ## O que levar daqui
@@ -342,7 +342,7 @@ overlay_words(drawn(chase), [maps.word(word) for word in colours], colours, upsc
 # 2. In CLIP words read backwards only: ask for the whole phrase.
 # 3. Self, cross, joint: the same sum; what changes is who shares 1 with whom.
 #
-# **To try:** swap the colours in the sentence without changing the drawing: does *vermelho* follow the
-# sentence or the colour? Put the patch of the reflection in clear water.
+# **To try:** swap the colors in the sentence without changing the drawing: does *vermelho* follow the
+# sentence or the color? Put the patch of the reflection in clear water.
 #
 # Next: *The weight of a word*.

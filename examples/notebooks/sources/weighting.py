@@ -118,7 +118,7 @@ there = mouse.mask().numpy()
 
 
 def change(image):
-    """Mean change of a pixel's colours, 0 to 255, on the mouse and elsewhere."""
+    """Mean change of a pixel's colors, 0 to 255, on the mouse and elsewhere."""
     difference = np.abs(np.asarray(image, dtype=float) - np.asarray(picture, dtype=float)).mean(-1)
     return difference[there].mean(), difference[~there].mean()
 

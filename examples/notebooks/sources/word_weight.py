@@ -96,7 +96,7 @@ def first_step(pipe, red, layer):
 
 
 def check(pipe, layer, heads, w=1.2):
-    """Compares the first step without and with a weight, head by head."""
+    """Compare the first step without and with a weight, head by head."""
     plain, weighted = (first_step(pipe, red, layer) for red in ("vermelho", f"(vermelho:{w})"))
     for head in range(heads):
         before, after = plain.heads(head).row(0), weighted.heads(head).row(0)
@@ -138,7 +138,7 @@ assert after.total > before.total
 # %% [markdown] lang="en"
 # ## 3. In the picture
 #
-# The same seed, only the weight of the mouse (*rato cinza*, grey mouse) changes. Below, where those words
+# The same seed, only the weight of the mouse (*rato cinza*, gray mouse) changes. Below, where those words
 # looked, all on the same scale.
 
 # %%

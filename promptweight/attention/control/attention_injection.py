@@ -6,7 +6,7 @@ the edited prompt has counterparts and 0 where it is new, the edited picture's p
 
     α_j·(p·M)_j + (1 − α_j)·p'_j
 
-not renormalised, as in the original. No matrix of probabilities is written for that: the sum over j of these
+not renormalized, as in the original. No matrix of probabilities is written for that: the sum over j of these
 times the values v'_j is that of two calls of fused attention,
 
     attention(q, k, M·(α·v')) + attention(q', k', (1 − α)·v'),

@@ -223,8 +223,8 @@ def joined(parts: Tensor, weights: Sequence[float], around: Tensor | None = None
     wide = torch.promote_types(parts.dtype, torch.float32)
     factors = torch.tensor(weights, device=parts.device, dtype=wide).view(-1, *[1] * (parts.ndim - 1))
     if around is not None:
-        centre = around.to(wide)
-        return (centre + (factors * (parts.to(wide) - centre)).sum(0)).to(parts.dtype)
+        center = around.to(wide)
+        return (center + (factors * (parts.to(wide) - center)).sum(0)).to(parts.dtype)
     if not sum(weights) > 0:
         raise SettingError(
             note(

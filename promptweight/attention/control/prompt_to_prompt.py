@@ -124,7 +124,7 @@ class Edits:
 
 
 def check_pairable(voices: Sequence[Voice], script: Script) -> None:
-    """Raises `SettingError` for a prompt whose words have no rows, or no row of the batch, of their own."""
+    """Raise `SettingError` for a prompt whose words have no rows, or no row of the batch, of their own."""
     source = voices[0][0].table.prompt.source
     if any(len(turn) > 1 for turn in script.turns):
         raise SettingError(

@@ -57,7 +57,7 @@ NAMED = {
 def read_region(region: Any) -> Region:
     """A region from its name, its box (left, top, right, bottom), a PIL image, an array or a tensor.
 
-    Arrays hold 0..1 or booleans, rows first; images are read as grey, white inside.
+    Arrays hold 0..1 or booleans, rows first; images are read as gray, white inside.
 
     Raises:
         SettingError: an unknown name, a box outside the picture, an array that is no mask.

@@ -2,7 +2,7 @@
 
     logit   softmax(s + log w)_j: the word's keys get a larger share, and all shares still sum to 1.
             Weight 0 masks the key; a negative one acts as |w| on the logit and turns the value round.
-    p2p     w_j·p_j, not renormalised (prompt-to-prompt, Hertz et al., 2022)
+    p2p     w_j·p_j, not renormalized (prompt-to-prompt, Hertz et al., 2022)
     value   w_j·v_j: the same output as p2p, Σ w_j·p_j·v_j, under its other name
 
 A rule may hold for a range of steps only, run from one weight to another over them, and be confined to a

@@ -43,7 +43,7 @@ def backend_of(processor: Any) -> str:
 
 
 def check_backend(processors: Iterable[Any]) -> None:
-    """Raises `AttachError` where adapted processors would attend by other means than torch's own now.
+    """Raise `AttachError` where adapted processors would attend by other means than torch's own now.
 
     Those that were told no backend use the one that diffusers has for all, which may change at any time.
     """

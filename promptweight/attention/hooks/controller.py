@@ -176,7 +176,7 @@ class Director:
 
 
 def _check_repeated(texts: int, pictures: int) -> None:
-    """Refuses the calls of pipelines that repeat no embeddings for `num_images_per_prompt`."""
+    """Refuse the calls of pipelines that repeat no embeddings for `num_images_per_prompt`."""
     if texts != pictures and texts > 1:
         raise AttachError(
             f"the pipeline called its model with {pictures} rows of latents and {texts} of text: it does not "

@@ -96,7 +96,7 @@ class Installation:
         self._originals, self._stop_listening = {}, None
 
     def check_backend(self) -> None:
-        """Raises `AttachError` where layers would now attend past their recorders."""
+        """Raise `AttachError` where layers would now attend past their recorders."""
         check_backend(self._originals.values())
 
     def hand_out_slots(self, store: Store) -> None:

@@ -142,7 +142,7 @@ class JointProcessor(Recorder):
         return attn.to_out[1](attn.to_out[0](hidden_states)), encoder_hidden_states
 
     def project(self, attn: Attention, states: Tensor, *, added: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the image, or of the text when `added`, in heads and normalised."""
+        """Queries, keys and values of the image, or of the text when `added`, in heads and normalized."""
         if self.fused:
             projected = (attn.to_added_qkv if added else attn.to_qkv)(states).chunk(3, dim=-1)
         else:

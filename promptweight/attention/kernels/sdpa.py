@@ -150,7 +150,7 @@ def attention_rows(
 
 
 def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None = None) -> Tensor:
-    """Maps averaged by attention, A·M for the softmax A: fused attention whose values are the maps.
+    """Map averaged by attention, A·M for the softmax A: fused attention whose values are the maps.
 
     Nothing as large as A is held. The maps are padded to the width of a head, since the fused kernels want
     values as wide as keys, and scaled to 0..1, so that small probabilities survive in half precision.

@@ -26,7 +26,7 @@ def report(
     ways: Sequence[str] = (),
     follow: Callable[[str], None] | None = None,
 ) -> tuple[list[Section], list[Path]]:
-    """Measures a model and writes `report.md`, `report.json` and plots.
+    """Measure a model and writes `report.md`, `report.json` and plots.
 
     What is written after each question is complete, so that a long run that is stopped leaves a report.
 

@@ -85,7 +85,7 @@ def terms_of(rules, device="cpu", region=None):
 
 
 def eager(query, key, value, order, rules, covered=None):
-    """Output and probabilities in float64: exp(logits)·|w|, renormalised, the sign on the values."""
+    """Output and probabilities in float64: exp(logits)·|w|, renormalized, the sign on the values."""
     query, key, value = (tensor.double().cpu() for tensor in (query, key, value))
     logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     start, pixels = STRETCHES[order].start, math.prod(IMAGE)

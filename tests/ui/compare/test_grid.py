@@ -43,7 +43,7 @@ def test_values_are_read_once_each_in_their_order():
     [("weight", "nan"), ("weight", "1e9"), ("weight", "x"), ("weight", ""), ("weight", ",,"), ("seed", "1.5"),
      ("seed", "-1"), ("seed", "²"), ("seed", "9" * 30), ("steps", "0"), ("steps", "151"), ("guidance", "inf"),
      ("method", ["best"]), ("method", [None]), ("method", [["comfy"]]), ("sampler", []), ("sampler", ["x"]),
-     ("model", ["/etc/passwd"]), ("model", ["../mini"]), ("colour", "1"),
+     ("model", ["/etc/passwd"]), ("model", ["../mini"]), ("color", "1"),
      ("seed", ",".join(map(str, range(13))))],
 )  # fmt: skip
 def test_values_that_cannot_be_used_are_refused(kind, text):

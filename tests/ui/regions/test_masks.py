@@ -14,7 +14,7 @@ from promptweight_ui.regions.masks import COLORS, masks_of, owners_of, regional
 
 
 def layer(*strokes, size=(40, 60)):
-    """A painted layer: (colour number, rows, columns, opacity) for each stroke."""
+    """A painted layer: (color number, rows, columns, opacity) for each stroke."""
     picture = np.zeros((*size, 4), np.uint8)
     for number, rows, columns, opacity in strokes:
         color = [int(COLORS[number][place : place + 2], 16) for place in (1, 3, 5)]
@@ -22,7 +22,7 @@ def layer(*strokes, size=(40, 60)):
     return picture
 
 
-def test_colours_become_masks():
+def test_colors_become_masks():
     left, right = slice(0, 30), slice(30, 60)
     masks = masks_of(owners_of([layer((0, slice(None), left, 255), (1, slice(0, 20), right, 255))]))
     assert masks[0].shape == (40, 60)

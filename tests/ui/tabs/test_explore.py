@@ -132,7 +132,7 @@ def test_a_picture_of_the_session_is_sent_back(page):
 def test_nothing_painted_is_told(page):
     enter(page, "Regions")
     page.click("#regions-go")
-    page.wait_for_selector("text=Choose a word for a colour")
+    page.wait_for_selector("text=Choose a word for a color")
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ NO_AXIS = Axis("none", (None,))
 def read_axis(
     kind: str, values: str | Sequence[str], offered: Mapping[str, Sequence[str]], most_steps: int
 ) -> Axis:
-    """Returns an axis with its values, each once.
+    """Return an axis with its values, each once.
 
     Args:
         kind: one of `KINDS`, or "none".
@@ -102,7 +102,7 @@ def read_axis(
 def cells(
     call: Call, word: str, across: Axis, down: Axis, samplers: Callable[[str], Sequence[str]]
 ) -> list[tuple[int, int, Call]]:
-    """Returns row, column and what to make of every picture: row by row, and one model after the other.
+    """Return row, column and what to make of every picture: row by row, and one model after the other.
 
     Args:
         call: what all have in common.
@@ -148,12 +148,12 @@ def cells(
 
 
 def no_such_word(word: str) -> Note:
-    """Says that a word or phrase is not in the prompt."""
+    """State that a word or phrase is not in the prompt."""
     return note("{word!r} is not in the prompt", word=word)
 
 
 def words_of(prompt: str) -> list[str]:
-    """Returns the words of a prompt, each once, those with a weight first."""
+    """Return the words of a prompt, each once, those with a weight first."""
     from promptweight.prompt import fold, parse, split_words
 
     read = parse(prompt)
@@ -167,7 +167,7 @@ def words_of(prompt: str) -> list[str]:
 
 
 def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[list[str], str | None]]:
-    """Yields for every chosen word or phrase what can be chosen, and itself where the prompt still holds it.
+    """Yield for every chosen word or phrase what can be chosen, and itself where the prompt still holds it.
 
     Args:
         prompt: from the browser; what is no readable prompt holds nothing.
@@ -184,7 +184,7 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
 
 
 def _changed(call: Call, word: str, kind: str, value: Any) -> Call:
-    """Returns a call with one value of one axis in it."""
+    """Return a call with one value of one axis in it."""
     from promptweight.prompt import with_weight
 
     if kind == "model":

@@ -48,7 +48,7 @@ class Place:
 def look_inside(
     pipe: Any, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
 ) -> Inside:
-    """Makes a picture of `result` again, up to the last of `LOOKED_AT` steps, and keeps its attention.
+    """Make a picture of `result` again, up to the last of `LOOKED_AT` steps, and keeps its attention.
 
     It is the same picture to the last bit, since the same settings are used with the same seed.
 
@@ -96,14 +96,14 @@ def look_inside(
 
 
 def looked_at(steps: int) -> tuple[int, ...]:
-    """Returns which of so many steps are kept: the first, the last, and some evenly between."""
+    """Return which of so many steps are kept: the first, the last, and some evenly between."""
     if steps <= LOOKED_AT:
         return tuple(range(steps))
     return tuple(round(part * (steps - 1) / (LOOKED_AT - 1)) for part in range(LOOKED_AT))
 
 
 def about(inside: Inside) -> dict[str, Any]:
-    """Returns what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
+    """Return what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
     return {
         "layers": [
             {
@@ -137,13 +137,13 @@ def about(inside: Inside) -> dict[str, Any]:
 
 
 def _weight(word: Word, source: str) -> float:
-    """Returns the weight that was written for a word: a painted one carries another, for its map."""
+    """Return the weight that was written for a word: a painted one carries another, for its map."""
     is_painted = word.options is not None and word.options.region is not None and word.weight == math.e
     return written_weight(source, word.start) if is_painted else word.weight
 
 
 def look(inside: Inside, place: Place) -> dict[str, Any]:
-    """Returns everything that is shown of one place.
+    """Return everything that is shown of one place.
 
     Raises:
         IndexError: there is no such layer, head, step, patch or word.
@@ -187,7 +187,7 @@ def _image(seen: Reading, place: Place) -> dict[str, Any]:
 
 
 def _table(tables: Voice, reading: Reading, row: Row, chosen: list[int]) -> list[dict[str, Any]]:
-    """Returns a line for each token, and one for all padding, all other tokens, and the picture itself.
+    """Return a line for each token, and one for all padding, all other tokens, and the picture itself.
 
     What the lines take along, `taken`, adds up to the output.
     """
@@ -241,7 +241,7 @@ def _taken(row: Row, keys: list[int]) -> dict[str, Any]:
 
 
 def _rows_of_words(tables: Voice) -> list[list[int]]:
-    """Returns the rows of the text that stand for each word, in all tables that hold it."""
+    """Return the rows of the text that stand for each word, in all tables that hold it."""
     found = []
     for word in tables[0].table.words:
         rows = {
@@ -261,7 +261,7 @@ def _part(name: str) -> str:
 
 
 def _map(values: Tensor) -> dict[str, Any]:
-    """Returns values from 0 on as bytes, and the value that 255 stands for."""
+    """Return values from 0 on as bytes, and the value that 255 stands for."""
     top = float(values.max())
     numbers = (values / max(top, 1e-30) * 255).round().byte()
     return {

@@ -29,7 +29,7 @@ SHORT_EXAMPLE = "um gato vermelho e um rato azul"
 
 
 def build(context: Context) -> None:
-    """Builds the tab inside the present Blocks."""
+    """Build the tab inside the present Blocks."""
     make = context.make
     texts = Kept["ReadText"]()
     insides = Kept["Inside"]()
@@ -104,7 +104,7 @@ def build(context: Context) -> None:
 
 
 def _shown(part: str, name: str, functions: list[Any]) -> Any:
-    """Makes what the page draws by itself, asking `look` for numbers."""
+    """Make what the page draws by itself, asking `look` for numbers."""
     from promptweight.render import table
 
     functions[0].__name__ = "look"
@@ -162,7 +162,7 @@ def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
 def _messages(
     context: Context, insides: Kept[Inside], wanted: Any, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
-    """Yields the messages of looking into a picture of the session's last result."""
+    """Yield the messages of looking into a picture of the session's last result."""
     result = context.sessions.of(request).result
     if result is None:
         validation.refuse(language, "explore_nothing")
