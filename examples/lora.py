@@ -19,7 +19,7 @@ from peft.utils import get_peft_model_state_dict
 
 import promptweight
 from promptweight.mini import COLOURS, KINDS, Scene, Thing, phrase, render
-from promptweight.render import enlarged, sheet
+from promptweight.render import contact_sheet, enlarge
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
 CELL = 192
@@ -46,11 +46,11 @@ def main() -> None:
             num_inference_steps=options.steps,
             record=False,
         )
-        pictures.append(enlarged(made.images[0], CELL))
+        pictures.append(enlarge(made.images[0], CELL))
         print(made.settings["loras"], *made.warnings, sep="\n")
     labels = [f"<lora:{path.stem}:{weight}>" for weight in WEIGHTS]
     path = options.output / "lora.png"
-    sheet(pictures, labels, columns=len(WEIGHTS), cell=CELL, title=options.prompt).save(path)
+    contact_sheet(pictures, labels, columns=len(WEIGHTS), cell=CELL, title=options.prompt).save(path)
     print(path)
 
 

@@ -17,7 +17,7 @@ from options import arguments
 from PIL import Image, ImageDraw
 
 import promptweight
-from promptweight.render import ACCENT, BACKGROUND, INK, enlarged, labels, overlay, word_strip
+from promptweight.render import ACCENT, BACKGROUND, FOREGROUND, draw_word_strip, enlarge, labels, overlay
 
 if TYPE_CHECKING:
     from promptweight import Result
@@ -90,9 +90,9 @@ def still(result: Result, phrase: str, weight: float, scale: tuple[float, float]
     """A result, with the heat of a phrase on a scale of probabilities."""
     image, heat = result.images[0], result.maps.word(phrase)
     pair = Image.new("RGB", (WIDTH - 2 * GAP, CELL), BACKGROUND)
-    pair.paste(enlarged(image, CELL))
+    pair.paste(enlarge(image, CELL))
     pair.paste(overlay(image, heat, upscale=CELL, scale=scale), (CELL + GAP, 0))
-    strip = word_strip(pair.width, phrase, None if weight == 1 else weight, "inferno", scale)
+    strip = draw_word_strip(pair.width, phrase, None if weight == 1 else weight, "inferno", scale)
     return Still(phrase, weight, pair, strip, rest)
 
 
@@ -140,15 +140,15 @@ def draw_prompt(whole: Image.Image, now: Still, following: Still, share: float) 
         canvas.rounded_rectangle((left - 3, GAP + 5, right + 3, HEAD - GAP - 5), 7, fill=ground)
     at = 2 * GAP
     for piece in prompt.replace("(", "\0(").replace(")", ")\0").split("\0"):
-        labels.draw_text(canvas, (at, middle), piece, LETTERS, ACCENT if piece.startswith("(") else INK)
-        at += labels.font(LETTERS).getlength(piece)
+        labels.draw_text(canvas, (at, middle), piece, LETTERS, ACCENT if piece.startswith("(") else FOREGROUND)
+        at += labels.load_font(LETTERS).getlength(piece)
     places = [sum(extent(prompt, each.phrase)) / 2 for each in (now, following)]
     draw_pointer(whole, places[0] + share * (places[1] - places[0]), middle + 6)
 
 
 def extent(prompt: str, phrase: str) -> tuple[float, float]:
     """Where a phrase begins and ends on the line, in pixels from the left."""
-    begin, measure = prompt.index(phrase), labels.font(LETTERS).getlength
+    begin, measure = prompt.index(phrase), labels.load_font(LETTERS).getlength
     return 2 * GAP + measure(prompt[:begin]), 2 * GAP + measure(prompt[: begin + len(phrase)])
 
 
@@ -157,7 +157,7 @@ def draw_pointer(whole: Image.Image, x: float, y: float) -> None:
     arrow = [(0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12)]
     large = Image.new("RGBA", (56, 96))
     outline = [(4 * a + 4, 4 * b + 4) for a, b in arrow]
-    ImageDraw.Draw(large).polygon(outline, fill=(*INK, 255), outline=(0, 0, 0, 255), width=4)
+    ImageDraw.Draw(large).polygon(outline, fill=(*FOREGROUND, 255), outline=(0, 0, 0, 255), width=4)
     small = large.resize((14, 24), Image.Resampling.LANCZOS)
     whole.paste(small, (round(x), round(y)), small)
 

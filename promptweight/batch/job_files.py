@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from promptweight.batch.csv_jsonl import read_csv, read_jsonl
-from promptweight.batch.job_rows import Problem, Reading, Row
-from promptweight.batch.jobs import BY_NAME, find_option
+from promptweight.batch.job_rows import Problem, Row, RowBuilder
+from promptweight.batch.jobs import OPTIONS_BY_NAME, find_option
 from promptweight.errors import SettingError
-from promptweight.validation import choice
+from promptweight.validation import check_choice
 
 FORMATS = ("txt", "csv", "jsonl")
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _MOST_TOLD = 100
 
 
-def read(source: str | os.PathLike[str], *, format: str | None = None) -> list[Row]:  # noqa: A002
+def read_jobs(source: str | os.PathLike[str], *, format: str | None = None) -> list[Row]:  # noqa: A002
     """Return the rows of a job file; see `read_rows`.
 
     Raises:
@@ -52,14 +52,14 @@ def read_rows(
     """
     name = os.fspath(source)
     if format is not None:
-        choice("format", format, FORMATS)
+        check_choice("format", format, FORMATS)
     content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     problems: list[Problem] = []
     text = _decoded(content, name, problems)
     lines = re.split(r"\r\n|\r|\n", text)
     kind = format or _format_of(name, text)
     if kind == "txt":
-        rows = list(read_lines(lines, name, problems))
+        rows = list(read_txt(lines, name, problems))
     elif kind == "csv":
         rows = list(read_csv(lines, name, problems))
     else:
@@ -114,25 +114,25 @@ _OPTION = re.compile(r"(?:(?<=\s)|^)--([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
 _ESCAPED = re.compile(r"(?:(?<=\s)|^)\\(?=--[A-Za-z])")
 
 
-def read_lines(lines: Iterable[str], file: str, problems: list[Problem]) -> Iterator[Row]:
+def read_txt(lines: Iterable[str], file: str, problems: list[Problem]) -> Iterator[Row]:
     """Yield a row for each line that is neither blank nor a comment; what is wrong goes into `problems`."""
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            yield _read_line(line, Reading(file, number, problems))
+            yield _read_line(line, RowBuilder(file, number, problems))
 
 
-def _read_line(line: str, reading: Reading) -> Row:
+def _read_line(line: str, reading: RowBuilder) -> Row:
     option = _OPTION.search(line)
     end = len(line) if option is None else option.start()
     start = len(line) - len(line.lstrip())
     prompt = _ESCAPED.sub("", line[:end].strip())
-    reading.take(BY_NAME["prompt"], "the prompt", prompt, min(start, end) + 1)
+    reading.take(OPTIONS_BY_NAME["prompt"], "the prompt", prompt, min(start, end) + 1)
     while option is not None:
         option = _read_option(line, option, reading)
     return reading.done()
 
 
-def _read_option(line: str, option: re.Match[str], reading: Reading) -> re.Match[str] | None:
+def _read_option(line: str, option: re.Match[str], reading: RowBuilder) -> re.Match[str] | None:
     """Read the option that begins at a match; returns the next one's."""
     name, at = f"--{option[1]}", option.end()
     while at < len(line) and line[at].isspace():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from promptweight.batch.jobs import Option
+from promptweight.batch.jobs import JobOption
 from promptweight.errors import SettingError
 
 
@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass
-class Reading:
+class RowBuilder:
     """A row while it is read: takes values one by one, and keeps what is wrong with them."""
 
     file: str
@@ -56,7 +56,7 @@ class Reading:
     values: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, int] = field(default_factory=dict)
 
-    def take(self, option: Option, name: str, value: Any, column: int, line: int | None = None) -> None:
+    def take(self, option: JobOption, name: str, value: Any, column: int, line: int | None = None) -> None:
         """Read one value; a wrong or repeated one becomes a problem."""
         if option.field in self.values:
             self.refuse(column, f"{name} is given twice", line)

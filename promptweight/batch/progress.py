@@ -17,7 +17,7 @@ _REMEMBERED = 50
 
 
 @dataclass
-class Watch:
+class BatchProgress:
     """Whether to go on, and how far it is; the same for a person at a terminal and for nobody at all.
 
     The first Ctrl-C (or SIGTERM) lets the pictures in work be finished, the second stops after the present
@@ -65,7 +65,7 @@ class Watch:
     def text(self) -> str:
         """How far it is, in words."""
         left = self.seconds_left()
-        rest = "" if left is None else f", {duration(left)} left"
+        rest = "" if left is None else f", {format_duration(left)} left"
         return f"{self.done} of {self.total} pictures{rest}"
 
     def interrupt(self, number: int, _frame: FrameType | None) -> None:
@@ -82,7 +82,7 @@ class Watch:
             self.show(text, done, self.total)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time as people say it: 45 s, 12 min, 3 h 05 min.
 
     >>> duration(45), duration(700), duration(11100)
@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
+def show_progress(*, quiet: bool = False, is_first: bool = True) -> Iterator[BatchProgress]:
     """Follow a batch on stderr: a bar on a terminal, else a line a minute; handles Ctrl-C meanwhile.
 
     Args:
@@ -106,7 +106,7 @@ def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     screen = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    watch = Watch(say=screen.print)
+    watch = BatchProgress(say=screen.print)
     hidden = quiet or not screen.is_terminal or not is_first
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
@@ -126,7 +126,7 @@ def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
 
 
 @contextmanager
-def _signals(watch: Watch) -> Iterator[None]:
+def _signals(watch: BatchProgress) -> Iterator[None]:
     """Handle the signals inside the block, where this thread may."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.batch.manifest import Ledger
-from promptweight.batch.output_folder import Folder
+from promptweight.batch.manifest import Manifest
+from promptweight.batch.output_folder import OutputFolder
 from promptweight.batch.plan import Plan
-from promptweight.batch.progress import Watch
+from promptweight.batch.progress import BatchProgress
 from promptweight.batch.runner import run
-from promptweight.batch.worker import batches_of, load_on_local_device
-from promptweight.batch.writer import Saving, is_finished
+from promptweight.batch.worker import group_batches, load_on_local_device
+from promptweight.batch.writer import OutputOptions, is_finished
 from promptweight.errors import PromptweightError, SettingError
 
 _MOST_BLOCKS = 1000
@@ -32,7 +32,7 @@ RETRIES = 3
 
 
 @dataclass(frozen=True)
-class Cluster:
+class RayCluster:
     """Where the work is done.
 
     Attributes:
@@ -49,13 +49,13 @@ class Cluster:
 
 
 @dataclass
-class Worker:
+class RayWorker:
     """An actor of the pool: loads the model once, and makes the batches that it is given."""
 
     plan: Plan
     output: str
-    saving: Saving
-    cluster: Cluster
+    saving: OutputOptions
+    cluster: RayCluster
     overwrite: bool
 
     def __post_init__(self) -> None:
@@ -84,11 +84,11 @@ class Worker:
 
 def make(
     plan: Plan,
-    folder: Folder,
-    saving: Saving,
-    watch: Watch,
-    ledger: Ledger,
-    cluster: Cluster,
+    folder: OutputFolder,
+    saving: OutputOptions,
+    watch: BatchProgress,
+    ledger: Manifest,
+    cluster: RayCluster,
     batch_size: int,
     overwrite: bool,
 ) -> None:
@@ -127,7 +127,7 @@ def make(
             ledger.failed(picture, PromptweightError(f"{RETRIES + 1} workers died at it or at one beside it"))
 
 
-def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int) -> Iterator[dict[str, Any]]:
+def _lines(plan: Plan, worker: dict[str, Any], cluster: RayCluster, batch_size: int) -> Iterator[dict[str, Any]]:
     """Yield the lines of the manifest as the workers finish pictures."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -137,7 +137,7 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
         raise SettingError('ray is wanted, but not installed: pip install "promptweight[ray]"') from error
 
     numbers = {picture.id: number for number, picture in enumerate(plan.pictures)}
-    batches = batches_of(plan.pictures, batch_size)
+    batches = group_batches(plan.pictures, batch_size)
     rows = [{"pictures": [numbers[picture.id] for picture in batch]} for batch in batches]
     was_running = ray.is_initialized()
     if not was_running:
@@ -157,7 +157,7 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
         gpus = int(ray.cluster_resources().get("GPU", 0))
         data = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
         done = data.map_batches(
-            Worker,
+            RayWorker,
             fn_constructor_kwargs=worker,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=cluster.workers or max(1, gpus)),

@@ -58,7 +58,7 @@ def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -
     return _checked(Shard(array * tasks + task + 1, arrays * tasks, "SLURM" if arrays * tasks > 1 else ""))
 
 
-def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
+def choose_local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return the device of this process: `auto` is a GPU of its own where a launcher started several."""
     local = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", ""))
     if device != "auto" or not local.isdecimal():

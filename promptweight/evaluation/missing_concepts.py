@@ -1,6 +1,6 @@
 """Is the warning of things missing or mixed up right? Given after 5 steps of 25, held against the picture.
 
-`generate` warns above `promptweight.generation.early_warning.THRESHOLD`, which was chosen on other pictures; here it
+`generate` warns above `promptweight.generation.early_warning.LEAK_THRESHOLD`, which was chosen on other pictures; here it
 is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
 """
 
@@ -103,7 +103,7 @@ def measure(
         The pictures, and their phrases.
     """
     from promptweight.attention import attach
-    from promptweight.generation import leak_scores
+    from promptweight.generation import score_leaks
 
     found: list[Warned] = []
     of_phrases: list[Warned] = []
@@ -120,7 +120,7 @@ def measure(
         for place, ((name, scene), image) in enumerate(zip(part, images, strict=True)):
             picture = (image * 255).round().astype(np.uint8)
             drawn = Drawn(scene, prompts[place], tuple(recognise(picture, max(4, len(scene.things)))))
-            scores = [leak.score for leak in leak_scores(maps, place)]
+            scores = [leak.score for leak in score_leaks(maps, place)]
             rows = [
                 Warned(first + place, name, score, drawn.match(thing) is None, mixed(drawn, thing))
                 for score, thing in zip(scores, scene.things, strict=True)
@@ -135,10 +135,10 @@ def draw(
     pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
     """Run the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
-    from promptweight.generation import EarlyLook
+    from promptweight.generation import EarlyLeakCheck
     from promptweight.models import default_guidance_scale
 
-    look = EarlyLook(session, len(generators))
+    look = EarlyLeakCheck(session, len(generators))
 
     def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         look.after(step + 1, steps)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError
-from promptweight.messages import Note
+from promptweight.messages import Message
 
 if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    from promptweight.attention import Found
+    from promptweight.attention import ShareResult
     from promptweight.conditioning import Word
     from promptweight.maps import AttentionMaps, HeatMap
     from promptweight.prompt import Prompt
@@ -50,8 +50,8 @@ class Result:
     words: tuple[Word, ...]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
-    warnings: tuple[Note, ...] = ()
-    found: tuple[tuple[Found, ...], ...] = ()
+    warnings: tuple[Message, ...] = ()
+    found: tuple[tuple[ShareResult, ...], ...] = ()
     stopped_after: int | None = None
 
     def save(
@@ -84,9 +84,9 @@ class Result:
             WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
             OSError: the disk's own error; what was complete by then stays.
         """
-        from promptweight.metadata import PARTS, check_parts
+        from promptweight.metadata import METADATA_PARTS, check_parts
 
-        parts = PARTS if metadata is None else metadata
+        parts = METADATA_PARTS if metadata is None else metadata
         check_parts(parts)
         if self.images and (overlays or sheet or maps):
             for phrase in overlays:
@@ -123,10 +123,10 @@ class Result:
 
     def parameters(self, image: int = 0) -> str:
         """Return the settings of one picture as AUTOMATIC1111 writes them."""
-        from promptweight.metadata import parameters_text
+        from promptweight.metadata import format_infotext
 
         settings, picture = self.settings, self.images[image]
-        return parameters_text(
+        return format_infotext(
             self.prompt.source,
             self.negative_prompt.source,
             {
@@ -152,10 +152,10 @@ class Result:
         return self._recorded().word(phrase, occurrence=occurrence, image=image)
 
     def _save_picture(self, folder: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.metadata import png_texts
+        from promptweight.metadata import build_png_info
 
-        name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
-        texts = png_texts(self.record(image), self.parameters(image), parts)
+        name = "-".join(part for part in (str(self.seeds[image]), slugify(self.prompt.text)) if part)
+        texts = build_png_info(self.record(image), self.parameters(image), parts)
         paths = (folder / f"{number:05d}-{name}.png" for number in count(_next_number(folder)))
         return _save_at_first_free(paths, self.images[image], texts)
 
@@ -165,11 +165,11 @@ class Result:
         from promptweight.render import WORD_COLORS, overlay, overlay_words
 
         found = [self._heat(phrase, image) for phrase in phrases]
-        weights = [weight_of(heat) for heat in found]
+        weights = [common_weight(heat) for heat in found]
         files = []
         for phrase, heat, weight in zip(phrases, found, weights, strict=True):
             shown = overlay(self.images[image], heat, label=phrase, weight=weight)
-            name = slug(phrase) or "word"
+            name = slugify(phrase) or "word"
             files.append(self._save_beside(picture, name, shown, image, parts, overlay=phrase))
         if 1 < len(phrases) <= len(WORD_COLORS):
             shown = overlay_words(self.images[image], found, phrases, weights=weights)
@@ -177,7 +177,7 @@ class Result:
         return files
 
     def _save_sheet(self, picture: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.render import enlarged, overlay, sheet, weight_text
+        from promptweight.render import contact_sheet, enlarge, format_weight, overlay
 
         base = self.images[image]
         words = [word for word in self.words if not word.is_punctuation]
@@ -186,8 +186,8 @@ class Result:
         pictures = [
             overlay(base, heat, upscale=256, scale=scale) for heat, scale in zip(heats, scales, strict=True)
         ]
-        labels = [f"{word.text} {weight_text(word.weight)}".strip() for word in words]
-        shown = sheet([enlarged(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
+        labels = [f"{word.text} {format_weight(word.weight)}".strip() for word in words]
+        shown = contact_sheet([enlarge(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
         return self._save_beside(picture, "all-words", shown, image, parts, overlay="all")
 
     def _save_maps(self, picture: Path, image: int) -> Path:
@@ -210,9 +210,9 @@ class Result:
         **more: Any,
     ) -> Path:
         """Save a picture about a picture: its name, `ending`, and a number where that name is taken."""
-        from promptweight.metadata import png_texts
+        from promptweight.metadata import build_png_info
 
-        texts = png_texts({**self.record(image), **more}, self.parameters(image), parts)
+        texts = build_png_info({**self.record(image), **more}, self.parameters(image), parts)
         endings = (f"{ending}-{number}" if number > 1 else ending for number in count(1))
         paths = (picture.with_name(f"{picture.stem}.{each}.png") for each in endings)
         return _save_at_first_free(paths, shown, texts)
@@ -241,7 +241,7 @@ def _weighting_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{encoder} {method}" for encoder, method in methods.items())
 
 
-def slug(text: str, length: int = 40) -> str:
+def slugify(text: str, length: int = 40) -> str:
     """Return `text` as a part of a file name: lower case, words joined by hyphens, accents left out.
 
     >>> slug("Um (gato) e uma árvore!")
@@ -274,7 +274,7 @@ def _next_number(folder: Path) -> int:
     return max((int(match[1]) for match in numbers if match), default=0) + 1
 
 
-def weight_of(heat: HeatMap) -> float | None:
+def common_weight(heat: HeatMap) -> float | None:
     """Return the weight of a phrase where all its words have the same."""
     weights = {word.weight for word in heat.words}
     return weights.pop() if len(weights) == 1 else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from promptweight.models import NOISE_SCHEDULES
 
 
-def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
+def format_infotext(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
     """Return the text that AUTOMATIC1111 would write: prompt, negative prompt, and one line of settings.
 
     Args:
@@ -33,7 +33,7 @@ def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, ob
     return writable(f"{prompt}{negative}\n{pairs}".strip())
 
 
-def read_parameters(text: str) -> tuple[str, str, dict[str, str]]:
+def parse_infotext(text: str) -> tuple[str, str, dict[str, str]]:
     """Return (prompt, negative prompt, settings) of an AUTOMATIC1111 text, in time linear in its length.
 
     The last line counts as settings where it holds three or more `Name: value` pairs, as that tool has it.

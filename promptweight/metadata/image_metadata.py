@@ -1,6 +1,6 @@
 """What is written into picture files about their making, and how it is read back.
 
-A picture of promptweight carries three texts (`PARTS`), of which any may be left out:
+A picture of promptweight carries three texts (`METADATA_PARTS`), of which any may be left out:
 
 - `parameters`: the settings as AUTOMATIC1111 writes them, which most tools and picture sites read; a PNG's
   text chunk of that name, the EXIF UserComment of a JPEG, WebP or AVIF;
@@ -26,8 +26,8 @@ from PIL import Image, PngImagePlugin
 
 from promptweight import validation
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.metadata.a1111 import read_parameters, writable
-from promptweight.metadata.other_tools import Making, exif_texts, foreign_making
+from promptweight.metadata.a1111 import parse_infotext, writable
+from promptweight.metadata.other_tools import GenerationInfo, exif_texts, read_foreign_info
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for a picture made by a trained model."""
@@ -47,10 +47,10 @@ XMP = _XMP_HEAD + _XMP_MARK + _XMP_TAIL
 _XMP_RECORD = "promptweight:record"
 _XMP_NAMESPACE = "urn:promptweight:1"
 
-PARTS = ("parameters", "promptweight", "iptc")
+METADATA_PARTS = ("parameters", "promptweight", "iptc")
 """What a picture file may carry."""
 
-FORMATS: Mapping[str, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
+IMAGE_FORMATS: Mapping[str, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 """The picture formats that are written, and Pillow's names of them."""
 
 _MOST_JPEG = 65_500
@@ -62,7 +62,7 @@ _PARAMETERS, _OWN, _XMP = "parameters", "promptweight", "XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True)
-class Metadata:
+class ImageMetadata:
     """What a picture file says about its making.
 
     Attributes:
@@ -75,29 +75,29 @@ class Metadata:
     record: dict[str, Any] | None
     parameters: str | None
     digital_source_type: str | None
-    foreign: Making | None = None
+    foreign: GenerationInfo | None = None
 
-    def making(self) -> Making | None:
+    def making(self) -> GenerationInfo | None:
         """Return in one form how the picture was made, by the most exact of what the file holds."""
         if self.record is not None:
             record = dict(self.record)
             prompt, negative = (str(record.pop(name, "")) for name in ("prompt", "negative_prompt"))
-            return Making("promptweight", prompt, negative, record)
+            return GenerationInfo("promptweight", prompt, negative, record)
         if self.foreign is not None:
             return self.foreign
         if self.parameters is None:
             return None
-        return Making("AUTOMATIC1111", *read_parameters(self.parameters))
+        return GenerationInfo("AUTOMATIC1111", *parse_infotext(self.parameters))
 
 
 def check_parts(parts: Collection[str]) -> None:
-    """Raise `SettingError` where one of `parts` is none of `PARTS`."""
+    """Raise `SettingError` where one of `parts` is none of `METADATA_PARTS`."""
     for part in parts:
-        validation.choice("metadata", part, PARTS)
+        validation.check_choice("metadata", part, METADATA_PARTS)
 
 
-def read_parts(text: str) -> tuple[str, ...]:
-    """Return which of `PARTS` a text such as `parameters,iptc` names; `none` is none of them.
+def parse_parts(text: str) -> tuple[str, ...]:
+    """Return which of `METADATA_PARTS` a text such as `parameters,iptc` names; `none` is none of them.
 
     >>> read_parts("iptc, parameters"), read_parts("none")
     (('iptc', 'parameters'), ())
@@ -109,14 +109,14 @@ def read_parts(text: str) -> tuple[str, ...]:
         return ()
     parts = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for part in parts:
-        validation.choice("metadata", part, (*PARTS, "none"))
+        validation.check_choice("metadata", part, (*METADATA_PARTS, "none"))
     if "none" in parts:
         raise SettingError(f"metadata is {text!r}; none stands alone")
     return parts
 
 
-def png_texts(
-    record: Mapping[str, Any], parameters: str, parts: Collection[str] = PARTS
+def build_png_info(
+    record: Mapping[str, Any], parameters: str, parts: Collection[str] = METADATA_PARTS
 ) -> PngImagePlugin.PngInfo:
     """Return the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
     info = PngImagePlugin.PngInfo()
@@ -129,30 +129,30 @@ def png_texts(
     return info
 
 
-def encode_picture(
+def encode_image(
     image: Image.Image,
     format: str,  # noqa: A002
     record: Mapping[str, Any],
     parameters: str,
-    parts: Collection[str] = PARTS,
+    parts: Collection[str] = METADATA_PARTS,
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the file of a picture, and warnings about what it could not hold.
 
     Args:
         image: the picture.
-        format: one of `FORMATS`; WebP and PNG are lossless, JPEG and AVIF of high quality.
+        format: one of `IMAGE_FORMATS`; WebP and PNG are lossless, JPEG and AVIF of high quality.
         record: any JSON values.
         parameters: AUTOMATIC1111's text.
-        parts: which of `PARTS` are written.
+        parts: which of `METADATA_PARTS` are written.
 
     Raises:
         SettingError: there is no such format or part.
     """
-    validation.choice("format", format, tuple(FORMATS))
+    validation.check_choice("format", format, tuple(IMAGE_FORMATS))
     check_parts(parts)
     file = io.BytesIO()
     if format == "png":
-        image.save(file, format="PNG", pnginfo=png_texts(record, parameters, parts))
+        image.save(file, format="PNG", pnginfo=build_png_info(record, parameters, parts))
         return file.getvalue(), ()
     warnings = []
     exif = _exif(parameters) if "parameters" in parts else b""
@@ -165,7 +165,7 @@ def encode_picture(
         warnings.append("the settings are too long for a JPEG, so its XMP packet has none")
     options = {"quality": 95} if format in ("jpeg", "avif") else {"lossless": True}
     given = {name: value for name, value in (("exif", exif), ("xmp", xmp)) if value}
-    image.save(file, format=FORMATS[format], **options, **given)
+    image.save(file, format=IMAGE_FORMATS[format], **options, **given)
     return file.getvalue(), tuple(warnings)
 
 
@@ -192,7 +192,7 @@ def _xmp(record: Mapping[str, Any] | None, *, marked: bool) -> bytes:
     return f"{_XMP_HEAD}{inside}{_XMP_TAIL}".encode() if inside else b""
 
 
-def read(path: str | os.PathLike[str]) -> Metadata:
+def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     """Return what the picture file at `path` says about its making; PNG, JPEG, WebP and AVIF.
 
     Raises:
@@ -221,11 +221,11 @@ def read(path: str | os.PathLike[str]) -> Metadata:
     with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(texts.get(_OWN) or _record_text(xmp))
     parameters = texts.get(_PARAMETERS) or _user_comment(exif_comment)
-    return Metadata(
+    return ImageMetadata(
         record=record if isinstance(record, dict) else None,
         parameters=parameters,
         digital_source_type=_source_type(xmp),
-        foreign=foreign_making(texts, parameters),
+        foreign=read_foreign_info(texts, parameters),
     )
 
 

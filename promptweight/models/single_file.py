@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError
-from promptweight.models.files import first_line
+from promptweight.models.files import summarize_error
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def build(path: Path, dtype: torch.dtype) -> DiffusionPipeline:
             str(path), config=str(config), torch_dtype=dtype, local_files_only=True
         )
     except Exception as error:  # the file's content decides which of many errors this is
-        raise ModelError(f"{path} cannot be loaded: {first_line(error)}") from error
+        raise ModelError(f"{path} cannot be loaded: {summarize_error(error)}") from error
 
 
 def _kind_of(path: Path) -> str:
@@ -80,5 +80,5 @@ def _config_folder(kind: str, path: Path) -> Path:
     except Exception as error:  # each layer under the hub client has errors of its own
         raise ModelError(
             f"{path} holds weights alone; how its model is built is told by {original!r}, whose small files "
-            f"are not in the local cache and cannot be downloaded ({first_line(error)})"
+            f"are not in the local cache and cannot be downloaded ({summarize_error(error)})"
         ) from error

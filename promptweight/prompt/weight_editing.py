@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.dialects.a1111_scanner import BRACES, SHARE
 from promptweight.prompt.dialects.tags_and_comments import find_tags
@@ -208,8 +208,8 @@ def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
         around = _weight_at(parse(plain, dialect), found[number][0])
         if around == 0:
             raise SettingError(
-                note(
-                    "the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0",
+                message(
+                    "weight-inside-zero",
                     phrase=phrase,
                     text=text,
                 )
@@ -224,8 +224,8 @@ def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: 
     target = find_target(text, start, end, _FINE)
     if target is None:
         raise SettingError(
-            note(
-                "the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it",
+            message(
+                "weight-cut-by-brackets",
                 phrase=text[start:end],
                 text=text,
             )

@@ -39,7 +39,7 @@ WORD_COLORS: tuple[tuple[int, int, int], ...] = (
 
 
 @cache
-def table(name: str) -> NDArray[np.uint8]:
+def colormap_table(name: str) -> NDArray[np.uint8]:
     """Return the color map `name` as 256 RGB colors, shape (256, 3), lowest heat first.
 
     Raises:
@@ -55,4 +55,4 @@ def table(name: str) -> NDArray[np.uint8]:
 
 def colorize(heat: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Return the colors of `heat`, values 0..1, shape (height, width), as RGB (height, width, 3)."""
-    return table(name)[(np.clip(heat, 0, 1) * 255).round().astype(np.intp)]
+    return colormap_table(name)[(np.clip(heat, 0, 1) * 255).round().astype(np.intp)]

@@ -36,7 +36,7 @@ def heat_range(heat: Heat) -> tuple[float, float]:
     return float(heat.min()), float(heat.max())
 
 
-def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
+def normalize(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
     """Return `heat` moved to 0..1, where `scale` = (low, high) are the values shown as 0 and 1.
 
     A map that is the same everywhere says nothing about any place: it becomes 0, not noise blown up.
@@ -47,12 +47,12 @@ def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
     return np.clip((heat - low) / (high - low), 0, 1)
 
 
-def resized(heat: Heat, size: tuple[int, int]) -> Heat:
+def resize(heat: Heat, size: tuple[int, int]) -> Heat:
     """Return `heat` in `size` = (width, height), without steps or diamonds, as the maps of layers are."""
     return upsample_maps(torch.from_numpy(heat), size[::-1]).numpy()
 
 
-def gaussian(field: Heat, sigma: float) -> Heat:
+def gaussian_blur(field: Heat, sigma: float) -> Heat:
     """Return `field` blurred by a Gaussian of `sigma` pixels, its edges continued outwards."""
     reach = max(1, round(3 * sigma))
     at = np.arange(-reach, reach + 1)

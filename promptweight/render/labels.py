@@ -10,17 +10,17 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from promptweight.render.colormaps import table
+from promptweight.render.colormaps import colormap_table
 
 Color = tuple[int, int, int]
 
 BACKGROUND: Color = (22, 23, 28)
-INK: Color = (244, 244, 246)
-FAINT: Color = (158, 161, 172)
+FOREGROUND: Color = (244, 244, 246)
+MUTED: Color = (158, 161, 172)
 ACCENT: Color = (251, 176, 64)
 
 
-def word_strip(
+def draw_word_strip(
     width: int, label: str, weight: float | None, colormap: str, ends: tuple[float, float]
 ) -> Image.Image:
     """Return the strip of one word: the word and its weight on the left, the color bar on the right."""
@@ -32,18 +32,18 @@ def word_strip(
     bar_width, bar_height = max(1, round(width * 0.2)), max(4, round(letters * 0.36))
     gap = round(small * 0.5)
     right = width - margin
-    draw_text(canvas, (right, height / 2), high, small, FAINT, anchor="rm")
-    bar_right = right - text_width(high, small) - gap
-    bar = Image.fromarray(np.repeat(table(colormap)[None], 1, axis=0), mode="RGB")
+    draw_text(canvas, (right, height / 2), high, small, MUTED, anchor="rm")
+    bar_right = right - measure_text(high, small) - gap
+    bar = Image.fromarray(np.repeat(colormap_table(colormap)[None], 1, axis=0), mode="RGB")
     bar = bar.resize((bar_width, bar_height), Image.Resampling.BILINEAR)
     image.paste(bar, (bar_right - bar_width, (height - bar_height) // 2), _rounded(bar.size))
     low_right = bar_right - bar_width - gap
-    draw_text(canvas, (low_right, height / 2), low, small, FAINT, anchor="rm")
-    _word(canvas, margin, low_right - text_width(low, small) - gap, height / 2, label, weight, letters)
+    draw_text(canvas, (low_right, height / 2), low, small, MUTED, anchor="rm")
+    _word(canvas, margin, low_right - measure_text(low, small) - gap, height / 2, label, weight, letters)
     return image
 
 
-def legend_strip(
+def draw_legend_strip(
     width: int, labels: Sequence[str], weights: Sequence[float | None], colors: Sequence[Color]
 ) -> Image.Image:
     """Return the strip of several words, each after a patch of its color, on as many lines as they need."""
@@ -52,7 +52,7 @@ def legend_strip(
     placed: list[tuple[int, int]] = []
     x, row = margin, 0
     for label, weight in zip(labels, weights, strict=True):
-        needed = patch + gap + text_width(printable(label), letters) + _weight_room(weight, letters)
+        needed = patch + gap + measure_text(clean_text(label), letters) + _weight_room(weight, letters)
         if x > margin and x + needed > width - margin:
             x, row = margin, row + 1
         placed.append((x, row))
@@ -67,7 +67,7 @@ def legend_strip(
     return image
 
 
-def below(picture: Image.Image, strip: Image.Image) -> Image.Image:
+def append_below(picture: Image.Image, strip: Image.Image) -> Image.Image:
     """Return `picture` with `strip` of the same width under it."""
     whole = Image.new("RGB", (picture.width, picture.height + strip.height), BACKGROUND)
     whole.paste(picture, (0, 0))
@@ -75,7 +75,7 @@ def below(picture: Image.Image, strip: Image.Image) -> Image.Image:
     return whole
 
 
-def weight_text(weight: float | None) -> str:
+def format_weight(weight: float | None) -> str:
     """Return a weight as people read it: `×1.4`, and nothing for a word without a weight of its own.
 
     >>> weight_text(1.4), weight_text(1.0), weight_text(1.1 * 1.1)
@@ -95,15 +95,15 @@ def _word(
 ) -> None:
     room = round(right - left) - _weight_room(weight, size)
     shown = fit_text(label, size, room)
-    draw_text(canvas, (left, middle), shown, size, INK)
-    if weight_text(weight):
-        at = left + text_width(shown, size) + round(size * 0.4)
-        draw_text(canvas, (at, middle), weight_text(weight), size, ACCENT)
+    draw_text(canvas, (left, middle), shown, size, FOREGROUND)
+    if format_weight(weight):
+        at = left + measure_text(shown, size) + round(size * 0.4)
+        draw_text(canvas, (at, middle), format_weight(weight), size, ACCENT)
 
 
 def _weight_room(weight: float | None, size: int) -> int:
-    written = weight_text(weight)
-    return text_width(written, size) + round(size * 0.4) if written else 0
+    written = format_weight(weight)
+    return measure_text(written, size) + round(size * 0.4) if written else 0
 
 
 def _sizes(width: int) -> tuple[int, int, int]:
@@ -126,32 +126,32 @@ def _rounded(size: tuple[int, int]) -> Image.Image:
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont:
     """Return the font whose letters are `size` pixels high."""
     content = files("promptweight.render").joinpath("Roboto-Medium.subset.ttf").read_bytes()
     return ImageFont.truetype(BytesIO(content), size=size)
 
 
-def printable(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return `text` on one line, without what cannot be drawn (control characters, lone surrogates)."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def text_width(text: str, size: int) -> int:
+def measure_text(text: str, size: int) -> int:
     """Return how many pixels wide `text` is."""
-    return round(font(size).getlength(text))
+    return round(load_font(size).getlength(text))
 
 
 def fit_text(text: str, size: int, room: int) -> str:
     """Return `text`, shortened with an ellipsis where it is wider than `room` pixels."""
-    text = printable(text)[:1000]
-    if text_width(text, size) <= room:
+    text = clean_text(text)[:1000]
+    if measure_text(text, size) <= room:
         return text
     fits, too_long = 0, len(text)
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
-        if text_width(text[:middle].rstrip() + "…", size) <= room:
+        if measure_text(text[:middle].rstrip() + "…", size) <= room:
             fits = middle
         else:
             too_long = middle
@@ -167,4 +167,4 @@ def draw_text(
     anchor: str = "lm",
 ) -> None:
     """Draw `text` at a point; `anchor` as in Pillow, by default left and the middle of the line."""
-    canvas.text(at, text, font=font(size), fill=color, anchor=anchor)
+    canvas.text(at, text, font=load_font(size), fill=color, anchor=anchor)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from promptweight.errors import SettingError
 from promptweight.render.colormaps import WORD_COLORS, colorize
-from promptweight.render.heat import Heat, as_heat, gaussian, heat_range, normalized, resized
-from promptweight.render.labels import below, legend_strip, word_strip
+from promptweight.render.heat import Heat, as_heat, gaussian_blur, heat_range, normalize, resize
+from promptweight.render.labels import append_below, draw_legend_strip, draw_word_strip
 
 UPSCALE = 512
 """The length in pixels of the longer side that small pictures are enlarged to."""
@@ -47,13 +47,13 @@ def overlay(
     """
     _check_alpha(alpha)
     field = as_heat(heat)
-    base = enlarged(image, upscale)
+    base = enlarge(image, upscale)
     shown = _spread(field, base.size, scale)
     picture = _blend(base, colorize(shown, colormap), alpha * _visibility(shown))
     if label is None:
         return picture
     ends = heat_range(field) if scale is None else scale
-    return below(picture, word_strip(picture.width, label, weight, colormap, ends))
+    return append_below(picture, draw_word_strip(picture.width, label, weight, colormap, ends))
 
 
 def overlay_words(
@@ -78,17 +78,17 @@ def overlay_words(
         raise SettingError(
             f"each word needs a heat map and a label; got {len(heats)} maps, {len(labels)} labels"
         )
-    base = enlarged(image, upscale)
+    base = enlarge(image, upscale)
     fields = np.stack([_spread(as_heat(heat), base.size) for heat in heats])  # (words, height, width)
     visibility = _visibility(fields)
     colors = [WORD_COLORS[index % len(WORD_COLORS)] for index in range(len(labels))]
     total = np.maximum(visibility.sum(axis=0), 1e-6)
     mixed = np.einsum("whx,wc->hxc", visibility / total, np.array(colors, dtype=np.float32))
     picture = _blend(base, mixed, alpha * visibility.max(axis=0))
-    return below(picture, legend_strip(picture.width, labels, weights or [None] * len(labels), colors))
+    return append_below(picture, draw_legend_strip(picture.width, labels, weights or [None] * len(labels), colors))
 
 
-def enlarged(image: Image.Image, longer_side: int | None) -> Image.Image:
+def enlarge(image: Image.Image, longer_side: int | None) -> Image.Image:
     """Return `image` as RGB, its longer side enlarged to `longer_side` pixels; never shrunk."""
     image = image.convert("RGB")
     if longer_side is None or max(image.size) >= longer_side:
@@ -100,8 +100,8 @@ def enlarged(image: Image.Image, longer_side: int | None) -> Image.Image:
 
 def _spread(field: Heat, size: tuple[int, int], scale: tuple[float, float] | None = None) -> Heat:
     """Return raw `field` as 0..1 in a picture's size; on its own scale its peak stays 1 after smoothing."""
-    shown = resized(normalized(field, scale), size)
-    return normalized(shown) if scale is None else shown
+    shown = resize(normalize(field, scale), size)
+    return normalize(shown) if scale is None else shown
 
 
 def _visibility(heat: Heat) -> Heat:
@@ -118,7 +118,7 @@ def _blend(base: Image.Image, colors: NDArray[Any], cover: Heat) -> Image.Image:
     """
     below = np.asarray(base, dtype=np.float32)
     lightness = np.asarray(base.convert("L"), dtype=np.float32)
-    relief = 0.8 * (lightness - gaussian(lightness, sigma=max(base.size) / 42))
+    relief = 0.8 * (lightness - gaussian_blur(lightness, sigma=max(base.size) / 42))
     mixed = below + (colors + relief[..., None] - below) * cover[..., None]
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8), mode="RGB")
 

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 from promptweight.weighting.normalizers import NORMALIZERS, Normalizer, get_normalizer, number_runs
 
 Encode = Callable[[Tensor], Tensor]
@@ -76,7 +76,7 @@ def a1111(
     *,
     chunk_rows: int | None = None,
     strict: bool = False,
-    warn: Callable[[Note], None] = _warn,
+    warn: Callable[[Message], None] = _warn,
 ) -> Tensor:
     """y·mean(b)/mean(y), y = b·w, for every chunk of `chunk_rows` tokens (AUTOMATIC1111's "Original").
 
@@ -97,9 +97,8 @@ def a1111(
         if not bool(sound.all()):
             worst = [f"{value:.3g}" for value in ratio[~sound].tolist()]
             warn(
-                note(
-                    "The renormalisation of a1111 was left out: its factor ({factors}) is not between 0.5 "
-                    "and 2. The weights act as in the method scale.",
+                message(
+                    "a1111-not-renormalized",
                     factors=", ".join(worst),
                 )
             )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 
 
 def _unchanged(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def _divide_mean(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
     mean = _mean_over(w, is_text)
     if bool((mean == 0).any()):
         raise SettingError(
-            note("The mean of the prompt's weights is 0, so they cannot be divided by it (mean-div).")
+            message("mean-div-zero")
         )
     return w / mean
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from promptweight.attention import Record, attach
-from promptweight.attention.inspection import looking_inside
+from promptweight.attention.inspection import capture_attention
 
 SIZE = {"height": 32, "width": 48, "num_inference_steps": 3}
 PLACE = (0.6, 0.4)
@@ -42,7 +42,7 @@ def test_numbers_are_the_models_own(tiny, listen, family):
     encoded = tiny.encode("um gato vermelho", negative=None if family == "flux" else "feio")
     pipe, settings = settings_of(tiny, family)
     plain = tiny.run(pipe, encoded.inputs, **settings)
-    with attach(pipe, encoded, record=RECORD) as session, looking_inside(session, [2, 0]) as inside:
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [2, 0]) as inside:
         assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
     assert inside.steps == (0, 2)
     assert not inside.left_out
@@ -90,7 +90,7 @@ def test_weights_are_in_the_numbers(tiny, family, options):
     prompt = f"um gato:2.5{options}".replace(", ", ",") + " vermelho"
     encoded = tiny.encode(prompt, negative=None if family == "flux" else "feio")
     pipe, settings = settings_of(tiny, family)
-    with attach(pipe, encoded, record=RECORD) as session, looking_inside(session, [1]) as inside:
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [1]) as inside:
         tiny.run(pipe, session.inputs, **settings)
     slots = {slot.layers: slot for slot in session.maps.recording.slots if slot.kind == "rows"}
     for layer in inside.layers:
@@ -117,20 +117,20 @@ def test_weights_are_in_the_numbers(tiny, family, options):
 
 
 def test_the_output_is_what_goes_on_into_the_model(tiny, monkeypatch):
-    from promptweight.attention.hooks.layer_hook import Recorder
+    from promptweight.attention.hooks.layer_hook import LayerHook
 
     outputs = []
-    usual = Recorder.attend
+    usual = LayerHook.attend
 
     def noting(self, query, key, value, *, mask=None):
         output = usual(self, query, key, value, mask=mask)
         outputs.append(output)
         return output
 
-    monkeypatch.setattr(Recorder, "attend", noting)
+    monkeypatch.setattr(LayerHook, "attend", noting)
     pipe, settings = settings_of(tiny, "unet")
     encoded = tiny.encode("um gato:2.5{mode=p2p,region=right} vermelho:0.5{mode=logit}")
-    with attach(pipe, encoded, record=Record()) as session, looking_inside(session, [0]) as inside:
+    with attach(pipe, encoded, record=Record()) as session, capture_attention(session, [0]) as inside:
         tiny.run(pipe, session.inputs, **settings)
     for number, layer in enumerate(inside.layers):
         reading = inside.text[layer.name, 0]
@@ -142,12 +142,12 @@ def test_the_output_is_what_goes_on_into_the_model(tiny, monkeypatch):
 def test_memory_is_kept_to(tiny):
     pipe, settings = settings_of(tiny, "sd3")
     encoded = tiny.encode("um gato vermelho")
-    with attach(pipe, encoded, record=RECORD) as session, looking_inside(session, [0, 1, 2]) as inside:
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [0, 1, 2]) as inside:
         tiny.run(pipe, session.inputs, **settings)
     all_layers, whole = [layer.name for layer in inside.layers], inside.nbytes
     with (
         attach(pipe, encoded, record=RECORD) as session,
-        looking_inside(session, [0, 1, 2], max_mb=0.7 * whole / 2**20) as less,
+        capture_attention(session, [0, 1, 2], max_mb=0.7 * whole / 2**20) as less,
     ):
         tiny.run(pipe, session.inputs, **settings)
     assert less.nbytes <= 0.7 * whole
@@ -159,7 +159,7 @@ def test_memory_is_kept_to(tiny):
 def test_recorders_are_left_as_they_were(tiny, pipe):
     encoded = tiny.encode("um gato vermelho")
     with attach(pipe, encoded, record=RECORD) as session:
-        with pytest.raises(ZeroDivisionError), looking_inside(session, [0]):
+        with pytest.raises(ZeroDivisionError), capture_attention(session, [0]):
             raise ZeroDivisionError
         assert all("attend" not in vars(recorder) for recorder in session._installation.recorders.values())
 
@@ -175,7 +175,7 @@ def test_recorders_are_left_as_they_were(tiny, pipe):
 def test_each_step_has_the_text_that_is_read_there(tiny_pipe, prompt, said):
     with (
         attach(tiny_pipe, prompt, record=RECORD, num_inference_steps=4) as session,
-        looking_inside(session, range(4)) as inside,
+        capture_attention(session, range(4)) as inside,
     ):
         tiny_pipe(**session.inputs, num_inference_steps=4, generator=torch.Generator().manual_seed(0))
     assert [inside.tables(step)[0].table.prompt.text for step in range(4)] == said

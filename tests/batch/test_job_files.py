@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.batch import read
+from promptweight.batch import read_jobs
 from promptweight.batch.job_files import read_rows
 from promptweight.errors import SettingError
 
@@ -71,10 +71,10 @@ def test_comments_and_blank_lines_are_left_out(rows):
     [
         ("um rato --stpes 3", "1:9: unknown option '--stpes'; did you mean --steps?"),
         ("um rato --s", "1:9: --s needs a value"),
-        ("um rato --s dez", "1:13: --s is 'dez'; it must be a whole number"),
-        ("um rato --s 0", "1:13: --s is 0; it must lie between 1 and 1000"),
+        ("um rato --s dez", "1:13: --s must be an integer; got 'dez'"),
+        ("um rato --s 0", "1:13: --s must be between 1 and 1000; got 0"),
         ("um rato --w 33", "1:13: --w is 33; models make pictures in multiples of 8 or more"),
-        ("um rato --l nan", "1:13: --l is nan; it must lie between 0 and 100"),
+        ("um rato --l nan", "1:13: --l must be between 0 and 100; got nan"),
         ("um rato --s 3 --steps 4", "1:23: --steps is given twice"),
         ('um rato --n "feio', "1:13: the quote of --n is not closed"),
         ('um rato --n "feio" mau --s 3', "1:20: text after the closing quote of --n"),
@@ -99,10 +99,10 @@ def test_all_mistakes_are_told_at_once_and_line_57_is_one(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("\n".join(lines))
     with pytest.raises(SettingError) as error:
-        read(path)
+        read_jobs(path)
     assert str(error.value).splitlines() == [
         f"{path}:57:12: unknown option '--sed'; did you mean --seed?",
-        f"{path}:81:16: --s is 'x'; it must be a whole number",
+        f"{path}:81:16: --s must be an integer; got 'x'",
     ]
 
 
@@ -154,7 +154,7 @@ def test_a_field_of_csv_may_hold_lines_and_later_places_are_right(rows):
     found, problems = rows('prompt,steps\n"um\ngato",x\nrato,5,7\n', "a.csv")
     assert found[0]["prompt"] == "um\ngato"
     assert problems == [
-        "a.csv:3:7: steps is 'x'; it must be a whole number",
+        "a.csv:3:7: steps must be an integer; got 'x'",
         "a.csv:4:8: more fields than the 2 columns",
     ]
 
@@ -185,9 +185,9 @@ def test_json_lines(rows):
     [
         ('{"prompt": "a", }', "1:17: no JSON:"),
         ('{"prompt": "a", "stpes": 3}', "1:17: unknown option 'stpes'; did you mean steps?"),
-        ('{"prompt": "a", "steps": 3.5}', "1:26: steps is 3.5; it must be a whole number"),
+        ('{"prompt": "a", "steps": 3.5}', "1:26: steps must be an integer; got 3.5"),
         ('{"prompt": "a", "balance": 2}', "1:28: balance is 2; it must be yes or no"),
-        ('{"prompt": "a", "steps": true}', "1:26: steps is True; it must be a whole number"),
+        ('{"prompt": "a", "steps": true}', "1:26: steps must be an integer; got True"),
         ('{"prompt": "a", "cfg": NaN}', "1:1: no JSON that can be read: NaN is no JSON number"),
         ('{"prompt": "a", "prompt": "b"}', "prompt is given twice"),
         ('["a"]', "1:1: a line must hold one JSON object"),
@@ -198,7 +198,7 @@ def test_json_lines(rows):
             '{"prompt": "a\\ud800"}',
             "prompt holds half a character (a lone surrogate) at its position 2",
         ),
-        ('{"prompt": "a", "seed": [1, "x"]}', "seed is 'x'; it must be a whole number"),
+        ('{"prompt": "a", "seed": [1, "x"]}', "seed must be an integer; got 'x'"),
         ("[" * 100_000, "no JSON"),
     ],
 )
@@ -210,11 +210,11 @@ def test_mistakes_of_json_lines(rows, line, told):
 def test_stdin_is_read_and_its_format_seen(monkeypatch):
     for content, prompt in ((b"um gato --s 3", "um gato"), (b'\n {"prompt": "rato"}', "rato")):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        assert [row.values["prompt"] for row in read("-")] == [prompt]
+        assert [row.values["prompt"] for row in read_jobs("-")] == [prompt]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"prompt\num gato")))
-    assert [row.values["prompt"] for row in read("-", format="csv")] == ["um gato"]
+    assert [row.values["prompt"] for row in read_jobs("-", format="csv")] == ["um gato"]
     with pytest.raises(SettingError, match="valid: txt, csv, jsonl"):
-        read("-", format="xml")
+        read_jobs("-", format="xml")
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.txt", "a.csv", "a.jsonl"]))
@@ -231,6 +231,6 @@ def test_a_decimal_comma_is_told_apart_from_other_mistakes(tmp_path):
     path.write_text("prompt;cfg\num gato;7,5\num rato;sete\n")
     _, problems = read_rows(path)
     assert [each.message for each in problems] == [
-        "cfg is '7,5'; it must be a number with a point, not a comma",
-        "cfg is 'sete'; it must be a number",
+        "cfg must be a finite number; got '7,5' with a point, not a comma",
+        "cfg must be a finite number; got 'sete'",
     ]

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from promptweight.batch import renderer
-from promptweight.batch.oom_fallback import Frugal
-from promptweight.batch.prompt_cache import Encodings
-from promptweight.metadata import image_metadata
+from promptweight.batch.oom_fallback import OomFallback
+from promptweight.batch.prompt_cache import PromptCache
+from promptweight.metadata import read_metadata
 
 
 @pytest.mark.parametrize(("fits", "expected"), [(2, [4, 2, 2]), (1, [4, 2, 1, 1, 1, 1])])
 def test_a_batch_that_does_not_fit_is_halved(plan_of, run_in, monkeypatch, fits, expected):
-    real, sizes = renderer.Painter._draw_together, []
+    real, sizes = renderer.BatchRenderer._draw_together, []
 
     def draw(self, jobs):
         sizes.append(len(jobs))
@@ -21,14 +21,14 @@ def test_a_batch_that_does_not_fit_is_halved(plan_of, run_in, monkeypatch, fits,
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(self, jobs)
 
-    monkeypatch.setattr(renderer.Painter, "_draw_together", draw)
+    monkeypatch.setattr(renderer.BatchRenderer, "_draw_together", draw)
     outcome, _ = run_in(plan_of("a", "b", "c", "d"), batch_size=4)
     assert (outcome.ok, outcome.failed) == (4, 0)
     assert sizes == expected
 
 
 def test_then_it_is_decoded_in_tiles_and_then_fails_alone(plan_of, run_in, monkeypatch, tiny_pipe, tmp_path):
-    real, tiled = renderer.Painter._draw_together, []
+    real, tiled = renderer.BatchRenderer._draw_together, []
 
     def draw(self, jobs):
         tiled.append(self.pipe.vae.use_tiling)
@@ -36,13 +36,13 @@ def test_then_it_is_decoded_in_tiles_and_then_fails_alone(plan_of, run_in, monke
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return real(self, jobs)
 
-    monkeypatch.setattr(renderer.Painter, "_draw_together", draw)
+    monkeypatch.setattr(renderer.BatchRenderer, "_draw_together", draw)
     outcome, lines = run_in(plan_of("um gato", "grande"))
     assert (outcome.ok, outcome.failed) == (1, 1)
     assert tiled == [False, True, True]
     made = next(line for line in lines if line["status"] == "ok")
     assert "tiles" in made["warnings"][-1]
-    assert image_metadata.read(tmp_path / "out" / made["file"]).record["vae_tiling"] is True
+    assert read_metadata(tmp_path / "out" / made["file"]).record["vae_tiling"] is True
     assert tiny_pipe.vae.use_tiling is False
 
 
@@ -53,13 +53,13 @@ def test_last_of_all_parts_of_the_model_wait_in_main_memory(plan_of, tiny_pipe, 
         tried.append((len(jobs), self.pipe.vae.use_tiling, frugal.is_offloaded))
         if not offloaded:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return [renderer.Drawn(None, None, 0, each.prompt, (), {}, "", ()) for each in jobs]
+        return [renderer.RenderedImage(None, None, 0, each.prompt, (), {}, "", ()) for each in jobs]
 
     offloaded = []
-    monkeypatch.setattr(renderer.Painter, "_draw_together", draw)
+    monkeypatch.setattr(renderer.BatchRenderer, "_draw_together", draw)
     monkeypatch.setattr(tiny_pipe, "enable_model_cpu_offload", lambda device: offloaded.append(device))
-    known = Encodings(tiny_pipe)
-    frugal = Frugal(renderer.Painter(known), "cuda:1")
+    known = PromptCache(tiny_pipe)
+    frugal = OomFallback(renderer.BatchRenderer(known), "cuda:1")
     monkeypatch.setattr(frugal, "_free", lambda: None)  # there is no such device here
     jobs = [known.ready(each.job) for each in plan_of("a", "b").pictures]
     drawn = list(frugal.draw(jobs))
@@ -102,9 +102,9 @@ def test_what_a_run_without_enough_memory_held_is_free_when_it_is_tried_again(
         held.append(weakref.ref(latents))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(renderer.Painter, "_draw_together", draw)
-    known = Encodings(tiny_pipe)
-    frugal = Frugal(renderer.Painter(known), "cpu")
+    monkeypatch.setattr(renderer.BatchRenderer, "_draw_together", draw)
+    known = PromptCache(tiny_pipe)
+    frugal = OomFallback(renderer.BatchRenderer(known), "cpu")
     jobs = [known.ready(each.job) for each in plan_of("a", "b").pictures]
     told = [error for _, error in frugal.draw(jobs[:size])]
     assert [type(error) for error in told] == [torch.OutOfMemoryError] * size

@@ -9,15 +9,15 @@ from PIL import Image
 
 import promptweight
 from promptweight.batch import renderer
-from promptweight.batch.output_folder import Folder, read_manifest
-from promptweight.batch.progress import Watch
-from promptweight.batch.prompt_cache import Encodings, join
+from promptweight.batch.output_folder import OutputFolder, read_manifest
+from promptweight.batch.progress import BatchProgress
+from promptweight.batch.prompt_cache import PromptCache, join_embeds
 from promptweight.batch.sharding import Shard
 from promptweight.batch.sweep import Sweep
-from promptweight.batch.writer import Saving
+from promptweight.batch.writer import OutputOptions
 from promptweight.errors import SettingError
 from promptweight.generation import early_warning
-from promptweight.metadata import image_metadata
+from promptweight.metadata import DIGITAL_SOURCE_TYPE, ImageMetadata, read_metadata
 
 
 def pixels(path):
@@ -48,7 +48,7 @@ def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_i
             seed=1, record=False,
         )  # fmt: skip
         assert (pixels(path) == np.array(same.images[0])).all()
-        found = image_metadata.read(path)
+        found = read_metadata(path)
         assert found.record == same.record()
         assert found.parameters == same.parameters()
         assert tuple(told[planned.id].get("warnings", ())) == same.warnings
@@ -66,22 +66,22 @@ def test_phrases_are_balanced_as_by_generate(plan_of, run_in, tiny_pipe, tmp_pat
     same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=2, seed=1, balance=True, record=False)
     path = tmp_path / "out" / f"{plan.pictures[0].stem}.png"
     assert (pixels(path) == np.array(same.images[0])).all()
-    assert image_metadata.read(path).record == same.record()
+    assert read_metadata(path).record == same.record()
     assert tuple(lines[0]["warnings"]) == same.warnings
-    assert "nothing to balance" in lines[1]["warnings"][0]
+    assert "balance needs at least two phrases" in lines[1]["warnings"][0]
 
 
 def test_what_may_be_missing_is_told_as_by_generate(plan_of, run_in, tiny_pipe, tmp_path, monkeypatch):
     prompts = ("um gato azul e um rato verde", "um gato azul e um rato", "um gato")
     monkeypatch.setattr(
-        early_warning, "leaks", early_warning.leak_scores
+        early_warning, "leaks", early_warning.score_leaks
     )  # something is told of every phrase
     plan = plan_of(*prompts, num_inference_steps=10)
-    outcome, lines = run_in(plan, batch_size=3, saving=Saving(maps=True))
+    outcome, lines = run_in(plan, batch_size=3, saving=OutputOptions(maps=True))
     assert outcome.ok == 3
     told = {line["id"]: line.get("warnings", []) for line in lines}
     said = [told[planned.id] for planned in plan.pictures]
-    assert [sum("no clear place" in each for each in of_picture) for of_picture in said] == [2, 2, 0]
+    assert [sum("no distinct attention region" in each for each in of_picture) for of_picture in said] == [2, 2, 0]
     for of_picture, prompt in zip(said, prompts, strict=True):
         same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=10, seed=1)
         assert sorted(of_picture) == sorted(same.warnings)
@@ -103,10 +103,10 @@ def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_noth
 
 
 def test_embeddings_do_not_depend_on_batch_mates(plan_of, tiny_pipe):
-    known = Encodings(tiny_pipe)
+    known = PromptCache(tiny_pipe)
     jobs = [each.job for each in plan_of("um gato", "um (rato:1.4)", "x").pictures]
-    joined = join([known.ready(job).encoded for job in jobs])
-    fresh = Encodings(tiny_pipe).ready(jobs[1]).encoded
+    joined = join_embeds([known.ready(job).encoded for job in jobs])
+    fresh = PromptCache(tiny_pipe).ready(jobs[1]).encoded
     for name, rows in joined.inputs.items():
         assert torch.equal(rows[1:2], fresh.inputs[name])
 
@@ -150,7 +150,7 @@ def test_shards_make_everything_once(plan_of, run_in, tmp_path):
 
 def test_nothing_is_read_ahead_while_a_picture_is_drawn_alone(plan_of, run_in, monkeypatch):
     """It reads its own prompt, by the same text encoders."""
-    real_ready, real_alone, order = Encodings.ready, renderer.Painter._draw_alone, []
+    real_ready, real_alone, order = PromptCache.ready, renderer.BatchRenderer._draw_alone, []
 
     def ready(self, job):
         order.append(job.prompt)
@@ -161,22 +161,22 @@ def test_nothing_is_read_ahead_while_a_picture_is_drawn_alone(plan_of, run_in, m
         order.append("drawn")
         return made
 
-    monkeypatch.setattr(Encodings, "ready", ready)
-    monkeypatch.setattr(renderer.Painter, "_draw_alone", draw_alone)
+    monkeypatch.setattr(PromptCache, "ready", ready)
+    monkeypatch.setattr(renderer.BatchRenderer, "_draw_alone", draw_alone)
     outcome, lines = run_in(plan_of("x AND y", "um gato"))
     assert outcome.ok == 2, lines
     assert order == ["x AND y", "drawn", "um gato"]
 
 
 def test_a_failing_job_fails_alone(plan_of, run_in, tmp_path, tiny_pipe, monkeypatch):
-    real = renderer.Painter._draw_together
+    real = renderer.BatchRenderer._draw_together
 
     def fail(self, jobs):
         if any("rato" in each.prompt.text for each in jobs):
             raise RuntimeError("the kernel is unwell")
         return real(self, jobs)
 
-    monkeypatch.setattr(renderer.Painter, "_draw_together", fail)
+    monkeypatch.setattr(renderer.BatchRenderer, "_draw_together", fail)
     outcome, _ = run_in(plan_of("um gato", "um rato", "um peixe"), batch_size=3)
     assert (outcome.ok, outcome.failed, outcome.left) == (2, 1, 0)
     failed = [line for line in read_manifest(tmp_path / "out") if line["status"] == "failed"]
@@ -195,12 +195,12 @@ def test_each_job_has_its_scheduler(plan_of, run_in, tiny_pipe, tmp_path):
     plan = plan_of("um gato", scheduler="Euler")
     outcome, lines = run_in(plan)
     assert outcome.ok == 1, lines
-    assert image_metadata.read(outcome.files[0]).record["sampler"] == "Euler"
+    assert read_metadata(outcome.files[0]).record["sampler"] == "Euler"
     assert tiny_pipe.scheduler is own
 
 
 def test_stopping_once_finishes_the_picture_and_twice_leaves_it(plan_of, run_in, tmp_path):
-    class Pressed(Watch):
+    class Pressed(BatchProgress):
         def __init__(self, presses):
             super().__init__()
             self.wanted = presses
@@ -217,26 +217,26 @@ def test_stopping_once_finishes_the_picture_and_twice_leaves_it(plan_of, run_in,
 
 
 def test_a_sweep_has_a_contact_sheet(plan_of, run_in, tmp_path):
-    from promptweight.batch.contact_sheets import save_sheets
+    from promptweight.batch.contact_sheets import save_contact_sheets
 
     plan = plan_of("um gato", "x", sweep=Sweep((1, 2), (("gato", (0.5, 1.5)),)))
     run_in(plan)
-    with Folder(tmp_path / "out") as there:
-        sheets = list(save_sheets(plan, there))
+    with OutputFolder(tmp_path / "out") as there:
+        sheets = list(save_contact_sheets(plan, there))
     assert len(sheets) == 2
     with Image.open(sheets[0]) as sheet:
         assert min(sheet.size) > 2 * 256  # two seeds by two weights
-    assert image_metadata.read(sheets[0]).digital_source_type == image_metadata.DIGITAL_SOURCE_TYPE
+    assert read_metadata(sheets[0]).digital_source_type == DIGITAL_SOURCE_TYPE
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
 def test_other_formats_carry_the_same(plan_of, run_in, tmp_path, name):
     plan = plan_of("um (gato:1.2) à vista 🐱")
-    outcome, _ = run_in(plan, saving=Saving(format=name))
-    found = image_metadata.read(outcome.files[0])
+    outcome, _ = run_in(plan, saving=OutputOptions(format=name))
+    found = read_metadata(outcome.files[0])
     assert outcome.files[0].suffix == f".{name}"
     assert found.record["prompt"] == plan.pictures[0].job.prompt
     assert found.parameters.startswith(plan.pictures[0].job.prompt + "\nSteps: 1, ")
-    assert run_in(plan, saving=Saving(format=name))[0].skipped == 1
-    bare, _ = run_in(plan, saving=Saving(format=name, metadata=()), overwrite=True)
-    assert image_metadata.read(bare.files[0]) == image_metadata.Metadata(None, None, None)
+    assert run_in(plan, saving=OutputOptions(format=name))[0].skipped == 1
+    bare, _ = run_in(plan, saving=OutputOptions(format=name, metadata=()), overwrite=True)
+    assert read_metadata(bare.files[0]) == ImageMetadata(None, None, None)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from promptweight.attention.layers import layout_of
+from promptweight.attention.layers import read_layout
 from promptweight.benchmarks.attention import bench, naive, summary, timed, ways_of
 from promptweight.benchmarks.models import ARCHITECTURES, build, prepare
 from promptweight.cli import main
@@ -95,7 +95,7 @@ def test_full_size(model, layers, billions):
     """Layers in which the image reads the text, and size, of the published models; without weights."""
     denoiser = build(model, None, "meta", "float32")
     place = "transformer" if model == "sd35-medium" else "unet"
-    assert len(layout_of(SimpleNamespace(**{place: denoiser})).layers) == layers
+    assert len(read_layout(SimpleNamespace(**{place: denoiser})).layers) == layers
     assert sum(each.numel() for each in denoiser.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
     assert ARCHITECTURES == ("sd15", "sdxl", "sd35-medium")
 
@@ -107,7 +107,7 @@ def test_full_size(model, layers, billions):
 def test_fewer_layers(model, layers, found):
     denoiser = build(model, layers, "meta", "bfloat16")
     place = "transformer" if model == "sd35-medium" else "unet"
-    assert len(layout_of(SimpleNamespace(**{place: denoiser})).layers) == found
+    assert len(read_layout(SimpleNamespace(**{place: denoiser})).layers) == found
     assert denoiser.dtype == torch.bfloat16
 
 

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import promptweight
-from promptweight.metadata import image_metadata
+from promptweight.metadata import METADATA_PARTS, read_metadata
 
 PROMPT = "um (gato:1.4) vermelho"
 
@@ -59,7 +59,7 @@ def test_every_option_reaches_the_picture(generate, tmp_path):
     made = json.loads(out)
     assert made["seeds"] == [5, 6]
     assert len(made["files"]) == 6
-    record = image_metadata.read(made["files"][3]).record
+    record = read_metadata(made["files"][3]).record
     expected = {
         "prompt": PROMPT,
         "negative_prompt": "feio",
@@ -100,16 +100,16 @@ def test_folders_of_adapters_reach_the_model(generate, tmp_path):
     assert "no textual inversion 'x'" in err
 
 
-@pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), image_metadata.PARTS])
+@pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), METADATA_PARTS])
 def test_files_say_of_their_making_what_they_are_to(generate, parts):
     given = ",".join(parts) or "none"
     code, out, _ = generate(PROMPT, "--overlay", "gato", "--overlay-all", "--metadata", given, "-q")
     assert code == 0
     assert len(out.splitlines()) == 3
     for path in out.splitlines():
-        found = image_metadata.read(path)
+        found = read_metadata(path)
         there = (found.parameters, found.record, found.digital_source_type)
-        assert [each is not None for each in there] == [part in parts for part in image_metadata.PARTS]
+        assert [each is not None for each in there] == [part in parts for part in METADATA_PARTS]
 
 
 def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_path):
@@ -127,7 +127,7 @@ def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_pat
     assert (made == np.array(alike[0].images[0])).all()
     assert (made != np.array(alike[1].images[0])).any()
     again = run("generate", "--from", file, "--model", model_folder, "-o", tmp_path / "again", "-q")[1]
-    assert image_metadata.read(again.strip()).record == image_metadata.read(file).record == alike[0].record()
+    assert read_metadata(again.strip()).record == read_metadata(file).record == alike[0].record()
 
 
 def test_quiet_prints_files_only(generate):
@@ -175,7 +175,7 @@ def test_wrong_usage_exits_with_2_and_writes_nothing(generate, tmp_path, argumen
 def test_a_missing_model_exits_with_1_and_one_sentence(generate):
     code, out, err = generate(PROMPT, model="/no/such/model")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1].startswith("error: there is no model '/no/such/model'")
+    assert err.splitlines()[-1].startswith("error: model must be a built-in name")
     assert "Traceback" not in err
 
 
@@ -239,24 +239,24 @@ def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
 
 def press_at(monkeypatch, presses):
     """Sends Ctrl-C to this process at the given steps: {(picture, step): how often}."""
-    from promptweight.cli.console import Watch
+    from promptweight.cli.console import GenerationProgress
 
-    real = Watch.__call__
+    real = GenerationProgress.__call__
 
     def call(self, step):
         for _ in range(presses.get((step.picture, step.step), 0)):
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, step)
 
-    monkeypatch.setattr(Watch, "__call__", call)
+    monkeypatch.setattr(GenerationProgress, "__call__", call)
 
 
 def test_one_ctrl_c_finishes_the_picture(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 1})
     code, out, err = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
-    assert [image_metadata.read(path).record["seed"] for path in out.splitlines()] == [1, 2]
-    assert all("stopped_after" not in image_metadata.read(path).record for path in out.splitlines())
+    assert [read_metadata(path).record["seed"] for path in out.splitlines()] == [1, 2]
+    assert all("stopped_after" not in read_metadata(path).record for path in out.splitlines())
     assert "Ctrl-C" in err
 
 
@@ -264,7 +264,7 @@ def test_two_ctrl_c_keep_the_unfinished_picture(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 2})
     code, out, _ = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
-    records = [image_metadata.read(path).record for path in out.splitlines()]
+    records = [read_metadata(path).record for path in out.splitlines()]
     assert [record.get("stopped_after") for record in records] == [None, 1]
 
 
@@ -277,16 +277,16 @@ def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, as_json):
-    from promptweight.cli.console import Watch
+    from promptweight.cli.console import GenerationProgress
 
-    real = Watch.__call__
+    real = GenerationProgress.__call__
 
     def fail_at_the_third(self, step):
         if step.picture == 3:
             raise OSError(28, "No space left on device")
         return real(self, step)
 
-    monkeypatch.setattr(Watch, "__call__", fail_at_the_third)
+    monkeypatch.setattr(GenerationProgress, "__call__", fail_at_the_third)
     how = ["--n", "4", "--seed", "1", "--overlay", "gato", *(["--json"] if as_json else [])]
     code, out, err = generate(PROMPT, *how)
     assert code == 1
@@ -294,7 +294,7 @@ def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, 
     files = json.loads(out)["files"] if as_json else out.splitlines()
     assert len(files) == 4
     assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in files)
-    assert [image_metadata.read(file).record["seed"] for file in files] == [1, 1, 2, 2]
+    assert [read_metadata(file).record["seed"] for file in files] == [1, 1, 2, 2]
 
 
 def test_ctrl_c_works_as_before_afterwards(generate):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from promptweight.cli.help_listing import BEGIN, END, renewed, section
+from promptweight.cli.help_listing import BEGIN, END, make_listing, replace_listing
 from promptweight.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("name", ["README.md", "README.pt-br.md"])
 def test_the_readme_lists_the_commands_as_they_are(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert renewed(text) == text, "run: python -m promptweight.cli.help_listing README.md README.pt-br.md"
+    assert replace_listing(text) == text, "run: python -m promptweight.cli.help_listing README.md README.pt-br.md"
 
 
 def test_the_listing_is_the_help_that_people_see(run):
-    listed = section()
+    listed = make_listing()
     shown = run("--help")[1]
     commands = [line.split()[0] for line in listed.partition("\n\n")[0].splitlines()[3:]]
     assert commands
@@ -33,10 +33,10 @@ def test_the_listing_is_the_help_that_people_see(run):
 
 
 def test_marks_that_are_missing_or_doubled_are_refused():
-    assert renewed(f"a\n{BEGIN}old{END}\nb") == f"a\n{section()}\nb"
+    assert replace_listing(f"a\n{BEGIN}old{END}\nb") == f"a\n{make_listing()}\nb"
     for text in ("", BEGIN, END + BEGIN, f"{BEGIN}{END}{BEGIN}{END}"):
         with pytest.raises(ValueError, match="once"):
-            renewed(text)
+            replace_listing(text)
 
 
 def blocks(name, language):

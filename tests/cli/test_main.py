@@ -10,8 +10,8 @@ from PIL import Image
 import promptweight
 from promptweight.atomic_files import save_png
 from promptweight.cli import main
-from promptweight.metadata.a1111 import parameters_text
-from promptweight.metadata.image_metadata import png_texts
+from promptweight.metadata.a1111 import format_infotext
+from promptweight.metadata.image_metadata import build_png_info
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def test_methods_are_all_listed(run):
 def picture(tmp_path):
     path = tmp_path / "a.png"
     settings = {"Steps": 25, "Seed": 1, "Size": "8x8"}
-    texts = png_texts({"prompt": "um [gato]", "seed": 1}, parameters_text("um [gato]", "feio", settings))
+    texts = build_png_info({"prompt": "um [gato]", "seed": 1}, format_infotext("um [gato]", "feio", settings))
     save_png(Image.new("RGB", (8, 8)), path, texts)
     return path
 

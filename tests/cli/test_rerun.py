@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from promptweight.errors import ModelError
-from promptweight.metadata import image_metadata
+from promptweight.metadata import encode_image, read_metadata
 
 MAKE = ["um (gato:1.4) azul", "--negative", "feio", "--steps", "2", "--guidance", "3", "--seed", "5",
         "--width", "40", "--height", "24", "--space", "attention", "--mode", "p2p"]  # fmt: skip
@@ -20,15 +20,15 @@ def test_the_picture_of_a_file_is_made_again_bit_for_bit(run, model_folder, tmp_
     assert (code, err) == (0, "")
     with Image.open(first) as one, Image.open(out.strip()) as other:
         assert one.tobytes() == other.tobytes()
-    assert image_metadata.read(first).record == image_metadata.read(out.strip()).record
+    assert read_metadata(first).record == read_metadata(out.strip()).record
     changed = run("generate", "--from", first, "--seed", "6", *common, tmp_path / "b")[1].strip()
-    expected = {**image_metadata.read(first).record, "seed": 6}
-    assert image_metadata.read(changed).record == expected
+    expected = {**read_metadata(first).record, "seed": 6}
+    assert read_metadata(changed).record == expected
 
 
 def test_a_model_that_cannot_be_named_is_asked_for(run, model_folder, tmp_path):
     first = run("generate", "x", "--model", model_folder, "--steps", "1", "-q", "-o", tmp_path)[1].strip()
-    values = image_metadata.read(first).record
+    values = read_metadata(first).record
     assert values["model"] == model_folder.name
     from promptweight.cli.rerun import _own
 
@@ -51,7 +51,7 @@ def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path
         tmp_path / "out",
     )  # fmt: skip
     assert code == 0, err
-    record = image_metadata.read(out.strip()).record
+    record = read_metadata(out.strip()).record
     expected = {
         "prompt": "a (cat:1.2)", "negative_prompt": "ugly", "dialect": "a1111", "num_inference_steps": 2,
         "sampler": "Euler a", "guidance_scale": 7.0, "seed": 9, "width": 40, "height": 24, "clip_skip": 0,
@@ -78,7 +78,7 @@ def test_values_that_cannot_be_followed_are_left_out_and_told(tmp_path, texts, l
     for name, text in texts.items():
         info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
-    values, warnings = _foreign(image_metadata.read(tmp_path / "a.png").making())
+    values, warnings = _foreign(read_metadata(tmp_path / "a.png").making())
     assert f"not followed: {left}" in warnings
     assert not {"seed", "scheduler"} & values.keys()
 
@@ -86,7 +86,7 @@ def test_values_that_cannot_be_followed_are_left_out_and_told(tmp_path, texts, l
 def test_what_is_given_is_not_asked_for(run, tmp_path, monkeypatch):
     record = {"prompt": "a", "model": "aquarela", "loras": {"x": 1.0}, "embeddings": ["y"]}
     path = tmp_path / "a.png"
-    path.write_bytes(image_metadata.encode_picture(Image.new("RGB", (8, 8)), "png", record, "a")[0])
+    path.write_bytes(encode_image(Image.new("RGB", (8, 8)), "png", record, "a")[0])
 
     def load(*_, **__):
         raise ModelError("far enough")
@@ -113,7 +113,7 @@ def test_info_of_several_files(run, tmp_path):
     record = {"prompt": "um gato", "negative_prompt": "feio", "seed": 1}
     paths = [tmp_path / "a.webp", tmp_path / "b.png", tmp_path / "c.png"]
     paths[0].write_bytes(
-        image_metadata.encode_picture(Image.new("RGB", (8, 8)), "webp", record, "um gato")[0]
+        encode_image(Image.new("RGB", (8, 8)), "webp", record, "um gato")[0]
     )
     Image.new("RGB", (8, 8)).save(paths[1])
     paths[2].write_bytes(b"none")

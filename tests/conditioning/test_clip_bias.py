@@ -151,10 +151,10 @@ def test_other_implementations_of_attention(implementation, make_sd):
     pipe = make_sd()
     wanted = encode(pipe, "um (gato:-1.4)", mode="clip")["prompt_embeds"]
     pipe.text_encoder.set_attn_implementation(implementation)
-    from promptweight.conditioning.families import family_of, open_encoders
+    from promptweight.conditioning.families import find_family, get_text_encoders
     from promptweight.prompt import parse
 
-    (encoder,) = open_encoders(pipe, family_of(pipe)).values()
+    (encoder,) = get_text_encoders(pipe, find_family(pipe)).values()
     table = encoder.tokenize(parse("um (gato:-1.4)"))
     with torch.no_grad():
         found = encoder.read(table, 0, inside=torch.tensor(table.weights)).rows
@@ -177,9 +177,9 @@ def test_the_encoders_that_are_not_touched_are_named(sd3, flux):
     assert torch.equal(encoded.inputs["prompt_embeds"][:, 77:], plain[:, 77:])
     assert not torch.equal(encoded.inputs["prompt_embeds"][:, :77], plain[:, :77])
     (warning,) = encoded.warnings
-    assert "the text encoder t5 reads the prompt without them" in warning
+    assert "the text encoder t5 receives the prompt without weights" in warning
     first, second = encode_prompts(flux, "um (gato:1.4)", mode="clip", max_sequence_length=16).warnings
-    assert "the text encoder t5 reads the prompt without them" in first
+    assert "the text encoder t5 receives the prompt without weights" in first
     assert "with pooled='weighted' they act on it" in second
     weighted = encode_prompts(flux, "um (gato:1.4)", mode="clip", pooled="weighted", max_sequence_length=16)
     assert len(weighted.warnings) == 1
@@ -190,6 +190,6 @@ def test_the_encoders_that_are_not_touched_are_named(sd3, flux):
 
 def test_what_only_the_denoiser_can_do_is_said(sd):
     (warning,) = encode_prompts(sd, "um (gato:1.4{mode=clip, region=left})").warnings
-    assert warning.startswith("'gato' asks for region=left, which only the denoiser's attention can do")
+    assert warning.startswith("'gato' has region=left, which works only in the attention of the denoiser")
     with pytest.raises(SettingError, match="mode is 'logit'; it must be 'embedding' or 'clip'"):
         encode(sd, "um gato", mode="logit")

@@ -5,9 +5,9 @@ import torch
 
 from promptweight.attention import PromptToPrompt, attach
 from promptweight.cli import prompt_report
-from promptweight.cli.token_report import texts_of
+from promptweight.cli.token_report import chunk_texts
 from promptweight.conditioning import encode, encode_prompts, tokenize
-from promptweight.conditioning.text_attention import read_text_attention
+from promptweight.conditioning.text_attention import record_text_attention
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import convert, parse
 
@@ -87,7 +87,7 @@ def test_words_keep_their_weights_in_their_parts(sd):
 
 @pytest.mark.parametrize("call", [".blend(1, -1)", ".blend(0, 0)"])
 def test_weights_that_sum_to_nothing_are_refused(sd, call):
-    with pytest.raises(SettingError, match=r"sum to 0, and they are divided by their sum"):
+    with pytest.raises(SettingError, match=r"must not sum to 0, because they are divided by their sum"):
         joined(sd, f'("um gato", "cor mel"){call}')
     joined(sd, f'("um gato", "cor mel"){call[:-1]}, no_normalize)')
 
@@ -109,10 +109,10 @@ def test_every_text_encoder_reads_every_part(family, request):
     assert torch.equal(both.inputs["prompt_embeds"], torch.cat(wanted, 1))
     assert torch.equal(both.inputs["pooled_prompt_embeds"], pool_a)
     told = (
-        "The text encoder t5 reads each of the 2 parts that .and() joins into 16 rows of its own, 32 together"
+        "the text encoder t5 encodes each of the 2 .and() parts into 16 rows, 32 in total"
     )
     assert any(line.startswith(told) for line in both.warnings) == (family != "sdxl")
-    assert not any("parts that" in line for line in blend.warnings)
+    assert not any(".and() parts" in line for line in blend.warnings)
 
 
 def test_the_table_of_joined_parts(clip_tokenizer):
@@ -195,22 +195,22 @@ def test_words_of_all_parts_have_maps(sd):
     with attach(sd, '("um gato", "cor mel").blend(1, 1)', dialect="compel") as session:
         run(sd, session)
     assert torch.equal(session.maps.word("um gato").tensor, session.maps.word("cor").tensor)
-    assert any("such words share one map" in line for line in session.warnings)
+    assert any("these words share one map" in line for line in session.warnings)
     shares = sum(session.maps.share().word(word).mass for word in ("um gato", "mel"))
     assert shares <= 1 + 1e-5
 
 
 def test_what_rows_of_a_blend_cannot_bear_is_refused(sd):
     weighted = '("um gato++", "cor mel").blend(1, 1)'
-    with pytest.raises(SettingError, match=r"each row of a .blend\(\) stands for the words of all its parts"):
+    with pytest.raises(SettingError, match=r"attention weights inside .blend\(\)"):
         attach(sd, weighted, dialect="compel", space="attention")
     attach(sd, weighted, dialect="compel")
     attach(sd, weighted.replace("blend", "and"), dialect="compel", space="attention")
     with pytest.raises(SettingError, match="an edit pairs words by their rows"):
         attach(sd, [weighted, "um gato"], dialect="compel", edit=PromptToPrompt("refine"))
-    with pytest.raises(SettingError, match="reads each by itself, so give one of them"):
-        read_text_attention(sd, weighted, dialect="compel")
-    assert read_text_attention(sd, '("um", "gato").and()', dialect="compel").tokens().shape == (154, 154)
+    with pytest.raises(SettingError, match="encodes separately; pass one of them"):
+        record_text_attention(sd, weighted, dialect="compel")
+    assert record_text_attention(sd, '("um", "gato").and()', dialect="compel").tokens().shape == (154, 154)
 
 
 def test_weights_in_attention_act_in_joined_parts(sd):
@@ -233,6 +233,6 @@ def test_weights_in_attention_act_in_joined_parts(sd):
 )
 def test_what_parse_shows_of_joined_parts(clip_tokenizer, call, texts, joint):
     prompt = parse(f'("um gato", "cor mel"){call}', "compel")
-    assert texts_of(tokenize(clip_tokenizer, prompt)) == texts
+    assert chunk_texts(tokenize(clip_tokenizer, prompt)) == texts
     cells = list(prompt_report.table(prompt).columns[0].cells)
     assert [str(cell) for cell in cells] == ["um gato", joint, "cor mel"]

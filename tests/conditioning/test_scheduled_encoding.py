@@ -5,7 +5,7 @@ import torch
 from diffusers import KDPM2DiscreteScheduler, StableDiffusionPAGPipeline
 
 from promptweight.attention import Record, attach
-from promptweight.conditioning.scheduled_encoding import encode_scripts
+from promptweight.conditioning.scheduled_encoding import encode_scheduled
 from promptweight.errors import SettingError
 
 STEPS, GUIDANCE = 5, 3.0
@@ -126,7 +126,7 @@ def test_without_guidance_the_predictions_of_the_parts_are_averaged(pipe):
     assert close(found, by_hand(pipe, lambda step: [(GATO, 1), (RATO, 3)], guidance=1.0))
     (said,) = session.warnings
     assert "averaged by their weights" in said
-    with pytest.raises(SettingError, match="sum to 0; without guidance"):
+    with pytest.raises(SettingError, match="must sum to more than 0"):
         ours(pipe, "um gato AND um rato verde:-1", guidance=1.0)
 
 
@@ -207,17 +207,17 @@ def test_flux_says_another_text_from_a_step_on(flux, monkeypatch):
 
 
 def test_without_the_number_of_steps_the_first_text_stays(sd):
-    staged = encode_scripts(sd, "[um gato:um rato verde:0.5]")
+    staged = encode_scheduled(sd, "[um gato:um rato verde:0.5]")
     assert [script.is_plain for script in staged.scripts["positive"]] == [True]
-    assert "these embeddings are of its first step" in staged.encoded.warnings[0]
+    assert "these embeddings are those of its first step" in staged.encoded.warnings[0]
 
 
 def test_a_run_of_another_length_is_told_of(sd):
     with attach(sd, "[um gato:um rato verde:0.5]", num_inference_steps=8) as session:
         drawn(sd, session.inputs, steps=4)
     assert session.warnings == [
-        "the prompt's changes were planned for 8 steps and are spread over the 4 that the run has; "
-        "give attach num_inference_steps=4"
+        "the prompt schedule was made for 8 steps and is stretched to the 4 steps of this run; "
+        "pass num_inference_steps=4 to attach"
     ]
 
 

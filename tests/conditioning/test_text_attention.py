@@ -11,7 +11,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from promptweight.conditioning import read_text_attention
+from promptweight.conditioning import record_text_attention
 from promptweight.errors import ModelError, SettingError
 
 PROMPT = "um (gato:1.4) vermelho"
@@ -70,7 +70,7 @@ def causal_softmaxes(model, ids):
 def test_every_layer_and_head_of_clip(clip):
     before = clip.text_encoder(torch.tensor([[0, 1, 2]])).last_hidden_state
     usual = clip.text_encoder.config._attn_implementation
-    found = read_text_attention(clip, PROMPT)
+    found = record_text_attention(clip, PROMPT)
     assert clip.text_encoder.config._attn_implementation == usual != "eager"
     assert not any(module._forward_hooks for module in clip.text_encoder.modules())
     assert torch.equal(clip.text_encoder(torch.tensor([[0, 1, 2]])).last_hidden_state, before)
@@ -89,7 +89,7 @@ def test_every_layer_and_head_of_clip(clip):
 def test_weights_inside_the_encoder(clip, weight):
     """The first layer's softmax, which sees the same states, with log |w| on the word's keys."""
     prompt = f"um (gato:{weight}) vermelho BREAK um gato vermelho"
-    plain, found = (read_text_attention(clip, prompt, weighted=each) for each in (False, True))
+    plain, found = (record_text_attention(clip, prompt, weighted=each) for each in (False, True))
     (row,) = found.table.find("gato")[0].positions
     wanted = plain.probabilities[:, 0].double()
     wanted[0, :, :, row] *= abs(weight)
@@ -101,7 +101,7 @@ def test_weights_inside_the_encoder(clip, weight):
 
 def test_words(clip):
     """Tokens of the reading word are averaged, of the word that is read summed."""
-    found = read_text_attention(clip, PROMPT)
+    found = record_text_attention(clip, PROMPT)
     assert [word.text for word in found.table.words] == ["um", "gato", "vermelho"]
     rows = [list(word.positions) for word in found.table.words]
     assert [len(positions) for positions in rows] == [1, 1, 8]
@@ -117,7 +117,7 @@ def test_words(clip):
 
 def test_chunks_are_read_apart(clip):
     """Also where two chunks are the same."""
-    found = read_text_attention(clip, "um gato BREAK um gato BREAK um")
+    found = record_text_attention(clip, "um gato BREAK um gato BREAK um")
     assert found.probabilities.shape[0] == 3
     assert torch.equal(found.probabilities[0], found.probabilities[1])
     assert not torch.equal(found.probabilities[0], found.probabilities[2])
@@ -139,7 +139,7 @@ def test_t5(tiny):
         vocab_size=len(pipe.tokenizer_3), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4
     )
     pipe.text_encoder_3 = lively(T5EncoderModel(config))
-    found = read_text_attention(pipe, PROMPT, encoder="t5")
+    found = record_text_attention(pipe, PROMPT, encoder="t5")
     assert found.probabilities.shape == (1, 2, 4, 256, 256)
     pipe.text_encoder_3.double().set_attn_implementation("eager")
     with torch.no_grad():
@@ -151,13 +151,13 @@ def test_t5(tiny):
 def test_what_cannot_be_read_is_said(clip, tiny):
     for ask, kind, message in [
         (
-            lambda: read_text_attention(clip, "um", encoder="t5"),
+            lambda: record_text_attention(clip, "um", encoder="t5"),
             SettingError,
             "no text encoder is called 't5'",
         ),
-        (lambda: read_text_attention(tiny.pipeline(), "um"), ModelError, "without text encoders"),
-        (lambda: read_text_attention(clip, "um").tokens([3]), SettingError, "layer 3; .* layers 0 to 2"),
-        (lambda: read_text_attention(clip, "um").words(heads=[-5]), SettingError, "head -5"),
+        (lambda: record_text_attention(tiny.pipeline(), "um"), ModelError, "without text encoders"),
+        (lambda: record_text_attention(clip, "um").tokens([3]), SettingError, "layer 3; .* layers 0 to 2"),
+        (lambda: record_text_attention(clip, "um").words(heads=[-5]), SettingError, "head -5"),
     ]:
         with pytest.raises(kind, match=message):
             ask()

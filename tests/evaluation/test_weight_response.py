@@ -27,7 +27,7 @@ from promptweight.evaluation.report.picture_sections import told_change, told_re
 from promptweight.evaluation.report.run import report
 from promptweight.evaluation.report.subject import draws_world
 from promptweight.evaluation.statistics import Clustered
-from promptweight.generation.early_warning import THRESHOLD, leak_scores, leaks
+from promptweight.generation.early_warning import LEAK_THRESHOLD, find_leaks, score_leaks
 from promptweight.mini.scenes import random_scene, render
 
 
@@ -161,18 +161,18 @@ def test_a_phrase_without_a_clear_place_leaks(recorded):
     # um gato vermelho e um rato cinza
     columns = [bos, little, left, left, little, little, right, spread]
     maps = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]], pixels=1)
-    (leak,) = leaks(maps)
+    (leak,) = find_leaks(maps)
     assert (leak.phrase, leak.other) == ("rato cinza", "gato vermelho")
     assert str(leak) == ("'rato cinza' has no clear place, and its map is likest to that of 'gato vermelho'")
     total = sum(column for column in columns[1:])
     cat, mouse = ((column / total).numpy() for column in (left, spread))
     wanted = 1 - (mouse.std() / mouse.mean()) / (cat.std() / cat.mean())
     assert leak.score == pytest.approx(wanted, abs=1e-5)
-    assert leaks(maps, threshold=wanted + 0.01) == ()
+    assert find_leaks(maps, threshold=wanted + 0.01) == ()
     columns[7] = right
     clean = recorded("um gato vermelho e um rato cinza", [torch.stack(columns, -1)[None]])
-    assert leaks(clean) == ()
-    assert [each.phrase for each in leak_scores(clean)] == ["gato vermelho", "rato cinza"]
+    assert find_leaks(clean) == ()
+    assert [each.phrase for each in score_leaks(clean)] == ["gato vermelho", "rato cinza"]
 
 
 def test_a_colour_on_the_wrong_thing_is_a_mix():
@@ -233,9 +233,9 @@ def test_warnings_are_judged_on_pictures_that_did_not_choose_the_threshold():
     assert (shipped.recall.hits, shipped.recall.of) == (3, 4)
     assert (shipped.base.hits, shipped.base.of) == (4, 8)
     whole, by_prompt = told_leaks(found, found).tables
-    assert whole.rows[0][3] == THRESHOLD
+    assert whole.rows[0][3] == LEAK_THRESHOLD
     assert whole.rows[1][3:] == (verdict.threshold, verdict.precision, verdict.recall, verdict.area)
-    warned = missing_concepts.at_threshold(found, "is_wrong", THRESHOLD)
+    warned = missing_concepts.at_threshold(found, "is_wrong", LEAK_THRESHOLD)
     assert by_prompt.rows == (("two things", warned.base, warned.precision, warned.recall, warned.area),)
 
 

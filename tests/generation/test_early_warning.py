@@ -40,7 +40,7 @@ def test_a_leak_is_noticed_after_a_fifth_of_the_steps(tiny_pipe: Any, looked: li
     result = generate(PAIR, tiny_pipe, seed=1, num_inference_steps=10)
     assert looked == [1]
     assert result.warnings[-1] == (
-        "picture 1: early in the run 'gato vermelho' has no clear place, and its map is likest to that of "
+        "image 1: 'gato vermelho' has no distinct attention region in the early steps (most similar: "
         "'rato cinza'; it may be missing or mixed up"
     )
 
@@ -51,7 +51,7 @@ def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any
         tiny_pipe(**session.inputs, **CALL, generator=torch.Generator().manual_seed(1))
         fourth = session.maps.steps(3, 4)
     with attach(tiny_pipe, PAIR, record=Record(steps=steps)) as session:
-        look = early_warning.EarlyLook(session, 1)
+        look = early_warning.EarlyLeakCheck(session, 1)
 
         def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             look.after(step + 1, 20)  # as if these were the first of twenty
@@ -63,7 +63,7 @@ def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any
     for seen, wanted in ((look.maps, fourth), (look.maps.share(), fourth.share())):
         found = seen.word("gato vermelho").tensor
         assert torch.allclose(found, wanted.word("gato vermelho").tensor, atol=1e-6)
-    assert look.leaks == (early_warning.leaks(fourth),)
+    assert look.leaks == (early_warning.find_leaks(fourth),)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_where_nothing_can_leak_or_is_recorded_nobody_looks(
 
 
 def test_a_fifth_of_the_steps_is_one_at_least() -> None:
-    assert [early_warning.early_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
+    assert [early_warning.check_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_a_fifth_of_the_steps_is_one_at_least() -> None:
 )
 def test_things_are_told_from_places_styles_and_verbs(tokenizer: Any, prompt: str, named: list[str]) -> None:
     words = tokenize(tokenizer, parse(prompt)).words
-    assert [early_warning.said(run) for run in early_warning.things(words)] == named
+    assert [early_warning.phrase_text(run) for run in early_warning.object_phrases(words)] == named
     assert early_warning.can_leak(words) == (len(named) > 1)

@@ -9,7 +9,7 @@ from promptweight.attention import PromptToPrompt, attach
 from promptweight.errors import SettingError
 from promptweight.generation.image_editing import edit
 from promptweight.generation.image_generation import generate
-from promptweight.metadata import image_metadata
+from promptweight.metadata import read_metadata
 
 FAST = {"num_inference_steps": 2, "seed": 7}
 
@@ -82,8 +82,8 @@ def test_files(made, tmp_path):
     ]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     for file in files:
-        assert image_metadata.read(file).record["edit"]["source"] == "um gato vermelho"
-    assert image_metadata.read(files[0]).record["prompt"] == "um gato vermelho"
+        assert read_metadata(file).record["edit"]["source"] == "um gato vermelho"
+    assert read_metadata(files[0]).record["prompt"] == "um gato vermelho"
     assert made.sheet().width > 2 * 256
 
 

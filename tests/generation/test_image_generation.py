@@ -12,9 +12,9 @@ from diffusers import HeunDiscreteScheduler
 from promptweight.attention import attach
 from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
-from promptweight.generation.arguments import MAX_PROMPT, MAX_SEED
+from promptweight.generation.arguments import MAX_PROMPT_LENGTH, MAX_SEED
 from promptweight.generation.image_generation import generate
-from promptweight.metadata import image_metadata
+from promptweight.metadata import read_metadata, read_parameters
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -96,7 +96,7 @@ def test_weights_inside_the_text_encoder(tiny_pipe):
     expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
     assert made.images[0].tobytes() == expected.tobytes()
     assert made.settings["methods"] == {"clip": "clip"}
-    assert image_metadata.read_parameters(made.parameters())[2]["Weighting"] == "attention clip"
+    assert read_parameters(made.parameters())[2]["Weighting"] == "attention clip"
     assert made.warnings == ()
     word = generate("um (gato:1.4{mode=clip}) vermelho", tiny_pipe, **FAST)
     with attach(tiny_pipe, "um (gato:1.4) vermelho", space="attention", mode="clip") as session:
@@ -139,7 +139,7 @@ def test_the_method_that_was_used_is_told_for_each_encoder(tiny_pipe):
         "attention": {"clip": "none"},
     }
     weightings = {
-        name: image_metadata.read_parameters(made.parameters())[2]["Weighting"] for name, made in told.items()
+        name: read_parameters(made.parameters())[2]["Weighting"] for name, made in told.items()
     }
     assert weightings == {"default": "a1111", "named": "comfy", "attention": "attention logit"}
 
@@ -183,24 +183,24 @@ def test_a_model_is_loaded_by_name(model_folder, tiny_pipe):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"num_inference_steps": 0}, "num_inference_steps is 0; it must lie between 1 and 1000"),
-        ({"num_inference_steps": 2.5}, "num_inference_steps is 2.5; it must be a whole number"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be between 1 and 1000; got 0"),
+        ({"num_inference_steps": 2.5}, "num_inference_steps must be an integer; got 2.5"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt is 0"),
-        ({"guidance_scale": float("nan")}, "guidance_scale is nan; it must lie between 0 and 100"),
-        ({"guidance_scale": "much"}, "guidance_scale is 'much'; it must be a number"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be between 0 and 100; got nan"),
+        ({"guidance_scale": "much"}, "guidance_scale must be a finite number; got 'much'"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": MAX_SEED, "num_images_per_prompt": 2}, "seed is"),
-        ({"height": 33}, "height is 33; this model makes pictures in multiples of 8"),
-        ({"width": 0}, "width is 0; it must lie between 8 and"),
+        ({"height": 33}, "height must be a multiple of 8 for this model; got 33"),
+        ({"width": 0}, "width must be between 8 and"),
         ({"space": "nowhere"}, "space is 'nowhere'; valid: embedding, attention"),
         ({"dialect": "klingon"}, "dialect is 'klingon'"),
         ({"method": "magic"}, "'magic'"),
         ({"normalizer": "loud"}, "normalizer is 'loud'; valid: none, mean"),
         ({"mode": "embedding"}, "mode is 'embedding'; valid: logit, p2p, value, clip"),
-        ({"clip_skip": -1}, "clip_skip is -1; it must lie between 0 and 100"),
+        ({"clip_skip": -1}, "clip_skip must be between 0 and 100; got -1"),
         ({"clip_skip": 9}, "clip_skip is 9; the text encoder clip allows 0 to 1"),
         ({"pooled": "dirty"}, "pooled is 'dirty'; valid: clean, weighted"),
-        ({"prompt": "x" * (MAX_PROMPT + 1)}, "the prompt has 1000001 characters"),
+        ({"prompt": "x" * (MAX_PROMPT_LENGTH + 1)}, "the prompt has 1000001 characters"),
         ({"prompt": 7}, "not int"),
         ({"negative_prompt": None}, "not NoneType"),
     ],
@@ -258,7 +258,7 @@ def test_stopping_half_way_keeps_what_is_there(tiny_pipe, result, tmp_path):
     assert made.images[0].tobytes() == result.images[0].tobytes()
     assert made.images[1].tobytes() != result.images[1].tobytes()
     assert made.maps.word("gato", image=1).tensor.isfinite().all()
-    first, second = (image_metadata.read(path).record for path in made.save(tmp_path))
+    first, second = (read_metadata(path).record for path in made.save(tmp_path))
     assert "stopped_after" not in first
     assert second["stopped_after"] == 1
 
@@ -287,7 +287,7 @@ def test_each_picture_is_handed_over_before_the_next_is_begun(tiny_pipe, result,
         assert each.record() == made.record(index)
         assert each.parameters() == made.parameters(index)
     (file,) = handed[1].save(tmp_path)
-    assert image_metadata.read(file).record == result.record(1)
+    assert read_metadata(file).record == result.record(1)
 
 
 def test_found_weights_are_told_of_the_picture_they_are_of(tiny_pipe):
@@ -346,14 +346,14 @@ def test_black_pictures_are_said(model_folder):
     with torch.no_grad():
         pipe.vae.decoder.conv_out.weight.zero_()
         pipe.vae.decoder.conv_out.bias.fill_(-5)
-    assert generate("gato", pipe, **FAST).warnings == ("picture 1 is black from edge to edge",)
+    assert generate("gato", pipe, **FAST).warnings == ("image 1 is completely black",)
 
 
 def test_what_the_safety_checker_did_is_said(tiny_pipe, monkeypatch):
     black = SimpleNamespace(images=np.zeros((1, 8, 8, 3)), nsfw_content_detected=[True])
     replace_run(monkeypatch, tiny_pipe, lambda *_, **__: black)
     made = generate("gato", tiny_pipe, record=False, **FAST)
-    assert made.warnings == ("picture 1 was blackened by the model's own safety checker",)
+    assert made.warnings == ("image 1 was blacked out by the safety checker of the model",)
 
 
 def test_settings_without_effect_are_said(tiny_pipe):
@@ -374,7 +374,7 @@ def test_any_text_makes_a_picture_and_a_file(tiny_pipe, tmp_path, text):
     made = generate(text, tiny_pipe, negative_prompt=text, num_inference_steps=1, seed=1)
     files = made.save(tmp_path, sheet=True, maps=True)
     assert len(files) == 3
-    assert image_metadata.read(files[0]).record["prompt"] == text
+    assert read_metadata(files[0]).record["prompt"] == text
 
 
 def test_errors_are_of_the_package(tiny_pipe):

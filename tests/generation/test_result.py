@@ -13,8 +13,8 @@ from safetensors import safe_open
 from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.image_generation import generate
-from promptweight.generation.result import slug
-from promptweight.metadata import image_metadata
+from promptweight.generation.result import slugify
+from promptweight.metadata import read_metadata, read_parameters
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -32,11 +32,11 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
         f"0000{number}-{seed}-um-gato-vermelho-persegue-um-rato.png"
         for number, seed in ((1, 7), (2, 8), (3, 9))
     ]
-    found = image_metadata.read(files[1])
+    found = read_metadata(files[1])
     assert found.record == {**result.settings, "seed": 8}
     assert found.record["prompt"] == PROMPT
     assert found.record["guidance_scale"] == 7.5
-    prompt, negative, settings = image_metadata.read_parameters(found.parameters)
+    prompt, negative, settings = read_parameters(found.parameters)
     assert (prompt, negative) == (PROMPT, "feio")
     assert settings["Steps"] == "2"
     assert settings["Sampler"] == "DDIM"
@@ -47,7 +47,7 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
 
 
 def test_a_picture_can_be_made_again_from_its_file(tiny_pipe, result, tmp_path):
-    record = image_metadata.read(result.save(tmp_path)[2]).record
+    record = read_metadata(result.save(tmp_path)[2]).record
     names = [
         "prompt",
         "negative_prompt",
@@ -92,8 +92,8 @@ def test_overlays_are_written_beside_the_picture(result, tmp_path):
     for path in files[1:4]:
         with Image.open(path) as image:
             assert image.width == 512
-    assert image_metadata.read(files[1]).record["overlay"] == "gato vermelho"
-    assert image_metadata.read(files[5]).record["seed"] == 8
+    assert read_metadata(files[1]).record["overlay"] == "gato vermelho"
+    assert read_metadata(files[5]).record["seed"] == 8
 
 
 def test_two_words_with_one_file_name_get_two_files(tiny_pipe, tmp_path):
@@ -149,13 +149,13 @@ def test_a_folder_that_is_a_file_is_the_systems_own_error(result, tmp_path):
 
 
 def test_long_slugs_end_with_a_whole_word():
-    assert slug("um gato vermelho à esquerda de um rato cinza") == "um-gato-vermelho-a-esquerda-de-um-rato"
-    assert slug("x" * 100) == "x" * 40
+    assert slugify("um gato vermelho à esquerda de um rato cinza") == "um-gato-vermelho-a-esquerda-de-um-rato"
+    assert slugify("x" * 100) == "x" * 40
 
 
 @given(st.text())
 def test_slugs_are_safe_file_names(text):
-    name = slug(text)
+    name = slugify(text)
     assert len(f"00001-{2**63}-{name}.maps.safetensors".encode()) <= 255
     assert Path(name or "x").name == (name or "x")
     assert not set(name) & set('/\\:*?"<>|. \x00')
@@ -166,4 +166,4 @@ def test_slugs_are_safe_file_names(text):
     ("text", "expected"), [("CON", "con"), ("Coração!", "coracao"), ("猫と犬", "猫と犬"), ("🐱", "")]
 )
 def test_slugs_keep_letters(text, expected):
-    assert slug(text) == expected
+    assert slugify(text) == expected

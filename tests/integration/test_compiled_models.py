@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptweight.attention import attach
-from promptweight.attention.model_calls import listen, uncompiled
+from promptweight.attention.model_calls import add_call_hooks, unwrap_compiled
 
 SETTINGS = {"height": 16, "width": 16, "num_inference_steps": 4}
 
@@ -119,7 +119,7 @@ def test_listening_ends_and_leaves_the_model_as_it_was():
     for model in (linear, in_place, wrapped):
         compiled = model._compiled_call_impl
         alone = model(torch.ones(1, 2))
-        end = listen(model, listener, double)
+        end = add_call_hooks(model, listener, double)
         assert torch.equal(model(torch.ones(1, 2)), 2 * alone)
         model(input=torch.ones(1, 2))
         end()
@@ -130,17 +130,17 @@ def test_listening_ends_and_leaves_the_model_as_it_was():
         assert heard[-2:] == [(type(model).__name__, 1, []), (type(model).__name__, 0, ["input"])]
     assert len(heard) == 6
     for model in (linear, in_place, wrapped):  # arguments may be replaced
-        end = listen(model, lambda _model, args, kwargs: ((args[0] * 0,), kwargs), lambda *_: None)
+        end = add_call_hooks(model, lambda _model, args, kwargs: ((args[0] * 0,), kwargs), lambda *_: None)
         assert torch.equal(model(torch.ones(1, 2)), model.bias[None])
         end()
-    assert uncompiled(linear) is linear
-    assert uncompiled(wrapped) is wrapped._orig_mod
+    assert unwrap_compiled(linear) is linear
+    assert unwrap_compiled(wrapped) is wrapped._orig_mod
 
 
 def test_a_model_compiled_anew_while_it_is_listened_to_stays_compiled():
     model = torch.nn.Linear(2, 2)
     model.compile(backend=Backend())
-    end = listen(model, lambda *_: None, lambda *_: None)
+    end = add_call_hooks(model, lambda *_: None, lambda *_: None)
     model.compile(backend=Backend())
     compiled = model._compiled_call_impl
     end()

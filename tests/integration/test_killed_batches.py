@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import promptweight
-from promptweight.batch.output_folder import is_whole, read_manifest
+from promptweight.batch.output_folder import is_complete_image, read_manifest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked from a prepared one")
 
@@ -109,7 +109,7 @@ def test_killed_at_random_moments_and_run_again_it_is_as_if_nothing_had_been(pre
         os.kill(run, signal.SIGKILL)
         kills += prepared.end(run) == -signal.SIGKILL
         there = files(tmp_path)
-        assert all(is_whole(tmp_path / name) for name in there)
+        assert all(is_complete_image(tmp_path / name) for name in there)
         assert there.items() <= expected.items()
         assert made(tmp_path) <= there.keys()
     assert kills

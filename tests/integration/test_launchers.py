@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import promptweight
-from promptweight.batch.output_folder import is_whole, read_manifest
+from promptweight.batch.output_folder import is_complete_image, read_manifest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launchers run on POSIX systems")
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -46,7 +46,7 @@ def check(out, made):
     """Every picture is there, whole and once, and the manifest says so."""
     pictures = sorted(out.glob("*.png"))
     assert len(pictures) == PICTURES
-    assert all(is_whole(path) for path in pictures)
+    assert all(is_complete_image(path) for path in pictures)
     assert len({path.stem.rpartition("-")[2] for path in pictures}) == PICTURES
     assert sorted(made) == list(map(str, pictures))
     lines = list(read_manifest(out))

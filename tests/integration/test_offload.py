@@ -6,7 +6,7 @@ from accelerate import cpu_offload, dispatch_model
 from accelerate.hooks import CpuOffload, SequentialHook, add_hook_to_module
 
 from promptweight.attention import attach
-from promptweight.attention.model_calls import offloaded_device
+from promptweight.attention.model_calls import find_execution_device
 
 SETTINGS = {"height": 16, "width": 16}
 
@@ -48,7 +48,7 @@ def test_offloaded(tiny, family, offload):
         assert [(name, each, type(each)) for name, each in model.attn_processors.items()] == before
     assert torch.equal(*pictures)
     assert masses[0] == masses[1] > 0
-    assert offloaded_device(model) == torch.device("cpu")
+    assert find_execution_device(model) == torch.device("cpu")
 
 
 @pytest.mark.parametrize("chained", [False, True])
@@ -66,4 +66,4 @@ def test_what_is_recorded_lies_where_the_model_computes(tiny, chained):
 
 
 def test_models_that_are_not_offloaded(tiny):
-    assert offloaded_device(tiny.unet()) is None
+    assert find_execution_device(tiny.unet()) is None

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from promptweight.batch import writer
-from promptweight.batch.writer import Saving
+from promptweight.batch.writer import OutputOptions
 from promptweight.errors import WordNotFoundError
 
 
@@ -20,7 +20,7 @@ def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in
     from safetensors.torch import load_file
 
     plan = plan_of("um gato azul", "um rato")
-    options = {"saving": Saving(overlays=("gato",), maps=True, masks=True), "batch_size": 2}
+    options = {"saving": OutputOptions(overlays=("gato",), maps=True, masks=True), "batch_size": 2}
     real = writer.write_atomically
 
     def fail_at_the_picture(path, *rest, **options):
@@ -54,13 +54,13 @@ def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in
 
 def test_words_that_are_said_later_have_overlays_and_masks_too(plan_of, run_in, tmp_path):
     plan = plan_of("um [gato:rato:0.5] azul", num_inference_steps=2)
-    wanted = Saving(overlays=("rato", "gato"))
+    wanted = OutputOptions(overlays=("rato", "gato"))
     assert run_in(plan, saving=wanted)[0].ok == 1
     stem = plan.pictures[0].stem
     assert {path.name for path in (tmp_path / "out").glob("0*.*.png")} == {
         f"{stem}.rato.png", f"{stem}.gato.png",
     }  # fmt: skip
-    assert run_in(plan, saving=Saving(masks=True))[0].ok == 1
+    assert run_in(plan, saving=OutputOptions(masks=True))[0].ok == 1
     masks = {path.name.split(".")[1] for path in (tmp_path / "out").glob("0*.mask.png")}
     assert masks == {"um", "gato", "rato", "azul"}
     assert run_in(plan, saving=wanted)[0].skipped == 1
@@ -72,6 +72,6 @@ def test_an_overlay_of_a_word_that_was_cut_off_shows_no_heat(plan_of, run_in, tm
 
     monkeypatch.setattr("promptweight.maps.attention_maps.AttentionMaps.word", cut)
     plan = plan_of("um gato")
-    outcome, lines = run_in(plan, saving=Saving(overlays=("gato",)))
+    outcome, lines = run_in(plan, saving=OutputOptions(overlays=("gato",)))
     assert outcome.ok == 1, lines
     assert (tmp_path / "out" / f"{plan.pictures[0].stem}.gato.png").is_file()

@@ -5,7 +5,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProcessor2_0
 
 from promptweight.attention import Record, attach
-from promptweight.attention.kernels.sdpa import attention_rows, propagate
+from promptweight.attention.kernels.sdpa import compute_rows, propagate
 from promptweight.errors import SettingError
 from promptweight.maps import AttentionMaps
 
@@ -64,9 +64,9 @@ def test_rows_of_the_softmax():
     chosen, rows = torch.tensor([10, 0, 4]), torch.tensor([2, 0])
     wanted = softmax(query, key, bias)[rows][:, :, chosen]
     assert torch.allclose(
-        attention_rows(query, key, chosen, bias=bias, rows=rows).double(), wanted, atol=1e-6
+        compute_rows(query, key, chosen, bias=bias, rows=rows).double(), wanted, atol=1e-6
     )
-    flat = attention_rows(query, key, chosen, bias=bias[:, :, :1], scale=0.3)
+    flat = compute_rows(query, key, chosen, bias=bias[:, :, :1], scale=0.3)
     logits = query.double() @ key.double().transpose(-1, -2) * 0.3 + bias[:, :, :1]
     assert torch.allclose(flat.double(), logits.softmax(-1)[:, :, chosen], atol=1e-6)
 

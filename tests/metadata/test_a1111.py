@@ -3,20 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.metadata.a1111 import _read_settings, parameters_text, read_parameters, writable
+from promptweight.metadata.a1111 import _read_settings, format_infotext, parse_infotext, writable
 
 SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
 
 
 def test_parameters_are_written_as_automatic1111_does():
     # The shape that processing.create_infotext of that tool gives.
-    assert parameters_text("um (gato:1.4)", "feio", {**SETTINGS, "Clip skip": None, "Note": "a, b: c"}) == (
+    assert format_infotext("um (gato:1.4)", "feio", {**SETTINGS, "Clip skip": None, "Note": "a, b: c"}) == (
         "um (gato:1.4)\nNegative prompt: feio\n"
         'Steps: 25, Sampler: DDIM, CFG scale: 4.5, Seed: 1, Size: 64x64, Model: mini, Note: "a, b: c"'
     )
-    assert "Negative prompt" not in parameters_text("gato", "", SETTINGS)
+    assert "Negative prompt" not in format_infotext("gato", "", SETTINGS)
     scheduled = {**SETTINGS, "Sampler": "DPM++ 2M Karras"}
-    assert "Sampler: DPM++ 2M, Schedule type: Karras, CFG scale" in parameters_text("gato", "", scheduled)
+    assert "Sampler: DPM++ 2M, Schedule type: Karras, CFG scale" in format_infotext("gato", "", scheduled)
 
 
 def test_parameters_of_other_tools_are_read():
@@ -25,7 +25,7 @@ def test_parameters_of_other_tools_are_read():
         "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 512x768, Model hash: 6ce0161689, "
         'Lora hashes: "a: 1b, c: 2d", Version: v1.9.4'
     )
-    prompt, negative, settings = read_parameters(text)
+    prompt, negative, settings = parse_infotext(text)
     assert prompt == "masterpiece, (cat:1.2),\nby the sea"
     assert negative == "lowres,\nbad hands"
     assert settings == {
@@ -41,20 +41,20 @@ def test_parameters_of_other_tools_are_read():
 
 
 def test_a_last_line_with_few_pairs_is_prompt():
-    assert read_parameters("a cat, ratio 16:9") == ("a cat, ratio 16:9", "", {})
+    assert parse_infotext("a cat, ratio 16:9") == ("a cat, ratio 16:9", "", {})
 
 
 @given(st.dictionaries(st.sampled_from(["Steps", "Seed", "Model", "Note"]), st.text()))
 def test_values_come_back_whatever_they_hold(values):
     values = {name: writable(value).strip() for name, value in values.items()}
-    line = parameters_text("x", "", {"Steps": "1", "Seed": "2", "Size": "8x8", **values}).split("\n", 1)[1]
-    _, _, settings = read_parameters("x\n" + line)
+    line = format_infotext("x", "", {"Steps": "1", "Seed": "2", "Size": "8x8", **values}).split("\n", 1)[1]
+    _, _, settings = parse_infotext("x\n" + line)
     assert {name: settings[name] for name in values} == values
 
 
 @given(st.text())
 def test_reading_never_raises(text):
-    read_parameters(text)
+    parse_infotext(text)
 
 
 def test_reading_takes_time_in_proportion_to_length():

@@ -15,9 +15,9 @@ from PIL.ExifTags import IFD
 
 from promptweight.atomic_files import save_png
 from promptweight.errors import PromptweightError
-from promptweight.metadata import image_metadata
-from promptweight.metadata.a1111 import parameters_text
-from promptweight.metadata.image_metadata import png_texts, read
+from promptweight.metadata import DIGITAL_SOURCE_TYPE, XMP, ImageMetadata
+from promptweight.metadata.a1111 import format_infotext
+from promptweight.metadata.image_metadata import build_png_info, read_metadata
 
 SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
 
@@ -41,9 +41,9 @@ def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 def test_a_saved_picture_says_everything_and_is_unchanged(tmp_path):
     record = {"prompt": "um (gato:1.4)\nárvore 🐱", "seed": 1, "guidance_scale": 4.5, "revision": None}
-    text = parameters_text(record["prompt"], "", SETTINGS)
-    save_png(picture(), tmp_path / "a.png", png_texts(record, text))
-    found = read(tmp_path / "a.png")
+    text = format_infotext(record["prompt"], "", SETTINGS)
+    save_png(picture(), tmp_path / "a.png", build_png_info(record, text))
+    found = read_metadata(tmp_path / "a.png")
     assert found.record == record
     assert found.parameters == text
     assert found.digital_source_type == (
@@ -54,7 +54,7 @@ def test_a_saved_picture_says_everything_and_is_unchanged(tmp_path):
 
 
 def test_chunks_follow_the_png_standard_and_stand_before_the_pixels(tmp_path):
-    save_png(picture(), tmp_path / "a.png", png_texts({"prompt": "é"}, "é\nSteps: 1"))
+    save_png(picture(), tmp_path / "a.png", build_png_info({"prompt": "é"}, "é\nSteps: 1"))
     kinds = [kind for kind, _ in chunks((tmp_path / "a.png").read_bytes())]
     assert kinds.index(b"IDAT") > max(i for i, kind in enumerate(kinds) if kind in (b"tEXt", b"iTXt"))
     texts = {data.split(b"\0")[0]: (kind, data) for kind, data in chunks((tmp_path / "a.png").read_bytes())}
@@ -68,7 +68,7 @@ def test_chunks_follow_the_png_standard_and_stand_before_the_pixels(tmp_path):
 @given(st.text(st.characters(codec=None, exclude_categories=())) | st.just("\ud83d\udc31 \udc80 \0"))
 def test_no_text_breaks_a_save(text):
     image = picture()
-    texts = png_texts({"prompt": text}, parameters_text(text, text, SETTINGS))
+    texts = build_png_info({"prompt": text}, format_infotext(text, text, SETTINGS))
     file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=texts)
     kept = {data.split(b"\0")[0]: data for kind, data in chunks(file.getvalue()) if kind == b"tEXt"}
@@ -78,18 +78,18 @@ def test_no_text_breaks_a_save(text):
 
 
 def test_the_mark_is_xmp_by_its_own_rules():
-    packet = ElementTree.fromstring(image_metadata.XMP.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
+    packet = ElementTree.fromstring(XMP.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
     rdf = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
     description = packet.find(f"{rdf}RDF/{rdf}Description")
     assert packet.tag == "{adobe:ns:meta/}xmpmeta"
     name = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
-    assert description.attrib[name] == image_metadata.DIGITAL_SOURCE_TYPE
+    assert description.attrib[name] == DIGITAL_SOURCE_TYPE
 
 
 def test_a_megabyte_of_prompt_comes_back(tmp_path):
     text = "🐱á" * 250_000
-    save_png(picture(), tmp_path / "a.png", png_texts({"prompt": text}, parameters_text(text, "", SETTINGS)))
-    found = read(tmp_path / "a.png")
+    save_png(picture(), tmp_path / "a.png", build_png_info({"prompt": text}, format_infotext(text, "", SETTINGS)))
+    found = read_metadata(tmp_path / "a.png")
     assert found.record == {"prompt": text}
     assert found.parameters is not None
     assert found.parameters.startswith(text)
@@ -99,25 +99,25 @@ def test_a_megabyte_of_prompt_comes_back(tmp_path):
 def test_pictures_of_other_formats_are_read(tmp_path, suffix):
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + "um gato\nSteps: 1".encode("utf-16-be")
-    picture().save(tmp_path / f"a{suffix}", exif=exif, xmp=image_metadata.XMP.encode())
-    found = read(tmp_path / f"a{suffix}")
+    picture().save(tmp_path / f"a{suffix}", exif=exif, xmp=XMP.encode())
+    found = read_metadata(tmp_path / f"a{suffix}")
     assert found.parameters == "um gato\nSteps: 1"
     assert found.record is None
-    assert found.digital_source_type == image_metadata.DIGITAL_SOURCE_TYPE
+    assert found.digital_source_type == DIGITAL_SOURCE_TYPE
 
 
 def test_a_picture_without_metadata_has_none(tmp_path):
     picture().save(tmp_path / "a.png")
-    assert read(tmp_path / "a.png") == image_metadata.Metadata(None, None, None)
+    assert read_metadata(tmp_path / "a.png") == ImageMetadata(None, None, None)
 
 
 @pytest.mark.parametrize("record", ["{", "[1]", '"x"', "[" * 100_000])
 def test_foreign_json_is_no_record(tmp_path, record):
-    info = png_texts({}, "x")
+    info = build_png_info({}, "x")
     info.chunks = [chunk for chunk in info.chunks if not chunk[1].startswith(b"promptweight")]
     info.add_text("promptweight", record)
     save_png(picture(), tmp_path / "a.png", info)
-    assert read(tmp_path / "a.png").record is None
+    assert read_metadata(tmp_path / "a.png").record is None
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n", None])
@@ -129,9 +129,9 @@ def test_damaged_pictures_are_named(tmp_path, content):
         content = path.read_bytes()[:2000]
     path.write_bytes(content)
     with pytest.raises(PromptweightError, match=r"a\.png"):
-        read(path)
+        read_metadata(path)
 
 
 def test_a_missing_file_is_the_systems_own_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "none.png")
+        read_metadata(tmp_path / "none.png")

@@ -10,8 +10,8 @@ from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngInfo
 
 from promptweight.errors import SettingError
-from promptweight.metadata import image_metadata
-from promptweight.metadata.other_tools import foreign_making
+from promptweight.metadata import DIGITAL_SOURCE_TYPE, METADATA_PARTS, encode_image, read_metadata
+from promptweight.metadata.other_tools import read_foreign_info
 
 GRAPH = {
     # ComfyUI's own default workflow, as "Save (API Format)" gives it, with a ControlNet between.
@@ -34,7 +34,7 @@ def saved(path, texts):
     for name, text in texts.items():
         info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(path, pnginfo=info)
-    return image_metadata.read(path).making()
+    return read_metadata(path).making()
 
 
 def test_comfyui(tmp_path):
@@ -81,7 +81,7 @@ def test_a_text_chunk_in_utf_8_against_the_standard(tmp_path, encoding):
     text = "um gato à meia-noite\nSteps: 20, Seed: 1, Size: 8x8"
     info.add(b"tEXt", b"parameters\0" + text.encode(encoding))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
-    assert image_metadata.read(tmp_path / "a.png").parameters == text
+    assert read_metadata(tmp_path / "a.png").parameters == text
 
 
 def test_comfyui_in_a_webp(tmp_path):
@@ -89,7 +89,7 @@ def test_comfyui_in_a_webp(tmp_path):
     exif[0x0110] = f"prompt:{json.dumps(GRAPH)}"
     exif[0x010F] = "workflow:{}"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", exif=exif)
-    assert image_metadata.read(tmp_path / "a.webp").making().prompt == "beautiful (cat:1.2)"
+    assert read_metadata(tmp_path / "a.webp").making().prompt == "beautiful (cat:1.2)"
 
 
 def test_invokeai(tmp_path):
@@ -129,7 +129,7 @@ def test_user_comments_in_either_byte_order(tmp_path, order, mark, suffix):
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + (mark + "um coração\nSteps: 1").encode(order)
     Image.new("RGB", (16, 16)).save(tmp_path / f"a{suffix}", exif=exif.tobytes())
-    assert image_metadata.read(tmp_path / f"a{suffix}").parameters == "um coração\nSteps: 1"
+    assert read_metadata(tmp_path / f"a{suffix}").parameters == "um coração\nSteps: 1"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_is_not_as_those_tools_write_it_is_left_alone(tmp_path, texts):
     ))
 )  # fmt: skip
 def test_no_graph_breaks_the_reader(graph):
-    foreign_making({"prompt": json.dumps(graph)}, None)
+    read_foreign_info({"prompt": json.dumps(graph)}, None)
 
 
 def test_a_long_chain_is_followed_once():
@@ -166,18 +166,18 @@ def test_a_long_chain_is_followed_once():
     graph = {str(n): {"inputs": {"a": [str(n + 1), 0], "b": [str(n + 1), 0]}} for n in range(size)}
     graph[str(size)] = {"inputs": {"text": "a cat"}}
     graph["s"] = {"inputs": {"seed": 1, "positive": ["0", 0]}}
-    assert foreign_making({"prompt": json.dumps(graph)}, None).prompt == "a cat"
+    assert read_foreign_info({"prompt": json.dumps(graph)}, None).prompt == "a cat"
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "avif"])
-@pytest.mark.parametrize("parts", [(), ("parameters",), ("promptweight",), ("iptc",), image_metadata.PARTS])
+@pytest.mark.parametrize("parts", [(), ("parameters",), ("promptweight",), ("iptc",), METADATA_PARTS])
 def test_each_part_can_be_left_out(tmp_path, suffix, parts):
     record = {"prompt": "um <gato> & 🐱 à", "seed": 1}
-    content, warnings = image_metadata.encode_picture(
+    content, warnings = encode_image(
         Image.new("RGB", (16, 16)), suffix, record, "um gato 🐱\nSteps: 1", parts
     )
     (tmp_path / "a").write_bytes(content)
-    found = image_metadata.read(tmp_path / "a")
+    found = read_metadata(tmp_path / "a")
     assert warnings == ()
     assert found.record == (record if "promptweight" in parts else None)
     assert found.parameters == ("um gato 🐱\nSteps: 1" if "parameters" in parts else None)
@@ -186,23 +186,23 @@ def test_each_part_can_be_left_out(tmp_path, suffix, parts):
 
 def test_what_a_jpeg_cannot_hold_is_left_out_and_said(tmp_path):
     text = "á" * 100_000
-    content, warnings = image_metadata.encode_picture(
+    content, warnings = encode_image(
         Image.new("RGB", (8, 8)), "jpeg", {"prompt": text}, text
     )
     (tmp_path / "a.jpeg").write_bytes(content)
-    found = image_metadata.read(tmp_path / "a.jpeg")
+    found = read_metadata(tmp_path / "a.jpeg")
     assert len(warnings) == 2
     assert (found.record, found.parameters) == (None, None)
-    assert found.digital_source_type == image_metadata.DIGITAL_SOURCE_TYPE
-    content, warnings = image_metadata.encode_picture(
+    assert found.digital_source_type == DIGITAL_SOURCE_TYPE
+    content, warnings = encode_image(
         Image.new("RGB", (8, 8)), "webp", {"prompt": text}, text
     )
     (tmp_path / "a.webp").write_bytes(content)
     assert warnings == ()
-    assert image_metadata.read(tmp_path / "a.webp").record == {"prompt": text}
+    assert read_metadata(tmp_path / "a.webp").record == {"prompt": text}
 
 
 @pytest.mark.parametrize(("format", "parts"), [("gif", ()), ("png", ("exif",))])
 def test_formats_and_parts_that_are_none_are_refused(format, parts):  # noqa: A002
     with pytest.raises(SettingError, match="valid: "):
-        image_metadata.encode_picture(Image.new("RGB", (8, 8)), format, {}, "", parts)
+        encode_image(Image.new("RGB", (8, 8)), format, {}, "", parts)

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.generation.image_generation import generate
-from promptweight.models.adapters import Chosen, applied, choose
+from promptweight.models.adapters import Adapters, apply_adapters, find_adapters
 from promptweight.models.loading import load
 from promptweight.prompt import parse
 
@@ -121,12 +121,12 @@ def test_loras_as_kohya_s_trainer_names_them_act_on_both_models(tiny_pipe, model
 
 def test_a_textual_inversion_may_be_said_at_later_steps_alone(embeddings_dir):
     prompt = parse("um [gato:bichano:0.5]")
-    chosen = choose(prompt, embeddings_dir=embeddings_dir, num_inference_steps=4)
+    chosen = find_adapters(prompt, embeddings_dir=embeddings_dir, num_inference_steps=4)
     assert [path.stem for path in chosen.embeddings.values()] == ["Bichano"]
 
 
 def test_weights_of_one_lora_add_up(lora_dir):
-    chosen = choose(parse("<lora:Aquarela:0.25><lora:Aquarela:0.5>"), lora_dir=lora_dir)
+    chosen = find_adapters(parse("<lora:Aquarela:0.25><lora:Aquarela:0.5>"), lora_dir=lora_dir)
     assert {name: lora.weight for name, lora in chosen.loras.items()} == {"Aquarela": 0.75}
 
 
@@ -156,11 +156,11 @@ def test_a_lora_that_cannot_be_put_on_is_named(tiny_pipe, lora_dir, unchanged, n
 def test_a_folder_that_is_none_is_named():
     for setting in ("lora_dir", "embeddings_dir"):
         with pytest.raises(SettingError, match=f"{setting} is '/no/where', which is no folder"):
-            choose(parse("<lora:x:1> gato"), **{setting: "/no/where"})
+            find_adapters(parse("<lora:x:1> gato"), **{setting: "/no/where"})
 
 
 def test_what_has_no_effect_is_said(lora_dir):
-    said = choose(parse("<lora:x:1> <hypernet:y:1> embedding:z <b>"), parse("<lora:w:1>")).warnings
+    said = find_adapters(parse("<lora:x:1> <hypernet:y:1> embedding:z <b>"), parse("<lora:w:1>")).warnings
     assert [any(name in line for line in said) for name in ("'x'", "'y'", "'z'", "'w'", "'b'")] == [
         True, True, True, True, False,
     ]  # fmt: skip
@@ -195,7 +195,7 @@ def test_both_vectors_of_a_textual_inversion_are_one_word(tiny_pipe, embeddings_
 
 
 def test_a_textual_inversion_of_sdxl_gives_each_encoder_its_own(tiny_pipe, embeddings_dir, unchanged):
-    with applied(tiny_pipe, choose(parse("xl"), embeddings_dir=embeddings_dir)):
+    with apply_adapters(tiny_pipe, find_adapters(parse("xl"), embeddings_dir=embeddings_dir)):
         token = tiny_pipe.tokenizer.convert_tokens_to_ids("xl")
         learned = tiny_pipe.text_encoder.get_input_embeddings().weight[token]
         assert torch.equal(learned, random(1, 32, seed=2)[0])
@@ -220,5 +220,5 @@ def test_a_textual_inversion_that_cannot_be_put_on_is_named(
 
 
 def test_nothing_chosen_touches_nothing(unchanged):
-    with applied(None, Chosen({}, {})):
+    with apply_adapters(None, Adapters({}, {})):
         pass

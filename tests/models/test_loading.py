@@ -10,7 +10,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from promptweight.errors import ModelError, SettingError
-from promptweight.models import BUILTIN_MODELS, loading
+from promptweight.models import (
+    BUILTIN_MODELS,
+    choose_device,
+    choose_dtype,
+    default_guidance_scale,
+    get_origin,
+)
 from promptweight.models.loading import Origin, load
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -28,7 +34,7 @@ def test_a_folder_is_loaded_ready_to_run(model_folder):
     assert pipe.device.type == "cpu"
     assert pipe.unet.dtype == torch.float32
     assert not pipe.unet.training
-    assert loading.origin(pipe) == Origin("tiny-random")
+    assert get_origin(pipe) == Origin("tiny-random")
 
 
 def test_the_weights_are_those_of_the_files(model_folder, tiny_pipe):
@@ -78,18 +84,18 @@ def test_auto_takes_the_first_device_and_its_usual_type(monkeypatch, there, devi
     for kind in ("cuda", "mps", "xpu"):
         monkeypatch.setattr(getattr(torch, kind), "is_available", lambda kind=kind: kind in there)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert loading.choose_device("auto") == device
-    assert loading.choose_dtype("auto", device, is_transformer=transformer) == expected
+    assert choose_device("auto") == device
+    assert choose_dtype("auto", device, is_transformer=transformer) == expected
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "", "cpu:-1", "cpu:x"])
 def test_a_device_that_is_not_there_is_named_with_those_that_are(device):
     with pytest.raises(SettingError, match=rf"'{device}'.*cpu"):
-        loading.choose_device(device)
+        choose_device(device)
 
 
 def test_a_missing_path_says_what_a_name_may_be(tmp_path):
-    with pytest.raises(ModelError, match=r"no model .*mini.*owner/name@revision"):
+    with pytest.raises(ModelError, match=r"built-in name .*mini.*owner/name@revision"):
         load(str(tmp_path / "nowhere" / "at" / "all"), device="cpu")
     with pytest.raises(ModelError, match=r"'nome'"):
         load("nome", device="cpu")
@@ -110,8 +116,8 @@ def test_a_hub_model_in_the_cache_is_called_by_its_id_and_commit(model_folder, t
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = shutil.copytree(model_folder, tmp_path / "models--someone--tiny" / "snapshots" / commit)
     monkeypatch.setattr("diffusers.DiffusionPipeline.download", lambda *_, **__: str(snapshot))
-    assert loading.origin(load("someone/tiny@main", device="cpu")) == Origin("someone/tiny", commit)
-    assert loading.origin(load(snapshot, device="cpu")) == Origin("someone/tiny", commit)
+    assert get_origin(load("someone/tiny@main", device="cpu")) == Origin("someone/tiny", commit)
+    assert get_origin(load(snapshot, device="cpu")) == Origin("someone/tiny", commit)
 
 
 def test_only_safetensors_are_asked_of_the_hub(monkeypatch):
@@ -128,7 +134,7 @@ def test_only_safetensors_are_asked_of_the_hub(monkeypatch):
 
 
 def test_a_folder_without_a_pipeline_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"no pipeline.*model_index\.json"):
+    with pytest.raises(ModelError, match=r"not a complete pipeline.*model_index\.json"):
         load(tmp_path, device="cpu")
 
 
@@ -198,7 +204,7 @@ def test_a_pickle_is_refused_by_name(tmp_path, name):
 
 
 def test_another_single_file_is_no_model(copy):
-    with pytest.raises(ModelError, match=r"model_index\.json' is no model.*\.safetensors"):
+    with pytest.raises(ModelError, match=r"model_index\.json' is not a model.*\.safetensors"):
         load(copy / "model_index.json", device="cpu")
 
 
@@ -237,10 +243,10 @@ def test_a_safety_checker_that_was_left_out_does_not_matter(copy):
 
 
 def test_guidance_is_the_makers_advice_or_the_pipelines_default(copy, tiny_pipe):
-    assert loading.default_guidance_scale(tiny_pipe) == 7.5
+    assert default_guidance_scale(tiny_pipe) == 7.5
     (copy / "promptweight.json").write_text('{"guidance_scale": 4.5}')
-    assert loading.default_guidance_scale(load(copy, device="cpu")) == 4.5
-    assert loading.default_guidance_scale(StableDiffusionPipeline.from_pretrained(copy)) == 4.5
+    assert default_guidance_scale(load(copy, device="cpu")) == 4.5
+    assert default_guidance_scale(StableDiffusionPipeline.from_pretrained(copy)) == 4.5
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"guidance_scale": "high"}', '{"guidance_scale": -1}', "[1]"])
@@ -259,13 +265,13 @@ def test_advised_layers_that_are_no_names_are_a_model_error(copy, layers):
 
 def test_a_pipeline_of_ones_own_shows_no_path(model_folder):
     pipe = StableDiffusionPipeline.from_pretrained(model_folder)
-    assert loading.origin(pipe) == Origin("tiny-random")
+    assert get_origin(pipe) == Origin("tiny-random")
 
 
 @pytest.mark.parametrize("name", BUILTIN_MODELS)
 def test_built_in_models_load_by_name(name):
     pipe = load(name, device="cpu")
-    assert loading.origin(pipe).model == name
+    assert get_origin(pipe).model == name
     modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     assert len(modules) >= 3
     assert {module.dtype for module in modules} == {torch.float32}

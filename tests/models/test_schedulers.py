@@ -5,7 +5,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from promptweight.errors import SettingError
 from promptweight.generation.image_generation import generate
-from promptweight.models.schedulers import SAMPLERS, make_scheduler, sampler_name
+from promptweight.models.schedulers import SAMPLERS, get_sampler_name, make_scheduler
 
 # diffusers' schedulers on numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -41,7 +41,7 @@ def test_a_name_gives_the_class_and_keeps_how_the_model_was_trained(present, nam
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_a_sampler_is_called_by_the_name_that_made_it(present, name):
-    assert sampler_name(make_scheduler(name, present)) == name
+    assert get_sampler_name(make_scheduler(name, present)) == name
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -55,8 +55,8 @@ def test_a_seed_gives_the_same_picture_again(tiny_pipe, monkeypatch, name):
 
 def test_a_schedule_is_part_of_the_name_and_does_not_stay_on(present):
     karras = make_scheduler("DPM++ 2M Karras", present)
-    assert sampler_name(karras) == "DPM++ 2M Karras"
-    assert sampler_name(make_scheduler("DPM++ 2M", karras)) == "DPM++ 2M"
+    assert get_sampler_name(karras) == "DPM++ 2M Karras"
+    assert get_sampler_name(make_scheduler("DPM++ 2M", karras)) == "DPM++ 2M"
 
 
 def test_flow_matching_has_samplers_of_its_own():
@@ -64,7 +64,7 @@ def test_flow_matching_has_samplers_of_its_own():
     made = make_scheduler("Heun", present)
     assert type(made).__name__ == "FlowMatchHeunDiscreteScheduler"
     assert made.config.shift == 3.0
-    assert sampler_name(present) == "Euler"
+    assert get_sampler_name(present) == "Euler"
     with pytest.raises(SettingError, match=r"'DDIM'.*valid: Euler, Heun, LCM"):
         make_scheduler("DDIM", present)
 
@@ -83,4 +83,4 @@ def test_a_schedule_that_a_sampler_lacks_is_refused(present):
 
 
 def test_a_sampler_without_a_name_there_has_none(present):
-    assert sampler_name(make_scheduler("DEISMultistepScheduler", present)) is None
+    assert get_sampler_name(make_scheduler("DEISMultistepScheduler", present)) is None

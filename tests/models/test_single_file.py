@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from promptweight.errors import ModelError
 from promptweight.generation.image_generation import generate
 from promptweight.models import single_file
-from promptweight.models.loading import Origin, load, origin
+from promptweight.models.loading import Origin, get_origin, load
 
 DENOISER = "model.diffusion_model.input_blocks.0.0.weight"
 DECODER = "first_stage_model.decoder.conv_in.weight"
@@ -61,7 +61,7 @@ def test_the_family_is_told_by_what_is_in_the_file(asked, tmp_path, names, pipel
     assert (asked["path"], asked["config"]) == (str(path), str(tmp_path))
     assert asked["torch_dtype"] is torch.bfloat16
     assert asked["local_files_only"] is True
-    assert origin(pipe) == Origin("my model.safetensors")
+    assert get_origin(pipe) == Origin("my model.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from promptweight.maps import AttentionMaps
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
-from promptweight.render.colormaps import table
+from promptweight.render.colormaps import colormap_table
 from promptweight.render.html import SCRIPT
 
 HEIGHT, WIDTH = 3, 5
@@ -62,7 +62,7 @@ def test_every_word_carries_its_own_map(maps_of):
         *["div", "div", "button", "button", "button", "button", "canvas", "div", "output", "script"]
     ]
     box, canvas = page.all("div")[0][0], page.all("canvas")[0][0]
-    assert b64decode(box["data-colors"]) == table("inferno").tobytes()
+    assert b64decode(box["data-colors"]) == colormap_table("inferno").tobytes()
     assert (canvas["height"], canvas["width"]) == (str(HEIGHT), str(WIDTH))
     for word, (attributes, text) in zip(maps.words, page.all("button"), strict=True):
         heat = maps.word(word.text, word.occurrence)
@@ -131,5 +131,5 @@ console.log(JSON.stringify([painted, output.textContent, words.map((word) => wor
     assert pressed == [{"aria-pressed": "false"}, {"aria-pressed": "true"}]
     assert len(painted) == 2
     for pixels, encoded in zip(painted, maps, strict=True):
-        wanted = [[*map(int, table("inferno")[value]), 255] for value in b64decode(encoded)]
+        wanted = [[*map(int, colormap_table("inferno")[value]), 255] for value in b64decode(encoded)]
         assert pixels == [channel for cell in wanted for channel in cell]

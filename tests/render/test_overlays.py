@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from promptweight.errors import SettingError
-from promptweight.render import WORD_COLORS, enlarged, overlay, overlay_words
-from promptweight.render.colormaps import table
-from promptweight.render.labels import BACKGROUND, weight_text
+from promptweight.render import WORD_COLORS, enlarge, overlay, overlay_words
+from promptweight.render.colormaps import colormap_table
+from promptweight.render.labels import BACKGROUND, format_weight
 
 
 def blob(row: int, column: int, size: int = 16) -> np.ndarray:
@@ -25,17 +25,17 @@ def test_cold_places_show_the_picture_and_the_hottest_its_color(color):
     shown = pixels(overlay(base, blob(4, 12), alpha=1.0))
     assert shown.shape == (512, 512, 3)
     assert shown[400, 60].tolist() == pixels(base)[0, 0].tolist()
-    assert np.abs(shown[144, 400] - table("inferno")[255]).max() <= 12
+    assert np.abs(shown[144, 400] - colormap_table("inferno")[255]).max() <= 12
 
 
 def test_no_alpha_is_the_enlarged_picture_itself():
     base = Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 40)
-    assert overlay(base, blob(8, 8), alpha=0).tobytes() == enlarged(base, 512).tobytes()
+    assert overlay(base, blob(8, 8), alpha=0).tobytes() == enlarge(base, 512).tobytes()
 
 
 def test_flat_heat_colors_nothing():
     base = Image.new("RGB", (32, 32), "teal")
-    assert overlay(base, np.full((16, 16), 0.4)).tobytes() == enlarged(base, 512).tobytes()
+    assert overlay(base, np.full((16, 16), 0.4)).tobytes() == enlarge(base, 512).tobytes()
 
 
 def test_more_heat_covers_more():
@@ -120,7 +120,7 @@ def test_words_without_maps_are_refused(heats, labels, weights):
 
 
 def test_weights_are_written_as_people_read_them():
-    assert [weight_text(weight) for weight in (1.4, 1.0, None, 0, -1, 1.1**3)] == [
+    assert [format_weight(weight) for weight in (1.4, 1.0, None, 0, -1, 1.1**3)] == [
         "×1.4",
         "",
         "",

@@ -301,7 +301,7 @@ def test_normalizers_leave_ones_alone_and_batches_apart(name):
 
 
 def test_a_mean_of_zero_cannot_be_divided_by():
-    with pytest.raises(SettingError, match="mean of the prompt's weights is 0"):
+    with pytest.raises(SettingError, match="needs weights whose mean is not 0"):
         NORMALIZERS["mean-div"](torch.tensor([1.0, -1.0]))
 
 

@@ -105,9 +105,9 @@ def read_file(path: str) -> Reading | None:
         PromptweightError: it is no picture, or it is damaged.
         OSError: it cannot be opened.
     """
-    from promptweight.metadata import read
+    from promptweight.metadata import read_metadata
 
-    making = read(path).making()
+    making = read_metadata(path).making()
     if making is None:
         return None
     values: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import gradio as gr
 
-from promptweight.messages import Note
+from promptweight.messages import Message, catalog
 
 LANGUAGES = {"en": "English", "pt-br": "Português"}
 """Names of the files in `strings/`, and what each language calls itself."""
@@ -39,20 +39,20 @@ def say(language: object, key: str, **values: object) -> str:
 
 
 @cache
-def sentences(language: str) -> Mapping[str, str]:
-    """Return what the page says for the sentences of the library in one of `LANGUAGES`, by their templates.
+def message_catalog(language: str) -> Mapping[str, str]:
+    """Return the templates of the library's messages in one of `LANGUAGES`, by their codes.
 
-    In English only those are here that speak of arguments where the page has its own words.
+    `strings/messages-*.json` replaces the texts that name arguments for which the page has controls.
     """
-    content = files("promptweight_ui").joinpath("strings", f"notes-{language}.json").read_text("utf-8")
-    return json.loads(content)
+    own = files("promptweight_ui").joinpath("strings", f"messages-{language}.json").read_text("utf-8")
+    return {**catalog(language), **json.loads(own)}
 
 
 def told(language: object, sentence: str) -> str:
     """Return a sentence of the library in the language that a browser names."""
     known = chosen(language)
-    if isinstance(sentence, Note):
-        return sentence.said(sentences(known))
+    if isinstance(sentence, Message):
+        return sentence.translated(message_catalog(known))
     return say(known, "error_plain", text=sentence)
 
 

@@ -25,10 +25,10 @@ from promptweight.models import (
     SAMPLERS,
     Sampler,
     advice_in,
-    find_local,
+    find_local_folder,
+    get_sampler_name,
     make_scheduler,
-    read_index,
-    sampler_name,
+    read_model_index,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Models:
         Raises:
             SettingError: it does not.
         """
-        validation.choice("model", name, self.names)
+        validation.check_choice("model", name, self.names)
         return str(name)
 
     @contextmanager
@@ -158,7 +158,7 @@ class Models:
     def guidance(self, name: str) -> float:
         """Return the guidance to begin with, as far as it can be known before the model is loaded."""
         try:
-            advice = advice_in(find_local(self._sources[name]))
+            advice = advice_in(find_local_folder(self._sources[name]))
         except (PromptweightError, OSError):
             advice = None
         return USUAL_GUIDANCE if advice is None else advice.guidance_scale
@@ -171,7 +171,7 @@ class Models:
         if name not in self._is_flow:
             try:
                 source = self._sources[name]
-                scheduler = read_index(find_local(source), source).get("scheduler")
+                scheduler = read_model_index(find_local_folder(source), source).get("scheduler")
             except (PromptweightError, OSError):
                 return names(is_flow=False)
             self._is_flow[name] = "FlowMatch" in str(scheduler)
@@ -229,11 +229,11 @@ def _named(sources: Iterable[str]) -> dict[str, str]:
 
 def _counters(pipe: Any) -> list[Any]:
     """Return text encoders without weights, with tokenizers of their own: a run may be using the model's."""
-    from promptweight.conditioning import TextEncoder, family_of, open_encoders
+    from promptweight.conditioning import TextEncoder, find_family, get_text_encoders
 
     return [
         TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)
-        for kind, encoder in open_encoders(pipe, family_of(pipe)).items()
+        for kind, encoder in get_text_encoders(pipe, find_family(pipe)).items()
     ]
 
 
@@ -267,7 +267,7 @@ def sampling(pipe: Any, name: str) -> Iterator[None]:
         SettingError: there is no such sampler for this model.
     """
     own = pipe.scheduler
-    if name not in (OWN, sampler_name(own), type(own).__name__):
+    if name not in (OWN, get_sampler_name(own), type(own).__name__):
         pipe.scheduler = make_scheduler(name, own)
     try:
         yield

@@ -36,12 +36,12 @@ import torch.nn.functional as F
 from PIL import ImageDraw
 
 from promptweight.attention import Record
-from promptweight.render import enlarged, overlay
+from promptweight.render import enlarge, overlay
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
 result = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEPS)
-enlarged(result.images[0], 256)
+enlarge(result.images[0], 256)
 
 # %% [markdown] lang="pt"
 # ## 1. Por que olhar longe?
@@ -166,7 +166,7 @@ print("query, key, value:", *map(tuple, (query.shape, key.shape, value.shape)))
 
 def marked(image, place):
     """The picture with a square round a patch."""
-    image = enlarged(image, 256)
+    image = enlarge(image, 256)
     x, y = (int(part * 16) * 16 for part in place)
     ImageDraw.Draw(image).rectangle((x, y, x + 16, y + 16), outline="white", width=2)
     return image

@@ -22,17 +22,17 @@ import torch
 from PIL import ImageDraw
 
 from promptweight.attention import Record
-from promptweight.conditioning import read_text_attention
+from promptweight.conditioning import record_text_attention
 from promptweight.evaluation import look_at
 from promptweight.mini import scenes
-from promptweight.render import enlarged, overlay, overlay_words, sheet
+from promptweight.render import contact_sheet, enlarge, overlay, overlay_words
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
 result = promptweight.generate(
     prompt, pipe, seed=SEED, num_inference_steps=STEPS, record=Record(heads="keep")
 )
-enlarged(result.images[0], 256)
+enlarge(result.images[0], 256)
 
 # %% [markdown] lang="pt"
 # ## 1. Muitas cabeças
@@ -52,7 +52,7 @@ layer = result.maps.layers("up_blocks.2.attentions.0")
 heads = pipe.unet.up_blocks[2].attentions[0].transformer_blocks[0].attn2.heads
 by_head = [layer.heads(number).word("vermelho") for number in range(heads)]
 scale = (0.0, max(float(heat.tensor.max()) for heat in by_head))
-sheet(
+contact_sheet(
     [overlay(result.images[0], heat, scale=scale, upscale=192) for heat in by_head],
     [f"{number}: {heat.mass:.3f}" for number, heat in enumerate(by_head)],
     columns=heads,
@@ -103,7 +103,7 @@ print((torch.zeros(4, 4) + mask).softmax(-1))  # all similarities alike: the pas
 # %%
 def reading_table(prompt):
     """Who reads whom inside the text encoder, mean over its layers and heads."""
-    read = read_text_attention(pipe, prompt)
+    read = record_text_attention(pipe, prompt)
     texts = [word.text for word in read.table.words]
     print(" " * 10 + "".join(f"{text:>10}" for text in texts))
     for text, row in zip(texts, read.words(), strict=True):
@@ -216,7 +216,7 @@ assert found["azul"]["astronaut"] > 2 * found["azul"]["horse"]
 assert found["branco"]["horse"] > 2 * found["branco"]["astronaut"]
 riders = ["astronauta", "cavalo"]
 pictures = [overlay(ridden.images[0], ridden.maps.word(word), upscale=192) for word in riders]
-sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3, cell=192)
+contact_sheet([enlarge(ridden.images[0], 192), *pictures], [riding, *riders], columns=3, cell=192)
 
 # %% [markdown] lang="pt"
 # Na cena que desenhamos, sem cores, *cavalo* olha tanto para o cavaleiro quanto para o cavalo: as duas coisas
@@ -241,7 +241,7 @@ sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3
 # %%
 def marked(image, place):
     """The picture with a square round a patch."""
-    image = enlarged(image, 256)
+    image = enlarge(image, 256)
     x, y = (int(part * 16) * 16 for part in place)
     ImageDraw.Draw(image).rectangle((x, y, x + 16, y + 16), outline="white", width=2)
     return image
@@ -261,7 +261,7 @@ for name, part in looks.items():
     print(f"{name:>12} {part:5.2f} ×")
 assert looks["cat"] > looks["water"]
 assert looks["reflection"] > looks["water"]
-sheet([marked(drawn(mirror), place), overlay(drawn(mirror), heat, upscale=256)], columns=2, cell=256)
+contact_sheet([marked(drawn(mirror), place), overlay(drawn(mirror), heat, upscale=256)], columns=2, cell=256)
 
 # %% [markdown] lang="pt"
 # O retalho olha para o reflexo **e para o gato**, mais do que para a água ao seu redor.

@@ -21,7 +21,7 @@ pipe = promptweight.load("mini")
 import torch
 
 from promptweight.attention import Record
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
@@ -151,8 +151,8 @@ for w in weights:
     )
 heats = [result.maps.word("rato cinza") for result in made]
 scale = (0.0, max(float(heat.tensor.max()) for heat in heats))
-sheet(
-    [enlarged(result.images[0], 160) for result in made]
+contact_sheet(
+    [enlarge(result.images[0], 160) for result in made]
     + [
         overlay(result.images[0], heat, scale=scale, upscale=160)
         for result, heat in zip(made, heats, strict=True)

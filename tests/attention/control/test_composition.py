@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptweight.attention import Record, attach
-from promptweight.attention.control.composition import joined, repeated
+from promptweight.attention.control.composition import combine_predictions, repeat_rows
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.image_generation import generate
 from promptweight.maps import AttentionMaps
@@ -41,7 +41,7 @@ def test_the_words_are_those_of_every_text_in_the_order_of_the_source(pipe):
     assert [word.text for word in session.find("verde feio")] == ["verde", "feio"]
     with pytest.raises(WordNotFoundError, match="'um', 'gato', 'rato', 'verde', 'feio'"):
         maps.word("gato rato")
-    with pytest.raises(WordNotFoundError, match="once; there is no occurrence 1"):
+    with pytest.raises(WordNotFoundError, match="once, as occurrence 0; got occurrence 1"):
         maps.word("feio", 1)
 
 
@@ -88,8 +88,8 @@ def test_each_part_has_its_own_attention(pipe, unit):
 @pytest.mark.parametrize("prompt", [CHANGING, JOINED])
 def test_probabilities_sum_to_one(pipe, prompt):
     maps = run(pipe, prompt).maps
-    columns = {voice: maps.recording.columns(("positive", 0), voice).values() for voice in range(2)}
-    said = maps._on_picture("positive", 0, {voice: list(of) for voice, of in columns.items()})
+    columns = {variant: maps.recording.columns(("positive", 0), variant).values() for variant in range(2)}
+    said = maps._on_picture("positive", 0, {variant: list(of) for variant, of in columns.items()})
     assert torch.allclose(said + maps.rest().tensor, torch.ones_like(said), atol=1e-5)
     assert 0 < maps.beginning().mass < 1
 
@@ -180,10 +180,10 @@ def test_parts_are_joined_round_the_negative(dtype):
     expected = around.double() + sum(
         weight * (part.double() - around.double()) for weight, part in zip(weights, parts, strict=True)
     )
-    found = joined(parts, weights, around)
+    found = combine_predictions(parts, weights, around)
     assert found.dtype == dtype
     assert torch.allclose(found.double(), expected, rtol=1e-3, atol=4e-3 if dtype == torch.float16 else 1e-6)
-    assert torch.equal(joined(parts[:1], [1.0], around), parts[0])
+    assert torch.equal(combine_predictions(parts[:1], [1.0], around), parts[0])
 
 
 def test_only_what_belongs_to_the_batch_is_repeated():
@@ -197,7 +197,7 @@ def test_only_what_belongs_to_the_batch_is_repeated():
         "d": torch.tensor(5.0),
         "e": 1.5,
     }
-    found = repeated(given, index, 2)
+    found = repeat_rows(given, index, 2)
     assert found["a"].tolist() == found["b"][1][0].tolist() == [0, 1, 1]
     assert found["b"][0] is other
     assert found["img_ids"] is batch

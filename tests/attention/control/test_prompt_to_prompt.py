@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from promptweight.attention import PromptToPrompt, Record, attach
-from promptweight.attention.control.attention_injection import Exchange
-from promptweight.attention.control.prompt_to_prompt import mapping_between
-from promptweight.attention.control.rules import Terms
-from promptweight.attention.hooks.layer_hook import Call, Recorder
+from promptweight.attention.control.attention_injection import AttentionInjection
+from promptweight.attention.control.prompt_to_prompt import build_mapping
+from promptweight.attention.control.rules import AttentionTerms
+from promptweight.attention.hooks.layer_hook import CallState, LayerHook
 from promptweight.attention.recording.store import Slot
 from promptweight.errors import SettingError
 from promptweight.maps.prompt_words import PlacedTable
@@ -17,7 +17,7 @@ from promptweight.maps.prompt_words import PlacedTable
 
 def mapping(tiny, source, edited, kind):
     tables = ((PlacedTable(0, ("clip",), tiny.table_of(text)),) for text in (source, edited))
-    return mapping_between(*tables, kind, tiny.rows)
+    return build_mapping(*tables, kind, tiny.rows)
 
 
 def test_swapped_words(tiny):
@@ -100,8 +100,10 @@ def test_one_layer(order, takes_image, matrix, local):
     bias = torch.randn(4, 1, IMAGE if local else 1, TEXT, generator=generator)
     factors = torch.rand(4, 1, TEXT, 1, generator=generator)
     excess = torch.randn(4, 1, IMAGE, 1, generator=generator)
-    call = Call(Terms(bias, factors, *((torch.full((4, 1), 2), excess) if local else (None, None))), TEXT)
-    call.exchange = Exchange(
+    call = CallState(
+        AttentionTerms(bias, factors, *((torch.full((4, 1), 2), excess) if local else (None, None))), TEXT
+    )
+    call.exchange = AttentionInjection(
         torch.tensor([1]),
         torch.tensor([2]),
         None if matrix is None else matrix[None, None],
@@ -110,7 +112,7 @@ def test_one_layer(order, takes_image, matrix, local):
     )
     call.rows, call.places = torch.tensor([1, 2]), torch.tensor([0, 1])
     call.columns = torch.tensor([[0, 1, 2, 3], [4, 3, 2, 1]])
-    recorder = Recorder(call, order)
+    recorder = LayerHook(call, order)
     silent = recorder.attend(query, key, value)
     recorder.slot = Slot(("layer",), 1, 2, 3, torch.zeros(2, 2, IMAGE, 4), torch.zeros(2))
     found = recorder.attend(query, key, value)
@@ -145,14 +147,14 @@ def test_half_precision_and_what_the_model_adds_to_the_logits():
     generator = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(2, 2, n, 8, generator=generator) for n in (IMAGE, TEXT, TEXT))
     mask = torch.randn(1, 1, 1, TEXT, generator=generator)
-    call = Call(text_length=TEXT)
-    call.exchange = Exchange(torch.tensor([0]), torch.tensor([1]), MAP[None, None], True, False)
-    found = Recorder(call).attend(query, key, value, mask=mask)
+    call = CallState(text_length=TEXT)
+    call.exchange = AttentionInjection(torch.tensor([0]), torch.tensor([1]), MAP[None, None], True, False)
+    found = LayerHook(call).attend(query, key, value, mask=mask)
     shares = softmax(query, key, mask.double())
     new = MAP.sum(1) == 0
     shares[1] = torch.where(new, shares[1], shares[0] @ MAP.double().T)
     assert (found - shares @ value.double()).abs().max() < 1e-5
-    half = Recorder(call).attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask=mask.bfloat16())
+    half = LayerHook(call).attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask=mask.bfloat16())
     assert half.dtype == torch.bfloat16
     assert (half.float() - found).abs().max() < 0.05
 
@@ -300,4 +302,4 @@ def test_refined_maps_and_a_call_that_has_no_source(pipe, tiny):
         assert torch.allclose(first, second, rtol=1e-3, atol=1e-6)
         assert session.warnings == []
         pipe.unet(sample[:1], 300, encoder_hidden_states=embeds[1:])
-    assert "source and edited picture" in session.warnings[0]
+    assert "source and the edited image" in session.warnings[0]

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from promptweight.attention import Record, attach
-from promptweight.attention.control.regions import NAMED, Box, read_region
-from promptweight.attention.control.rules import MASKED, KeyRule, Rules
+from promptweight.attention.control.regions import NAMED_REGIONS, Box, read_region
+from promptweight.attention.control.rules import MASK_BIAS, KeyRule, KeyRules
 from promptweight.errors import SettingError
 
 CPU = torch.device("cpu")
@@ -57,8 +57,8 @@ def test_rules_are_checked():
 
 
 def test_regions():
-    assert NAMED["left"].on(2, 4).tolist() == [[1, 1, 0, 0]] * 2
-    assert NAMED["bottom"].on(3, 1).flatten().tolist() == pytest.approx([0, 0.5, 1])
+    assert NAMED_REGIONS["left"].on(2, 4).tolist() == [[1, 1, 0, 0]] * 2
+    assert NAMED_REGIONS["bottom"].on(3, 1).flatten().tolist() == pytest.approx([0, 0.5, 1])
     assert Box(0.25, 0, 1, 1).on(1, 2).tolist() == [[0.5, 1]]
     picture = Image.new("L", (4, 2))
     picture.putpixel((3, 0), 255)
@@ -78,7 +78,7 @@ def test_regions():
 
 
 def test_terms_are_none_when_there_is_nothing_to_do():
-    rules = Rules([{1: KeyRule(2, steps=(0.5, 1))}, {2: KeyRule(1)}], 4)
+    rules = KeyRules([{1: KeyRule(2, steps=(0.5, 1))}, {2: KeyRule(1)}], 4)
     assert rules.terms([0, 1], 0, 2, (2, 2), CPU).bias is None
     assert rules.terms([None, 1], 1, 2, (2, 2), CPU).bias is None
     bias = rules.terms([0, None], 1, 2, (2, 2), CPU).bias
@@ -88,11 +88,11 @@ def test_terms_are_none_when_there_is_nothing_to_do():
 
 
 def test_terms_are_made_once_and_follow_changes():
-    rules = Rules([{1: KeyRule(2)}], 4)
+    rules = KeyRules([{1: KeyRule(2)}], 4)
     first = rules.terms([0], 0, 2, (2, 2), CPU)
     assert rules.terms([0], 1, 2, (2, 2), CPU) is first
     rules.set(0, {1, 2}, weight=0)
-    assert rules.terms([0], 1, 2, (2, 2), CPU).bias.flatten().tolist() == [0, MASKED, MASKED, 0]
+    assert rules.terms([0], 1, 2, (2, 2), CPU).bias.flatten().tolist() == [0, MASK_BIAS, MASK_BIAS, 0]
     rules.set(0, {2}, weight=-3, region="left")
     changed = rules.terms([0], 1, 2, (1, 2), CPU)
     assert changed.bias[0, 0, :, 2].tolist() == pytest.approx([math.log(3), 0])

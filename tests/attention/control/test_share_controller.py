@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import brentq, minimize
 
 from promptweight.attention import Record, attach
-from promptweight.attention.control.share_solver import LARGEST, solve_weights
+from promptweight.attention.control.share_solver import MAX_WEIGHT, solve_weights
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt.phrases import phrases
 
@@ -75,7 +75,7 @@ def test_newton_cannot_miss_where_rows_are_all_or_nothing():
 def test_weights_stay_within_reason():
     masses = torch.tensor([[1e-12, 1.0]])[None]
     weights = solve_weights(masses, torch.tensor([0.9, 0.1])).exp()
-    assert weights[0].tolist() == pytest.approx([LARGEST, 1.0])
+    assert weights[0].tolist() == pytest.approx([MAX_WEIGHT, 1.0])
 
 
 def test_rows_count_as_much_as_they_are_told():
@@ -211,7 +211,7 @@ def test_a_prompt_says_its_shares_itself(tiny_pipe):
     [
         ({"targets": {"gato": 1.5}}, "1.5"),
         ({"targets": {"gato": 0.6, "rato": 0.4}}, "sum to 1"),
-        ({"targets": {"gato": 0.3, "gato e": 0.4}}, "in common"),
+        ({"targets": {"gato": 0.3, "gato e": 0.4}}, "share words"),
         ({"targets": {"gato": 0.3}, "balance": True}, "no"),
         ({"targets": {"gato": 0.3}, "record": Record(lanes=("negative",))}, "positive"),
     ],

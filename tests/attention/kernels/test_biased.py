@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch.nn.attention import sdpa_kernel
 
 from promptweight.attention import Record, attach
-from promptweight.attention.control.rules import KeyRule, Rules
-from promptweight.attention.hooks.layer_hook import Recorder
+from promptweight.attention.control.rules import KeyRule, KeyRules
+from promptweight.attention.hooks.layer_hook import LayerHook
 from promptweight.attention.kernels import biased
-from promptweight.attention.kernels.biased import attend_apart, corrected, merged
-from promptweight.attention.kernels.sdpa import SDPBackend, attend_with_lse, probabilities
+from promptweight.attention.kernels.biased import correct_output, merge_outputs, split_bias_attention
+from promptweight.attention.kernels.sdpa import SDPBackend, attend_with_lse, compute_columns
 
 DEVICES = [
     "cpu",
@@ -81,7 +81,7 @@ def inputs(order, dtype, device="cpu", *, batch=2, heads=3, dim=16, seed=0):
 def terms_of(rules, device="cpu", region=None):
     """The terms of one prompt whose keys have these weights; another row of the batch has none."""
     keys = {place: KeyRule(weight, region=region) for place, weight in rules.items()}
-    return Rules([keys, {}], TEXT).terms([0, 1], 0, 1, IMAGE, torch.device(device))
+    return KeyRules([keys, {}], TEXT).terms([0, 1], 0, 1, IMAGE, torch.device(device))
 
 
 def eager(query, key, value, order, rules, covered=None):
@@ -109,7 +109,7 @@ def rounded(rules, dtype):
 
 
 def recorder_of(order, terms):
-    recorder = Recorder(order=order)
+    recorder = LayerHook(order=order)
     recorder.call.terms, recorder.call.text_length = terms, TEXT
     return recorder
 
@@ -142,7 +142,9 @@ def test_a_region_by_the_row_of_the_query(apart, order, weight):
     terms = terms_of({4: weight, 9: 1.3}, region=region)
     assert terms.bias.shape[2] == math.prod(IMAGE)
     bias = recorder_bias(terms, order, query, key)
-    acted = attend_apart(query, key, value, bias=bias, biased=STRETCHES[order], columns=shifted(terms, order))
+    acted = split_bias_attention(
+        query, key, value, bias=bias, biased=STRETCHES[order], columns=shifted(terms, order)
+    )
     if acted is None:
         assert order == "cross"
         assert abs(weight) < 0.5
@@ -151,7 +153,7 @@ def test_a_region_by_the_row_of_the_query(apart, order, weight):
     wanted, found = eager(query, key, value, order, positive, covered)
     assert (acted[0].double() - wanted).abs().max() < 1e-5
     columns = torch.arange(key.shape[2])
-    assert (probabilities(query, key, acted[1], columns, bias=acted[2]).double() - found).abs().max() < 1e-5
+    assert (compute_columns(query, key, acted[1], columns, bias=acted[2]).double() - found).abs().max() < 1e-5
 
 
 def recorder_bias(terms, order, query, key):
@@ -173,8 +175,10 @@ def test_probabilities_from_the_log_sum_exp_that_comes_back(apart, dtype, rules)
     bias = torch.zeros(2, 1, 1, key.shape[2])
     bias[0, ..., 48 : 48 + TEXT] = terms_of(rules).bias[0]
     columns = shifted(terms_of(rules), "image first")
-    acted = attend_apart(query, key, value, bias=bias, biased=STRETCHES["image first"], columns=columns)
-    found = probabilities(query, key, acted[1], torch.arange(key.shape[2]), bias=acted[2])
+    acted = split_bias_attention(
+        query, key, value, bias=bias, biased=STRETCHES["image first"], columns=columns
+    )
+    found = compute_columns(query, key, acted[1], torch.arange(key.shape[2]), bias=acted[2])
     _, wanted = eager(query, key, value, "image first", rules)
     assert (found.double() - wanted).abs().max() < (1e-5 if dtype == torch.float32 else 1e-4)
 
@@ -210,15 +214,15 @@ def test_a_dominant_word_made_light(apart, weight):
     if weight == 0:
         rounded, lse = attend_with_lse(query, key, value)
         columns = torch.full((2, 1), 50)
-        closed, _ = corrected(
-            rounded, lse, probabilities(query, key, lse, columns), torch.full((2, 1, 1, 1), -1.0),
+        closed, _ = correct_output(
+            rounded, lse, compute_columns(query, key, lse, columns), torch.full((2, 1, 1, 1), -1.0),
             value[:, :, 50:51],
         )  # fmt: skip
         assert not (closed[0].double() - wanted[0]).abs().max() < 0.3
 
 
 @given(
-    weights=st.dictionaries(st.integers(0, TEXT - 1), st.floats(*biased.GENTLE), min_size=1),
+    weights=st.dictionaries(st.integers(0, TEXT - 1), st.floats(*biased.CLOSED_FORM_RANGE), min_size=1),
     seed=st.integers(0, 1000),
     loudness=st.floats(0.1, 6.0),
 )
@@ -228,8 +232,8 @@ def test_the_closed_form_for_any_gentle_weights(weights, seed, loudness):
     columns = torch.tensor(sorted(weights))
     excess = torch.tensor([weights[place] - 1 for place in sorted(weights)]).float()
     output, lse = attend_with_lse(query, key, value)
-    found = probabilities(query, key, lse, columns)
-    output, lse = corrected(output, lse, found, excess, value[:, :, columns])
+    found = compute_columns(query, key, lse, columns)
+    output, lse = correct_output(output, lse, found, excess, value[:, :, columns])
     wanted, _ = eager(query, key, value, "cross", weights)
     assert (output.double() - wanted).abs().max() < 5e-5
     logits = query.double() @ key.double().transpose(-1, -2) / 4
@@ -243,7 +247,7 @@ def test_two_calls_merged_are_one(split, seed, shift):
     query, key, value = inputs("cross", torch.float32, batch=1, seed=seed)
     bias = torch.zeros(1, 1, 1, TEXT)
     bias[..., split:] = shift
-    output, lse = merged(
+    output, lse = merge_outputs(
         attend_with_lse(query, key[:, :, :split], value[:, :, :split]),
         attend_with_lse(query, key[:, :, split:], value[:, :, split:], bias=bias[..., split:]),
     )
@@ -265,16 +269,16 @@ def test_few_keys_are_left_to_a_kernel_with_a_bias(apart, monkeypatch, fewest, o
 
 def test_on_the_cpu_nothing_acts_apart():
     query, _, _ = inputs("image first", torch.bfloat16)
-    assert not biased.may_act_apart(query)
+    assert not biased.can_split_bias(query)
 
 
 def test_the_columns_are_filled_up_with_keys_that_have_no_weight():
-    rules = Rules([{0: KeyRule(2.0), 5: KeyRule(1.5)}, {}, {place: KeyRule(1.1) for place in range(6)}], 6)
+    rules = KeyRules([{0: KeyRule(2.0), 5: KeyRule(1.5)}, {}, {place: KeyRule(1.1) for place in range(6)}], 6)
     columns = rules.terms([0, 1, 2, None], 0, 1, (2, 2), torch.device("cpu")).columns.tolist()
     assert sorted(columns[2]) == list(range(6))
     assert columns[0][:2] == [0, 5]
     assert not {0, 5} & set(columns[0][2:])
-    heavy = Rules([{0: KeyRule(2.0)}, {0: KeyRule(0.1)}], 6)
+    heavy = KeyRules([{0: KeyRule(2.0)}, {0: KeyRule(0.1)}], 6)
     assert heavy.terms([0, 1], 0, 1, (2, 2), torch.device("cpu")).columns is None
     assert heavy.terms([0, None], 0, 1, (2, 2), torch.device("cpu")).columns is not None
     heavy.set(0, [0], weight=0.0)

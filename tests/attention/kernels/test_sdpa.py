@@ -112,7 +112,7 @@ def test_each_private_operator(place, dtype):
     if device == "cuda" and dtype == torch.float32 and backend.name != "EFFICIENT_ATTENTION":
         pytest.skip("this kernel takes half-precision types only")
     query, key, value = inputs(dim=64, dtype=dtype, device=device)
-    assert sdpa.works(sdpa.OPERATORS[place], query.device, dtype)
+    assert sdpa.has_operator(sdpa.OPERATORS[place], query.device, dtype)
     output, lse = sdpa.OPERATORS[place](query, key, value, None, None)
     logits = query.double() @ key.double().transpose(-1, -2) / 8
     assert torch.allclose(lse.double(), logits.logsumexp(-1), atol=1e-4 if dtype == torch.float32 else 2e-3)
@@ -144,7 +144,7 @@ def test_an_operator_with_another_log_sum_exp_is_not_trusted():
         output, lse = sdpa.cpu_flash(query, key, value, bias, scale)
         return output, lse / 0.6931
 
-    assert not sdpa.works(base_two, torch.device("cpu"), torch.float32)
+    assert not sdpa.has_operator(base_two, torch.device("cpu"), torch.float32)
 
 
 def test_an_unequal_value_width_takes_the_plain_path():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from promptweight import generate
-from promptweight.metadata.image_metadata import read
+from promptweight.metadata.image_metadata import read_metadata
 from promptweight_ui.compare.cells import cell_of
 
 
@@ -20,8 +20,8 @@ def test_numbers_and_file(tiny_pipe, tmp_path):
     values = np.frombuffer(b64decode(cell["map"]["values"]), np.uint8).reshape(heat.shape)
     assert np.abs(values / 255 * cell["map"]["top"] - heat).max() <= cell["map"]["top"] / 250
     assert component.temp_files == {cell["path"]}
-    assert read(cell["path"]).record["prompt"] == "um (gato:1.4)"
-    assert read(cell["path"]).record["seed"] == 2
+    assert read_metadata(cell["path"]).record["prompt"] == "um (gato:1.4)"
+    assert read_metadata(cell["path"]).record["seed"] == 2
 
 
 def test_a_share_that_was_reached_is_a_number_and_no_warning(tiny_pipe, tmp_path):

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from promptweight.conditioning.text_attention import read_text_attention
+from promptweight.conditioning.text_attention import record_text_attention
 from promptweight_ui.explore import text_encoder
 
 
 def test_matrix_is_the_attention_without_padding(tiny_pipe):
     prompt = "um gato (um:1.5) gato"
     read = text_encoder.read_text(tiny_pipe, prompt, "clip")
-    whole = read_text_attention(tiny_pipe, prompt)
+    whole = record_text_attention(tiny_pipe, prompt)
     tokens = len(read.labels[0])
     assert [kind for kind, _ in read.labels[0]] == ["bos", "text", "text", "text", "text", "eos"]
     assert [text for _, text in read.labels[0][1:-1]] == ["um", "gato", "um", "gato"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from promptweight.attention import Record, attach
-from promptweight.attention.inspection import looking_inside
+from promptweight.attention.inspection import capture_attention
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.prompt import parse
 from promptweight_ui.regions.masks import COLORS, masks_of, owners_of, regional
@@ -71,7 +71,7 @@ def test_the_bias_is_the_logarithm_of_the_weight_at_every_place(tiny_pipe):
     for inside, outside in ((5.0, 0.5), (3.0, 1.0), (2.0, 0.0)):
         prompt = regional("um gato um", {"gato": mask}, inside, outside)
         record = Record(patches=((0.5, 0.5),))
-        with attach(tiny_pipe, prompt, record=record) as session, looking_inside(session, [0]) as seen:
+        with attach(tiny_pipe, prompt, record=record) as session, capture_attention(session, [0]) as seen:
             tiny_pipe(**session.inputs, num_inference_steps=1, generator=torch.Generator().manual_seed(0))
         for reading in seen.text.values():
             side = math.isqrt(reading.query.shape[1])

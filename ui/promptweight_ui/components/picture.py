@@ -17,7 +17,7 @@ from promptweight_ui.i18n import prefixed, told_in_all
 
 if TYPE_CHECKING:
     from promptweight import Result
-    from promptweight.attention import Found
+    from promptweight.attention import ShareResult
     from promptweight.prompt import Prompt
     from promptweight_ui.runs import News
 
@@ -30,7 +30,7 @@ def picture(name: str, box: str, queue: str = "") -> Any:
         box: the id of the prompt box into which the chips write weights.
         queue: the id of the element in which Gradio tells the place in the queue.
     """
-    from promptweight.render import WORD_COLORS, table
+    from promptweight.render import WORD_COLORS, colormap_table
 
     return gr.HTML(
         value=None,
@@ -40,7 +40,7 @@ def picture(name: str, box: str, queue: str = "") -> Any:
         box=box,
         queue=queue,
         texts=prefixed("picture_"),
-        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
         word_colors=[list(color) for color in WORD_COLORS],
         apply_default_css=False,
     )
@@ -111,7 +111,7 @@ def remarks_of(result: Result) -> list[dict[str, str]]:
     return [told_in_all(text) for text in result.warnings if text not in found]
 
 
-def found_told(found: Found) -> dict[str, Any]:
+def found_told(found: ShareResult) -> dict[str, Any]:
     """Return what was found for a phrase with a target share."""
     numbers = {"target": found.target, "share": found.share, "weight": found.weight}
     told = {name: float(f"{value:.3g}") for name, value in numbers.items()}

@@ -39,16 +39,16 @@ class ReadText:
 
 def encoders_of(pipe: Any) -> list[str]:
     """Return the names of a pipeline's text encoders."""
-    from promptweight.conditioning import family_of, open_encoders
+    from promptweight.conditioning import find_family, get_text_encoders
 
-    return [kind.name for kind in open_encoders(pipe, family_of(pipe))]
+    return [kind.name for kind in get_text_encoders(pipe, find_family(pipe))]
 
 
 def read_text(pipe: Any, prompt: str, encoder: str) -> ReadText:
     """Return what an encoder's tokens read in each other while it reads `prompt`."""
-    from promptweight.conditioning import read_text_attention
+    from promptweight.conditioning import record_text_attention
 
-    read = read_text_attention(pipe, prompt, encoder=encoder)
+    read = record_text_attention(pipe, prompt, encoder=encoder)
     text, size = read.table.prompt.text, read.probabilities.shape[-1]
     labels, chunks, left_out = [], [], 0
     for number, probabilities in enumerate(read.probabilities):

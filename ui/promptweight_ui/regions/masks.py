@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight_ui.compare.grid import no_such_word
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
     from promptweight.prompt import places as find_places
 
     if not places:
-        raise SettingError(note("nothing is painted, or no word is chosen for what is"))
+        raise SettingError(message("regions-empty"))
     if not (0 < inside <= 1000 and 0 <= outside <= 1000):
         raise SettingError(
-            note(
-                "weights {inside:g} inside and {outside:g} outside; they must be 0 to 1000",
+            message(
+                "regions-weights",
                 inside=inside,
                 outside=outside,
             )
@@ -125,10 +125,10 @@ def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
     """
     import torch
 
-    from promptweight.attention import MASKED
+    from promptweight.attention import MASK_BIAS
     from promptweight.attention import Mask as Region
 
-    low = math.log(outside) if outside > 0 else MASKED
+    low = math.log(outside) if outside > 0 else MASK_BIAS
     values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))
     return Region(values * math.log(inside) + (1 - values) * low)
 

@@ -144,7 +144,7 @@ def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
 def _shown() -> Any:
     from base64 import b64encode
 
-    from promptweight.render import table
+    from promptweight.render import colormap_table
 
     return gr.HTML(
         value=None,
@@ -152,7 +152,7 @@ def _shown() -> Any:
         js_on_load="promptweight.compare.mount(element, props, watch)",
         elem_id="compare-grid",
         texts=prefixed("compare_"),
-        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
         apply_default_css=False,
     )
 

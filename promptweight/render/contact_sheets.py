@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from promptweight.errors import SettingError
-from promptweight.render.labels import BACKGROUND, FAINT, INK, draw_text, fit_text
-from promptweight.render.overlays import enlarged
+from promptweight.render.labels import BACKGROUND, FOREGROUND, MUTED, draw_text, fit_text
+from promptweight.render.overlays import enlarge
 
 
-def sheet(
+def contact_sheet(
     images: Sequence[Image.Image],
     labels: Sequence[str] | None = None,
     columns: int | None = None,
@@ -55,19 +55,19 @@ def sheet(
     canvas = ImageDraw.Draw(whole)
     if title:
         size = round(letters * 1.2)
-        draw_text(canvas, (gap, gap + head / 2), fit_text(title, size, whole.width - 2 * gap), size, INK)
+        draw_text(canvas, (gap, gap + head / 2), fit_text(title, size, whole.width - 2 * gap), size, FOREGROUND)
     for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
         left, top = gap + column * (width + gap), head + gap + row * (height + caption + gap)
         whole.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
         if labels is not None and labels[index]:
             at = (left + width / 2, top + height + caption / 2)
-            draw_text(canvas, at, fit_text(labels[index], letters, width), letters, FAINT, anchor="mm")
+            draw_text(canvas, at, fit_text(labels[index], letters, width), letters, MUTED, anchor="mm")
     return whole
 
 
 def _fitted(image: Image.Image, cell: int) -> Image.Image:
-    picture = enlarged(image, cell)
+    picture = enlarge(image, cell)
     if max(picture.size) > cell:
         picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
     return picture
