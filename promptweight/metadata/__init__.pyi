@@ -1,7 +1,9 @@
 from .a1111 import format_infotext as format_infotext
 from .a1111 import parse_infotext as parse_infotext
+from .image_metadata import DIGITAL_SOURCE_TYPE as DIGITAL_SOURCE_TYPE
 from .image_metadata import IMAGE_FORMATS as IMAGE_FORMATS
 from .image_metadata import METADATA_PARTS as METADATA_PARTS
+from .image_metadata import XMP as XMP
 from .image_metadata import ImageMetadata as ImageMetadata
 from .image_metadata import build_png_info as build_png_info
 from .image_metadata import check_parts as check_parts

@@ -1,4 +1,6 @@
 from .adapters import Adapters as Adapters
+from .adapters import apply_adapters as apply_adapters
+from .adapters import find_adapters as find_adapters
 from .builtin import BUILTIN_FOLDER as BUILTIN_FOLDER
 from .builtin import BUILTIN_MODELS as BUILTIN_MODELS
 from .builtin import builtin_path as builtin_path

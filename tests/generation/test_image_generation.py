@@ -14,7 +14,7 @@ from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 from promptweight.generation.arguments import MAX_PROMPT_LENGTH, MAX_SEED
 from promptweight.generation.image_generation import generate
-from promptweight.metadata import read_metadata, read_parameters
+from promptweight.metadata import read_metadata, parse_infotext
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -96,7 +96,7 @@ def test_weights_inside_the_text_encoder(tiny_pipe):
     expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
     assert made.images[0].tobytes() == expected.tobytes()
     assert made.settings["methods"] == {"clip": "clip"}
-    assert read_parameters(made.parameters())[2]["Weighting"] == "attention clip"
+    assert parse_infotext(made.parameters())[2]["Weighting"] == "attention clip"
     assert made.warnings == ()
     word = generate("um (gato:1.4{mode=clip}) vermelho", tiny_pipe, **FAST)
     with attach(tiny_pipe, "um (gato:1.4) vermelho", space="attention", mode="clip") as session:
@@ -139,7 +139,7 @@ def test_the_method_that_was_used_is_told_for_each_encoder(tiny_pipe):
         "attention": {"clip": "none"},
     }
     weightings = {
-        name: read_parameters(made.parameters())[2]["Weighting"] for name, made in told.items()
+        name: parse_infotext(made.parameters())[2]["Weighting"] for name, made in told.items()
     }
     assert weightings == {"default": "a1111", "named": "comfy", "attention": "attention logit"}
 

@@ -14,7 +14,7 @@ from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.image_generation import generate
 from promptweight.generation.result import slugify
-from promptweight.metadata import read_metadata, read_parameters
+from promptweight.metadata import read_metadata, parse_infotext
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -36,7 +36,7 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
     assert found.record == {**result.settings, "seed": 8}
     assert found.record["prompt"] == PROMPT
     assert found.record["guidance_scale"] == 7.5
-    prompt, negative, settings = read_parameters(found.parameters)
+    prompt, negative, settings = parse_infotext(found.parameters)
     assert (prompt, negative) == (PROMPT, "feio")
     assert settings["Steps"] == "2"
     assert settings["Sampler"] == "DDIM"

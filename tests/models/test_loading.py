@@ -225,7 +225,7 @@ def test_offloading_needs_an_accelerator(offload, said):
 
 def test_offloading_is_asked_of_the_pipeline(model_folder, monkeypatch):
     asked = []
-    monkeypatch.setattr(loading, "choose_device", lambda device: "cuda:0")
+    monkeypatch.setattr("promptweight.models.loading.choose_device", lambda device: "cuda:0")
     monkeypatch.setattr(
         StableDiffusionPipeline, "enable_model_cpu_offload", lambda self, device: asked.append(device)
     )
