@@ -7,13 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest_plugins = [
-    "tests.fixtures.attention",
-    "tests.fixtures.batches",
-    "tests.fixtures.evaluation",
-    "tests.fixtures.text_encoders",
-]
-
 # With pytest-xdist each process computes on one thread: processes with several threads each wait for one
 # another on few cores, and take ten times as long. The variables act before torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
