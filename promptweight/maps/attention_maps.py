@@ -162,10 +162,11 @@ class AttentionMaps(View):
         return cls.of(load_recording(path))
 
     def _repr_html_(self) -> str:
-        """In notebooks: the first picture's words, and the map of the word under the pointer."""
+        """Return HTML for notebooks: the words of the first image, and the map of the word pointed at."""
         from promptweight.render import render_hover_html
 
-        return render_hover_html(self)
+        heats = [self.word(word.text, word.occurrence) for word in self.words]
+        return render_hover_html([(heat.text, heat.tensor) for heat in heats])
 
     def _place(self, index: int) -> tuple[float, float]:
         places = self.recording.patches
