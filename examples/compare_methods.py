@@ -12,8 +12,8 @@ a prompt without weights.
 from options import arguments
 
 import promptweight
-from promptweight.attention import ATTACH_MODES
 from promptweight.render import contact_sheet, enlarge
+from promptweight.weighting import ATTACH_MODES
 
 METHODS = ("a1111", "scale", "comfy", "compel", "perp", "logit", "p2p", "clip")
 WEIGHTS = (0, 0.3, 0.4, 0.5, 0.7, 1, 1.4)

@@ -16,6 +16,5 @@ from .inspection import capture_attention as capture_attention
 from .layers import TokenOrder as TokenOrder
 from .layers import read_layout as read_layout
 from .recording.record import Record as Record
-from .session import ATTACH_MODES as ATTACH_MODES
 from .session import AttentionSession as AttentionSession
 from .session import attach as attach

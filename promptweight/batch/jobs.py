@@ -20,15 +20,11 @@ from promptweight.generation import (
     MAX_SEED,
     MAX_SIDE,
     MAX_STEPS,
-    METHODS,
-    MODES,
-    NORMALIZERS,
-    POOLED,
-    SPACES,
 )
 from promptweight.models import NOISE_SCHEDULES, SAMPLERS, is_known_sampler
 from promptweight.prompt import DIALECTS
 from promptweight.validation import did_you_mean
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES, POOLED, SPACES
 
 MAX_SEEDS = 1_000_000
 
@@ -183,10 +179,10 @@ JOB_OPTIONS: tuple[JobOption, ...] = (
     ),
     JobOption("width", ("w", "width"), _size),
     JobOption("height", ("h", "height"), _size),
-    JobOption("method", ("method",), _choice(METHODS)),
-    JobOption("normalizer", ("normalizer",), _choice(NORMALIZERS)),
+    JobOption("method", ("method",), _choice(METHOD_NAMES)),
+    JobOption("normalizer", ("normalizer",), _choice(NORMALIZER_NAMES)),
     JobOption("space", ("space",), _choice(SPACES)),
-    JobOption("mode", ("mode",), _choice(MODES)),
+    JobOption("mode", ("mode",), _choice(ATTACH_MODES)),
     JobOption("clip_skip", ("clip_skip",), _whole(0, MAX_CLIP_SKIP)),
     JobOption("pooled", ("pooled",), _choice(POOLED)),
     JobOption("dialect", ("dialect",), _choice(DIALECTS)),

@@ -13,9 +13,9 @@ from itertools import product
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.generation import METHODS, MODES
 from promptweight.prompt import parse, places, with_weight
 from promptweight.validation import did_you_mean
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES
 
 BRACKET_DIALECTS = ("pw", "a1111", "comfy")
 
@@ -72,19 +72,19 @@ def parse_methods(text: str) -> tuple[str, ...]:
         SettingError: one of them is none.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    known = (*METHODS, *MODES)
+    known = (*METHOD_NAMES, *ATTACH_MODES)
     for name in names:
         if name not in known:
             raise SettingError(
-                f"methods has {name!r}; valid in embeddings: {', '.join(METHODS)}; in attention: "
-                f"{', '.join(MODES)}{did_you_mean(name, known)}"
+                f"methods has {name!r}; valid in embeddings: {', '.join(METHOD_NAMES)}; in attention: "
+                f"{', '.join(ATTACH_MODES)}{did_you_mean(name, known)}"
             )
     return names
 
 
 def method_settings(name: str) -> dict[str, Any]:
     """Return the settings of `Job` that a method of a sweep stands for."""
-    if name in MODES:
+    if name in ATTACH_MODES:
         return {"space": "attention", "mode": name, "method": None}
     return {"space": "embedding", "method": name}
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from promptweight.generation import NORMALIZERS, SPACES
 from promptweight.prompt import DIALECTS
+from promptweight.weighting import NORMALIZER_NAMES, SPACES
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")]
 Model = Annotated[
@@ -41,7 +41,7 @@ Method = Annotated[
 ]
 Normalizer = Annotated[
     str | None,
-    typer.Option("--normalizer", help=f"Even weights out first: {', '.join(NORMALIZERS)}."),
+    typer.Option("--normalizer", help=f"Even weights out first: {', '.join(NORMALIZER_NAMES)}."),
 ]
 _SPACE = typer.Option("--space", help=f"Where weights act: {' or '.join(SPACES)}.")
 Space = Annotated[str, _SPACE]

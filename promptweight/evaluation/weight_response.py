@@ -22,9 +22,9 @@ from promptweight import validation
 from promptweight.evaluation.checkpoint import Kept
 from promptweight.evaluation.recognizer import Seen, look
 from promptweight.mini import Scene, phrase, plainly
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, SPACES
 
 WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
-SPACES = ("embedding", "attention")
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,7 @@ def ways() -> tuple[Way, ...]:
 
     The mode `value` gives the output of `p2p` (see `promptweight.attention.control.rules`): it is not drawn again.
     """
-    from promptweight.attention import ATTACH_MODES
-    from promptweight.weighting import METHODS
-
-    methods = [name for name in METHODS if name not in ("none", "ignore")]
+    methods = [name for name in METHOD_NAMES if name not in ("none", "ignore")]
     attention = ("space", "attention")
     return (
         *(Way(name, (("method", name),)) for name in methods),

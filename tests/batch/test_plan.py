@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.attention.session import ATTACH_MODES
 from promptweight.batch import plan_batch
 from promptweight.batch.job_rows import Row
 from promptweight.batch.jobs import Job
@@ -16,22 +15,15 @@ from promptweight.batch.plan import prompt_diagnostics
 from promptweight.batch.sharding import Shard, choose_local_device, find_shard
 from promptweight.batch.sweep import Sweep, parse_methods, parse_weights
 from promptweight.errors import SettingError
-from promptweight.generation.arguments import MAX_SEED, METHODS, MODES, NORMALIZERS
+from promptweight.generation.arguments import MAX_SEED
 from promptweight.prompt import parse
 from promptweight.prompt.weight_editing import places, with_weight
-from promptweight.weighting.methods import METHODS as REAL_METHODS
-from promptweight.weighting.methods import NORMALIZERS as REAL_NORMALIZERS
 
 
 def plan(*prompts, sweep=None, model="mini", **values):
     rows = [Row("jobs.txt", line, {"prompt": prompt, **values}) for line, prompt in enumerate(prompts, 1)]
     return plan_batch(rows, sweep=sweep or Sweep(), model=model)
 
-
-def test_names_without_torch_are_those_with_it():
-    assert tuple(REAL_METHODS) == METHODS
-    assert tuple(REAL_NORMALIZERS) == NORMALIZERS
-    assert ATTACH_MODES == MODES
 
 
 def test_an_id_is_the_same_in_another_process_file_and_order():

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from promptweight.attention.layers import read_layout
-from promptweight.benchmarks.attention import bench, naive, summary, timed, ways_of
-from promptweight.benchmarks.models import ARCHITECTURES, build, prepare
+from promptweight.benchmarks.attention import benchmark_attention, naive_softmax, summarize, time_calls, make_cases
+from promptweight.benchmarks.models import ARCHITECTURES, build_denoiser, prepare_model
 from promptweight.cli import main
 from promptweight.errors import ModelError, SettingError
 
@@ -21,7 +21,7 @@ WAYS = ["plain", "recorded", "weighted", "both", "naive softmax"]
 
 def test_every_way_is_timed_next_to_the_plain_one():
     seen = []
-    rows = bench("sd15", layers=1, size=8, rounds=2, device="cpu", progress=lambda *now: seen.append(now))
+    rows = benchmark_attention("sd15", layers=1, size=8, rounds=2, device="cpu", progress=lambda *now: seen.append(now))
     assert [row.way for row in rows] == WAYS
     assert all(row.seconds > 0 and row.ratios[0] <= row.ratio <= row.ratios[1] for row in rows)
     assert (rows[0].ratio, rows[0].ratios) == (1, (1, 1))
@@ -30,7 +30,7 @@ def test_every_way_is_timed_next_to_the_plain_one():
 
 
 def test_ratios_are_taken_round_by_round():
-    row = summary("both", [2.0, 30.0, 6.0], [1.0, 10.0, 4.0], 5.0)
+    row = summarize("both", [2.0, 30.0, 6.0], [1.0, 10.0, 4.0], 5.0)
     assert (row.seconds, row.ratio, row.ratios, row.peak_mb) == (6.0, 2.0, (1.5, 3.0), 5.0)
 
 
@@ -43,11 +43,11 @@ def subjects(tiny):
 @pytest.mark.parametrize(("number", "text"), [(0, 77), (1, 333), (2, 256)])
 def test_what_the_ways_do(tiny, number, text):
     family, denoiser = list(subjects(tiny))[number]
-    subject = prepare(denoiser, 8)
+    subject = prepare_model(denoiser, 8)
     assert subject.encoded.inputs["prompt_embeds"].shape[1] == text
     assert ("negative_prompt_embeds" in subject.encoded.inputs) == (family != "flux")
     before = [(name, each, type(each)) for name, each in denoiser.attn_processors.items()]
-    ways = ways_of(subject)
+    ways = make_cases(subject)
     assert list(ways) == WAYS
     outputs = {}
     with torch.no_grad():
@@ -68,20 +68,20 @@ def test_what_the_ways_do(tiny, number, text):
 
 def test_the_naive_way_keeps_the_columns_of_the_text(tiny, monkeypatch):
     kept = []
-    from promptweight.benchmarks.attention import Naive
+    from promptweight.benchmarks.attention import NaiveSoftmax
 
-    attend = Naive.attend
+    attend = NaiveSoftmax.attend
 
     def watched(self, *args, **kwargs):
         output = attend(self, *args, **kwargs)
         kept.append(tuple(self.kept.shape))
         return output
 
-    monkeypatch.setattr(Naive, "attend", watched)
+    monkeypatch.setattr(NaiveSoftmax, "attend", watched)
     shapes = {}
     for family, denoiser in subjects(tiny):
-        subject = prepare(denoiser, 8)
-        with naive(subject), torch.no_grad():
+        subject = prepare_model(denoiser, 8)
+        with naive_softmax(subject), torch.no_grad():
             subject.call()
         shapes[family] = set(kept)
         kept.clear()
@@ -93,7 +93,7 @@ def test_the_naive_way_keeps_the_columns_of_the_text(tiny, monkeypatch):
 )
 def test_full_size(model, layers, billions):
     """Layers in which the image reads the text, and size, of the published models; without weights."""
-    denoiser = build(model, None, "meta", "float32")
+    denoiser = build_denoiser(model, None, "meta", "float32")
     place = "transformer" if model == "sd35-medium" else "unet"
     assert len(read_layout(SimpleNamespace(**{place: denoiser})).layers) == layers
     assert sum(each.numel() for each in denoiser.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
@@ -105,7 +105,7 @@ def test_full_size(model, layers, billions):
     [("sd15", 1, 2 + 1 + 3), ("sdxl", 1, 2 * (2 + 1 + 3)), ("sd35-medium", 2, 2)],
 )
 def test_fewer_layers(model, layers, found):
-    denoiser = build(model, layers, "meta", "bfloat16")
+    denoiser = build_denoiser(model, layers, "meta", "bfloat16")
     place = "transformer" if model == "sd35-medium" else "unet"
     assert len(read_layout(SimpleNamespace(**{place: denoiser})).layers) == found
     assert denoiser.dtype == torch.bfloat16
@@ -119,22 +119,22 @@ def test_settings_are_checked():
         ({"dtype": "float8"}, "dtype is 'float8'"),
         ({"device": "abacus"}, "device 'abacus' is not there"),
         ({"model": "mini", "layers": 1}, "mini runs whole"),
-        ({"clock": "sundial"}, "clock is 'sundial'"),
+        ({"clock": "sundial"}, "clock must be one of: .*; got 'sundial'"),
     ]:
         with pytest.raises(SettingError, match=message):
-            bench(**settings)
+            benchmark_attention(**settings)
     with pytest.raises(ModelError, match="a Linear cannot be timed"):
-        prepare(torch.nn.Linear(1, 1))
+        prepare_model(torch.nn.Linear(1, 1))
 
 
 def test_the_time_of_the_processor_leaves_out_what_others_take():
     for clock, shortest, longest in [("wall", 0.2, math.inf), ("processor", 0.0, 0.1)]:
-        seconds, _ = timed(lambda: time.sleep(0.1), 2, "cpu", clock)
+        seconds, _ = time_calls(lambda: time.sleep(0.1), 2, "cpu", clock)
         assert shortest <= seconds < longest
 
 
 def test_the_command(monkeypatch, capsys):
-    rows = [summary("plain", [2.0], [2.0], 100.0), summary("both", [2.5], [2.0], None)]
+    rows = [summarize("plain", [2.0], [2.0], 100.0), summarize("both", [2.5], [2.0], None)]
     asked = []
 
     def measure(model, **settings):
@@ -142,7 +142,7 @@ def test_the_command(monkeypatch, capsys):
         asked.append((model, settings))
         return rows
 
-    monkeypatch.setattr("promptweight.benchmarks.attention.bench", measure)
+    monkeypatch.setattr("promptweight.benchmarks.attention.benchmark_attention", measure)
     printed = []
     for arguments in (["--model", "sdxl", "--layers", "1", "--device", "cpu"], ["--json", "--repeats", "2"]):
         monkeypatch.setattr(sys, "argv", ["promptweight", "bench", *arguments])

@@ -101,7 +101,7 @@ def test_a_run_that_is_stopped(tiny_pipe, tmp_path):
         ({"self_replace_steps": -1}, "self_replace_steps is -1"),
         ({"edited_prompt": "um gato grande"}, "'grande' of the edited prompt stands in no other's place"),
         ({"edited_prompt": "um gato AND um rato"}, "an edit pairs the words of two texts, and AND in"),
-        ({"mode": "embedding"}, "mode is 'embedding'"),
+        ({"mode": "embedding"}, "mode must be one of: .*; got 'embedding'"),
         ({"edited_prompt": 3}, "a prompt is text or a Prompt, not int"),
         ({"seed": -1}, "seed is -1"),
     ],

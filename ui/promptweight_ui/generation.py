@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.generation import METHODS, MODES, NORMALIZERS
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES
 from promptweight_ui import validation
 from promptweight_ui.components.live_preview import Preview
 from promptweight_ui.components.map_payload import maps_of
@@ -83,9 +83,9 @@ def checked(context: Context, settings: Settings, language: object) -> Call:
         gr.Error: a value that cannot be used; says which, in the language of the page.
     """
     model = validation.choice(language, "generate_model", settings.model, context.models.names)
-    methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
+    methods = (USUAL, *METHOD_NAMES, *(f"attention-{mode}" for mode in ATTACH_MODES))
     method = validation.choice(language, "generate_method", settings.method, methods)
-    normalizer = validation.choice(language, "generate_normalizer", settings.normalizer, NORMALIZERS)
+    normalizer = validation.choice(language, "generate_normalizer", settings.normalizer, NORMALIZER_NAMES)
     sampler = validation.choice(
         language, "generate_sampler", settings.sampler, context.models.samplers(model)
     )
