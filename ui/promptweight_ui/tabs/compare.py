@@ -8,11 +8,12 @@ from typing import Any
 import gradio as gr
 
 from promptweight.errors import PromptweightError
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES
 from promptweight_ui import validation
 from promptweight_ui.compare import grid
 from promptweight_ui.compare.cells import cell_of
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.generation import METHODS, MODES, SHARED, Settings, checked, single
+from promptweight_ui.generation import SHARED, Settings, checked, single
 from promptweight_ui.history import caption_of, history_of
 from promptweight_ui.i18n import prefixed, say
 from promptweight_ui.runs import News, followed
@@ -23,7 +24,7 @@ FIRST = {
 }
 """Names that are chosen at first; of models all are."""
 
-NAMES = (*METHODS, *(f"attention-{mode}" for mode in MODES))
+NAMES = (*METHOD_NAMES, *(f"attention-{mode}" for mode in ATTACH_MODES))
 
 
 def build(context: Context) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES
 from promptweight_ui import validation
 from promptweight_ui.components.model_picker import follow_model, models_list, samplers_list
 from promptweight_ui.components.picture import finished, picture
 from promptweight_ui.components.prompt_box import prompt_box
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.generation import METHODS, MODES, NORMALIZERS, USUAL, Call, Settings, checked, watched
+from promptweight_ui.generation import USUAL, Call, Settings, checked, watched
 
 EXAMPLE = "um (gato:1.4) vermelho persegue um rato cinza"
 """What stands in the box at first with the built-in model, which knows few words."""
@@ -129,8 +130,8 @@ def _prompts(context: Context) -> None:
 
 def _settings(context: Context) -> None:
     parts, models, make = context.parts, context.models, context.make
-    methods = {name: f"generate_method_{_key(name)}" for name in (USUAL, *METHODS)}
-    methods |= {f"attention-{mode}": f"generate_method_attention_{mode}" for mode in MODES}
+    methods = {name: f"generate_method_{_key(name)}" for name in (USUAL, *METHOD_NAMES)}
+    methods |= {f"attention-{mode}": f"generate_method_attention_{mode}" for mode in ATTACH_MODES}
     models_list(context)
     with gr.Row():
         parts["method"] = make(
@@ -171,7 +172,7 @@ def _settings(context: Context) -> None:
         parts["normalizer"] = make(
             gr.Dropdown,
             {"label": "generate_normalizer", "info": "generate_normalizer_info"},
-            {name: f"generate_normalizer_{_key(name)}" for name in NORMALIZERS},
+            {name: f"generate_normalizer_{_key(name)}" for name in NORMALIZER_NAMES},
             value="none",
         )
         parts["refine"] = make(

@@ -8,11 +8,12 @@ from typing import Any
 import gradio as gr
 
 from promptweight.errors import PromptweightError
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES
 from promptweight_ui import validation
 from promptweight_ui.compare.cells import kept
 from promptweight_ui.compare.grid import words_of
 from promptweight_ui.context import LIGHT, Context
-from promptweight_ui.generation import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
+from promptweight_ui.generation import HIGHEST_SEED, USUAL
 from promptweight_ui.history import History, Reading, caption_of, history_of, number, read_file, whole
 from promptweight_ui.i18n import say
 from promptweight_ui.models import canonical
@@ -166,14 +167,14 @@ def _sent(context: Context, reading: Reading, present: Any) -> list[Any]:
     models = [name for name in names if name in (named, Path(named).name)]
     model = models[0] if models else present if present in names else names[0]
     sampler = canonical(values.get("sampler"), context.models.samplers(model))
-    methods = (USUAL, *METHODS, *(f"attention-{mode}" for mode in MODES))
+    methods = (USUAL, *METHOD_NAMES, *(f"attention-{mode}" for mode in ATTACH_MODES))
     seed = whole(values.get("seed"), 0, HIGHEST_SEED)
     found = {
         "prompt": reading.prompt[: validation.MOST_CHARACTERS],
         "negative": reading.negative[: validation.MOST_CHARACTERS],
         "model": models[0] if models else None,
         "method": values.get("method") if values.get("method") in methods else None,
-        "normalizer": values.get("normalizer") if values.get("normalizer") in NORMALIZERS else None,
+        "normalizer": values.get("normalizer") if values.get("normalizer") in NORMALIZER_NAMES else None,
         "sampler": sampler,
         "steps": whole(values.get("steps"), 1, validation.MOST_STEPS),
         "guidance": number(values.get("guidance"), 0, 100),
