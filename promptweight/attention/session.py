@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
-from promptweight.attention.control.rules import KeyMode
 from promptweight.attention.control.share_controller import ShareResult
 from promptweight.attention.hooks.controller import AttentionController
 from promptweight.attention.hooks.install import Installation
@@ -27,16 +26,13 @@ from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import AttentionMaps, find, words_of
 from promptweight.messages import Message
+from promptweight.weighting import ATTACH_MODES, AttachMode, KeyMode, Space
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, TokenTable, Word
     from promptweight.maps import PromptVariant
     from promptweight.prompt import Prompt
 
-Space = Literal["embedding", "attention"]
-AttachMode = Literal["logit", "p2p", "value", "clip"]
-ATTACH_MODES: tuple[AttachMode, ...] = get_args(AttachMode)
-"""How weights act with `space="attention"`: in the denoiser's attention, or inside the CLIP text encoders."""
 
 
 def attach(
