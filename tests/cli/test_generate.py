@@ -206,7 +206,7 @@ def test_an_edit_without_a_place_is_told_before_the_model_is_loaded(run, monkeyp
     monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
     code, _, err = run("edit", "um gato", "um rato", "-q", "-o", __file__)
     assert code == 1
-    assert "no folder" in err
+    assert "is not a folder" in err
 
 
 def test_want_of_memory_is_one_sentence(generate, monkeypatch):
