@@ -32,7 +32,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         steps.append(int(slot.counts.sum()))
         return (early_warning.Leak("gato vermelho", "rato cinza", 0.9),)
 
-    monkeypatch.setattr(early_warning, "leaks", leaks)
+    monkeypatch.setattr(early_warning, "find_leaks", leaks)
     return steps
 
 
@@ -54,7 +54,7 @@ def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any
         look = early_warning.EarlyLeakCheck(session, 1)
 
         def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            look.after(step + 1, 20)  # as if these were the first of twenty
+            look.on_step_end(step + 1, 20)  # as if these were the first of twenty
             return tensors
 
         noise = torch.Generator().manual_seed(1)

@@ -14,7 +14,7 @@ from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 from promptweight.generation.arguments import MAX_PROMPT_LENGTH, MAX_SEED
 from promptweight.generation.image_generation import generate
-from promptweight.metadata import read_metadata, parse_infotext
+from promptweight.metadata import parse_infotext, read_metadata
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -96,7 +96,7 @@ def test_weights_inside_the_text_encoder(tiny_pipe):
     expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
     assert made.images[0].tobytes() == expected.tobytes()
     assert made.settings["methods"] == {"clip": "clip"}
-    assert parse_infotext(made.parameters())[2]["Weighting"] == "attention clip"
+    assert parse_infotext(made.infotext())[2]["Weighting"] == "attention clip"
     assert made.warnings == ()
     word = generate("um (gato:1.4{mode=clip}) vermelho", tiny_pipe, **FAST)
     with attach(tiny_pipe, "um (gato:1.4) vermelho", space="attention", mode="clip") as session:
@@ -139,7 +139,7 @@ def test_the_method_that_was_used_is_told_for_each_encoder(tiny_pipe):
         "attention": {"clip": "none"},
     }
     weightings = {
-        name: parse_infotext(made.parameters())[2]["Weighting"] for name, made in told.items()
+        name: parse_infotext(made.infotext())[2]["Weighting"] for name, made in told.items()
     }
     assert weightings == {"default": "a1111", "named": "comfy", "attention": "attention logit"}
 
@@ -221,7 +221,7 @@ def test_the_callback_hears_of_every_step_and_sees_the_maps_grow(tiny_pipe):
     heard, masses = [], []
 
     def callback(progress):
-        heard.append((progress.picture, progress.pictures, progress.step, progress.steps))
+        heard.append((progress.image_number, progress.image_count, progress.step, progress.steps))
         masses.append(progress.maps.word("gato").mass)
 
     made = generate(
@@ -250,7 +250,7 @@ def test_stopping_half_way_keeps_what_is_there(tiny_pipe, result, tmp_path):
         tiny_pipe,
         negative_prompt="feio",
         num_images_per_prompt=3,
-        callback=lambda progress: (progress.picture, progress.step) != (2, 1),
+        callback=lambda progress: (progress.image_number, progress.step) != (2, 1),
         **FAST,
     )
     assert len(made.images) == len(made.seeds) == 2
@@ -266,7 +266,7 @@ def test_stopping_half_way_keeps_what_is_there(tiny_pipe, result, tmp_path):
 def test_each_picture_is_handed_over_before_the_next_is_begun(tiny_pipe, result, tmp_path):
     order, handed = [], []
 
-    def on_picture(made):
+    def on_image(made):
         order.append("picture")
         handed.append(made)
 
@@ -276,7 +276,7 @@ def test_each_picture_is_handed_over_before_the_next_is_begun(tiny_pipe, result,
         negative_prompt="feio",
         num_images_per_prompt=3,
         callback=lambda _: order.append("step"),
-        on_picture=on_picture,
+        on_image=on_picture,
         **FAST,
     )
     assert order == ["step", "step", "picture"] * 3
@@ -285,15 +285,15 @@ def test_each_picture_is_handed_over_before_the_next_is_begun(tiny_pipe, result,
         assert each.images[0].tobytes() == made.images[index].tobytes() == result.images[index].tobytes()
         assert torch.equal(each.maps.word("gato").tensor, made.maps.word("gato", image=index).tensor)
         assert each.record() == made.record(index)
-        assert each.parameters() == made.parameters(index)
+        assert each.infotext() == made.parameters(index)
     (file,) = handed[1].save(tmp_path)
     assert read_metadata(file).record == result.record(1)
 
 
 def test_found_weights_are_told_of_the_picture_they_are_of(tiny_pipe):
     handed = []
-    made = generate("um (gato:=30%)", tiny_pipe, num_images_per_prompt=2, on_picture=handed.append, **FAST)
-    assert [each.found for each in handed] == [made.found[:1], made.found[1:]]
+    made = generate("um (gato:=30%)", tiny_pipe, num_images_per_prompt=2, on_image=handed.append, **FAST)
+    assert [each.shares for each in handed] == [made.shares[:1], made.shares[1:]]
     assert not any("picture 1" in warning for warning in handed[1].warnings)
     assert any("picture 2" in warning for warning in handed[1].warnings)
 
@@ -372,7 +372,7 @@ def test_settings_without_effect_are_said(tiny_pipe):
 )
 def test_any_text_makes_a_picture_and_a_file(tiny_pipe, tmp_path, text):
     made = generate(text, tiny_pipe, negative_prompt=text, num_inference_steps=1, seed=1)
-    files = made.save(tmp_path, sheet=True, maps=True)
+    files = made.save(tmp_path, contact_sheet=True, maps=True)
     assert len(files) == 3
     assert read_metadata(files[0]).record["prompt"] == text
 

@@ -14,7 +14,7 @@ from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.image_generation import generate
 from promptweight.generation.result import slugify
-from promptweight.metadata import read_metadata, parse_infotext
+from promptweight.metadata import parse_infotext, read_metadata
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -121,7 +121,7 @@ def test_maps_are_written_raw(result, tmp_path):
 
 def test_without_recording_there_are_no_maps_to_save(tiny_pipe, tmp_path):
     made = generate("gato", tiny_pipe, record=False, **FAST)
-    for options in ({"overlays": ["gato"]}, {"sheet": True}, {"maps": True}):
+    for options in ({"overlays": ["gato"]}, {"contact_sheet": True}, {"maps": True}):
         with pytest.raises(SettingError, match="record=False"):
             made.save(tmp_path / "out", **options)
     assert len(made.save(tmp_path / "out")) == 1

@@ -8,7 +8,7 @@ from promptweight.errors import SettingError, WordNotFoundError
 
 def test_a_weight_is_found_that_gives_the_share(tiny_pipe):
     found = promptweight.solve(tiny_pipe, "um gato e rato", {"gato": 0.6}, num_inference_steps=4)
-    (gato,) = found.found
+    (gato,) = found.results
     assert found.weights == {
         "gato": pytest.approx((gato.weights[1] * gato.weights[2] * gato.weights[3]) ** (1 / 3))
     }
@@ -19,7 +19,7 @@ def test_a_weight_is_found_that_gives_the_share(tiny_pipe):
 
 def test_a_share_may_stand_in_the_prompt(tiny_pipe):
     assert (
-        promptweight.solve(tiny_pipe, "um (gato:=60%) e rato", num_inference_steps=2).found[0].target == 0.6
+        promptweight.solve(tiny_pipe, "um (gato:=60%) e rato", num_inference_steps=2).results[0].target == 0.6
     )
 
 
