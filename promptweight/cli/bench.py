@@ -12,7 +12,7 @@ from rich.table import Table
 from promptweight.cli import console, options
 
 if TYPE_CHECKING:
-    from promptweight.benchmarks.attention import Row
+    from promptweight.benchmarks.attention import Timing
 
 
 def bench(
@@ -42,7 +42,7 @@ def bench(
 
     Seconds are medians; ratios are medians over the rounds of the time to the plain run's in the same round.
     """
-    from promptweight.benchmarks.attention import bench as measure
+    from promptweight.benchmarks.attention import benchmark_attention as measure
 
     screen = console.make_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -56,25 +56,25 @@ def bench(
             rounds=rounds,
             device=device,
             dtype=dtype,
-            clock=clock,  # type: ignore[arg-type]  # a choice, which bench checks
+            timer=clock,  # type: ignore[arg-type]  # a choice, which bench checks
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if as_json:
         numbers = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
         names = {"device": device, "dtype": dtype, "clock": clock}
-        console.print_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
+        console.print_json({"model": model, **numbers, **names, "cases": [*map(asdict, rows)]})
         return
     console.make_console(stderr=False).print(make_table(rows))
 
 
-def make_table(rows: list[Row]) -> Table:
+def make_table(rows: list[Timing]) -> Table:
     """The figures for people."""
     made = Table()
     made.add_column("way")
     for title in ("seconds", "× plain", "from … to", "peak MiB"):
         made.add_column(title, justify="right")
     for row in rows:
-        low, high = row.ratios
+        low, high = row.ratio_range
         peak = "unknown" if row.peak_mb is None else f"{row.peak_mb:.0f}"
-        made.add_row(row.way, f"{row.seconds:.4g}", f"{row.ratio:.3f}", f"{low:.3f} … {high:.3f}", peak)
+        made.add_row(row.case, f"{row.seconds:.4g}", f"{row.ratio:.3f}", f"{low:.3f} … {high:.3f}", peak)
     return made
