@@ -177,12 +177,12 @@ class Result:
         return files
 
     def _save_contact_sheet(self, path: Path, index: int, parts: Collection[str]) -> Path:
-        from promptweight.render import contact_sheet, enlarge, format_weight, overlay
+        from promptweight.render import comparable_scales, contact_sheet, enlarge, format_weight, overlay
 
         base = self.images[index]
         words = [word for word in self.words if not word.is_punctuation]
         heats = [self._heat(word.text, index, word.occurrence).tensor for word in words]
-        scales = _comparable_scales([(float(heat.min()), float(heat.max())) for heat in heats])
+        scales = comparable_scales([(float(heat.min()), float(heat.max())) for heat in heats])
         overlays = [
             overlay(base, heat, upscale=256, scale=scale) for heat, scale in zip(heats, scales, strict=True)
         ]
@@ -255,19 +255,6 @@ def slugify(text: str, length: int = 40) -> str:
     # Letters of other scripts stay, but a file name has at most 255 bytes and a letter takes up to four.
     limited = (start or whole[:length]).encode("utf-8", "ignore")[: 3 * length].decode("utf-8", "ignore")
     return limited.strip("-")
-
-
-def _comparable_scales(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return a color scale for each of several maps, given their lowest and highest values.
-
-    Each map has a scale of its own, at least half as wide as the widest range, so that a nearly constant map
-    ("um") does not appear as distinct as others ("gato").
-
-    >>> _comparable_scales([(0.0, 1.0), (0.25, 0.5), (0.0, 0.75)])
-    [(0.0, 1.0), (0.25, 0.75), (0.0, 0.75)]
-    """
-    widest = max((high - low for low, high in ranges), default=0.0)
-    return [(low, max(high, low + widest / 2)) for low, high in ranges]
 
 
 def _next_number(folder: Path) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from promptweight.errors import SettingError
 from promptweight.maps.prompt_words import PlacedTable, find_rows
+from promptweight.render import CONSTANTS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +39,7 @@ class HeatMap:
             return torch.zeros_like(self.tensor)
         return (self.tensor - low) / (high - low)
 
-    def mask(self, threshold: float = 0.4) -> Tensor:
+    def mask(self, threshold: float = CONSTANTS["mask_threshold"]) -> Tensor:
         """Where the normalized map reaches `threshold` (0..1): a bool tensor (height, width).
 
         The default is that of DAAM (Tang et al., 2023).

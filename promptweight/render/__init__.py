@@ -6,6 +6,7 @@
 A heat map is any array of shape (height, width); nothing here depends on models or prompts.
 
 - `colormaps`: color tables and the palette of words
+- `constants`: colors, color scale and thresholds, shared with the app through `constants.json`
 - `heat`: conversion, normalization, resizing and blur of heat maps
 - `interpolation`: upsampling of recorded maps with quadratic B-splines
 - `overlays`: heat maps blended with an image

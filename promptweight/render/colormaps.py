@@ -8,6 +8,7 @@ lightness increases evenly, so they remain legible in gray. `WORD_COLORS` is the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,25 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError
+from promptweight.render.constants import CONSTANTS
 
-_SAMPLES = {
-    "inferno": "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4",
-    "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
-    "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
-    "gray": "000000 ffffff",
-}
+_SAMPLES: Mapping[str, str] = CONSTANTS["colormaps"]
 
 COLORMAPS: tuple[str, ...] = tuple(_SAMPLES)
 """Names of the color maps."""
 
-WORD_COLORS: tuple[tuple[int, int, int], ...] = (
-    (230, 159, 0),  # orange
-    (0, 114, 178),  # blue
-    (0, 158, 115),  # bluish green
-    (204, 121, 167),  # reddish purple
-    (213, 94, 0),  # vermilion
-    (86, 180, 233),  # sky blue
-    (240, 228, 66),  # yellow
+WORD_COLORS: tuple[tuple[int, int, int], ...] = tuple(
+    (red, green, blue) for red, green, blue in CONSTANTS["word_colors"]
 )
 """One color per word in overlays of several words; repeats after seven words."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError
+from promptweight.render.constants import CONSTANTS
 from promptweight.render.interpolation import upsample_maps
 
 Heat = NDArray[np.float32]
@@ -38,13 +40,29 @@ def heat_range(heat: Heat) -> tuple[float, float]:
     return float(heat.min()), float(heat.max())
 
 
+def comparable_scales(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return a color scale (low, high) for each of several maps that are shown side by side.
+
+    Each map has a scale of its own, at least half as wide as the widest range (`comparable_range`), so that a
+    nearly constant map ("um") does not appear as distinct as others ("gato").
+
+    Args:
+        ranges: the lowest and the highest value of each map.
+
+    >>> comparable_scales([(0.0, 1.0), (0.25, 0.5), (0.0, 0.75)])
+    [(0.0, 1.0), (0.25, 0.75), (0.0, 0.75)]
+    """
+    widest = max((high - low for low, high in ranges), default=0.0)
+    return [(low, max(high, low + widest * CONSTANTS["comparable_range"])) for low, high in ranges]
+
+
 def normalize(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
     """Return `heat` scaled to 0..1; `scale` = (low, high) are the values that become 0 and 1.
 
     A constant map becomes 0: scaling it would only amplify rounding noise.
     """
     low, high = heat_range(heat) if scale is None else scale
-    if not high - low > 1e-6 * max(abs(low), abs(high)):
+    if not high - low > CONSTANTS["flat_range"] * max(abs(low), abs(high)):
         return np.zeros_like(heat)
     return np.clip((heat - low) / (high - low), 0, 1)
 

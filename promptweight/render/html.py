@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.render.colormaps import colormap_table
-from promptweight.render.heat import as_heat, normalize
+from promptweight.render.heat import Heat, as_heat, comparable_scales, heat_range, normalize
 
 MAX_CELLS = 64
 """Cells along the longer side of an embedded map; recorded attention is rarely finer."""
@@ -52,7 +52,7 @@ document.querySelectorAll(".promptweight-maps:not([data-ready])").forEach((box) 
 def render_hover_html(maps: Sequence[tuple[str, Any]], colormap: str = "inferno") -> str:
     """Return HTML with a button for each label; the heat map of the active button is painted below.
 
-    Each map is scaled from its lowest to its highest value; the line under it gives its mean.
+    The color scales are those of `comparable_scales`; the line under a map gives its mean.
 
     Args:
         maps: (label, heat) pairs; all heat maps have one shape (height, width).
@@ -61,11 +61,13 @@ def render_hover_html(maps: Sequence[tuple[str, Any]], colormap: str = "inferno"
     Raises:
         SettingError: the color map is unknown, or a heat map is not two-dimensional.
     """
-    cells = [_quantize(heat) for _, heat in maps]
+    heats = [as_heat(heat) for _, heat in maps]
+    scales = comparable_scales([heat_range(heat) for heat in heats])
+    cells = [_quantize(heat, scale) for heat, scale in zip(heats, scales, strict=True)]
     height, width = cells[0].shape if cells else (1, 1)
     buttons = "\n".join(
-        _button(label, float(as_heat(heat).mean()), values)
-        for (label, heat), values in zip(maps, cells, strict=True)
+        _button(label, float(heat.mean()), values)
+        for (label, _), heat, values in zip(maps, heats, cells, strict=True)
     )
     return (
         f'<div class="promptweight-maps" data-colors="{_base64(colormap_table(colormap).tobytes())}">\n'
@@ -85,9 +87,9 @@ def _button(label: str, mean: float, cells: Tensor) -> str:
     )
 
 
-def _quantize(heat: Any) -> Tensor:
-    """Return the normalized map with at most `MAX_CELLS` cells a side, (height, width) uint8."""
-    field = torch.from_numpy(normalize(as_heat(heat)))
+def _quantize(heat: Heat, scale: tuple[float, float]) -> Tensor:
+    """Return the map on its color scale with at most `MAX_CELLS` cells a side, (height, width) uint8."""
+    field = torch.from_numpy(normalize(heat, scale))
     height, width = field.shape
     scale = min(1.0, MAX_CELLS / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))

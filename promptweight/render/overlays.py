@@ -11,6 +11,7 @@ from PIL import Image
 
 from promptweight.errors import SettingError
 from promptweight.render.colormaps import WORD_COLORS, colorize
+from promptweight.render.constants import CONSTANTS
 from promptweight.render.heat import Heat, as_heat, gaussian_blur, heat_range, normalize, resize
 from promptweight.render.labels import append_below, draw_legend_strip, draw_word_strip
 
@@ -23,7 +24,7 @@ def overlay(
     heat: Any,
     *,
     colormap: str = "inferno",
-    alpha: float = 0.85,
+    alpha: float = CONSTANTS["overlay_opacity"],
     upscale: int | None = UPSCALE,
     label: str | None = None,
     weight: float | None = None,
@@ -62,7 +63,7 @@ def overlay_words(
     labels: Sequence[str],
     *,
     weights: Sequence[float | None] | None = None,
-    alpha: float = 0.75,
+    alpha: float = CONSTANTS["overlay_words_opacity"],
     upscale: int | None = UPSCALE,
 ) -> Image.Image:
     """Return `image` blended with the heat maps of several words, one color each, and a legend below.
@@ -114,8 +115,8 @@ def _scale_to_image(field: Heat, size: tuple[int, int], scale: tuple[float, floa
 
 
 def _visibility(heat: Heat) -> Heat:
-    """Return the opacity of heat 0..1: a smoothstep from 0 at a heat of 0.12 to 1 at 0.75."""
-    ramp = np.clip((heat - 0.12) / 0.63, 0, 1)
+    """Return the opacity of heat 0..1: a smoothstep from 0 at `visibility_start` over `visibility_rise`."""
+    ramp = np.clip((heat - CONSTANTS["visibility_start"]) / CONSTANTS["visibility_rise"], 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
