@@ -1,4 +1,4 @@
-"""Pitfalls in reading attention maps: padding, scales, units, leakage, faithfulness (format: see `make.py`)."""
+"""Reading of attention maps: padding, scales, units, leakage, faithfulness (format: see `make.py`)."""
 # ruff: noqa: E402
 
 # %% [markdown] lang="pt"
@@ -134,10 +134,10 @@ contact_sheet([*own, *same], [*words, *words], columns=5, cell=144)
 
 # %%
 views = {"probability": maps.probability(), "share": maps.share(), "lift": maps.lift()}
-print(f"{'vermelho':>12}" + "".join(f"{name:>10}" for name in ("cat", "mouse", "background")))
+print(f"{'vermelho':>12}" + "".join(f"{name:>12}" for name in ("cat", "mouse", "background")))
 for name, view in views.items():
     heat = view.word("vermelho").tensor
-    print(f"{name:>12}" + "".join(f"{float(heat[place].mean()):10.3f}" for place in (cat, mouse, background)))
+    print(f"{name:>12}" + "".join(f"{float(heat[place].mean()):12.3f}" for place in (cat, mouse, background)))
 every_word = [views["share"].word(word.text, word.occurrence).tensor for word in maps.words]
 assert torch.allclose(sum(every_word), torch.ones_like(every_word[0]), atol=1e-4)
 assert abs(views["lift"].word("vermelho").mass - 1) < 1e-4
@@ -167,12 +167,12 @@ contact_sheet(
 # %%
 def mean_lifts(maps, phrases):
     """Print the mean lift of every phrase on cat, mouse and background, and return it by phrase."""
-    print(f"{'':>14}" + "".join(f"{name:>8}" for name in ("cat", "mouse", "background")))
+    print(f"{'':>14}" + "".join(f"{name:>12}" for name in ("cat", "mouse", "background")))
     lifts = {}
     for phrase in phrases:
         heat = maps.lift().word(phrase).tensor
         lifts[phrase] = [float(heat[place].mean()) for place in (cat, mouse, background)]
-        print(f"{phrase:>14}" + "".join(f"{part:8.2f}" for part in lifts[phrase]))
+        print(f"{phrase:>14}" + "".join(f"{part:12.2f}" for part in lifts[phrase]))
     return lifts
 
 
