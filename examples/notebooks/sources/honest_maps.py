@@ -41,7 +41,7 @@ SEED, STEPS = 2, 12
 
 # %%
 scene = scenes.Scene(
-    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
+    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
 )
 patches = {"cat": (0.25, 0.55), "mouse": (0.72, 0.55), "background": (0.5, 0.9)}
 drawn = scenes.to_image(scenes.render(scene)[0])
@@ -186,10 +186,10 @@ assert lifts["rato cinza"][1] > lifts["rato cinza"][0]
 # The same drawing with the prompt in English, where the noun comes last and its key contains the color:
 
 # %%
-_, english = record_scene(pipe, scene, "a red cat chases a gray mouse")
-lifts = mean_lifts(english, ("red", "cat", "red cat", "gray", "mouse", "gray mouse"))
+_, english = record_scene(pipe, scene, "a red cat chases a grey mouse")
+lifts = mean_lifts(english, ("red", "cat", "red cat", "grey", "mouse", "grey mouse"))
 assert lifts["red cat"][0] > lifts["red cat"][1]
-assert lifts["gray mouse"][1] > lifts["gray mouse"][0]
+assert lifts["grey mouse"][1] > lifts["grey mouse"][0]
 
 # %% [markdown] lang="pt"
 # **Regra:** use o mapa da expressão inteira; o mapa de uma palavra só é menos confiável.

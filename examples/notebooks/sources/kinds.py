@@ -113,7 +113,7 @@ def print_text_attention(prompt):
 
 texts, portuguese = print_text_attention(prompt)
 assert torch.equal(portuguese, portuguese.tril())
-_, english = print_text_attention("a red cat chases a gray mouse")
+_, english = print_text_attention("a red cat chases a grey mouse")
 assert portuguese[texts.index("gato"), texts.index("vermelho")] == 0  # "gato" comes before "vermelho"
 assert english[2, 1] > 0  # "cat" comes after "red"
 
@@ -181,7 +181,7 @@ def draw(scene):
 
 
 chase = scenes.Scene(
-    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
+    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
 )
 (cat, mouse), maps = record_scene(pipe, chase, prompt)
 chased = {"cat": cat, "mouse": mouse, "background": ~(cat | mouse)}
@@ -308,12 +308,9 @@ for head in range(len(joint)):
     row = in_layer.heads(head).row(0)
     words = sum(part for _, part in row.words)
     image_sum, text_sum = float(image_part[head].sum()), float(text_part[head].sum())
-    print(
-        f"imagem {image_sum:.3f} + texto {text_sum:.3f} = {image_sum + text_sum:.3f}; palavras {words:.3f}"
-    )  # pt
-    print(
-        f"image {image_sum:.3f} + text {text_sum:.3f} = {image_sum + text_sum:.3f}; words {words:.3f}"
-    )  # en
+    sums = f"{image_sum:.3f} + {text_sum:.3f} = {image_sum + text_sum:.3f}"
+    print(f"imagem + texto: {sums}; palavras: {words:.3f}")  # pt
+    print(f"image + text: {sums}; words: {words:.3f}")  # en
     assert torch.allclose(row.tensor, text_part[head], atol=1e-5)
 
 # %% [markdown] lang="pt"
