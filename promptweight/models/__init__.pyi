@@ -5,6 +5,7 @@ from .builtin import BUILTIN_FOLDER as BUILTIN_FOLDER
 from .builtin import BUILTIN_MODELS as BUILTIN_MODELS
 from .builtin import builtin_path as builtin_path
 from .files import Advice as Advice
+from .files import ModelOrigin as ModelOrigin
 from .files import advice_in as advice_in
 from .files import advice_of as advice_of
 from .files import find_local_folder as find_local_folder
@@ -26,7 +27,8 @@ from .schedulers import Sampler as Sampler
 from .schedulers import get_sampler_name as get_sampler_name
 from .schedulers import is_known_sampler as is_known_sampler
 from .schedulers import make_scheduler as make_scheduler
-from .tokenizers import Counter as Counter
+from .tokenizers import PromptTokenizer as PromptTokenizer
 from .tokenizers import TokenCount as TokenCount
-from .tokenizers import text_encoders as text_encoders
-from .tokenizers import token_tables as token_tables
+from .tokenizers import count_tokens as count_tokens
+from .tokenizers import load_tokenizers as load_tokenizers
+from .tokenizers import tokenize_prompt as tokenize_prompt
