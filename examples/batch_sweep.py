@@ -33,7 +33,7 @@ def main() -> None:
     plan = batch.plan_batch(
         rows, model=options.model, defaults={"num_inference_steps": options.steps}, sweep=SWEEP
     )
-    print(f"{len(rows)} lines, {len(plan.pictures)} images")
+    print(f"{len(rows)} lines, {len(plan.images)} images")
 
     # An image's file name contains its job id, so a second run skips finished images.
     outcome = batch.run(plan, options.output, batch_size=4)

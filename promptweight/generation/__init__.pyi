@@ -4,11 +4,6 @@ from .arguments import MAX_PROMPT_LENGTH as MAX_PROMPT_LENGTH
 from .arguments import MAX_SEED as MAX_SEED
 from .arguments import MAX_SIDE as MAX_SIDE
 from .arguments import MAX_STEPS as MAX_STEPS
-from .arguments import METHODS as METHODS
-from .arguments import MODES as MODES
-from .arguments import NORMALIZERS as NORMALIZERS
-from .arguments import POOLED as POOLED
-from .arguments import SPACES as SPACES
 from .arguments import check_arguments as check_arguments
 from .arguments import check_size as check_size
 from .early_warning import LEAK_THRESHOLD as LEAK_THRESHOLD

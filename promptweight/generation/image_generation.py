@@ -183,7 +183,7 @@ def generate(
                 number=index + 1,
                 on_step=progress_reporter(callback, session, index + 1, len(seeds)),
             )
-            shares.append(session.found.get(0, ()))
+            shares.append(session.share_results.get(0, ()))
             if on_image is not None and images[-1].image is not None:
                 on_image(result_from(index))
             if images[-1].was_stopped:

@@ -166,23 +166,33 @@ class Result:
 
         heats = [self._heat(phrase, index) for phrase in phrases]
         weights = [common_weight(heat) for heat in heats]
+        scales = self._color_scales(heats, index)
         files = []
-        for phrase, heat, weight in zip(phrases, heats, weights, strict=True):
-            image = overlay(self.images[index], heat, label=phrase, weight=weight)
+        for phrase, heat, weight, scale in zip(phrases, heats, weights, scales, strict=True):
+            image = overlay(self.images[index], heat, label=phrase, weight=weight, scale=scale)
             suffix = slugify(phrase) or "word"
             files.append(self._save_derived(path, suffix, image, index, parts, overlay=phrase))
         if 1 < len(phrases) <= len(WORD_COLORS):
-            image = overlay_words(self.images[index], heats, phrases, weights=weights)
+            image = overlay_words(self.images[index], heats, phrases, weights=weights, scales=scales)
             files.append(self._save_derived(path, "words", image, index, parts, overlay=list(phrases)))
         return files
 
+    def _color_scales(self, heats: Sequence[HeatMap], index: int) -> list[tuple[float, float]]:
+        """Return a color scale for each map, comparable with those of all words of the prompt."""
+        from promptweight.render import comparable_scales
+
+        words = [word for word in self.words if not word.is_punctuation]
+        maps = [self._heat(word.text, index, word.occurrence) for word in words]
+        ranges = [(float(heat.tensor.min()), float(heat.tensor.max())) for heat in [*maps, *heats]]
+        return comparable_scales(ranges)[len(maps) :]
+
     def _save_contact_sheet(self, path: Path, index: int, parts: Collection[str]) -> Path:
-        from promptweight.render import comparable_scales, contact_sheet, enlarge, format_weight, overlay
+        from promptweight.render import contact_sheet, enlarge, format_weight, overlay
 
         base = self.images[index]
         words = [word for word in self.words if not word.is_punctuation]
-        heats = [self._heat(word.text, index, word.occurrence).tensor for word in words]
-        scales = comparable_scales([(float(heat.min()), float(heat.max())) for heat in heats])
+        heats = [self._heat(word.text, index, word.occurrence) for word in words]
+        scales = self._color_scales(heats, index)
         overlays = [
             overlay(base, heat, upscale=256, scale=scale) for heat, scale in zip(heats, scales, strict=True)
         ]

@@ -53,7 +53,7 @@ def build_result(
     drawn = [each for each in images if each.image is not None]
     last = images[-1]
     share_warnings = [
-        share.told(number) for number, of_image in enumerate(shares, first_number) for share in of_image
+        share.summary(number) for number, of_image in enumerate(shares, first_number) for share in of_image
     ]
     all_warnings = [
         *adapters.warnings,

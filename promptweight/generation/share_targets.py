@@ -91,7 +91,7 @@ def solve(
         pipe, prompt, negative_prompt, targets=targets, balance=balance, **{"record": False} | settings
     ) as session:
         (drawn,) = run_pipeline(pipe, session.inputs, call, (seed,))
-        results = session.found
+        results = session.share_results
     if 0 not in results:
         raise SettingError(
             f"{str(prompt)!r} has no target share; pass targets, or balance two or more phrases"
