@@ -68,7 +68,7 @@ def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any
 
 @pytest.mark.parametrize(
     ("prompt", "record"),
-    [("um gato vermelho", True), (PAIR, False), (PAIR, Record(lanes=("negative",)))],
+    [("um gato vermelho", True), (PAIR, False), (PAIR, Record(roles=("negative",)))],
 )
 def test_where_nothing_can_leak_or_is_recorded_nobody_looks(
     tiny_pipe: Any, looked: list[int], prompt: str, record: bool | Record

@@ -1,4 +1,4 @@
-"""What a run recorded is freed when nobody holds it any more, without waiting for the garbage collector."""
+"""Release of a run's recording with its last reference, without the garbage collector."""
 
 import gc
 import weakref
@@ -17,18 +17,18 @@ def no_collector():
     gc.enable()
 
 
-def test_a_session_goes_with_its_last_name(pipe, tiny, no_collector):
+def test_session_is_freed_with_its_last_reference(pipe, tiny, no_collector):
     encoded = tiny.encode("um gato vermelho")
     with attach(pipe, encoded, record=Record(steps="keep", refine=True)) as session:
         tiny.run(pipe, session.inputs)
         assert session.maps.word("gato").mass > 0
-    held = weakref.ref(session), weakref.ref(session._prepared.store)
+    held = weakref.ref(session), weakref.ref(session.config.store)
     assert all(each() is not None for each in held)
     del session
     assert all(each() is None for each in held)
 
 
-def test_a_result_holds_no_session_and_leaves_nothing(tiny_pipe, no_collector):
+def test_result_references_no_session_and_frees_its_recording(tiny_pipe, no_collector):
     sessions = []
 
     def look(progress):

@@ -168,7 +168,7 @@ def test_saved_maps_are_loaded_as_they_were(pipe, tiny, tmp_path):
     from promptweight.attention import Record, attach
 
     encoded = tiny.encode("um gato:1.4 vermelho", "casa gato")
-    with attach(pipe, encoded, record=Record(steps="keep", lanes=("positive", "negative"))) as session:
+    with attach(pipe, encoded, record=Record(steps="keep", roles=("positive", "negative"))) as session:
         tiny.run(pipe, session.inputs, height=48)
     maps = session.maps
     maps.save(tmp_path / "maps.safetensors")

@@ -66,7 +66,7 @@ def test_rows_of_every_layer_and_head(tiny, listen, family):
 def test_what_a_patch_reads(pipe, tiny, tmp_path):
     """Everything makes up 1; a word gets what its map has in the same cell."""
     encoded = tiny.encode("um gato vermelho", "casa gato casa")
-    record = Record(lanes=("positive", "negative"), patches=PATCHES)
+    record = Record(roles=("positive", "negative"), patches=PATCHES)
     with attach(pipe, encoded, record=record) as session:
         tiny.run(pipe, session.inputs, **SIZE)
     maps = session.maps

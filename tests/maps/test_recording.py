@@ -55,7 +55,7 @@ def test_columns_of_every_layer_step_and_head(tiny, dtype, size, guidance):
     settings = {"height": size[0], "width": size[1], "guidance_scale": guidance}
     pipe = tiny.pipeline(dtype)
     with attach(
-        pipe, encoded, record=Record(steps="keep", heads="keep", lanes=("negative", "positive"))
+        pipe, encoded, record=Record(steps="keep", heads="keep", roles=("negative", "positive"))
     ) as s:
         tiny.run(pipe, s.inputs, **settings)
     recording = s.maps.recording
@@ -129,7 +129,7 @@ def test_the_order_of_the_rows_does_not_matter(pipe, tiny):
     encoded = tiny.encode("um gato vermelho")
     positive, negative = encoded.inputs["prompt_embeds"], encoded.inputs["negative_prompt_embeds"]
     sample = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    record = Record(lanes=("positive", "negative"), steps="keep")
+    record = Record(roles=("positive", "negative"), steps="keep")
 
     def recorded(*calls):
         with attach(pipe, encoded, record=record) as session, torch.no_grad():

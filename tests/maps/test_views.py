@@ -161,7 +161,7 @@ def test_flux(tiny):
 
 def test_views(pipe, tiny, tmp_path):
     encoded = tiny.encode("um gato vermelho", "casa")
-    record = Record(lanes=("positive", "negative"), refine=True, patches=PATCHES)
+    record = Record(roles=("positive", "negative"), refine=True, patches=PATCHES)
     with attach(pipe, encoded, record=record) as session:
         tiny.run(pipe, session.inputs, **SIZE)
     maps, refined = session.maps, session.maps.refined()

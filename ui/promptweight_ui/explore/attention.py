@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from promptweight.generation import Progress
     from promptweight.maps import PromptVariant
 
-MOST_TOKENS = 24
+MAX_TOKENS = 24
 """Rows of the table that are tokens of the prompt; what further ones get is told in one row."""
 
-MOST_DIMENSIONS = 32
+MAX_DIMENSIONS = 32
 """How many numbers of a vector are drawn."""
 
-MOST_HEADS = 24
+MAX_HEADS = 24
 """How many heads are drawn side by side."""
 
-LOOKED_AT = 5
+MAX_STEPS = 5
 """How many steps of a run are kept."""
 
-MOST_MEGABYTES = 192.0
+MAX_MEGABYTES = 192.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Selection:
     """What is looked at: indices of a layer, a head, a patch and a word, and a step."""
 
     layer: int
@@ -45,10 +45,10 @@ class Place:
     word: int
 
 
-def look_inside(
+def capture_layers(
     pipe: Any, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
 ) -> AttentionCapture:
-    """Make a picture of `result` again, up to the last of `LOOKED_AT` steps, and keeps its attention.
+    """Make a picture of `result` again, up to the last of `MAX_STEPS` steps, and keeps its attention.
 
     It is the same picture to the last bit, since the same settings are used with the same seed.
 
@@ -59,11 +59,11 @@ def look_inside(
         callback: as in `promptweight.generate`.
     """
     from promptweight.attention import Record, attach, capture_attention
-    from promptweight.generation import run_pipeline
+    from promptweight.generation import progress_reporter, run_pipeline
 
     settings = result.settings
     steps = settings["num_inference_steps"]
-    chosen = looked_at(result.stopped_after or steps)
+    chosen = captured_steps(result.stopped_after or steps)
     size = result.images[image]
     call = {
         "num_inference_steps": steps,
@@ -89,20 +89,26 @@ def look_inside(
             num_inference_steps=steps,
             **weighting,
         ) as session,
-        capture_attention(session, chosen, MOST_MEGABYTES) as inside,
+        capture_attention(session, chosen, MAX_MEGABYTES) as inside,
     ):
-        run_pipeline(pipe, session, call, result.seeds[image], (1, 1), False, is_wanted)
+        run_pipeline(
+            pipe,
+            session.inputs,
+            call,
+            (result.seeds[image],),
+            on_step=progress_reporter(is_wanted, session),
+        )
     return inside
 
 
-def looked_at(steps: int) -> tuple[int, ...]:
+def captured_steps(steps: int) -> tuple[int, ...]:
     """Return which of so many steps are kept: the first, the last, and some evenly between."""
-    if steps <= LOOKED_AT:
+    if steps <= MAX_STEPS:
         return tuple(range(steps))
-    return tuple(round(part * (steps - 1) / (LOOKED_AT - 1)) for part in range(LOOKED_AT))
+    return tuple(round(part * (steps - 1) / (MAX_STEPS - 1)) for part in range(MAX_STEPS))
 
 
-def about(inside: AttentionCapture) -> dict[str, Any]:
+def describe(inside: AttentionCapture) -> dict[str, Any]:
     """Return what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
     return {
         "layers": [
@@ -116,7 +122,7 @@ def about(inside: AttentionCapture) -> dict[str, Any]:
             }
             for layer in inside.layers
         ],
-        "left_out": len(inside.left_out),
+        "left_out": len(inside.omitted_layers),
         "steps": list(inside.steps),
         "texts": [
             {
@@ -130,9 +136,9 @@ def about(inside: AttentionCapture) -> dict[str, Any]:
                     for word in tables[0].table.words
                 ],
             }
-            for tables in inside.texts
+            for tables in inside.variants
         ],
-        "said": {str(step): text for step, text in inside.said.items() if step in inside.steps},
+        "said": {str(step): text for step, text in inside.variant_by_step.items() if step in inside.steps},
     }
 
 
@@ -142,13 +148,13 @@ def _weight(word: Word, source: str) -> float:
     return written_weight(source, word.start) if is_painted else word.weight
 
 
-def look(inside: AttentionCapture, place: Place) -> dict[str, Any]:
+def selection_values(inside: AttentionCapture, place: Selection) -> dict[str, Any]:
     """Return everything that is shown of one place.
 
     Raises:
         IndexError: there is no such layer, head, step, patch or word.
     """
-    tables = inside.tables(place.step) if place.step in inside.steps else ()
+    tables = inside.variant_at(place.step) if place.step in inside.steps else ()
     words = tables[0].table.words if tables else ()
     for name, index, number in (("layer", place.layer, len(inside.layers)), ("word", place.word, len(words))):
         if not 0 <= index < number:
@@ -166,7 +172,7 @@ def look(inside: AttentionCapture, place: Place) -> dict[str, Any]:
     seen = inside.image.get((layer.name, place.step))
     return {
         "map": _map(maps[place.head]),
-        "heads": [_map(each) for each in maps[:MOST_HEADS]] if len(maps) > 1 else [],
+        "heads": [_map(each) for each in maps[:MAX_HEADS]] if len(maps) > 1 else [],
         "image": None if seen is None else _image(seen, place),
         "words": [
             _number(row.probabilities[[reading.text.start + token for token in each]].sum())
@@ -180,7 +186,7 @@ def look(inside: AttentionCapture, place: Place) -> dict[str, Any]:
     }
 
 
-def _image(seen: LayerCapture, place: Place) -> dict[str, Any]:
+def _image(seen: LayerCapture, place: Selection) -> dict[str, Any]:
     head = min(place.head, seen.heads - 1)
     probabilities = seen.row(head, place.patch).probabilities[seen.image]
     return {"map": _map(probabilities), "total": _number(probabilities.sum())}
@@ -202,7 +208,7 @@ def _table(tables: PromptVariant, reading: LayerCapture, row: SoftmaxRow, chosen
             texts += is_text
             if token.kind == "pad":
                 rest["pad"].append(key)
-            elif is_text and texts > MOST_TOKENS and placed.start + token.position not in chosen:
+            elif is_text and texts > MAX_TOKENS and placed.start + token.position not in chosen:
                 rest["other"].append(key)
             else:
                 lines.append(
@@ -272,7 +278,7 @@ def _map(values: Tensor) -> dict[str, Any]:
 
 
 def _vector(values: Tensor) -> list[float]:
-    return [_number(value) for value in values[:MOST_DIMENSIONS]]
+    return [_number(value) for value in values[:MAX_DIMENSIONS]]
 
 
 def _number(value: Any) -> float:
