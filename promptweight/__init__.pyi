@@ -12,7 +12,7 @@ from .models import load as load
 from .prompt import convert as convert
 from .prompt import detect as detect
 from .prompt import expand as expand
-from .prompt import nudge as nudge
+from .prompt import adjust_weight as adjust_weight
 from .prompt import parse as parse
 from .prompt import schedule as schedule
 

@@ -23,7 +23,7 @@ from promptweight.batch.sweep import Sweep, sweep_points
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation import MAX_SEED
 from promptweight.models import ModelIdentity, fingerprint_files, identify_model
-from promptweight.prompt import Prompt, expand, parse, places
+from promptweight.prompt import Prompt, expand, find_phrase, parse
 
 MAX_PLANNED_IMAGES = 1_000_000
 ID_DIGITS = 12
@@ -138,7 +138,7 @@ def plan_batch(
                 if len(images) >= MAX_PLANNED_IMAGES:
                     raise SettingError(f"the plan must have at most {MAX_PLANNED_IMAGES} images; got more")
                 if unused_phrases:
-                    unused_phrases -= {phrase for phrase in unused_phrases if places(prompt, phrase)}
+                    unused_phrases -= {phrase for phrase in unused_phrases if find_phrase(prompt, phrase)}
                 by_id[image_id] = PlannedImage(job, image_id, len(images) + 1, row, labels)
                 images.append(by_id[image_id])
         except PromptweightError as error:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.prompt import parse, places, with_weight
+from promptweight.prompt import find_phrase, parse, set_weight
 from promptweight.validation import did_you_mean
 from promptweight.weighting import ATTACH_MODES, METHOD_NAMES
 
@@ -111,12 +111,12 @@ def sweep_points(prompt: str, dialect: str, sweep: Sweep) -> Iterator[SweepPoint
             "Rewrite the prompt with promptweight convert"
         )
     parsed = parse(prompt, dialect)
-    axes = [(phrase, weights) for phrase, weights in sweep.weights if places(parsed, phrase)]
+    axes = [(phrase, weights) for phrase, weights in sweep.weights if find_phrase(parsed, phrase)]
     methods: Sequence[str | None] = sweep.methods or (None,)
     for weights, method in product(list(product(*(weights for _, weights in axes))), methods):
         varied = prompt
         for (phrase, _), weight in zip(axes, weights, strict=True):
-            varied = with_weight(varied, phrase, weight, dialect)
+            varied = set_weight(varied, phrase, weight, dialect)
         labels = [f"{phrase} ×{weight:g}" for (phrase, _), weight in zip(axes, weights, strict=True)]
         settings = {} if method is None else method_settings(method)
         yield SweepPoint(varied, settings, (*labels, *([method] if method else [])))

@@ -17,7 +17,7 @@ from promptweight.batch.plan import PlannedImage
 from promptweight.generation import common_weight, slugify
 from promptweight.maps import raw_maps
 from promptweight.metadata import METADATA_PARTS, encode_image
-from promptweight.prompt import script_of, split_words
+from promptweight.prompt import make_timeline, split_words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,10 +78,10 @@ def is_finished(folder: OutputFolder, image: PlannedImage, output_options: Outpu
 
 def phrases_in_prompt(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
     """Return the phrases that a prompt contains at any of its denoising steps."""
-    from promptweight.prompt import places
+    from promptweight.prompt import find_phrase
 
-    variants = script_of(prompt, steps).variants
-    return [phrase for phrase in phrases if any(places(variant, phrase) for variant in variants)]
+    variants = make_timeline(prompt, steps).variants
+    return [phrase for phrase in phrases if any(find_phrase(variant, phrase) for variant in variants)]
 
 
 def save_image(
@@ -137,7 +137,7 @@ def _masked_phrases(output_options: OutputOptions, prompt: Prompt, steps: int) -
         return phrases_in_prompt(prompt, output_options.overlays, steps)
     words = (
         variant.text[word.start : word.end]
-        for variant in script_of(prompt, steps).variants
+        for variant in make_timeline(prompt, steps).variants
         for word in split_words(variant.text, variant.breaks)
         if not word.is_punctuation
     )

@@ -9,7 +9,7 @@ from typing import Any
 from promptweight.conditioning.encoding import EncodedPrompts, Prompts, encode_prompts, parse_prompt_pairs
 from promptweight.conditioning.prompt_embeds import ROLES, Role
 from promptweight.conditioning.token_table import TokenTable
-from promptweight.prompt import ALONE, Prompt, Script, script_of
+from promptweight.prompt import FIRST_VARIANT, Prompt, PromptTimeline, make_timeline
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ScheduledEncoding:
     """
 
     encoded: EncodedPrompts
-    timelines: Mapping[Role, tuple[Script, ...]]
+    timelines: Mapping[Role, tuple[PromptTimeline, ...]]
     first_rows: Mapping[Role, tuple[int, ...]]
 
     @classmethod
@@ -32,7 +32,7 @@ class ScheduledEncoding:
         tables = {"positive": encoded.positive, "negative": encoded.negative}
         return cls(
             encoded,
-            {role: tuple(Script((table.prompt,), (ALONE,)) for table in tables[role]) for role in ROLES},
+            {role: tuple(PromptTimeline((table.prompt,), (FIRST_VARIANT,)) for table in tables[role]) for role in ROLES},
             {role: tuple(range(len(tables[role]))) for role in ROLES},
         )
 
@@ -84,9 +84,9 @@ def encode_scheduled(
     those of `encode_prompts`.
     """
     prompts, negatives = parse_prompt_pairs(prompt, negative_prompt, dialect)
-    timelines: dict[Role, tuple[Script, ...]] = {
-        "positive": tuple(script_of(each, num_inference_steps) for each in prompts),
-        "negative": tuple(script_of(each, num_inference_steps) for each in negatives),
+    timelines: dict[Role, tuple[PromptTimeline, ...]] = {
+        "positive": tuple(make_timeline(each, num_inference_steps) for each in prompts),
+        "negative": tuple(make_timeline(each, num_inference_steps) for each in negatives),
     }
     variants: dict[Role, list[Prompt]] = {}
     first_rows: dict[Role, tuple[int, ...]] = {}
@@ -100,7 +100,7 @@ def encode_scheduled(
     return ScheduledEncoding(encoded, timelines, first_rows)
 
 
-def _concatenate_variants(timelines: Sequence[Script]) -> tuple[list[Prompt], tuple[int, ...]]:
+def _concatenate_variants(timelines: Sequence[PromptTimeline]) -> tuple[list[Prompt], tuple[int, ...]]:
     """Return the variants of all prompts, prompt after prompt, and the index of each prompt's first one."""
     variants: list[Prompt] = []
     first_rows = []

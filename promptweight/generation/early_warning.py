@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from promptweight.prompt import fold, phrases
+from promptweight.prompt import fold, split_phrases
 
 if TYPE_CHECKING:
     from promptweight.attention import AttentionSession
@@ -200,7 +200,7 @@ def object_phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
     objects. A verb stands at the end of its phrase: it is the last of two or more words if only an article
     precedes the next phrase ("um gato persegue um rato"), or of three or more words before any other phrase.
     """
-    runs = phrases(words)
+    runs = split_phrases(words)
     index_of = {id(word): index for index, word in enumerate(words)}
     starts = [index_of[id(run[0])] for run in runs]
     ends = [0, *(start + len(run) for start, run in zip(starts, runs, strict=True))]

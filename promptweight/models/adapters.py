@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message, message
 from promptweight.models.files import check_safetensors, summarize_error
-from promptweight.prompt import script_of
+from promptweight.prompt import make_timeline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,7 @@ def find_adapters(
     embeddings: dict[str, Path] = {}
     for each in (prompt, negative_prompt):
         if each is not None:
-            for variant in script_of(each, num_inference_steps).variants:
+            for variant in make_timeline(each, num_inference_steps).variants:
                 embeddings |= _find_embeddings(variant, embeddings_dir, warnings)
     for path in [*(lora.path for lora in loras.values()), *embeddings.values()]:
         check_safetensors(path)

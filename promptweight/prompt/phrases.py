@@ -32,7 +32,7 @@ LITTLE_WORDS = frozenset(f"{PORTUGUESE} {ENGLISH}".split())
 """Words that name no thing by themselves, place words and words for the picture itself among them."""
 
 
-def phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
+def split_phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
     """The phrases of a prompt's words, in order, each a run of neighboring words.
 
     Args:
@@ -47,7 +47,7 @@ def phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
     return tuple(tuple(run) for run in found if run)
 
 
-def named(runs: Sequence[Sequence[Word]]) -> list[tuple[str, int]]:
+def name_phrases(runs: Sequence[Sequence[Word]]) -> list[tuple[str, int]]:
     """Each phrase as its text, and how many equal ones come before it."""
     before: Counter[str] = Counter()
     names = []

@@ -1,7 +1,7 @@
 """What a prompt says at every step of a run: its texts, when each is said, and which are joined by AND.
 
 >>> from promptweight.prompt import parse
->>> script = script_of(parse("um [gato:peixe:0.5] vermelho AND um fundo azul:0.5"), steps=4)
+>>> script = make_timeline(parse("um [gato:peixe:0.5] vermelho AND um fundo azul:0.5"), steps=4)
 >>> [variant.text for variant in script.variants]
 ['um gato vermelho', 'um fundo azul', 'um peixe vermelho']
 >>> script.turns
@@ -23,7 +23,7 @@ from promptweight.prompt.prompt_editing import find_changes
 Turn = tuple[tuple[int, float], ...]
 """The variants that are said at one step, each with its weight; more than one where AND joins them."""
 
-ALONE: Turn = ((0, 1.0),)
+FIRST_VARIANT: Turn = ((0, 1.0),)
 """The first variant by itself."""
 
 COMPOSING = ("pw", "a1111")
@@ -31,7 +31,7 @@ COMPOSING = ("pw", "a1111")
 
 
 @dataclass(frozen=True)
-class Script:
+class PromptTimeline:
     """The texts of a prompt, and when each is said.
 
     ``variants`` are the different texts, each a prompt of its own whose spans keep their places in the whole
@@ -49,7 +49,7 @@ class Script:
     @property
     def is_plain(self) -> bool:
         """Whether one text is said at every step, by itself."""
-        return set(self.turns) == {ALONE}
+        return set(self.turns) == {FIRST_VARIANT}
 
     @property
     def changes(self) -> bool:
@@ -57,7 +57,7 @@ class Script:
         return len(set(self.turns)) > 1
 
 
-def script_of(prompt: Prompt, steps: int | None = None) -> Script:
+def make_timeline(prompt: Prompt, steps: int | None = None) -> PromptTimeline:
     """What ``prompt`` says in a run of so many sampling steps.
 
     Prompt editing and alternation follow A1111: ``schedule`` tells the texts. Without ``steps`` a prompt that
@@ -78,7 +78,7 @@ def script_of(prompt: Prompt, steps: int | None = None) -> Script:
                 variants.append(variant)
             turn.append((numbers[said], weight))
         turns += [tuple(turn)] * (last - len(turns))
-    return Script(tuple(variants), tuple(turns))
+    return PromptTimeline(tuple(variants), tuple(turns))
 
 
 def stages(prompt: Prompt, steps: int | None) -> Iterator[tuple[int, Prompt]]:

@@ -1,4 +1,4 @@
-"""``nudge``: what Ctrl+Up and Ctrl+Down do to the selection in a prompt box."""
+"""``adjust_weight``: what Ctrl+Up and Ctrl+Down do to the selection in a prompt box."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Target:
     options: str = ""
 
 
-def nudge(text: str, start: int, end: int, step: float = 0.1) -> tuple[str, int, int]:
+def adjust_weight(text: str, start: int, end: int, step: float = 0.1) -> tuple[str, int, int]:
     """Add ``step`` to the weight of the selection text[start:end]; gives the new text and selection.
 
     With nothing selected, the brackets or the tag round the caret are meant, or else the word under it. A
@@ -44,9 +44,9 @@ def nudge(text: str, start: int, end: int, step: float = 0.1) -> tuple[str, int,
     weigh, nothing changes; neither does it for a selection that cuts through brackets. Raises SettingError
     for a step of 0 or beyond reason.
 
-        >>> nudge("um gato", 5, 5)
+        >>> adjust_weight("um gato", 5, 5)
         ('um (gato:1.1)', 4, 8)
-        >>> nudge("um (gato:1.1)", 4, 8, -0.1)
+        >>> adjust_weight("um (gato:1.1)", 4, 8, -0.1)
         ('um gato', 3, 7)
     """
     if not 1e-6 <= abs(step) <= 1e6:
@@ -178,7 +178,7 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 _FINE = 1e-6
 
 
-def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
+def find_phrase(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
     """Return where a phrase stands in the clean text of a prompt, as words, whatever their case."""
     sought = [fold(phrase[word.start : word.end]) for word in split_words(phrase)]
     words = split_words(prompt.text, prompt.breaks)
@@ -190,7 +190,7 @@ def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
     ]
 
 
-def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
+def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     """Return a prompt in which every occurrence of a phrase has exactly this weight.
 
     Brackets round the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
@@ -199,9 +199,9 @@ def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     >>> with_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
     'um (gato:0.55) e (outro (gato:0.5))'
     """
-    for number in range(len(places(parse(text, dialect), phrase))):
+    for number in range(len(find_phrase(parse(text, dialect), phrase))):
         prompt = parse(text, dialect)
-        found = places(prompt, phrase)
+        found = find_phrase(prompt, phrase)
         if number >= len(found):
             break
         plain = _with_own_weight(text, prompt, found[number], 1.0)

@@ -14,7 +14,7 @@ import sys
 import time
 from multiprocessing import get_context
 
-from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
+from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule
 from promptweight.prompt.conversion import meaning
 
 PIECES = [
@@ -93,7 +93,7 @@ def check(text: str, source: random.Random) -> None:
     steps = source.randint(1, 30)
     assert schedule(text, steps, dialect)[-1][0] == steps
     place = source.randint(0, len(text))
-    written, start, end = nudge(text, place, min(len(text), place + source.randint(0, 5)), 0.1)
+    written, start, end = adjust_weight(text, place, min(len(text), place + source.randint(0, 5)), 0.1)
     assert 0 <= start <= end <= len(written)
     expand(text, 1)
     detect(text)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
+from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule
 
 SHAPES: dict[str, str] = {
     "nested": "(",
@@ -91,7 +91,7 @@ def test_function_calls_grow_with_the_text(shape, dialect):
         lambda text: convert(text, "comfy", "compel"),
         lambda text: expand(text, 1),
         lambda text: detect(text),
-        lambda text: nudge(text, len(text) // 2, len(text) // 2),
+        lambda text: adjust_weight(text, len(text) // 2, len(text) // 2),
     ],
     ids=["schedule", "str", "to comfy", "to compel", "expand", "detect", "nudge"],
 )

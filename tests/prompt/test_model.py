@@ -5,7 +5,7 @@ import re
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import Options, diagnostics, nudge, parse
+from promptweight.prompt import Options, adjust_weight, diagnostics, parse
 
 
 def codes(source, dialect="pw"):
@@ -203,7 +203,7 @@ def test_a_share_out_of_reach_is_text_and_pointed_at(value):
 
 
 def test_a_share_is_not_nudged():
-    assert nudge("um (gato:=25%) e", 6, 6) == ("um (gato:=25%) e", 6, 6)
+    assert adjust_weight("um (gato:=25%) e", 6, 6) == ("um (gato:=25%) e", 6, 6)
 
 
 def test_other_dialects_know_no_shares():

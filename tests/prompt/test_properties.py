@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptweight.cli import prompt_report
-from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
+from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule
 from promptweight.prompt.conversion import meaning, reads_alike
 
 TOKENS = [
@@ -140,7 +140,7 @@ def test_a_schedule_ends_with_the_last_step(text, dialect, steps):
 
 @given(prompts, st.integers(-2, 60), st.integers(-2, 60), st.sampled_from([0.1, -0.1, 0.05]))
 def test_nudging_keeps_the_text_and_gives_a_selection_in_it(text, start, end, step):
-    written, new_start, new_end = nudge(text, start, end, step)
+    written, new_start, new_end = adjust_weight(text, start, end, step)
     assert 0 <= new_start <= new_end <= len(written)
     detect(text)
 

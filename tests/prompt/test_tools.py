@@ -7,7 +7,7 @@ import pytest
 
 from promptweight.cli import prompt_report
 from promptweight.errors import SettingError
-from promptweight.prompt import detect, expand, nudge, parse
+from promptweight.prompt import adjust_weight, detect, expand, parse
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def test_nudge(selected, step, nudged):
     else:
         start = end = selected.index("|")
     text = selected.replace("<", "").replace(">", "").replace("|", "", 1)
-    written, start, end = nudge(text, start, end, step)
+    written, start, end = adjust_weight(text, start, end, step)
     assert f"{written[:start]}<{written[start:end]}>{written[end:]}" == nudged
 
 
 def test_nudge_moves_the_weight_of_a_tag():
-    assert nudge("a <lora:x:0.8:te=1>", 8, 8, 0.05) == ("a <lora:x:0.85:te=1>", 8, 9)
-    assert nudge("<lora:x>", 6, 6) == ("<lora:x:1.1>", 6, 7)
+    assert adjust_weight("a <lora:x:0.8:te=1>", 8, 8, 0.05) == ("a <lora:x:0.85:te=1>", 8, 9)
+    assert adjust_weight("<lora:x>", 6, 6) == ("<lora:x:1.1>", 6, 7)
 
 
 @pytest.mark.parametrize("step", [0, float("nan"), float("inf"), 1e-9])
 def test_a_step_that_moves_nothing_is_an_error(step):
     with pytest.raises(SettingError, match="step="):
-        nudge("a", 0, 1, step)
+        adjust_weight("a", 0, 1, step)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from promptweight.prompt import fold
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable, Word
-    from promptweight.prompt import Script
+    from promptweight.prompt import PromptTimeline
 
 EditKind = Literal["replace", "refine"]
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
@@ -83,7 +83,7 @@ class PromptEdits:
         self,
         edit: PromptToPrompt,
         variants: Sequence[tuple[PromptVariant, ...]],
-        timelines: Sequence[Script],
+        timelines: Sequence[PromptTimeline],
         planned_steps: int,
         length: int,
     ) -> None:
@@ -128,7 +128,7 @@ class PromptEdits:
         )
 
 
-def check_editable(variants: Sequence[PromptVariant], timeline: Script) -> None:
+def check_editable(variants: Sequence[PromptVariant], timeline: PromptTimeline) -> None:
     """Raise `SettingError` for a prompt with AND or `.blend()`, whose words have no rows of their own."""
     source = variants[0][0].table.prompt.source
     if any(len(turn) > 1 for turn in timeline.turns):

@@ -30,7 +30,7 @@ from torch import Tensor
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable, find_rows
 from promptweight.messages import message
-from promptweight.prompt import named, phrases
+from promptweight.prompt import name_phrases, split_phrases
 
 MIN_ITERATIONS = 16
 MAX_WEIGHT = 20.0
@@ -43,7 +43,7 @@ RIDGE = 1e-7
 class ShareTargets:
     """Target shares in one prompt."""
 
-    phrases: tuple[str, ...]
+    split_phrases: tuple[str, ...]
     rows: tuple[tuple[int, ...], ...]
     """Rows of the text embeddings of each phrase."""
     shares: tuple[float, ...]
@@ -114,7 +114,7 @@ def read_share_targets(
     if balance is not False:
         if entries:
             raise SettingError(message("share-with-balance", phrase=entries[0][0]))
-        names = named(phrases(tables[0].table.words)) if balance is True else [(name, 0) for name in balance]
+        names = name_phrases(split_phrases(tables[0].table.words)) if balance is True else [(name, 0) for name in balance]
         entries = [
             (name, find_rows(tables, name, occurrence)[0], 1 / len(names)) for name, occurrence in names
         ]

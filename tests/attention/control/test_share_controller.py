@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize
 from promptweight.attention import Record, attach
 from promptweight.attention.control.share_solver import MAX_WEIGHT, solve_weights
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.prompt.phrases import phrases
+from promptweight.prompt.phrases import split_phrases
 
 
 def softmax_rows(rows: int, keys: int, seed: int) -> np.ndarray:
@@ -230,7 +230,7 @@ def test_target_outside_the_prompt_is_refused_and_balance_of_one_warns(tiny):
 
 def test_phrases_are_runs_between_stop_words(tiny):
     table = tiny.table_of("um gato vermelho e uma casa perto de the red dog")
-    assert [" ".join(word.text for word in run) for run in phrases(table.words)] == [
+    assert [" ".join(word.text for word in run) for run in split_phrases(table.words)] == [
         "gato vermelho",
         "casa",
         "red dog",
