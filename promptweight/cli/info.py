@@ -50,27 +50,27 @@ def info(
 def _to_dict(metadata: ImageMetadata) -> dict[str, Any]:
     from promptweight.metadata import parse_infotext
 
-    making = metadata.making()
-    _, negative, settings = parse_infotext(metadata.parameters or "")
+    making = metadata.generation_info()
+    _, negative, settings = parse_infotext(metadata.infotext or "")
     return {
         "tool": None if making is None else making.tool,
         "prompt": "" if making is None else making.prompt,
         "negative_prompt": negative if making is None else making.negative_prompt or negative,
         "settings": settings or ({} if making is None else dict(making.settings)),
         "promptweight": metadata.record,
-        "parameters": metadata.parameters,
+        "parameters": metadata.infotext,
         "digital_source_type": metadata.digital_source_type,
     }
 
 
 def _print_metadata(file: Path, metadata: ImageMetadata) -> None:
-    making = metadata.making()
+    making = metadata.generation_info()
     if metadata.record is not None:
         console.print_lines(f"{name}: {value}" for name, value in metadata.record.items())
     elif making is None:
         console.print_warnings([f"{file} has no generation settings"])
-    elif making is not metadata.foreign and metadata.parameters is not None:
-        console.print_lines([metadata.parameters])
+    elif making is not metadata.other_tool and metadata.infotext is not None:
+        console.print_lines([metadata.infotext])
     else:
         console.print_lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
         if making.negative_prompt:

@@ -63,7 +63,7 @@ def rerun_options(context: typer.Context, file: Path) -> dict[str, Any]:
     from promptweight.metadata import read_metadata
 
     metadata = read_metadata(file)
-    making = metadata.making()
+    making = metadata.generation_info()
     if making is None:
         raise SettingError(f"{file} must have generation settings; it has none")
     if metadata.record is not None:

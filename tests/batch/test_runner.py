@@ -46,7 +46,7 @@ def test_batch_of_one_is_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_pa
         assert (pixels(path) == np.array(expected.images[0])).all()
         metadata = read_metadata(path)
         assert metadata.record == expected.record()
-        assert metadata.parameters == expected.infotext()
+        assert metadata.infotext == expected.infotext()
         assert tuple(by_id[planned.id].get("warnings", ())) == expected.warnings
     manifest = list(read_manifest(tmp_path / "out"))
     assert manifest == lines
@@ -233,7 +233,7 @@ def test_other_formats_have_the_same_metadata(plan_of, run_in, name):
     metadata = read_metadata(outcome.files[0])
     assert outcome.files[0].suffix == f".{name}"
     assert metadata.record["prompt"] == plan.images[0].job.prompt
-    assert metadata.parameters.startswith(plan.images[0].job.prompt + "\nSteps: 1, ")
+    assert metadata.infotext.startswith(plan.images[0].job.prompt + "\nSteps: 1, ")
     assert run_in(plan, output_options=OutputOptions(format=name))[0].skipped == 1
     bare, _ = run_in(plan, output_options=OutputOptions(format=name, metadata=()), overwrite=True)
     assert read_metadata(bare.files[0]) == ImageMetadata(None, None, None)

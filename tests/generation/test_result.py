@@ -36,7 +36,7 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
     assert found.record == {**result.settings, "seed": 8}
     assert found.record["prompt"] == PROMPT
     assert found.record["guidance_scale"] == 7.5
-    prompt, negative, settings = parse_infotext(found.parameters)
+    prompt, negative, settings = parse_infotext(found.infotext)
     assert (prompt, negative) == (PROMPT, "feio")
     assert settings["Steps"] == "2"
     assert settings["Sampler"] == "DDIM"
