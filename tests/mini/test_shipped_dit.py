@@ -79,7 +79,7 @@ def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: 
     )
     right = 0
     for one in drawn:
-        across = {found.colour: found.centre[0] for found in one.found}
+        across = {found.color: found.center[0] for found in one.detections}
         both = {"red", "blue"} <= across.keys()
         right += both and (across["red"] < across["blue"]) == (relation == LEFT)
     assert right >= 3
@@ -106,4 +106,4 @@ def test_a_phrase_of_weight_0_is_seldom_drawn(
         output_type="np",
     )
     found = [recognize((picture * 255).round().astype(np.uint8)) for picture in drawn.images]
-    assert [{(one.kind, one.colour) for one in each} for each in found].count({left}) >= 3
+    assert [{(one.kind, one.color) for one in each} for each in found].count({left}) >= 3
