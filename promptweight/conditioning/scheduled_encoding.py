@@ -32,7 +32,10 @@ class ScheduledEncoding:
         tables = {"positive": encoded.positive, "negative": encoded.negative}
         return cls(
             encoded,
-            {role: tuple(PromptTimeline((table.prompt,), (FIRST_VARIANT,)) for table in tables[role]) for role in ROLES},
+            {
+                role: tuple(PromptTimeline((table.prompt,), (FIRST_VARIANT,)) for table in tables[role])
+                for role in ROLES
+            },
             {role: tuple(range(len(tables[role]))) for role in ROLES},
         )
 

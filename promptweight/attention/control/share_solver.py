@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.maps import PlacedTable, find_rows
+from promptweight.maps import PlacedTable, find_phrase_rows
 from promptweight.messages import message
 from promptweight.prompt import name_phrases, split_phrases
 
@@ -43,7 +43,7 @@ RIDGE = 1e-7
 class ShareTargets:
     """Target shares in one prompt."""
 
-    split_phrases: tuple[str, ...]
+    phrases: tuple[str, ...]
     rows: tuple[tuple[int, ...], ...]
     """Rows of the text embeddings of each phrase."""
     shares: tuple[float, ...]
@@ -107,16 +107,23 @@ def read_share_targets(
         WordNotFoundError: the prompt does not contain a phrase.
     """
     entries = read_prompt_shares(tables)
-    entries += [(phrase, find_rows(tables, phrase)[0], share) for phrase, share in (targets or {}).items()]
+    entries += [
+        (phrase, find_phrase_rows(tables, phrase)[0], share) for phrase, share in (targets or {}).items()
+    ]
     for phrase, _, share in entries:
         if not (isinstance(share, Real) and 0 < share < 1):
             raise SettingError(message("share-range", phrase=phrase, share=share))
     if balance is not False:
         if entries:
             raise SettingError(message("share-with-balance", phrase=entries[0][0]))
-        names = name_phrases(split_phrases(tables[0].table.words)) if balance is True else [(name, 0) for name in balance]
+        names = (
+            name_phrases(split_phrases(tables[0].table.words))
+            if balance is True
+            else [(name, 0) for name in balance]
+        )
         entries = [
-            (name, find_rows(tables, name, occurrence)[0], 1 / len(names)) for name, occurrence in names
+            (name, find_phrase_rows(tables, name, occurrence)[0], 1 / len(names))
+            for name, occurrence in names
         ]
         if len(entries) < 2:
             return None
