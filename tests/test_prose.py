@@ -67,7 +67,7 @@ def sources() -> dict[str, list[Path]]:
     """Return the files to check, by the folder or page that a failure names."""
     package = ROOT / "promptweight"
     found = {f"promptweight/{name}": sorted((package / name).rglob("*.py")) for name in PACKAGES}
-    found |= {"promptweight": sorted(package.glob("*.py"))}
+    found |= {"promptweight": [*sorted(package.glob("*.py")), package / "catalogs" / "en.json"]}
     app = ROOT / "ui" / "promptweight_ui"
     found |= {"ui": sorted(app.rglob("*.py"))}
     found |= {
