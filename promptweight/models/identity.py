@@ -32,7 +32,7 @@ class ModelIdentity:
     source: str
     name: str
     revision: str | None = None
-    fingerprint_files: str | None = None
+    fingerprint: str | None = None
     folder: Path | None = None
 
 
