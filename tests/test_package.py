@@ -192,3 +192,14 @@ def test_every_path_in_contributing_exists():
     named = set(re.findall(r"`((?:promptweight|tests|ui|examples)/[\w./-]*)`", page))
     assert len(named) > 20
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "README.pt-br.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/notebooks/README.md"],
+)
+def test_every_relative_link_of_a_page_exists(name):
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
