@@ -210,4 +210,4 @@ def parse_prompts(prompts: Prompts, dialect: str) -> list[Prompt]:
             raise SettingError(f"prompt {number} must be text or a Prompt; got {type(prompt).__name__}")
     if not many:
         raise SettingError("prompt must hold at least one prompt; got an empty list")
-    return [parse(prompt, dialect) if isinstance(prompt, str) else prompt for prompt in many]
+    return [parse(prompt, dialect).at() if isinstance(prompt, str) else prompt for prompt in many]

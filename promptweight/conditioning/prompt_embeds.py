@@ -64,7 +64,7 @@ class EncodingSettings:
 
     @property
     def ignores_weights(self) -> bool:
-        """Whether the method leaves the embeddings without weights."""
+        """True if the method leaves the embeddings without weights."""
         return self.method is not None and self.method.name == "none"
 
     def method_for(self, kind: EncoderKind) -> Method:

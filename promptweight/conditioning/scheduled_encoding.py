@@ -41,14 +41,14 @@ class ScheduledEncoding:
 
     @property
     def changes(self) -> bool:
-        """Whether any prompt has more than one variant."""
+        """True if any prompt has more than one variant."""
         return any(not timeline.is_plain for role in ROLES for timeline in self.timelines[role])
 
     @property
     def steps(self) -> int:
         """Number of steps that the schedule was made for; 1 where no prompt changes."""
         changing = [timeline for role in ROLES for timeline in self.timelines[role] if timeline.changes]
-        return max((len(timeline.turns) for timeline in changing), default=1)
+        return max((len(timeline.steps) for timeline in changing), default=1)
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def record_text_attention(
         check_choice("encoder", encoder, tuple(encoders))
     name = encoder or next(iter(encoders))
     text_encoder = encoders[name]
-    table = text_encoder.tokenize(parse(prompt, dialect) if isinstance(prompt, str) else prompt)
+    table = text_encoder.tokenize(parse(prompt, dialect).at() if isinstance(prompt, str) else prompt)
     if has_blend(table):
         raise SettingError(
             message(

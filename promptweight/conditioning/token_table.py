@@ -124,7 +124,7 @@ class TokenTable:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether any row has a weight other than 1."""
+        """True if any row has a weight other than 1."""
         return any(token.weight != 1.0 for token in self.tokens)
 
     def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:

@@ -48,7 +48,7 @@ ENCODER_MODES: tuple[EncoderMode, ...] = get_args(EncoderMode)
 
 Space = Literal["embedding", "attention"]
 SPACES: tuple[Space, ...] = get_args(Space)
-"""Where weights act: on the embeddings, or in attention."""
+"""Places where weights act: on the embeddings, or in attention."""
 
 Pooled = Literal["clean", "weighted"]
 POOLED: tuple[Pooled, ...] = get_args(Pooled)
