@@ -68,15 +68,8 @@ def _has_weights(table: TokenTable, mode: str, settings: EncodingSettings) -> bo
 
 def _method_warning(encoder: str, settings: EncodingSettings) -> Message:
     if settings.method is None:
-        return message(
-            "method-none",
-            encoder=encoder,
-        )
-    return message(
-        "method-weak",
-        method=settings.method.name,
-        encoder=encoder,
-    )
+        return message("method-none", encoder=encoder)
+    return message("method-weak", method=settings.method.name, encoder=encoder)
 
 
 def _clip_mode_warnings(
@@ -86,31 +79,18 @@ def _clip_mode_warnings(
     others = {kind.name for kind in family.encoders if not kind.is_clip}
     weighted = [table for table in tables if _has_weights(table, "clip", settings)]
     for encoder in sorted({table.encoder for table in weighted} & others):
-        yield message(
-            "clip-mode-other-encoder",
-            encoder=encoder,
-        )
+        yield message("clip-mode-other-encoder", encoder=encoder)
     rows = [kind for section in family.sections for kind in section]
     if weighted and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
-        yield message(
-            "clip-mode-pooled",
-            family=family.name,
-        )
+        yield message("clip-mode-pooled", family=family.name)
 
 
 def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Message]:
     """Yield warnings about what one set of embeddings cannot represent."""
     if prompt.scheduled:
-        yield message(
-            "first-step-only",
-            prompt=prompt.source,
-        )
+        yield message("first-step-only", prompt=prompt.source)
     if len(prompt.parts) > 1 and not split_blocks(prompt):
-        yield message(
-            "and-concatenated",
-            parts=len(prompt.parts),
-            prompt=prompt.source,
-        )
+        yield message("and-concatenated", parts=len(prompt.parts), prompt=prompt.source)
     for span in prompt.spans:
         mode, word = span.options.mode, span.text.strip()
         acts_in_clip = (mode or settings.mode) == "clip"
@@ -119,22 +99,10 @@ def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Mes
                 yield message("word-embedding-unused", word=word)
         elif mode in KEY_MODES:
             if span.weight != 1:
-                yield message(
-                    "word-attention-mode",
-                    word=word,
-                    mode=mode,
-                )
+                yield message("word-attention-mode", word=word, mode=mode)
         elif replace(span.options, mode=None, share=None):
             options = replace(span.options, mode=None, share=None)
             if acts_in_clip:
-                yield message(
-                    "word-options-text-encoder",
-                    word=word,
-                    options=options,
-                )
+                yield message("word-options-text-encoder", word=word, options=options)
             else:
-                yield message(
-                    "word-options-embeddings",
-                    word=word,
-                    options=options,
-                )
+                yield message("word-options-embeddings", word=word, options=options)

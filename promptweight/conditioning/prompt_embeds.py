@@ -67,7 +67,7 @@ class EncodingSettings:
         """True if the method leaves the embeddings without weights."""
         return self.method is not None and self.method.name == "none"
 
-    def method_for(self, kind: EncoderKind) -> Method:
+    def choose_method(self, kind: EncoderKind) -> Method:
         """Return the method that weights the embeddings of this encoder."""
         return self.method or get_method(kind.method)
 
@@ -151,7 +151,7 @@ class BatchEncoder:
                 encoder, table = self.encoders[kind], tables[kind]
                 embeds = encoder.embed(
                     table,
-                    settings.method_for(kind),
+                    settings.choose_method(kind),
                     settings.normalizer,
                     clip_skip,
                     self.warn,

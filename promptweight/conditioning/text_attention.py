@@ -120,12 +120,7 @@ def record_text_attention(
     text_encoder = encoders[name]
     table = text_encoder.tokenize(parse(prompt, dialect).at() if isinstance(prompt, str) else prompt)
     if has_blend(table):
-        raise SettingError(
-            message(
-                "text-attention-blend",
-                prompt=table.prompt.source,
-            )
-        )
+        raise SettingError(message("text-attention-blend", prompt=table.prompt.source))
     weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)
     recorded: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
     chunks = []

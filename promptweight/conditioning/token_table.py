@@ -166,29 +166,15 @@ class TokenTable:
 def describe_missing_occurrence(phrase: str, occurrence: int, count: int) -> Message:
     """Return the message that a prompt has only `count` occurrences of a phrase."""
     if count == 1:
-        return message(
-            "occurrence-only-one",
-            phrase=phrase,
-            occurrence=occurrence,
-        )
-    return message(
-        "occurrence-missing",
-        phrase=phrase,
-        times=count,
-        occurrence=occurrence,
-    )
+        return message("occurrence-only-one", phrase=phrase, occurrence=occurrence)
+    return message("occurrence-missing", phrase=phrase, times=count, occurrence=occurrence)
 
 
 def describe_missing_word(phrase: str, words: Iterable[Word], truncated_text: str = "") -> Message:
     """Return the message that a phrase is not in the prompt, with the words that are in it."""
     names = ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or NO_WORDS
     if truncated_text:
-        return message(
-            "word-missing-truncated",
-            phrase=phrase,
-            words=names,
-            cut=truncated_text,
-        )
+        return message("word-missing-truncated", phrase=phrase, words=names, cut=truncated_text)
     return message("word-missing", phrase=phrase, words=names)
 
 

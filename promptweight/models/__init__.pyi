@@ -16,7 +16,7 @@ from .identity import fingerprint_files as fingerprint_files
 from .identity import identify_model as identify_model
 from .loading import choose_device as choose_device
 from .loading import choose_dtype as choose_dtype
-from .loading import default_guidance_scale as default_guidance_scale
+from .loading import get_default_guidance_scale as get_default_guidance_scale
 from .loading import get_origin as get_origin
 from .loading import load as load
 from .loading import silence_libraries as silence_libraries

@@ -81,12 +81,7 @@ def find_adapters(
     negative_loras = [] if negative_prompt is None else list(negative_prompt.loras)
     if negative_loras:
         names = ", ".join(repr(lora.name) for lora in negative_loras)
-        warnings.append(
-            message(
-                "negative-loras",
-                names=names,
-            )
-        )
+        warnings.append(message("negative-loras", names=names))
     loras = _find_loras(prompt, lora_dir, warnings)
     embeddings: dict[str, Path] = {}
     for each in (prompt, negative_prompt):
@@ -146,12 +141,7 @@ def _find_embeddings(
         elif not written.startswith("embedding:"):
             continue  # angle brackets around no file name are plain text
         elif folder is None:
-            warnings.append(
-                message(
-                    "textual-inversion-unused",
-                    name=name,
-                )
-            )
+            warnings.append(message("textual-inversion-unused", name=name))
         else:
             _get_file(name, files, "textual inversion", folder)
     return embeddings

@@ -53,14 +53,14 @@ def find_local_folder(name: str, revision: str | None = None) -> Path:
     Raises:
         ModelError: the model is not on this machine, or is a single file.
     """
-    path = _local_path(name)
+    path = _find_local_path(name)
     if path is not None and path.is_file():
         raise ModelError(f"model must be a folder or a hub id with tokenizers; got the single file {name!r}")
     if path is not None:
         return path
     from huggingface_hub import snapshot_download
 
-    hub_id, revision = _hub_id(name, revision)
+    hub_id, revision = _split_hub_id(name, revision)
     try:
         return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
     except Exception as error:  # the hub client raises errors of many libraries
@@ -71,15 +71,15 @@ def find_local_folder(name: str, revision: str | None = None) -> Path:
 
 def find_model(name: str, revision: str | None, variant: str | None) -> tuple[Path, ModelOrigin]:
     """Return the local folder or single file of a model, downloaded if needed, and its origin."""
-    path = _local_path(name)
+    path = _find_local_path(name)
     if path is None:
-        return _download(*_hub_id(name, revision), variant)
+        return _download(*_split_hub_id(name, revision), variant)
     if name in BUILTIN_MODELS:
         return path, ModelOrigin(name)
     return path, ModelOrigin(path.name) if path.is_file() else get_folder_origin(path.resolve())
 
 
-def _local_path(name: str) -> Path | None:
+def _find_local_path(name: str) -> Path | None:
     """Return the folder or file of a local model; None where `name` can be a hub id."""
     if name in BUILTIN_MODELS:
         return builtin_path(name)
@@ -89,28 +89,17 @@ def _local_path(name: str) -> Path | None:
     if path.suffix.lower() in _PICKLES:
         raise ModelError(_describe_pickle(path))
     if path.is_file() and path.suffix.lower() != ".safetensors":
-        raise ModelError(
-            message(
-                "model-shape",
-                name=name,
-            )
-        )
+        raise ModelError(message("model-shape", name=name))
     if path.suffix.lower() == ".safetensors" and not path.exists():
         raise ModelError(f"model must be an existing file; got {name!r}")
     return path if path.is_file() else None
 
 
-def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
+def _split_hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
     """Split `name` into hub id and revision; `@revision` in the name has precedence."""
     hub_id, _, own_revision = name.partition("@")
     if not _HUB_ID.fullmatch(hub_id):
-        raise ModelError(
-            message(
-                "model-unknown",
-                name=name,
-                known=", ".join(BUILTIN_MODELS),
-            )
-        )
+        raise ModelError(message("model-unknown", name=name, known=", ".join(BUILTIN_MODELS)))
     return hub_id, own_revision or revision
 
 
@@ -127,11 +116,7 @@ def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[P
         )
     except Exception as error:  # the hub client raises errors of many libraries
         raise ModelError(
-            message(
-                "model-not-found",
-                name=_quote(hub_id, revision),
-                reason=summarize_error(error),
-            )
+            message("model-not-found", name=_quote(hub_id, revision), reason=summarize_error(error))
         ) from error
     return folder, ModelOrigin(hub_id, get_folder_origin(folder).revision or revision)
 

@@ -100,12 +100,7 @@ def load(
                 pipe.enable_model_cpu_offload(device=chosen_device)
         except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
             raise ModelError(
-                message(
-                    "model-too-large",
-                    name=name,
-                    device=chosen_device,
-                    reason=summarize_error(error),
-                )
+                message("model-too-large", name=name, device=chosen_device, reason=summarize_error(error))
             ) from error
     _ORIGINS[pipe] = model_origin
     return pipe
@@ -122,7 +117,7 @@ def get_origin(pipe: Any) -> ModelOrigin:
     return get_folder_origin(Path(configured)) if Path(configured).is_dir() else ModelOrigin(configured)
 
 
-def default_guidance_scale(pipe: Any) -> float:
+def get_default_guidance_scale(pipe: Any) -> float:
     """Return the default guidance scale of `pipe`: its model's recommendation, else that of its class."""
     advice = advice_of(pipe)
     if advice is not None:
@@ -223,10 +218,5 @@ def _build(
         )
     except Exception as error:  # the error depends on the content of the folder
         raise ModelError(
-            message(
-                "model-load-failed",
-                name=name,
-                folder=folder,
-                reason=summarize_error(error),
-            )
+            message("model-load-failed", name=name, folder=folder, reason=summarize_error(error))
         ) from error

@@ -83,13 +83,7 @@ def make_scheduler(name: str, current: Any) -> Any:
     if missing := getattr(
         scheduler_class, "_backends", None
     ):  # diffusers' placeholder class without its package
-        raise SettingError(
-            message(
-                "scheduler-package",
-                name=name,
-                package=missing[-1],
-            )
-        )
+        raise SettingError(message("scheduler-package", name=name, package=missing[-1]))
     settings: dict[str, Any] = dict(sampler.settings) if sampler else {}
     if sampler:
         taken = inspect.signature(scheduler_class).parameters

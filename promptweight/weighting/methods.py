@@ -93,12 +93,7 @@ def a1111(
         in_range = (ratio >= 0.5) & (ratio <= 2.0)
         if not bool(in_range.all()):
             factors = [f"{value:.3g}" for value in ratio[~in_range].tolist()]
-            warn(
-                message(
-                    "a1111-not-renormalized",
-                    factors=", ".join(factors),
-                )
-            )
+            warn(message("a1111-not-renormalized", factors=", ".join(factors)))
         ratio = torch.where(in_range, ratio, 1.0)
     return (y.unflatten(-2, chunked) * ratio).flatten(-3, -2).to(prompt_embeds.dtype)
 

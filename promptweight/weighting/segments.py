@@ -19,7 +19,7 @@ def select_segments(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the mask (…, tokens) and weight (…) of the k-th selected segment of every prompt, for each k.
 
-    `selected` marks the tokens whose segments are yielded; `segments` holds the number of each token's segment
+    `selected` marks the tokens of the segments; `segments` holds the number of each token's segment
     (default: each run of equal weights is a segment).
     """
     numbers = number_runs(weights) if segments is None else segments.expand(weights.shape)

@@ -154,7 +154,7 @@ def test_clip_weights_with_other_attention_implementations_restore_them(implemen
     wanted = encode(pipe, "um (gato:-1.4)", mode="clip")["prompt_embeds"]
     pipe.text_encoder.set_attn_implementation(implementation)
     (encoder,) = get_text_encoders(pipe, find_family(pipe)).values()
-    table = encoder.tokenize(parse("um (gato:-1.4)"))
+    table = encoder.tokenize(parse("um (gato:-1.4)").at())
     with torch.no_grad():
         found = encoder.encode_chunk(table, 0, clip_weights=torch.tensor(table.weights)).rows
     torch.testing.assert_close(found, wanted[0], rtol=0, atol=1e-5)

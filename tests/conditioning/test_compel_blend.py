@@ -111,7 +111,7 @@ def test_joined_parts_pass_through_every_text_encoder(family, request):
 
 def test_token_table_of_and_numbers_tokens_and_words_of_the_whole_prompt(clip_tokenizer):
     source = '("um gato", "cor mel, um gato").and(1, 0.5)'
-    table = tokenize(clip_tokenizer, parse(source, "compel"))
+    table = tokenize(clip_tokenizer, parse(source, "compel").at())
     assert table.chunks == 2
     assert len(table.tokens) == 154
     assert [token.position for token in table.tokens] == list(range(154))
@@ -133,7 +133,7 @@ def test_token_table_of_and_numbers_tokens_and_words_of_the_whole_prompt(clip_to
 
 
 def test_token_table_of_blend_has_the_words_of_all_parts(clip_tokenizer):
-    table = tokenize(clip_tokenizer, parse('("um gato", "cor mel ver um").blend(1, 1)', "compel"))
+    table = tokenize(clip_tokenizer, parse('("um gato", "cor mel ver um").blend(1, 1)', "compel").at())
     assert table.chunks == 1
     assert len(table.tokens) == 77
     assert [word.text for word in table.words] == ["um", "gato", "cor", "mel", "ver", "um"]

@@ -26,7 +26,7 @@ def chunks_of(table):
 
 
 def assert_chunks(case, dialect, tokenizer):
-    table = tokenize(tokenizer, parse(case["prompt"], dialect))
+    table = tokenize(tokenizer, parse(case["prompt"], dialect).at())
     expected = case["chunks"]
     assert table.chunks == len(expected)
     for (ids, weights), chunk in zip(chunks_of(table), expected, strict=True):

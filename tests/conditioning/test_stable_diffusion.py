@@ -215,7 +215,7 @@ def test_word_with_mode_embedding_acts_as_without_mode(sd):
 
 
 def test_parsed_prompts_keep_their_dialect(sd):
-    prompt = parse("um (gato:1.2)", "plain")
+    prompt = parse("um (gato:1.2)", "plain").at()
     assert same_bits(encode(sd, prompt)["prompt_embeds"], reference(sd, "um (gato:1.2)")[0])
     assert same_bits(
         encode(sd, "um (gato:1.2)", dialect="plain")["prompt_embeds"], encode(sd, prompt)["prompt_embeds"]

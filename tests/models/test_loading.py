@@ -15,7 +15,7 @@ from promptweight.models import (
     ModelOrigin,
     choose_device,
     choose_dtype,
-    default_guidance_scale,
+    get_default_guidance_scale,
     get_origin,
     load,
 )
@@ -250,10 +250,10 @@ def test_load_without_the_safety_checkers_folder_succeeds(copy):
 
 
 def test_default_guidance_scale_is_the_recommended_one_or_the_pipelines(copy, tiny_pipe):
-    assert default_guidance_scale(tiny_pipe) == 7.5
+    assert get_default_guidance_scale(tiny_pipe) == 7.5
     (copy / "promptweight.json").write_text('{"guidance_scale": 4.5}')
-    assert default_guidance_scale(load(copy, device="cpu")) == 4.5
-    assert default_guidance_scale(StableDiffusionPipeline.from_pretrained(copy)) == 4.5
+    assert get_default_guidance_scale(load(copy, device="cpu")) == 4.5
+    assert get_default_guidance_scale(StableDiffusionPipeline.from_pretrained(copy)) == 4.5
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"guidance_scale": "high"}', '{"guidance_scale": -1}', "[1]"])
