@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from promptweight.batch import Job, Row, Sweep, parse_methods, parse_weights, plan_batch, prompt_diagnostics
 from promptweight.errors import SettingError
 from promptweight.generation import MAX_SEED
-from promptweight.prompt import parse, find_phrase, set_weight
+from promptweight.prompt import find_phrase, parse, set_weight, to_fragments
 
 
 def plan(*prompts, sweep=None, model="mini", **values):
@@ -99,7 +99,7 @@ def test_sweep_is_the_product_of_its_axes():
         for way in (("a1111", "embedding", "logit"), (None, "attention", "logit"))
     }  # fmt: skip
     assert first[0].labels == ("gato ×0.5", "rato ×2", "a1111", "seed 1")
-    read = [dict(parse(each.job.prompt).fragments) for each in first]
+    read = [dict(to_fragments(parse(each.job.prompt).at())) for each in first]
     assert {each.get("gato") for each in read} == {0.5, None, 1.5}
     assert len([each for each in made if each.row.line == 2]) == 2 * 2  # its prompt has no such words
 
@@ -116,13 +116,13 @@ def test_sweep_weight_of_an_absent_word_is_rejected():
     st.floats(0.1, 3).map(lambda weight: round(weight, 2)),
 )
 def test_weight_that_is_written_is_the_weight_that_is_parsed(prompt, weight):
-    changed = parse(set_weight(prompt, "gato", weight, "pw"))
+    changed = parse(set_weight(prompt, "gato", weight, "pw")).at()
     found = find_phrase(changed, "gato")
     assert found
     for start, _ in found:
         span = next(span for span in changed.spans if span.clean_start <= start < span.clean_end)
         assert span.weight == pytest.approx(weight, rel=1e-4)
-    assert changed.text == parse(prompt).text
+    assert changed.text == parse(prompt).at().text
 
 
 def test_diagnostics_have_the_position_in_the_file():

@@ -239,7 +239,7 @@ def test_prompt_is_read_from_stdin(generate, monkeypatch):
 
 def press_at(monkeypatch, presses):
     """Send Ctrl-C to this process at some steps: {(image number, step): presses}."""
-    from promptweight.cli.console import GenerationProgress
+    from promptweight.cli.progress import GenerationProgress
 
     real = GenerationProgress.__call__
 
@@ -277,7 +277,7 @@ def test_three_ctrl_c_end_the_program(generate, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_error_keeps_the_images_before_it(generate, monkeypatch, tmp_path, as_json):
-    from promptweight.cli.console import GenerationProgress
+    from promptweight.cli.progress import GenerationProgress
 
     real = GenerationProgress.__call__
 
