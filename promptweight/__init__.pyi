@@ -9,10 +9,10 @@ from .generation import generate as generate
 from .generation import solve as solve
 from .maps import AttentionMaps as AttentionMaps
 from .models import load as load
+from .prompt import adjust_weight as adjust_weight
 from .prompt import convert as convert
 from .prompt import detect as detect
 from .prompt import expand as expand
-from .prompt import adjust_weight as adjust_weight
 from .prompt import parse as parse
 from .prompt import schedule as schedule
 

@@ -238,7 +238,7 @@ def _adapter_fingerprints(job: Job, lora_dir: str | None, embeddings_dir: str | 
 
 @lru_cache(maxsize=1024)
 def _parse_cached(text: str, dialect: str) -> Prompt:
-    return parse(text, dialect)
+    return parse(text, dialect).at()
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ class PromptCache:
         """Parse and encode the prompts of a job; may run in a thread of its own."""
         from promptweight.models import find_adapters
 
-        prompt, negative = parse(job.prompt, job.dialect), parse(job.negative_prompt, job.dialect)
+        prompt, negative = parse(job.prompt, job.dialect).at(), parse(job.negative_prompt, job.dialect).at()
         adapters = find_adapters(
             prompt,
             negative,

@@ -110,7 +110,7 @@ def sweep_points(prompt: str, dialect: str, sweep: Sweep) -> Iterator[SweepPoint
             f"the dialect must be one of: {', '.join(BRACKET_DIALECTS)} to vary weights; got {dialect!r}. "
             "Rewrite the prompt with promptweight convert"
         )
-    parsed = parse(prompt, dialect)
+    parsed = parse(prompt, dialect).at()
     axes = [(phrase, weights) for phrase, weights in sweep.weights if find_phrase(parsed, phrase)]
     methods: Sequence[str | None] = sweep.methods or (None,)
     for weights, method in product(list(product(*(weights for _, weights in axes))), methods):

@@ -194,7 +194,7 @@ def _make_encoded_prompts(embeds: torch.Tensor, sections: tuple[tuple[str, int],
 
 def _make_token_table(source: str, encoder: str, rows: int) -> TokenTable:
     """Return a token table of `rows` tokens with one token per word."""
-    prompt = parse(source)
+    prompt = parse(source).at()
     words: list[Word] = []
     tokens, start = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], 0
     for name in prompt.text.split():

@@ -61,7 +61,7 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 
 def read_and_schedule(text: str) -> None:
     """What happens to a prompt before it is encoded."""
-    parse(text)
+    parse(text).at()
     schedule(text, STEPS)
 
 

@@ -44,7 +44,7 @@ def collect_warnings(
         without = [
             each
             for key, each in prompts.items()
-            if not phrases_in_prompt(parse(*key), [phrase], each.job.num_inference_steps)
+            if not phrases_in_prompt(parse(*key).at(), [phrase], each.job.num_inference_steps)
         ]
         if plan.images and len(without) == len(prompts):
             raise SettingError(f"overlay must be a phrase in a prompt; no prompt contains {phrase!r}")
@@ -55,7 +55,7 @@ def collect_warnings(
     if wanted and plan.model.folder is not None:
         tokenizers = load_tokenizers(plan.model.folder)
         for key, image in prompts.items():
-            counts[key] = count_tokens(tokenizers, parse(*key))
+            counts[key] = count_tokens(tokenizers, parse(*key).at())
             warnings += [
                 image.row.problem(
                     "prompt", f"{count.tokenizer} cuts off {count.truncated_text!r}", is_warning=True
@@ -82,7 +82,9 @@ def preview_plan(
     for image in shard.of(plan.images):
         job = image.job
         path = existing.get(image.id, output / f"{image.stem}.{output_options.format}")
-        suffixes = sidecar_suffixes(output_options, parse(job.prompt, job.dialect), job.num_inference_steps)
+        suffixes = sidecar_suffixes(
+            output_options, parse(job.prompt, job.dialect).at(), job.num_inference_steps
+        )
         is_finished = (
             path.is_file()
             and is_complete_image(path)

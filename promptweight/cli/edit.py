@@ -53,7 +53,7 @@ def edit(
     """
     if not quiet:
         for prompt in (source, edited):
-            console.print_prompt(parse(prompt, dialect), stderr=True)
+            console.print_prompt(parse(prompt, dialect).at(), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.cli.progress import show_progress
     from promptweight.generation import edit as edit_image

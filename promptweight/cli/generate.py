@@ -69,7 +69,7 @@ def generate(
         raise typer.BadParameter("give a prompt, or an image file with --from", param_hint="PROMPT")
     prompt = console.read_argument(prompt)
     if not quiet:
-        console.print_prompt(parse(prompt, dialect), stderr=True)
+        console.print_prompt(parse(prompt, dialect).at(), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.cli.progress import show_progress
     from promptweight.generation import check_arguments

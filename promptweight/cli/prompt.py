@@ -29,7 +29,7 @@ def parse(
     from promptweight.cli import prompt_report
     from promptweight.prompt import parse as parse_prompt
 
-    parsed = parse_prompt(console.read_argument(prompt), dialect)
+    parsed = parse_prompt(console.read_argument(prompt), dialect).at()
     if tokens is None:
         if as_json:
             console.print_json(prompt_report.to_dict(parsed))

@@ -60,12 +60,12 @@ class CallArguments:
 
     def pipeline_kwargs(self, pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
         """Return the keyword arguments of the pipeline call; sizes that are None are left out."""
-        from promptweight.models import default_guidance_scale
+        from promptweight.models import get_default_guidance_scale
 
         uses_default = self.guidance_scale is None
         return {
             "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": default_guidance_scale(pipe) if uses_default else self.guidance_scale,
+            "guidance_scale": get_default_guidance_scale(pipe) if uses_default else self.guidance_scale,
             **check_size(pipe, height, width),
         }
 
@@ -93,7 +93,7 @@ def check_arguments(
     num_images = check_integer("num_images_per_prompt", num_images, 1, MAX_IMAGES)
     seeds = choose_seeds(seed, num_images)
     guidance = check_guidance_scale(guidance_scale)
-    parsed = tuple(parse(each, dialect) if isinstance(each, str) else each for each in prompts)
+    parsed = tuple(parse(each, dialect).at() if isinstance(each, str) else each for each in prompts)
     return CallArguments(parsed, seeds, steps, guidance, checked_weighting)
 
 

@@ -72,7 +72,7 @@ def random_text(source: random.Random) -> str:
 def check(text: str, source: random.Random) -> None:
     """Raise AssertionError, or anything else, where a text breaks what must hold."""
     for dialect in DIALECTS:
-        prompt = parse(text, dialect)
+        prompt = parse(text, dialect).at()
         assert "".join(span.text for span in prompt.spans) == prompt.text, dialect
         assert all(math.isfinite(span.weight) for span in prompt.spans), dialect
         assert all(0 <= span.start <= span.end <= len(text) for span in prompt.spans), dialect
@@ -82,12 +82,12 @@ def check(text: str, source: random.Random) -> None:
             assert text[source_start : source_start + length] == copied, dialect
         assert prompt.scanned <= 14 * len(text) + 14, dialect
     dialect, target = source.choice(DIALECTS), source.choice(DIALECTS)
-    prompt = parse(text, dialect)
-    assert meaning(parse(str(prompt), dialect)) == meaning(prompt), f"str of {dialect}"
+    prompt = parse(text, dialect).at()
+    assert meaning(parse(str(prompt), dialect).at()) == meaning(prompt), f"str of {dialect}"
     conversion = convert(text, dialect, target)
     if not conversion.losses and target != dialect:
         loose = "compel" in (dialect, target)
-        assert meaning(parse(conversion.text, target), loose) == meaning(prompt, loose), (
+        assert meaning(parse(conversion.text, target).at(), loose) == meaning(prompt, loose), (
             f"{dialect} to {target}"
         )
     steps = source.randint(1, 30)

@@ -98,6 +98,6 @@ def test_a_fifth_of_the_steps_is_one_at_least() -> None:
     ],
 )
 def test_things_are_told_from_places_styles_and_verbs(tokenizer: Any, prompt: str, named: list[str]) -> None:
-    words = tokenize(tokenizer, parse(prompt)).words
+    words = tokenize(tokenizer, parse(prompt).at()).words
     assert [early_warning.phrase_text(run) for run in early_warning.object_phrases(words)] == named
     assert early_warning.can_leak(words) == (len(named) > 1)

@@ -3,7 +3,7 @@
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import convert, parse
+from promptweight.prompt import convert, parse, to_fragments, write
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,8 @@ def test_an_unknown_dialect_is_an_error(source, target):
     ],
 )
 def test_str_puts_mistakes_right(source, written):
-    prompt = parse(source)
-    assert str(prompt) == written
-    assert [(text, pytest.approx(weight)) for text, weight in parse(written).fragments] == prompt.fragments
+    prompt = parse(source).at()
+    assert write(prompt.tree) == written
+    assert [
+        (text, pytest.approx(weight)) for text, weight in to_fragments(parse(written).at())
+    ] == to_fragments(prompt)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from promptweight.prompt import parse, schedule
+from promptweight.prompt import parse, schedule, to_fragments
 
 GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens"
 
@@ -39,16 +39,16 @@ def rounded(fragments):
 
 @pytest.mark.parametrize("case", cases("a1111_parse"))
 def test_a1111_weights(case):
-    prompt = parse(case["prompt"], "a1111")
+    prompt = parse(case["prompt"], "a1111").at()
     if case["expected"] is None:
         assert prompt.diagnostics, "the tool crashes here: ours warns"
     else:
-        assert rounded(prompt.fragments) == canonical(case["expected"])
+        assert rounded(to_fragments(prompt)) == canonical(case["expected"])
 
 
 @pytest.mark.parametrize("case", cases("a1111_and"))
 def test_a1111_parts(case):
-    prompt = parse(case["prompt"], "a1111")
+    prompt = parse(case["prompt"], "a1111").at()
     assert [[part.text, part.weight] for part in prompt.parts] == case["expected"]
 
 
@@ -67,19 +67,19 @@ def test_a1111_schedule(case, dialect):
 
 @pytest.mark.parametrize("case", cases("comfy_parse"))
 def test_comfy_weights(case):
-    prompt = parse(case["prompt"], "comfy")
+    prompt = parse(case["prompt"], "comfy").at()
     if any(weight in ("inf", "-inf", "nan") for _, weight in case["expected"]):
         assert prompt.diagnostics, "infinite and NaN weights are text here, with a warning"
     else:
         assert rounded((span.text, span.weight) for span in prompt.spans) == [
             (text, weight) for text, weight in case["expected"]
         ]
-        assert rounded(prompt.fragments) == canonical(case["expected"])
+        assert rounded(to_fragments(prompt)) == canonical(case["expected"])
 
 
 @pytest.mark.parametrize("case", cases("compel_parse"))
 def test_compel(case):
-    prompt = parse(case["prompt"], "compel")
+    prompt = parse(case["prompt"], "compel").at()
     if case["expected"] is None:
         assert prompt.text or prompt.loras or not case["prompt"].strip()
         return

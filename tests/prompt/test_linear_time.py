@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule
+from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule, write
 
 SHAPES: dict[str, str] = {
     "nested": "(",
@@ -78,7 +78,7 @@ def test_characters_looked_at_grow_with_the_text(shape, dialect):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_function_calls_grow_with_the_text(shape, dialect):
     small, large = text_of(shape, SMALL), text_of(shape, LARGE)
-    assert calls(lambda: parse(large, dialect)) <= 2.2 * calls(lambda: parse(small, dialect)) + 300
+    assert calls(lambda: parse(large, dialect).at()) <= 2.2 * calls(lambda: parse(small, dialect).at()) + 300
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -86,7 +86,7 @@ def test_function_calls_grow_with_the_text(shape, dialect):
     "work",
     [
         lambda text: schedule(text, 4),
-        lambda text: str(parse(text)),
+        lambda text: write(parse(text)),
         lambda text: convert(text, "pw", "comfy"),
         lambda text: convert(text, "comfy", "compel"),
         lambda text: expand(text, 1),

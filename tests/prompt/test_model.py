@@ -5,28 +5,36 @@ import re
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import Options, adjust_weight, diagnostics, parse
+from promptweight.prompt import (
+    Options,
+    adjust_weight,
+    diagnostics,
+    parse,
+    part_to_fragments,
+    to_fragments,
+    write,
+)
 
 
 def codes(source, dialect="pw"):
-    return [diagnostic.code for diagnostic in parse(source, dialect).diagnostics]
+    return [diagnostic.code for diagnostic in parse(source, dialect).at().diagnostics]
 
 
 def test_options_are_read_and_written():
     source = "(gato:1.4{steps=0.2-0.8, to=1.0, region=left, mode=logit})"
-    prompt = parse(source)
-    assert prompt.fragments == [("gato", 1.4)]
+    prompt = parse(source).at()
+    assert to_fragments(prompt) == [("gato", 1.4)]
     assert prompt.spans[0].options == Options(steps=(0.2, 0.8), to=1.0, region="left", mode="logit")
-    assert parse(str(prompt)).spans[0].options == prompt.spans[0].options
+    assert parse(write(prompt.tree)).at().spans[0].options == prompt.spans[0].options
     assert not prompt.diagnostics
 
 
 def test_a_region_may_be_a_box():
-    assert parse("(a:1{region=0 0 .5 1})").spans[0].options.region == (0.0, 0.0, 0.5, 1.0)
+    assert parse("(a:1{region=0 0 .5 1})").at().spans[0].options.region == (0.0, 0.0, 0.5, 1.0)
 
 
 def test_inner_options_lie_over_outer_ones_and_ramps_multiply():
-    inner = parse("(a (b:2{mode=p2p, to=1}) c:1.5{mode=value, steps=0-0.5})").spans[1]
+    inner = parse("(a (b:2{mode=p2p, to=1}) c:1.5{mode=value, steps=0-0.5})").at().spans[1]
     assert inner.weight == 3.0
     assert inner.options == Options(steps=(0.0, 0.5), to=1.5, mode="p2p")
 
@@ -48,22 +56,22 @@ def test_inner_options_lie_over_outer_ones_and_ramps_multiply():
 )
 def test_a_bad_option_is_pointed_at_and_the_weight_counts(option, code):
     source = f"(gato:1.4{{{option}, to=2}})"
-    prompt = parse(source)
+    prompt = parse(source).at()
     (diagnostic,) = prompt.diagnostics
     assert diagnostic.code == code
     assert source[diagnostic.start : diagnostic.end] == option
-    assert prompt.fragments == [("gato", 1.4)]
+    assert to_fragments(prompt) == [("gato", 1.4)]
     assert prompt.spans[0].options == Options(to=2.0)
 
 
 def test_a_repeated_option_counts_once():
-    prompt = parse("(a:1.2{to=2,to=3})")
+    prompt = parse("(a:1.2{to=2,to=3})").at()
     assert prompt.spans[0].options == Options(to=2.0)
     assert [diagnostic.code for diagnostic in prompt.diagnostics] == ["option-repeated"]
 
 
 def test_parts_of_pw():
-    prompt = parse("um gato :1.2 AND (um AND rato:2) AND céu:-0.5")
+    prompt = parse("um gato :1.2 AND (um AND rato:2) AND céu:-0.5").at()
     assert [(part.text, part.weight) for part in prompt.parts] == [
         ("um gato", 1.2),
         ("(um AND rato:2)", 1.0),
@@ -71,7 +79,7 @@ def test_parts_of_pw():
     ]
     assert prompt.text == "um gato um AND rato céu"
     assert prompt.breaks == (8, 20)
-    assert [prompt.part_fragments(part) for part in prompt.parts] == [
+    assert [part_to_fragments(prompt, part) for part in prompt.parts] == [
         [("um gato", 1.0)],
         [("um AND rato", 2.0)],
         [("céu", 1.0)],
@@ -83,13 +91,13 @@ def test_parts_of_pw():
 
 
 def test_a_number_at_the_end_is_text_where_there_is_one_part():
-    assert parse("ratio 16:9").text == "ratio 16:9"
-    assert parse("ratio 16:9", "a1111").text == "ratio 16:9"
+    assert parse("ratio 16:9").at().text == "ratio 16:9"
+    assert parse("ratio 16:9", "a1111").at().text == "ratio 16:9"
     assert codes("ratio 16:9", "a1111") == ["part-weight"]
 
 
 def test_tags_are_lifted_out():
-    prompt = parse("um gato<lora:pelo:0.7><lyco:x><hypernet:y:0.2> azul")
+    prompt = parse("um gato<lora:pelo:0.7><lyco:x><hypernet:y:0.2> azul").at()
     assert prompt.text == "um gato azul"
     assert [(lora.kind, lora.name, lora.weight) for lora in prompt.loras] == [
         ("lora", "pelo", 0.7),
@@ -98,23 +106,23 @@ def test_tags_are_lifted_out():
     ]
     assert codes("<lora:x:forte>") == ["tag-weight"]
     assert codes("<foo:x>") == ["tag-unknown"]
-    assert parse("a <b> <lora: <3 c").text == "a <b> <lora: <3 c"
+    assert parse("a <b> <lora: <3 c").at().text == "a <b> <lora: <3 c"
 
 
 def test_comments():
-    assert parse("# um\ngato\n# dois\ncor #ff0000").text == "gato\ncor #ff0000"
-    assert parse(r"\# um").text == "# um"
-    assert parse("gato # um\nrato", "a1111").text == "gato \nrato"
+    assert parse("# um\ngato\n# dois\ncor #ff0000").at().text == "gato\ncor #ff0000"
+    assert parse(r"\# um").at().text == "# um"
+    assert parse("gato # um\nrato", "a1111").at().text == "gato \nrato"
 
 
 def test_embeddings_are_found_where_they_stand():
-    prompt = parse("(embedding:foo:1.2), <cat-toy> e EasyNegative", embeddings=["easynegative"])
+    prompt = parse("(embedding:foo:1.2), <cat-toy> e EasyNegative", embeddings=["easynegative"]).at()
     assert [embedding.name for embedding in prompt.embeddings] == ["foo", "<cat-toy>", "EasyNegative"]
     for embedding in prompt.embeddings:
         found = prompt.source[embedding.start : embedding.end]
         assert found == prompt.text[embedding.clean_start : embedding.clean_end]
         assert embedding.name in found
-    assert [e.name for e in parse("(embedding:bar:1.1) embedding:foo.pt, x", "comfy").embeddings] == [
+    assert [e.name for e in parse("(embedding:bar:1.1) embedding:foo.pt, x", "comfy").at().embeddings] == [
         "bar",
         "foo.pt",
     ]
@@ -138,42 +146,42 @@ def test_embeddings_are_found_where_they_stand():
     ],
 )
 def test_what_is_odd_is_pointed_at(source, found, place):
-    (diagnostic,) = [diagnostic for diagnostic in parse(source).diagnostics if diagnostic.code == found]
+    (diagnostic,) = [diagnostic for diagnostic in parse(source).at().diagnostics if diagnostic.code == found]
     assert source[diagnostic.start : diagnostic.end] == place
 
 
 def test_thousands_of_mistakes_give_a_page_of_remarks():
-    prompt = parse("(a] " * 5_000)
+    prompt = parse("(a] " * 5_000).at()
     assert len(prompt.diagnostics) <= 201
     assert prompt.diagnostics[-1].code == "more"
 
 
 def test_weights_stay_finite():
-    prompt = parse("(" * 5000 + "a" + ")" * 5000)
+    prompt = parse("(" * 5000 + "a" + ")" * 5000).at()
     assert prompt.spans[0].weight == 1e30
     assert [diagnostic.code for diagnostic in prompt.diagnostics] == ["weight-overflow"]
-    assert parse("[" * 9000 + "a" + "]" * 9000).spans[0].weight == pytest.approx(0)
+    assert parse("[" * 9000 + "a" + "]" * 9000).at().spans[0].weight == pytest.approx(0)
 
 
 def test_an_unknown_dialect_is_an_error():
-    with pytest.raises(SettingError, match=r"'midjourney'.*pw, a1111, comfy, compel, plain"):
-        parse("a", "midjourney")
+    with pytest.raises(SettingError, match=r"pw, a1111, comfy, compel, plain; got 'midjourney'"):
+        parse("a", "midjourney").at()
 
 
 def test_a_prompt_without_weights_says_so():
-    assert not parse("um gato").weighted
-    assert parse("um (gato)").weighted
-    assert parse("(gato:1{steps=0-1})").weighted
+    assert not parse("um gato").at().weighted
+    assert parse("um (gato)").at().weighted
+    assert parse("(gato:1{steps=0-1})").at().weighted
 
 
 def test_a1111_drops_lone_backslashes_and_pw_keeps_them():
-    assert parse(r"C:\dir", "a1111").text == "C:dir"
-    assert parse(r"C:\dir").text == r"C:\dir"
+    assert parse(r"C:\dir", "a1111").at().text == "C:dir"
+    assert parse(r"C:\dir").at().text == r"C:\dir"
 
 
 def test_a1111_joins_neighbors_of_equal_weight():
-    assert [span.text for span in parse("(unnecessary)(parens)", "a1111").spans] == ["unnecessaryparens"]
-    assert [span.text for span in parse("(unnecessary)(parens)").spans] == ["unnecessary", "parens"]
+    assert [span.text for span in parse("(unnecessary)(parens)", "a1111").at().spans] == ["unnecessaryparens"]
+    assert [span.text for span in parse("(unnecessary)(parens)").at().spans] == ["unnecessary", "parens"]
 
 
 def test_every_message_is_in_both_languages_and_takes_the_same_values():
@@ -184,18 +192,18 @@ def test_every_message_is_in_both_languages_and_takes_the_same_values():
 
 
 def test_a_share_is_read_and_written():
-    prompt = parse("um (gato:=25%) e ((rato branco:= 12.5% ):1.2)")
+    prompt = parse("um (gato:=25%) e ((rato branco:= 12.5% ):1.2)").at()
     shares = [(span.text, span.weight, span.options.share) for span in prompt.spans if span.options]
     assert shares == [("gato", 1.0, 0.25), ("rato branco", 1.2, 0.125)]
-    assert str(prompt) == "um (gato:=25%) e (rato branco:1.2{share=12.5%})"
-    assert parse(str(prompt)).fragments == prompt.fragments
+    assert write(prompt.tree) == "um (gato:=25%) e (rato branco:1.2{share=12.5%})"
+    assert to_fragments(parse(write(prompt.tree)).at()) == to_fragments(prompt)
     assert not prompt.diagnostics
 
 
 @pytest.mark.parametrize("value", ["0%", "100%", "-5%", "nan%", "x%", "1e999%", "25", "0.25", ".5"])
 def test_a_share_out_of_reach_is_text_and_pointed_at(value):
     source = f"(gato:={value})"
-    prompt = parse(source)
+    prompt = parse(source).at()
     assert prompt.text == source[1:-1]
     (diagnostic,) = prompt.diagnostics
     assert diagnostic.code == "share-unreadable"
@@ -207,4 +215,4 @@ def test_a_share_is_not_nudged():
 
 
 def test_other_dialects_know_no_shares():
-    assert parse("(gato:=25%)", "a1111").text == "gato:=25%"
+    assert parse("(gato:=25%)", "a1111").at().text == "gato:=25%"

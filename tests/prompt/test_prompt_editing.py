@@ -3,7 +3,7 @@
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import parse, schedule
+from promptweight.prompt import parse, schedule, to_fragments
 
 
 @pytest.mark.parametrize(
@@ -64,21 +64,21 @@ def test_other_dialects_have_one_text(dialect):
 
 
 def test_parse_reads_the_text_of_the_first_step():
-    prompt = parse("um [gato:cão:0.5] (a:[1.2:0.8:3]) [céu|mar]")
+    prompt = parse("um [gato:cão:0.5] (a:[1.2:0.8:3]) [céu|mar]").at()
     assert prompt.text == "um gato a céu"
     assert prompt.scheduled
-    assert prompt.fragments == [("um gato ", 1.0), ("a", 1.2), (" céu", 1.0)]
+    assert to_fragments(prompt) == [("um gato ", 1.0), ("a", 1.2), (" céu", 1.0)]
     place = prompt.text.index("céu")
     assert prompt.source[prompt.to_source(place) :].startswith("céu")
 
 
 def test_a_bracket_that_is_no_editing_is_pointed_at():
-    (diagnostic,) = parse("[a:b:x]").diagnostics
+    (diagnostic,) = parse("[a:b:x]").at().diagnostics
     assert diagnostic.code == "edit-without-step"
     assert "[a:b:x]"[diagnostic.start : diagnostic.end] == "x"
 
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_too_few_steps_are_an_error(steps):
-    with pytest.raises(SettingError, match=f"steps={steps}"):
+    with pytest.raises(SettingError, match=f"steps must be at least 1; got {steps}"):
         schedule("a", steps)

@@ -8,8 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptweight.cli import prompt_report
-from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule
-from promptweight.prompt.conversion import meaning, reads_alike
+from promptweight.prompt import (
+    DIALECTS,
+    adjust_weight,
+    convert,
+    detect,
+    expand,
+    parse,
+    schedule,
+    to_fragments,
+    write,
+)
+from promptweight.prompt.conversion import meaning, means_same
 
 TOKENS = [
     *"()[]{}:|\\<>\"'#,.+-= \n\t",
@@ -48,7 +58,7 @@ dialects = st.sampled_from(DIALECTS)
 
 @given(prompts, dialects)
 def test_any_text_gives_a_prompt_whose_parts_fit_together(text, dialect):
-    prompt = parse(text, dialect)
+    prompt = parse(text, dialect).at()
     assert "".join(span.text for span in prompt.spans) == prompt.text
     place = 0
     for span in prompt.spans:
@@ -62,12 +72,12 @@ def test_any_text_gives_a_prompt_whose_parts_fit_together(text, dialect):
     assert all(0 < offset <= len(prompt.text) for offset in prompt.breaks)
     assert prompt.parts
     assert all(0 <= part.clean_start <= part.clean_end <= len(prompt.text) for part in prompt.parts)
-    assert all(text or weight == -1.0 for text, weight in prompt.fragments)
+    assert all(text or weight == -1.0 for text, weight in to_fragments(prompt))
 
 
 @given(prompts, dialects)
 def test_what_was_copied_slices_back_to_the_source(text, dialect):
-    prompt = parse(text, dialect)
+    prompt = parse(text, dialect).at()
     end = 0
     for clean_start, source_start, length in prompt.runs:
         assert clean_start >= end
@@ -83,7 +93,7 @@ def test_what_was_copied_slices_back_to_the_source(text, dialect):
 
 @given(prompts, dialects)
 def test_diagnostics_point_into_the_source_and_speak_both_languages(text, dialect):
-    prompt = parse(text, dialect)
+    prompt = parse(text, dialect).at()
     for diagnostic in prompt.diagnostics:
         assert 0 <= diagnostic.start <= diagnostic.end <= len(text)
         assert diagnostic.severity in ("info", "warning", "error")
@@ -91,23 +101,23 @@ def test_diagnostics_point_into_the_source_and_speak_both_languages(text, dialec
         assert diagnostic.message_pt
         assert diagnostic.message != diagnostic.message_pt
     prompt_report.to_dict(prompt)
-    prompt_report.diagnostics(prompt)
-    prompt_report.table(prompt)
+    prompt_report.list_diagnostics(prompt)
+    prompt_report.make_table(prompt)
 
 
 @given(prompts, dialects)
 def test_what_str_writes_reads_the_same(text, dialect):
-    prompt = parse(text, dialect)
-    written = str(prompt)
-    assert meaning(parse(written, dialect)) == meaning(prompt)
-    assert reads_alike(prompt, written, dialect)
+    prompt = parse(text, dialect).at()
+    written = write(prompt.tree)
+    assert meaning(parse(written, dialect).at()) == meaning(prompt)
+    assert means_same(parse(text, dialect), parse(written, dialect))
 
 
 @given(prompts)
 def test_str_of_pw_is_balanced_and_settled(text):
-    written = str(parse(text))
+    written = write(parse(text))
     if written != text:
-        codes = {diagnostic.code for diagnostic in parse(written).diagnostics}
+        codes = {diagnostic.code for diagnostic in parse(written).at().diagnostics}
         assert not codes & {
             "unclosed-group",
             "stray-closer",
@@ -115,7 +125,7 @@ def test_str_of_pw_is_balanced_and_settled(text):
             "option-unknown",
             "option-value",
         }
-        assert str(parse(written)) == written
+        assert write(parse(written)) == written
 
 
 @given(prompts, dialects, dialects)
@@ -124,7 +134,7 @@ def test_conversion_without_losses_reads_the_same(text, source, target):
     assert all(0 <= loss.start <= loss.end <= len(text) for loss in conversion.losses)
     loose = "compel" in (source, target)
     if not conversion.losses and source != target:
-        assert meaning(parse(conversion.text, target), loose) == meaning(parse(text, source), loose)
+        assert meaning(parse(conversion.text, target).at(), loose) == meaning(parse(text, source).at(), loose)
 
 
 @given(prompts, dialects, st.integers(1, 40))
@@ -134,7 +144,7 @@ def test_a_schedule_ends_with_the_last_step(text, dialect, steps):
     assert untils == sorted(set(untils))
     assert untils[-1] == steps
     assert untils[0] >= 1
-    if not parse(text, dialect).scheduled and dialect != "a1111":
+    if not parse(text, dialect).at().scheduled and dialect != "a1111":
         assert found == [(steps, text)]
 
 
@@ -172,7 +182,7 @@ def test_depth_costs_no_recursion(text, dialect):
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(300)
     try:
-        prompt = parse(text, dialect)
+        prompt = parse(text, dialect).at()
         schedule(text, 4, dialect)
     finally:
         sys.setrecursionlimit(limit)

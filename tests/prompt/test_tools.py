@@ -50,7 +50,7 @@ def test_nudge_moves_the_weight_of_a_tag():
 
 @pytest.mark.parametrize("step", [0, float("nan"), float("inf"), 1e-9])
 def test_a_step_that_moves_nothing_is_an_error(step):
-    with pytest.raises(SettingError, match="step="):
+    with pytest.raises(SettingError, match="step must be"):
         adjust_weight("a", 0, 1, step)
 
 
@@ -146,27 +146,29 @@ def shown(renderable, width=120):
 
 
 def test_the_table_shows_texts_weights_and_options():
-    table = shown(prompt_report.table(parse("um (gato:1.4{steps=0-0.5}) BREAK [céu]")))
+    table = shown(prompt_report.make_table(parse("um (gato:1.4{steps=0-0.5}) BREAK [céu]").at()))
     for word in ("gato", "1.4", "steps=0-0.5", "new chunk", "0.909091"):
         assert word in table
 
 
 def test_diagnostics_point_with_a_caret_at_the_place():
-    lines = shown(prompt_report.diagnostics(parse("ok\num 🐱 gato) azul"))).splitlines()
+    lines = shown(prompt_report.list_diagnostics(parse("ok\num 🐱 gato) azul").at())).splitlines()
     assert "stray-closer" in lines[0]
     assert lines[1] == "  um 🐱 gato) azul"
     assert lines[2].index("^") == len("  um 🐱 gato") + 1  # the cat is two cells wide
-    assert "não fecha nada" in shown(prompt_report.diagnostics(parse("a)"), language="pt"))
+    assert "não fecha nada" in shown(prompt_report.list_diagnostics(parse("a)").at(), language="pt"))
 
 
 def test_a_long_line_is_cut_round_the_place():
-    lines = shown(prompt_report.diagnostics(parse("x" * 500 + ")" + "y" * 500))).splitlines()
+    lines = shown(prompt_report.list_diagnostics(parse("x" * 500 + ")" + "y" * 500).at())).splitlines()
     assert max(map(len, lines)) <= 110
     assert lines[1][lines[2].index("^")] == ")"
 
 
 def test_the_dictionary_is_json():
-    data = json.loads(json.dumps(prompt_report.to_dict(parse("(a:1.2{to=2}) \ud800 AND [b:c:3] <lora:x:1>"))))
+    data = json.loads(
+        json.dumps(prompt_report.to_dict(parse("(a:1.2{to=2}) \ud800 AND [b:c:3] <lora:x:1>").at()))
+    )
     assert data["fragments"][0] == {"text": "a", "weight": 1.2}
     assert data["spans"][0]["options"]["to"] == 2.0
     assert data["scheduled"] is True

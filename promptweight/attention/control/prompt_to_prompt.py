@@ -131,7 +131,7 @@ class PromptEdits:
 def check_editable(variants: Sequence[PromptVariant], timeline: PromptTimeline) -> None:
     """Raise `SettingError` for a prompt with AND or `.blend()`, whose words have no rows of their own."""
     source = variants[0][0].table.prompt.source
-    if any(len(turn) > 1 for turn in timeline.turns):
+    if any(len(turn) > 1 for turn in timeline.steps):
         raise SettingError(
             f"an edit pairs the words of two texts, and AND in {source!r} gives the model several at once; "
             "remove AND from the prompts"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptweight.prompt import parse
+from promptweight.prompt import parse, to_fragments
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ from promptweight.prompt import parse
     ],
 )
 def test_fragments(source, fragments):
-    found = parse(source).fragments
+    found = to_fragments(parse(source).at())
     assert [text for text, _ in found] == [text for text, _ in fragments]
     assert [weight for _, weight in found] == pytest.approx([weight for _, weight in fragments])
 
 
 def test_spans_cover_the_clean_text_and_know_their_place():
-    prompt = parse("um (gato:1.4) BREAK (cão \\(preto\\))")
+    prompt = parse("um (gato:1.4) BREAK (cão \\(preto\\))").at()
     assert prompt.text == "um gato cão (preto)"
     assert "".join(span.text for span in prompt.spans) == prompt.text
     assert [prompt.text[span.clean_start : span.clean_end] for span in prompt.spans] == [

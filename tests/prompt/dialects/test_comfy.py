@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.prompt import parse
+from promptweight.prompt import parse, to_fragments
 
 
 def outermost(text):
@@ -45,7 +45,7 @@ def by_the_rules(text, weight=1.0):
 )
 def test_any_brackets_read_as_the_rules_say(pieces):
     text = "".join(pieces)
-    found = [(span.text, round(span.weight, 9)) for span in parse(text, "comfy").spans]
+    found = [(span.text, round(span.weight, 9)) for span in parse(text, "comfy").at().spans]
     assert found == [(piece, round(weight, 9)) for piece, weight in by_the_rules(text)]
 
 
@@ -64,7 +64,7 @@ def test_any_brackets_read_as_the_rules_say(pieces):
     ],
 )
 def test_fragments(source, fragments):
-    found = parse(source, "comfy").fragments
+    found = to_fragments(parse(source, "comfy").at())
     assert [text for text, _ in found] == [text for text, _ in fragments]
     assert [weight for _, weight in found] == pytest.approx([weight for _, weight in fragments])
 
@@ -82,4 +82,4 @@ def test_fragments(source, fragments):
     ],
 )
 def test_what_is_odd_is_said(source, code):
-    assert code in [diagnostic.code for diagnostic in parse(source, "comfy").diagnostics]
+    assert code in [diagnostic.code for diagnostic in parse(source, "comfy").at().diagnostics]
