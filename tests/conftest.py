@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# One thread for each process and its children: small tensors gain nothing from more, and several processes with
-# several threads each wait for one another and take ten times as long. torch reads the variables at its import.
+# One thread for each process and its children: small tensors gain nothing from more, and several processes
+# with several threads each wait for one another and take ten times as long. torch reads the variables at its
+# import.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
