@@ -269,7 +269,7 @@ def _print_plan(
     as_json: bool,
 ) -> None:
     from promptweight.cli.batch_preview import preview_plan
-    from promptweight.cli.prompt_report import visible
+    from promptweight.cli.prompt_report import make_visible
 
     lines = preview_plan(plan, output, output_options, shard, counts, overwrite=overwrite)
     if as_json:
@@ -283,7 +283,7 @@ def _print_plan(
         sweep = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
         text = (
             f"{line['status']:<8}  {line['file']}  {size:>12}  {line['num_inference_steps']:>3} steps  "
-            f"{tokens:>3} tokens  {visible(line['prompt'])}{sweep}"
+            f"{tokens:>3} tokens  {make_visible(line['prompt'])}{sweep}"
         )
         console.print_lines([text])
     prefix = f"{shard}: " if shard.total > 1 else ""

@@ -26,9 +26,9 @@ def print_prompt(prompt: Prompt, *, stderr: bool) -> None:
     from promptweight.cli import prompt_report
 
     screen = make_console(stderr=stderr)
-    screen.print(prompt_report.table(prompt))
+    screen.print(prompt_report.make_table(prompt))
     if prompt.diagnostics:
-        screen.print(prompt_report.diagnostics(prompt))
+        screen.print(prompt_report.list_diagnostics(prompt))
 
 
 def read_argument(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from promptweight.cli.prompt_report import visible
+from promptweight.cli.prompt_report import make_visible
 
 if TYPE_CHECKING:
     from promptweight.conditioning import Token, TokenTable
@@ -26,9 +26,9 @@ def make_table(tables: Sequence[TokenTable]) -> Table:
         for number, (chunk, text) in enumerate(zip(split_chunks(tokens), chunk_texts(tokens), strict=True)):
             name = tokens.encoder if number == 0 else ""
             used = f"{len(chunk)}/{tokens.layout.capacity}"
-            result.add_row(name, str(number + 1), used, Text(visible(text)))
+            result.add_row(name, str(number + 1), used, Text(make_visible(text)))
         if tokens.truncated_text:
-            result.add_row("", "cut", "", Text(visible(tokens.truncated_text), style="yellow"))
+            result.add_row("", "cut", "", Text(make_visible(tokens.truncated_text), style="yellow"))
     return result
 
 
