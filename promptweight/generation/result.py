@@ -203,10 +203,10 @@ class Result:
 
     def _save_maps(self, path: Path, index: int) -> Path:
         from promptweight.atomic_files import write_atomically
-        from promptweight.maps import raw_maps
+        from promptweight.maps import serialize_maps
 
         size = self.images[index].size
-        content = raw_maps(self._require_maps(), self.words, self.prompt.text, size, image=index)
+        content = serialize_maps(self._require_maps(), self.words, self.prompt.text, size, image=index)
         beside = path.with_name(f"{path.stem}.maps.safetensors")
         write_atomically(beside, lambda file: file.write(content))
         return beside

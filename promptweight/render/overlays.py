@@ -65,6 +65,7 @@ def overlay_words(
     weights: Sequence[float | None] | None = None,
     alpha: float = CONSTANTS["overlay_words_opacity"],
     upscale: int | None = UPSCALE,
+    scales: Sequence[tuple[float, float]] | None = None,
 ) -> Image.Image:
     """Return `image` blended with the heat maps of several words, one color each, and a legend below.
 
@@ -77,18 +78,23 @@ def overlay_words(
         weights: the weights of the words, written after the labels.
         alpha: opacity at the highest heat, 0 (transparent) to 1 (opaque).
         upscale: longer side in pixels to which a smaller image is enlarged; None keeps the size.
+        scales: for each word the values of no heat and full heat; by default its lowest and highest heat.
 
     Raises:
         SettingError: `alpha` is outside 0..1, `heats` is empty, or the lengths differ.
     """
     _check_alpha(alpha)
-    if not heats or len(heats) != len(labels) or (weights is not None and len(weights) != len(labels)):
+    lengths = {len(each) for each in (heats, labels, weights, scales) if each is not None}
+    if lengths != {len(heats)} or not heats:
         raise SettingError(
-            "heats, labels and weights must hold one entry per word; "
+            "heats, labels, weights and scales must hold one entry per word; "
             f"got {len(heats)} heats, {len(labels)} labels"
         )
     base = enlarge(image, upscale)
-    fields = np.stack([_scale_to_image(as_heat(heat), base.size) for heat in heats])  # (words, height, width)
+    ends = scales or [None] * len(heats)
+    fields = np.stack(
+        [_scale_to_image(as_heat(heat), base.size, scale) for heat, scale in zip(heats, ends, strict=True)]
+    )  # (words, height, width)
     visibility = _visibility(fields)
     colors = [WORD_COLORS[index % len(WORD_COLORS)] for index in range(len(labels))]
     total = np.maximum(visibility.sum(axis=0), 1e-6)

@@ -103,7 +103,9 @@ def finished_message(component: Any, result: Result, seconds: float) -> dict[str
 
 def warnings_payload(result: Result) -> list[dict[str, str]]:
     """Return the warnings of a result by language, without those about target shares, shown as numbers."""
-    summaries = {each.summary(number) for number, of_image in enumerate(result.shares, 1) for each in of_image}
+    summaries = {
+        each.summary(number) for number, of_image in enumerate(result.shares, 1) for each in of_image
+    }
     return [message_in_all_languages(text) for text in result.warnings if text not in summaries]
 
 
