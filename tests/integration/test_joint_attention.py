@@ -142,5 +142,5 @@ def test_map_of_two_text_encoders_is_their_sum(tiny):
         session.set_weight("gato", 0)
         tiny.run(pipe, session.inputs | tiny.pooled(1))
     assert session.maps.word("gato").mass == 0
-    with pytest.raises(Exception, match="no text encoder is called 'bert'; there are: clip, t5"):
+    with pytest.raises(Exception, match="source must be one of: clip, t5; got 'bert'"):
         maps.word("gato", source="bert")
