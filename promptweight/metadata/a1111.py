@@ -19,7 +19,7 @@ def format_infotext(prompt: str, negative_prompt: str, settings: Mapping[str, ob
             should come first, since readers search for `Steps: `. A noise schedule at the end of `Sampler`
             (`DPM++ 2M Karras`) becomes `Schedule type`, as in that tool.
 
-    >>> print(parameters_text("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
+    >>> print(format_infotext("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
     um gato
     Steps: 25, Seed: 1, Size: 64x64, Model: "a, b"
     """
@@ -40,7 +40,7 @@ def parse_infotext(text: str) -> tuple[str, str, dict[str, str]]:
 
     The last line is the settings where it has three or more `Name: value` pairs, as in AUTOMATIC1111.
 
-    >>> read_parameters("a cat" + chr(10) + "Steps: 20, Seed: 1, Size: 64x64")
+    >>> parse_infotext("a cat" + chr(10) + "Steps: 20, Seed: 1, Size: 64x64")
     ('a cat', '', {'Steps': '20', 'Seed': '1', 'Size': '64x64'})
     """
     lines = text.strip().split("\n")

@@ -97,7 +97,7 @@ def check_parts(parts: Collection[str]) -> None:
 def parse_parts(text: str) -> tuple[str, ...]:
     """Parse a list of `METADATA_PARTS` such as `parameters,iptc`; `none` is the empty list.
 
-    >>> read_parts("iptc, parameters"), read_parts("none")
+    >>> parse_parts("iptc, parameters"), parse_parts("none")
     (('iptc', 'parameters'), ())
 
     Raises:

@@ -163,7 +163,7 @@ def test_any_graph_is_read_without_error(graph):
 
 
 def test_long_chain_of_nodes_is_followed_once():
-    size = 20_000
+    size = 5_000
     graph = {str(n): {"inputs": {"a": [str(n + 1), 0], "b": [str(n + 1), 0]}} for n in range(size)}
     graph[str(size)] = {"inputs": {"text": "a cat"}}
     graph["s"] = {"inputs": {"seed": 1, "positive": ["0", 0]}}
