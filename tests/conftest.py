@@ -13,9 +13,11 @@ from hypothesis import settings
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-# A test must not fail because the machine is busy.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# Every run of the suite tries the same examples; `python -m tests.fuzz` searches for new ones. Without a
+# deadline, no test fails because the machine is busy.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile("suite")
 
 
 def make_pipeline() -> Any:
