@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from promptweight.errors import SettingError
+from promptweight.errors import FileFormatError, SettingError
 
 Rows = list[dict[str, Any]]
 
@@ -23,7 +23,8 @@ class Checkpoint:
         settings: the settings that determine the rows, as plain data.
 
     Raises:
-        SettingError: the file belongs to other settings, or is not a checkpoint.
+        FileFormatError: the file is not a checkpoint.
+        SettingError: the file belongs to other settings.
         OSError: the file cannot be read or written.
     """
 
@@ -40,7 +41,7 @@ class Checkpoint:
             stored_settings, *parts = map(json.loads, complete)
             self._rows = {json.dumps(key): rows for key, rows in parts}
         except ValueError as error:
-            raise SettingError(f"{path} is not a checkpoint of a measurement: {error}") from error
+            raise FileFormatError(f"{path} is not a checkpoint of a measurement: {error}") from error
         if stored_settings != settings:
             raise SettingError(
                 f"{path} must have the settings {settings}; got {stored_settings}. Use another folder"

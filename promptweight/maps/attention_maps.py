@@ -158,7 +158,7 @@ class AttentionMaps(View):
         """Load the maps that `save` wrote.
 
         Raises:
-            SettingError: the file does not hold attention maps.
+            FileFormatError: the file has no attention maps.
             OSError: the file cannot be read.
         """
         from promptweight.maps.files import load_recording

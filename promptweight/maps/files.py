@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from promptweight.conditioning import ChunkLayout, Token, TokenTable, Word
-from promptweight.errors import SettingError
+from promptweight.errors import FileFormatError
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import Options, Prompt, Span, parse
@@ -62,7 +62,7 @@ def load_recording(path: str | PathLike[str]) -> Recording:
     """Load a file that `save_recording` wrote.
 
     Raises:
-        SettingError: the file does not hold attention maps, or is incomplete.
+        FileFormatError: the file has no attention maps, or is incomplete.
         OSError: the file cannot be read.
     """
     from safetensors import SafetensorError, safe_open
@@ -71,13 +71,15 @@ def load_recording(path: str | PathLike[str]) -> Recording:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise SettingError(f"{path} is not a file of attention maps; AttentionMaps.save writes them")
+                raise FileFormatError(
+                    f"{path} is not a file of attention maps; AttentionMaps.save writes them"
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return _rebuild_recording(json.loads(metadata["recording"]), tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, SettingError):
+        if isinstance(error, FileFormatError):
             raise
-        raise SettingError(f"{path} is not a complete file of attention maps: {error}") from error
+        raise FileFormatError(f"{path} is not a complete file of attention maps: {error}") from error
 
 
 def _rebuild_recording(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Recording:

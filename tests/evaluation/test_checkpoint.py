@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from promptweight.errors import SettingError
+from promptweight.errors import FileFormatError, SettingError
 from promptweight.evaluation.checkpoint import Checkpoint, Rows
 
 
@@ -43,5 +43,5 @@ def test_checkpoint_other_settings_or_other_file_raises(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"'seed': 2.*got .*'seed': 1.*another folder"):
         Checkpoint(path, {"seed": 2})
     path.write_text("weights of a model\n")
-    with pytest.raises(SettingError, match="is not a checkpoint"):
+    with pytest.raises(FileFormatError, match="is not a checkpoint"):
         Checkpoint(path, {"seed": 1})

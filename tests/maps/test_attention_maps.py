@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.errors import FileFormatError, SettingError, WordNotFoundError
 from promptweight.maps.attention_maps import AttentionMaps
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
@@ -185,17 +185,17 @@ def test_load_other_files_raise(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(SettingError, match="is not a file of attention maps"):
+    with pytest.raises(FileFormatError, match="is not a file of attention maps"):
         AttentionMaps.load(tmp_path / "model.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
-    with pytest.raises(SettingError, match="not a complete file"):
+    with pytest.raises(FileFormatError, match="not a complete file"):
         AttentionMaps.load(tmp_path / "broken.safetensors")
     metadata = {
         "format": "promptweight attention 2",
         "recording": '{"tables": [], "slots": [[["a"], 0, 1, 1]]}',
     }
     save_file({"weight": torch.zeros(2)}, tmp_path / "cut.safetensors", metadata=metadata)
-    with pytest.raises(SettingError, match="not a complete file"):
+    with pytest.raises(FileFormatError, match="not a complete file"):
         AttentionMaps.load(tmp_path / "cut.safetensors")
     with pytest.raises(FileNotFoundError):
         AttentionMaps.load(tmp_path / "none.safetensors")
