@@ -80,12 +80,12 @@ def measure_throughput(
         ),
     }
     for method in methods.values():
-        _measure_seconds(method, plan.taking(plan.pictures[:batch_size]), timer)
+        _measure_seconds(method, plan.with_images(plan.images[:batch_size]), timer)
     times: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(rounds):
         for name, method in methods.items():
             times[name].append(_measure_seconds(method, plan, timer))
-    return {name: len(plan.pictures) / statistics.median(seconds) for name, seconds in times.items()}
+    return {name: len(plan.images) / statistics.median(seconds) for name, seconds in times.items()}
 
 
 def _make_plan(model: str, images: int, steps: int) -> Plan:
@@ -107,23 +107,24 @@ def _measure_seconds(method: Callable[[Plan, Path], None], plan: Plan, timer: Ca
 def _run_plain_loop(pipe: Any, plan: Plan, folder: Path) -> None:
     import torch
 
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
-    for picture in plan.pictures:
+    for planned in plan.images:
         output = pipe(
-            picture.job.prompt,
-            num_inference_steps=picture.job.num_inference_steps,
-            guidance_scale=default_guidance_scale(pipe),
-            generator=torch.Generator("cpu").manual_seed(picture.job.seed),
+            planned.job.prompt,
+            num_inference_steps=planned.job.num_inference_steps,
+            guidance_scale=get_default_guidance_scale(pipe),
+            generator=torch.Generator("cpu").manual_seed(planned.job.seed),
         )
-        output.images[0].save(folder / f"{picture.stem}.png")
+        output.images[0].save(folder / f"{planned.stem}.png")
 
 
-def _run_batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, saving: OutputOptions) -> None:
-    from promptweight.batch import run
+def _run_batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, output_options: OutputOptions) -> None:
+    from promptweight.batch import LocalExecutor, run
 
-    outcome = run(plan, folder, batch_size=batch_size, saving=saving, load=lambda: pipe)
-    assert outcome.ok == len(plan.pictures)
+    executor = LocalExecutor(lambda: pipe)
+    outcome = run(plan, folder, executor=executor, batch_size=batch_size, output_options=output_options)
+    assert outcome.ok == len(plan.images)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ All rules use the same recorded probabilities, so that only the rule differs:
     heads summed   bilinear to the image, sum over heads, mean over layers (attention-map-diffusers)
     concepts  softmax over the words of the prompt of their logits summed over heads, mean over layers,
               nearest neighbor to pixels (Helbling et al., 2025; ConceptAttention). Its authors compare
-              attention outputs; here their rule applies to the attention itself, which is all that is recorded.
+              attention outputs; here their rule applies to the attention itself, all that is recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.maps import AttentionMaps, RecordedSlot, find_rows
+from promptweight.maps import AttentionMaps, RecordedSlot, find_phrase_rows
 
 RULES = (
     "probability",
@@ -59,7 +59,7 @@ def layer_probabilities(maps: AttentionMaps) -> Iterator[tuple[RecordedSlot, Ten
 def find_columns(maps: AttentionMaps, phrase: str, occurrence: int = 0) -> list[int]:
     """Return the recorded columns of a phrase's tokens in the first image."""
     columns = maps.recording.columns(("positive", 0))
-    rows, _ = find_rows(maps.recording.tables["positive", 0], phrase, occurrence)
+    rows, _ = find_phrase_rows(maps.recording.tables["positive", 0], phrase, occurrence)
     return [columns[row] for row in sorted(rows)]
 
 

@@ -156,7 +156,7 @@ def generate_with_early_maps(
 ) -> tuple[NDArray[np.float32], Any]:
     """Run the pipeline; return its images, 0 to 1, and the maps that `generate` would check."""
     from promptweight.generation import EarlyLeakCheck
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
     check = EarlyLeakCheck(session, len(generators))
 
@@ -167,7 +167,7 @@ def generate_with_early_maps(
     output = pipeline(
         **session.inputs,
         num_inference_steps=steps,
-        guidance_scale=default_guidance_scale(pipeline),
+        guidance_scale=get_default_guidance_scale(pipeline),
         generator=generators,
         output_type="np",
         callback_on_step_end=on_step_end,

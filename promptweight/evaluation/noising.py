@@ -169,12 +169,12 @@ def encode_image(pipeline: Any, image: np.ndarray) -> Tensor:
 
 def sample_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
     """Return the latents of an image that the model generates from a caption in 25 steps."""
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
     latents: Tensor = pipeline(
         caption,
         num_inference_steps=25,
-        guidance_scale=default_guidance_scale(pipeline),
+        guidance_scale=get_default_guidance_scale(pipeline),
         generator=torch.Generator().manual_seed(seed),
         output_type="latent",
     ).images

@@ -55,7 +55,7 @@ def measure_targets(
         targets: shares of the words' attention, 0 to 1.
     """
     from promptweight.attention import attach
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
     samples: list[TargetSample] = []
     for index, scene in enumerate(scenes):
@@ -63,7 +63,7 @@ def measure_targets(
         prompt, core = plainly(scene, language), phrase(scene.things[0], language).core
         call = {
             "num_inference_steps": steps,
-            "guidance_scale": default_guidance_scale(pipeline),
+            "guidance_scale": get_default_guidance_scale(pipeline),
             "output_type": "latent",
         }
         for target in targets:

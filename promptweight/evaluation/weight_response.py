@@ -148,7 +148,7 @@ def generate_weighted_images(
         settings: arguments of `attach`.
     """
     from promptweight.attention import attach
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
     images: list[NDArray[np.uint8]] = []
     for first in range(0, len(prompts), batch_size):
@@ -158,7 +158,7 @@ def generate_weighted_images(
             output = pipeline(
                 **session.inputs,
                 num_inference_steps=steps,
-                guidance_scale=default_guidance_scale(pipeline),
+                guidance_scale=get_default_guidance_scale(pipeline),
                 generator=generators,
                 output_type="np",
             )

@@ -49,7 +49,7 @@ def maps_of(tiny):
         sums = torch.rand(1, 1, 1, 1, HEIGHT * WIDTH, tiny.rows, generator=torch.Generator().manual_seed(0))
         slot = RecordedSlot(("attn",), 1, HEIGHT, WIDTH, sums, torch.ones(1, 1, 1))
         placed = {("positive", 0): (PlacedTable(0, ("clip",), words),)}
-        return AttentionMaps.of(Recording((slot,), ("positive",), placed, size))
+        return AttentionMaps.from_recording(Recording((slot,), ("positive",), placed, size))
 
     return build
 

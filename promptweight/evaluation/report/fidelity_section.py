@@ -33,14 +33,14 @@ def report_prompt_fidelity(model: EvaluatedModel) -> ReportSection:
 
 def measure_fidelity_metrics(pipeline: Any, *, number: int, seed: int) -> list[Metric]:
     """Return the prompt fidelity of a model and the accuracy of the recognizer."""
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
     accuracy = recognizer_accuracy()["objects"]
     metrics = [
         Metric("recognizer, objects in rendered scenes", accuracy.value, *accuracy.interval, accuracy.count)
     ]
     proportions = measure_prompt_fidelity(
-        pipeline, number=number, seed=seed, guidance_scale=default_guidance_scale(pipeline)
+        pipeline, number=number, seed=seed, guidance_scale=get_default_guidance_scale(pipeline)
     )
     for name, value in proportions.items():
         bar = FIDELITY_BARS.get(name)
