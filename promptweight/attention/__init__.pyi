@@ -1,6 +1,5 @@
 from .control.prompt_to_prompt import PromptToPrompt as PromptToPrompt
 from .control.regions import Mask as Mask
-from .control.rules import MASK_BIAS as MASK_BIAS
 from .control.share_controller import ShareResult as ShareResult
 from .hooks.class_swap import is_swappable as is_swappable
 from .hooks.install import install as install

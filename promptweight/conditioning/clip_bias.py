@@ -11,7 +11,6 @@ then depend only on the tokens before it. The beginning token always has weight 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MASK_BIAS = -1.0e4
-"""The logit bias of weight 0: far below any logit, finite, and representable in float16."""
+from promptweight.weighting import compute_logit_bias
 
 BIAS_IMPLEMENTATIONS = ("eager", "sdpa")
 """Attention implementations of transformers that add any mask to the logits."""
@@ -56,9 +54,7 @@ def apply_clip_bias(model: Any, weights: Sequence[float], visible: Sequence[bool
 
 def compute_clip_bias(weights: Sequence[float], visible: Sequence[bool] | None, dtype: torch.dtype) -> Tensor:
     """Compute the logarithms of the weights under the causal mask, (1, 1, tokens, tokens)."""
-    keys = torch.tensor(
-        [max(math.log(abs(weight)), MASK_BIAS) if weight else MASK_BIAS for weight in weights]
-    )
+    keys = torch.tensor([compute_logit_bias(weight) for weight in weights])
     bias = keys.expand(len(weights), -1).to(dtype)
     later = torch.ones(len(weights), len(weights), dtype=torch.bool).triu(1)
     masked = later if visible is None else later | ~torch.tensor(visible)

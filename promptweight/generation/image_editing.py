@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from promptweight.models import Adapters
     from promptweight.prompt import Prompt
+    from promptweight.weighting import AttachMode, Pooled, Space
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ def edit(
     negative_prompt: str | Prompt = "",
     method: str | None = None,
     normalizer: str | None = None,
-    space: Literal["embedding", "attention"] = "embedding",
-    mode: Literal["logit", "p2p", "value", "clip"] = "logit",
+    space: Space = "embedding",
+    mode: AttachMode = "logit",
     clip_skip: int | None = None,
-    pooled: Literal["clean", "weighted"] = "clean",
+    pooled: Pooled = "clean",
     dialect: str = "pw",
     num_inference_steps: int = 25,
     guidance_scale: float | None = None,

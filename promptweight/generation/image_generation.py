@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from promptweight.generation.arguments import check_arguments, open_pipeline
 from promptweight.generation.pipeline_run import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from promptweight.attention import Record, ShareResult
     from promptweight.prompt import Prompt
+    from promptweight.weighting import AttachMode, Pooled, Space
 
 __all__ = ["Callback", "Progress", "generate"]
 
@@ -40,10 +41,10 @@ def generate(
     negative_prompt: str | Prompt = "",
     method: str | None = None,
     normalizer: str | None = None,
-    space: Literal["embedding", "attention"] = "embedding",
-    mode: Literal["logit", "p2p", "value", "clip"] = "logit",
+    space: Space = "embedding",
+    mode: AttachMode = "logit",
     clip_skip: int | None = None,
-    pooled: Literal["clean", "weighted"] = "clean",
+    pooled: Pooled = "clean",
     dialect: str = "pw",
     num_inference_steps: int = 25,
     guidance_scale: float | None = None,

@@ -28,10 +28,7 @@ from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable
 from promptweight.messages import message
-from promptweight.weighting import KEY_MODES, KeyMode
-
-MASK_BIAS = -1.0e4
-"""The logit bias of weight 0: far below any logit, finite, and representable in float16."""
+from promptweight.weighting import KEY_MODES, KeyMode, compute_logit_bias
 
 
 @dataclass(frozen=True)
@@ -190,8 +187,7 @@ def build_terms(
             coverage = torch.ones(1) if rule.region is None else rule.region.rasterize(*size).flatten()
             factor = rule.weight
             if rule.mode == "logit":
-                logarithm = math.log(abs(rule.weight)) if rule.weight else MASK_BIAS
-                bias[number, 0, :, position] = max(logarithm, MASK_BIAS) * coverage
+                bias[number, 0, :, position] = compute_logit_bias(rule.weight) * coverage
                 factor = -1.0 if rule.weight < 0 else 1.0
                 biased[number].append(position)
                 in_range = in_range and in_closed_form_range(rule.weight)
