@@ -10,7 +10,4 @@ The import is light: torch and diffusers load with the first name that needs the
 
 import lazy_loader
 
-from promptweight._version import __version__ as __version__
-
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ = [*__all__, "__version__"]

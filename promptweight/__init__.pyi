@@ -1,5 +1,6 @@
 from . import errors as errors
 from . import weighting as weighting
+from ._version import __version__ as __version__
 from .attention import attach as attach
 from .conditioning import encode as encode
 from .generation import Edit as Edit
@@ -15,5 +16,3 @@ from .prompt import detect as detect
 from .prompt import expand as expand
 from .prompt import parse as parse
 from .prompt import schedule as schedule
-
-__version__: str

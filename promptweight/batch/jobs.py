@@ -193,6 +193,7 @@ JOB_OPTIONS: tuple[JobOption, ...] = (
     JobOption("scheduler", ("scheduler", "sampler"), _scheduler),
     JobOption("balance", ("balance",), _boolean),
 )
+"""Options of job files and of the command line."""
 
 OPTIONS_BY_NAME: Mapping[str, JobOption] = {name: option for option in JOB_OPTIONS for name in option.names}
 

@@ -88,10 +88,10 @@ class BatchRenderer:
     def render_group(self, jobs: Sequence[PreparedJob]) -> list[Result]:
         """Draw jobs with embeddings of equal shape in one call of the model."""
         from promptweight.attention import attach
-        from promptweight.models import default_guidance_scale
+        from promptweight.models import get_default_guidance_scale
 
         pipe, job = self.pipe, jobs[0].job
-        guidance = default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
+        guidance = get_default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
         call = {
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": guidance,

@@ -15,7 +15,7 @@ from promptweight.atomic_files import write_atomically
 from promptweight.batch.output_folder import OutputFolder
 from promptweight.batch.plan import PlannedImage
 from promptweight.generation import common_weight, slugify
-from promptweight.maps import raw_maps
+from promptweight.maps import serialize_maps
 from promptweight.metadata import METADATA_PARTS, encode_image
 from promptweight.prompt import make_timeline, split_words
 
@@ -71,7 +71,7 @@ def is_finished(folder: OutputFolder, image: PlannedImage, output_options: Outpu
 
     suffixes: tuple[str, ...] = ()
     if output_options.needs_recording:
-        prompt = parse(image.job.prompt, image.job.dialect)
+        prompt = parse(image.job.prompt, image.job.dialect).at()
         suffixes = sidecar_suffixes(output_options, prompt, image.job.num_inference_steps)
     return folder.is_finished(image, suffixes)
 
@@ -173,7 +173,7 @@ def _draw_mask(maps: AttentionMaps, phrase: str, image: Image.Image) -> Image.Im
 
 
 def _save_maps(result: Result, maps: AttentionMaps, path: Path) -> Path:
-    content = raw_maps(maps, result.words, result.prompt.text, result.images[0].size)
+    content = serialize_maps(maps, result.words, result.prompt.text, result.images[0].size)
     maps_path = path.with_name(f"{path.stem}.maps.safetensors")
     write_atomically(maps_path, lambda file: file.write(content), overwrite=True)
     return maps_path

@@ -13,7 +13,10 @@ import promptweight
 from promptweight.batch import is_complete_image
 from promptweight.batch.output_folder import read_manifest
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked from a prepared process")
+pytestmark = [
+    pytest.mark.launch,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked from a prepared process"),
+]
 
 IMAGES = 8
 EVENTS_PER_IMAGE = 5

@@ -1,14 +1,17 @@
-"""What stands beside a batch's pictures: overlays, masks and maps, there before the picture is."""
+"""Sidecar files of a batch's images: overlays, masks and maps, complete before the image exists."""
 
 import errno
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
-from promptweight.batch import writer
-from promptweight.batch.writer import OutputOptions
+from promptweight.batch import OutputOptions, writer
 from promptweight.errors import WordNotFoundError
+from promptweight.maps import AttentionMaps
+
+DAAM_THRESHOLD = 0.4
 
 
 def pixels(path):
@@ -16,26 +19,25 @@ def pixels(path):
         return np.array(image.convert("RGB")).astype(int)
 
 
-def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in, tmp_path, monkeypatch):
-    from safetensors.torch import load_file
-
+def test_sidecar_files_are_complete_before_the_image_exists(plan_of, run_in, tmp_path, monkeypatch):
     plan = plan_of("um gato azul", "um rato")
-    options = {"saving": OutputOptions(overlays=("gato",), maps=True, masks=True), "batch_size": 2}
-    real = writer.write_atomically
+    output_options = OutputOptions(overlays=("gato",), maps=True, masks=True)
+    options = {"output_options": output_options, "batch_size": 2}
+    write_atomically = writer.write_atomically
 
-    def fail_at_the_picture(path, *rest, **options):
+    def fail_at_images(path, *rest, **options):
         if path.suffix == ".png" and path.name.count(".") == 1:
             raise OSError(errno.EIO, "Input/output error")
-        real(path, *rest, **options)
+        write_atomically(path, *rest, **options)
 
-    monkeypatch.setattr(writer, "write_atomically", fail_at_the_picture)
-    with pytest.raises(OSError, match="Input/output error"):
-        run_in(plan, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_atomically", fail_at_images)
+        with pytest.raises(OSError, match="Input/output error"):
+            run_in(plan, **options)
     assert not [path for path in (tmp_path / "out").glob("0*.png") if path.name.count(".") == 1]
-    monkeypatch.setattr(writer, "write_atomically", real)
     outcome, lines = run_in(plan, **options)
     assert outcome.ok == 2
-    first, second = (each.stem for each in plan.pictures)
+    first, second = (each.stem for each in plan.images)
     assert sorted(path.name for path in (tmp_path / "out").glob("0*")) == sorted(
         [f"{first}.png", f"{first}.gato.png", f"{first}.gato.mask.png", f"{first}.maps.safetensors",
          f"{second}.png", f"{second}.maps.safetensors"]
@@ -45,33 +47,33 @@ def test_what_stands_beside_is_whole_before_the_picture_is_there(plan_of, run_in
     assert maps.shape == (3, 32, 32)
     gato = maps[1]
     mask = pixels(tmp_path / "out" / f"{first}.gato.mask.png")[..., 0] == 255
-    expected = (gato - gato.min()) / (gato.max() - gato.min()) >= 0.4  # DAAM's threshold
+    expected = (gato - gato.min()) / (gato.max() - gato.min()) >= DAAM_THRESHOLD
     assert (mask == expected.numpy()).all()
     assert run_in(plan, **options, load=lambda: pytest.fail("loaded"))[0].skipped == 2
     (tmp_path / "out" / f"{second}.maps.safetensors").unlink()
     assert run_in(plan, **options)[0].ok == 1
 
 
-def test_words_that_are_said_later_have_overlays_and_masks_too(plan_of, run_in, tmp_path):
+def test_words_of_later_steps_have_overlays_and_masks(plan_of, run_in, tmp_path):
     plan = plan_of("um [gato:rato:0.5] azul", num_inference_steps=2)
-    wanted = OutputOptions(overlays=("rato", "gato"))
-    assert run_in(plan, saving=wanted)[0].ok == 1
-    stem = plan.pictures[0].stem
+    overlays = OutputOptions(overlays=("rato", "gato"))
+    assert run_in(plan, output_options=overlays)[0].ok == 1
+    stem = plan.images[0].stem
     assert {path.name for path in (tmp_path / "out").glob("0*.*.png")} == {
         f"{stem}.rato.png", f"{stem}.gato.png",
     }  # fmt: skip
-    assert run_in(plan, saving=OutputOptions(masks=True))[0].ok == 1
+    assert run_in(plan, output_options=OutputOptions(masks=True))[0].ok == 1
     masks = {path.name.split(".")[1] for path in (tmp_path / "out").glob("0*.mask.png")}
     assert masks == {"um", "gato", "rato", "azul"}
-    assert run_in(plan, saving=wanted)[0].skipped == 1
+    assert run_in(plan, output_options=overlays)[0].skipped == 1
 
 
-def test_an_overlay_of_a_word_that_was_cut_off_shows_no_heat(plan_of, run_in, tmp_path, monkeypatch):
-    def cut(self, phrase, **_):
+def test_overlay_of_a_truncated_word_has_no_heat(plan_of, run_in, tmp_path, monkeypatch):
+    def truncated(self, phrase, **_):
         raise WordNotFoundError(f"{phrase!r} was cut off")
 
-    monkeypatch.setattr("promptweight.maps.attention_maps.AttentionMaps.word", cut)
+    monkeypatch.setattr(AttentionMaps, "word", truncated)
     plan = plan_of("um gato")
-    outcome, lines = run_in(plan, saving=OutputOptions(overlays=("gato",)))
+    outcome, lines = run_in(plan, output_options=OutputOptions(overlays=("gato",)))
     assert outcome.ok == 1, lines
-    assert (tmp_path / "out" / f"{plan.pictures[0].stem}.gato.png").is_file()
+    assert (tmp_path / "out" / f"{plan.images[0].stem}.gato.png").is_file()
