@@ -204,36 +204,74 @@ def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     own that compensate for the larger ones.
 
     Raises:
-        SettingError: if brackets cut the phrase or a weight of 0 encloses it.
+        SettingError: if brackets divide the phrase, a weight of 0 encloses it, or the dialect has no such
+            weight.
 
     >>> set_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
     'um (gato:0.55) e (outro (gato:0.5))'
     """
-    for number in range(len(find_phrase(parse(text, dialect).at(), phrase))):
-        prompt = parse(text, dialect).at()
-        found = find_phrase(prompt, phrase)
-        if number >= len(found):
-            break
-        plain = _with_own_weight(text, prompt, found[number], 1.0)
-        around = _weight_at(parse(plain, dialect).at(), found[number][0])
+    tree = parse(text, dialect)
+    prompt = tree.at()
+    changed: list[str] = []
+    place = 0
+    tolerance = 1e-6
+    for clean_start, clean_end in find_phrase(prompt, phrase):
+        start, end = prompt.to_source(clean_start), prompt.to_source(clean_end - 1) + 1
+        if start < place:
+            continue  # an occurrence that overlaps the one before
+        target = _find_compel_target(tree, start, end) if dialect == "compel" else None
+        target = target or _find_target(tree, start, end, EPSILON)
+        if target is None:
+            raise SettingError(message("weight-cut-by-brackets", phrase=text[start:end], text=text))
+        around = _enclosing_weight(tree, target)
         if around == 0:
             raise SettingError(message("weight-inside-zero", phrase=phrase, text=text))
-        text = _with_own_weight(text, prompt, found[number], weight / around)
-    return text
+        changed += [text[place : target.first], _write_target(text, target, weight / around, dialect)]
+        place = target.last
+        tolerance = max(tolerance, 1e-6 * abs(around))
+    written = "".join([*changed, text[place:]])
+    after = parse(written, dialect).at()
+    found = [_weight_at(after, start) for start, _ in find_phrase(after, phrase)]
+    if any(abs(each - weight) > tolerance for each in found):
+        raise SettingError(message("weight-cut-by-brackets", phrase=phrase, text=text))
+    return written
 
 
-def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: float) -> str:
-    """Return `text` with another number on the brackets around one range, or with brackets of its own."""
-    start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
-    target = _find_target(parse(text), start, end, EPSILON)
-    if target is None:
-        raise SettingError(message("weight-cut-by-brackets", phrase=text[start:end], text=text))
+def _find_compel_target(tree: ParseTree, start: int, end: int) -> _Target | None:
+    """Return the innermost group of compel around exactly text[start:end]."""
+    text = tree.source
+    found = None
+    for group in _closed_groups(tree):
+        content = text[group.start : group.content_end].strip('(") ')
+        if group.start <= start and end <= group.content_end and content == text[start:end]:
+            found = _Target(group.start, start, end, group.end, group.node.weight)
+    return found
+
+
+def _enclosing_weight(tree: ParseTree, target: _Target) -> float:
+    """Return the product of the weights of the groups around a target, without its own brackets."""
+    if tree.dialect == "comfy":
+        return 1.0  # a number replaces them
+    product = 1.0
+    for part in tree.parts:
+        for node in part.nodes:
+            if isinstance(node, Weighted):
+                start, end = part.text.source_start(node.start), part.text.source_end(node.end)
+                is_own = target.first <= start and end <= target.last
+                if start <= target.first and target.last <= end and not is_own:
+                    product = clamp_weight(product * node.weight)
+    return product
+
+
+def _write_target(text: str, target: _Target, weight: float, dialect: str) -> str:
+    """Return the content of a target in brackets with this weight, or alone where it needs none."""
     content = text[target.start : target.end]
-    opening = "(" if target.suffix == ")" else text[target.first : target.start]
     number = f"{weight:.6f}".rstrip("0").removesuffix(".")
-    keeps_brackets = number != "1" or target.suffix != ")" or target.options
-    written = f"{opening}{content}:{number}{target.options}{target.suffix}" if keeps_brackets else content
-    return text[: target.first] + written + text[target.last :]
+    if dialect == "compel":
+        return f"({content}){number}"
+    if number == "1" and not target.options and dialect != "comfy":
+        return content
+    return f"({content}:{number}{target.options})"
 
 
 def _weight_at(prompt: Prompt, place: int) -> float:
