@@ -24,7 +24,7 @@ from promptweight.attention.recording.store import copy_recording
 from promptweight.attention.session_config import SessionConfig, configure_session
 from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps import AttentionMaps, find, words_of
+from promptweight.maps import AttentionMaps, find_phrase, list_words
 from promptweight.messages import Message
 from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, KeyMode, Space
 
@@ -181,7 +181,7 @@ class AttentionSession:
         if not store.slots:
             raise AttachError("nothing is recorded yet; call the pipeline with **session.inputs in the block")
         pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
-        return AttentionMaps.of(copy_recording(store, self.config.variants, pixels_per_latent))
+        return AttentionMaps.from_recording(copy_recording(store, self.config.variants, pixels_per_latent))
 
     def set_weight(
         self,
@@ -209,7 +209,7 @@ class AttentionSession:
             WordNotFoundError: the prompt does not contain the word.
             SettingError: a value outside its range.
         """
-        match = find(self._get_variants(prompt, role), word, occurrence)
+        match = find_phrase(self._get_variants(prompt, role), word, occurrence)
         for variant, rows in match.rows.items():
             index = self.config.variant_keys.index((role, prompt, variant))
             self.config.rules.set(index, rows, weight=weight, **{"to": None} | options)
@@ -220,7 +220,7 @@ class AttentionSession:
         Raises:
             SettingError: `prompt` or `role` is outside its range.
         """
-        return words_of(self._get_variants(prompt, role))
+        return list_words(self._get_variants(prompt, role))
 
     def find(
         self, phrase: str, occurrence: int = 0, *, prompt: int = 0, role: Role = "positive"
@@ -231,7 +231,7 @@ class AttentionSession:
             WordNotFoundError: no variant contains the phrase; the error lists the words.
             SettingError: `prompt` or `role` is outside its range.
         """
-        return find(self._get_variants(prompt, role), phrase, occurrence).words
+        return find_phrase(self._get_variants(prompt, role), phrase, occurrence).words
 
     @property
     def share_results(self) -> dict[int, tuple[ShareResult, ...]]:

@@ -17,7 +17,7 @@ from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import Store
 from promptweight.conditioning import ROLES, Role, has_blend
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps import PlacedTable, PromptVariant, find, occurrences, recorded_rows
+from promptweight.maps import PlacedTable, PromptVariant, find_occurrences, find_phrase, list_recorded_rows
 from promptweight.messages import Message, message
 from promptweight.weighting import KeyMode
 
@@ -108,7 +108,7 @@ def configure_session(
         )
     store = None
     if record or share_controller is not None:
-        columns = {key: recorded_rows(variant) for key, variant in by_key.items()}
+        columns = {key: list_recorded_rows(variant) for key, variant in by_key.items()}
         recorded = [layout.layers[name][0] for name in select_layers(layout.layers, settings.layers)]
         store = Store(settings, recorded, columns, length)
         if share_controller is not None and weighted_layers.isdisjoint(layer.name for layer in recorded):
@@ -175,9 +175,9 @@ def build_share_controller(
     for prompt, of_prompt in enumerate(variants["positive"]):
         named = [*(targets or {}), *(() if isinstance(balance, bool) else balance)]
         for phrase in named:
-            find(of_prompt, phrase)
+            find_phrase(of_prompt, phrase)
         for number, variant in enumerate(of_prompt):
-            contained = {phrase for phrase in named if any(occurrences(variant, phrase))}
+            contained = {phrase for phrase in named if any(find_occurrences(variant, phrase))}
             by_variant["positive", prompt, number] = read_share_targets(
                 variant,
                 {phrase: share for phrase, share in (targets or {}).items() if phrase in contained},

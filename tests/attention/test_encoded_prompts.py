@@ -83,6 +83,6 @@ def test_several_prompts_of_several_chunks_are_recorded(pipe, tiny):
     maps = session.maps
     assert session.tables["positive"][1].chunks > 1
     assert maps.word("gato", occurrence=2, image=1).mass > 0
-    assert [word.text for word in maps.words_of(image=3)] == ["um", "gato"]
+    assert [word.text for word in maps.list_words(image=3)] == ["um", "gato"]
     total = maps.beginning(3).mass + maps.rest(3).mass + maps.word("um gato", image=3).mass
     assert total == pytest.approx(1, abs=1e-5)

@@ -49,7 +49,7 @@ def test_attached_without_weights_gives_the_pipelines_own_image(tiny, name, spac
     for image in range(images):
         prompt = image * len(prompts) // images
         table = encoded.positive[prompt]
-        assert session.maps.words_of(image=image) == table.words
+        assert session.maps.list_words(image=image) == table.words
         assert session.maps.word(table.words[-1].text, image=image).tensor.shape == (height, width)
     with pytest.raises(SettingError, match=f"positive image {images} was not recorded"):
         session.maps.word("um", image=images)
@@ -219,7 +219,7 @@ def test_invalid_settings_are_refused(pipe, tiny):
         attach(pipe, encoded, targets={"gato": 0.5}, layers=("up",), record=Record(layers=("down",)))
     with pytest.raises(SettingError, match=r"got \('attn9',\), of which none matches"):
         attach(pipe, encoded, layers="attn9")
-    with pytest.raises(AttachError, match="must describe the same prompts"):
+    with pytest.raises(AttachError, match="must describe the same positive prompts"):
         attach(pipe, replace(encoded, sections=tiny.encode("um gato", "casa").sections))
 
 

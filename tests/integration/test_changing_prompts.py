@@ -97,8 +97,8 @@ def test_edit_makes_both_images_of_changing_prompts(tiny_pipe):
 
 
 def test_share_is_kept_while_the_rest_of_the_prompt_changes(tiny_pipe):
-    plain = run(tiny_pipe, "um gato (feio:=60%)")[1].actual[0][0]
-    actual = run(tiny_pipe, "um [gato:rato verde:0.5] (feio:=60%)")[1].actual[0]
+    plain = run(tiny_pipe, "um gato (feio:=60%)")[1].share_results[0][0]
+    actual = run(tiny_pipe, "um [gato:rato verde:0.5] (feio:=60%)")[1].share_results[0]
     assert [each.phrase for each in actual] == ["feio"]
     assert len(actual[0].weights) == len(actual[0].shares) == STEPS
     assert actual[0].weights[:3] == pytest.approx(plain.weights[:3], abs=1e-5)
@@ -109,16 +109,16 @@ def test_share_is_kept_while_the_rest_of_the_prompt_changes(tiny_pipe):
 
 
 def test_share_is_measured_in_the_steps_with_its_word(tiny_pipe):
-    (actual,) = run(tiny_pipe, "um [gato:(rato:=70%):0.5] feio")[1].actual[0]
+    (actual,) = run(tiny_pipe, "um [gato:(rato:=70%):0.5] feio")[1].share_results[0]
     assert (actual.phrase, len(actual.weights), actual.weights[0]) == ("rato", 3, 1.0)
     assert abs(actual.shares[-1] - 0.7) < abs(actual.shares[0] - 0.7) / 3
-    (actual,) = run(tiny_pipe, "[um (rato:=70%)|feio gato azul]")[1].actual[0]
+    (actual,) = run(tiny_pipe, "[um (rato:=70%)|feio gato azul]")[1].share_results[0]
     assert len(actual.weights) == 3
     assert abs(actual.shares[-1] - 0.7) < abs(actual.shares[0] - 0.7) / 3
 
 
 def test_each_and_part_has_shares_of_its_own(tiny_pipe):
-    actual = run(tiny_pipe, "um (gato:=70%) AND feio (rato:=20%) azul :0.5")[1].actual[0]
+    actual = run(tiny_pipe, "um (gato:=70%) AND feio (rato:=20%) azul :0.5")[1].share_results[0]
     assert [(each.phrase, each.target) for each in actual] == [("gato", 0.7), ("rato", 0.2)]
     for each in actual:
         assert len(each.shares) == STEPS
@@ -127,17 +127,17 @@ def test_each_and_part_has_shares_of_its_own(tiny_pipe):
 
 def test_targets_by_phrase_act_in_the_variants_with_it(tiny_pipe):
     prompt = "um [gato:rato verde:0.5] feio"
-    actual = run(tiny_pipe, prompt, targets={"rato verde": 0.5, "feio": 0.2})[1].actual[0]
+    actual = run(tiny_pipe, prompt, targets={"rato verde": 0.5, "feio": 0.2})[1].share_results[0]
     assert {each.phrase: len(each.weights) for each in actual} == {"feio": STEPS, "rato verde": 3}
     with pytest.raises(WordNotFoundError, match="'gato', 'rato', 'verde', 'feio'"):
         run(tiny_pipe, prompt, targets={"gato feio": 0.5, "casa": 0.2})
-    balanced = run(tiny_pipe, prompt, balance=["rato", "gato", "feio"])[1].actual[0]
+    balanced = run(tiny_pipe, prompt, balance=["rato", "gato", "feio"])[1].share_results[0]
     assert {each.phrase for each in balanced} == {"rato", "gato", "feio"}
     assert all(each.target == 0.5 for each in balanced)
 
 
 def test_shares_are_among_the_warnings_of_the_image(tiny_pipe):
     edited = generate("um [gato:rato:0.5] (feio:=60%)", tiny_pipe, seed=1, num_inference_steps=4)
-    warnings = [line for line in edited.warnings if "'feio' got" in line]
+    warnings = [line for line in edited.warnings if "'feio' reached" in line]
     assert len(warnings) == 1
-    assert "asked: 60.0%" in warnings[0]
+    assert "target: 60.0%" in warnings[0]

@@ -5,6 +5,7 @@ import torch
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 
 from promptweight.attention import Record, attach
+from promptweight.errors import SettingError
 
 
 @pytest.fixture(params=["sd3", "sd3.5 large", "sd3.5 medium"])
@@ -142,5 +143,5 @@ def test_map_of_two_text_encoders_is_their_sum(tiny):
         session.set_weight("gato", 0)
         tiny.run(pipe, session.inputs | tiny.pooled(1))
     assert session.maps.word("gato").mass == 0
-    with pytest.raises(Exception, match="source must be one of: clip, t5; got 'bert'"):
+    with pytest.raises(SettingError, match="source must be one of: clip, t5; got 'bert'"):
         maps.word("gato", source="bert")

@@ -194,17 +194,15 @@ def test_session_keeps_the_image_and_records_float64_columns(tiny, family, condi
     each_step = len(truth) // STEPS
     for step in range(steps):
         for layer, slot in enumerate(slots):
-            # whatever guidance adds comes after the call that makes the step: the prompt's rows are its last
-            expected = truth[step * each_step + layer][-images:]
-            first = {"cross": 0, "image first": expected.shape[-1] - tiny.rows, "text first": 0}[
-                order(family)
-            ]
+            # calls that guidance adds come after the step's own, whose last rows are the prompt's
+            softmax = truth[step * each_step + layer][-images:]
+            first = {"cross": 0, "image first": softmax.shape[-1] - tiny.rows, "text first": 0}[order(family)]
             queries = slice(tiny.rows, None) if family == "flux" else slice(slot.height * slot.width)
             assert (slot.counts[step] == 1).all()
             for image in range(images):
                 columns = session.maps.recording.columns(("positive", image))
                 actual = slot.sums[step, 0, image][..., list(columns.values())]
-                expected = expected[image][:, queries][..., [first + column for column in columns]]
+                expected = softmax[image][:, queries][..., [first + column for column in columns]]
                 assert (actual - expected).abs().max() < (1e-4 if condition == "bfloat16" else 2e-5)
 
 

@@ -63,7 +63,3 @@ def test_recording_is_on_the_models_execution_device(tiny, chained):
         slots = session.config.store.slots["words"]
     assert output.device.type == "meta"
     assert {slot.sums.device.type for slot in slots.values()} == {"meta"}
-
-
-def test_find_execution_device_without_hooks_is_none(tiny):
-    assert find_execution_device(tiny.unet()) is None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.control.share_solver import ShareTargets, solve_weights
-from promptweight.maps import PlacedTable, recorded_rows
+from promptweight.maps import PlacedTable, list_recorded_rows
 from promptweight.messages import Message, message
 
 VariantRow = tuple[int, int] | None
@@ -105,7 +105,7 @@ class ShareController:
         self.length = length
         self.is_frozen = False
         self.states = {
-            number: _build_state(each, recorded_rows(variants[number]), length)
+            number: _build_state(each, list_recorded_rows(variants[number]), length)
             for number, each in enumerate(targets)
             if each is not None
         }

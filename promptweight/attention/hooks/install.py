@@ -30,7 +30,7 @@ from promptweight.attention.model_calls import AfterCall, BeforeCall, add_call_h
 from promptweight.attention.recording.store import Store
 from promptweight.attention.session_config import SessionConfig
 from promptweight.errors import AttachError
-from promptweight.maps import Kind
+from promptweight.maps import SlotKind
 from promptweight.messages import Message, message
 
 
@@ -108,7 +108,7 @@ class Installation:
 
     def assign_slots(self, store: Store) -> None:
         """Assign the slots of `store` to the hooks that add to them."""
-        words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(Kind))
+        words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(SlotKind))
         if self._config.share_controller is not None:
             for name in self._config.weighted_layers & words.keys():
                 words[name].callback = self._config.share_controller.add_probabilities

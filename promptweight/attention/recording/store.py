@@ -16,7 +16,7 @@ from promptweight.attention.layers import Layer, grid_size
 from promptweight.attention.recording.record import Record, RecordingPlan, plan_recording
 from promptweight.conditioning import Role
 from promptweight.errors import AttachError
-from promptweight.maps import Kind, PromptVariant, RecordedSlot, Recording
+from promptweight.maps import PromptVariant, RecordedSlot, Recording, SlotKind
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Store:
         self.plan: RecordingPlan | None = None
         self.size = (0, 0)
         self.images = 0
-        self.slots: dict[Kind, dict[str, Slot]] = {}
+        self.slots: dict[SlotKind, dict[str, Slot]] = {}
         self.prompts: dict[tuple[Role, int], int] = {}
         # results of `begin_call`: new tensors in every call would make the host wait for the device
         self._indices: dict[object, tuple[Tensor, Tensor, Tensor]] = {}
