@@ -22,6 +22,7 @@ from promptweight.validation import check_choice
 from promptweight.weighting import ENCODER_MODES, POOLED, EncoderMode, Pooled, get_method, get_normalizer
 
 Prompts = str | Prompt | Sequence[str | Prompt]
+"""One prompt or several, as text or parsed."""
 
 
 @dataclass(frozen=True)

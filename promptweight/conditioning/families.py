@@ -190,6 +190,7 @@ FAMILIES: tuple[Family, ...] = (
         negative_is_optional=True,
     ),
 )
+"""The supported model families."""
 
 
 def find_family(pipe: Any) -> Family:

@@ -19,9 +19,10 @@ from promptweight.prompt import fold, split_words
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt
 
-NO_WORDS = message("none")
+_NO_WORDS = message("none")
 
 TokenKind = Literal["bos", "text", "eos", "pad"]
+"""Kind of a token: text, or a special token at the beginning, at the end or in the padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,9 @@ def describe_missing_occurrence(phrase: str, occurrence: int, count: int) -> Mes
 
 def describe_missing_word(phrase: str, words: Iterable[Word], truncated_text: str = "") -> Message:
     """Return the message that a phrase is not in the prompt, with the words that are in it."""
-    names = ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or NO_WORDS
+    names = (
+        ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or _NO_WORDS
+    )
     if truncated_text:
         return message("word-missing-truncated", phrase=phrase, words=names, cut=truncated_text)
     return message("word-missing", phrase=phrase, words=names)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 BUILTIN_MODELS = ("mini", "mini-dit")
+"""Names of the built-in models."""
+
 BUILTIN_FOLDER = Path(__file__).parents[1] / "mini" / "weights"
 """Folder with one diffusers folder for each built-in model."""
 

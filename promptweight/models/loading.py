@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 DTYPES = ("float32", "float16", "bfloat16")
+"""Torch types in which pipelines run."""
+
 OFFLOADS = ("model",)
+"""Ways of offloading a pipeline to main memory."""
 
 _ORIGINS: weakref.WeakKeyDictionary[Any, ModelOrigin] = weakref.WeakKeyDictionary()
 

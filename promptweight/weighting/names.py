@@ -22,6 +22,7 @@ METHOD_DESCRIPTIONS: Mapping[str, str] = {
 """One sentence for each method that weights embeddings (`promptweight.weighting.METHODS`)."""
 
 METHOD_NAMES = tuple(METHOD_DESCRIPTIONS)
+"""Names of the weighting methods."""
 
 NORMALIZER_DESCRIPTIONS: Mapping[str, str] = {
     "none": "Leaves the weights as they are.",
@@ -33,6 +34,7 @@ NORMALIZER_DESCRIPTIONS: Mapping[str, str] = {
 """One sentence for each normalizer of weights (`promptweight.weighting.NORMALIZERS`)."""
 
 NORMALIZER_NAMES = tuple(NORMALIZER_DESCRIPTIONS)
+"""Names of the normalizers."""
 
 KeyMode = Literal["logit", "p2p", "value"]
 KEY_MODES: tuple[KeyMode, ...] = get_args(KeyMode)
