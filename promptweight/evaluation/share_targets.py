@@ -70,15 +70,15 @@ def measure_targets(
             generator = torch.Generator().manual_seed(1_000_000 * (seed + 31) + index)
             with attach(pipeline, prompt, targets={core: target}, record=False) as session:
                 pipeline(**session.inputs, **call, generator=generator)
-                (solved,) = session.found[0]
+                (solved,) = session.share_results[0]
             weighted = prompt.replace(core, f"({core}:{solved.weight:.6f})", 1)
             generator = torch.Generator().manual_seed(1_000_000 * (seed + 31) + index)
             with attach(
                 pipeline, weighted, space="attention", targets={core: target}, record=False
             ) as session:
-                session.hold()
+                session.freeze_weights()
                 pipeline(**session.inputs, **call, generator=generator)
-                (fixed,) = session.found[0]
+                (fixed,) = session.share_results[0]
             fixed_share = sum(fixed.shares[1:]) / max(1, len(fixed.shares) - 1)
             samples.append(TargetSample(index, target, solved.share, solved.weight, fixed_share))
     return samples
