@@ -18,7 +18,7 @@ SETTINGS = {
     "batch of two without guidance": ({"prompts": 2}, {"guidance_scale": 1.0}),
     "two images": ({}, {"num_images_per_prompt": 2}),
     "two images of two prompts": ({"prompts": 2}, {"num_images_per_prompt": 2}),
-    "wide": ({}, {"height": 48, "width": 80}),
+    "wide": ({}, {"height": 24, "width": 40}),
     "bfloat16": ({"dtype": torch.bfloat16}, {}),
     "decoded": ({}, {"output_type": "pt"}),
 }

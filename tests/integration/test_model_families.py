@@ -28,7 +28,7 @@ CONDITIONS = (
     "ip-adapter",
     "fused",
     "bfloat16",
-    "48x80",
+    "24x40",
     "exception",
 )
 
@@ -66,8 +66,8 @@ def prepare(tiny, family, condition, pipe):
     guided = condition not in ("no guidance", *(("ip-adapter",) if family == "flux" else ()))
     encoded = tiny.encode(*prompts, negative="feio" if guided else None, dtype=dtype)
     settings = {"height": 16, "width": 16, "num_inference_steps": STEPS}
-    if condition == "48x80":
-        settings |= {"height": 48, "width": 80}
+    if condition == "24x40":
+        settings |= {"height": 24, "width": 40}
     if condition == "two images":
         settings["num_images_per_prompt"] = 2
     if condition == "skip-layer guidance":
@@ -151,7 +151,7 @@ def softmaxes_of_text(text):
         torch.nn.functional.scaled_dot_product_attention = attention
 
 
-IMAGES = {side * side for side in (4, 8)} | {24 * 40, 12 * 20}
+IMAGES = {side * side for side in (4, 8)} | {12 * 20, 6 * 10}
 """Numbers of image positions in the layers of these models."""
 
 CASES = [(family, condition) for family in FAMILIES for condition in CONDITIONS if exists(family, condition)]
