@@ -17,7 +17,7 @@ from promptweight.conditioning.prompt_embeds import BatchEncoder, EncoderSection
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message, message
-from promptweight.prompt import Prompt, parse
+from promptweight.prompt import ParseTree, Prompt, as_prompt
 from promptweight.validation import check_choice
 from promptweight.weighting import ENCODER_MODES, POOLED, EncoderMode, Pooled, get_method, get_normalizer
 
@@ -200,15 +200,15 @@ def parse_prompts(prompts: Prompts, dialect: str) -> list[Prompt]:
     Raises:
         SettingError: there are no prompts, or one is not text or a Prompt.
     """
-    if isinstance(prompts, Mapping) or not isinstance(prompts, (str, Prompt, Iterable)):
+    if isinstance(prompts, Mapping) or not isinstance(prompts, (str, Prompt, ParseTree, Iterable)):
         advice = "; pass encoded prompts to the pipeline" if isinstance(prompts, Mapping) else ""
         raise SettingError(
             f"prompt must be text, a Prompt or a list of these; got {type(prompts).__name__}{advice}"
         )
-    many = [prompts] if isinstance(prompts, (str, Prompt)) else list(prompts)
+    many = [prompts] if isinstance(prompts, (str, Prompt, ParseTree)) else list(prompts)
     for number, prompt in enumerate(many):
-        if not isinstance(prompt, (str, Prompt)):
+        if not isinstance(prompt, (str, Prompt, ParseTree)):
             raise SettingError(f"prompt {number} must be text or a Prompt; got {type(prompt).__name__}")
     if not many:
         raise SettingError("prompt must hold at least one prompt; got an empty list")
-    return [parse(prompt, dialect).at() if isinstance(prompt, str) else prompt for prompt in many]
+    return [as_prompt(prompt, dialect) for prompt in many]

@@ -22,7 +22,7 @@ from promptweight.conditioning.families import find_family
 from promptweight.conditioning.pipeline_encoders import get_text_encoders
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message
-from promptweight.prompt import parse
+from promptweight.prompt import as_prompt
 from promptweight.validation import check_choice
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def record_text_attention(
         check_choice("encoder", encoder, tuple(encoders))
     name = encoder or next(iter(encoders))
     text_encoder = encoders[name]
-    table = text_encoder.tokenize(parse(prompt, dialect).at() if isinstance(prompt, str) else prompt)
+    table = text_encoder.tokenize(as_prompt(prompt, dialect))
     if has_blend(table):
         raise SettingError(message("text-attention-blend", prompt=table.prompt.source))
     weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)

@@ -84,7 +84,7 @@ def check_arguments(
     Raises:
         SettingError: an argument is not valid; the first one is reported.
     """
-    from promptweight.prompt import DIALECTS, parse
+    from promptweight.prompt import DIALECTS, as_prompt
 
     check_prompts(*prompts)
     check_choice("dialect", dialect, DIALECTS)
@@ -93,7 +93,7 @@ def check_arguments(
     num_images = check_integer("num_images_per_prompt", num_images, 1, MAX_IMAGES)
     seeds = choose_seeds(seed, num_images)
     guidance = check_guidance_scale(guidance_scale)
-    parsed = tuple(parse(each, dialect).at() if isinstance(each, str) else each for each in prompts)
+    parsed = tuple(as_prompt(each, dialect) for each in prompts)
     return CallArguments(parsed, seeds, steps, guidance, checked_weighting)
 
 

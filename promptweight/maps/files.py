@@ -146,7 +146,7 @@ def _rebuild_table(description: Mapping[str, Any]) -> TokenTable:
 
 def _describe_variant(prompt: Prompt) -> dict[str, Any] | None:
     """Return the parts of a prompt's text that its source does not determine; None if there are none."""
-    read = parse(prompt.source, prompt.dialect).at()
+    read = (prompt.tree or parse(prompt.source, prompt.dialect)).at()
     if (read.text, read.spans) == (prompt.text, prompt.spans):
         return None
     return {

@@ -15,6 +15,7 @@ from .model import Prompt as Prompt
 from .model import Span as Span
 from .model import Swap as Swap
 from .parser import DIALECTS as DIALECTS
+from .parser import as_prompt as as_prompt
 from .parser import parse as parse
 from .phrases import name_phrases as name_phrases
 from .phrases import split_phrases as split_phrases

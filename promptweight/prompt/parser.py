@@ -8,6 +8,7 @@ from promptweight.errors import SettingError
 from promptweight.prompt.dialects.a1111 import parse_a1111
 from promptweight.prompt.dialects.comfy import parse_comfy
 from promptweight.prompt.dialects.compel import parse_compel
+from promptweight.prompt.model import Prompt
 from promptweight.prompt.nodes import Text
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import ParseTree, TreePart
@@ -55,3 +56,18 @@ def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -
     """
     check_dialect(dialect)
     return _PARSERS[dialect](text, embeddings)
+
+
+def as_prompt(prompt: str | ParseTree | Prompt, dialect: str = "pw") -> Prompt:
+    """Return a prompt in any form as the prompt of its first step; only text is parsed.
+
+    Args:
+        prompt: text, a parse tree, or a prompt.
+        dialect: the dialect of text.
+
+    Raises:
+        SettingError: for an unknown dialect.
+    """
+    if isinstance(prompt, str):
+        prompt = parse(prompt, dialect)
+    return prompt.at() if isinstance(prompt, ParseTree) else prompt
