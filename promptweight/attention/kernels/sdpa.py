@@ -101,7 +101,7 @@ def compute_columns(
     rows: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Compute columns of the softmax whose row-wise log-sum-exp is `lse`; arguments as in `attend`.
+    """Compute columns of the softmax from its row-wise log-sum-exp `lse`; arguments as in `attend`.
 
     Returns:
         Probabilities (rows, heads, queries, n_columns) in float32.
