@@ -124,16 +124,16 @@ def test_origin_of_a_hub_model_is_its_id_and_commit(model_folder, tmp_path, monk
 
 
 def test_load_requests_only_safetensors_from_the_hub(monkeypatch):
-    asked = {}
+    requested = {}
 
     def download(name, **options):
-        asked.update(options, name=name)
+        requested.update(options, name=name)
         raise OSError("no network")
 
     monkeypatch.setattr("diffusers.DiffusionPipeline.download", download)
     with pytest.raises(ModelError, match="no network"):
         load("someone/tiny@v2", device="cpu", variant="fp16")
-    assert asked == {"name": "someone/tiny", "revision": "v2", "variant": "fp16", "use_safetensors": True}
+    assert requested == {"name": "someone/tiny", "revision": "v2", "variant": "fp16", "use_safetensors": True}
 
 
 def test_load_of_a_folder_without_a_pipeline_raises(tmp_path):
@@ -231,13 +231,13 @@ def test_load_with_offload_on_the_cpu_raises(offload, text):
 
 
 def test_load_with_offload_enables_the_pipelines_offload(model_folder, monkeypatch):
-    asked = []
+    devices = []
     monkeypatch.setattr("promptweight.models.loading.choose_device", lambda device: "cuda:0")
     monkeypatch.setattr(
-        StableDiffusionPipeline, "enable_model_cpu_offload", lambda self, device: asked.append(device)
+        StableDiffusionPipeline, "enable_model_cpu_offload", lambda self, device: devices.append(device)
     )
     pipe = load(model_folder, dtype="float32", offload="model")
-    assert asked == ["cuda:0"]
+    assert devices == ["cuda:0"]
     assert pipe.device.type == "cpu"
 
 

@@ -180,8 +180,8 @@ def test_method_on_a_batch_equals_each_prompt_alone(name):
 def test_method_in_half_precision_computes_in_float32(name):
     b, e = torch.tensor(PROMPT).half(), torch.tensor(EMPTY).half()
     halves = METHODS[name](b, torch.tensor(WEIGHTS), e, **CONTEXT)
-    whole = METHODS[name](b.float(), torch.tensor(WEIGHTS), e.float(), **CONTEXT)
-    assert torch.equal(halves, whole.half())
+    full = METHODS[name](b.float(), torch.tensor(WEIGHTS), e.float(), **CONTEXT)
+    assert torch.equal(halves, full.half())
 
 
 # perp is excluded: its source is discontinuous at both weights, and its values are reproduced.
