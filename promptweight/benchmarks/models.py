@@ -199,15 +199,15 @@ def _make_token_table(source: str, encoder: str, rows: int) -> TokenTable:
     tokens, start = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], 0
     for name in prompt.text.split():
         start = prompt.text.index(name, start)
-        end, place = start + len(name), len(tokens)
+        end, position = start + len(name), len(tokens)
         number = next(i for i, span in enumerate(prompt.spans) if span.clean_start <= start < span.clean_end)
         weight = prompt.spans[number].weight
         occurrence = sum(word.text == name for word in words)
-        tokens.append(Token(1, name, start, end, 0, place, weight, "text", number))
-        words.append(Word(name, start, end, weight, (place,), place - 1, occurrence))
+        tokens.append(Token(1, name, start, end, 0, position, weight, "text", number))
+        words.append(Word(name, start, end, weight, (position,), position - 1, occurrence))
         start = end
     tokens.append(Token(2, "<eos>", 0, 0, 0, len(tokens), 1.0, "eos"))
-    tokens += [Token(2, "<eos>", 0, 0, 0, place, 1.0, "pad") for place in range(len(tokens), rows)]
+    tokens += [Token(2, "<eos>", 0, 0, 0, position, 1.0, "pad") for position in range(len(tokens), rows)]
     beginning, ending = SpecialToken(0, "<bos>"), SpecialToken(2, "<eos>")
     frame = ChunkLayout((beginning,), (ending,), ending, rows)
     return TokenTable(prompt, encoder, tuple(tokens), tuple(words), 1, "", frame)

@@ -153,12 +153,12 @@ def measure_prompt_fidelity(
     checked = [check_pair(result) for result in related]
     return {
         "one object: color": Proportion.from_outcomes(
-            found is not None and found.color == thing.colour
-            for found, thing in zip(largest, expected, strict=True)
+            detection is not None and detection.color == thing.colour
+            for detection, thing in zip(largest, expected, strict=True)
         ),
         "one object: kind": Proportion.from_outcomes(
-            found is not None and found.kind == thing.kind
-            for found, thing in zip(largest, expected, strict=True)
+            detection is not None and detection.kind == thing.kind
+            for detection, thing in zip(largest, expected, strict=True)
         ),
         "two objects: both, each in its color": Proportion.from_outcomes(
             check_pair(result)[0] for result in pairs

@@ -91,8 +91,8 @@ def _quantize(heat: Heat, scale: tuple[float, float]) -> Tensor:
     """Return the map on its color scale with at most `MAX_CELLS` cells a side, (height, width) uint8."""
     field = torch.from_numpy(normalize(heat, scale))
     height, width = field.shape
-    scale = min(1.0, MAX_CELLS / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    factor = min(1.0, MAX_CELLS / max(height, width))
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
     return (F.adaptive_avg_pool2d(field[None], size)[0] * 255).round().byte()
 
 

@@ -91,7 +91,7 @@ def overlay_words(
             f"got {len(heats)} heats, {len(labels)} labels"
         )
     base = enlarge(image, upscale)
-    ends = scales or [None] * len(heats)
+    ends: Sequence[tuple[float, float] | None] = scales or [None] * len(heats)
     fields = np.stack(
         [_scale_to_image(as_heat(heat), base.size, scale) for heat, scale in zip(heats, ends, strict=True)]
     )  # (words, height, width)
