@@ -15,7 +15,6 @@ from promptweight.atomic_files import write_atomically
 from promptweight.batch.output_folder import OutputFolder
 from promptweight.batch.plan import PlannedImage
 from promptweight.generation import common_weight, slugify
-from promptweight.maps import serialize_maps
 from promptweight.metadata import METADATA_PARTS, encode_image
 from promptweight.prompt import make_timeline, split_words
 
@@ -173,6 +172,8 @@ def _draw_mask(maps: AttentionMaps, phrase: str, image: Image.Image) -> Image.Im
 
 
 def _save_maps(result: Result, maps: AttentionMaps, path: Path) -> Path:
+    from promptweight.maps import serialize_maps
+
     content = serialize_maps(maps, result.words, result.prompt.text, result.images[0].size)
     maps_path = path.with_name(f"{path.stem}.maps.safetensors")
     write_atomically(maps_path, lambda file: file.write(content), overwrite=True)

@@ -109,7 +109,7 @@ def score_leaks(maps: AttentionMaps, image: int = 0) -> tuple[Leak, ...]:
             diffuse.
         image: index of the image in the run.
     """
-    runs = object_phrases(maps.words_of(image=image))
+    runs = object_phrases(maps.list_words(image=image))
     if len(runs) < 2:
         return ()
     shares = maps.share()
@@ -185,7 +185,7 @@ def subtract_maps(maps: AttentionMaps, before: AttentionMaps) -> AttentionMaps:
         replace(now, sums=now.sums - then.sums, counts=now.counts - then.counts)
         for now, then in zip(maps.recording.slots, before.recording.slots, strict=True)
     ]
-    return type(maps).of(replace(maps.recording, slots=tuple(slots)))
+    return type(maps).from_recording(replace(maps.recording, slots=tuple(slots)))
 
 
 def can_leak(words: Sequence[Word]) -> bool:

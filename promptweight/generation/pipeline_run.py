@@ -206,7 +206,7 @@ def split_maps(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
                 if index == image
             },
         )
-        parts.append(AttentionMaps.of(part))
+        parts.append(AttentionMaps.from_recording(part))
     return tuple(parts)
 
 
@@ -237,4 +237,6 @@ def join_maps(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
         for image, recording in enumerate(recordings)
         for (role, _), variants in recording.other_variants.items()
     }
-    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables, other_variants=other_variants))
+    return AttentionMaps.from_recording(
+        replace(recordings[0], slots=slots, tables=tables, other_variants=other_variants)
+    )
