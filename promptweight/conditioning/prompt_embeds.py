@@ -171,6 +171,7 @@ class BatchEncoder:
                 vectors.append(
                     encoder.pool(
                         encoder.tokenize(prompt),
+                        settings.method_for(kind),
                         settings.normalizer,
                         weighted=settings.weighted_pool,
                         mode=settings.mode,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from promptweight.conditioning.token_table import TokenTable
 from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message
-from promptweight.weighting import KEY_MODES, EncoderMode, Method, Normalizer
+from promptweight.weighting import KEY_MODES, EncoderMode, Hiding, Method, Normalizer
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
@@ -124,6 +124,7 @@ class TextEncoder:
     def pool(
         self,
         table: TokenTable,
+        method: Method,
         normalizer: Normalizer,
         *,
         weighted: bool,
@@ -131,31 +132,49 @@ class TextEncoder:
     ) -> Tensor:
         """Return the pooled vector (dim) of a prompt's first chunk.
 
-        `weighted` adds (w − 1)·(p − p without the segment) to the plain vector p for each weighted segment;
-        weights inside the encoder act on p itself.
+        Where `method.weights_pooled`, the method applies to the plain vector p. `weighted` adds
+        (w − 1)·(p − p without the segment) for each other weighted segment; weights inside the encoder act on
+        p itself.
 
         Raises:
             ModelError: the encoder has no pooled vector.
         """
         if table.parts:
-            return join_pooled(table, lambda part: self.pool(part, normalizer, weighted=weighted, mode=mode))
+            return join_pooled(
+                table, lambda part: self.pool(part, method, normalizer, weighted=weighted, mode=mode)
+            )
         rows = _WeightedRows.of(table, normalizer, mode)
         clip_weights = rows.clip_weights if weighted else None
-        plain = self.encode_chunk(table, 0, clip_weights=clip_weights).pooled
-        if plain is None:
-            raise ModelError(f"the text encoder {self.kind.name} has no pooled vector")
-        if not weighted:
-            return plain
         first = slice(0, table.layout.length)
-        pooled = plain.float()
-        for segment in rows.segments[first][rows.weights[first] != 1].unique():
-            hidden = rows.segments[first] == segment
-            without = self.encode_chunk(
-                table, 0, hidden=hidden.tolist(), hides="attention", clip_weights=clip_weights
+        weights = rows.weights[first]
+
+        def encode(hidden: Tensor, hides: Hiding) -> Tensor:
+            pooled = self.encode_chunk(
+                table, 0, hidden=hidden.tolist(), hides=hides, clip_weights=clip_weights
             ).pooled
-            assert without is not None
-            weight = float(rows.weights[first][hidden][0])
-            pooled = pooled + (weight - 1) * (plain.float() - without.float())
+            if pooled is None:
+                raise ModelError(f"the text encoder {self.kind.name} has no pooled vector")
+            return pooled
+
+        plain = encode(torch.zeros_like(weights, dtype=torch.bool), "")
+        if not weighted and not method.weights_pooled:
+            return plain
+        pooled = plain.float()
+        remaining = weights != 1
+        if method.weights_pooled and bool((weights < 1).any()):
+            # The vector as one row for each token; the first token is special and has weight 1.
+            of_rows = method(
+                plain.expand(len(weights), -1),
+                weights.clamp(max=1).to(plain.device),
+                plain.expand(len(weights), -1),
+                encode=lambda hidden: encode(hidden.cpu(), method.hides).expand(len(weights), -1),
+            )
+            pooled, remaining = of_rows[0].float(), weights > 1
+        if weighted:
+            for segment in rows.segments[first][remaining].unique():
+                hidden = rows.segments[first] == segment
+                change = plain.float() - encode(hidden, "attention").float()
+                pooled = pooled + (float(weights[hidden][0]) - 1) * change
         return pooled.to(plain.dtype)
 
     def encode_empty(self, clip_skip: int | None = None) -> EncoderOutput:
@@ -174,7 +193,7 @@ class TextEncoder:
         clip_skip: int | None = None,
         *,
         hidden: Sequence[bool] = (),
-        hides: Literal["", "attention", "token"] = "",
+        hides: Hiding = "",
         clip_weights: Tensor | None = None,
     ) -> EncoderOutput:
         """Return the encoder's output for one chunk.
@@ -194,12 +213,40 @@ class TextEncoder:
         weights = None if clip_weights is None or not self.kind.is_clip else clip_weights[rows].tolist()
         if not any(hidden):
             return self._encode_ids(ids, is_content, clip_skip, weights=weights)
+        if hides == "removal":
+            return self._encode_without(ids, is_content, hidden, clip_skip, weights)
         if hides == "token":
             neutral = self.tokenizer(_NEUTRAL_TOKEN, add_special_tokens=False).input_ids[-1]
             ids = [neutral if hide else token_id for token_id, hide in zip(ids, hidden, strict=True)]
             return self._encode_ids(ids, is_content, clip_skip, weights=weights)
         visible = [not hide for hide in hidden]
         return self._encode_ids(ids, is_content, clip_skip, visible, weights)
+
+    def _encode_without(
+        self,
+        ids: Sequence[int],
+        is_content: Sequence[bool],
+        hidden: Sequence[bool],
+        clip_skip: int | None,
+        weights: Sequence[float] | None,
+    ) -> EncoderOutput:
+        """Encode a chunk without its hidden tokens; padding fills its end.
+
+        The rows of the remaining tokens return to the places of these tokens, and the last rows, those of the
+        additional padding, fill the places of the hidden ones.
+        """
+        order = sorted(range(len(ids)), key=lambda row: hidden[row])  # stable: the remaining rows come first
+        kept = len(ids) - sum(hidden)
+        padding = len(ids) - kept
+        output = self._encode_ids(
+            [*(ids[row] for row in order[:kept]), *[self.layout.pad.id] * padding],
+            [*(is_content[row] for row in order[:kept]), *[False] * padding],
+            clip_skip,
+            weights=None if weights is None else [*(weights[row] for row in order[:kept]), *[1.0] * padding],
+        )
+        rows = torch.empty_like(output.rows)
+        rows[order] = output.rows
+        return EncoderOutput(rows, output.pooled)
 
     def _encode_ids(
         self,

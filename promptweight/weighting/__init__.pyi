@@ -1,6 +1,7 @@
 from .logit_bias import MASK_BIAS as MASK_BIAS
 from .logit_bias import compute_logit_bias as compute_logit_bias
 from .methods import METHODS as METHODS
+from .methods import Hiding as Hiding
 from .methods import Method as Method
 from .methods import WeightingWarning as WeightingWarning
 from .methods import get_method as get_method

@@ -16,8 +16,8 @@ embeddings bit for bit.
 
 Some methods encode the prompt again with tokens hidden. They take `encode`, a function from a boolean mask of
 shape (tokens) or (batch, tokens), True where a token is hidden, to the prompt's embeddings. `Method.hides`
-names the way of hiding: "attention" (the token is masked in the encoder's self-attention) or "token" (a
-neutral token replaces it).
+names the way of hiding: "attention" (the token is masked in the encoder's self-attention), "token" (a neutral
+token replaces it) or "removal" (the prompt is encoded without it).
 """
 
 # ruff: noqa: ARG001 - all methods share one signature, and some of them do not use `empty_embeds`
@@ -39,6 +39,10 @@ from promptweight.messages import Message, message
 from promptweight.validation import check_choice
 from promptweight.weighting.names import METHOD_DESCRIPTIONS
 from promptweight.weighting.segments import select_segments
+
+Hiding = Literal["", "attention", "token", "removal"]
+"""A way to hide tokens from a text encoder: masked in its self-attention, replaced by a neutral token, or
+removed, where the tokens behind them move up. An empty string stands for none."""
 
 Encode = Callable[[Tensor], Tensor]
 """Returns the embeddings of the prompt with the tokens of a boolean mask hidden."""
@@ -204,6 +208,28 @@ def comfy_plus_plus(
     return weighted.to(prompt_embeds.dtype)
 
 
+def presence(
+    prompt_embeds: Tensor,
+    weights: Tensor,
+    empty_embeds: Tensor | None = None,
+    *,
+    encode: Encode,
+) -> Tensor:
+    """Interpolate between the prompt and the prompt without the phrase: A + w·(b − A) for a single phrase.
+
+    A is the encoding of the prompt from which the tokens of the phrase are removed, so at w = 0 no token, not
+    even those of padding and end of text, holds anything of the phrase. Several phrases are removed one level
+    of weights after the other, as `down_weight` hides them: one more encoding for each distinct weight below
+    1, and at w = 0 all are absent together. Negative weights extrapolate. A weight above 1 multiplies the
+    rows of its own tokens, as `scale` does.
+
+    Source: this project; the kin of leave-one-out interpolation, compel's and ADV_CLIP_emb's down-weighting.
+    """
+    b, w = _operands(prompt_embeds, weights)
+    blend = _blend_of_hidden(b, w[..., 0].clamp(max=1), encode)
+    return (blend * w.clamp(min=1)).to(prompt_embeds.dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A weighting method of embeddings.
@@ -212,13 +238,15 @@ class Method:
         name: its name in `METHODS`.
         description: one sentence for users.
         function: the formula, one of the functions above.
-        hides: the way in which tokens are hidden from the encoder; empty where the method hides none.
+        hides: the way in which tokens are hidden from the encoder, as `Hiding` says.
+        weights_pooled: whether the pooled vector follows the weights, too.
     """
 
     name: str
     description: str
     function: Callable[..., Tensor]
-    hides: Literal["", "attention", "token"] = ""
+    hides: Hiding = ""
+    weights_pooled: bool = False
 
     def __call__(
         self, prompt_embeds: Tensor, weights: Tensor, empty_embeds: Tensor, **context: Any
@@ -229,7 +257,7 @@ class Method:
         return self.function(prompt_embeds, weights, empty_embeds, **used)
 
 
-_FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Literal["", "attention", "token"]]] = {
+_FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Hiding]] = {
     "none": (none, ""),
     "scale": (scale, ""),
     "a1111": (a1111, ""),
@@ -238,11 +266,13 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Literal["", "attention", "tok
     "compel": (compel, "attention"),
     "down_weight": (down_weight, "token"),
     "comfy++": (comfy_plus_plus, "token"),
+    "presence": (presence, "removal"),
     "perp": (perp, ""),
 }
 
 METHODS: dict[str, Method] = {
-    name: Method(name, description, *_FUNCTIONS[name]) for name, description in METHOD_DESCRIPTIONS.items()
+    name: Method(name, description, *_FUNCTIONS[name], weights_pooled=name == "presence")
+    for name, description in METHOD_DESCRIPTIONS.items()
 }
 """The methods by name."""
 

@@ -17,6 +17,7 @@ METHOD_DESCRIPTIONS: Mapping[str, str] = {
     "compel": "As comfy, and blends in the prompt without the weakened words.",
     "down_weight": "Weakens all words but the strongest by hiding them.",
     "comfy++": "Weakens and strengthens by what changes without the word.",
+    "presence": "Blends in the prompt without the phrase, so that a weight below 1 reaches every token.",
     "perp": "Changes how much of the empty prompt is left in each token.",
 }
 """One sentence for each method that weights embeddings (`promptweight.weighting.METHODS`)."""

@@ -120,6 +120,13 @@ def expected_comfy_plus_plus(b, w, e):
     return result
 
 
+def expected_presence(b, w, e):
+    """Average over thresholds u from 0 to 1 of the prompt without the tokens whose weight is below u."""
+    thresholds = (np.arange(10) + 0.5) / 10  # WEIGHTS are tenths
+    mean = np.mean([toy_encoder(w < u) for u in thresholds], axis=0)
+    return np.array([mean[t] * max(1.0, w[t]) for t in range(TOKENS)])
+
+
 EXPECTED = {
     "none": lambda b, w, e: b,
     "scale": expected_scale,
@@ -130,6 +137,7 @@ EXPECTED = {
     "down_weight": expected_down_weight,
     "comfy++": expected_comfy_plus_plus,
     "perp": expected_perp,
+    "presence": expected_presence,
 }
 
 
