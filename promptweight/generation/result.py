@@ -164,9 +164,13 @@ class Result:
     ) -> list[Path]:
         from promptweight.render import WORD_COLORS, overlay, overlay_words
 
+        if not phrases:
+            return []
         heats = [self._heat(phrase, index) for phrase in phrases]
         weights = [common_weight(heat) for heat in heats]
-        scales = self._color_scales(heats, index)
+        words = [word for word in self.words if not word.is_punctuation]
+        maps = [self._heat(word.text, index, word.occurrence) for word in words]
+        scales = _color_scales([*heats, *maps])[: len(heats)]  # comparable with those of all words
         files = []
         for phrase, heat, weight, scale in zip(phrases, heats, weights, scales, strict=True):
             image = overlay(self.images[index], heat, label=phrase, weight=weight, scale=scale)
@@ -177,22 +181,13 @@ class Result:
             files.append(self._save_derived(path, "words", image, index, parts, overlay=list(phrases)))
         return files
 
-    def _color_scales(self, heats: Sequence[HeatMap], index: int) -> list[tuple[float, float]]:
-        """Return a color scale for each map, comparable with those of all words of the prompt."""
-        from promptweight.render import comparable_scales
-
-        words = [word for word in self.words if not word.is_punctuation]
-        maps = [self._heat(word.text, index, word.occurrence) for word in words]
-        ranges = [(float(heat.tensor.min()), float(heat.tensor.max())) for heat in [*maps, *heats]]
-        return comparable_scales(ranges)[len(maps) :]
-
     def _save_contact_sheet(self, path: Path, index: int, parts: Collection[str]) -> Path:
         from promptweight.render import contact_sheet, enlarge, format_weight, overlay
 
         base = self.images[index]
         words = [word for word in self.words if not word.is_punctuation]
         heats = [self._heat(word.text, index, word.occurrence) for word in words]
-        scales = self._color_scales(heats, index)
+        scales = _color_scales(heats)
         overlays = [
             overlay(base, heat, upscale=256, scale=scale) for heat, scale in zip(heats, scales, strict=True)
         ]
@@ -227,6 +222,13 @@ class Result:
         suffixes = (f"{suffix}-{number}" if number > 1 else suffix for number in count(1))
         paths = (path.with_name(f"{path.stem}.{each}.png") for each in suffixes)
         return _save_at_first_free(paths, image, texts)
+
+
+def _color_scales(heats: Sequence[HeatMap]) -> list[tuple[float, float]]:
+    """Return a color scale for each map, comparable with each other."""
+    from promptweight.render import comparable_scales
+
+    return comparable_scales([(float(heat.tensor.min()), float(heat.tensor.max())) for heat in heats])
 
 
 def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInfo) -> Path:

@@ -79,10 +79,10 @@ def solve(
     from promptweight.attention import attach
     from promptweight.errors import SettingError
     from promptweight.generation.pipeline_run import run_pipeline
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
     steps = check_integer("num_inference_steps", num_inference_steps, 2, MAX_STEPS)
-    guidance = default_guidance_scale(pipe) if guidance_scale is None else guidance_scale
+    guidance = get_default_guidance_scale(pipe) if guidance_scale is None else guidance_scale
     call = {
         "num_inference_steps": steps,
         "guidance_scale": check_number("guidance_scale", guidance, 0, MAX_GUIDANCE),

@@ -81,4 +81,4 @@ def test_word_without_a_counterpart_exits_with_2(edit):
     code, out, err = edit("um gato", "um gato azul", "--quiet")
     assert code == 2
     assert out == ""
-    assert "'azul' of the edited prompt stands in no other's place; use kind='refine'" in err
+    assert "'azul' of the edited prompt has no counterpart" in err

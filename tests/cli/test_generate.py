@@ -116,7 +116,7 @@ def test_balance_is_that_of_the_library_and_of_a_rerun(generate, run, model_fold
     prompt = "um gato azul e um rato verde"
     code, out, err = generate(prompt, "--balance", "--seed", "1", "--json")
     assert code == 0
-    assert "'gato azul' got" in err
+    assert "'gato azul' reached" in err
     (file,) = json.loads(out)["files"]
     with Image.open(file) as image:
         made = np.array(image)
