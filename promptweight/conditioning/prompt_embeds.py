@@ -171,7 +171,7 @@ class BatchEncoder:
                 vectors.append(
                     encoder.pool(
                         encoder.tokenize(prompt),
-                        settings.method_for(kind),
+                        settings.choose_method(kind),
                         settings.normalizer,
                         weighted=settings.weighted_pool,
                         mode=settings.mode,
