@@ -145,11 +145,11 @@ def _read_option(line: str, option: re.Match[str], builder: RowBuilder) -> re.Ma
         if end < 0:
             builder.add_error(position + 1, f"the quote of {name} is not closed")
             return None
-        value, behind = re.sub(r"\\([\"\\])", r"\1", line[position + 1 : end]), end + 1
-        following = _OPTION.search(line, behind)
+        value, value_end = re.sub(r"\\([\"\\])", r"\1", line[position + 1 : end]), end + 1
+        following = _OPTION.search(line, value_end)
         stop = len(line) if following is None else following.start()
-        if line[behind:stop].strip():
-            column = stop - len(line[behind:stop].lstrip()) + 1
+        if line[value_end:stop].strip():
+            column = stop - len(line[value_end:stop].lstrip()) + 1
             builder.add_error(column, f"no text may follow the closing quote of {name}")
     else:
         following = _OPTION.search(line, position)

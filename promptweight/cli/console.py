@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -62,7 +62,7 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2, default=str))
 
 
-def is_utf8_stream(file: IO[str]) -> bool:
+def is_utf8_stream(file: TextIO) -> bool:
     """Return True if a stream encodes text as UTF-8."""
     return (file.encoding or "").lower().replace("-", "") == "utf8"
 

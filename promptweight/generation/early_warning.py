@@ -77,7 +77,7 @@ _PLACE_WORDS = frozenset(
         "background",
     )
 )
-"""Words after which a phrase may name the place of the objects, whose map is spread out rightly."""
+"""Words after which a phrase may name the place of the objects, so a diffuse map is no fault."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def build_result(
         first_number: number of the first image in warnings.
         more_settings: further entries of the settings.
     """
-    drawn = [each for each in images if each.image is not None]
+    finished = [each for each in images if each.image is not None]
     last = images[-1]
     share_warnings = [
         share.summary(number) for number, of_image in enumerate(shares, first_number) for share in of_image
@@ -63,17 +63,17 @@ def build_result(
         *(warning for each in images for warning in each.warnings),
     ]
     return Result(
-        images=tuple(each.image for each in drawn if each.image is not None),
+        images=tuple(each.image for each in finished if each.image is not None),
         maps=join_maps([each.maps for each in images if each.maps is not None]),
         prompt=prompt,
         negative_prompt=negative_prompt,
         words=words,
-        seeds=tuple(seeds[: len(drawn)]),
+        seeds=tuple(seeds[: len(finished)]),
         settings={
             **collect_settings(pipe, prompt, negative_prompt, weighting, adapters, call),
             **(more_settings or {}),
         },
         warnings=tuple(dict.fromkeys(all_warnings)),
-        shares=tuple(map(tuple, shares[: len(drawn)])) if any(shares) else (),
+        shares=tuple(map(tuple, shares[: len(finished)])) if any(shares) else (),
         stopped_after=last.steps_done if last.image is not None and last.steps_done < last.steps else None,
     )

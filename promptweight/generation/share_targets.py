@@ -2,7 +2,7 @@
 
     solution = solve(pipe, "um gato e um rato", {"gato": 0.25}, seed=1)
     solution.weights                   # {"gato": 1.83}: one weight for the whole run
-    solution.image                     # the image drawn meanwhile
+    solution.image                     # the image of that run
 
 `promptweight.attention.control.share_solver` defines the share and the solver. `attach` and `generate` take
 the same targets, and a prompt can hold them: `(gato:=25%)`.
@@ -90,10 +90,10 @@ def solve(
     with attach(
         pipe, prompt, negative_prompt, targets=targets, balance=balance, **{"record": False} | settings
     ) as session:
-        (drawn,) = run_pipeline(pipe, session.inputs, call, (seed,))
+        (generated,) = run_pipeline(pipe, session.inputs, call, (seed,))
         results = session.share_results
     if 0 not in results:
         raise SettingError(
             f"{str(prompt)!r} has no target share; pass targets, or balance two or more phrases"
         )
-    return Solution(results[0], drawn.image)
+    return Solution(results[0], generated.image)
