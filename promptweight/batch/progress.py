@@ -32,7 +32,7 @@ class BatchProgress:
 
     @property
     def goes_on(self) -> bool:
-        """Whether another image may begin."""
+        """True if another image may begin."""
         return self.stop_level == 0
 
     def begin(self, total: int) -> None:

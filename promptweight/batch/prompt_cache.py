@@ -41,7 +41,7 @@ class PreparedJob:
 
     @property
     def needs_own_run(self) -> bool:
-        """Whether `promptweight.generate` must draw the job by itself.
+        """True if `promptweight.generate` must draw the job by itself.
 
         Prompts that change during denoising or have several parts have more than one set of embeddings, and
         balanced phrases are reported for one image at a time.
@@ -53,7 +53,7 @@ class PreparedJob:
 
     @property
     def has_attention_weights(self) -> bool:
-        """Whether a weight of the prompts acts in attention."""
+        """True if a weight of the prompts acts in attention."""
         prompts = (self.prompt, self.negative_prompt)
         return self.job.space == "attention" or any(
             span.options for prompt in prompts for span in prompt.spans

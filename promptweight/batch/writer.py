@@ -46,7 +46,7 @@ class OutputOptions:
 
     @property
     def needs_recording(self) -> bool:
-        """Whether attention has to be recorded."""
+        """True if attention must be recorded."""
         return bool(self.overlays or self.maps or self.masks)
 
 

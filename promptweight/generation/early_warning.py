@@ -77,7 +77,7 @@ _PLACE_WORDS = frozenset(
         "background",
     )
 )
-"""Words after which a phrase may name the place of the objects, so a diffuse map is no fault."""
+"""Words before a phrase that names a place, which has a diffuse map."""
 
 
 @dataclass(frozen=True)
