@@ -3,6 +3,7 @@
 import math
 import pickle
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -91,10 +92,7 @@ def test_tree_of_any_text_has_nested_nodes_in_source_order(text, dialect):
                 assert branches[-1] == stop
                 stops.append((index, stop))
         # Edits and alternations never cross.
-        assert all(
-            inner[1] <= outer[1] or inner[0] >= outer[1]
-            for outer, inner in zip(stops, stops[1:], strict=False)
-        )
+        assert all(inner[1] <= outer[1] or inner[0] >= outer[1] for outer, inner in pairwise(stops))
         assert 0 <= part.start <= part.end <= len(text)
 
 

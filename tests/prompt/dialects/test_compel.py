@@ -1,11 +1,11 @@
-"""compel's operators, from its documented examples; its own code's readings are in the goldens."""
+"""Operators of compel, from its documented examples; the goldens have the results of its own code."""
 
 import pytest
 
 from promptweight.prompt import parse, part_to_fragments, to_fragments
 
 
-def fragments(source):
+def compel_fragments(source):
     return [(text, round(weight, 6)) for text, weight in to_fragments(parse(source, "compel").at())]
 
 
@@ -24,17 +24,17 @@ def fragments(source):
         ("((((((((cat))))))))+", [("cat", 1.1)]),
     ],
 )
-def test_weights(source, expected):
-    assert fragments(source) == expected
+def test_parse_gives_the_expected_weights(source, expected):
+    assert compel_fragments(source) == expected
 
 
-def test_spans_are_apart_by_a_space_that_belongs_to_none():
+def test_parse_separates_spans_by_gaps():
     prompt = parse("a tall man (picking apricots)+ now", "compel").at()
     assert prompt.text == "a tall man picking apricots now"
     assert [span.origin for span in prompt.spans] == ["none", "gap", "plus", "gap", "none"]
 
 
-def test_and_makes_parts_that_are_encoded_apart():
+def test_parse_and_gives_separate_parts():
     prompt = parse('("a cat+", "a dog").and(1, 0.5)', "compel").at()
     assert [(part.text, part.weight, part.blend) for part in prompt.parts] == [
         ('"a cat+"', 1.0, None),
@@ -48,7 +48,7 @@ def test_and_makes_parts_that_are_encoded_apart():
     ]
 
 
-def test_blend():
+def test_parse_blend_gives_parts_of_one_blend():
     prompt = parse('("blue sphere", "red cube").blend(0.25, 0.75, no_normalize)', "compel").at()
     assert [(part.weight, part.blend, part.normalize) for part in prompt.parts] == [
         (0.25, 0, False),
@@ -56,7 +56,7 @@ def test_blend():
     ]
 
 
-def test_swap():
+def test_parse_swap_gives_original_edited_and_options():
     prompt = parse("a cat.swap(smiling dog, s_end=0.3) on a car", "compel").at()
     (swap,) = prompt.swaps
     assert prompt.text[swap.clean_start : swap.clean_end] == "cat"
@@ -79,7 +79,7 @@ def test_swap():
         ('a "b', "quote-unclosed"),
     ],
 )
-def test_where_compel_crashes_or_loses_text_the_text_is_kept_with_a_warning(source, code):
+def test_parse_text_that_compel_loses_keeps_it_with_a_remark(source, code):
     prompt = parse(source, "compel").at()
     assert code in [diagnostic.code for diagnostic in prompt.diagnostics]
     for word in ("and more", "(b", '"b'):

@@ -1,9 +1,9 @@
-"""Prompt editing and alternation: A1111's documented examples, and where pw reads on."""
+"""Schedules of prompt editing and alternation: documented examples of A1111, and the extensions of `pw`."""
 
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import parse, schedule, to_fragments
+from promptweight.prompt import schedule
 
 
 @pytest.mark.parametrize(
@@ -28,57 +28,42 @@ from promptweight.prompt import parse, schedule, to_fragments
     ],
 )
 @pytest.mark.parametrize("dialect", ["pw", "a1111"])
-def test_editing(source, expected, dialect):
+def test_schedule_edit_changes_after_its_step(source, expected, dialect):
     assert schedule(source, 10, dialect) == expected
 
 
-def test_alternation_goes_round():
+def test_schedule_alternation_takes_turns():
     assert schedule("[fe|||]male", 5) == [(1, "female"), (2, "male"), (3, "male"), (4, "male"), (5, "female")]
     assert schedule("[a|[b:c:2]]", 4) == [(1, "a"), (2, "b"), (3, "a"), (4, "c")]
 
 
-def test_a_second_pass_counts_on():
+def test_schedule_second_pass_continues_counting():
     assert schedule("[a:b:15]", 10, second_pass_steps=10) == [(5, "a"), (10, "b")]
     assert schedule("[a:b:1.5]", 10, second_pass_steps=10) == [(5, "a"), (10, "b")]
     assert schedule("[a:b:0.5]", 10, second_pass_steps=10) == [(10, "b")]
 
 
-def test_old_scheduling_takes_numbers_below_one_for_fractions():
+def test_schedule_old_scheduling_takes_numbers_below_one_as_fractions():
     assert schedule("[a:b:1.5]", 10, use_old_scheduling=True) == [(1, "a"), (10, "b")]
     assert schedule("[a:b:0.5]", 10, use_old_scheduling=True, second_pass_steps=4) == [(5, "a"), (10, "b")]
 
 
-def test_a_stray_bar_stops_a1111_but_not_pw():
+def test_schedule_stray_bar_stops_editing_in_a1111_only():
     assert schedule("[a:b:5] c|d", 10, "a1111") == [(10, "[a:b:5] c|d")]
     assert schedule("[a:b:5] c|d", 10, "pw") == [(5, "a c|d"), (10, "b c|d")]
 
 
-def test_comments_and_tags_are_opaque_in_pw():
+def test_schedule_comments_and_tags_are_opaque_in_pw():
     assert schedule("[<lora:x:0.5>::5]y", 10) == [(5, "<lora:x:0.5>y"), (10, "y")]
     assert schedule("# [a:b:5]\nc", 10) == [(10, "# [a:b:5]\nc")]
 
 
 @pytest.mark.parametrize("dialect", ["comfy", "compel", "plain"])
-def test_other_dialects_have_one_text(dialect):
+def test_schedule_other_dialects_have_one_text(dialect):
     assert schedule("[a:b:5]", 10, dialect) == [(10, "[a:b:5]")]
 
 
-def test_parse_reads_the_text_of_the_first_step():
-    prompt = parse("um [gato:cão:0.5] (a:[1.2:0.8:3]) [céu|mar]").at()
-    assert prompt.text == "um gato a céu"
-    assert prompt.scheduled
-    assert to_fragments(prompt) == [("um gato ", 1.0), ("a", 1.2), (" céu", 1.0)]
-    place = prompt.text.index("céu")
-    assert prompt.source[prompt.to_source(place) :].startswith("céu")
-
-
-def test_a_bracket_that_is_no_editing_is_pointed_at():
-    (diagnostic,) = parse("[a:b:x]").at().diagnostics
-    assert diagnostic.code == "edit-without-step"
-    assert "[a:b:x]"[diagnostic.start : diagnostic.end] == "x"
-
-
 @pytest.mark.parametrize("steps", [0, -3])
-def test_too_few_steps_are_an_error(steps):
+def test_schedule_too_few_steps_raises_setting_error(steps):
     with pytest.raises(SettingError, match=f"steps must be at least 1; got {steps}"):
         schedule("a", steps)
