@@ -48,7 +48,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "weight-large": (
         "warning",
-        "the weight {weight:g} is far from 1; weights beyond 2 usually spoil the picture",
+        "the weight {weight:g} is far from 1; weights beyond 2 usually spoil the image",
         "o peso {weight:g} está longe de 1; pesos acima de 2 costumam estragar a imagem",
     ),
     "weight-overflow": (
@@ -56,7 +56,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "the weights here multiply to more than {limit:g}, which is used instead",
         "os pesos aqui, multiplicados, passam de {limit:g}; esse valor é usado no lugar",
     ),
-    "empty-group": ("info", "this group holds no text", "este grupo não tem texto"),
+    "empty-group": ("info", "this group has no text", "este grupo não tem texto"),
     "crossed-groups": (
         "warning",
         "“{bracket}” closes a group that was opened before another one still open",
@@ -94,7 +94,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "share-unreadable": (
         "warning",
-        "“{value}” is no share of the picture (between 0% and 100%, such as 25%); it is read as text",
+        "“{value}” is not a share of the image (between 0% and 100%, such as 25%); it is read as text",
         "“{value}” não é uma parte da imagem (entre 0% e 100%, como 25%); foi lido como texto",
     ),
     "option-repeated": (
@@ -104,7 +104,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "scheduled": (
         "info",
-        "the text changes during sampling; shown is what the first step gets",
+        "the text changes during sampling; this is the text of the first step",
         "o texto muda durante a geração; aqui aparece o do primeiro passo",
     ),
     "edit-without-step": (
@@ -155,8 +155,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "lost-options": (
         "warning",
-        "the options “{options}” cannot be said in this dialect",
-        "as opções “{options}” não podem ser ditas neste dialeto",
+        "the options “{options}” cannot be expressed in this dialect",
+        "as opções “{options}” não podem ser expressas neste dialeto",
     ),
     "lost-hash": (
         "warning",
@@ -170,7 +170,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "lost-parts": (
         "warning",
-        "the dialect has no AND; the parts stand one after the other",
+        "the dialect has no AND; the parts follow one another",
         "o dialeto não tem AND; as partes ficam uma depois da outra",
     ),
     "lost-break": (
@@ -200,8 +200,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "lost-weight": (
         "warning",
-        "the weight {weight:g} cannot be said in plain text",
-        "o peso {weight:g} não pode ser dito em texto simples",
+        "the weight {weight:g} cannot be expressed in plain text",
+        "o peso {weight:g} não pode ser expresso em texto simples",
     ),
     "and-differs": (
         "warning",
@@ -210,8 +210,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "text-differs": (
         "warning",
-        "the rewritten prompt does not read exactly the same",
-        "o prompt reescrito não é lido exatamente da mesma forma",
+        "the rewritten prompt does not have exactly the same meaning",
+        "o prompt reescrito não tem exatamente o mesmo significado",
     ),
     "more": ("info", "and {count} more remarks", "e mais {count} observações"),
 }

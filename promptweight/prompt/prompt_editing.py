@@ -36,15 +36,8 @@ class Change:
 
     @property
     def is_alternation(self) -> bool:
-        """Whether the branches take turns."""
+        """True if the branches take turns."""
         return not self.when
-
-    @property
-    def branches(self) -> list[tuple[int, int]]:
-        """The ranges of the branches, without marks."""
-        edges = [self.start, *self.separators]
-        ends = [*self.separators, self.stop] if self.is_alternation else self.separators
-        return [(start + 1, end) for start, end in zip(edges, ends, strict=False)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,12 @@ class PromptTimeline:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every step has the first variant by itself."""
+        """True if every step has the first variant by itself."""
         return set(self.steps) == {FIRST_VARIANT}
 
     @property
     def changes(self) -> bool:
-        """Whether the variants differ from step to step."""
+        """True if the variants differ from step to step."""
         return len(set(self.steps)) > 1
 
 

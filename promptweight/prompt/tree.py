@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from promptweight.errors import SettingError
+from promptweight.prompt.a1111_scanner import scan
 from promptweight.prompt.builder import PromptBuilder
 from promptweight.prompt.compel_spans import add_compel_part
 from promptweight.prompt.diagnostics import Diagnostic, Remarks
-from promptweight.prompt.dialects.a1111_scanner import scan
 from promptweight.prompt.model import Lora, Part, Prompt
 from promptweight.prompt.nodes import Node, indices_at, last_steps
 from promptweight.prompt.prompt_editing import Changes
@@ -91,7 +91,7 @@ class ParseTree:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the text changes during sampling."""
+        """True if the text changes during sampling."""
         return any(part.changes is not None for part in self.parts)
 
     def at(self, step: int = 1, steps: int | None = None) -> Prompt:

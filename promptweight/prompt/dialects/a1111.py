@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from promptweight.prompt.a1111_scanner import Scan, scan
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.a1111_scanner import Scan, scan
 from promptweight.prompt.dialects.tags_and_comments import extract_tags
 from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, parse_finite
 from promptweight.prompt.prompt_editing import Changes, find_changes
