@@ -88,6 +88,11 @@ class Run:
         """Whether the thread has ended."""
         return self._is_done
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the thread has ended, at most `timeout` seconds, and return whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_done, timeout)
+
     def start(self, work: Callable[[Callable[[Progress], bool]], Any]) -> None:
         """Begin `work` in a thread; its argument is the callback of `promptweight.generate`."""
 
