@@ -26,7 +26,7 @@ from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import AttentionMaps, find_phrase, list_words
 from promptweight.messages import Message
-from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, KeyMode, Space
+from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, SessionMode, Space
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, TokenTable, Word
@@ -61,7 +61,8 @@ def attach(
             `promptweight.conditioning`; with `space="attention"` one encoded with `method="none"`, or the
             weights act twice.
         negative_prompt: the negative prompt or prompts; ignored if `prompt` is encoded already.
-        space: "embedding": weights act in the text embeddings, and attention is only recorded. "attention":
+        space: "embedding": weights act in the text embeddings, and attention is only recorded; with
+            `method="presence"` weights above 1 act in attention, as the mode "logit". "attention":
             weights act in every cross- or joint-attention layer, also those of the negative prompt, and the
             embeddings are those of the text without weights. A word's own option `mode` has precedence.
         mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" for the
@@ -91,6 +92,7 @@ def attach(
     from promptweight.conditioning import ScheduledEncoding, encode_scheduled
 
     given: Any = prompt
+    splits = False
     if hasattr(prompt, "inputs"):
         scheduled = ScheduledEncoding.plain(given)
     else:
@@ -98,13 +100,15 @@ def attach(
             encoding["method"] = "none"
             if mode == "clip":
                 encoding["mode"] = "clip"
+        elif encoding.get("method") == "presence" and "mode" not in encoding:
+            splits, encoding["mode"] = True, "split"
         scheduled = encode_scheduled(
             pipe, given, negative_prompt, num_inference_steps=num_inference_steps, **encoding
         )
     return AttentionSession(
         pipe,
         scheduled,
-        mode=None if space == "embedding" or mode == "clip" else mode,
+        mode="split" if splits else None if space == "embedding" or mode == "clip" else mode,
         layers=layers,
         edit=edit,
         targets=targets,
@@ -131,7 +135,7 @@ class AttentionSession:
         pipe: Any,
         scheduled: ScheduledEncoding,
         *,
-        mode: KeyMode | None,
+        mode: SessionMode | None,
         layers: Sequence[str],
         edit: PromptToPrompt | None = None,
         targets: Mapping[str, float] | None = None,

@@ -19,7 +19,7 @@ from promptweight.conditioning import ROLES, Role, has_blend
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import PlacedTable, PromptVariant, find_occurrences, find_phrase, list_recorded_rows
 from promptweight.messages import Message, message
-from promptweight.weighting import KeyMode
+from promptweight.weighting import SessionMode
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding
@@ -61,7 +61,7 @@ def configure_session(
     pipe: Any,
     scheduled: ScheduledEncoding,
     *,
-    mode: KeyMode | None,
+    mode: SessionMode | None,
     layers: Sequence[str],
     edit: PromptToPrompt | None,
     targets: Mapping[str, float] | None,

@@ -11,7 +11,7 @@ from promptweight.conditioning.prompt_embeds import EncoderSection, EncodingSett
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message, message
 from promptweight.prompt import Prompt
-from promptweight.weighting import KEY_MODES
+from promptweight.weighting import KEY_MODES, resolve_mode
 
 
 def collect_warnings(
@@ -62,7 +62,8 @@ def _joined_rows_warning(table: TokenTable) -> Message:
 def _has_weights(table: TokenTable, mode: str, settings: EncodingSettings) -> bool:
     """Return whether any word has a weight that acts in this mode."""
     return any(
-        span.weight != 1 and (span.options.mode or settings.mode) == mode for span in table.prompt.spans
+        span.weight != 1 and resolve_mode(span.options.mode, span.weight, settings.mode) == mode
+        for span in table.prompt.spans
     )
 
 
@@ -93,6 +94,8 @@ def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Mes
         yield message("and-concatenated", parts=len(prompt.parts), prompt=prompt.source)
     for span in prompt.spans:
         mode, word = span.options.mode, span.text.strip()
+        if mode is None and resolve_mode(None, span.weight, settings.mode) in KEY_MODES:
+            continue  # mode "split": the session weights this word in attention, with all its options
         acts_in_clip = (mode or settings.mode) == "clip"
         if settings.ignores_weights and not acts_in_clip:
             if mode == "embedding" and span.weight != 1:

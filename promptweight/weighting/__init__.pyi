@@ -18,7 +18,9 @@ from .names import AttachMode as AttachMode
 from .names import EncoderMode as EncoderMode
 from .names import KeyMode as KeyMode
 from .names import Pooled as Pooled
+from .names import SessionMode as SessionMode
 from .names import Space as Space
+from .names import resolve_mode as resolve_mode
 from .normalizers import NORMALIZERS as NORMALIZERS
 from .normalizers import Normalizer as Normalizer
 from .normalizers import get_normalizer as get_normalizer
