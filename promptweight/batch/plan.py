@@ -126,7 +126,6 @@ def plan_batch(
         }
         try:
             for job, labels in _expand_row(values, sweep, repetitions, wildcards):
-                prompt = _parse_cached(job.prompt, job.dialect).at()
                 adapters = _adapter_fingerprints(job, lora_dir, embeddings_dir)
                 image_id = _digest({**common, **_normalized(job), **adapters})
                 if image_id in by_id:
@@ -138,6 +137,7 @@ def plan_batch(
                 if len(images) >= MAX_PLANNED_IMAGES:
                     raise SettingError(f"the plan must have at most {MAX_PLANNED_IMAGES} images; got more")
                 if unused_phrases:
+                    prompt = _parse_cached(job.prompt, job.dialect).at()
                     unused_phrases -= {phrase for phrase in unused_phrases if find_phrase(prompt, phrase)}
                 by_id[image_id] = PlannedImage(job, image_id, len(images) + 1, row, labels)
                 images.append(by_id[image_id])
