@@ -6,8 +6,8 @@
 tree in any dialect (`segments`, `writers`); `weight_editing` changes weights in place. `a1111_schedule` and
 `fragments` return a prompt in the form of other tools.
 
-Parts of the parsers: `a1111_scanner`, `prompt_editing`, `source_map`, `literals`, `diagnostics`. Tools for plain
-text: `textual_inversion`, `words`, `phrases`, `wildcards`, `detection`.
+Parts of the parsers: `a1111_scanner`, `prompt_editing`, `changes`, `source_map`, `literals`, `diagnostics`.
+Tools for plain text: `textual_inversion`, `words`, `phrases`, `wildcards`, `detection`.
 
 >>> tree = parse("um (gato:1.4) [vermelho:azul:0.5]")
 >>> [(span.text, span.weight) for span in tree.at(step=1, steps=10).spans]

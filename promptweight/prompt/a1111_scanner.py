@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from promptweight.prompt.changes import Change, Changes
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.literals import (
     A1111_NUMBER,
@@ -22,7 +23,6 @@ from promptweight.prompt.literals import (
 )
 from promptweight.prompt.model import BREAK_KEYWORD, NO_OPTIONS, Options
 from promptweight.prompt.nodes import Alternate, Break, Edit, Node, Text, Weighted
-from promptweight.prompt.prompt_editing import Change, Changes
 from promptweight.prompt.source_map import MappedText
 
 FACTOR = {"(": 1.1, "[": 1 / 1.1}

@@ -18,11 +18,11 @@ from functools import cached_property
 from promptweight.errors import SettingError
 from promptweight.prompt.a1111_scanner import scan
 from promptweight.prompt.builder import PromptBuilder
+from promptweight.prompt.changes import Changes
 from promptweight.prompt.compel_spans import add_compel_part
 from promptweight.prompt.diagnostics import Diagnostic, Remarks
 from promptweight.prompt.model import Lora, Part, Prompt
 from promptweight.prompt.nodes import Node, indices_at, last_steps
-from promptweight.prompt.prompt_editing import Changes
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.textual_inversion import note_embeddings
 from promptweight.prompt.timeline import PromptTimeline, make_timeline

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from promptweight.prompt.a1111_scanner import Scan, scan
+from promptweight.prompt.changes import Changes
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.dialects.tags_and_comments import extract_tags
 from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, parse_finite
-from promptweight.prompt.prompt_editing import Changes, find_changes
+from promptweight.prompt.prompt_editing import find_changes
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import NOMINAL_STEPS, ParseTree, TreePart
 

@@ -7,16 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.compel_grammar import (
+from promptweight.prompt.dialects.compel_expressions import (
     Expression,
     Group,
     Joined,
     LoraTag,
-    Reader,
     SwapExpression,
-    pair_quotes,
-    run_rule,
 )
+from promptweight.prompt.dialects.compel_grammar import Reader, pair_quotes, run_rule
 from promptweight.prompt.literals import parse_finite
 from promptweight.prompt.model import Lora
 from promptweight.prompt.nodes import Node, Substitution, Text, Weighted

@@ -8,10 +8,18 @@ in the nesting. Rules that nest are generators, driven by `run_rule`, so that ne
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from promptweight.prompt.dialects.compel_expressions import (
+    Expression,
+    Group,
+    Joined,
+    LoraTag,
+    SwapExpression,
+    Word,
+)
 from promptweight.prompt.literals import clamp_weight
 
 PLUS_BASE, MINUS_BASE = 1.1, 0.9
@@ -41,56 +49,6 @@ OPTION = re.compile(
     rf"|(?P<weight>{NUMBER})|(?P<flag>{KEYWORD})){SPACE}*+"
 )
 JOIN = re.compile(rf"{SPACE}*+\){SPACE}*+(?P<operator>\.blend|\.and|\.add){SPACE}*+\(")
-
-
-class Word(NamedTuple):
-    """Text without syntax; an empty one represents empty quotes."""
-
-    start: int
-    end: int
-
-
-class LoraTag(NamedTuple):
-    """A network tag, `useLora(name, weight)`."""
-
-    name: str
-    weight: float
-    start: int
-    end: int
-
-
-class Group(NamedTuple):
-    """Expressions under one weight; `origin` is the syntax that gives it, as in `Span`."""
-
-    start: int
-    end: int
-    content_end: int
-    weight: float
-    content: Sequence[Expression]
-    origin: str = "none"
-
-
-class SwapExpression(NamedTuple):
-    """A swap, `original.swap(edited, options)`."""
-
-    original: Sequence[Expression]
-    edited: Sequence[Expression]
-    options: tuple[tuple[str, float | str], ...]
-    start: int
-    end: int
-
-
-Expression = Word | LoraTag | Group | SwapExpression
-
-
-class Joined(NamedTuple):
-    """Prompts that an operator joins, `("a", "b").operator(…)`; each is (expressions, start, end)."""
-
-    operator: str
-    prompts: list[tuple[list[Expression], int, int]]
-    values: list[tuple[str, float | str]]
-    start: int
-    end: int
 
 
 Read = tuple[Expression, int] | None
