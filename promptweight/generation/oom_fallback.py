@@ -12,13 +12,11 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from promptweight.messages import Message
+from promptweight.messages import message
 
 T = TypeVar("T")
 
-TILING_WARNING = Message(
-    "the image was decoded in tiles because memory was short; the borders of the tiles may be visible"
-)
+TILING_WARNING = message("vae-tiling")
 """Warning of an image that was decoded in tiles."""
 
 
