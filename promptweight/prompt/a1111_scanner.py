@@ -22,7 +22,7 @@ from promptweight.prompt.literals import (
     skip_white,
 )
 from promptweight.prompt.model import BREAK_KEYWORD, NO_OPTIONS, Options
-from promptweight.prompt.nodes import Alternate, Break, Edit, Node, Text, Weighted
+from promptweight.prompt.nodes import Alternate, Break, Edit, Node, Text, Weighted, new_node
 from promptweight.prompt.source_map import MappedText
 
 FACTOR = {"(": 1.1, "[": 1 / 1.1}
@@ -154,7 +154,7 @@ class _Scanner:
                 if self.has_breaks:
                     self.plain_with_breaks(place, after)
                 else:
-                    nodes.append(Text(place, after))
+                    nodes.append(new_node(Text, (place, after)))
                 place = after
 
     def plain_with_breaks(self, start: int, end: int) -> None:
@@ -208,7 +208,8 @@ class _Scanner:
             self.remark("crossed-groups", end - 1, end, bracket=self.text[end - 1])
         if index == len(nodes) - 1:
             self.remark("empty-group", place, end)
-        nodes[index] = Weighted(place, end, content_end, len(nodes), weight, origin, self.closings, options)
+        values = (place, end, content_end, len(nodes), weight, origin, self.closings, options)
+        nodes[index] = new_node(Weighted, values)
         self.closings += 1
 
     def escape(self, place: int) -> int:
@@ -299,9 +300,10 @@ class _Scanner:
         """Close the groups that are open at the end of the text: the round ones first, as A1111 does."""
         size, count = len(self.text), len(self.nodes)
         for bracket, groups in (("(", self.rounds), ("[", self.squares)):
+            weight, origin = FACTOR[bracket], ORIGIN[bracket]
             for index, place in groups:
-                weight, origin = FACTOR[bracket], ORIGIN[bracket]
-                self.nodes[index] = Weighted(place, size, size, count, weight, origin, self.closings)
+                values = (place, size, size, count, weight, origin, self.closings, NO_OPTIONS)
+                self.nodes[index] = new_node(Weighted, values)
                 self.closings += 1
                 self.remark("unclosed-group", place, place + 1, bracket=bracket)
 

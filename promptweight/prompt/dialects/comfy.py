@@ -12,7 +12,8 @@ from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.literals import NUMBER_LIKE, UNUSUAL_WEIGHT, clamp_weight, parse_finite
-from promptweight.prompt.nodes import Text, Weighted
+from promptweight.prompt.model import NO_OPTIONS
+from promptweight.prompt.nodes import Text, Weighted, new_node
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import ParseTree, TreePart
 
@@ -47,32 +48,32 @@ class _ComfyReader:
     def find_marks(self) -> None:
         """Find brackets, escapes and colons, and match brackets as ComfyUI counts levels."""
         opened: list[int] = []
+        brackets, colons, closing = self.brackets, self.colons, self.closing
         level = 0
         colon = -1
         for found in MARK.finditer(self.source):
             mark, place = found[0], found.start()
-            if mark == ":":
-                colon = place
-                continue
-            if mark[0] == "\\":
-                self.escapes.append(place)
-                continue
-            index = len(self.brackets)
-            self.brackets.append(place)
-            self.colons.append(colon)
-            colon = -1
             if mark == "(":
                 if level >= 0:
-                    opened.append(index)
+                    opened.append(len(brackets))
                 else:
                     self.remarks.add("stray-disables", place, place + 1)
                 level += 1
-            else:
+            elif mark == ")":
                 if opened:
-                    self.closing[opened.pop()] = index
+                    closing[opened.pop()] = len(brackets)
                 else:
                     self.remarks.add("stray-closer", place, place + 1, bracket=")")
                 level -= 1
+            else:
+                if mark == ":":
+                    colon = place
+                else:
+                    self.escapes.append(place)
+                continue
+            brackets.append(place)
+            colons.append(colon)
+            colon = -1
 
     def read(self) -> None:
         """Add the nodes of the text, whose end moves in where an unclosed bracket makes a group after all."""
@@ -116,18 +117,22 @@ class _ComfyReader:
     def add_group(self, first: int, last: int) -> None:
         """Add the nodes of a matched group and of all that is nested in it."""
         outside: list[tuple[int, int, float, str, int]] = []  # (node, start, weight, origin, content_end)
-        begin, content_end = self.brackets[first], 0
+        nodes, brackets = self.nodes, self.brackets
+        begin = brackets[first]
         for index in range(first, last + 1):
-            place = self.brackets[index]
-            if index in self.closing:
-                self.add_text(begin, place)
-                weight, origin, content_end = self.weigh(index, self.closing[index])
-                outside.append((len(self.nodes), place, weight, origin, content_end))
-                self.nodes.append(None)
+            place = brackets[index]
+            closing = self.closing.get(index)
+            if closing is not None:
+                if begin < place:
+                    self.add_text(begin, place)
+                outside.append((len(nodes), place, *self.weigh(index, closing)))
+                nodes.append(None)
             else:
                 node, start, weight, origin, content_end = outside.pop()
-                self.add_text(begin, content_end)
-                self.nodes[node] = Weighted(start, place + 1, content_end, len(self.nodes), weight, origin)
+                if begin < content_end:
+                    self.add_text(begin, content_end)
+                values = (start, place + 1, content_end, len(nodes), weight, origin, 0, NO_OPTIONS)
+                nodes[node] = new_node(Weighted, values)
             begin = place + 1
 
     def weigh(self, opening: int, closing: int) -> tuple[float, str, int]:
@@ -163,6 +168,6 @@ class _ComfyReader:
             self.escapes_passed += 1
             if escape >= start:
                 if start < escape:
-                    self.nodes.append(Text(start, escape))
+                    self.nodes.append(new_node(Text, (start, escape)))
                 start = escape + 1
-        self.nodes.append(Text(start, end))
+        self.nodes.append(new_node(Text, (start, end)))
