@@ -61,8 +61,8 @@ def attach(
             `promptweight.conditioning`; with `space="attention"` one encoded with `method="none"`, or the
             weights act twice.
         negative_prompt: the negative prompt or prompts; ignored if `prompt` is encoded already.
-        space: "embedding": weights act in the text embeddings, and attention is only recorded; with
-            `method="presence"` weights above 1 act in attention, as the mode "logit". "attention":
+        space: "embedding": weights act in the text embeddings, and attention is only recorded; with the
+            method `presence`, the default of the dialect pw, those above 1 act in attention. "attention":
             weights act in every cross- or joint-attention layer, also those of the negative prompt, and the
             embeddings are those of the text without weights. A word's own option `mode` has precedence.
         mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" for the
@@ -92,16 +92,19 @@ def attach(
     from promptweight.conditioning import ScheduledEncoding, encode_scheduled
 
     given: Any = prompt
-    splits = False
+    method = encoding.get("method")
     if hasattr(prompt, "inputs"):
         scheduled = ScheduledEncoding.plain(given)
+        settings = given.settings
+        splits = space == "embedding" and settings is not None and settings.mode == "split"
+        if splits and settings.method is not None:
+            method = settings.method.name
     else:
         if space == "attention":
             encoding["method"] = "none"
             if mode == "clip":
                 encoding["mode"] = "clip"
-        elif encoding.get("method") == "presence" and "mode" not in encoding:
-            splits, encoding["mode"] = True, "split"
+        splits = space == "embedding" and encoding.setdefault("mode", "split") == "split"
         scheduled = encode_scheduled(
             pipe, given, negative_prompt, num_inference_steps=num_inference_steps, **encoding
         )
@@ -109,6 +112,7 @@ def attach(
         pipe,
         scheduled,
         mode="split" if splits else None if space == "embedding" or mode == "clip" else mode,
+        method=method,
         layers=layers,
         edit=edit,
         targets=targets,
@@ -136,6 +140,7 @@ class AttentionSession:
         scheduled: ScheduledEncoding,
         *,
         mode: SessionMode | None,
+        method: str | None,
         layers: Sequence[str],
         edit: PromptToPrompt | None = None,
         targets: Mapping[str, float] | None = None,
@@ -151,6 +156,7 @@ class AttentionSession:
             pipe,
             scheduled,
             mode=mode,
+            method=method,
             layers=layers,
             edit=edit,
             targets=targets,

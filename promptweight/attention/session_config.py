@@ -62,6 +62,7 @@ def configure_session(
     scheduled: ScheduledEncoding,
     *,
     mode: SessionMode | None,
+    method: str | None,
     layers: Sequence[str],
     edit: PromptToPrompt | None,
     targets: Mapping[str, float] | None,
@@ -75,6 +76,7 @@ def configure_session(
         pipe: the pipeline.
         scheduled: the encoded variants and their schedules.
         mode: mode of weights without one; None where such weights act in the embeddings.
+        method: method of the weights in the embeddings; None for the default of each dialect.
         layers: parts of the names of the layers in which weights act.
         edit: the edit of all prompts but the first.
         targets: shares of attention by phrase.
@@ -98,7 +100,7 @@ def configure_session(
     prompt_embeds = PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
     composer = PromptComposer(scheduled, pipe, warn)
     length = prompt_embeds.positive.shape[1]
-    rules = KeyRules([make_key_rules(variant, mode) for variant in by_key.values()], length)
+    rules = KeyRules([make_key_rules(variant, mode, method) for variant in by_key.values()], length)
     weighted_layers = frozenset(select_layers(layout.layers, layers))
     share_controller = build_share_controller(variants, by_key, targets, balance, length, warn)
     settings = record if isinstance(record, Record) else Record()

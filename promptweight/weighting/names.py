@@ -25,6 +25,15 @@ METHOD_DESCRIPTIONS: Mapping[str, str] = {
 METHOD_NAMES = tuple(METHOD_DESCRIPTIONS)
 """Names of the weighting methods."""
 
+DIALECT_METHODS: Mapping[str, str] = {
+    "pw": "presence",
+    "plain": "presence",
+    "comfy": "comfy",
+    "compel": "compel",
+}
+"""Default method of the prompts of a dialect: `presence`, or that of the tool whose dialect it is. The dialect
+a1111 has the default of each text encoder."""
+
 NORMALIZER_DESCRIPTIONS: Mapping[str, str] = {
     "none": "Leaves the weights as they are.",
     "mean": "Shifts the weights so that their mean is 1: w + 1 − mean w.",
@@ -72,3 +81,13 @@ def resolve_mode(option: str | None, weight: float, default: str | None) -> str 
     if mode == "split":
         return "logit" if weight > 1 else "embedding"
     return mode
+
+
+def splits_weights(method: str | None, dialect: str) -> bool:
+    """Return whether the mode "split" applies to a prompt: whether `presence` is its method.
+
+    Args:
+        method: the method of the call; None is the default of the dialect.
+        dialect: the dialect of the prompt.
+    """
+    return (method or DIALECT_METHODS.get(dialect)) == "presence"

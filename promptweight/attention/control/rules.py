@@ -28,7 +28,14 @@ from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable
 from promptweight.messages import message
-from promptweight.weighting import KEY_MODES, KeyMode, SessionMode, compute_logit_bias, resolve_mode
+from promptweight.weighting import (
+    KEY_MODES,
+    KeyMode,
+    SessionMode,
+    compute_logit_bias,
+    resolve_mode,
+    splits_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -221,13 +228,16 @@ def _pad_positions(positions: Sequence[Sequence[int]], length: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64)
 
 
-def make_key_rules(tables: Sequence[PlacedTable], default: SessionMode | None) -> dict[int, KeyRule]:
+def make_key_rules(
+    tables: Sequence[PlacedTable], default: SessionMode | None, method: str | None = None
+) -> dict[int, KeyRule]:
     """Make the rules of a prompt from the weights in its text, by row of the text embeddings.
 
     Args:
         tables: the prompt's token tables.
         default: mode of weights without one; None where such weights act in the embeddings, "split" where
-            those above 1 act in attention.
+            those above 1 act in attention if the method is `presence`.
+        method: method of the weights in the embeddings; None for the default of each dialect.
 
     Raises:
         SettingError: the prompt has weights and is a blend, whose rows stand for several words each.
@@ -235,6 +245,8 @@ def make_key_rules(tables: Sequence[PlacedTable], default: SessionMode | None) -
     rules = {}
     for placed in tables:
         spans = placed.table.prompt.spans
+        if default == "split" and not splits_weights(method, placed.table.prompt.dialect):
+            default = None
         if has_blend(placed.table) and any(
             span.weight != 1 and resolve_mode(None, span.weight, default) in KEY_MODES for span in spans
         ):
