@@ -148,8 +148,8 @@ class _OpenGroups:
         products, groups = self.round_products, self.rounds
         for group in groups[len(products) - 1 :]:
             weight = group.weight if group.origin == "number" else products[-1][0] * group.weight
-            if abs(weight) > MAX_WEIGHT:
-                weight = clamp_weight(weight)
+            if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
+                weight = MAX_WEIGHT if weight > 0 else -MAX_WEIGHT
             products.append((weight, 1.0, NO_OPTIONS))
         for group in reversed(groups):
             if group.origin != "none":
@@ -171,8 +171,10 @@ def _product(groups: list[Any], products: list[tuple[float, float, Options]]) ->
         else:
             to *= group.weight if group.options.to is None else group.options.to
             options = _overlay(options, group.options)
-        if abs(weight) > MAX_WEIGHT or abs(to) > MAX_WEIGHT:
-            weight, to = clamp_weight(weight), clamp_weight(to)
+        if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
+            weight = MAX_WEIGHT if weight > 0 else -MAX_WEIGHT
+        if not -MAX_WEIGHT <= to <= MAX_WEIGHT:
+            to = MAX_WEIGHT if to > 0 else -MAX_WEIGHT
         products.append((weight, to, options))
     return products[-1]
 
