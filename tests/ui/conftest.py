@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,9 +102,48 @@ def open_page(served: SimpleNamespace, browser: Any) -> Iterator[Any]:
         page.wait_for_selector("#generate-prompt textarea.pw-area")
         page.wait_for_selector("#language label.selected")
         page.wait_for_function("document.querySelector('#generate-prompt-report').textContent.length > 4")
+        page.evaluate("promptweight.then((app) => { window.app = app; })")
         return page
 
     yield opened
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def hold_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a function that holds the next run at one step of one image until `release` is called."""
+    import promptweight
+
+    generate, released = promptweight.generate, Event()
+
+    def hold(image_number: int, step: int) -> SimpleNamespace:
+        held = Event()
+
+        def held_generate(*arguments: Any, callback: Any, **options: Any) -> Any:
+            def held_callback(progress: Any) -> Any:
+                if (progress.image_number, progress.step) == (image_number, step):
+                    held.set()
+                    assert released.wait(PATIENCE / 1000)
+                return callback(progress)
+
+            return generate(*arguments, callback=held_callback, **options)
+
+        monkeypatch.setattr(promptweight, "generate", held_generate)
+        return SimpleNamespace(wait=lambda: held.wait(PATIENCE / 1000), release=released.set)
+
+    yield hold
+    released.set()
+
+
+def called(owner: Any, name: str) -> Event:
+    """Return an event that the next call of a method sets."""
+    method, event = getattr(owner, name), Event()
+
+    def call() -> None:
+        method()
+        event.set()
+
+    setattr(owner, name, call)
+    return event

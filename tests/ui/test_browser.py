@@ -7,9 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.ui.conftest import called
+
 AREA = "#generate-prompt textarea"
 PICTURE = "#generate-picture .pw-picture"
 CHIP = "#generate-picture .pw-chip"
+PATIENCE = 600  # seconds; a busy machine must not fail a test
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
@@ -19,10 +22,10 @@ pytestmark = [
 def write(page, text):
     page.fill(AREA, text)
     page.wait_for_function(
-        """([id, text]) => promptweight.then((page) => {
-            const box = page.promptBox(id);
+        """([id, text]) => {
+            const box = app.promptBox(id);
             return box.parsedText === text && box.parsed.tokens !== null;
-        })""",
+        }""",
         arg=["generate-prompt", text],
     )
 
@@ -129,12 +132,12 @@ def test_page_composes_the_maps_of_the_library(open_page, served):
         maps = session.result.maps.share() if unit == "share" else session.result.maps
         for number, word in enumerate(session.result.words):
             composed = page.evaluate(
-                """([message, unit, word]) => promptweight.then(({ HeatMaps }) => {
-                    const maps = new HeatMaps(message, [32, 32]);
+                """([message, unit, word]) => {
+                    const maps = new app.HeatMaps(message, [32, 32]);
                     const view = {image: 0, kind: 'words', unit, group: null, part: null};
                     const field = [...maps.composed(view).fields[word]];
                     return [maps.mean(view, [word]), maps.height, maps.width, field];
-                })""",
+                }""",
                 [payload_of(session), unit, number],
             )
             expected = maps.word(word.text, word.occurrence).tensor
@@ -215,7 +218,8 @@ def test_chip_changes_the_weight_in_the_prompt(open_page):
     assert value(page) == "um (gato:1.4) aa"
 
 
-def test_escape_stops_a_run(open_page):
+def test_escape_stops_a_run(open_page, served, hold_run):
+    hold = hold_run(image_number=1, step=50)
     page = open_page()
     write(page, "um gato")
     page.fill("#generate-steps input[type=number]", "150")
@@ -229,9 +233,13 @@ def test_escape_stops_a_run(open_page):
             const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             return data.some((value) => value > 0); }"""
     )
+    assert hold.wait()
+    stopped = called(served.context.sessions.last("run").run, "stop")
     page.keyboard.press("Escape")
+    assert stopped.wait(PATIENCE)
+    hold.release()
     page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
-    assert "Stopped after step" in page.inner_text("#generate-picture .pw-status")
+    assert "Stopped after step 50 of 150" in page.inner_text("#generate-picture .pw-status")
     page.wait_for_selector("#generate-go:visible")
 
 

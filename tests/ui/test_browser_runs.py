@@ -1,10 +1,8 @@
 """Runs in a browser: stop, finish, closed pages, samplers, models, target shares and regions."""
 
-from threading import Event
-
 import pytest
 
-from promptweight_ui import generation
+from tests.ui.conftest import called
 
 AREA = "#generate-prompt textarea"
 PICTURE = "#generate-picture .pw-picture"
@@ -35,79 +33,69 @@ def pick(page, name, value):
     page.wait_for_function("!document.querySelector('[role=option]')")  # it fades out
 
 
-def test_stop_ends_the_run_after_the_present_step(open_page, served):
+def test_stop_ends_the_run_after_the_present_step(open_page, served, hold_run):
+    hold = hold_run(image_number=1, step=50)
     page = open_page()
     begin(page, images=4)
+    assert hold.wait()
     session = served.context.sessions.last("run")
+    stopped = called(session.run, "stop")
     page.click("#generate-stop")
+    assert stopped.wait(PATIENCE)
+    hold.release()
     page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
-    assert session.result.stopped_after < 150
-    assert len(session.result.images) < 4
-    assert "Stopped after step" in page.inner_text("#generate-picture .pw-status")
+    assert session.result.stopped_after == 50
+    assert len(session.result.images) == 1
+    assert "Stopped after step 50 of 150" in page.inner_text("#generate-picture .pw-status")
     page.wait_for_selector("#generate-go:visible")
     for name in ("stop", "finish"):
         assert page.locator(f"#generate-{name}:visible").count() == 0
 
 
-def test_finish_ends_the_present_image_and_drops_the_rest(open_page, served, monkeypatch):
-    held, released, finished = Event(), Event(), Event()
-    numbers = []
-
-    class HeldPreview(generation.LivePreview):
-        """A preview that holds the run in a later image until the test releases it."""
-
-        def __call__(self, progress):
-            if progress.image_number > 1 and not held.is_set():
-                numbers.append(progress.image_number)
-                held.set()
-                assert released.wait(PATIENCE)
-            return super().__call__(progress)
-
-    monkeypatch.setattr(generation, "LivePreview", HeldPreview)
+def test_finish_ends_the_present_image_and_drops_the_rest(open_page, served, hold_run):
+    hold = hold_run(image_number=2, step=3)
     page = open_page()
-    begin(page, images=16, steps=40)
+    begin(page, images=16, steps=10)
+    assert hold.wait()
     session = served.context.sessions.last("run")
-    finish = session.run.finish
-
-    def finish_and_report():
-        finish()
-        finished.set()
-
-    session.run.finish = finish_and_report
-    assert held.wait(PATIENCE)
+    finished = called(session.run, "finish")
     page.click("#generate-finish")
     assert finished.wait(PATIENCE)
-    released.set()
+    hold.release()
     page.wait_for_selector(f"{PICTURE}[data-state=done]")
     assert session.result.stopped_after is None
-    assert numbers[0] < 16
-    assert len(session.result.images) == numbers[0]
-    assert len(session.result.seeds) == numbers[0]
+    assert len(session.result.images) == 2
+    assert len(session.result.seeds) == 2
     page.wait_for_selector("#generate-go:visible")
     assert page.locator("#generate-finish:visible").count() == 0
 
 
-def test_finish_is_hidden_for_one_image(open_page):
+def test_finish_is_hidden_for_one_image(open_page, hold_run):
+    hold = hold_run(image_number=1, step=2)
     page = open_page()
-    begin(page)
-    assert page.locator("#generate-stop:visible").count() == 1
+    begin(page, steps=3)
+    assert hold.wait()
+    page.wait_for_selector("#generate-stop:visible")
     assert page.locator("#generate-finish:visible").count() == 0
-    page.keyboard.press("Escape")
-    page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
+    hold.release()
+    page.wait_for_selector(f"{PICTURE}[data-state=done]")
 
 
-def test_closed_page_releases_the_model_after_the_present_step(open_page, served):
+def test_closed_page_releases_the_model_after_the_present_step(open_page, served, hold_run):
+    hold = hold_run(image_number=1, step=5)
     page = open_page()
     begin(page, images=16)
+    assert hold.wait()
     sessions = served.context.sessions
     session = sessions.last("run")
     name = next(name for name, each in sessions.used.items() if each is session)
     run = session.run
     page.close()
+    assert sessions.wait_removed(name)
+    hold.release()
     assert run.wait(PATIENCE)
-    assert len(run.outcome.images) < 16
+    assert run.outcome.stopped_after == 5
     assert session.result is None
-    assert served.context.sessions.wait_removed(name)
     with served.context.models.use(served.context.models.names[0]) as pipe:
         assert pipe is not None
 
@@ -119,9 +107,7 @@ def test_samplers_follow_the_model(open_page, served):
     assert "DPM++ 2M Karras" in page.locator("[role=option]").all_inner_texts()
     page.get_by_role("option", name="Euler", exact=True).click()
     pick(page, "generate-model", "mini-dit")
-    page.wait_for_function(
-        "promptweight.then((page) => page.promptBox('generate-prompt').parsed.tokens?.length === 2)"
-    )
+    page.wait_for_function("app.promptBox('generate-prompt').parsed.tokens?.length === 2")
     assert page.input_value("#generate-sampler input") == "Euler"  # both have one of that name
     page.click("#generate-sampler input")
     offered = [text.strip(" ✓\n") for text in page.locator("[role=option]").all_inner_texts()]

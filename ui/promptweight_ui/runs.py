@@ -8,6 +8,7 @@ request that the callback checks after every step.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -71,7 +72,7 @@ class Run:
         self._error: BaseException | None = None
         self._is_done = False
         self._start_time: float | None = None
-        self._last_preview, self._preview_seconds = 0.0, 0.0
+        self._last_preview, self._preview_seconds = -math.inf, 0.0
         self._is_awaited = True
 
     def stop(self) -> None:
@@ -136,7 +137,7 @@ class Run:
         now = monotonic()
         if self._start_time is None:
             # The first step is the slowest, so the clock starts after it.
-            self._start_time, self._last_preview = now, now - MIN_PREVIEW_INTERVAL
+            self._start_time = now
         if self._preview is None:
             self._publish(progress, None)
         elif self._is_awaited and now - self._last_preview >= MIN_PREVIEW_INTERVAL:
