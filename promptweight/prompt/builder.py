@@ -73,17 +73,17 @@ class PromptBuilder:
             length += last - first
         return "".join(texts), start, end
 
-    def add_gap(self, place: int) -> None:
+    def add_gap(self, offset: int) -> None:
         """Add a space that separates two spans in the clean text and belongs to neither."""
-        self._add_space(place, place, "gap")
+        self._add_space(offset, offset, "gap")
 
-    def add_joint(self, place: int, end: int, origin: str) -> None:
+    def add_joint(self, offset: int, end: int, origin: str) -> None:
         """Add the space of a BREAK or between parts; a new chunk begins after it."""
-        self._add_space(place, end, origin)
+        self._add_space(offset, end, origin)
         self.breaks.append(self.length)
 
-    def _add_space(self, place: int, end: int, origin: str) -> None:
+    def _add_space(self, offset: int, end: int, origin: str) -> None:
         """Add a single space with a span of its own."""
         self.texts.append(" ")
-        self.spans.append(Span(" ", 1.0, place, end, self.length, self.length + 1, NO_OPTIONS, origin))
+        self.spans.append(Span(" ", 1.0, offset, end, self.length, self.length + 1, NO_OPTIONS, origin))
         self.length += 1

@@ -35,13 +35,13 @@ class Changes:
     """All changes of a text, in the order of their openings; `scanned` counts the characters read."""
 
     text: str
-    found: tuple[Change, ...]
+    items: tuple[Change, ...]
     scanned: int
 
     def last_steps(self, steps: int, first_pass_steps: int | None = None, old: bool = False) -> list[int]:
         """Return the steps after which the text may change, and the last step."""
         ends = {steps}
-        for change in self.found:
+        for change in self.items:
             if change.is_alternation:
                 return list(range(1, steps + 1))
             end = last_step_before(change.when, steps, first_pass_steps, old)
@@ -55,7 +55,7 @@ class Changes:
         """Return the ranges of the text that are in force at `step`, counted from 1."""
         # A mark ends a range: (offset, levels entered or left, whether the text after it is in force).
         marks: list[tuple[int, int, bool]] = []
-        for change in self.found:
+        for change in self.items:
             if change.is_alternation:
                 chosen = (step - 1) % (len(change.separators) + 1)
             else:
@@ -63,23 +63,23 @@ class Changes:
                 count = len(change.separators)  # one: [to:when]; two: [from:to:when]
                 chosen = (0 if count == 2 else -1) if is_before else count - 1
             marks.append((change.start, 1, chosen == 0))
-            marks.extend((place, 0, chosen == branch) for branch, place in enumerate(change.separators, 1))
+            marks.extend((offset, 0, chosen == branch) for branch, offset in enumerate(change.separators, 1))
             marks.append((change.stop, -1, True))
         marks.sort()
         ranges: list[tuple[int, int]] = []
         in_force = [True]
-        hidden = place = 0
+        hidden = offset = 0
         for mark, levels, is_shown in marks:
-            if not hidden and place < mark:
-                ranges.append((place, mark))
+            if not hidden and offset < mark:
+                ranges.append((offset, mark))
             if levels <= 0:
                 hidden -= not in_force.pop()
             if levels >= 0:
                 in_force.append(is_shown)
                 hidden += not is_shown
-            place = mark + 1
-        if place < len(self.text):
-            ranges.append((place, len(self.text)))
+            offset = mark + 1
+        if offset < len(self.text):
+            ranges.append((offset, len(self.text)))
         return ranges
 
     def text_at(self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False) -> str:
@@ -92,7 +92,7 @@ class Changes:
 
         The branch is one past the last for the mark that closes a change.
         """
-        for index, change in enumerate(self.found):
+        for index, change in enumerate(self.items):
             yield change.start, change.start + 1, index, 0
             *separators, last = change.separators
             for branch, separator in enumerate(separators, 1):

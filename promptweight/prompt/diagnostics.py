@@ -221,39 +221,39 @@ class Remarks:
     """Remarks on a source, collected while it is parsed, up to `MAX_DIAGNOSTICS`."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, int, str, dict[str, object]]] = []
+        self.entries: list[tuple[int, int, str, dict[str, object]]] = []
         self.left_out = 0
 
     def copy(self) -> Remarks:
         """Return a copy that can get more remarks."""
         copied = Remarks()
-        copied.found, copied.left_out = list(self.found), self.left_out
+        copied.entries, copied.left_out = list(self.entries), self.left_out
         return copied
 
     def extend(self, other: Remarks) -> None:
         """Add the remarks of another collection."""
-        for start, end, code, values in other.found:
+        for start, end, code, values in other.entries:
             self.add(code, start, end, **values)
         self.left_out += other.left_out
 
     def wants_more(self) -> bool:
         """Return whether another remark would be kept; count it as left out otherwise."""
-        if len(self.found) < MAX_DIAGNOSTICS:
+        if len(self.entries) < MAX_DIAGNOSTICS:
             return True
         self.left_out += 1
         return False
 
     def add(self, code: str, start: int, end: int, **values: object) -> None:
         """Remark on source[start:end]; join it to an equal remark that ends at `start`."""
-        if self.found and code in JOINED_CODES and self.found[-1][1:3] == (start, code):
-            first, _, _, earlier = self.found.pop()
-            self.found.append((first, end, code, earlier))
+        if self.entries and code in JOINED_CODES and self.entries[-1][1:3] == (start, code):
+            first, _, _, earlier = self.entries.pop()
+            self.entries.append((first, end, code, earlier))
         elif self.wants_more():
-            self.found.append((start, end, code, values))
+            self.entries.append((start, end, code, values))
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics in the order of their offsets."""
-        found = sorted(self.found, key=lambda remark: remark[:2])
+        found = sorted(self.entries, key=lambda remark: remark[:2])
         if self.left_out:
             end = found[-1][1]
             found.append((end, end, "more", {"count": self.left_out}))

@@ -117,8 +117,8 @@ def part_prompt(prompt: Prompt, part: Part) -> Prompt:
             for span in prompt.spans[first:last]
         ),
         breaks=tuple(
-            place - start
-            for place in prompt.breaks[bisect_right(prompt.breaks, start) : bisect_right(prompt.breaks, end)]
+            offset - start
+            for offset in prompt.breaks[bisect_right(prompt.breaks, start) : bisect_right(prompt.breaks, end)]
         ),
         parts=(),
         swaps=tuple(

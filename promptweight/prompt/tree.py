@@ -158,7 +158,7 @@ class ParseTree:
                 )
             )
         diagnostics = self.diagnostics
-        if builder.remarks.found:
+        if builder.remarks.entries:
             remarks = self.remarks.copy()
             remarks.extend(builder.remarks)
             diagnostics = remarks.diagnostics()

@@ -44,7 +44,7 @@ def weigh_nodes(
     rounds, squares = groups.rounds, groups.squares
     ranges: list[tuple[int, int]] = []  # of the text not yielded yet
     pending = current = (1.0, NO_OPTIONS, "none")
-    is_current = True  # whether `current` is the weight at this place
+    is_current = True  # whether `current` is the weight here
     next_stop = len(nodes) + 1
     for index in range(len(nodes)) if indices is None else indices:
         if index >= next_stop:

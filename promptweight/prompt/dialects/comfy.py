@@ -52,26 +52,26 @@ class _ComfyReader:
         level = 0
         colon = -1
         for found in MARK.finditer(self.source):
-            mark, place = found[0], found.start()
+            mark, offset = found[0], found.start()
             if mark == "(":
                 if level >= 0:
                     opened.append(len(brackets))
                 else:
-                    self.remarks.add("stray-disables", place, place + 1)
+                    self.remarks.add("stray-disables", offset, offset + 1)
                 level += 1
             elif mark == ")":
                 if opened:
                     closing[opened.pop()] = len(brackets)
                 else:
-                    self.remarks.add("stray-closer", place, place + 1, bracket=")")
+                    self.remarks.add("stray-closer", offset, offset + 1, bracket=")")
                 level -= 1
             else:
                 if mark == ":":
-                    colon = place
+                    colon = offset
                 else:
-                    self.escapes.append(place)
+                    self.escapes.append(offset)
                 continue
-            brackets.append(place)
+            brackets.append(offset)
             colons.append(colon)
             colon = -1
 
@@ -83,29 +83,29 @@ class _ComfyReader:
         level = 0
         unclosed: list[tuple[int, int, int, float, str]] = []  # (node, start, end, weight, origin)
         while index <= last:
-            place = self.brackets[index]
+            offset = self.brackets[index]
             closing = self.closing.get(index)
-            if self.source[place] == ")":
+            if self.source[offset] == ")":
                 level -= 1
             elif level < 0:
                 level += 1
             elif closing is not None and closing <= last:
-                self.add_text(begin, place)
+                self.add_text(begin, offset)
                 self.add_group(index, closing)
                 index = closing
                 begin = self.brackets[closing] + 1
             else:
-                self.add_text(begin, place)
-                begin = place
+                self.add_text(begin, offset)
+                begin = offset
                 if index == last or self.source[end - 1] != ")" or self.brackets[last] != end - 1:
-                    self.remarks.add("unclosed-text", place, place + 1, bracket="(")
-                    unclosed.append((len(self.nodes), place, end, 1.0, "none"))
+                    self.remarks.add("unclosed-text", offset, offset + 1, bracket="(")
+                    unclosed.append((len(self.nodes), offset, end, 1.0, "none"))
                     self.nodes.append(None)
                     break
                 weight, origin, content_end = self.weigh(index, last)
-                unclosed.append((len(self.nodes), place, end, weight, origin))
+                unclosed.append((len(self.nodes), offset, end, weight, origin))
                 self.nodes.append(None)
-                begin, end = place + 1, content_end
+                begin, end = offset + 1, content_end
                 last -= 1
             index += 1
         self.add_text(begin, end)
@@ -120,20 +120,20 @@ class _ComfyReader:
         nodes, brackets = self.nodes, self.brackets
         begin = brackets[first]
         for index in range(first, last + 1):
-            place = brackets[index]
+            offset = brackets[index]
             closing = self.closing.get(index)
             if closing is not None:
-                if begin < place:
-                    self.add_text(begin, place)
-                outside.append((len(nodes), place, *self.weigh(index, closing)))
+                if begin < offset:
+                    self.add_text(begin, offset)
+                outside.append((len(nodes), offset, *self.weigh(index, closing)))
                 nodes.append(None)
             else:
                 node, start, weight, origin, content_end = outside.pop()
                 if begin < content_end:
                     self.add_text(begin, content_end)
-                values = (start, place + 1, content_end, len(nodes), weight, origin, 0, NO_OPTIONS)
+                values = (start, offset + 1, content_end, len(nodes), weight, origin, 0, NO_OPTIONS)
                 nodes[node] = new_node(Weighted, values)
-            begin = place + 1
+            begin = offset + 1
 
     def weigh(self, opening: int, closing: int) -> tuple[float, str, int]:
         """Return a group's weight, its origin, and the end of its text."""
