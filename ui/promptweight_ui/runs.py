@@ -86,7 +86,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether the thread has ended."""
+        """True once the thread has ended."""
         return self._is_done
 
     def wait(self, timeout: float | None = None) -> bool:
