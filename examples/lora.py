@@ -19,7 +19,7 @@ from peft.utils import get_peft_model_state_dict
 
 import promptweight
 from promptweight.mini.captions import phrase
-from promptweight.mini.scenes import COLOURS, KINDS, Scene, Thing, render
+from promptweight.mini.scenes import COLORS, KINDS, Scene, Thing, render
 from promptweight.render import enlarged, sheet
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
@@ -69,7 +69,7 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
     random, generator = Random(0), torch.Generator().manual_seed(0)
     for step in range(steps):
         things = [
-            Thing(random.choice(KINDS), random.choice([*COLOURS]), *random.choices((8, 16), k=2), 40)
+            Thing(random.choice(KINDS), random.choice([*COLORS]), *random.choices((8, 16), k=2), 40)
             for _ in range(8)
         ]
         captions = [str(phrase(thing, "pt")) for thing in things]

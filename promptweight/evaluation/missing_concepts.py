@@ -19,7 +19,7 @@ from promptweight.evaluation.prompt_fidelity import Drawn, held_out
 from promptweight.evaluation.recognizer import recognise
 from promptweight.evaluation.statistics import Share
 from promptweight.mini.captions import phrase, plainly
-from promptweight.mini.scenes import COLOURS, GROUP_SIDE, KINDS, Scene, Thing
+from promptweight.mini.scenes import COLORS, GROUP_SIDE, KINDS, Scene, Thing
 
 STEPS, WARNED_AFTER = 25, 5
 PROMPTS = ("two things", "two of one kind", "three things", "four things")
@@ -65,7 +65,7 @@ def scenes_of(number: int, seed: int) -> list[tuple[str, Scene]]:
         made[name] = []
         for _ in range(number):
             kinds = [rng.choice(KINDS)] * 2 if things == 2 else rng.sample(KINDS, things)
-            named = zip(kinds, rng.sample(list(COLOURS), things), strict=True)
+            named = zip(kinds, rng.sample(list(COLORS), things), strict=True)
             made[name].append(Scene(tuple(Thing(kind, colour, 0, 0, GROUP_SIDE) for kind, colour in named)))
     return [(name, scene) for name in PROMPTS for scene in made[name]]
 
@@ -80,11 +80,11 @@ def told(scene: Scene, language: str) -> str:
 
 def mixed(drawn: Drawn, thing: Thing | None = None) -> bool:
     """Whether a thing, or any, came out in a colour that was not asked for with its kind."""
-    asked = {(each.kind, each.colour) for each in drawn.scene.things}
+    asked = {(each.kind, each.color) for each in drawn.scene.things}
     kinds = {each.kind for each in drawn.scene.things} if thing is None else {thing.kind}
     is_there = thing is not None and drawn.match(thing) is not None
     return not is_there and any(
-        each.kind in kinds and (each.kind, each.colour) not in asked for each in drawn.found
+        each.kind in kinds and (each.kind, each.color) not in asked for each in drawn.found
     )
 
 

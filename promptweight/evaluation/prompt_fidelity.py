@@ -31,7 +31,7 @@ from promptweight.mini.scenes import (
     random_scene,
 )
 
-SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation=CHASE)
+SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation=CHASE)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Drawn:
 
     def match(self, thing: Thing) -> Found | None:
         """Returns what was found of a thing, of the right kind and colour."""
-        return next((f for f in self.found if (f.kind, f.colour) == (thing.kind, thing.colour)), None)
+        return next((f for f in self.found if (f.kind, f.color) == (thing.kind, thing.color)), None)
 
 
 def held_out(number: int, things: int, related: bool, seed: int) -> Iterator[Scene]:
@@ -148,7 +148,7 @@ def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: 
     judged = [both_and_relation(drawn) for drawn in related]
     return {
         "one thing: colour": Share.of_all(
-            f is not None and f.colour == t.colour for f, t in zip(largest, wanted, strict=True)
+            f is not None and f.color == t.color for f, t in zip(largest, wanted, strict=True)
         ),
         "one thing: kind": Share.of_all(
             f is not None and f.kind == t.kind for f, t in zip(largest, wanted, strict=True)

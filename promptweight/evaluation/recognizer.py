@@ -19,7 +19,7 @@ from torch import Tensor
 
 from promptweight.evaluation.statistics import Share
 from promptweight.mini.scenes import (
-    COLOURS,
+    COLORS,
     GROUP_SIDE,
     KINDS,
     SINGLE_SIDES,
@@ -41,7 +41,7 @@ class Found:
     """A thing found in a picture: what, which colour, where (pixels), and how much it explains (0 to 1)."""
 
     kind: str
-    colour: str
+    color: str
     x: int
     y: int
     side: int
@@ -66,7 +66,7 @@ class _Templates:
 def _templates(side: int) -> _Templates:
     paints, covers, names = [], [], []
     for kind in KINDS:
-        for colour in COLOURS:
+        for colour in COLORS:
             black, white = (
                 paint(np.full((side, side, 3), ground, np.float32), kind, colour) for ground in (0, 255)
             )
@@ -141,8 +141,8 @@ def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, S
         if scene.relation in ("ride", "mirror"):
             continue
         tried += 1
-        found = {(item.kind, item.colour) for item in recognise(render(scene)[0])}
-        wanted = {(thing.kind, thing.colour) for thing in scene.things}
+        found = {(item.kind, item.color) for item in recognise(render(scene)[0])}
+        wanted = {(thing.kind, thing.color) for thing in scene.things}
         right += len(found & wanted)
         things += len(wanted)
         whole += found == wanted

@@ -80,8 +80,8 @@ def measure_balance(pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps:
     settings: dict[str, dict[str, Any]] = {"as they are": {}, "balanced": {"balance": True}}
     for way, setting in settings.items():
         for place, picture in enumerate(pictures(pipeline, prompts, seeds, steps=steps, **setting)):
-            seen = {(each.kind, each.colour) for each in recognise(np.asarray(picture))}
+            seen = {(each.kind, each.color) for each in recognise(np.asarray(picture))}
             things = scenes[place].things
-            present = sum((thing.kind, thing.colour) in seen for thing in things)
+            present = sum((thing.kind, thing.color) in seen for thing in things)
             found.append(Present(place, way, len(things), present))
     return found

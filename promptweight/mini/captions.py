@@ -5,7 +5,7 @@ Portuguese agrees in gender (*uma casa vermelha*, *um carro vermelho*) and contr
 
 >>> from random import Random
 >>> from promptweight.mini.scenes import Scene, Thing
->>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+>>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 >>> plainly(scene, "pt")
 'um gato vermelho persegue um rato cinza'
 >>> plainly(scene, "en")
@@ -38,7 +38,7 @@ NOUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "astronaut": ("m", ("astronauta",), ("astronaut",)),
     "horse": ("m", ("cavalo", "cavalinho"), ("horse", "pony")),
 }
-# colour: (masculine, feminine, English)
+# color: (masculine, feminine, English)
 ADJECTIVES: dict[str, tuple[str, str, str]] = {
     "red": ("vermelho", "vermelha", "red"),
     "orange": ("laranja", "laranja", "orange"),
@@ -50,7 +50,7 @@ ADJECTIVES: dict[str, tuple[str, str, str]] = {
     "brown": ("marrom", "marrom", "brown"),
     "black": ("preto", "preta", "black"),
     "white": ("branco", "branca", "white"),
-    "grey": ("cinza", "cinza", "grey"),
+    "gray": ("cinza", "cinza", "grey"),
 }
 # {of} joins the relation to the second thing: "de" contracts with the article that follows
 RELATION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -77,13 +77,13 @@ INTRODUCTIONS = {
     "pt": ("desenho de ", "um desenho de ", "imagem de "),
     "en": ("drawing of ", "a drawing of ", "picture of "),
 }
-COLOURLESS = 0.3  # share of captions that name no colour, so that nouns must speak for themselves
+COLORLESS = 0.3  # share of captions that name no color, so that nouns must speak for themselves
 ARTICLES = {"m": ("um", "o"), "f": ("uma", "a")}
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: what stands before the noun and colour in reading order, and the words themselves."""
+    """A noun phrase: what stands before the noun and color in reading order, and the words themselves."""
 
     article: str
     noun: str
@@ -92,7 +92,7 @@ class Phrase:
 
     @property
     def core(self) -> str:
-        """Noun and colour in the order of the language: "gato vermelho", "red cat"."""
+        """Noun and color in the order of the language: "gato vermelho", "red cat"."""
         words = (self.noun, self.adjective) if self.language == "pt" else (self.adjective, self.noun)
         return " ".join(word for word in words if word)
 
@@ -103,16 +103,16 @@ class Phrase:
         return f"{article} {self.core}".strip()
 
 
-def phrase(thing: Thing, language: str, *, noun: int = 0, article: int = 0, colour: bool = True) -> Phrase:
+def phrase(thing: Thing, language: str, *, noun: int = 0, article: int = 0, color: bool = True) -> Phrase:
     """Names a thing: `noun` picks a synonym, `article` 0 is indefinite, 1 definite, 2 none."""
     gender, portuguese, english = NOUNS[thing.kind]
-    masculine, feminine, english_adjective = ADJECTIVES[thing.colour]
+    masculine, feminine, english_adjective = ADJECTIVES[thing.color]
     if language == "pt":
         adjective = masculine if gender == "m" else feminine
         articles, nouns = (*ARTICLES[gender], ""), portuguese
     else:
         adjective, articles, nouns = english_adjective, ("a", "the", ""), english
-    return Phrase(articles[article], nouns[noun % len(nouns)], adjective if colour else "", language)
+    return Phrase(articles[article], nouns[noun % len(nouns)], adjective if color else "", language)
 
 
 def _join(relation: str, second: Phrase) -> str:
@@ -158,7 +158,7 @@ def _sentence(scene: Scene, phrases: list[Phrase], language: str, relation: str)
 
 
 def plainly(scene: Scene, language: str) -> str:
-    """Says the scene in its plainest words: first nouns, indefinite articles, every colour."""
+    """Says the scene in its plainest words: first nouns, indefinite articles, every color."""
     phrases = [phrase(thing, language) for thing in scene.things]
     if scene.relation == "ride" and language == "pt":
         phrases[1] = phrase(scene.things[1], language, article=2)
@@ -167,10 +167,10 @@ def plainly(scene: Scene, language: str) -> str:
 
 
 def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
-    """Says the scene at random: language, synonyms, articles, sometimes a colour or the ground left out."""
+    """Says the scene at random: language, synonyms, articles, sometimes a color or the ground left out."""
     language = language or rng.choice(LANGUAGES)
-    coloured = rng.random() > COLOURLESS
-    if coloured and rng.random() < 0.5:
+    colored = rng.random() > COLORLESS
+    if colored and rng.random() < 0.5:
         return plainly(scene, language)
     article = rng.choices((0, 1, 2), (5, 2, 2))[0]
     phrases = [
@@ -179,12 +179,12 @@ def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
             language,
             noun=rng.choice((0, 0, 1)),
             article=article if article != 2 or index == 0 or len(scene.things) > 2 else 0,
-            colour=coloured and rng.random() > 0.12,
+            color=colored and rng.random() > 0.12,
         )
         for index, thing in enumerate(scene.things)
     ]
     if scene.relation == "ride" and language == "pt" and rng.random() < 0.6:
-        phrases[1] = phrase(scene.things[1], language, article=2, colour=coloured and rng.random() > 0.3)
+        phrases[1] = phrase(scene.things[1], language, article=2, color=colored and rng.random() > 0.3)
     relation = rng.choice(RELATION_WORDS[language].get(scene.relation, ("",)))
     text = _sentence(scene, phrases, language, relation)
     if rng.random() < 0.15:

@@ -1,6 +1,6 @@
 """The fourteen things of the built-in world, drawn as flat icons on a unit square.
 
-An icon is a silhouette (takes the object's colour) and ink (eyes, doors, wheels: dark on light colours,
+An icon is a silhouette (takes the object's color) and ink (eyes, doors, wheels: dark on light colors,
 light on dark ones). Both are drawn eight times too large and reduced, so edges are antialiased.
 """
 

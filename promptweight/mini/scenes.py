@@ -1,9 +1,9 @@
-"""Draws the built-in world: one to three coloured things on a plain ground, with their exact masks.
+"""Draws the built-in world: one to three colored things on a plain ground, with their exact masks.
 
 A scene is data (`Scene`), made at random (`random_scene`) or by hand, and `render` turns it into a picture:
 
 >>> import numpy as np
->>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+>>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 >>> picture, masks = render(scene)
 >>> picture.shape, masks.shape
 ((64, 64, 3), (2, 64, 64))
@@ -25,7 +25,7 @@ from promptweight.mini.icons import ICONS, layers
 
 UNITS = 64  # scene coordinates run from 0 to 64, whatever the picture's size
 
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (222, 36, 36),
     "orange": (250, 138, 18),
     "yellow": (250, 218, 30),
@@ -36,7 +36,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "brown": (126, 76, 38),
     "black": (28, 28, 32),
     "white": (252, 252, 252),
-    "grey": (140, 142, 148),
+    "gray": (140, 142, 148),
 }
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "plain": (240, 234, 218),
@@ -44,7 +44,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "green": (196, 232, 190),
     "yellow": (252, 240, 170),
     "pink": (252, 214, 226),
-    "grey": (206, 208, 212),
+    "gray": (206, 208, 212),
     "purple": (218, 202, 240),
 }
 KINDS = tuple(ICONS)
@@ -60,10 +60,10 @@ OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: what it is, its colour, and the square it fills (corner and side in 64ths)."""
+    """One object: what it is, its color, and the square it fills (corner and side in 64ths)."""
 
     kind: str
-    colour: str
+    color: str
     x: int
     y: int
     side: int
@@ -87,16 +87,16 @@ class Scene:
     relation: str = ""
 
 
-def _blend(canvas: NDArray[np.float32], alpha: NDArray[np.float32], colour: NDArray[np.float32]) -> None:
-    canvas += alpha[..., None] * (colour - canvas)
+def _blend(canvas: NDArray[np.float32], alpha: NDArray[np.float32], color: NDArray[np.float32]) -> None:
+    canvas += alpha[..., None] * (color - canvas)
 
 
 def paint(
-    canvas: NDArray[np.float32], kind: str, colour: str, *, flipped: bool = False
+    canvas: NDArray[np.float32], kind: str, color: str, *, flipped: bool = False
 ) -> NDArray[np.float32]:
     """Paints an icon over a whole square canvas (side, side, 3; 0 to 255), in place, and returns it."""
     silhouette, rim, ink = (layer[::-1] if flipped else layer for layer in layers(kind, canvas.shape[0]))
-    fill = np.array(COLOURS[colour], np.float32)
+    fill = np.array(COLORS[color], np.float32)
     dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
     _blend(canvas, silhouette, fill)
     _blend(canvas, rim, np.float32(80) + fill * np.float32(0.3) if dark else fill * np.float32(0.58))
@@ -109,7 +109,7 @@ def _draw(
 ) -> NDArray[np.float32]:
     """Paints a thing at its place and returns its mask over the whole picture."""
     x, y, side = thing.x * scale, thing.y * scale, thing.side * scale
-    paint(canvas[y : y + side, x : x + side], thing.kind, thing.colour, flipped=flipped)
+    paint(canvas[y : y + side, x : x + side], thing.kind, thing.color, flipped=flipped)
     mask = np.zeros(canvas.shape[:2], np.float32)
     silhouette = layers(thing.kind, side)[0]
     mask[y : y + side, x : x + side] = silhouette[::-1] if flipped else silhouette
@@ -152,7 +152,7 @@ def render(scene: Scene, size: int = UNITS) -> tuple[NDArray[np.uint8], NDArray[
     for index in reversed(range(len(scene.things))):  # the first thing stands in front
         thing = scene.things[index]
         if scene.relation == "mirror":
-            below = Thing(thing.kind, thing.colour, thing.x, 2 * WATERLINE - thing.y - thing.side, thing.side)
+            below = Thing(thing.kind, thing.color, thing.x, 2 * WATERLINE - thing.y - thing.side, thing.side)
             image = canvas.copy()
             _draw(image, below, scale, flipped=True)
             canvas[WATERLINE * scale :] += 0.55 * (image - canvas)[WATERLINE * scale :]
@@ -172,8 +172,8 @@ def _middle(side: int) -> int:
 
 
 def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
-    """Draws kinds and colours: no two things share either, so every word has one place to point at."""
-    return list(zip(rng.sample(KINDS, number), rng.sample(list(COLOURS), number), strict=True))
+    """Draws kinds and colors: no two things share either, so every word has one place to point at."""
+    return list(zip(rng.sample(KINDS, number), rng.sample(list(COLORS), number), strict=True))
 
 
 def _pair_places(rng: Random, relation: str) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -199,36 +199,36 @@ def random_scene(rng: Random) -> Scene:
     background = "plain" if rng.random() < 0.6 else rng.choice(list(BACKGROUNDS)[1:])
     draw = rng.random()
     if draw < 0.34:
-        ((kind, colour),) = _draw_looks(rng, 1)
+        ((kind, color),) = _draw_looks(rng, 1)
         side = rng.choice(SINGLE_SIDES)
         x, y = (_middle(side) + rng.choice(OFFSETS) for _ in range(2))
-        return Scene((Thing(kind, colour, x, y, side),), background)
+        return Scene((Thing(kind, color, x, y, side),), background)
     if draw < 0.86:
         relation = rng.choice(("", "", *RELATIONS))
         places = _pair_places(rng, relation)
         things = (
-            Thing(kind, colour, x, y, GROUP_SIDE)
-            for (kind, colour), (x, y) in zip(_draw_looks(rng, 2), places, strict=True)
+            Thing(kind, color, x, y, GROUP_SIDE)
+            for (kind, color), (x, y) in zip(_draw_looks(rng, 2), places, strict=True)
         )
         return Scene(tuple(things), background, relation)
     if draw < 0.92:
         corners = rng.sample([(4, 4), (36, 4), (4, 36), (36, 36)], 3)
         things = (
-            Thing(kind, colour, x, y, GROUP_SIDE)
-            for (kind, colour), (x, y) in zip(_draw_looks(rng, 3), corners, strict=True)
+            Thing(kind, color, x, y, GROUP_SIDE)
+            for (kind, color), (x, y) in zip(_draw_looks(rng, 3), corners, strict=True)
         )
         return Scene(tuple(things), background)
     if draw < 0.96:
-        rider, horse = rng.sample(list(COLOURS), 2)
+        rider, horse = rng.sample(list(COLORS), 2)
         x = rng.choice((4, 8, 12, 16, 20))
         return Scene(
             (Thing("astronaut", rider, x + 4, 12, GROUP_SIDE), Thing("horse", horse, x, 20, SINGLE_SIDES[1])),
             background,
             "ride",
         )
-    ((kind, colour),) = _draw_looks(rng, 1)
+    ((kind, color),) = _draw_looks(rng, 1)
     return Scene(
-        (Thing(kind, colour, rng.choice((8, 12, 16, 20, 24, 28)), WATERLINE - GROUP_SIDE, GROUP_SIDE),),
+        (Thing(kind, color, rng.choice((8, 12, 16, 20, 24, 28)), WATERLINE - GROUP_SIDE, GROUP_SIDE),),
         background,
         "mirror",
     )
@@ -273,19 +273,19 @@ def crowded_scene(rng: Random) -> Scene:
         corners = [(4, 4), (36, 4), (4, 36), (36, 36)]
         shift = rng.choice((-4, 0, 4))
         things = [
-            Thing(kind, colour, x + shift, y + rng.choice((-4, 0, 4)), GROUP_SIDE)
-            for (kind, colour), (x, y) in zip(_draw_looks(rng, 4), corners, strict=True)
+            Thing(kind, color, x + shift, y + rng.choice((-4, 0, 4)), GROUP_SIDE)
+            for (kind, color), (x, y) in zip(_draw_looks(rng, 4), corners, strict=True)
         ]
         return Scene(tuple(things), background)
     things = [
         Thing(
             kind,
-            colour,
+            color,
             4 * rng.randrange((UNITS - side) // 4 + 1),
             4 * rng.randrange((UNITS - side) // 4 + 1),
             side,
         )
-        for (kind, colour), side in zip(_draw_looks(rng, 2), SINGLE_SIDES, strict=True)
+        for (kind, color), side in zip(_draw_looks(rng, 2), SINGLE_SIDES, strict=True)
     ]
     return Scene(tuple(things), background, rng.choice(("", CHASE)))
 

@@ -58,7 +58,7 @@ def test_mean_and_its_interval() -> None:
 )
 def test_relations(relation: str, second: tuple[int, int], holds: bool) -> None:
     first = Found("cat", "red", 20, 20, 24, 1.0)
-    assert relation_holds(relation, first, Found("mouse", "grey", *second, 24, 1.0)) is holds
+    assert relation_holds(relation, first, Found("mouse", "gray", *second, 24, 1.0)) is holds
 
 
 def test_the_recogniser_reads_drawn_scenes() -> None:
@@ -70,7 +70,7 @@ def test_the_recogniser_reads_drawn_scenes() -> None:
 def test_the_recogniser_finds_place_and_size_and_nothing_on_empty_ground() -> None:
     scene = Scene((Thing("fish", "purple", 16, 8, 32),), "green")
     (found,) = recognise(render(scene)[0])
-    assert (found.kind, found.colour, found.x, found.y, found.side) == ("fish", "purple", 16, 8, 32)
+    assert (found.kind, found.color, found.x, found.y, found.side) == ("fish", "purple", 16, 8, 32)
     empty, _ = render(Scene((), "green"))
     assert recognise(empty) == []
 

@@ -9,7 +9,7 @@ from promptweight.evaluation.noising import look_at
 from promptweight.mini.scenes import Scene, Thing, render
 
 CAPTION = "um gato vermelho persegue um rato cinza"
-CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 
 
 @torch.no_grad()

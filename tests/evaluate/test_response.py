@@ -180,12 +180,12 @@ def test_a_colour_on_the_wrong_thing_is_a_mix():
         return Found(kind, colour, 0, 0, 24, 0.9)
 
     cat, mouse = SENTENCE.things
-    swapped = Drawn(SENTENCE, "", (found("cat", "grey"), found("mouse", "grey")))
+    swapped = Drawn(SENTENCE, "", (found("cat", "gray"), found("mouse", "gray")))
     assert [missing_concepts.mixed(swapped, thing) for thing in (None, cat, mouse)] == [True, True, False]
     assert not missing_concepts.mixed(Drawn(SENTENCE, "", (found("cat", "red"),)))
     both = replace(SENTENCE, things=(cat, replace(cat, colour="blue")))
     assert not missing_concepts.mixed(Drawn(both, "", (found("cat", "blue"), found("cat", "red"))))
-    assert missing_concepts.mixed(Drawn(both, "", (found("cat", "blue"), found("cat", "grey"))))
+    assert missing_concepts.mixed(Drawn(both, "", (found("cat", "blue"), found("cat", "gray"))))
 
 
 def test_prompts_of_every_kind_are_told_in_both_halves_and_languages():
@@ -193,7 +193,7 @@ def test_prompts_of_every_kind_are_told_in_both_halves_and_languages():
     assert [name for name, _ in scenes] == [name for name in missing_concepts.PROMPTS for _ in range(8)]
     assert scenes == missing_concepts.scenes_of(8, 3) != missing_concepts.scenes_of(8, 4)
     for name, scene in scenes:
-        assert len({(thing.kind, thing.colour) for thing in scene.things}) == len(scene.things)
+        assert len({(thing.kind, thing.color) for thing in scene.things}) == len(scene.things)
         assert (len({thing.kind for thing in scene.things}) == 1) == (name == "two of one kind")
     four = replace(SENTENCE, things=(*SENTENCE.things, *SENTENCE.things))
     assert missing_concepts.told(four, "pt") == (

@@ -7,7 +7,7 @@ import pytest
 from promptweight.mini.captions import LANGUAGES, NOUNS, caption, phrase, plainly
 from promptweight.mini.scenes import KINDS, Scene, Thing, random_scene
 
-CAT, MOUSE = Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)
+CAT, MOUSE = Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)
 HOUSE, STAR = Thing("house", "red", 4, 4, 24), Thing("star", "black", 4, 36, 24)
 
 
@@ -50,15 +50,15 @@ def test_plain_sentences(scene: Scene, portuguese: str, english: str) -> None:
     assert plainly(scene, "en") == english
 
 
-def test_colours_agree_with_the_gender_of_the_noun() -> None:
+def test_colors_agree_with_the_gender_of_the_noun() -> None:
     endings = {
         "m": {"vermelho", "amarelo", "roxo", "preto", "branco"},
         "f": {"vermelha", "amarela", "roxa", "preta", "branca"},
     }
     for kind in KINDS:
         gender = NOUNS[kind][0]
-        for colour in ("red", "yellow", "purple", "black", "white"):
-            said = phrase(Thing(kind, colour, 0, 0, 24), "pt")
+        for color in ("red", "yellow", "purple", "black", "white"):
+            said = phrase(Thing(kind, color, 0, 0, 24), "pt")
             assert said.adjective in endings[gender]
             assert said.article == ("um" if gender == "m" else "uma")
 

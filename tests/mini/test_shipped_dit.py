@@ -48,7 +48,7 @@ def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) ->
     assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 4
 
 
-def test_a_thing_is_drawn_in_its_shape_and_colour(pipeline: StableDiffusion3Pipeline) -> None:
+def test_a_thing_is_drawn_in_its_shape_and_color(pipeline: StableDiffusion3Pipeline) -> None:
     scenes = list(prompt_fidelity.held_out(16, 1, False, seed=80))
     drawn = prompt_fidelity.draw(pipeline, scenes, seed=80, guidance_scale=GUIDANCE_SCALE)
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 14
@@ -70,12 +70,12 @@ def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeli
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
-def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
+def test_colors_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
     scene = Scene((Thing("house", "red", 0, 0, 24), Thing("tree", "blue", 0, 0, 24)), relation=relation)
     drawn = prompt_fidelity.draw(pipeline, [scene] * 4, seed=78, guidance_scale=GUIDANCE_SCALE)
     right = 0
     for one in drawn:
-        across = {found.colour: found.centre[0] for found in one.found}
+        across = {found.color: found.centre[0] for found in one.found}
         both = {"red", "blue"} <= across.keys()
         right += both and (across["red"] < across["blue"]) == (relation == LEFT)
     assert right >= 3
@@ -102,4 +102,4 @@ def test_a_phrase_of_weight_0_is_seldom_drawn(
         output_type="np",
     )
     found = [recognise((picture * 255).round().astype(np.uint8)) for picture in drawn.images]
-    assert [{(one.kind, one.colour) for one in each} for each in found].count({left}) >= 3
+    assert [{(one.kind, one.color) for one in each} for each in found].count({left}) >= 3

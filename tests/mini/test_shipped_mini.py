@@ -19,7 +19,7 @@ def pipeline():
     return pipe
 
 
-def test_every_noun_and_colour_is_one_token(pipeline: StableDiffusionPipeline) -> None:
+def test_every_noun_and_color_is_one_token(pipeline: StableDiffusionPipeline) -> None:
     words = [word for _, *nouns in NOUNS.values() for group in nouns for word in group]
     words += [word for forms in ADJECTIVES.values() for word in forms]
     split = [word for word in words if len(pipeline.tokenizer.tokenize(word)) != 1]

@@ -15,7 +15,7 @@ from diffusers import SD3Transformer2DModel
 from torch import nn
 
 from promptweight.mini.training import autoencoder, data, denoiser, mmdit, text_encoder, train
-from promptweight.mini.training.muon import orthogonalise
+from promptweight.mini.training.muon import orthogonalize
 from promptweight.mini.training.rollouts import Walks
 from promptweight.mini.training.text_encoder import PromptRows
 from promptweight.mini.training.trainer import Batch, Schedule, Stage, run
@@ -104,11 +104,11 @@ def test_two_processes_step_along_the_mean_of_their_gradients(tmp_path: Path) ->
         assert torch.equal(torch.sign(start[name] - first[name]), sign)
 
 
-def test_orthogonalise_keeps_directions_and_evens_out_their_lengths() -> None:
+def test_orthogonalize_keeps_directions_and_evens_out_their_lengths() -> None:
     torch.manual_seed(0)
     matrix = torch.randn(24, 60) @ torch.diag(torch.logspace(0, -1, 60))
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    result = orthogonalise(matrix)
+    result = orthogonalize(matrix)
     along = (u.T @ result @ vh.T).diagonal()
     assert along.min() > 0.5
     assert along.max() < 1.4
@@ -231,7 +231,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     monkeypatch.setattr(train, "TEXT", replace(train.TEXT, batch_size=2))
     for stage in (text_encoder, denoiser):
         monkeypatch.setattr(stage, "SHEET_PROMPTS", ("um gato vermelho",))
-    monkeypatch.setattr(autoencoder, "standardise", partial(autoencoder.standardise, scenes=8))
+    monkeypatch.setattr(autoencoder, "standardize", partial(autoencoder.standardize, scenes=8))
     threads = torch.get_num_threads()
     command("--out", tmp_path / "first", "--autoencoder-steps", 2)
     command("--out", tmp_path / "second", "--init", tmp_path / "first" / "pipeline")
@@ -276,7 +276,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
             command("--out", tmp_path / "none", option, 0.1)
 
     monkeypatch.setattr(data, "KINDS", ("cat",))
-    monkeypatch.setattr(data, "COLOURS", ("red",))
+    monkeypatch.setattr(data, "COLORS", ("red",))
     going_on = ("--model", "mini-dit", "--init", tmp_path / "dit" / "pipeline", "--out", tmp_path / "on")
     kept = ("--text-steps", 0, "--freeze-text")
     walking = []

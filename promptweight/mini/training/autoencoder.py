@@ -70,7 +70,7 @@ def draw_sheet(module: nn.Module, path: Path) -> None:
 
 
 @torch.no_grad()
-def standardise(vae: AutoencoderKL, scenes: int = 512) -> None:
+def standardize(vae: AutoencoderKL, scenes: int = 512) -> None:
     """Folds the latents' mean and spread per channel into the two 1 × 1 quantisation convolutions.
 
     Afterwards latents have mean 0 and spread 1 in every channel and decode exactly as before, so the pipeline

@@ -18,7 +18,7 @@ from transformers import CLIPTokenizer
 from promptweight.mini.captions import LANGUAGES, caption, plainly
 from promptweight.mini.scenes import (
     BACKGROUNDS,
-    COLOURS,
+    COLORS,
     KINDS,
     RELATIONS,
     Scene,
@@ -88,11 +88,11 @@ def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
     All single things on plain and on one other ground, then `pairs` scenes of two things without a relation.
     """
     rng = Random(f"{seed}/families/{rank}")
-    looks = [(kind, colour) for kind in KINDS for colour in COLOURS]
+    looks = [(kind, color) for kind in KINDS for color in COLORS]
     grounds = list(BACKGROUNDS)
     single = [
-        Scene((Thing(kind, colour, 0, 0, 0),), ground)
-        for kind, colour in looks
+        Scene((Thing(kind, color, 0, 0, 0),), ground)
+        for kind, color in looks
         for ground in (grounds[0], rng.choice(grounds[1:]))
     ]
     drawn = (random_scene(rng) for _ in count())
@@ -187,7 +187,7 @@ def draw_batch(
     related = [index for index in everything if scenes[index].relation]
     single = [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 1]
     pairs = [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 2]
-    white = [index for index in single if scenes[index].things[0].colour == "white"]
+    white = [index for index in single if scenes[index].things[0].color == "white"]
     groups = (everything, related, single, pairs, white)
     names = Names(tokenizer)
     rest = 1 - shares.related - shares.single - shares.pairs - shares.white
@@ -240,8 +240,8 @@ def _tell(scene: Scene, rng: Random, unsaid: float) -> tuple[str, Scene, int]:
         return caption(scene, rng), scene, 0
     (thing,) = scene.things
     kind = rng.choice([kind for kind in KINDS if kind != thing.kind])
-    colour = rng.choice([colour for colour in COLOURS if colour not in (thing.colour, scene.background)])
-    other = replace(thing, kind=kind, colour=colour)
+    color = rng.choice([color for color in COLORS if color not in (thing.color, scene.background)])
+    other = replace(thing, kind=kind, color=color)
     number = rng.choice((1, 2))
     things = (thing, other) if number == 1 else (other, thing)
     pair = replace(scene, things=things, relation=rng.choice(("", "", *RELATIONS)))

@@ -8,8 +8,8 @@ Two things make every word carry its own meaning, so that weights and attention 
 
 - The end-of-text and padding rows of a prompt are taught to equal those of the empty prompt. A causal text
   encoder would otherwise gather the whole sentence there, where nobody can see or weight it.
-- In some prompts words' rows are replaced by the empty prompt's, colours' more often than others': a word at
-  weight 0 means "not said", and a noun cannot leave all that it means to the colour after it.
+- In some prompts words' rows are replaced by the empty prompt's, colors' more often than others': a word at
+  weight 0 means "not said", and a noun cannot leave all that it means to the color after it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, TEXT_W
 
 THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
 WORD_DROPOUT = 0.25  # of the words of such a prompt
-COLOUR_DROPOUT = 0.3  # of the colours of such a prompt, beside that
+COLOR_DROPOUT = 0.3  # of the colors of such a prompt, beside that
 LAYOUT_SIZE = 4  # the reader tells a picture of 4 × 4 cells
 
 
@@ -55,7 +55,7 @@ class PromptRows(nn.Module):
     """
 
     empty: Tensor
-    colours: Tensor
+    colors: Tensor
 
     def __init__(self, text: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class PromptRows(nn.Module):
         self.register_buffer("empty", empty, persistent=False)
         adjectives = sorted({word for forms in ADJECTIVES.values() for word in forms})
         pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
-        self.register_buffer("colours", torch.tensor(pieces), persistent=False)
+        self.register_buffer("colors", torch.tensor(pieces), persistent=False)
 
     def forward(self, ids: Tensor, unsaid: Tensor | None = None, whole: Tensor | None = None) -> Spoken:
         """Encodes token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool).
@@ -81,8 +81,8 @@ class PromptRows(nn.Module):
         silence = empty[:, :length].detach().expand_as(said)
         loudness = F.mse_loss(torch.where(is_word, silence, said), silence)
         thinned = torch.rand(len(ids), 1, 1, device=ids.device) < THINNED_PROMPTS
-        is_colour = torch.isin(ids, self.colours)[:, :length, None]
-        share = WORD_DROPOUT + COLOUR_DROPOUT * is_colour
+        is_color = torch.isin(ids, self.colors)[:, :length, None]
+        share = WORD_DROPOUT + COLOR_DROPOUT * is_color
         dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
         dropped[:, 0] = False  # the beginning of the text is never a word
         if whole is not None:

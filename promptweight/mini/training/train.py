@@ -60,7 +60,7 @@ def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: tor
     learnt = trainer.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, autoencoder.ReconstructionLoss)
     parts.vae = learnt.vae
-    autoencoder.standardise(parts.vae)
+    autoencoder.standardize(parts.vae)
 
 
 def _learn_text(
@@ -107,7 +107,7 @@ def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
         state = torch.load(options.out / f"{name}.pt", map_location="cpu", weights_only=True)
         module.load_state_dict(state["average"])
     if "autoencoder" in modules:
-        autoencoder.standardise(parts.vae)
+        autoencoder.standardize(parts.vae)
 
 
 def _work(rank: int, options: argparse.Namespace) -> None:
