@@ -139,9 +139,17 @@ _DRAW: dict[str, Callable[[_Brush], None]] = {
 }
 
 
-def draw_place(canvas: Canvas, place: str) -> None:
-    """Draw a place (one of `PLACES`, or the lake of mirror scenes) over the whole canvas, in place."""
+@cache
+def _place(place: str, size: int) -> Canvas:
+    canvas = np.zeros((size, size, 3), np.float32)
     _DRAW[place](_Brush(canvas))
+    return canvas
+
+
+def draw_place(canvas: Canvas, place: str) -> None:
+    """Draw a place (one of `PLACES`) over the whole canvas, in place, or a lake over its lower half."""
+    rows = slice(WATERLINE * canvas.shape[0] // UNITS if place == LAKE else 0, None)
+    canvas[rows] = _place(place, canvas.shape[0])[rows]
 
 
 @cache

@@ -20,6 +20,7 @@ from promptweight.mini.pen import Pen
 OVERSAMPLING = 8
 OUTLINE = 1 / 28  # width of the darker rim, as a share of the icon's side
 
+
 def _cat(pen: Pen) -> None:
     pen.stroke([(0.70, 0.90), (0.88, 0.84), (0.93, 0.66), (0.86, 0.52)], 0.09)
     pen.ellipse(0.47, 0.76, 0.30, 0.22)

@@ -113,10 +113,9 @@ def apple(pen: Pen) -> None:
 
 def banana(pen: Pen) -> None:
     """Draw a banana whose stem is at the upper right."""
-    pen.ellipse(0.44, 0.40, 0.50, 0.54)
-    pen.cut_ellipse(0.29, 0.22, 0.48, 0.50)
-    pen.cut_box(0.00, 0.00, 0.12, 0.58)
-    pen.polygon([(0.76, 0.02), (0.92, 0.02), (0.95, 0.44), (0.72, 0.36)])
-    pen.box(0.75, 0.00, 0.93, 0.11, layer="ink")
-    pen.ellipse(0.10, 0.68, 0.08)
-    pen.ellipse(0.08, 0.68, 0.07, layer="ink")
+    pen.ellipse(0.40, 0.36, 0.57)
+    pen.cut_ellipse(0.26, 0.08, 0.60)
+    pen.cut_box(0.00, 0.00, 1.00, 0.20)
+    pen.stroke([(0.87, 0.28), (0.90, 0.09)], 0.14)
+    pen.stroke([(0.895, 0.12), (0.90, 0.07)], 0.10, layer="ink")
+    pen.ellipse(0.03, 0.66, 0.06, layer="ink")

@@ -42,7 +42,9 @@ class Pen:
         for x, y in points:
             self.ellipse(x, y, width / 2, layer=layer)
 
-    def cut_ellipse(self, x: float, y: float, rx: float, ry: float | None = None, layer: str = "fill") -> None:
+    def cut_ellipse(
+        self, x: float, y: float, rx: float, ry: float | None = None, layer: str = "fill"
+    ) -> None:
         """Erases an ellipse from what is drawn so far."""
         ry = rx if ry is None else ry
         box = [(x - rx) * self.side, (y - ry) * self.side, (x + rx) * self.side, (y + ry) * self.side]

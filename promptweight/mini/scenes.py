@@ -52,6 +52,8 @@ OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
 
 
 RIDE, MIRROR, WEAR, HOLD, ON, IN = "ride", "mirror", "wear", "hold", "on", "in"
+TINY, SMALL, BIG, HUGE = "tiny", "small", "big", "huge"
+MANY = "many"
 MURKY, CLEAR = 0.55, 0.85  # how much of a thing its reflection shows
 
 
