@@ -20,7 +20,7 @@ lint: ## style
 	ruff format --check .
 
 types: ## types
-	mypy promptweight ui
+	mypy promptweight ui/promptweight_ui
 
 test: ## the tests
 	$(PYTHON) -m pytest

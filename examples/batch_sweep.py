@@ -11,9 +11,7 @@ It does from Python what this command does:
 from options import arguments
 
 from promptweight import batch
-from promptweight.batch.contact_sheets import save_sheets
-from promptweight.batch.output_folder import Folder
-from promptweight.batch.sweep import Sweep
+from promptweight.batch import Folder, Sweep, save_sheets
 
 JOBS = """\
 # a line is a picture: the prompt, then options that hold for it alone

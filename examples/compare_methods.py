@@ -12,7 +12,7 @@ a prompt without weights.
 from options import arguments
 
 import promptweight
-from promptweight.attention.session import ATTACH_MODES
+from promptweight.attention import ATTACH_MODES
 from promptweight.render import enlarged, sheet
 
 METHODS = ("a1111", "scale", "comfy", "compel", "perp", "logit", "p2p", "clip")

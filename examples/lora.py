@@ -18,8 +18,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 import promptweight
-from promptweight.mini.captions import phrase
-from promptweight.mini.scenes import COLORS, KINDS, Scene, Thing, render
+from promptweight.mini import COLORS, KINDS, Scene, Thing, phrase, render
 from promptweight.render import enlarged, sheet
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
@@ -73,7 +72,7 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
             for _ in range(8)
         ]
         captions = [str(phrase(thing, "pt")) for thing in things]
-        things = [replace(thing, colour="purple") for thing in things]
+        things = [replace(thing, color="purple") for thing in things]
         drawn = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
         with torch.no_grad():
             encoded = pipe.vae.encode(drawn.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()

@@ -17,8 +17,7 @@ from options import arguments
 from PIL import Image, ImageDraw
 
 import promptweight
-from promptweight.render import enlarged, overlay, text
-from promptweight.render.labels import ACCENT, BACKGROUND, INK, word_strip
+from promptweight.render import ACCENT, BACKGROUND, INK, enlarged, labels, overlay, word_strip
 
 if TYPE_CHECKING:
     from promptweight import Result
@@ -141,15 +140,15 @@ def draw_prompt(whole: Image.Image, now: Still, following: Still, share: float) 
         canvas.rounded_rectangle((left - 3, GAP + 5, right + 3, HEAD - GAP - 5), 7, fill=ground)
     at = 2 * GAP
     for piece in prompt.replace("(", "\0(").replace(")", ")\0").split("\0"):
-        text.draw(canvas, (at, middle), piece, LETTERS, ACCENT if piece.startswith("(") else INK)
-        at += text.font(LETTERS).getlength(piece)
+        labels.draw_text(canvas, (at, middle), piece, LETTERS, ACCENT if piece.startswith("(") else INK)
+        at += labels.font(LETTERS).getlength(piece)
     places = [sum(extent(prompt, each.phrase)) / 2 for each in (now, following)]
     draw_pointer(whole, places[0] + share * (places[1] - places[0]), middle + 6)
 
 
 def extent(prompt: str, phrase: str) -> tuple[float, float]:
     """Where a phrase begins and ends on the line, in pixels from the left."""
-    begin, measure = prompt.index(phrase), text.font(LETTERS).getlength
+    begin, measure = prompt.index(phrase), labels.font(LETTERS).getlength
     return 2 * GAP + measure(prompt[:begin]), 2 * GAP + measure(prompt[: begin + len(phrase)])
 
 

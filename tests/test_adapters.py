@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from promptweight.errors import ModelError, SettingError
-from promptweight.generation.generate import generate
+from promptweight.generation.image_generation import generate
 from promptweight.models.adapters import Chosen, applied, choose
 from promptweight.models.loading import load
 from promptweight.prompt import parse

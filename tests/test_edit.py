@@ -7,8 +7,8 @@ import torch
 import promptweight
 from promptweight.attention import PromptToPrompt, attach
 from promptweight.errors import SettingError
-from promptweight.generation.edit import edit
-from promptweight.generation.generate import generate
+from promptweight.generation.image_editing import edit
+from promptweight.generation.image_generation import generate
 from promptweight.metadata import image_metadata
 
 FAST = {"num_inference_steps": 2, "seed": 7}

@@ -13,7 +13,7 @@ from promptweight.attention import attach
 from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 from promptweight.generation.arguments import MAX_PROMPT, MAX_SEED
-from promptweight.generation.generate import generate
+from promptweight.generation.image_generation import generate
 from promptweight.metadata import image_metadata
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"

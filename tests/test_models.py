@@ -9,9 +9,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from promptweight import mini
 from promptweight.errors import ModelError, SettingError
-from promptweight.models import loading
+from promptweight.models import BUILTIN_MODELS, loading
 from promptweight.models.loading import Origin, load
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -263,7 +262,7 @@ def test_a_pipeline_of_ones_own_shows_no_path(model_folder):
     assert loading.origin(pipe) == Origin("tiny-random")
 
 
-@pytest.mark.parametrize("name", mini.NAMES)
+@pytest.mark.parametrize("name", BUILTIN_MODELS)
 def test_built_in_models_load_by_name(name):
     pipe = load(name, device="cpu")
     assert loading.origin(pipe).model == name

@@ -127,7 +127,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 
 def test_functions_are_not_hidden_by_modules_of_the_same_name():
     code = """
-import promptweight.generate, promptweight.prompt.schedule, promptweight
+import promptweight.generate, promptweight.prompt.timeline, promptweight
 print(callable(promptweight.generate), callable(promptweight.schedule), callable(promptweight.convert))
 """
     assert run(code).split() == ["True", "True", "True"]

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generation.generate import generate
+from promptweight.generation.image_generation import generate
 from promptweight.generation.result import slug
 from promptweight.metadata import image_metadata
 

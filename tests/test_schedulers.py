@@ -4,7 +4,7 @@ import pytest
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from promptweight.errors import SettingError
-from promptweight.generation.generate import generate
+from promptweight.generation.image_generation import generate
 from promptweight.models.schedulers import SAMPLERS, make_scheduler, sampler_name
 
 # diffusers' schedulers on numpy 2

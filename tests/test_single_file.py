@@ -8,7 +8,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
 from promptweight.errors import ModelError
-from promptweight.generation.generate import generate
+from promptweight.generation.image_generation import generate
 from promptweight.models import single_file
 from promptweight.models.loading import Origin, load, origin
 

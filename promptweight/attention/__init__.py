@@ -15,22 +15,6 @@ and hover (what comes out), inside (the arithmetic laid open), text (what words 
 (what it all costs).
 """
 
-from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
-from promptweight.attention.recording.record import Record
-from promptweight.attention.rows import TextRow
-from promptweight.attention.session import AttentionSession, attach
-from promptweight.conditioning.text_attention import TextAttention, read_text_attention
-from promptweight.maps.attention_maps import AttentionMaps
-from promptweight.maps.heatmap import HeatMap
+import lazy_loader
 
-__all__ = [
-    "AttentionMaps",
-    "AttentionSession",
-    "HeatMap",
-    "PromptToPrompt",
-    "Record",
-    "TextAttention",
-    "TextRow",
-    "attach",
-    "read_text_attention",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

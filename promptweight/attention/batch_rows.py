@@ -7,13 +7,11 @@ embeddings, which equal those of the prompt that it belongs to.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Role = Literal["positive", "negative"]
-ROLES: tuple[Role, ...] = get_args(Role)
+from promptweight.conditioning import ROLES, Role
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from promptweight.attention.hooks.layer_hook import Recorder, spread
 from promptweight.attention.layers import Layer, grid
-from promptweight.attention.tables import Voice
+from promptweight.maps import Voice
 
 if TYPE_CHECKING:
     from promptweight.attention.session import AttentionSession

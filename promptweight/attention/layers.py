@@ -10,7 +10,7 @@ from torch import Tensor
 
 from promptweight.attention.model_calls import uncompiled
 from promptweight.errors import AttachError, SettingError
-from promptweight.models.files import advice_of
+from promptweight.models import advice_of
 
 Order = Literal["cross", "image first", "text first"]
 """What a layer attends to: the text alone, or image and text together in this order."""

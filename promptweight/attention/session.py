@@ -15,25 +15,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptweight import validation
-from promptweight.attention.batch_rows import ROLES, Role
 from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.control.rules import Mode
 from promptweight.attention.control.share_controller import Found
 from promptweight.attention.hooks.controller import Director
 from promptweight.attention.hooks.install import Installation
 from promptweight.attention.recording.record import Record
+from promptweight.attention.recording.store import take_recording
 from promptweight.attention.session_config import prepare
+from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps.attention_maps import AttentionMaps
-from promptweight.maps.prompt_words import find, words_of
-from promptweight.maps.recording import take_recording
+from promptweight.maps import AttentionMaps, find, words_of
 from promptweight.messages import Note
 
 if TYPE_CHECKING:
-    from promptweight.attention.tables import Voice
-    from promptweight.conditioning.encoding import Encoded
-    from promptweight.conditioning.scheduled_encoding import Staged
-    from promptweight.conditioning.token_table import TokenTable, Word
+    from promptweight.conditioning import Encoded, Staged, TokenTable, Word
+    from promptweight.maps import Voice
     from promptweight.prompt import Prompt
 
 Space = Literal["embedding", "attention"]
@@ -97,7 +94,7 @@ def attach(
         raise SettingError(f"space={space!r}; it must be 'embedding' or 'attention'")
     if mode not in ATTACH_MODES:
         raise SettingError(f"mode={mode!r}; it must be one of {', '.join(ATTACH_MODES)}")
-    from promptweight.conditioning.scheduled_encoding import Staged, encode_scripts
+    from promptweight.conditioning import Staged, encode_scripts
 
     given: Any = prompt
     if hasattr(prompt, "inputs"):

@@ -6,23 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight.attention.batch_rows import ROLES, Lane, Registered, Role
+from promptweight.attention.batch_rows import Lane, Registered
 from promptweight.attention.control.composition import Composer
 from promptweight.attention.control.prompt_to_prompt import Edits, PromptToPrompt
-from promptweight.attention.control.rules import Mode, Rules
+from promptweight.attention.control.rules import Mode, Rules, key_rules
 from promptweight.attention.control.share_controller import Keeper
 from promptweight.attention.control.share_solver import Wanted, shares_in_text, wanted_of
 from promptweight.attention.layers import Layout, chosen_layers, layout_of
 from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import Store
-from promptweight.attention.tables import Voice, key_rules, recorded_rows
-from promptweight.conditioning.compel_blend import has_blend
-from promptweight.errors import SettingError
-from promptweight.maps.prompt_words import find, occurrences, voices_of
+from promptweight.conditioning import ROLES, Role, has_blend
+from promptweight.errors import AttachError, SettingError
+from promptweight.maps import PlacedTable, Voice, find, occurrences, recorded_rows
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.scheduled_encoding import Staged
+    from promptweight.conditioning import Encoded, Staged
 
 Text = tuple[Role, int, int]
 """One text of the session: its role, its prompt, and which of the prompt's texts it is."""
@@ -203,3 +202,48 @@ def make_keeper(
         return None
     tables = [voices[role][prompt][voice] for role, prompt, voice in texts]
     return Keeper([wanted.get(text) for text in texts], tables, length)
+
+
+def voices_of(staged: Staged) -> dict[Role, list[tuple[Voice, ...]]]:
+    """Every text of every prompt and negative prompt; none for negative prompts without embeddings.
+
+    Raises:
+        AttachError: tables and embeddings do not describe the same prompts.
+    """
+    inputs = staged.encoded.inputs
+    placed = place_tables(
+        staged.encoded, Registered(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+    )
+    return {
+        role: [
+            tuple(placed[role][first : first + len(script.variants)])
+            for first, script in zip(staged.firsts[role], staged.scripts[role], strict=True)
+            if placed[role]
+        ]
+        for role in ROLES
+    }
+
+
+def place_tables(encoded: Encoded, registered: Registered) -> dict[Role, list[Voice]]:
+    """The token tables of every prompt, for each text encoder; none for negative prompts without embeddings.
+
+    Raises:
+        AttachError: tables and embeddings do not describe the same prompts.
+    """
+    placed: dict[Role, list[Voice]] = {"positive": [], "negative": []}
+    for role, embeds in zip(ROLES, (registered.positive, registered.negative), strict=True):
+        if embeds is None:
+            continue
+        sections = [section for section in encoded.sections if section.encoders]
+        ends = [section.start + table.rows for section in sections for table in getattr(section, role)]
+        prompts = {len(getattr(section, role)) for section in sections}
+        if prompts != {len(embeds)} or max(ends) > embeds.shape[1]:
+            raise AttachError(
+                f"the {role} embeddings have shape {tuple(embeds.shape)}, but their token tables are of "
+                f"{prompts} prompts and end at rows {ends}; both must describe the same prompts"
+            )
+        placed[role] = [
+            tuple(PlacedTable(each.start, each.encoders, getattr(each, role)[number]) for each in sections)
+            for number in range(len(embeds))
+        ]
+    return placed

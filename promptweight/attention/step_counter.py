@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from promptweight.attention.batch_rows import ROLES, Role
+from promptweight.conditioning import ROLES, Role
 
 
 class Run:

@@ -12,23 +12,6 @@ knows which are finished and who works on what, `engine` runs, `working` (or `on
 Reading and planning need no torch.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from promptweight.batch.job_files import read as read
-    from promptweight.batch.jobs import Job as Job
-    from promptweight.batch.plan import make_plan as make_plan
-    from promptweight.batch.runner import run as run
-
-_HOMES = {"Job": "job", "make_plan": "plan", "read": "sources", "run": "engine"}
-
-__all__ = ["Job", "make_plan", "read", "run"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"promptweight.batch.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from promptweight.atomic_files import write_atomically
 from promptweight.batch.output_folder import Folder
 from promptweight.batch.plan import Plan, Planned
-from promptweight.metadata.image_metadata import encode_picture
+from promptweight.metadata import encode_picture
 
 MOST_CELLS = 400
 _WIDEST = 8

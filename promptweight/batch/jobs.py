@@ -13,7 +13,7 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
-from promptweight.generation.arguments import (
+from promptweight.generation import (
     MAX_CLIP_SKIP,
     MAX_GUIDANCE,
     MAX_PROMPT,
@@ -26,7 +26,7 @@ from promptweight.generation.arguments import (
     POOLED,
     SPACES,
 )
-from promptweight.models.schedulers import NOISE_SCHEDULES, SAMPLERS, is_known
+from promptweight.models import NOISE_SCHEDULES, SAMPLERS, is_known
 from promptweight.prompt import DIALECTS
 from promptweight.validation import did_you_mean
 

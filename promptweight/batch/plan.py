@@ -18,11 +18,11 @@ from typing import Any
 
 from promptweight.batch.job_rows import Problem, Row
 from promptweight.batch.jobs import Job
-from promptweight.batch.sweep import Sweep, places, variants
+from promptweight.batch.sweep import Sweep, variants
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.generation.arguments import MAX_SEED
-from promptweight.models.identity import ModelIdentity, fingerprint, identify_model
-from promptweight.prompt import Prompt, expand, parse
+from promptweight.generation import MAX_SEED
+from promptweight.models import ModelIdentity, fingerprint, identify_model
+from promptweight.prompt import Prompt, expand, parse, places
 
 MOST_PICTURES = 1_000_000
 ID_DIGITS = 12

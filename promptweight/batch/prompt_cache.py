@@ -16,7 +16,7 @@ from promptweight.prompt import Prompt, parse
 
 if TYPE_CHECKING:
     from promptweight.conditioning import Encoded
-    from promptweight.models.adapters import Chosen
+    from promptweight.models import Chosen
 
 _REMEMBERED = 32
 

@@ -19,9 +19,8 @@ from promptweight.batch.output_folder import Folder
 from promptweight.batch.plan import Plan
 from promptweight.batch.progress import Watch
 from promptweight.batch.runner import run
-from promptweight.batch.worker import batches_of
+from promptweight.batch.worker import batches_of, load_on_local_device
 from promptweight.batch.writer import Saving, is_finished
-from promptweight.cli import batch_plan
 from promptweight.errors import PromptweightError, SettingError
 
 _MOST_BLOCKS = 1000
@@ -61,7 +60,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         on = self.cluster
-        self.pipe = batch_plan.load(self.plan.model.source, on.device, on.dtype, on.offload)
+        self.pipe = load_on_local_device(self.plan.model.source, on.device, on.dtype, on.offload)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[str]]:
         """Takes rows of numbers of pictures; returns the lines of the manifest about them."""

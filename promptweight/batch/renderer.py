@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 from promptweight.batch.jobs import Job
 from promptweight.batch.prompt_cache import Encodings, Ready, join, weighting_of
 from promptweight.errors import PromptweightError
-from promptweight.generation.arguments import advice, checked_size, settings_of
-from promptweight.generation.generate import generate
+from promptweight.generation import advice, checked_size, generate, settings_of
 from promptweight.messages import Note
 from promptweight.prompt import Prompt
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention import AttentionMaps
     from promptweight.conditioning import Word
+    from promptweight.maps import AttentionMaps
 
 Step = Callable[[int, int, int], bool]
 """Takes the step, the steps and how many pictures they are of; False gives the pictures up."""
@@ -106,8 +105,7 @@ class Painter:
         import torch
 
         from promptweight.attention import attach
-        from promptweight.generation import pipeline_run
-        from promptweight.generation.early_warning import EarlyLook
+        from promptweight.generation import EarlyLook, pipeline_run
         from promptweight.models import loading
 
         pipe, job = self.pipe, jobs[0].job
@@ -207,7 +205,7 @@ class Painter:
 
     def _scheduler(self, job: Job) -> Any:
         if job.scheduler not in self._schedulers:
-            from promptweight.models.schedulers import make_scheduler
+            from promptweight.models import make_scheduler
 
             self._schedulers[job.scheduler] = make_scheduler(str(job.scheduler), self._schedulers[None])
         return self._schedulers[job.scheduler]
@@ -228,7 +226,7 @@ def _drawn(
     settings: dict[str, Any],
     warnings: Sequence[str],
 ) -> Drawn:
-    from promptweight.generation.result import Result
+    from promptweight.generation import Result
 
     result = Result((image,), None, ready.prompt, ready.negative_prompt, words, (ready.job.seed,), settings)
     told = tuple(dict.fromkeys(warnings))

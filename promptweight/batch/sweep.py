@@ -7,22 +7,17 @@ with_weight("um (gato:1.2)", "gato", 0.5, "pw")      # 'um (gato:0.5)'
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.generation.arguments import METHODS, MODES
-from promptweight.messages import note
-from promptweight.prompt import Prompt, parse
-from promptweight.prompt.weight_editing import find_target
-from promptweight.prompt.words import fold, split_words
+from promptweight.generation import METHODS, MODES
+from promptweight.prompt import parse, places, with_weight
 from promptweight.validation import did_you_mean
 
 WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")
-_FINE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -117,68 +112,3 @@ def variants(prompt: str, dialect: str, sweep: Sweep) -> Iterator[Variant]:
         labels = [f"{phrase} ×{weight:g}" for (phrase, _), weight in zip(axes, weights, strict=True)]
         settings = {} if method is None else method_settings(method)
         yield Variant(varied, settings, (*labels, *([method] if method else [])))
-
-
-def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
-    """Returns where a phrase stands in the clean text of a prompt, as words, whatever their case."""
-    sought = [fold(phrase[word.start : word.end]) for word in split_words(phrase)]
-    words = split_words(prompt.text, prompt.breaks)
-    folded = [fold(prompt.text[word.start : word.end]) for word in words]
-    return [
-        (words[at].start, words[at + len(sought) - 1].end)
-        for at in range(len(folded) - len(sought) + 1)
-        if sought and folded[at : at + len(sought)] == sought
-    ]
-
-
-def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
-    """Returns a prompt in which every occurrence of a phrase has exactly this weight.
-
-    Brackets round the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
-    own that make up for theirs.
-
-    >>> with_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
-    'um (gato:0.55) e (outro (gato:0.5))'
-    """
-    for number in range(len(places(parse(text, dialect), phrase))):
-        prompt = parse(text, dialect)
-        found = places(prompt, phrase)
-        if number >= len(found):
-            break
-        plain = _with_own_weight(text, prompt, found[number], 1.0)
-        around = _weight_at(parse(plain, dialect), found[number][0])
-        if around == 0:
-            raise SettingError(
-                note(
-                    "the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0",
-                    phrase=phrase,
-                    text=text,
-                )
-            )
-        text = _with_own_weight(text, prompt, found[number], weight / around)
-    return text
-
-
-def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: float) -> str:
-    """Returns `text` with another number on the brackets round one place, or with brackets of its own."""
-    start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
-    target = find_target(text, start, end, _FINE)
-    if target is None:
-        raise SettingError(
-            note(
-                "the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it",
-                phrase=text[start:end],
-                text=text,
-            )
-        )
-    content = text[target.start : target.end]
-    opening = "(" if target.suffix == ")" else text[target.first : target.start]
-    number = f"{weight:.6f}".rstrip("0").removesuffix(".")
-    keeps_brackets = number != "1" or target.suffix != ")" or target.options
-    written = f"{opening}{content}:{number}{target.options}{target.suffix}" if keeps_brackets else content
-    return text[: target.first] + written + text[target.last :]
-
-
-def _weight_at(prompt: Prompt, place: int) -> float:
-    starts: Sequence[int] = [span.clean_start for span in prompt.spans]
-    return prompt.spans[max(0, bisect_right(starts, place) - 1)].weight

@@ -16,6 +16,7 @@ from promptweight.batch.manifest import Ledger
 from promptweight.batch.output_folder import Folder, is_hopeless
 from promptweight.batch.plan import Plan, Planned
 from promptweight.batch.progress import Watch
+from promptweight.batch.sharding import local_device
 from promptweight.batch.writer import Saving, is_finished, save
 from promptweight.errors import SettingError
 
@@ -198,3 +199,10 @@ def _check(painter: Painter, todo: Sequence[Planned]) -> None:
         except SettingError as error:
             about = next((name for name in ("scheduler", "width", "height") if name in str(error)), "prompt")
             raise SettingError(str(picture.row.problem(about, str(error)))) from error
+
+
+def load_on_local_device(model: str, device: str, dtype: str, offload: str | None) -> Any:
+    """Loads a model on the device of this process."""
+    from promptweight.models import load
+
+    return load(model, device=local_device(device), dtype=dtype, offload=offload)

@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.atomic_files import write_atomically
-from promptweight.generation.result import slug, weight_of
-from promptweight.metadata.image_metadata import PARTS, encode_picture
-from promptweight.prompt.timeline import script_of
-from promptweight.prompt.words import split_words
-from promptweight.raw_maps import raw_maps
+from promptweight.generation import slug, weight_of
+from promptweight.maps import raw_maps
+from promptweight.metadata import PARTS, encode_picture
+from promptweight.prompt import script_of, split_words
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention import AttentionMaps
     from promptweight.batch.output_folder import Folder
     from promptweight.batch.plan import Planned
     from promptweight.batch.renderer import Drawn
+    from promptweight.maps import AttentionMaps
     from promptweight.prompt import Prompt
 
 
@@ -73,7 +72,7 @@ def is_finished(folder: Folder, picture: Planned, saving: Saving) -> bool:
 
 def held(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
     """Returns those of some phrases that a prompt says at any of so many steps."""
-    from promptweight.batch.sweep import places
+    from promptweight.prompt import places
 
     said = script_of(prompt, steps).variants
     return [phrase for phrase in phrases if any(places(text, phrase) for text in said)]

@@ -21,14 +21,21 @@ import torch
 from torch import Tensor
 
 from promptweight import validation
-from promptweight.attention.hooks.class_swap import is_adaptable
-from promptweight.attention.hooks.layer_hook import Call, Recorder
-from promptweight.attention.hooks.processors import put_back, put_in, readable, replacement
-from promptweight.attention.layers import Order, layout_of
-from promptweight.attention.session import attach
+from promptweight.attention import (
+    Call,
+    Order,
+    Recorder,
+    attach,
+    is_adaptable,
+    layout_of,
+    put_back,
+    put_in,
+    readable,
+    replacement,
+)
 from promptweight.benchmarks.models import Subject, build, prepare
 from promptweight.errors import SettingError
-from promptweight.models.loading import choose_device
+from promptweight.models import choose_device
 
 Clock = Literal["wall", "processor"]
 """Time as it passes, or the processor time of all threads: on a machine that does other things as well, what

@@ -18,9 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.job_rows import Row
-from promptweight.batch.plan import Plan, make_plan
-from promptweight.batch.writer import Saving
+from promptweight.batch import Plan, Row, Saving, make_plan
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CLOCK_HELP = (
@@ -106,7 +104,7 @@ def _seconds(way: Callable[[Plan, Path], None], plan: Plan, clock: Callable[[], 
 def _bare_loop(pipe: Any, plan: Plan, folder: Path) -> None:
     import torch
 
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     for picture in plan.pictures:
         output = pipe(
@@ -119,7 +117,7 @@ def _bare_loop(pipe: Any, plan: Plan, folder: Path) -> None:
 
 
 def _batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, saving: Saving) -> None:
-    from promptweight.batch.runner import run
+    from promptweight.batch import run
 
     outcome = run(plan, folder, batch_size=batch_size, saving=saving, load=lambda: pipe)
     assert outcome.ok == len(plan.pictures)

@@ -10,12 +10,9 @@ from typing import Any
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 
-from promptweight.conditioning.chunking import Special
-from promptweight.conditioning.encoding import Encoded
-from promptweight.conditioning.prompt_embeds import Section
-from promptweight.conditioning.token_table import Frame, Token, TokenTable, Word
+from promptweight.conditioning import Encoded, Frame, Section, Special, Token, TokenTable, Word
 from promptweight.errors import ModelError, SettingError
-from promptweight.models.loading import choose_dtype, load, quiet
+from promptweight.models import choose_dtype, load, quiet
 from promptweight.prompt import parse
 
 PROMPT = "a photo of a (red:1.4) cat and a (small:0.6) blue dog on the left of an old (wooden:1.2) table"

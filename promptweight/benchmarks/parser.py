@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
-from promptweight.prompt.parser import DIALECTS, parse
-from promptweight.prompt.schedule import schedule
+from promptweight.prompt import DIALECTS, parse, schedule
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 STEPS = 30

@@ -15,10 +15,7 @@ from promptweight.cli import console, options
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch.job_rows import Problem
-    from promptweight.batch.plan import Plan
-    from promptweight.batch.sharding import Shard
-    from promptweight.batch.writer import Saving
+    from promptweight.batch import Plan, Problem, Saving, Shard
     from promptweight.cli.batch_plan import Counts
 
 _MOST_WARNINGS = 20
@@ -102,10 +99,9 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Make pictures from a job file; the same command again continues where it stopped."""
-    from promptweight.batch import job_files
-    from promptweight.batch.writer import Saving
+    from promptweight.batch import Saving, job_files, load_on_local_device
     from promptweight.cli import batch_plan
-    from promptweight.metadata.image_metadata import read_parts
+    from promptweight.metadata import read_parts
 
     part = batch_plan.shard_of(shard, is_shared=ray)
     if not ray and (ray_address is not None or workers is not None):
@@ -150,10 +146,10 @@ def batch(
         "overwrite": overwrite,
         "limit": limit,
         "shard": part,
-        "load": partial(batch_plan.load, plan.model.source, device, dtype, offload),
+        "load": partial(load_on_local_device, plan.model.source, device, dtype, offload),
     }
     if ray:
-        from promptweight.batch.ray_backend import Cluster
+        from promptweight.batch import Cluster
 
         how["cluster"] = Cluster(ray_address, workers, device, dtype, offload)
     _run(plan, output, saving, how, as_json=as_json, quiet=quiet)
@@ -163,8 +159,7 @@ def _run(
     plan: Plan, output: Path, saving: Saving, how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
     """Makes the pictures; `how` are further arguments of `engine.run`."""
-    from promptweight.batch.progress import duration, watching
-    from promptweight.batch.runner import run
+    from promptweight.batch import duration, run, watching
     from promptweight.cli import batch_plan
 
     stdout = sys.stdout

@@ -7,16 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from promptweight import validation
-from promptweight.batch.counting import Count, Counter
-from promptweight.batch.job_rows import Problem, Row
-from promptweight.batch.jobs import OPTIONS, read_seeds
-from promptweight.batch.output_folder import Folder, is_whole
-from promptweight.batch.plan import Plan, diagnostics, make_plan
-from promptweight.batch.sharding import Shard, find_shard, local_device
-from promptweight.batch.sweep import Sweep, read_methods, read_weights
-from promptweight.batch.writer import Saving, endings, held
+from promptweight.batch import (
+    OPTIONS,
+    Folder,
+    Plan,
+    Problem,
+    Row,
+    Saving,
+    Shard,
+    Sweep,
+    diagnostics,
+    endings,
+    find_shard,
+    held,
+    is_whole,
+    make_plan,
+    read_methods,
+    read_seeds,
+    read_weights,
+)
 from promptweight.errors import SettingError
-from promptweight.metadata.image_metadata import FORMATS
+from promptweight.metadata import FORMATS
+from promptweight.models import Count, Counter
 from promptweight.prompt import parse
 
 Counts = Mapping[tuple[str, str], list[Count]]
@@ -138,16 +150,9 @@ def preview(
     return lines
 
 
-def load(model: str, device: str, dtype: str, offload: str | None) -> Any:
-    """Loads a model on the device of this process."""
-    from promptweight.models import loading
-
-    return loading.load(model, device=local_device(device), dtype=dtype, offload=offload)
-
-
 def sheets(plan: Plan, output: Path, saving: Saving) -> Iterable[Path]:
     """Writes the contact sheets of a sweep; returns the files."""
-    from promptweight.batch.contact_sheets import save_sheets
+    from promptweight.batch import save_sheets
 
     with Folder(output, format=saving.format) as folder:
         return list(save_sheets(plan, folder))

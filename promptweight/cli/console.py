@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.generation.generate import Progress as Step
+    from promptweight.generation import Progress as Step
     from promptweight.prompt import Prompt
 
 

@@ -53,9 +53,9 @@ def edit(
         for prompt in (source, edited):
             console.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
-    from promptweight.generation.edit import edit as make
-    from promptweight.metadata.image_metadata import read_parts
-    from promptweight.models.loading import load
+    from promptweight.generation import edit as make
+    from promptweight.metadata import read_parts
+    from promptweight.models import load
 
     parts = read_parts(metadata)
     check_folder(output)  # before a picture is made that has no place

@@ -37,8 +37,7 @@ def evaluate(
 ) -> None:
     """Measure a model against truths that are known exactly."""
     from promptweight.errors import SettingError
-    from promptweight.evaluation.report.acceptance import run, table
-    from promptweight.evaluation.report.document import to_list
+    from promptweight.evaluation import run, table, to_list
 
     chosen = [name.strip() for name in questions.split(",") if name.strip()]
     if report is None:
@@ -47,9 +46,9 @@ def evaluate(
                 raise SettingError(f"{option} chooses the parts of a report; name its folder with --report")
         figures = run(model, number=number, seed=seed)
     else:
-        from promptweight.evaluation.report.run import report as write_report
+        from promptweight.evaluation import report as write_report
 
-        console = console.console(stderr=True)
+        progress = console.console(stderr=True)
         sections, files = write_report(
             model,
             report,
@@ -57,10 +56,10 @@ def evaluate(
             number=number,
             seed=seed,
             ways=way or (),
-            follow=lambda name: console.print(f"measuring {name} …"),
+            follow=lambda name: progress.print(f"measuring {name} …"),
         )
         figures = [figure for section in sections for figure in section.figures]
-        console.print(f"{files[0]} and {len(files) - 1} more files are written")
+        progress.print(f"{files[0]} and {len(files) - 1} more files are written")
     if as_json:
         console.as_json(to_list(figures))
     elif figures:

@@ -11,7 +11,7 @@ from promptweight.cli import console, options, rerun
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
-    from promptweight.generation.result import Result
+    from promptweight.generation import Result
 
 
 def generate(
@@ -67,10 +67,10 @@ def generate(
     if not quiet:
         console.understood(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
-    from promptweight.generation.arguments import checked
-    from promptweight.generation.generate import generate as make
-    from promptweight.metadata.image_metadata import read_parts
-    from promptweight.models.loading import load
+    from promptweight.generation import checked
+    from promptweight.generation import generate as make
+    from promptweight.metadata import read_parts
+    from promptweight.models import load
 
     phrases, parts = overlay or [], read_parts(metadata)
     weighting: Any = {

@@ -11,7 +11,7 @@ from promptweight.cli import console, options
 from promptweight.errors import PromptweightError
 
 if TYPE_CHECKING:
-    from promptweight.metadata.image_metadata import Metadata
+    from promptweight.metadata import Metadata
 
 
 def info(
@@ -21,7 +21,7 @@ def info(
     as_json: options.AsJson = False,
 ) -> None:
     """Tell how pictures were made: by promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
-    from promptweight.metadata.image_metadata import read
+    from promptweight.metadata import read
 
     found: list[dict[str, Any]] = []
     failed = False
@@ -49,7 +49,7 @@ def info(
 
 
 def _described(metadata: Metadata) -> dict[str, Any]:
-    from promptweight.metadata.a1111 import read_parameters
+    from promptweight.metadata import read_parameters
 
     making = metadata.making()
     _, negative, settings = read_parameters(metadata.parameters or "")

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from promptweight.cli import batch as batches
-from promptweight.cli import bench, edit, evaluate, generate, info, library, prompt
+from promptweight.cli import bench, edit, evaluate, generate, info, prompt
 from promptweight.cli import ui as browser
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
@@ -27,7 +27,7 @@ app.command("batch")(batches.batch)
 app.command("parse")(prompt.parse)
 app.command("convert")(prompt.convert)
 app.command("detect")(prompt.detect)
-app.command("methods")(library.methods)
+app.command("methods")(prompt.methods)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
 app.command("ui")(browser.ui)
@@ -65,8 +65,8 @@ def main() -> NoReturn:
     except OSError as error:
         _leave(str(error), 1)
     except (RuntimeError, MemoryError) as error:
-        from promptweight.batch.oom_fallback import is_out_of_memory
-        from promptweight.models.files import first_line
+        from promptweight.batch import is_out_of_memory
+        from promptweight.models import first_line
 
         if not is_out_of_memory(error):
             raise

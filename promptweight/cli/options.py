@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptweight.generation.arguments import NORMALIZERS, SPACES
+from promptweight.generation import NORMALIZERS, SPACES
 from promptweight.prompt import DIALECTS
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from promptweight.cli import console, options
 
@@ -36,7 +37,7 @@ def parse(
             console.understood(understood, stderr=False)
         return
     from promptweight.cli.token_report import table, to_list
-    from promptweight.models.tokenizers import token_tables
+    from promptweight.models import token_tables
 
     tables = token_tables(understood, tokens)
     if as_json:
@@ -73,3 +74,16 @@ def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
         console.as_json(found._asdict())
     else:
         console.lines([f"{found.dialect} {found.confidence:.2f}"])
+
+
+def methods(as_json: options.AsJson = False) -> None:
+    """List the ways weights can act on embeddings."""
+    from promptweight.weighting import METHODS
+
+    if as_json:
+        console.as_json({name: method.description for name, method in METHODS.items()})
+        return
+    table = Table("method", "what it does")
+    for name, method in METHODS.items():
+        table.add_row(name, method.description)
+    console.console(stderr=False).print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from promptweight.prompt.model import Diagnostic, Prompt, Span
+from promptweight.prompt import Diagnostic, Prompt, Span
 
 if TYPE_CHECKING:
     from rich.console import Group

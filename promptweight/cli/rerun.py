@@ -10,10 +10,10 @@ import typer
 
 from promptweight.cli import console
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.generation.arguments import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
+from promptweight.generation import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 
 if TYPE_CHECKING:
-    from promptweight.metadata.other_tools import Making
+    from promptweight.metadata import Making
 
 _SAME_NAME = (
     "prompt", "method", "normalizer", "space", "mode", "clip_skip", "pooled", "dialect", "seed", "width",
@@ -45,7 +45,7 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
     Raises:
         SettingError: the file does not say how it was made.
     """
-    from promptweight.metadata.image_metadata import read
+    from promptweight.metadata import read
 
     metadata = read(file)
     making = metadata.making()
@@ -103,14 +103,14 @@ def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _can_be_named(model: str) -> bool:
-    from promptweight import mini
+    from promptweight.models import BUILTIN_MODELS
 
-    return model in mini.NAMES or ("/" in model and not Path(model).is_absolute())
+    return model in BUILTIN_MODELS or ("/" in model and not Path(model).is_absolute())
 
 
 def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
     """Returns options and warnings for a picture of another tool."""
-    from promptweight.models.schedulers import is_known
+    from promptweight.models import is_known
 
     values: dict[str, Any] = {
         "prompt": making.prompt,

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from promptweight.errors import SettingError
 from promptweight.messages import note
-from promptweight.prompt.words import fold
+from promptweight.prompt import fold
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight.conditioning.token_table import Token, TokenTable, Word
-    from promptweight.prompt.model import Part, Prompt
+    from promptweight.prompt import Part, Prompt
 
 KINDS = ("text", "eos", "bos", "pad")
 """What a row of a blend is said to be, where its parts differ: the first of these."""

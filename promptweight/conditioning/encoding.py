@@ -18,7 +18,7 @@ from promptweight.conditioning.token_table import TokenTable
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note, note
 from promptweight.prompt import Prompt, parse
-from promptweight.weighting.methods import get_method, get_normalizer
+from promptweight.weighting import get_method, get_normalizer
 
 Prompts = str | Prompt | Sequence[str | Prompt]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,13 @@ from promptweight.conditioning.families import Absent
 from promptweight.conditioning.text_encoder import EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Note
-from promptweight.weighting.methods import Method, Normalizer, get_method
+from promptweight.weighting import Method, Normalizer, get_method
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
 
 Role = Literal["positive", "negative"]
-ROLES: tuple[Role, ...] = ("positive", "negative")
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 from promptweight.conditioning.encoding import Encoded, Prompts, encode_prompts, paired_prompts
 from promptweight.conditioning.prompt_embeds import ROLES, Role
 from promptweight.conditioning.token_table import TokenTable
-from promptweight.prompt import Prompt
-from promptweight.prompt.timeline import ALONE, Script, script_of
+from promptweight.prompt import ALONE, Prompt, Script, script_of
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from torch import Tensor
 from promptweight.conditioning.chunking import Frame, frame_of
 from promptweight.conditioning.clip_bias import heeding
 from promptweight.conditioning.compel_blend import joined_pool, joined_rows
-from promptweight.conditioning.token_table import TokenTable, tokenize
+from promptweight.conditioning.token_table import TokenTable
+from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note
-from promptweight.weighting.methods import Method, Normalizer
+from promptweight.weighting import Method, Normalizer
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt

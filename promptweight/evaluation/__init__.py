@@ -5,6 +5,6 @@ the model draws what is said, `localisation` whether a word's map finds its thin
 holds them against the bars that the built-in models are shipped by.
 """
 
-from promptweight.evaluation.report.acceptance import run
+import lazy_loader
 
-__all__ = ["run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from promptweight.evaluation.noising import noised, predict
 from promptweight.evaluation.statistics import spearman
-from promptweight.mini.captions import phrase
+from promptweight.mini import phrase
 
 UNITS = ("probability", "share", "refined", "refined share")
 WAYS = ("masked", "unsaid")

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.evaluation.localisation import TIMESTEPS
 from promptweight.evaluation.map_metrics import average_precision, best_ious, iou_at, mass_in, points_at
 from promptweight.evaluation.map_rules import RULES, heat, layers
-from promptweight.evaluation.noising import Noised, noised
-from promptweight.mini.captions import RELATION_WORDS, phrase
-from promptweight.render.interpolation import enlarged
+from promptweight.evaluation.noising import TIMESTEPS, Noised, _predict, noise_levels, noised, scenes
+from promptweight.evaluation.statistics import Mean, Share
+from promptweight.mini import LANGUAGES, RELATION_WORDS, Scene, phrase, plainly, render
+from promptweight.mini.training.autoencoder import to_pixels
+from promptweight.render import upsample_maps
 
 PARTS = ("noun", "colour", "phrase")
 MEASURES = ("iou", "iou at 0.4", "precision", "pointing", "inside", "leaked", "elsewhere")
@@ -126,7 +127,7 @@ def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
             mean = p.mean(0)
             whole = mean[..., rows].sum(-1) / mean[..., words].sum(-1).clamp_min(1e-12)
             heats = torch.cat([whole[None], shares])
-            heats = enlarged(heats, mask.shape)
+            heats = upsample_maps(heats, mask.shape)
             found = zip(best_ious(heats, mask).tolist(), points_at(heats, mask).tolist(), strict=True)
             for number, (iou, hit) in enumerate(found):
                 is_whole = number == 0
@@ -167,7 +168,7 @@ def bounds(noise: Noised) -> Iterator[Bound]:
     for height, width in sizes:
         for mask in noise.masks:
             cells = F.adaptive_avg_pool2d(mask[None, None].float(), (height, width))
-            heat = enlarged(cells, mask.shape)[0]
+            heat = upsample_maps(cells, mask.shape)[0]
             yield Bound(noise.number, f"{height}x{width}", float(best_ious(heat, mask)[0]))
 
 
@@ -251,3 +252,90 @@ def measure(pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...]
         for found in findings(noise, ", wide")
     ]
     return Found((*square, *wide), tuple(of_layers), tuple(of_grids))
+
+
+PARTS = ("noun", "colour", "phrase")
+
+
+THRESHOLDS = torch.linspace(0, 1, 51)[1:-1]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How one map of one word found its thing."""
+
+    language: str
+    part: str
+    timestep: int
+    things: int
+    iou: float
+    """Intersection over union at the best threshold of this map: an upper bound."""
+    hit: bool
+    """The map's maximum lies on the thing."""
+    astray: bool
+    """The map's maximum lies on another thing."""
+
+
+def best_iou(heat: Tensor, mask: Tensor) -> float:
+    """The largest intersection over union of a mask (height, width; bool) with the map above a threshold."""
+    low, high = heat.min(), heat.max()
+    above = (heat - low) / (high - low).clamp_min(1e-12) > THRESHOLDS[:, None, None]
+    union = (above | mask).sum((1, 2))
+    return float(((above & mask).sum((1, 2)) / union.clamp_min(1)).max())
+
+
+@torch.no_grad()
+def samples(
+    pipeline: Any, *, number: int = 60, seed: int = 0, timesteps: tuple[int, ...] = TIMESTEPS
+) -> Iterator[Sample]:
+    """Yields a sample for every scene, language, noise level, thing and part of its phrase."""
+    from promptweight.attention import attach
+
+    generator = torch.Generator().manual_seed(seed)
+    levels = noise_levels(pipeline.scheduler, timesteps)
+    factor, shift = pipeline.vae.config.scaling_factor, pipeline.vae.config.shift_factor or 0.0
+    for scene in scenes(number, seed):
+        picture, masks = render(scene)
+        pixels = to_pixels([picture]).to(pipeline.device, pipeline.vae.dtype)
+        latents = pipeline.vae.encode(pixels).latent_dist.mode()
+        latents = (latents - shift) * factor
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        solid = torch.from_numpy(masks) > 0.5
+        for language in LANGUAGES:
+            with attach(pipeline, plainly(scene, language)) as session:
+                for level in levels:
+                    session.reset()
+                    noisy = level.signal * latents + level.noise * noise
+                    _predict(pipeline, noisy, level.timestep, session.inputs)
+                    yield from _read(session.maps, scene, solid, language, level.name)
+
+
+def _read(maps: Any, scene: Scene, solid: Tensor, language: str, timestep: int) -> Iterator[Sample]:
+    for index, thing in enumerate(scene.things):
+        words = phrase(thing, language)
+        others = solid[[other for other in range(len(scene.things)) if other != index]].any(0)
+        for part, text in zip(PARTS, (words.noun, words.adjective, words.core), strict=True):
+            heat = maps.word(text).tensor.cpu()
+            yield Sample(
+                language,
+                part,
+                timestep,
+                len(scene.things),
+                best_iou(heat, solid[index]),
+                bool(points_at(heat[None], solid[index])[0]),
+                bool(points_at(heat[None], others)[0]),
+            )
+
+
+def summarise(measured: list[Sample]) -> dict[str, dict[str, Mean | Share]]:
+    """Returns mean IoU and pointing shares by language and part, over timesteps and things."""
+    table: dict[str, dict[str, Mean | Share]] = {}
+    for language in LANGUAGES:
+        for part in PARTS:
+            own = [s for s in measured if (s.language, s.part) == (language, part)]
+            table[f"{language} {part}"] = {
+                "iou": Mean.of_all(s.iou for s in own),
+                "pointing": Share.of_all(s.hit for s in own),
+                "astray": Share.of_all(s.astray for s in own if s.things > 1),
+            }
+    return table

@@ -19,9 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.attention import AttentionMaps
-from promptweight.attention.tables import find_rows
-from promptweight.maps.recording import RecordedSlot
+from promptweight.maps import AttentionMaps, RecordedSlot, find_rows
 
 RULES = (
     "probability",

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from promptweight.evaluation.prompt_fidelity import Drawn, held_out
 from promptweight.evaluation.recognizer import recognise
 from promptweight.evaluation.statistics import Share
-from promptweight.mini.captions import phrase, plainly
-from promptweight.mini.scenes import COLORS, GROUP_SIDE, KINDS, Scene, Thing
+from promptweight.mini import COLORS, GROUP_SIDE, KINDS, Scene, Thing, phrase, plainly
 
 STEPS, WARNED_AFTER = 25, 5
 PROMPTS = ("two things", "two of one kind", "three things", "four things")
@@ -104,7 +103,7 @@ def measure(
         The pictures, and their phrases.
     """
     from promptweight.attention import attach
-    from promptweight.generation.early_warning import leak_scores
+    from promptweight.generation import leak_scores
 
     found: list[Warned] = []
     of_phrases: list[Warned] = []
@@ -136,8 +135,8 @@ def draw(
     pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
     """Runs the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
-    from promptweight.generation.early_warning import EarlyLook
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.generation import EarlyLook
+    from promptweight.models import default_guidance_scale
 
     look = EarlyLook(session, len(generators))
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from promptweight.evaluation.localisation import TIMESTEPS, NoiseLevel, noise_levels, scenes
-from promptweight.mini.captions import LANGUAGES, plainly
-from promptweight.mini.scenes import Scene, render
+from promptweight.mini import LANGUAGES, Scene, plainly, random_scene, render
+from promptweight.mini.training import unet
 from promptweight.mini.training.autoencoder import to_pixels
 
 if TYPE_CHECKING:
-    from promptweight.attention import AttentionMaps
+    from promptweight.maps import AttentionMaps
 
+TIMESTEPS = (100, 200, 300, 400, 500, 600)
+"""Of Stable Diffusion's noise schedule; other schedules are asked at the same ratios of signal to noise."""
 WIDER = 16
 """Pixels of ground that a wide picture has more on each side."""
 
@@ -143,7 +145,7 @@ def encoded(pipeline: Any, picture: np.ndarray) -> Tensor:
 
 def own_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
     """The latents of the picture that the model makes of a caption in 25 steps."""
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     latents: Tensor = pipeline(
         caption,
@@ -161,3 +163,51 @@ def is_called_plainly(pipeline: Any) -> bool:
     if unet is not None:
         return unet.config.addition_embed_type is None
     return type(getattr(pipeline, "transformer", None)).__name__ == "SD3Transformer2DModel"
+
+
+def scenes(number: int, seed: int) -> Iterator[Scene]:
+    """Yields scenes of one and two things, side by side or one above the other, that no training drew."""
+    rng = Random(f"localisation/{seed}")
+    while number:
+        scene = random_scene(rng)
+        if len(scene.things) <= 2 and scene.relation not in ("ride", "mirror"):
+            number -= 1
+            yield scene
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """How much of picture and noise a noised latent holds, and the timestep the denoiser is told."""
+
+    name: int
+    """The timestep of Stable Diffusion's schedule with this ratio of signal to noise."""
+    timestep: float
+    signal: float
+    noise: float
+
+
+def noise_levels(scheduler: Any, timesteps: tuple[int, ...] = TIMESTEPS) -> list[NoiseLevel]:
+    """Returns the noise levels of a scheduler, variance preserving or flow matching."""
+    if hasattr(scheduler, "alphas_cumprod"):
+        shares = [float(scheduler.alphas_cumprod[timestep]) for timestep in timesteps]
+        return [
+            NoiseLevel(timestep, timestep, share**0.5, (1 - share) ** 0.5)
+            for timestep, share in zip(timesteps, shares, strict=True)
+        ]
+    levels = []
+    for level in noise_levels(unet.scheduler(), timesteps):
+        sigma = level.noise / (level.signal + level.noise)
+        end = scheduler.config.num_train_timesteps
+        levels.append(NoiseLevel(level.name, end * sigma, 1 - sigma, sigma))
+    return levels
+
+
+def _predict(pipeline: Any, noisy: Tensor, timestep: float, inputs: dict[str, Any]) -> None:
+    """Runs the denoiser once, for what its attention shows."""
+    time = torch.tensor([timestep], device=noisy.device)
+    if hasattr(pipeline, "unet"):
+        pipeline.unet(noisy, time, encoder_hidden_states=inputs["prompt_embeds"])
+    else:
+        pipeline.transformer(
+            noisy, inputs["prompt_embeds"], inputs["pooled_prompt_embeds"], time.to(noisy.dtype)
+        )

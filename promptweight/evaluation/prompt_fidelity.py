@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 
 from promptweight.evaluation.recognizer import Found, recognise
 from promptweight.evaluation.statistics import Share
-from promptweight.mini.captions import LANGUAGES, plainly
-from promptweight.mini.scenes import (
+from promptweight.mini import (
     ABOVE,
     BELOW,
     BESIDE,
     CHASE,
+    LANGUAGES,
     LEFT,
     RELATIONS,
     RIGHT,
     Scene,
     Thing,
+    plainly,
     random_scene,
 )
 

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from promptweight.evaluation.checkpoint import Kept
-from promptweight.evaluation.seen import Seen, look
+from promptweight.evaluation.recognizer import Seen, look
 from promptweight.evaluation.weight_response import Plain, pictures, weighted
-from promptweight.mini.scenes import Scene
+from promptweight.mini import Scene
 
 REGION_WEIGHT = 2.5
 MODES = ("logit", "p2p")

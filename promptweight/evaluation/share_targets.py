@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from promptweight.evaluation.recognizer import recognise
-from promptweight.mini.captions import phrase, plainly
-from promptweight.mini.scenes import Scene
+from promptweight.mini import Scene, phrase, plainly
 
 TARGETS = (0.1, 0.25, 0.4, 0.55, 0.7)
 
@@ -42,7 +41,7 @@ def measure_targets(
 ) -> list[Reached]:
     """Asks for shares of the first thing's phrase, and tries the weight found as a fixed one."""
     from promptweight.attention import attach
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     found: list[Reached] = []
     for place, scene in enumerate(scenes):

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from promptweight import validation
 from promptweight.evaluation.checkpoint import Kept
-from promptweight.evaluation.seen import Seen, look
-from promptweight.mini.captions import phrase, plainly
-from promptweight.mini.scenes import Scene
+from promptweight.evaluation.recognizer import Seen, look
+from promptweight.mini import Scene, phrase, plainly
 
 WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 SPACES = ("embedding", "attention")
@@ -49,8 +48,8 @@ def ways() -> tuple[Way, ...]:
 
     The mode `value` gives the output of `p2p` (see `promptweight.attention.control.rules`): it is not drawn again.
     """
-    from promptweight.attention.session import ATTACH_MODES
-    from promptweight.weighting.methods import METHODS
+    from promptweight.attention import ATTACH_MODES
+    from promptweight.weighting import METHODS
 
     methods = [name for name in METHODS if name not in ("none", "ignore")]
     attention = ("space", "attention")
@@ -116,7 +115,7 @@ def pictures(
 ) -> list[NDArray[np.uint8]]:
     """One picture (height, width, 3) per prompt, each from a generator of its own."""
     from promptweight.attention import attach
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     made: list[NDArray[np.uint8]] = []
     for first in range(0, len(prompts), batch):

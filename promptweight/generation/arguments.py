@@ -17,7 +17,7 @@ from promptweight.messages import Note, note
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.models.adapters import Chosen
+    from promptweight.models import Chosen
     from promptweight.prompt import Prompt
 
 METHODS = (
@@ -60,7 +60,7 @@ class Checked:
 
     def call(self, pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
         """Returns what the loaded pipeline is called with for every picture; sizes None are its own."""
-        from promptweight.models.loading import default_guidance_scale
+        from promptweight.models import default_guidance_scale
 
         own = self.guidance_scale is None
         return {
@@ -221,8 +221,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
     from promptweight import __version__
-    from promptweight.models import loading
-    from promptweight.models.schedulers import sampler_name
+    from promptweight.models import loading, sampler_name
 
     origin = loading.origin(pipe)
     return {
@@ -247,7 +246,7 @@ def settings_of(
 
 def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
     """Returns the method that weighed the embeddings of each text encoder, by the encoder's name."""
-    from promptweight.conditioning.families import family_of, open_encoders
+    from promptweight.conditioning import family_of, open_encoders
 
     family = family_of(pipe)
     present = open_encoders(pipe, family)

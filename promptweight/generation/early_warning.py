@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from promptweight.prompt.phrases import phrases
-from promptweight.prompt.words import fold
+from promptweight.prompt import fold, phrases
 
 if TYPE_CHECKING:
-    from promptweight.attention.session import AttentionSession
-    from promptweight.conditioning.token_table import Word
-    from promptweight.maps.attention_maps import AttentionMaps
+    from promptweight.attention import AttentionSession
+    from promptweight.conditioning import Word
+    from promptweight.maps import AttentionMaps
 
 THRESHOLD = 0.5
 """A phrase has no clear place when its map is so much less focused than the most focused one. Chosen on 96

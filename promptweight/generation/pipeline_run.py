@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from promptweight.attention import AttentionMaps, AttentionSession, Record
+    from promptweight.attention import AttentionSession, Record
     from promptweight.generation.early_warning import Leak
+    from promptweight.maps import AttentionMaps
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, t
 
 def apart(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
     """Returns the maps of one run of several pictures as those of one picture each."""
-    from promptweight.attention import AttentionMaps
+    from promptweight.maps import AttentionMaps
 
     if images == 1:
         return (maps,)
@@ -194,7 +195,7 @@ def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
     """Returns the maps of pictures that were made one by one as those of one run."""
     import torch
 
-    from promptweight.attention import AttentionMaps
+    from promptweight.maps import AttentionMaps
 
     if len(maps) < 2:
         return maps[0] if maps else None

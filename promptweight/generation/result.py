@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    from promptweight.attention.control.share_controller import Found
-    from promptweight.conditioning.token_table import Word
-    from promptweight.maps.attention_maps import AttentionMaps, HeatMap
+    from promptweight.attention import Found
+    from promptweight.conditioning import Word
+    from promptweight.maps import AttentionMaps, HeatMap
     from promptweight.prompt import Prompt
 
 
@@ -84,7 +84,7 @@ class Result:
             WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
             OSError: the disk's own error; what was complete by then stays.
         """
-        from promptweight.metadata.image_metadata import PARTS, check_parts
+        from promptweight.metadata import PARTS, check_parts
 
         parts = PARTS if metadata is None else metadata
         check_parts(parts)
@@ -123,7 +123,7 @@ class Result:
 
     def parameters(self, image: int = 0) -> str:
         """Returns the settings of one picture as AUTOMATIC1111 writes them."""
-        from promptweight.metadata.a1111 import parameters_text
+        from promptweight.metadata import parameters_text
 
         settings, picture = self.settings, self.images[image]
         return parameters_text(
@@ -152,7 +152,7 @@ class Result:
         return self._recorded().word(phrase, occurrence=occurrence, image=image)
 
     def _save_picture(self, folder: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.metadata.image_metadata import png_texts
+        from promptweight.metadata import png_texts
 
         name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
         texts = png_texts(self.record(image), self.parameters(image), parts)
@@ -177,8 +177,7 @@ class Result:
         return files
 
     def _save_sheet(self, picture: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.render import enlarged, overlay, sheet
-        from promptweight.render.labels import weight_text
+        from promptweight.render import enlarged, overlay, sheet, weight_text
 
         base = self.images[image]
         words = [word for word in self.words if not word.is_punctuation]
@@ -193,7 +192,7 @@ class Result:
 
     def _save_maps(self, picture: Path, image: int) -> Path:
         from promptweight.atomic_files import write_atomically
-        from promptweight.raw_maps import raw_maps
+        from promptweight.maps import raw_maps
 
         size = self.images[image].size
         content = raw_maps(self._recorded(), self.words, self.prompt.text, size, image=image)
@@ -211,7 +210,7 @@ class Result:
         **more: Any,
     ) -> Path:
         """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
-        from promptweight.metadata.image_metadata import png_texts
+        from promptweight.metadata import png_texts
 
         texts = png_texts({**self.record(image), **more}, self.parameters(image), parts)
         endings = (f"{ending}-{number}" if number > 1 else ending for number in count(1))

@@ -19,7 +19,7 @@ from promptweight import validation
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention.control.share_controller import Found
+    from promptweight.attention import Found
     from promptweight.prompt import Prompt
 
 
@@ -75,7 +75,7 @@ def solve(
     from promptweight.attention import attach
     from promptweight.errors import SettingError
     from promptweight.generation.pipeline_run import make_pictures
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     steps = validation.whole("num_inference_steps", num_inference_steps, 2, 1000)
     guidance = default_guidance_scale(pipe) if guidance_scale is None else guidance_scale

@@ -11,22 +11,22 @@ the steps and parts in which it is said.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
 
-from promptweight.attention.batch_rows import Role
-from promptweight.attention.rows import TextRow
+from promptweight.conditioning import Role
 from promptweight.errors import SettingError
-from promptweight.maps.heatmap import HeatMap
+from promptweight.maps.heatmap import HeatMap, TextRow
 from promptweight.maps.prompt_words import find, words_of
 from promptweight.maps.views import View
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.token_table import Word
+    from promptweight.conditioning import Word
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class AttentionMaps(View):
 
     def _repr_html_(self) -> str:
         """In notebooks: the first picture's words, and the map of the word under the pointer."""
-        from promptweight.render.html import hover_html
+        from promptweight.render import hover_html
 
         return hover_html(self)
 
@@ -179,3 +179,29 @@ class AttentionMaps(View):
         """The columns of rows of the text embeddings, by the number of the text."""
         columns = {voice: self.recording.columns((lane, image), voice) for voice in rows}
         return {voice: [columns[voice][row] for row in sorted(of_voice)] for voice, of_voice in rows.items()}
+
+
+def raw_maps(
+    maps: AttentionMaps | None, words: Sequence[Word], prompt: str, size: tuple[int, int], *, image: int = 0
+) -> bytes:
+    """Returns a file with one float32 tensor `maps` of the shape (words, height, width).
+
+    The header holds `words`, a JSON list of their texts, weights and places in the prompt, and `prompt`, the
+    clean text as a JSON string.
+
+    Args:
+        maps: the attention of the run; None where there are no words.
+        words: the words of the prompt.
+        prompt: its clean text.
+        size: width and height of the picture.
+        image: the picture's number in the run.
+    """
+    import torch
+    from safetensors.torch import save
+
+    tensor = torch.zeros(0, size[1], size[0])
+    if words and maps is not None:
+        heats = [maps.word(word.text, occurrence=word.occurrence, image=image) for word in words]
+        tensor = torch.stack([heat.tensor for heat in heats]).cpu().contiguous()
+    about = [{"text": word.text, "weight": word.weight, "start": word.start} for word in words]
+    return save({"maps": tensor}, {"words": json.dumps(about), "prompt": json.dumps(prompt)})

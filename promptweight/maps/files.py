@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from promptweight.attention.tables import PlacedTable
-from promptweight.conditioning.token_table import Frame, Token, TokenTable, Word
+from promptweight.conditioning import Frame, Token, TokenTable, Word
 from promptweight.errors import SettingError
+from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import Options, Prompt, Span, parse
 

@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from promptweight.attention.batch_rows import ROLES, Registered, Role
-from promptweight.attention.tables import Voice, find_rows, place_tables
-from promptweight.conditioning.token_table import no_such_place, no_such_word
+from promptweight.conditioning import no_such_place, no_such_word
 from promptweight.errors import WordNotFoundError
-from promptweight.prompt.words import fold
+from promptweight.prompt import fold
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.scheduled_encoding import Staged
-    from promptweight.conditioning.token_table import Word
+    from promptweight.conditioning import TokenTable, Word
     from promptweight.prompt import Prompt
 
 Place = tuple[int, int, str]
@@ -35,26 +32,6 @@ class Found:
     """Its words, in the first text that holds it."""
     rows: Mapping[int, set[int]]
     """The rows of the text embeddings that stand for it, by the number of the text."""
-
-
-def voices_of(staged: Staged) -> dict[Role, list[tuple[Voice, ...]]]:
-    """Every text of every prompt and negative prompt; none for negative prompts without embeddings.
-
-    Raises:
-        AttachError: tables and embeddings do not describe the same prompts.
-    """
-    inputs = staged.encoded.inputs
-    placed = place_tables(
-        staged.encoded, Registered(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
-    )
-    return {
-        role: [
-            tuple(placed[role][first : first + len(script.variants)])
-            for first, script in zip(staged.firsts[role], staged.scripts[role], strict=True)
-            if placed[role]
-        ]
-        for role in ROLES
-    }
 
 
 def words_of(voices: Sequence[Voice]) -> tuple[Word, ...]:
@@ -111,3 +88,51 @@ def occurrences(voice: Voice, phrase: str) -> Iterator[tuple[set[int], tuple[Wor
 def place_of(word: Word, prompt: Prompt) -> Place:
     """Where a word of a text lies in the source."""
     return prompt.to_source(word.start), prompt.to_source(word.end - 1), word.text
+
+
+@dataclass(frozen=True)
+class PlacedTable:
+    """A prompt's token table, and where its rows lie among those of the text embeddings."""
+
+    start: int
+    """The row of the table's first token."""
+    encoders: tuple[str, ...]
+    """The text encoders that wrote these rows."""
+    table: TokenTable
+
+    def rows(self, *kinds: str) -> tuple[int, ...]:
+        """The rows of the tokens of some kinds."""
+        return tuple(self.start + token.position for token in self.table.tokens if token.kind in kinds)
+
+
+Voice = tuple[PlacedTable, ...]
+"""One text of a prompt: its token table for each text encoder that wrote rows of its own."""
+
+
+def recorded_rows(tables: Sequence[PlacedTable]) -> tuple[int, ...]:
+    """The rows whose columns are recorded: beginnings and text. What is left of 1 is ends and padding."""
+    return tuple(row for placed in tables for row in placed.rows("bos", "text"))
+
+
+def find_rows(
+    tables: Sequence[PlacedTable], phrase: str, occurrence: int = 0
+) -> tuple[set[int], tuple[Word, ...]]:
+    """The rows of the embeddings that stand for a phrase in any of the tables, and its words in the first.
+
+    Raises:
+        WordNotFoundError: no table holds the phrase.
+    """
+    rows: set[int] = set()
+    found: list[tuple[Word, ...]] = []
+    missing: list[WordNotFoundError] = []
+    for placed in tables:
+        try:
+            words = placed.table.find(phrase, occurrence)
+        except WordNotFoundError as error:
+            missing.append(error)
+            continue
+        found.append(words)
+        rows |= {placed.start + position for word in words for position in word.positions}
+    if not found:
+        raise missing[0]
+    return rows, found[0]

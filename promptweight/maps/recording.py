@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Role
-from promptweight.attention.recording.store import Kind, Store
-from promptweight.attention.tables import Voice, recorded_rows
+from promptweight.conditioning import Role
+from promptweight.maps.prompt_words import Voice, recorded_rows
 
 
 @dataclass(frozen=True)
@@ -68,37 +68,6 @@ class Recording:
         return {row: column for column, row in enumerate(recorded_rows(self.voices(lane)[voice]))}
 
 
-def take_recording(
-    store: Store, tables: Mapping[Role, Sequence[tuple[Voice, ...]]], pixels_per_latent: int
-) -> Recording:
-    """A copy of what `store` holds now, on the CPU: it takes no memory of the device, nor needs one later.
-
-    Args:
-        store: a store in which a call of the model was recorded.
-        tables: the token tables of every text of the session's prompts, by role.
-        pixels_per_latent: how many pixels of the picture a side of a latent covers.
-    """
-    shape = (-1, len(store.record.lanes), store.images * store.voices)
-    voices = {lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()}
-    slots = {id(slot): (kind, slot) for kind, of_kind in store.slots.items() for slot in of_kind.values()}
-    return Recording(
-        slots=tuple(
-            RecordedSlot(
-                slot.layers,
-                slot.stride,
-                slot.height,
-                slot.width,
-                slot.sums.to("cpu", copy=True).unflatten(0, shape),
-                slot.counts.to("cpu", copy=True).unflatten(0, shape),
-                kind,
-                slot.is_advised,
-            )
-            for kind, slot in slots.values()
-        ),
-        roles=store.record.lanes,
-        tables={lane: of_lane[0] for lane, of_lane in voices.items()},
-        size=(store.size[0] * pixels_per_latent, store.size[1] * pixels_per_latent),
-        patches=store.record.patches,
-        other_voices={lane: of_lane[1:] for lane, of_lane in voices.items() if len(of_lane) > 1},
-        most_voices=store.voices,
-    )
+Kind = Literal["words", "refined", "patches", "rows"]
+"""What a slot sums: words' probabilities, the same averaged by the image's attention to itself, or the
+attention of patches of the picture to the picture, or to the whole text."""

@@ -23,12 +23,11 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Role
-from promptweight.attention.recording.store import Kind
-from promptweight.attention.tables import Voice
+from promptweight.conditioning import Role
 from promptweight.errors import SettingError
-from promptweight.maps.recording import Recording
-from promptweight.render.interpolation import enlarged
+from promptweight.maps.prompt_words import Voice
+from promptweight.maps.recording import Kind, Recording
+from promptweight.render import upsample_maps
 
 COARSEST_STRIDE = 4
 """Layers with more latents than this along a side of a cell are in a view only when asked for."""
@@ -190,7 +189,7 @@ class View:
             if not any(self._columns_by_grid(lane, image, kind, voice) for voice in voices):
                 raise SettingError("the layers of this view did not run in these steps")
             return torch.zeros(self.recording.size)
-        on_picture = [enlarged(weighted_mean(maps), self.recording.size) for maps in by_grid.values()]
+        on_picture = [upsample_maps(weighted_mean(maps), self.recording.size) for maps in by_grid.values()]
         heat = torch.stack(on_picture).mean(0)
         return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 
-from promptweight.models.schedulers import NOISE_SCHEDULES
+from promptweight.models import NOISE_SCHEDULES
 
 
 def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:

@@ -1,21 +1,10 @@
-"""The built-in models: scenes drawn, captioned and learnt here, so that a fresh machine needs no download.
+"""The built-in world: scenes with exact masks, their captions, and the models trained on them.
 
-`scenes` draws pictures whose masks are known exactly, `captions` says in Portuguese and English what is
-in them, `networks` and `train` turn both into real diffusers pipelines, and `weights/` holds the result.
-
->>> from promptweight import mini
->>> mini.path("mini").name
-'mini'
+`scenes` draws pictures whose masks are known exactly, `captions` describes them in Portuguese and English,
+`training` makes diffusers pipelines of both, and `weights/` holds the results
+(`promptweight.models.BUILTIN_MODELS`).
 """
 
-from pathlib import Path
+import lazy_loader
 
-WEIGHTS = Path(__file__).parent / "weights"
-NAMES = ("mini", "mini-dit")
-
-
-def path(name: str = "mini") -> Path:
-    """Returns the diffusers folder of the built-in model `name` (one of `NAMES`)."""
-    if name not in NAMES:
-        raise LookupError(f"{name!r} is no built-in model; the built-in models are {', '.join(NAMES)}")
-    return WEIGHTS / name
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,7 +1,7 @@
 """Captions of scenes in Portuguese and English.
 
-Portuguese agrees in gender and number (*uma casa vermelha*, *dois carros vermelhos*) and contracts its articles
-(*à esquerda do gato*). The same scene has many captions; `caption` draws one of them:
+Portuguese agrees in gender and number (*uma casa vermelha*, *dois carros vermelhos*) and contracts its
+articles (*à esquerda do gato*). The same scene has many captions; `caption` draws one of them:
 
 >>> from promptweight.mini.scenes import Scene, Thing
 >>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")

@@ -14,7 +14,7 @@ Canvas = NDArray[np.float32]
 
 
 def blend(canvas: Canvas, alpha: NDArray[np.float32], color: NDArray[np.float32]) -> None:
-    """Lay a color (3,) over the canvas (height, width, 3), in place, where alpha (height, width) is above 0."""
+    """Lay a color (3,) over the canvas (height, width, 3), in place, as far as alpha (height, width) says."""
     canvas += alpha[..., None] * (color - canvas)
 
 

@@ -61,7 +61,7 @@ class _Draft:
         self.colors = list(world.colors)
 
     def thing(self, among: list[str] | None = None, sizes: dict[str, tuple[int, ...]] | None = None) -> Thing:
-        """Draw a thing without a place; every kind and color occurs once, so a word has one place to point at."""
+        """Draw a thing without a place; kinds and colors occur once, so a word has one place to point at."""
         rng, world = self.rng, self.world
         kind = rng.choice(among or self.kinds)
         self.kinds = [other for other in self.kinds if other != kind]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Note, note
 from promptweight.models.files import check_header, first_line
-from promptweight.prompt.timeline import script_of
+from promptweight.prompt import script_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,7 +137,7 @@ def _choose_loras(
 def _choose_embeddings(
     prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Note]
 ) -> dict[str, Path]:
-    from promptweight.prompt.textual_inversion import note_embeddings
+    from promptweight.prompt import note_embeddings
 
     files = {} if folder is None else _files(folder, "embeddings_dir")
     chosen: dict[str, Path] = {}

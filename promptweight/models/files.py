@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptweight import mini
 from promptweight.errors import ModelError
 from promptweight.messages import note
+from promptweight.models.builtin import BUILTIN_MODELS, builtin_path
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -74,15 +74,15 @@ def find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Or
     path = _local_path(name)
     if path is None:
         return _download(*_hub_id(name, revision), variant)
-    if name in mini.NAMES:
+    if name in BUILTIN_MODELS:
         return path, Origin(name)
     return path, Origin(path.name) if path.is_file() else origin_of_folder(path.resolve())
 
 
 def _local_path(name: str) -> Path | None:
     """Returns a built-in model's folder, or what is on the disk; None where `name` may be a hub id."""
-    if name in mini.NAMES:
-        return mini.path(name)
+    if name in BUILTIN_MODELS:
+        return builtin_path(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -110,7 +110,7 @@ def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
                 "there is no model {name!r}: it is no built-in model ({known}), no folder, and not the shape "
                 "of a hub id (owner/name or owner/name@revision)",
                 name=name,
-                known=", ".join(mini.NAMES),
+                known=", ".join(BUILTIN_MODELS),
             )
         )
     return hub_id, tagged or revision

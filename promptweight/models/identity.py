@@ -42,30 +42,31 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
     Raises:
         ModelError: there is no such model.
     """
-    from promptweight.models import files
+    from promptweight.models import files as model_files
+    from promptweight.models.builtin import BUILTIN_FOLDER, BUILTIN_MODELS
 
     name = os.fspath(model)
     path = Path(name).expanduser()
-    if path.is_file() and name not in files.mini.NAMES:
-        path, origin = files.find(name, None, None)
+    if path.is_file() and name not in BUILTIN_MODELS:
+        path, origin = model_files.find(name, None, None)
         return ModelIdentity(name, origin.model, None, fingerprint([path]))
     try:
-        folder = files.find_local(name)
+        folder = model_files.find_local(name)
     except ModelError:
         if "/" not in name or path.exists():
             raise
         if offline:
             hub_id, _, revision = name.partition("@")
             return ModelIdentity(name, hub_id, revision or None)
-        folder, origin = files.find(name, None, None)
+        folder, origin = model_files.find(name, None, None)
         return ModelIdentity(_at_commit(origin), origin.model, origin.revision, None, folder)
-    files.read_index(folder, name)
-    origin = files.origin_of_folder(folder.resolve())
+    model_files.read_index(folder, name)
+    origin = model_files.origin_of_folder(folder.resolve())
     if origin.revision is not None:
         source = name if path.is_dir() else _at_commit(origin)
         return ModelIdentity(source, origin.model, origin.revision, None, folder)
     files = [each for each in folder.rglob("*") if each.suffix in (".safetensors", ".json", ".txt", ".model")]
-    called = name if folder.is_relative_to(Path(files.mini.WEIGHTS)) else origin.model
+    called = name if folder.is_relative_to(BUILTIN_FOLDER) else origin.model
     return ModelIdentity(name, called, None, fingerprint(files, folder), folder)
 
 

@@ -57,7 +57,7 @@ def load(
     """Loads a diffusers pipeline, ready to run on `device`.
 
     Args:
-        model: the name of a built-in model (`promptweight.mini.NAMES`), a folder that `save_pretrained`
+        model: the name of a built-in model (`promptweight.models.BUILTIN_MODELS`), a folder that `save_pretrained`
             wrote, a single `.safetensors` file of Stable Diffusion 1, 2 or XL, or a hub id, with `@revision`
             if one is wanted. Without a network, hub ids come from the local cache.
         device: `auto` (the first of cuda, mps, xpu, cpu that is there) or a device's name such as `cuda:1`.

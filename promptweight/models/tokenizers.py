@@ -6,18 +6,20 @@ for table in token_tables(parse("um (gato:1.4) vermelho"), "mini"):
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from promptweight.conditioning import TokenTable, tokenize
 from promptweight.errors import ModelError
 from promptweight.models.files import components, find_local, first_line, read_index
 from promptweight.models.loading import quiet
+from promptweight.prompt import Prompt
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import TokenTable
-    from promptweight.conditioning.families import Family
-    from promptweight.conditioning.text_encoder import TextEncoder
+    from promptweight.conditioning import Family, TextEncoder, TokenTable
     from promptweight.prompt import Prompt
 
 
@@ -46,7 +48,7 @@ def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None)
     with quiet():
         import torch
 
-        from promptweight.conditioning.text_encoder import TextEncoder
+        from promptweight.conditioning import TextEncoder
 
         name = os.fspath(model)
         folder = find_local(name, revision)
@@ -66,7 +68,7 @@ def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None)
 
 
 def _family_of(index: dict[str, Any], name: str) -> Family:
-    from promptweight.conditioning.families import FAMILIES
+    from promptweight.conditioning import FAMILIES
 
     for family in FAMILIES:
         if index["_class_name"] in family.pipelines:
@@ -88,5 +90,64 @@ def _load_tokenizer(folder: Path, described: list[str]) -> Any:
         raise ModelError(f"{folder} is to be read with {library}.{class_name}, which is no tokenizer")
     try:
         return tokenizer_class.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the folder's content decides which of many errors this is
+        raise ModelError(f"the tokenizer {folder} cannot be read: {first_line(error)}") from error
+
+
+ONE_CHUNK: Mapping[str, Mapping[str, int | None]] = {
+    "StableDiffusion3": {"tokenizer_3": 256},
+    "Flux": {"tokenizer": None, "tokenizer_2": 512},
+}
+"""By how pipelines' names begin: tokenizers whose text encoders read one chunk, and its length in tokens."""
+
+
+class Count(NamedTuple):
+    """The tokens of a prompt for one tokenizer: how many, in how many chunks, and the text that was cut."""
+
+    tokenizer: str
+    tokens: int
+    chunks: int
+    cut: str
+
+
+class Counter:
+    """The tokenizers of a model's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        index = read_index(folder, str(folder))
+        self._class = str(index["_class_name"])
+        there = [name for name in components(index) if name.startswith("tokenizer")]
+        there = [name for name in there if name.replace("tokenizer", "text_encoder") in components(index)]
+        self._tokenizers = {name: _load(folder / name, str(index[name][1])) for name in there}
+
+    def tables(self, prompt: Prompt) -> list[tuple[str, TokenTable]]:
+        """Returns how a prompt falls into tokens and chunks, for each tokenizer by its name."""
+        single = next((each for start, each in ONE_CHUNK.items() if self._class.startswith(start)), {})
+        return [
+            (
+                name,
+                tokenize(
+                    tokenizer,
+                    prompt,
+                    encoder=name,
+                    max_length=single.get(name),
+                    max_chunks=1 if name in single else None,
+                ),
+            )
+            for name, tokenizer in self._tokenizers.items()
+        ]
+
+    def count(self, prompt: Prompt) -> list[Count]:
+        """Returns the tokens of a prompt for each tokenizer."""
+        return [
+            Count(name, sum(token.kind == "text" for token in table.tokens), table.chunks, table.cut)
+            for name, table in self.tables(prompt)
+        ]
+
+
+def _load(folder: Path, class_name: str) -> Any:
+    try:
+        transformers = importlib.import_module("transformers")
+        return getattr(transformers, class_name).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the folder's content decides which of many errors this is
         raise ModelError(f"the tokenizer {folder} cannot be read: {first_line(error)}") from error

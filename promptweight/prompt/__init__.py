@@ -4,40 +4,6 @@
 [('um ', 1.0), ('gato', 1.4), (' vermelho', 1.0)]
 """
 
-from promptweight.prompt.conversion import convert
-from promptweight.prompt.detection import Detection, detect
-from promptweight.prompt.model import (
-    Conversion,
-    Diagnostic,
-    Embedding,
-    Lora,
-    Options,
-    Part,
-    Prompt,
-    Span,
-    Swap,
-)
-from promptweight.prompt.parser import DIALECTS, parse
-from promptweight.prompt.schedule import schedule
-from promptweight.prompt.weight_editing import nudge
-from promptweight.prompt.wildcards import expand
+import lazy_loader
 
-__all__ = [
-    "DIALECTS",
-    "Conversion",
-    "Detection",
-    "Diagnostic",
-    "Embedding",
-    "Lora",
-    "Options",
-    "Part",
-    "Prompt",
-    "Span",
-    "Swap",
-    "convert",
-    "detect",
-    "expand",
-    "nudge",
-    "parse",
-    "schedule",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

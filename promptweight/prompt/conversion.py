@@ -8,8 +8,8 @@ from dataclasses import replace
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.model import Conversion, Prompt
 from promptweight.prompt.parser import check_dialect, parse
-from promptweight.prompt.schedule import schedule
 from promptweight.prompt.segments import Leaf, LeafPart, leaf_parts, scheduled_leaf_parts
+from promptweight.prompt.timeline import schedule
 from promptweight.prompt.writers import Loss, joined, write_a1111, write_comfy, write_compel, write_plain
 
 CHANGING = ("pw", "a1111")

@@ -209,7 +209,7 @@ class Prompt:
         finds in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
         """
         if self.dialect == "a1111":
-            from promptweight.prompt.parser.a1111_weights import a1111_fragments
+            from promptweight.prompt.dialects.a1111_weights import a1111_fragments
 
             return a1111_fragments(self.source)
         return canonical(span_pieces(self.spans))

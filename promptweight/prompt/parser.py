@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 
 from promptweight.errors import SettingError
 from promptweight.prompt.builder import Builder
+from promptweight.prompt.dialects.a1111 import read
+from promptweight.prompt.dialects.comfy import read_comfy
+from promptweight.prompt.dialects.compel import read_compel
 from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.parser.a1111 import read
-from promptweight.prompt.parser.comfy import read_comfy
-from promptweight.prompt.parser.compel import read_compel
 from promptweight.prompt.source_map import Flow
 
 

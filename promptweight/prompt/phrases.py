@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from promptweight.prompt.words import fold
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.token_table import Word
+    from promptweight.conditioning import Word
 
 # articles, contractions, prepositions, conjunctions, pronouns, forms of "ser" and "estar", places
 PORTUGUESE = (

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from promptweight.prompt.literals import SCHEDULE_NUMBER
-from promptweight.prompt.unbalanced import Marks, groups_given_up
 
 MARK = re.compile(r"\\.|[\\()\[\]:|]")
 NOMINAL_STEPS = 1_000_000
@@ -261,3 +260,54 @@ class Finder:
         """A1111 reads no changes at all in such a text."""
         if self.strict and not self.refused:
             self.refused, self.refused_at = reason, place
+
+
+@dataclass(slots=True)
+class Marks:
+    """The brackets and colons of one group, as indices into all marks of the text."""
+
+    indices: list[int]
+    fixed: bool  # an alternation: its bars can be nothing else
+
+
+def groups_given_up(places: list[int], owners: list[Marks | None]) -> set[int]:
+    """The opening places of the groups whose marks A1111 reads as text.
+
+    ``places`` are those of all brackets and colons, in order; ``owners`` the closed group that each belongs
+    to, None where a mark is bare. ``owners`` is changed: the marks of a group that is given up become bare.
+    """
+    given_up: set[int] = set()
+    index = len(places) - 1
+    run = 0  # bare marks directly to the right
+    run_start = -1
+    while index >= 0:
+        place, owner = places[index], owners[index]
+        if owner is None:
+            run = run + 1 if run_start == place + 1 else 1
+            run_start = place
+            index -= 1
+            continue
+        touching = closers_before(index, places, owners) if run and run_start == place + 1 else []
+        length = len(touching) + run
+        if touching and length >= 3 and length % 2 == 1:
+            for group in touching:
+                given_up.add(places[group.indices[0]])
+                for mark in group.indices:
+                    owners[mark] = None
+        else:
+            index = owner.indices[0] - 1
+            run, run_start = 0, -1
+    return given_up
+
+
+def closers_before(index: int, places: list[int], owners: list[Marks | None]) -> list[Marks]:
+    """The groups that close one directly before the other, ending with the mark at ``index``."""
+    groups: list[Marks] = []
+    place = places[index]
+    while index >= 0:
+        owner = owners[index]
+        if owner is None or owner.fixed or owner.indices[-1] != index or places[index] != place - len(groups):
+            break
+        groups.append(owner)
+        index -= 1
+    return groups

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.dialects.a1111 import split_parts
+from promptweight.prompt.dialects.a1111_scanner import scan
+from promptweight.prompt.dialects.a1111_weights import stretches
+from promptweight.prompt.dialects.tags_and_comments import lift
 from promptweight.prompt.model import NO_OPTIONS, Options, Prompt
-from promptweight.prompt.parser.a1111_scanner import scan
-from promptweight.prompt.parser.a1111_weights import stretches
-from promptweight.prompt.parser.tags_and_comments import lift
-from promptweight.prompt.parts import split_parts
 from promptweight.prompt.prompt_editing import EDIT, Changes, find_changes
 from promptweight.prompt.source_map import Flow
 

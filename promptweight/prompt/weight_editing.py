@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptweight.errors import SettingError
+from promptweight.messages import note
+from promptweight.prompt import Prompt, parse
+from promptweight.prompt.dialects.a1111_scanner import BRACES, SHARE
+from promptweight.prompt.dialects.tags_and_comments import find_tags
 from promptweight.prompt.literals import ASCII_NUMBER, finite, skip_white, within_reach
-from promptweight.prompt.parser.a1111_scanner import BRACES, SHARE
-from promptweight.prompt.parser.tags_and_comments import find_tags
 from promptweight.prompt.prompt_editing import find_changes
+from promptweight.prompt.words import fold, split_words
 
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
 PARTNER = {"(": ")", "[": "]"}
@@ -168,3 +173,71 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     """The selection without the white space at its ends."""
     selected = text[start:end]
     return start + len(selected) - len(selected.lstrip()), end - len(selected) + len(selected.rstrip())
+
+
+_FINE = 1e-6
+
+
+def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
+    """Returns where a phrase stands in the clean text of a prompt, as words, whatever their case."""
+    sought = [fold(phrase[word.start : word.end]) for word in split_words(phrase)]
+    words = split_words(prompt.text, prompt.breaks)
+    folded = [fold(prompt.text[word.start : word.end]) for word in words]
+    return [
+        (words[at].start, words[at + len(sought) - 1].end)
+        for at in range(len(folded) - len(sought) + 1)
+        if sought and folded[at : at + len(sought)] == sought
+    ]
+
+
+def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
+    """Returns a prompt in which every occurrence of a phrase has exactly this weight.
+
+    Brackets round the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
+    own that make up for theirs.
+
+    >>> with_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
+    'um (gato:0.55) e (outro (gato:0.5))'
+    """
+    for number in range(len(places(parse(text, dialect), phrase))):
+        prompt = parse(text, dialect)
+        found = places(prompt, phrase)
+        if number >= len(found):
+            break
+        plain = _with_own_weight(text, prompt, found[number], 1.0)
+        around = _weight_at(parse(plain, dialect), found[number][0])
+        if around == 0:
+            raise SettingError(
+                note(
+                    "the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0",
+                    phrase=phrase,
+                    text=text,
+                )
+            )
+        text = _with_own_weight(text, prompt, found[number], weight / around)
+    return text
+
+
+def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: float) -> str:
+    """Returns `text` with another number on the brackets round one place, or with brackets of its own."""
+    start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
+    target = find_target(text, start, end, _FINE)
+    if target is None:
+        raise SettingError(
+            note(
+                "the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it",
+                phrase=text[start:end],
+                text=text,
+            )
+        )
+    content = text[target.start : target.end]
+    opening = "(" if target.suffix == ")" else text[target.first : target.start]
+    number = f"{weight:.6f}".rstrip("0").removesuffix(".")
+    keeps_brackets = number != "1" or target.suffix != ")" or target.options
+    written = f"{opening}{content}:{number}{target.options}{target.suffix}" if keeps_brackets else content
+    return text[: target.first] + written + text[target.last :]
+
+
+def _weight_at(prompt: Prompt, place: int) -> float:
+    starts: Sequence[int] = [span.clean_start for span in prompt.spans]
+    return prompt.spans[max(0, bisect_right(starts, place) - 1)].weight

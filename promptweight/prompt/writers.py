@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby, pairwise
 
+from promptweight.prompt.dialects.compel_grammar import WORD
 from promptweight.prompt.model import Lora, Options, percent
-from promptweight.prompt.parser.compel_grammar import WORD
 from promptweight.prompt.segments import Leaf, LeafPart
 
 KEYWORD = re.compile(r"\b(BREAK|AND)\b")

@@ -6,8 +6,6 @@
 Heat is any array of the shape (height, width); nothing here knows models or prompts.
 """
 
-from promptweight.render.colormaps import COLORMAPS, WORD_COLORS
-from promptweight.render.contact_sheet import sheet
-from promptweight.render.overlay import UPSCALE, enlarged, overlay, overlay_words
+import lazy_loader
 
-__all__ = ["COLORMAPS", "UPSCALE", "WORD_COLORS", "enlarged", "overlay", "overlay_words", "sheet"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

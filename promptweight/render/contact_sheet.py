@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from promptweight.errors import SettingError
-from promptweight.render import text
-from promptweight.render.labels import BACKGROUND, FAINT, INK
-from promptweight.render.overlay import enlarged
+from promptweight.render.labels import BACKGROUND, FAINT, INK, draw_text, fit_text
+from promptweight.render.overlays import enlarged
 
 
 def sheet(
@@ -56,14 +55,14 @@ def sheet(
     canvas = ImageDraw.Draw(whole)
     if title:
         size = round(letters * 1.2)
-        text.draw(canvas, (gap, gap + head / 2), text.fitted(title, size, whole.width - 2 * gap), size, INK)
+        draw_text(canvas, (gap, gap + head / 2), fit_text(title, size, whole.width - 2 * gap), size, INK)
     for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
         left, top = gap + column * (width + gap), head + gap + row * (height + caption + gap)
         whole.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
         if labels is not None and labels[index]:
             at = (left + width / 2, top + height + caption / 2)
-            text.draw(canvas, at, text.fitted(labels[index], letters, width), letters, FAINT, anchor="mm")
+            draw_text(canvas, at, fit_text(labels[index], letters, width), letters, FAINT, anchor="mm")
     return whole
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError
-from promptweight.render.interpolation import enlarged
+from promptweight.render.interpolation import upsample_maps
 
 Heat = NDArray[np.float32]
 
@@ -49,7 +49,7 @@ def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
 
 def resized(heat: Heat, size: tuple[int, int]) -> Heat:
     """Returns `heat` in `size` = (width, height), without steps or diamonds, as the maps of layers are."""
-    return enlarged(torch.from_numpy(heat), size[::-1]).numpy()
+    return upsample_maps(torch.from_numpy(heat), size[::-1]).numpy()
 
 
 def gaussian(field: Heat, sigma: float) -> Heat:

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from promptweight.maps.attention_maps import AttentionMaps
-    from promptweight.maps.heatmap import HeatMap
+    from promptweight.maps import AttentionMaps, HeatMap
 
 LONGER_SIDE = 64
 """Cells along the longer side of a map on the page; recorded attention is seldom finer."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 
-def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+def upsample_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Returns maps (..., height, width) in `size` = (height, width); as they are where they have it already.
 
     Where `size` is the coarser one, a pixel is a mean of all cells that it covers.

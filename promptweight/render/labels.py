@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from promptweight.render import text
 from promptweight.render.colormaps import table
 
 Color = tuple[int, int, int]
@@ -30,14 +32,14 @@ def word_strip(
     bar_width, bar_height = max(1, round(width * 0.2)), max(4, round(letters * 0.36))
     gap = round(small * 0.5)
     right = width - margin
-    text.draw(canvas, (right, height / 2), high, small, FAINT, anchor="rm")
-    bar_right = right - text.width(high, small) - gap
+    draw_text(canvas, (right, height / 2), high, small, FAINT, anchor="rm")
+    bar_right = right - text_width(high, small) - gap
     bar = Image.fromarray(np.repeat(table(colormap)[None], 1, axis=0), mode="RGB")
     bar = bar.resize((bar_width, bar_height), Image.Resampling.BILINEAR)
     image.paste(bar, (bar_right - bar_width, (height - bar_height) // 2), _rounded(bar.size))
     low_right = bar_right - bar_width - gap
-    text.draw(canvas, (low_right, height / 2), low, small, FAINT, anchor="rm")
-    _word(canvas, margin, low_right - text.width(low, small) - gap, height / 2, label, weight, letters)
+    draw_text(canvas, (low_right, height / 2), low, small, FAINT, anchor="rm")
+    _word(canvas, margin, low_right - text_width(low, small) - gap, height / 2, label, weight, letters)
     return image
 
 
@@ -50,7 +52,7 @@ def legend_strip(
     placed: list[tuple[int, int]] = []
     x, row = margin, 0
     for label, weight in zip(labels, weights, strict=True):
-        needed = patch + gap + text.width(text.printable(label), letters) + _weight_room(weight, letters)
+        needed = patch + gap + text_width(printable(label), letters) + _weight_room(weight, letters)
         if x > margin and x + needed > width - margin:
             x, row = margin, row + 1
         placed.append((x, row))
@@ -92,16 +94,16 @@ def _word(
     size: int,
 ) -> None:
     room = round(right - left) - _weight_room(weight, size)
-    shown = text.fitted(label, size, room)
-    text.draw(canvas, (left, middle), shown, size, INK)
+    shown = fit_text(label, size, room)
+    draw_text(canvas, (left, middle), shown, size, INK)
     if weight_text(weight):
-        at = left + text.width(shown, size) + round(size * 0.4)
-        text.draw(canvas, (at, middle), weight_text(weight), size, ACCENT)
+        at = left + text_width(shown, size) + round(size * 0.4)
+        draw_text(canvas, (at, middle), weight_text(weight), size, ACCENT)
 
 
 def _weight_room(weight: float | None, size: int) -> int:
     written = weight_text(weight)
-    return text.width(written, size) + round(size * 0.4) if written else 0
+    return text_width(written, size) + round(size * 0.4) if written else 0
 
 
 def _sizes(width: int) -> tuple[int, int, int]:
@@ -121,3 +123,48 @@ def _rounded(size: tuple[int, int]) -> Image.Image:
         (0, 0, large.width - 1, large.height - 1), large.height // 2, fill=255
     )
     return large.resize(size, Image.Resampling.LANCZOS)
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Returns the font whose letters are `size` pixels high."""
+    content = files("promptweight.render").joinpath("Roboto-Medium.subset.ttf").read_bytes()
+    return ImageFont.truetype(BytesIO(content), size=size)
+
+
+def printable(text: str) -> str:
+    """Returns `text` on one line, without what cannot be drawn (control characters, lone surrogates)."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def text_width(text: str, size: int) -> int:
+    """Returns how many pixels wide `text` is."""
+    return round(font(size).getlength(text))
+
+
+def fit_text(text: str, size: int, room: int) -> str:
+    """Returns `text`, shortened with an ellipsis where it is wider than `room` pixels."""
+    text = printable(text)[:1000]
+    if text_width(text, size) <= room:
+        return text
+    fits, too_long = 0, len(text)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if text_width(text[:middle].rstrip() + "…", size) <= room:
+            fits = middle
+        else:
+            too_long = middle
+    return text[:fits].rstrip() + "…" if fits else ""
+
+
+def draw_text(
+    canvas: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    size: int,
+    color: tuple[int, int, int],
+    anchor: str = "lm",
+) -> None:
+    """Draws `text` at a point; `anchor` as in Pillow, by default left and the middle of the line."""
+    canvas.text(at, text, font=font(size), fill=color, anchor=anchor)

@@ -8,8 +8,9 @@ from diffusers import SD3Transformer2DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from promptweight.attention import AttentionMaps, Record, attach
+from promptweight.attention import Record, attach
 from promptweight.errors import ModelError
+from promptweight.maps import AttentionMaps
 
 ADVISED = ("transformer_blocks.0.", "transformer_blocks.2.")
 

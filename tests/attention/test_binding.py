@@ -7,7 +7,7 @@ import torch
 
 from promptweight import generate
 from promptweight.attention import Record, attach
-from promptweight.conditioning.token_table import tokenize
+from promptweight.conditioning.tokenization import tokenize
 from promptweight.generation import early_warning
 from promptweight.models.loading import load
 from promptweight.prompt import parse

@@ -5,8 +5,8 @@ import torch
 
 from promptweight.attention import PromptToPrompt, attach
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generation.edit import edit
-from promptweight.generation.generate import generate
+from promptweight.generation.image_editing import edit
+from promptweight.generation.image_generation import generate
 
 STEPS = 6
 EDIT = PromptToPrompt("replace", cross_replace_steps=0.9, self_replace_steps=0.7)

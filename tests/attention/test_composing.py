@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from promptweight.attention import AttentionMaps, Record, attach
+from promptweight.attention import Record, attach
 from promptweight.attention.control.composition import joined, repeated
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generation.generate import generate
+from promptweight.generation.image_generation import generate
+from promptweight.maps import AttentionMaps
 
 CHANGING = "um [gato:rato verde:0.5] feio"
 JOINED = "um gato AND um rato verde:0.5"

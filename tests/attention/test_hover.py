@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from promptweight.attention import AttentionMaps
-from promptweight.attention.tables import PlacedTable
+from promptweight.maps import AttentionMaps
+from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.render.colormaps import table
 from promptweight.render.html import SCRIPT

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.attention.kernels.sdpa import sdpa
-from promptweight.attention.kernels.sdpa.sdpa import attend
+from promptweight.attention.kernels.sdpa import attend, sdpa
 
 CUDA = pytest.param(
     "cuda",

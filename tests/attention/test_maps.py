@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from promptweight.attention.tables import PlacedTable
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.maps.attention_maps import AttentionMaps
+from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
 
 # columns: beginning, um, gato, verm, elho, gato

@@ -11,8 +11,8 @@ from promptweight.attention.control.prompt_to_prompt import mapping_between
 from promptweight.attention.control.rules import Terms
 from promptweight.attention.hooks.layer_hook import Call, Recorder
 from promptweight.attention.recording.store import Slot
-from promptweight.attention.tables import PlacedTable
 from promptweight.errors import SettingError
+from promptweight.maps.prompt_words import PlacedTable
 
 
 def mapping(tiny, source, edited, kind):

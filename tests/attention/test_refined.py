@@ -4,9 +4,10 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProcessor2_0
 
-from promptweight.attention import AttentionMaps, Record, attach
-from promptweight.attention.kernels.sdpa.sdpa import attention_rows, propagate
+from promptweight.attention import Record, attach
+from promptweight.attention.kernels.sdpa import attention_rows, propagate
 from promptweight.errors import SettingError
+from promptweight.maps import AttentionMaps
 
 SIZE = {"height": 48, "width": 80}
 PATCHES = ((0.1, 0.9), (1.0, 0.3))

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from promptweight.attention import AttentionMaps, Record, attach
+from promptweight.attention import Record, attach
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.maps import AttentionMaps
 
 PATCHES = ((0.1, 0.9), (1.0, 0.3))
 SIZE = {"height": 48, "width": 80}

@@ -7,9 +7,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from promptweight.attention.batch_rows import Lane
 from promptweight.attention.layers import Layer, grid
 from promptweight.attention.recording.record import Record, make_plan
-from promptweight.attention.recording.store import Store
+from promptweight.attention.recording.store import Store, take_recording
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps.recording import take_recording
 
 # Stable Diffusion 1: 16 layers with 8 heads, on 64, 32, 16 and 8 cells a side
 SD1 = [

@@ -11,7 +11,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from promptweight.attention import read_text_attention
+from promptweight.conditioning import read_text_attention
 from promptweight.errors import ModelError, SettingError
 
 PROMPT = "um (gato:1.4) vermelho"

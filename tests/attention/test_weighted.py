@@ -15,9 +15,8 @@ from torch.nn.attention import sdpa_kernel
 from promptweight.attention import Record, attach
 from promptweight.attention.control.rules import KeyRule, Rules
 from promptweight.attention.hooks.layer_hook import Recorder
-from promptweight.attention.kernels.sdpa import biased
-from promptweight.attention.kernels.sdpa.biased import attend_apart, corrected, merged
-from promptweight.attention.kernels.sdpa.sdpa import SDPBackend, attend_with_lse, probabilities
+from promptweight.attention.kernels.biased import attend_apart, corrected, merged
+from promptweight.attention.kernels.sdpa import SDPBackend, attend_with_lse, biased, probabilities
 
 DEVICES = [
     "cpu",

@@ -1,8 +1,7 @@
 """Tokens that are counted without torch."""
 
-from promptweight.batch.counting import ONE_CHUNK, Counter
 from promptweight.conditioning.families import FAMILIES
-from promptweight.models.tokenizers import token_tables
+from promptweight.models.tokenizers import ONE_CHUNK, Counter, token_tables
 from promptweight.prompt import parse
 
 

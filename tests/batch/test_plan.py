@@ -14,10 +14,11 @@ from promptweight.batch.job_rows import Row
 from promptweight.batch.jobs import Job
 from promptweight.batch.plan import diagnostics
 from promptweight.batch.sharding import Shard, find_shard, local_device
-from promptweight.batch.sweep import Sweep, places, read_methods, read_weights, with_weight
+from promptweight.batch.sweep import Sweep, read_methods, read_weights
 from promptweight.errors import SettingError
 from promptweight.generation.arguments import MAX_SEED, METHODS, MODES, NORMALIZERS
 from promptweight.prompt import parse
+from promptweight.prompt.weight_editing import places, with_weight
 from promptweight.weighting.methods import METHODS as REAL_METHODS
 from promptweight.weighting.methods import NORMALIZERS as REAL_NORMALIZERS
 

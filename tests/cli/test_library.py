@@ -87,7 +87,7 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
 
 
 def test_the_help_names_the_questions_of_a_report(run):
-    from promptweight.evaluation.questions import QUESTIONS
+    from promptweight.evaluation.report.run import QUESTIONS
 
     out = " ".join(run("evaluate", "--help")[1].replace("│", " ").split())
     assert ", ".join(question.name for question in QUESTIONS) in out

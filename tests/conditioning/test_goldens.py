@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptweight.conditioning.token_table import tokenize
+from promptweight.conditioning.tokenization import tokenize
 from promptweight.prompt import parse
 
 GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.conditioning.token_table import TokenTable, tokenize
+from promptweight.conditioning.token_table import TokenTable
+from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError, WordNotFoundError
 
 

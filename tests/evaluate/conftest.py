@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from promptweight.attention import AttentionMaps
-from promptweight.attention.tables import PlacedTable, recorded_rows
-from promptweight.conditioning.token_table import tokenize
+from promptweight.conditioning.tokenization import tokenize
+from promptweight.maps import AttentionMaps
+from promptweight.maps.prompt_words import PlacedTable, recorded_rows
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import parse
 

@@ -15,7 +15,7 @@ from promptweight.evaluation import (
     noising,
     share_targets,
 )
-from promptweight.evaluation.localisation import best_iou
+from promptweight.evaluation.localization import best_iou
 from promptweight.evaluation.map_rules import RULES, heat
 from promptweight.evaluation.prompt_fidelity import held_out
 from promptweight.evaluation.report.map_sections import told_finding

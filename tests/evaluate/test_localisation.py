@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from promptweight.evaluation.localisation import noise_levels
+from promptweight.evaluation.noising import noise_levels
 from promptweight.mini.training import mmdit, unet
 
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from promptweight.evaluation.localisation import best_iou, points_at
+from promptweight.evaluation.localization import best_iou
+from promptweight.evaluation.map_metrics import points_at
 from promptweight.evaluation.prompt_fidelity import relation_holds
 from promptweight.evaluation.recognizer import Found, recognise, recogniser_error
 from promptweight.evaluation.statistics import Mean, Share
@@ -24,8 +25,8 @@ def test_best_iou_of_a_perfect_and_of_a_shifted_map() -> None:
 
 def test_pointing_asks_only_for_the_maximum() -> None:
     mask = torch.tensor([[False, True], [False, False]])
-    assert points_at(torch.tensor([[0.9, 1.0], [0.9, 0.9]]), mask)
-    assert not points_at(torch.tensor([[1.0, 0.9], [0.0, 0.0]]), mask)
+    assert points_at(torch.tensor([[0.9, 1.0], [0.9, 0.9]])[None], mask)[0]
+    assert not points_at(torch.tensor([[1.0, 0.9], [0.0, 0.0]])[None], mask)[0]
 
 
 def test_wilson_interval_of_8_in_10() -> None:

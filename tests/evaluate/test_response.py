@@ -22,11 +22,11 @@ from promptweight.evaluation.prompt_fidelity import SENTENCE, Drawn, held_out
 from promptweight.evaluation.recognizer import Found
 from promptweight.evaluation.report import writers
 from promptweight.evaluation.report.document import Figure, Section, cell, plain
+from promptweight.evaluation.report.map_sections import told_leaks
 from promptweight.evaluation.report.picture_sections import told_change, told_response, told_targets
 from promptweight.evaluation.report.run import report
 from promptweight.evaluation.report.subject import draws_world
 from promptweight.evaluation.statistics import Clustered
-from promptweight.evaluation.told_leaks import told_leaks
 from promptweight.generation.early_warning import THRESHOLD, leak_scores, leaks
 from promptweight.mini.scenes import random_scene, render
 

@@ -11,7 +11,7 @@ from promptweight.mini.scenes import Scene, Thing
 from promptweight.mini.training import mmdit
 from promptweight.mini.training.attention_loss import Names, misplaced
 from promptweight.models.loading import load
-from promptweight.render.interpolation import enlarged
+from promptweight.render.interpolation import upsample_maps
 
 CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 
@@ -20,7 +20,7 @@ CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24
     ("scene", "language", "named"),
     [
         (CHASE, "pt", {"gato": 1, "vermelho": 1, "rato": 2, "cinza": 2}),
-        (CHASE, "en", {"red": 1, "cat": 1, "gray": 2, "mouse": 2}),
+        (CHASE, "en", {"red": 1, "cat": 1, "grey": 2, "mouse": 2}),
         (Scene((Thing("cat", "blue", 0, 0, 0),), "blue"), "en", {"cat": 1}),
         (Scene((Thing("cat", "blue", 0, 0, 0),), "green"), "en", {"blue": 1, "cat": 1}),
         (Scene((Thing("cat", "blue", 0, 0, 0),), relation="mirror"), "en", {}),
@@ -87,5 +87,9 @@ def test_training_looks_at_the_attention_that_recording_shows() -> None:
         for position, word in enumerate(("um", "gato", "vermelho"), 1):
             told = block.attn.processor.to_text[0, :, position].view(side, side)
             torch.testing.assert_close(
-                shown.word(word).tensor, enlarged(told, (64, 64)), atol=1e-5, rtol=1e-3, check_device=False
+                shown.word(word).tensor,
+                upsample_maps(told, (64, 64)),
+                atol=1e-5,
+                rtol=1e-3,
+                check_device=False,
             )

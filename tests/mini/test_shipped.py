@@ -8,14 +8,14 @@ from diffusers import DiffusionPipeline
 from safetensors import safe_open
 
 import promptweight
-from promptweight import mini
+from promptweight.models import BUILTIN_MODELS, builtin_path
 
 WITHOUT_T5 = {"text_encoder_3": None, "tokenizer_3": None}
 
 
-@pytest.mark.parametrize("name", mini.NAMES)
+@pytest.mark.parametrize("name", BUILTIN_MODELS)
 def test_the_folder_is_small_and_holds_half_precision_safetensors_alone(name: str) -> None:
-    files = [path for path in mini.path(name).rglob("*") if path.is_file()]
+    files = [path for path in builtin_path(name).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 10_000_000
     assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".txt"}
     for path in files:
@@ -28,7 +28,7 @@ def test_the_folder_is_small_and_holds_half_precision_safetensors_alone(name: st
 def test_diffusers_alone_loads_the_same_networks(name: str, absent: dict[str, None]) -> None:
     ours = promptweight.load(name)
     alone = DiffusionPipeline.from_pretrained(
-        mini.path(name), dtype=torch.float32, use_safetensors=True, **absent
+        builtin_path(name), dtype=torch.float32, use_safetensors=True, **absent
     )
     assert type(alone) is type(ours)
     for part, network in alone.components.items():
@@ -37,7 +37,7 @@ def test_diffusers_alone_loads_the_same_networks(name: str, absent: dict[str, No
             assert all(torch.equal(one, other) for one, other in same)
 
 
-@pytest.mark.parametrize("name", mini.NAMES)
+@pytest.mark.parametrize("name", BUILTIN_MODELS)
 def test_everything_is_done_by_changing_one_word(name: str, tmp_path: Path) -> None:
     result = promptweight.generate("um (gato:1.4) vermelho", name, seed=1, space="attention")
     assert result.images[0].size == (64, 64)

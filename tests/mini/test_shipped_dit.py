@@ -6,7 +6,7 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 
 import promptweight
-from promptweight.evaluation import localisation, prompt_fidelity
+from promptweight.evaluation import localization, prompt_fidelity
 from promptweight.evaluation.recognizer import recognise
 from promptweight.mini.scenes import LEFT, RIGHT, Scene, Thing
 from promptweight.mini.training.mmdit import GUIDANCE_SCALE
@@ -34,8 +34,8 @@ def test_padding_and_pooled_vector_say_next_to_nothing(pipeline: StableDiffusion
 def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
     pipeline: StableDiffusion3Pipeline,
 ) -> None:
-    measured = list(localisation.samples(pipeline, number=20, seed=99, timesteps=(200, 500)))
-    table = localisation.summarise(measured)
+    measured = list(localization.samples(pipeline, number=20, seed=99, timesteps=(200, 500)))
+    table = localization.summarise(measured)
     for name in ("pt phrase", "en phrase"):  # a thing covers a seventh of the picture
         assert table[name]["pointing"].value >= 0.95
         assert table[name]["iou"].value >= 0.75

@@ -19,7 +19,7 @@ from promptweight.mini.training.muon import orthogonalize
 from promptweight.mini.training.rollouts import Walks
 from promptweight.mini.training.text_encoder import PromptRows
 from promptweight.mini.training.trainer import Batch, Schedule, Stage, run
-from promptweight.mini.training.unet import LastRows, text_encoder, train_tokenizer
+from promptweight.mini.training.unet import LastRows, train_tokenizer
 from promptweight.models.files import advice_in
 from promptweight.models.loading import load
 

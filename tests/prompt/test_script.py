@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from promptweight.errors import SettingError
 from promptweight.prompt import parse
-from promptweight.prompt.schedule import schedule
-from promptweight.prompt.timeline import script_of
+from promptweight.prompt.timeline import schedule, script_of
 
 GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens/a1111_schedule.json"
 

@@ -2,32 +2,32 @@
 
 import pytest
 
-from promptweight.render import text
+from promptweight.render import labels
 
 
 @pytest.mark.parametrize("letter", "ãõçéáíóúâêôàüñßøłžřőşğ×–…“”ΑΩжЯệ")
 def test_the_font_has_the_letter(letter):
-    missing = text.font(40).getmask("\U0010fffd").getbbox(), bytes(text.font(40).getmask("\U0010fffd"))
-    drawn = text.font(40).getmask(letter)
+    missing = labels.font(40).getmask("\U0010fffd").getbbox(), bytes(labels.font(40).getmask("\U0010fffd"))
+    drawn = labels.font(40).getmask(letter)
     assert drawn.getbbox() is not None
     assert (drawn.getbbox(), bytes(drawn)) != missing
 
 
 def test_accents_are_drawn_above_the_letter():
-    assert text.font(40).getbbox("ã")[1] < text.font(40).getbbox("a")[1]
-    assert text.font(40).getbbox("ç")[3] > text.font(40).getbbox("c")[3]
+    assert labels.font(40).getbbox("ã")[1] < labels.font(40).getbbox("a")[1]
+    assert labels.font(40).getbbox("ç")[3] > labels.font(40).getbbox("c")[3]
 
 
 def test_fitted_is_the_longest_start_that_has_room():
     whole = "um gato vermelho persegue um rato cinza"
-    for room in range(0, text.width(whole, 20) + 5, 7):
-        shown = text.fitted(whole, 20, room)
-        assert text.width(shown, 20) <= room
+    for room in range(0, labels.text_width(whole, 20) + 5, 7):
+        shown = labels.fit_text(whole, 20, room)
+        assert labels.text_width(shown, 20) <= room
         if shown != whole and shown:
             longer = whole[: len(shown)].rstrip() + "…"
-            assert text.width(longer, 20) > room or longer == shown
-    assert text.fitted(whole, 20, 10_000) == whole
+            assert labels.text_width(longer, 20) > room or longer == shown
+    assert labels.fit_text(whole, 20, 10_000) == whole
 
 
 def test_printable_is_one_clean_line():
-    assert text.printable("um\ngato\t\ud800 \x00x") == "um gato \ufffd x"
+    assert labels.printable("um\ngato\t\ud800 \x00x") == "um gato \ufffd x"

@@ -10,7 +10,8 @@ import torch
 from scipy.ndimage import zoom
 
 from promptweight import generate
-from promptweight.attention import AttentionMaps, Record
+from promptweight.attention import Record
+from promptweight.maps import AttentionMaps
 from promptweight_ui.components import map_payload
 from promptweight_ui.components.map_payload import LONGEST_GRID, maps_of
 

@@ -8,8 +8,7 @@ import pytest
 from promptweight import generate
 from promptweight.errors import SettingError
 from promptweight.models.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS, make_scheduler
-from promptweight_ui.models import Models
-from promptweight_ui.samplers import OTHERS, OWN, WITHOUT_SCHEDULE, canonical, names, sampling
+from promptweight_ui.models import OTHERS, OWN, WITHOUT_SCHEDULE, Models, canonical, names, sampling
 
 # diffusers' schedulers on numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.generation.arguments import METHODS, MODES, NORMALIZERS
+from promptweight.generation import METHODS, MODES, NORMALIZERS
 from promptweight_ui import validation
 from promptweight_ui.components.live_preview import Preview
 from promptweight_ui.components.map_payload import maps_of
 from promptweight_ui.components.picture import live, started
 from promptweight_ui.context import Context
-from promptweight_ui.following import followed
+from promptweight_ui.runs import followed
 
 if TYPE_CHECKING:
     from promptweight import Result
-    from promptweight.generation.generate import Progress
+    from promptweight.generation import Progress
     from promptweight_ui.runs import News
 
 USUAL = "auto"

@@ -105,7 +105,7 @@ def read_file(path: str) -> Reading | None:
         PromptweightError: it is no picture, or it is damaged.
         OSError: it cannot be opened.
     """
-    from promptweight.metadata.image_metadata import read
+    from promptweight.metadata import read
 
     making = read(path).making()
     if making is None:

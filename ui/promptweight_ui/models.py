@@ -12,18 +12,47 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import PromptweightError
-from promptweight.models.files import advice_in, find_local, read_index
-from promptweight_ui import samplers
+from promptweight.models import (
+    FLOW_SAMPLERS,
+    NOISE_SCHEDULES,
+    SAMPLERS,
+    Sampler,
+    advice_in,
+    find_local,
+    make_scheduler,
+    read_index,
+    sampler_name,
+)
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
     from promptweight.prompt import Prompt
+
+OWN = "own"
+"""The sampler that a model comes with."""
+
+
+WITHOUT_SCHEDULE = frozenset(
+    (
+        "DDIMScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "LCMScheduler",
+        "PNDMScheduler",
+        "FlowMatchHeunDiscreteScheduler",
+    )
+)
+"""Schedulers that take none of `NOISE_SCHEDULES`; written out because the page is made without diffusers."""
+
+
+OTHERS = ("DDPMScheduler", "DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "TCDScheduler")
+"""Schedulers of diffusers for which AUTOMATIC1111 has no name."""
 
 _IMPORTING = RLock()
 _IMPORTED = Event()
@@ -100,7 +129,7 @@ class Models:
         return str(name)
 
     @contextmanager
-    def use(self, name: object, sampler: str = samplers.OWN) -> Iterator[Any]:
+    def use(self, name: object, sampler: str = OWN) -> Iterator[Any]:
         """Yields the pipeline of that name, for one run alone; waits while another run has one.
 
         Args:
@@ -116,14 +145,14 @@ class Models:
         with self._turn:
             if known not in self._loaded:
                 self._make_room()
-                from promptweight.models.loading import load
+                from promptweight.models import load
 
                 with self._building:
                     pipe = self._loaded[known] = load(self._sources[known], **self._settings)
                 self._tokenizers[known] = _counters(pipe)
                 self._is_flow[known] = "FlowMatch" in type(pipe.scheduler).__name__
             self._loaded.move_to_end(known)
-            with samplers.sampling(self._loaded[known], sampler):
+            with sampling(self._loaded[known], sampler):
                 yield self._loaded[known]
 
     def guidance(self, name: str) -> float:
@@ -144,9 +173,9 @@ class Models:
                 source = self._sources[name]
                 scheduler = read_index(find_local(source), source).get("scheduler")
             except (PromptweightError, OSError):
-                return samplers.names(is_flow=False)
+                return names(is_flow=False)
             self._is_flow[name] = "FlowMatch" in str(scheduler)
-        return samplers.names(is_flow=self._is_flow[name])
+        return names(is_flow=self._is_flow[name])
 
     def count(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
         """Returns the tokens of a prompt for each text encoder; None while they cannot be told.
@@ -164,7 +193,7 @@ class Models:
 
     def _read_tokenizers(self, name: str) -> None:
         """Reads the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
-        from promptweight.models.tokenizers import text_encoders
+        from promptweight.models import text_encoders
 
         if not self._building.acquire(blocking=False):
             return
@@ -200,10 +229,54 @@ def _named(sources: Iterable[str]) -> dict[str, str]:
 
 def _counters(pipe: Any) -> list[Any]:
     """Returns text encoders without weights, with tokenizers of their own: a run may be using the model's."""
-    from promptweight.conditioning.families import family_of, open_encoders
-    from promptweight.conditioning.text_encoder import TextEncoder
+    from promptweight.conditioning import TextEncoder, family_of, open_encoders
 
     return [
         TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)
         for kind, encoder in open_encoders(pipe, family_of(pipe)).items()
     ]
+
+
+def names(*, is_flow: bool) -> tuple[str, ...]:
+    """Returns the samplers that a model can be run with, `OWN` first.
+
+    Args:
+        is_flow: whether the model was trained by flow matching, as Stable Diffusion 3 and FLUX were.
+    """
+    table = FLOW_SAMPLERS if is_flow else SAMPLERS
+    found = [
+        f"{name} {schedule}".rstrip()
+        for schedule in ("", *NOISE_SCHEDULES)
+        for name, sampler in table.items()
+        if _can_run(sampler, schedule)
+    ]
+    return (OWN, *found, *(() if is_flow else OTHERS))
+
+
+def canonical(name: object, offered: tuple[str, ...]) -> str | None:
+    """Returns the one of `offered` that is written as `name`, in any case; None where there is none."""
+    wanted = " ".join(str(name)[:80].split()).casefold()
+    return next((each for each in offered if each.casefold() == wanted), None)
+
+
+@contextmanager
+def sampling(pipe: Any, name: str) -> Iterator[None]:
+    """Lets a pipeline sample with the sampler of that name inside, and puts its own back.
+
+    Raises:
+        SettingError: there is no such sampler for this model.
+    """
+    own = pipe.scheduler
+    if name not in (OWN, sampler_name(own), type(own).__name__):
+        pipe.scheduler = make_scheduler(name, own)
+    try:
+        yield
+    finally:
+        pipe.scheduler = own
+
+
+def _can_run(sampler: Sampler, schedule: str) -> bool:
+    if schedule and sampler.scheduler in WITHOUT_SCHEDULE:
+        return False
+    needs_scipy = schedule == "Beta" or sampler.scheduler == "LMSDiscreteScheduler"
+    return not needs_scipy or find_spec("scipy") is not None

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from promptweight.attention import Record
-from promptweight.evaluation.noising import look_at
+from promptweight.evaluation import look_at
 from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, sheet
 

@@ -21,8 +21,9 @@ pipe = promptweight.load("mini")
 import torch
 from PIL import ImageDraw
 
-from promptweight.attention import Record, read_text_attention
-from promptweight.evaluation.noising import look_at
+from promptweight.attention import Record
+from promptweight.conditioning import read_text_attention
+from promptweight.evaluation import look_at
 from promptweight.mini import scenes
 from promptweight.render import enlarged, overlay, overlay_words, sheet
 

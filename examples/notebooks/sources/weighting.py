@@ -37,7 +37,7 @@ import numpy as np
 import torch
 
 from promptweight.render import enlarged, overlay, sheet
-from promptweight.weighting.methods import METHODS
+from promptweight.weighting import METHODS
 
 SEED, STEPS = 2, 12
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptweight.attention.kernels.sdpa.sdpa import attend, probabilities, take
+from promptweight.attention.kernels.sdpa import attend, probabilities, take
 
 
 @dataclass(frozen=True)

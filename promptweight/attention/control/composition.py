@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane, Role
+from promptweight.attention.batch_rows import Lane
+from promptweight.conditioning import Role
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.scheduled_encoding import Staged
+    from promptweight.conditioning import Staged
 
 PREFIXES: dict[Role, str] = {"positive": "", "negative": "negative_"}
 

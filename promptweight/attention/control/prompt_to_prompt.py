@@ -21,14 +21,14 @@ from torch import Tensor
 from promptweight import validation
 from promptweight.attention.batch_rows import Lane
 from promptweight.attention.control.attention_injection import Exchange
-from promptweight.attention.tables import PlacedTable, Voice
-from promptweight.conditioning.compel_blend import has_blend
+from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
-from promptweight.prompt.words import fold
+from promptweight.maps import PlacedTable, Voice
+from promptweight.prompt import fold
 
 if TYPE_CHECKING:
-    from promptweight.conditioning.token_table import TokenTable, Word
-    from promptweight.prompt.timeline import Script
+    from promptweight.conditioning import TokenTable, Word
+    from promptweight.prompt import Script
 
 EditKind = Literal["replace", "refine"]
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)

@@ -15,14 +15,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from promptweight.attention.control.regions import Region, read_region
-from promptweight.attention.kernels.sdpa.biased import is_gentle
+from promptweight.attention.kernels.biased import is_gentle
+from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
+from promptweight.maps import PlacedTable
+from promptweight.messages import note
+
+if TYPE_CHECKING:
+    pass
+
 
 Mode = Literal["logit", "p2p", "value"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -212,3 +219,38 @@ def filled_up(places: Sequence[Sequence[int]], length: int) -> Tensor:
         other = next((place for place in range(length) if place not in own), 0)
         rows.append([*own, *[other] * (most - len(own))])
     return torch.tensor(rows, dtype=torch.int64)
+
+
+def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, KeyRule]:
+    """The rules that a prompt asks for, by row of the text embeddings.
+
+    Args:
+        tables: the prompt's token tables.
+        default: how weights act whose words name no mode; None when they act in the embeddings.
+
+    Raises:
+        SettingError: weights in the rows of a blend, which stand for several words each.
+    """
+    rules = {}
+    for placed in tables:
+        if default in MODES and placed.table.prompt.weighted and has_blend(placed.table):
+            raise SettingError(
+                note(
+                    "{prompt!r} has weights that are to act in attention, where each row of a .blend() "
+                    "stands for the words of all its parts; let them act in the embeddings "
+                    "(space='embedding')",
+                    prompt=placed.table.prompt.source,
+                )
+            )
+        spans = placed.table.prompt.spans
+        for token in placed.table.tokens:
+            if token.kind != "text":
+                continue
+            options = spans[token.span].options
+            mode = options.mode or default
+            if mode in MODES and (token.weight != 1 or options.to is not None):
+                region = None if options.region is None else read_region(options.region)
+                rules[placed.start + token.position] = KeyRule(
+                    token.weight, mode, options.steps, options.to, region
+                )
+    return rules

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from promptweight.attention.batch_rows import Lane
 from promptweight.attention.control.share_solver import Wanted, solve_weights
-from promptweight.attention.tables import PlacedTable, recorded_rows
+from promptweight.maps import PlacedTable, recorded_rows
 from promptweight.messages import Note, note
 
 

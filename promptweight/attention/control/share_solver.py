@@ -25,10 +25,10 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from promptweight.attention.tables import PlacedTable, find_rows
 from promptweight.errors import SettingError
+from promptweight.maps import PlacedTable, find_rows
 from promptweight.messages import note
-from promptweight.prompt.phrases import named, phrases
+from promptweight.prompt import named, phrases
 
 ITERATIONS = 16
 LARGEST = 20.0

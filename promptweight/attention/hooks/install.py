@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 
-from promptweight.attention.hooks.class_swap import check_backend, is_adaptable, is_adapted
-from promptweight.attention.hooks.layer_hook import Call, Recorder
-from promptweight.attention.hooks.processors import (
-    OTHER_KERNELS,
-    put_back,
-    put_in,
-    readable,
-    replacement,
-    self_replacement,
+from promptweight.attention.hooks.class_swap import (
+    ADAPTABLE,
+    adapt,
+    backend_of,
+    check_backend,
+    give_recorder,
+    is_adaptable,
+    is_adapted,
+    release,
+    take_recorder,
 )
+from promptweight.attention.hooks.layer_hook import Call, Recorder
+from promptweight.attention.hooks.processors import OTHER_KERNELS, REPLACEMENTS, replacement, self_replacement
 from promptweight.attention.layers import Layer
 from promptweight.attention.model_calls import Follower, Listener, listen, offloaded_device
-from promptweight.attention.recording.store import Kind, Store
+from promptweight.attention.recording.store import Store
 from promptweight.attention.session_config import Prepared
 from promptweight.errors import AttachError
+from promptweight.maps import Kind
 from promptweight.messages import Note, note
 
 
@@ -134,3 +138,47 @@ class Installation:
                     kernels=", ".join(others),
                 )
             )
+
+
+AnyRecorder = TypeVar("AnyRecorder", bound=Recorder)
+
+
+def set_processor(attn: Any, processor: Any) -> None:
+    """Put this very object into the layer; `Attention.set_processor` would do more than that."""
+    attn.processor = processor
+
+
+def put_in(attn: Any, original: Any, recorder: Recorder) -> None:
+    """Have a layer hand its attention to a recorder, in its processor's place or through that itself."""
+    if not is_adaptable(original):
+        set_processor(attn, recorder)
+        return
+    give_recorder(attn, recorder)
+    if not is_adapted(original):  # several layers may share it
+        adapt(original)
+
+
+def put_back(attn: Any, original: Any) -> None:
+    """Leave a layer as it was with its own processor, whatever `put_in` did."""
+    if is_adapted(original):
+        release(original)
+    take_recorder(attn)
+    if attn.processor is not original:
+        set_processor(attn, original)
+
+
+def readable(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
+    """The recorder made for a layer.
+
+    Raises:
+        AttachError: there is none for its processor.
+    """
+    if recorder is None:
+        backend = backend_of(processor)
+        kind = type(processor).__name__ + (f" on diffusers' attention backend {backend!r}" if backend else "")
+        known = ", ".join((*REPLACEMENTS, *ADAPTABLE))
+        raise AttachError(
+            f"layer {name} has a {kind}, which cannot be recorded; diffusers' own {known} can, the last "
+            f"{len(ADAPTABLE)} on the backend 'native'"
+        )
+    return recorder

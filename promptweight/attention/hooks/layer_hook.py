@@ -11,8 +11,8 @@ from torch import Tensor
 
 from promptweight.attention.control.attention_injection import Exchange
 from promptweight.attention.control.rules import Terms
-from promptweight.attention.kernels.sdpa.biased import attend_apart, may_act_apart
-from promptweight.attention.kernels.sdpa.sdpa import (
+from promptweight.attention.kernels.biased import attend_apart, may_act_apart
+from promptweight.attention.kernels.sdpa import (
     attend,
     attend_with_lse,
     attention_rows,

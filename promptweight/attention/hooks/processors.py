@@ -2,28 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.hooks.class_swap import (
-    ADAPTABLE,
-    adapt,
-    backend_of,
-    give_recorder,
-    is_adaptable,
-    is_adapted,
-    release,
-    take_recorder,
-)
 from promptweight.attention.hooks.layer_hook import Call, Recorder, add_patches
-from promptweight.attention.kernels.sdpa.sdpa import attend
-from promptweight.errors import AttachError
-
-AnyRecorder = TypeVar("AnyRecorder", bound=Recorder)
+from promptweight.attention.kernels.sdpa import attend
 
 
 class CrossProcessor(Recorder):
@@ -208,44 +195,3 @@ def replacement(processor: Any, call: Call) -> CrossProcessor | JointProcessor |
     if getattr(diffusers_processors, name, None) is not type(processor) or name not in REPLACEMENTS:
         return None
     return REPLACEMENTS[name](call)
-
-
-def set_processor(attn: Any, processor: Any) -> None:
-    """Put this very object into the layer; `Attention.set_processor` would do more than that."""
-    attn.processor = processor
-
-
-def put_in(attn: Any, original: Any, recorder: Recorder) -> None:
-    """Have a layer hand its attention to a recorder, in its processor's place or through that itself."""
-    if not is_adaptable(original):
-        set_processor(attn, recorder)
-        return
-    give_recorder(attn, recorder)
-    if not is_adapted(original):  # several layers may share it
-        adapt(original)
-
-
-def put_back(attn: Any, original: Any) -> None:
-    """Leave a layer as it was with its own processor, whatever `put_in` did."""
-    if is_adapted(original):
-        release(original)
-    take_recorder(attn)
-    if attn.processor is not original:
-        set_processor(attn, original)
-
-
-def readable(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
-    """The recorder made for a layer.
-
-    Raises:
-        AttachError: there is none for its processor.
-    """
-    if recorder is None:
-        backend = backend_of(processor)
-        kind = type(processor).__name__ + (f" on diffusers' attention backend {backend!r}" if backend else "")
-        known = ", ".join((*REPLACEMENTS, *ADAPTABLE))
-        raise AttachError(
-            f"layer {name} has a {kind}, which cannot be recorded; diffusers' own {known} can, the last "
-            f"{len(ADAPTABLE)} on the backend 'native'"
-        )
-    return recorder

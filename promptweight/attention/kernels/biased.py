@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend
 
-from promptweight.attention.kernels.sdpa.sdpa import (
+from promptweight.attention.kernels.sdpa import (
     OPERATORS,
     attend_with_lse,
     fitting,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Literal, get_args
 
-from promptweight.attention.batch_rows import ROLES, Role
 from promptweight.attention.layers import Layer, grid
+from promptweight.conditioning import ROLES, Role
 from promptweight.errors import SettingError
 from promptweight.messages import Note, note
 

@@ -7,19 +7,16 @@ slots of a picture are allocated before its first step, from the sizes alone.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane, Role
+from promptweight.attention.batch_rows import Lane
 from promptweight.attention.layers import Layer, grid
 from promptweight.attention.recording.record import Plan, Record, make_plan
+from promptweight.conditioning import Role
 from promptweight.errors import AttachError
-
-Kind = Literal["words", "refined", "patches", "rows"]
-"""What a slot sums: words' probabilities, the same averaged by the image's attention to itself, or the
-attention of patches of the picture to the picture, or to the whole text."""
+from promptweight.maps import Kind, RecordedSlot, Recording, Voice
 
 
 @dataclass
@@ -237,3 +234,39 @@ def recorded_lanes(lanes: Sequence[Lane | None], roles: Sequence[Role]) -> dict[
 def cell_at(x: float, y: float, height: int, width: int) -> int:
     """The position, row by row, of the cell of a grid that holds a point given in fractions."""
     return min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
+
+
+def take_recording(
+    store: Store, tables: Mapping[Role, Sequence[tuple[Voice, ...]]], pixels_per_latent: int
+) -> Recording:
+    """A copy of what `store` holds now, on the CPU: it takes no memory of the device, nor needs one later.
+
+    Args:
+        store: a store in which a call of the model was recorded.
+        tables: the token tables of every text of the session's prompts, by role.
+        pixels_per_latent: how many pixels of the picture a side of a latent covers.
+    """
+    shape = (-1, len(store.record.lanes), store.images * store.voices)
+    voices = {lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()}
+    slots = {id(slot): (kind, slot) for kind, of_kind in store.slots.items() for slot in of_kind.values()}
+    return Recording(
+        slots=tuple(
+            RecordedSlot(
+                slot.layers,
+                slot.stride,
+                slot.height,
+                slot.width,
+                slot.sums.to("cpu", copy=True).unflatten(0, shape),
+                slot.counts.to("cpu", copy=True).unflatten(0, shape),
+                kind,
+                slot.is_advised,
+            )
+            for kind, slot in slots.values()
+        ),
+        roles=store.record.lanes,
+        tables={lane: of_lane[0] for lane, of_lane in voices.items()},
+        size=(store.size[0] * pixels_per_latent, store.size[1] * pixels_per_latent),
+        patches=store.record.patches,
+        other_voices={lane: of_lane[1:] for lane, of_lane in voices.items() if len(of_lane) > 1},
+        most_voices=store.voices,
+    )

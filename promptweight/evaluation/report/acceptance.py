@@ -36,14 +36,14 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
     Returns:
         The figures, in the order in which `table` shows them.
     """
-    from promptweight.evaluation import localisation
-    from promptweight.models.loading import load
+    from promptweight.evaluation import localization
+    from promptweight.models import load
 
     pipeline: Any = load(model)
     pipeline.set_progress_bar_config(disable=True)
     figures = drawing_figures(pipeline, number=number, seed=seed)
-    measured = list(localisation.samples(pipeline, number=max(1, number // 3), seed=seed))
-    for name, row in localisation.summarise(measured).items():
+    measured = list(localization.samples(pipeline, number=max(1, number // 3), seed=seed))
+    for name, row in localization.summarise(measured).items():
         held = name.endswith("phrase")
         for measure, bar in (("pointing", POINTING_BAR), ("iou", IOU_BAR), ("astray", None)):
             found = row[measure]
@@ -60,7 +60,7 @@ def drawing_figures(pipeline: Any, *, number: int, seed: int) -> list[Figure]:
     """Measures whether a model draws what is said, and how often the recogniser errs."""
     from promptweight.evaluation import prompt_fidelity
     from promptweight.evaluation.recognizer import recogniser_error
-    from promptweight.models.loading import default_guidance_scale
+    from promptweight.models import default_guidance_scale
 
     figures = [_recogniser_figure(recogniser_error()["things"])]
     guidance = default_guidance_scale(pipeline)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
-from promptweight.evaluation.questions import QUESTIONS
+from promptweight.evaluation.report import map_sections, picture_sections
 from promptweight.evaluation.report.document import Section
 from promptweight.evaluation.report.subject import Subject, draws_world
 
@@ -51,7 +52,7 @@ def report(
     """
     from promptweight.evaluation.report.writers import check_plots, write
     from promptweight.evaluation.weight_response import chosen_ways
-    from promptweight.models.loading import load, origin
+    from promptweight.models import load, origin
 
     for name in chosen:
         validation.choice("question", name, tuple(question.name for question in QUESTIONS))
@@ -99,3 +100,24 @@ def said(subject: Subject, chosen: Sequence[str]) -> str:
         "Prompts, scenes and noises come from seeds that no training used. "
         "Intervals are of 95 %; n counts scenes or pictures."
     )
+
+
+@dataclass(frozen=True)
+class Question:
+    """What can be asked."""
+
+    name: str
+    ask: Callable[[Subject], Section]
+    needs_masks: bool
+    """Whether it is asked only of models that draw the built-in world."""
+
+
+QUESTIONS = (
+    Question("drawing", picture_sections.drawing, True),
+    Question("localisation", map_sections.localisation, True),
+    Question("faithfulness", map_sections.faithfulness, False),
+    Question("response", picture_sections.response, False),
+    Question("targets", picture_sections.targets, False),
+    Question("leakage", map_sections.leakage, True),
+)
+"""In the order of a report."""

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import ADJECTIVES, NOUNS
 from promptweight.mini.scenes import Scene
+from promptweight.mini.worlds import FIRST, World
 
 
 class Names:
@@ -23,12 +24,12 @@ class Names:
     Pieces that belong to several nouns or several colors name nothing.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, world: World = FIRST) -> None:
         def pieces(words: Iterable[str]) -> frozenset[int]:
             return frozenset(piece for word in words for piece in tokenizer(word).input_ids[1:-1])
 
-        self.kinds = _own({kind: pieces((*pt, *en)) for kind, (_, pt, en) in NOUNS.items()})
-        self.colors = _own({color: pieces(forms) for color, forms in ADJECTIVES.items()})
+        self.kinds = _own({kind: pieces([*NOUNS[kind][1], *NOUNS[kind][2]]) for kind in world.things})
+        self.colors = _own({color: pieces(ADJECTIVES[color]) for color in world.colors})
 
     def find(self, scene: Scene, ids: Sequence[int]) -> list[int]:
         """Returns for each token of a scene's caption the thing it names, counted from 1, or 0.

@@ -53,7 +53,7 @@ class DenoisingLoss(nn.Module):
 
     guidance_scale: float
     """What the sheets are drawn with."""
-    attention_loss = 0.0
+    grounding = 0.0
     """The weight of attention that lies beside what its words name."""
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, write
-from promptweight.models.files import Advice
+from promptweight.models import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path

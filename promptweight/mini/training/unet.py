@@ -25,7 +25,7 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from promptweight.models.files import Advice
+from promptweight.models import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,11 @@ from promptweight.prompt.literals import (
     NUMBER_LIKE,
     UNUSUAL_WEIGHT,
     finite,
+    read_options,
+    read_share,
     skip_white,
 )
 from promptweight.prompt.model import BREAK_FRAGMENT, Options
-from promptweight.prompt.options import read_options, read_share
 from promptweight.prompt.source_map import Flow
 
 TEXT, OPEN, CLOSE, BREAK = range(4)

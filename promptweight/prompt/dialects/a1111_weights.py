@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.dialects.a1111_scanner import BREAK, CLOSE, OPEN, TEXT, Scan, scan
 from promptweight.prompt.literals import within_reach
 from promptweight.prompt.model import NO_OPTIONS, Options, canonical
-from promptweight.prompt.parser.a1111_scanner import BREAK, CLOSE, OPEN, TEXT, Scan, scan
 from promptweight.prompt.source_map import Flow
 
 EXACT_DEPTH = 8

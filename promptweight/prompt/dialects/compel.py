@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promptweight.prompt.builder import SPACE, Builder
-from promptweight.prompt.compel_nodes import Group, Joined, LoraTag, Node, SwapNode, Word
+from promptweight.prompt.dialects.compel_grammar import (
+    Group,
+    Joined,
+    LoraTag,
+    Node,
+    Reader,
+    SwapNode,
+    Word,
+    pair_quotes,
+    run,
+)
 from promptweight.prompt.literals import finite, within_reach
 from promptweight.prompt.model import Lora, Part, Prompt, Swap
-from promptweight.prompt.parser.compel_grammar import Reader, pair_quotes, run
 from promptweight.prompt.source_map import Flow
 
 SWAP_DEFAULTS: dict[str, float | str] = {"s_start": 0.0, "s_end": 0.0, "t_start": 0.2, "t_end": 1.0}

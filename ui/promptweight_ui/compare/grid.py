@@ -116,8 +116,7 @@ def cells(
             a model has no such sampler.
         WordNotFoundError: the prompt does not hold the word.
     """
-    from promptweight.batch.sweep import places
-    from promptweight.prompt import parse
+    from promptweight.prompt import parse, places
 
     if across.kind == down.kind != "none":
         raise SettingError(
@@ -155,8 +154,7 @@ def no_such_word(word: str) -> Note:
 
 def words_of(prompt: str) -> list[str]:
     """Returns the words of a prompt, each once, those with a weight first."""
-    from promptweight.prompt import parse
-    from promptweight.prompt.words import fold, split_words
+    from promptweight.prompt import fold, parse, split_words
 
     read = parse(prompt)
     found: dict[str, tuple[bool, str]] = {}
@@ -175,8 +173,7 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
         prompt: from the browser; what is no readable prompt holds nothing.
         present: what is chosen, from the browser.
     """
-    from promptweight.batch.sweep import places
-    from promptweight.prompt import parse
+    from promptweight.prompt import parse, places
     from promptweight_ui.validation import MOST_CHARACTERS
 
     text = prompt if isinstance(prompt, str) and len(prompt) <= MOST_CHARACTERS else ""
@@ -188,7 +185,7 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
 
 def _changed(call: Call, word: str, kind: str, value: Any) -> Call:
     """Returns a call with one value of one axis in it."""
-    from promptweight.batch.sweep import with_weight
+    from promptweight.prompt import with_weight
 
     if kind == "model":
         return replace(call, model=value)

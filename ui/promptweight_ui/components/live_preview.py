@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from promptweight.generation.generate import Progress
+    from promptweight.generation import Progress
 
 MOST_CELLS = 32
 """The longer side of the latents that are decoded; larger ones are made smaller first, to be quick."""

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from promptweight.attention import AttentionMaps
-    from promptweight.conditioning.token_table import Word
-    from promptweight.maps.recording import RecordedSlot
+    from promptweight.conditioning import Word
+    from promptweight.maps import AttentionMaps, RecordedSlot
 
 KINDS = ("words", "refined")
 """The kinds of recording that are maps of words over the picture."""

@@ -8,7 +8,7 @@ import gradio as gr
 
 from promptweight_ui.context import LIGHT, Context
 from promptweight_ui.i18n import say
-from promptweight_ui.samplers import OWN
+from promptweight_ui.models import OWN
 
 
 def models_list(context: Context) -> None:

@@ -17,7 +17,7 @@ from promptweight_ui.i18n import prefixed, told_in_all
 
 if TYPE_CHECKING:
     from promptweight import Result
-    from promptweight.attention.control.share_controller import Found
+    from promptweight.attention import Found
     from promptweight.prompt import Prompt
     from promptweight_ui.runs import News
 
@@ -30,7 +30,7 @@ def picture(name: str, box: str, queue: str = "") -> Any:
         box: the id of the prompt box into which the chips write weights.
         queue: the id of the element in which Gradio tells the place in the queue.
     """
-    from promptweight.render.colormaps import WORD_COLORS, table
+    from promptweight.render import WORD_COLORS, table
 
     return gr.HTML(
         value=None,

@@ -130,7 +130,7 @@ def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
     """
     if not has_engine():
         return []
-    from promptweight.prompt.words import fold, split_words
+    from promptweight.prompt import fold, split_words
 
     seen: Counter[str] = Counter()
     words = []

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight import Result
-    from promptweight.attention.inspection import Inside, Reading, Row
-    from promptweight.attention.tables import Voice
-    from promptweight.conditioning.token_table import Word
-    from promptweight.generation.pipeline_run import Progress
+    from promptweight.attention import Inside, Reading, Row
+    from promptweight.conditioning import Word
+    from promptweight.generation import Progress
+    from promptweight.maps import Voice
 
 MOST_TOKENS = 24
 """Rows of the table that are tokens of the prompt; what further ones get is told in one row."""
@@ -58,9 +58,8 @@ def look_inside(
         image: which of its pictures.
         callback: as in `promptweight.generate`.
     """
-    from promptweight.attention import Record, attach
-    from promptweight.attention.inspection import looking_inside
-    from promptweight.generation.pipeline_run import make_pictures
+    from promptweight.attention import Record, attach, looking_inside
+    from promptweight.generation import make_pictures
 
     settings = result.settings
     steps = settings["num_inference_steps"]

@@ -39,14 +39,14 @@ class ReadText:
 
 def encoders_of(pipe: Any) -> list[str]:
     """Returns the names of a pipeline's text encoders."""
-    from promptweight.conditioning.families import family_of, open_encoders
+    from promptweight.conditioning import family_of, open_encoders
 
     return [kind.name for kind in open_encoders(pipe, family_of(pipe))]
 
 
 def read_text(pipe: Any, prompt: str, encoder: str) -> ReadText:
     """Returns what an encoder's tokens read in each other while it reads `prompt`."""
-    from promptweight.conditioning.text_attention import read_text_attention
+    from promptweight.conditioning import read_text_attention
 
     read = read_text_attention(pipe, prompt, encoder=encoder)
     text, size = read.table.prompt.text, read.probabilities.shape[-1]

@@ -15,8 +15,7 @@ from promptweight.messages import note
 from promptweight_ui.compare.grid import no_such_word
 
 if TYPE_CHECKING:
-    from promptweight.prompt import Prompt
-    from promptweight.prompt.model import Span
+    from promptweight.prompt import Prompt, Span
 
 COLORS = ("#f97316", "#3b82f6", "#22c55e")
 """The colours of the brush, one for each word."""
@@ -85,8 +84,8 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
         SettingError: nothing was painted, or the weights are outside their range.
         WordNotFoundError: the prompt does not hold a word.
     """
-    from promptweight.batch.sweep import places as find_places
     from promptweight.prompt import parse
+    from promptweight.prompt import places as find_places
 
     if not places:
         raise SettingError(note("nothing is painted, or no word is chosen for what is"))
@@ -126,8 +125,8 @@ def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
     """
     import torch
 
-    from promptweight.attention.control.regions import Mask as Region
-    from promptweight.attention.control.rules import MASKED
+    from promptweight.attention import MASKED
+    from promptweight.attention import Mask as Region
 
     low = math.log(outside) if outside > 0 else MASKED
     values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))

@@ -12,11 +12,10 @@ from promptweight_ui import validation
 from promptweight_ui.compare import grid
 from promptweight_ui.compare.cells import cell_of
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.following import followed
 from promptweight_ui.generation import METHODS, MODES, SHARED, Settings, checked, single
 from promptweight_ui.history import caption_of, history_of
 from promptweight_ui.i18n import prefixed, say
-from promptweight_ui.runs import News
+from promptweight_ui.runs import News, followed
 
 FIRST = {
     "method": ("a1111", "comfy", "attention-logit"),
@@ -145,7 +144,7 @@ def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
 def _shown() -> Any:
     from base64 import b64encode
 
-    from promptweight.render.colormaps import table
+    from promptweight.render import table
 
     return gr.HTML(
         value=None,
@@ -233,8 +232,7 @@ def _read_axis(context: Context, model: str, kind: Any, values: Any, language: A
 
 def _own_and_one(prompt: str, word: str, language: object) -> str:
     """Returns the two weights of "with and without": 1, and the word's own, which must be another."""
-    from promptweight.batch.sweep import places
-    from promptweight.prompt import parse
+    from promptweight.prompt import parse, places
 
     read = parse(prompt)
     span = next(

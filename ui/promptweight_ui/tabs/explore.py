@@ -16,12 +16,11 @@ from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.explore import attention, text_encoder
 from promptweight_ui.explore.attention import Place
 from promptweight_ui.explore.cache import Kept
-from promptweight_ui.following import followed
 from promptweight_ui.i18n import prefixed, say
-from promptweight_ui.runs import News
+from promptweight_ui.runs import News, followed
 
 if TYPE_CHECKING:
-    from promptweight.attention.inspection import Inside
+    from promptweight.attention import Inside
     from promptweight_ui.explore.text_encoder import ReadText
 
 EXAMPLE = "um astronauta a cavalo"
@@ -106,7 +105,7 @@ def build(context: Context) -> None:
 
 def _shown(part: str, name: str, functions: list[Any]) -> Any:
     """Makes what the page draws by itself, asking `look` for numbers."""
-    from promptweight.render.colormaps import table
+    from promptweight.render import table
 
     functions[0].__name__ = "look"
     return gr.HTML(
@@ -151,9 +150,9 @@ def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
     if not isinstance(asked, dict) or (read := texts.get(asked.get("key"))) is None:
         return {"error": "gone"}
     chunk, layer, head = (asked.get(name) for name in ("chunk", "layer", "head"))
-    is_valid = type(chunk) is int and all(each is None or type(each) is int for each in (layer, head))
+    is_valid = all(each is None or type(each) is int for each in (layer, head))
     try:
-        if not is_valid:
+        if type(chunk) is not int or not is_valid:
             raise IndexError
         return {"matrix": text_encoder.look(read, chunk, layer, head)}
     except IndexError:
@@ -204,8 +203,9 @@ def _look_inside(insides: Kept[Inside], asked: Any) -> dict[str, Any]:
         return {"error": "gone"}
     places = [asked.get(name) for name in Place.__dataclass_fields__]
     try:
-        if any(type(place) is not int for place in places):
+        known = [place for place in places if type(place) is int]
+        if len(known) < len(places):
             raise IndexError
-        return attention.look(inside, Place(*places))
+        return attention.look(inside, Place(*known))
     except IndexError:
         return {"error": "no_such"}

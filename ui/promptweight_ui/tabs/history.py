@@ -15,7 +15,7 @@ from promptweight_ui.context import LIGHT, Context
 from promptweight_ui.generation import HIGHEST_SEED, METHODS, MODES, NORMALIZERS, USUAL
 from promptweight_ui.history import History, Reading, caption_of, history_of, number, read_file, whole
 from promptweight_ui.i18n import say
-from promptweight_ui.samplers import canonical
+from promptweight_ui.models import canonical
 from promptweight_ui.tabs.regions import canvas_of
 
 SENT = (

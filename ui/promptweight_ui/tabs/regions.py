@@ -90,9 +90,11 @@ def build(context: Context) -> None:
         ]
         layers = canvas_value.get("layers") if isinstance(canvas_value, dict) else None
         owners = masks.owners_of(layers or [])
-        masks = [None] * len(NAMES) if owners is None else masks.masks_of(owners)
-        places = {word: mask for word, mask in zip(chosen, masks, strict=True) if word and mask is not None}
-        if not places:
+        mask_list = [None] * len(NAMES) if owners is None else masks.masks_of(owners)
+        places = {
+            word: mask for word, mask in zip(chosen, mask_list, strict=True) if word and mask is not None
+        }
+        if owners is None or not places:
             validation.refuse(language, "regions_nothing")
         try:
             prompt = masks.regional(call.arguments["prompt"], places, *weights)

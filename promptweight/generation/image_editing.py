@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from PIL import Image
 
-    from promptweight.models.adapters import Chosen
+    from promptweight.models import Chosen
     from promptweight.prompt import Prompt
 
 
@@ -68,7 +68,7 @@ class Edit:
             OSError: the disk's own error; what was complete by then stays.
         """
         from promptweight.atomic_files import save_png
-        from promptweight.metadata.image_metadata import PARTS, png_texts
+        from promptweight.metadata import PARTS, png_texts
 
         parts = PARTS if metadata is None else metadata
         files = [each for result in self for each in result.save(directory, metadata=parts)]

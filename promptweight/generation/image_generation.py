@@ -20,8 +20,7 @@ from promptweight.generation.result import Result
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.attention import Record
-    from promptweight.attention.control.share_controller import Found
+    from promptweight.attention import Found, Record
     from promptweight.prompt import Prompt
 
 __all__ = ["Callback", "Progress", "generate"]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptweight.errors import SettingError
-from promptweight.render import labels
 from promptweight.render.colormaps import WORD_COLORS, colorize
 from promptweight.render.heat import Heat, as_heat, gaussian, heat_range, normalized, resized
+from promptweight.render.labels import below, legend_strip, word_strip
 
 UPSCALE = 512
 """The length in pixels of the longer side that small pictures are enlarged to."""
@@ -53,7 +53,7 @@ def overlay(
     if label is None:
         return picture
     ends = heat_range(field) if scale is None else scale
-    return labels.below(picture, labels.word_strip(picture.width, label, weight, colormap, ends))
+    return below(picture, word_strip(picture.width, label, weight, colormap, ends))
 
 
 def overlay_words(
@@ -85,9 +85,7 @@ def overlay_words(
     total = np.maximum(visibility.sum(axis=0), 1e-6)
     mixed = np.einsum("whx,wc->hxc", visibility / total, np.array(colors, dtype=np.float32))
     picture = _blend(base, mixed, alpha * visibility.max(axis=0))
-    return labels.below(
-        picture, labels.legend_strip(picture.width, labels, weights or [None] * len(labels), colors)
-    )
+    return below(picture, legend_strip(picture.width, labels, weights or [None] * len(labels), colors))
 
 
 def enlarged(image: Image.Image, longer_side: int | None) -> Image.Image:

@@ -1,0 +1,14 @@
+from .attention_maps import AttentionMaps as AttentionMaps
+from .attention_maps import raw_maps as raw_maps
+from .heatmap import HeatMap as HeatMap
+from .heatmap import TextRow as TextRow
+from .prompt_words import PlacedTable as PlacedTable
+from .prompt_words import Voice as Voice
+from .prompt_words import find as find
+from .prompt_words import find_rows as find_rows
+from .prompt_words import occurrences as occurrences
+from .prompt_words import recorded_rows as recorded_rows
+from .prompt_words import words_of as words_of
+from .recording import Kind as Kind
+from .recording import RecordedSlot as RecordedSlot
+from .recording import Recording as Recording

@@ -1,0 +1,11 @@
+from .a1111 import parameters_text as parameters_text
+from .a1111 import read_parameters as read_parameters
+from .image_metadata import FORMATS as FORMATS
+from .image_metadata import PARTS as PARTS
+from .image_metadata import Metadata as Metadata
+from .image_metadata import check_parts as check_parts
+from .image_metadata import encode_picture as encode_picture
+from .image_metadata import png_texts as png_texts
+from .image_metadata import read as read
+from .image_metadata import read_parts as read_parts
+from .other_tools import Making as Making

@@ -1,0 +1,15 @@
+from .colormaps import COLORMAPS as COLORMAPS
+from .colormaps import WORD_COLORS as WORD_COLORS
+from .colormaps import table as table
+from .contact_sheet import sheet as sheet
+from .html import hover_html as hover_html
+from .interpolation import upsample_maps as upsample_maps
+from .labels import ACCENT as ACCENT
+from .labels import BACKGROUND as BACKGROUND
+from .labels import INK as INK
+from .labels import weight_text as weight_text
+from .labels import word_strip as word_strip
+from .overlays import UPSCALE as UPSCALE
+from .overlays import enlarged as enlarged
+from .overlays import overlay as overlay
+from .overlays import overlay_words as overlay_words
