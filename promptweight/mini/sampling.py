@@ -37,8 +37,9 @@ from promptweight.mini.scenes import (
     WEAR,
     Scene,
     Thing,
+    random_scene,
 )
-from promptweight.mini.worlds import World
+from promptweight.mini.worlds import FIRST, World
 
 SINGLE_SIZES = {TINY: (12,), SMALL: (20,), "": SINGLE_SIDES, BIG: (48,), HUGE: (60,)}
 GROUP_SIZES = {TINY: (12,), SMALL: (16,), "": (GROUP_SIDE,), BIG: (36,), HUGE: (44,)}
@@ -246,6 +247,8 @@ def sample_scene(rng: Random, world: World) -> Scene:
     About a quarter are single things and a quarter pairs; a fifth is in a place, a tenth in rain or snow, a
     tenth has a time of day.
     """
+    if world == FIRST:
+        return random_scene(rng)
     known = {**dict.fromkeys(world.relations, True), "": True, "numbers": bool(world.numbers)}
     forms = [(draw, weight) for draw, weight, needs in _FORMS if known.get(needs)]
     draw = rng.choices([form for form, _ in forms], [weight for _, weight in forms])[0]

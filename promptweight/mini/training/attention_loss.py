@@ -41,7 +41,8 @@ class Names:
             return [0] * len(ids)
         named = {
             token: number
-            for number, thing in enumerate(scene.things, 1)
+            for number, group in enumerate(scene.groups, 1)
+            for thing in [scene.things[group.start]]
             for token in self.kinds[thing.kind]
             | (self.colors[thing.color] if thing.color != scene.background else frozenset())
         }

@@ -14,7 +14,7 @@ Two things make every word carry its own meaning, so that weights and attention 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +24,11 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini.captions import ADJECTIVES
-from promptweight.mini.training.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
+from promptweight.mini.lexicon import ADJECTIVES, plural
+from promptweight.mini.training.data import EncodedScenes, draw_batch, save_sheet, sheet_prompts
 from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH
+from promptweight.mini.worlds import FIRST, World
 
 THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
 WORD_DROPOUT = 0.25  # of the words of such a prompt
@@ -63,8 +64,9 @@ class PromptRows(nn.Module):
         self.end = tokenizer.eos_token_id
         empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids
         self.register_buffer("empty", empty, persistent=False)
-        adjectives = sorted({word for forms in ADJECTIVES.values() for word in forms})
-        pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
+        adjectives = {word for forms in ADJECTIVES.values() for word in forms}
+        adjectives |= {plural(word, "pt") for forms in ADJECTIVES.values() for word in forms[:2]}
+        pieces = sorted({piece for word in sorted(adjectives) for piece in tokenizer(word).input_ids[1:-1]})
         self.register_buffer("colors", torch.tensor(pieces), persistent=False)
 
     def forward(self, ids: Tensor, unsaid: Tensor | None = None, whole: Tensor | None = None) -> Spoken:
@@ -132,13 +134,15 @@ class LayoutLoss(nn.Module):
         return F.mse_loss(self.reader(spoken.rows).float(), layout) + spoken.loudness
 
 
-def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
-    """Returns the function that shows the layouts told for the prompts of the sheet."""
+def draw_sheet(
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, prompts: Sequence[str]
+) -> Callable[[nn.Module, Path], None]:
+    """Return the function that shows the layouts told for the prompts of the sheet."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
         assert isinstance(module, LayoutLoss)
-        ids = tokenizer(list(SHEET_PROMPTS), padding="max_length", return_tensors="pt").input_ids
+        ids = tokenizer(list(prompts), padding="max_length", return_tensors="pt").input_ids
         rows, _ = module.rows.text(ids.to(module.rows.empty.device))
         layouts = module.reader(rows).repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 2)
         save_sheet(vae, layouts.repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 3), path)
@@ -146,7 +150,14 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
     return draw
 
 
-def stage(encoded: EncodedScenes, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: nn.Module) -> Stage:
-    """Returns the stage."""
-    batches = draw_batch(encoded, tokenizer)
-    return Stage("text", LayoutLoss(text, tokenizer), batches, draw_sheet(vae, tokenizer))
+def stage(
+    encoded: EncodedScenes,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    text: nn.Module,
+    world: World = FIRST,
+) -> Stage:
+    """Return the stage."""
+    batches = draw_batch(encoded, tokenizer, world=world)
+    sheet = draw_sheet(vae, tokenizer, sheet_prompts(world))
+    return Stage("text", LayoutLoss(text, tokenizer), batches, sheet)

@@ -1,0 +1,135 @@
+"""Words that a built-in model was trained on, and what it can draw instead of words that it does not know."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from promptweight.mini import lexicon
+from promptweight.mini.scenes import MIRROR, RIDE
+from promptweight.mini.worlds import World
+
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+MAX_SUGGESTIONS = 3
+MIN_LIKENESS = 0.7  # of the letters of two words (difflib's ratio)
+GLUE = {
+    "pt": "um uma o a os as e de do da dos das em no na nos nas com ao à seu sua fundo",
+    "en": "a an the and of on in at with to its background",
+}
+"""Words that join others; every model knows them."""
+
+
+@dataclass(frozen=True)
+class UnknownWord:
+    """A word of a prompt that a model has not been trained on, and the nearest words that it knows."""
+
+    word: str
+    start: int
+    """Where it begins in the prompt."""
+    suggestions: dict[str, tuple[str, ...]]
+    """The nearest known words by language, "pt" and "en"."""
+
+
+@cache
+def known_words(world: World, language: str) -> frozenset[str]:
+    """Return every word, in lower case, that captions of a world in a language may hold."""
+    said = [GLUE[language], *_things(world, language), *_adjectives(world, language)]
+    relations = lexicon.RELATION_WORDS[language]
+    said += [way for relation in ("", *world.relations) for way in relations.get(relation, ())]
+    said += {
+        "pt": ["desenho imagem"] + ["reflexo água"] * (MIRROR in world.relations),
+        "en": ["drawing picture"] + ["reflection water"] * (MIRROR in world.relations),
+    }[language]
+    if RIDE in world.relations:
+        said += {"pt": ["a cavalo montado"], "en": ["riding"]}[language]
+    said += [way for place in world.places for way in lexicon.PLACE_WORDS[language][place]]
+    for weather in world.weathers:
+        said += [way for ways in lexicon.WEATHER_WORDS[language][weather] for way in ways]
+    said += [way for light in world.lights for way in lexicon.LIGHT_WORDS[language][light]]
+    return frozenset(word for text in said for word in words(text))
+
+
+def _things(world: World, language: str) -> list[str]:
+    form = {"pt": 1, "en": 2}[language]
+    nouns = [noun for kind in world.things for noun in lexicon.NOUNS[kind][form]]
+    return nouns + [lexicon.plural(noun, language) for noun in nouns if world.numbers]
+
+
+def _adjectives(world: World, language: str) -> list[str]:
+    """Return the adjectives and numbers of a world, in all their forms."""
+    tables: list[tuple[str, ...]] = [lexicon.ADJECTIVES[color] for color in world.colors]
+    tables += [lexicon.SHADE_WORDS[shade] for shade in world.shades]
+    tables += [lexicon.SIZE_WORDS[size] for size in world.sizes]
+    tables += [lexicon.PATTERN_WORDS[pattern] for pattern in world.patterns]
+    forms = [form for table in tables for form in (table[:2] if language == "pt" else table[2:])]
+    if language == "pt" and world.numbers:
+        forms += [lexicon.plural(form, "pt") for form in forms]
+    if language == "en":
+        forms += [lexicon.SIZE_SYNONYMS[word] for word in forms if word in lexicon.SIZE_SYNONYMS]
+    forms += [lexicon.PATTERN_PHRASES[language][pattern] for pattern in world.patterns]
+    for number in (*(("1",) if world.numbers else ()), *world.numbers):
+        for way in lexicon.NUMBER_WORDS[number]:
+            forms += way[:2] if language == "pt" else way[2:]
+    return forms
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case; parts joined by a hyphen are words of their own."""
+    return [part for match in _WORD.finditer(text.lower()) for part in match.group().split("-")]
+
+
+def unknown_words(prompt: str, world: World) -> list[UnknownWord]:
+    """Return the words of a prompt that a model of a world has not been trained on, each once, in order.
+
+    >>> from promptweight.mini.worlds import FIRST
+    >>> [(found.word, found.suggestions["en"]) for found in unknown_words("a red cart on a gato", FIRST)]
+    [('cart', ('car', 'cat'))]
+    """
+    known = {language: known_words(world, language) for language in lexicon.LANGUAGES}
+    everywhere = frozenset().union(*known.values())
+    found: dict[str, UnknownWord] = {}
+    for match in _WORD.finditer(prompt.lower()):
+        start = match.start()
+        for part in match.group().split("-"):
+            if part and part not in everywhere and part not in found:
+                nearest = {
+                    language: nearest_words(part, _drawable(world, language))
+                    for language in lexicon.LANGUAGES
+                }
+                found[part] = UnknownWord(part, start, nearest)
+            start += len(part) + 1
+    return list(found.values())
+
+
+@cache
+def _drawable(world: World, language: str) -> tuple[str, ...]:
+    """Return the plain nouns and adjectives of a world: what a suggestion may name."""
+    nouns = _things(replace_numbers(world), language)
+    return tuple(dict.fromkeys([*nouns, *_adjectives(replace_numbers(world), language)]))
+
+
+def replace_numbers(world: World) -> World:
+    """Return the world without numbers, whose words have no plural."""
+    from dataclasses import replace
+
+    return replace(world, numbers=())
+
+
+def nearest_words(word: str, among: Iterable[str]) -> tuple[str, ...]:
+    """Return up to `MAX_SUGGESTIONS` words that are spelled most like a word, accents left aside."""
+    bare = {each: _bare(each) for each in among}
+    likeness = {
+        each: difflib.SequenceMatcher(None, _bare(word), plain, autojunk=False).ratio()
+        for each, plain in bare.items()
+    }
+    close = [each for each in bare if likeness[each] >= MIN_LIKENESS]
+    return tuple(sorted(close, key=lambda each: (-likeness[each], each))[:MAX_SUGGESTIONS])
+
+
+def _bare(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word.lower())
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
