@@ -151,7 +151,7 @@ def phrase(
         language,
         size,
         pattern,
-        bool(rng) and rng.random() < 0.4,
+        rng is not None and rng.random() < 0.4,
         with_pattern,
     )
 

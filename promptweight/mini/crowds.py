@@ -35,11 +35,11 @@ def _grid(rng: Random, cells: int) -> list[Thing]:
 
 def _piled(rng: Random) -> list[Thing]:
     """Lay things of many sides over each other, the smallest in front."""
-    sides = sorted(rng.sample(SIDES, 4))
-    return [
-        _thing(rng, *(rng.randrange(0, UNITS - side + 1, 2 if side < 16 else 4) for _ in range(2)), side)
-        for side in sides
-    ]
+    things = []
+    for side in sorted(rng.sample(SIDES, 4)):
+        x, y = (rng.randrange(0, UNITS - side + 1, 2 if side < 16 else 4) for _ in range(2))
+        things.append(_thing(rng, x, y, side))
+    return things
 
 
 def crowded_world_scene(rng: Random) -> Scene:

@@ -7,7 +7,7 @@ place on their wearer or holder.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -61,7 +61,9 @@ class _Draft:
         self.kinds = list(familiar if familiar and rng.random() < FAMILIAR else world.things)
         self.colors = list(world.colors)
 
-    def thing(self, among: list[str] | None = None, sizes: dict[str, tuple[int, ...]] | None = None) -> Thing:
+    def thing(
+        self, among: list[str] | None = None, sizes: Mapping[str, tuple[int, ...]] | None = None
+    ) -> Thing:
         """Draw a thing without a place; kinds and colors occur once, so a word has one place to point at."""
         rng, world = self.rng, self.world
         kind = rng.choice(among or self.kinds)

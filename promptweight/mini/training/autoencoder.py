@@ -100,7 +100,7 @@ def draw_sheet(world: World = FIRST) -> Callable[[nn.Module, Path], None]:
         rng = Random("autoencoder sheet")
         pictures = [render(sample_scene(rng, world), world.size)[0] for _ in range(48)]
         pixels = to_pixels(pictures).to(next(module.parameters()).device)
-        back, quality = reconstruction_quality(module.vae, pixels)  # type: ignore[arg-type]
+        back, quality = reconstruction_quality(module.vae, pixels)
         print(f"autoencoder: {quality:.2f} dB on held-out scenes", flush=True)
         strips = [torch.cat(list(row[:12]), dim=2) for row in (pixels, back)]
         sheet = torch.cat(strips, dim=1).permute(1, 2, 0).cpu()
