@@ -1,36 +1,47 @@
-# Work on promptweight. `make check` does all that CI does, in a fresh environment; the rest uses this one.
+# Commands for work on promptweight. `make check` runs all of CI in a fresh environment; the other targets use
+# the active one.
 
 PYTHON ?= python
 
-.PHONY: help install check quick lint types test format notebooks package
+.PHONY: help install check quick lint types imports js test test-all format notebooks package
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-install: ## everything that work on promptweight needs, in the environment that is active
+install: ## install promptweight for development, in the active environment
 	$(PYTHON) -m pip install -c constraints.txt -e ".[test]"
 
-check: ## all that CI does, in a fresh environment
+check: ## run all checks and all tests, as CI does, in a fresh environment
 	.ci/run
 
-quick: lint types test ## the same checks, in the environment that is active
+quick: lint types imports test ## run the checks and the fast tests in the active environment
 
-lint: ## style
+lint: ## check style
 	ruff check .
 	ruff format --check .
 
-types: ## types
+types: ## check types
 	mypy promptweight ui/promptweight_ui
 
-test: ## the tests
+imports: ## check that imports run downwards only
+	lint-imports
+
+js: ## check and test the app's JavaScript
+	npm ci --no-audit --no-fund
+	npm run check
+
+test: ## run the fast tests
 	$(PYTHON) -m pytest
 
-format: ## write the code as the style wants it
+test-all: ## run all tests, in two processes
+	$(PYTHON) -m pytest -m "" -n 2 --dist worksteal
+
+format: ## format the code
 	ruff format .
 	ruff check --fix .
 
-notebooks: ## write the notebooks from their sources and keep what they show
+notebooks: ## write the notebooks from their sources, and execute them
 	$(PYTHON) examples/notebooks/make.py --execute
 
-package: ## the source archive and the wheel, in dist/
+package: ## build the source archive and the wheel, in dist/
 	$(PYTHON) -m build --no-isolation

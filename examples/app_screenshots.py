@@ -18,7 +18,7 @@ PATIENCE = 900_000
 
 
 def main() -> None:
-    """Takes one picture for each language, light and dark, and one as on a phone."""
+    """Take one picture for each language, light and dark, and one as on a phone."""
     options = arguments(__doc__, output="examples/pictures", seed=3).parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def generate(page: Page, options: Any) -> None:
-    """Makes the picture, with the seed of the others."""
+    """Make the picture, with the seed of the others."""
     page.wait_for_selector("#generate-prompt textarea.pw-area")
     page.wait_for_function("promptweight.prompt.box('generate-prompt').understood.tokens !== null")
     page.fill("#generate-prompt textarea", PROMPT)
@@ -58,7 +58,7 @@ def generate(page: Page, options: Any) -> None:
 
 
 def show(page: Page, name: str) -> None:
-    """Chooses what is to be seen: two words in their colours, one of them with a changed weight."""
+    """Choose what is to be seen: two words in their colors, one of them with a changed weight."""
     for number in (3, 7) if name != "app-dark" else (7,):
         page.click(f"#generate-picture .pw-chip:nth-child({number})")
     if name == "app-phone":

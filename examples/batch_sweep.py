@@ -11,7 +11,7 @@ It does from Python what this command does:
 from options import arguments
 
 from promptweight import batch
-from promptweight.batch import Folder, Sweep, save_sheets
+from promptweight.batch import OutputFolder, Sweep, save_contact_sheets
 
 JOBS = """\
 # a line is a picture: the prompt, then options that hold for it alone
@@ -22,15 +22,15 @@ SWEEP = Sweep(seeds=(4, 5), weights=(("rato cinza", (0.0, 0.4, 1.0)),), methods=
 
 
 def main() -> None:
-    """Writes the job file, plans its pictures, makes those that are missing, and their contact sheets."""
+    """Write the job file, plans its pictures, makes those that are missing, and their contact sheets."""
     options = arguments(__doc__).parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     jobs = options.output / "jobs.txt"
     jobs.write_text(JOBS, encoding="utf-8")
 
     # Reading and planning load no model; every mistake in the file is told here, as file:line:column.
-    rows = batch.read(jobs)
-    plan = batch.make_plan(
+    rows = batch.read_jobs(jobs)
+    plan = batch.plan_batch(
         rows, model=options.model, defaults={"num_inference_steps": options.steps}, sweep=SWEEP
     )
     print(f"{len(rows)} lines, {len(plan.pictures)} pictures")
@@ -38,8 +38,8 @@ def main() -> None:
     # A picture's name holds its id, so a second run skips what is finished, whatever else has changed.
     outcome = batch.run(plan, options.output, batch_size=4)
     print(f"{outcome.ok} made, {outcome.skipped} were there, {outcome.failed} failed")
-    with Folder(options.output) as folder:
-        print(*save_sheets(plan, folder), sep="\n")
+    with OutputFolder(options.output) as folder:
+        print(*save_contact_sheets(plan, folder), sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from options import arguments
 
 import promptweight
 from promptweight.attention import ATTACH_MODES
-from promptweight.render import enlarged, sheet
+from promptweight.render import contact_sheet, enlarge
 
 METHODS = ("a1111", "scale", "comfy", "compel", "perp", "logit", "p2p", "clip")
 WEIGHTS = (0, 0.3, 0.4, 0.5, 0.7, 1, 1.4)
@@ -21,7 +21,7 @@ CELL = 160
 
 
 def main() -> None:
-    """Makes a picture for each method and weight and puts them on a sheet, a row for each method."""
+    """Make a picture for each method and weight and puts them on a sheet, a row for each method."""
     parser = arguments(__doc__, seed=4)
     parser.add_argument("--prompt", default="um gato vermelho persegue um (rato cinza:WEIGHT)")
     parser.add_argument("--methods", nargs="+", default=METHODS)
@@ -41,12 +41,12 @@ def main() -> None:
                 record=False,
                 **how,
             )
-            pictures.append(enlarged(made.images[0], CELL))
+            pictures.append(enlarge(made.images[0], CELL))
             labels.append(f"{method} ×{weight:g}")
             warnings.update(f"{method} ×{weight:g}: {warning}" for warning in made.warnings)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "compare-methods.png"
-    sheet(pictures, labels, columns=len(options.weights), cell=CELL, title=options.prompt).save(path)
+    contact_sheet(pictures, labels, columns=len(options.weights), cell=CELL, title=options.prompt).save(path)
     print(*sorted(warnings), path, sep="\n")
 
 

@@ -14,7 +14,7 @@ import promptweight
 
 
 def main() -> None:
-    """Makes a picture with weights in attention, and one whose prompt changes half-way."""
+    """Make a picture with weights in attention, and one whose prompt changes half-way."""
     parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.5) vermelho e um rato")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])

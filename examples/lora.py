@@ -19,14 +19,14 @@ from peft.utils import get_peft_model_state_dict
 
 import promptweight
 from promptweight.mini import COLORS, KINDS, Scene, Thing, phrase, render
-from promptweight.render import enlarged, sheet
+from promptweight.render import contact_sheet, enlarge
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
 CELL = 192
 
 
 def main() -> None:
-    """Makes a picture for each weight of the LoRA and puts them on a sheet."""
+    """Make a picture for each weight of the LoRA and puts them on a sheet."""
     parser = arguments(__doc__)
     parser.add_argument("--lora", type=Path, help="a .safetensors file for the model that is named")
     parser.add_argument("--prompt", default="um peixe verde")
@@ -46,16 +46,16 @@ def main() -> None:
             num_inference_steps=options.steps,
             record=False,
         )
-        pictures.append(enlarged(made.images[0], CELL))
+        pictures.append(enlarge(made.images[0], CELL))
         print(made.settings["loras"], *made.warnings, sep="\n")
     labels = [f"<lora:{path.stem}:{weight}>" for weight in WEIGHTS]
     path = options.output / "lora.png"
-    sheet(pictures, labels, columns=len(WEIGHTS), cell=CELL, title=options.prompt).save(path)
+    contact_sheet(pictures, labels, columns=len(WEIGHTS), cell=CELL, title=options.prompt).save(path)
     print(path)
 
 
 def learn(pipe: Any, path: Path, steps: int) -> Path:
-    """Teaches the built-in model that things are purple, whatever colour is asked for; writes the LoRA.
+    """Teach the built-in model that things are purple, whatever color is asked for; writes the LoRA.
 
     The ordinary way of diffusers and peft: factors of rank 4 beside the matrices of attention learn, the
     model itself stays as it is.
@@ -79,7 +79,7 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
             latents = encoded * pipe.vae.config.scaling_factor
             texts = pipe.encode_prompt(captions, "cpu", 1, False)[0]
         noise = torch.randn(latents.shape, generator=generator)
-        timesteps = torch.randint(400, 1000, (len(things),), generator=generator)  # where colours are decided
+        timesteps = torch.randint(400, 1000, (len(things),), generator=generator)  # where colors are decided
         told = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, texts).sample
         loss = (told - scheduler.get_velocity(latents, noise, timesteps)).square().mean()
         loss.backward()

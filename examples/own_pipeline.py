@@ -12,7 +12,7 @@ import promptweight
 
 
 def main() -> None:
-    """Makes one picture with the pipeline's own call, and a map for each of three phrases."""
+    """Make one picture with the pipeline's own call, and a map for each of three phrases."""
     parser = arguments(__doc__, model=None)
     parser.add_argument("--prompt", default="um (gato:1.4) vermelho persegue um rato cinza")
     parser.add_argument("--words", nargs="*", default=["gato vermelho", "persegue", "rato cinza"])

@@ -11,7 +11,7 @@ python examples/prompt_editing.py MODEL               a hub id, a folder or a .s
 from options import arguments
 
 import promptweight
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 
 PROMPTS = {
     "um [gato:peixe:0.2] vermelho": ("gato", "peixe"),
@@ -24,21 +24,21 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
+    """Make a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
     options = arguments(__doc__).parse_args()
 
     pipe = promptweight.load(options.model)
     pictures, labels = [], []
     for prompt, phrases in PROMPTS.items():
         made = promptweight.generate(prompt, pipe, seed=options.seed, num_inference_steps=options.steps)
-        pictures.append(enlarged(made.images[0], CELL))
+        pictures.append(enlarge(made.images[0], CELL))
         labels.append(prompt)
         for phrase in phrases:  # each word's map is the mean over the steps in which it was said
             pictures.append(overlay(made.images[0], made.maps.word(phrase), upscale=CELL))
             labels.append(phrase)
         print(*made.save(options.output), *made.warnings, sep="\n")
     path = options.output / "prompt-editing.png"
-    sheet(pictures, labels, columns=3, cell=CELL).save(path)
+    contact_sheet(pictures, labels, columns=3, cell=CELL).save(path)
     print(path)
 
 

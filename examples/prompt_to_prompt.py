@@ -13,7 +13,7 @@ import promptweight
 
 
 def main() -> None:
-    """Swaps a word, adds one, and shows what a word and the one in its place looked at."""
+    """Swap a word, adds one, and shows what a word and the one in its place looked at."""
     options = arguments(__doc__, seed=2).parse_args()
     pipe = promptweight.load(options.model)
     settings = {"seed": options.seed, "num_inference_steps": options.steps}

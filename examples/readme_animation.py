@@ -17,7 +17,7 @@ from options import arguments
 from PIL import Image, ImageDraw
 
 import promptweight
-from promptweight.render import ACCENT, BACKGROUND, INK, enlarged, labels, overlay, word_strip
+from promptweight.render import ACCENT, BACKGROUND, FOREGROUND, draw_word_strip, enlarge, labels, overlay
 
 if TYPE_CHECKING:
     from promptweight import Result
@@ -40,7 +40,7 @@ class Still:
         phrase: what is pointed at.
         weight: that of `WEIGHTED`.
         pair: the picture, and the picture under the heat.
-        strip: what the colours mean.
+        strip: what the colors mean.
         rest: for how long, in milliseconds.
     """
 
@@ -52,7 +52,7 @@ class Still:
 
 
 def main() -> None:
-    """Makes the pictures and writes the animation."""
+    """Make the pictures and writes the animation."""
     parser = arguments(__doc__, output="examples/pictures/readme.webp", seed=4)
     parser.add_argument("--fade", type=int, default=8, help="frames from one picture to the next")
     options = parser.parse_args()
@@ -90,9 +90,9 @@ def still(result: Result, phrase: str, weight: float, scale: tuple[float, float]
     """A result, with the heat of a phrase on a scale of probabilities."""
     image, heat = result.images[0], result.maps.word(phrase)
     pair = Image.new("RGB", (WIDTH - 2 * GAP, CELL), BACKGROUND)
-    pair.paste(enlarged(image, CELL))
+    pair.paste(enlarge(image, CELL))
     pair.paste(overlay(image, heat, upscale=CELL, scale=scale), (CELL + GAP, 0))
-    strip = word_strip(pair.width, phrase, None if weight == 1 else weight, "inferno", scale)
+    strip = draw_word_strip(pair.width, phrase, None if weight == 1 else weight, "inferno", scale)
     return Still(phrase, weight, pair, strip, rest)
 
 
@@ -127,7 +127,7 @@ def frame(now: Still, following: Still, share: float) -> Image.Image:
 
 
 def draw_prompt(whole: Image.Image, now: Still, following: Still, share: float) -> None:
-    """Writes the prompt in its box, the pointed words on a ground of their own, and the pointer on them."""
+    """Write the prompt in its box, the pointed words on a ground of their own, and the pointer on them."""
     canvas = ImageDraw.Draw(whole)
     canvas.rounded_rectangle((GAP, GAP, WIDTH - GAP, HEAD - GAP), 10, fill=PANEL)
     prompt, middle = prompt_at((now if share < 0.5 else following).weight), HEAD / 2
@@ -140,24 +140,24 @@ def draw_prompt(whole: Image.Image, now: Still, following: Still, share: float) 
         canvas.rounded_rectangle((left - 3, GAP + 5, right + 3, HEAD - GAP - 5), 7, fill=ground)
     at = 2 * GAP
     for piece in prompt.replace("(", "\0(").replace(")", ")\0").split("\0"):
-        labels.draw_text(canvas, (at, middle), piece, LETTERS, ACCENT if piece.startswith("(") else INK)
-        at += labels.font(LETTERS).getlength(piece)
+        labels.draw_text(canvas, (at, middle), piece, LETTERS, ACCENT if piece.startswith("(") else FOREGROUND)
+        at += labels.load_font(LETTERS).getlength(piece)
     places = [sum(extent(prompt, each.phrase)) / 2 for each in (now, following)]
     draw_pointer(whole, places[0] + share * (places[1] - places[0]), middle + 6)
 
 
 def extent(prompt: str, phrase: str) -> tuple[float, float]:
     """Where a phrase begins and ends on the line, in pixels from the left."""
-    begin, measure = prompt.index(phrase), labels.font(LETTERS).getlength
+    begin, measure = prompt.index(phrase), labels.load_font(LETTERS).getlength
     return 2 * GAP + measure(prompt[:begin]), 2 * GAP + measure(prompt[: begin + len(phrase)])
 
 
 def draw_pointer(whole: Image.Image, x: float, y: float) -> None:
-    """Draws a mouse pointer whose tip is at (x, y), four times as large and then made small."""
+    """Draw a mouse pointer whose tip is at (x, y), four times as large and then made small."""
     arrow = [(0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12)]
     large = Image.new("RGBA", (56, 96))
     outline = [(4 * a + 4, 4 * b + 4) for a, b in arrow]
-    ImageDraw.Draw(large).polygon(outline, fill=(*INK, 255), outline=(0, 0, 0, 255), width=4)
+    ImageDraw.Draw(large).polygon(outline, fill=(*FOREGROUND, 255), outline=(0, 0, 0, 255), width=4)
     small = large.resize((14, 24), Image.Resampling.LANCZOS)
     whole.paste(small, (round(x), round(y)), small)
 

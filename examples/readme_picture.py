@@ -6,7 +6,7 @@ python examples/readme_picture.py --output examples/pictures/readme.png
 from options import arguments
 
 import promptweight
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 
 PROMPT = "um gato vermelho persegue um rato cinza"
 PHRASES = ("gato vermelho", "persegue", "rato cinza")
@@ -20,27 +20,27 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes five pictures and puts them, with three overlays, on one sheet."""
+    """Make five pictures and puts them, with three overlays, on one sheet."""
     options = arguments(__doc__, output="examples/pictures/readme.png", seed=2).parse_args()
 
     pipe = promptweight.load(options.model)
     settings = {"seed": options.seed, "num_inference_steps": options.steps}
     plain = promptweight.generate(PROMPT, pipe, **settings)
-    pictures = [enlarged(plain.images[0], CELL)]
+    pictures = [enlarge(plain.images[0], CELL)]
     labels = [PROMPT]
     for phrase in PHRASES:
         pictures.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
         labels.append(phrase)
     for label, prompt in WEIGHTED.items():
         weighted = promptweight.generate(prompt, pipe, **settings, space="attention", record=False)
-        pictures.append(enlarged(weighted.images[0], CELL))
+        pictures.append(enlarge(weighted.images[0], CELL))
         labels.append(label)
     for label, prompt in EDITED.items():
         pair = promptweight.edit(PROMPT, prompt, pipe, **settings)
-        pictures.append(enlarged(pair.edited.images[0], CELL))
+        pictures.append(enlarge(pair.edited.images[0], CELL))
         labels.append(label)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    sheet(pictures, labels, columns=4, cell=CELL).save(options.output, optimize=True)
+    contact_sheet(pictures, labels, columns=4, cell=CELL).save(options.output, optimize=True)
     print(options.output)
 
 

@@ -14,7 +14,7 @@ import promptweight
 
 
 def main() -> None:
-    """Makes a picture with weights in attention, and the maps of its words for each text encoder."""
+    """Make a picture with weights in attention, and the maps of its words for each text encoder."""
     parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.5) vermelho persegue um (rato:0.7)")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])

@@ -14,7 +14,7 @@ import promptweight
 
 
 def main() -> None:
-    """Makes a picture with weights in the embeddings, writes it, its maps and what was used."""
+    """Make a picture with weights in the embeddings, writes it, its maps and what was used."""
     parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.3) vermelho, um [rato], aquarela BREAK fundo azul")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])

@@ -1,6 +1,6 @@
 """Pipelines of the real classes with tiny random weights, so that examples and tests run without a network.
 
-Their pictures are coloured noise: only a trained model draws what a prompt says. Everything else, from the
+Their pictures are colored noise: only a trained model draws what a prompt says. Everything else, from the
 text encoders to the attention, is as it is in the models that they stand for. Parts of a pipeline may be
 given, None among them: `sd3(text_encoder_3=None, tokenizer_3=None)`.
 """

@@ -14,7 +14,7 @@ from options import arguments
 from PIL import Image, ImageDraw
 
 import promptweight
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 
 FIRST, SECOND = "gato vermelho", "peixe azul"
 PROMPTS = {
@@ -26,7 +26,7 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes three pictures from prompts and one from a painted mask, each with the map of the first words."""
+    """Make three pictures from prompts and one from a painted mask, each with the map of the first words."""
     options = arguments(__doc__, seed=3).parse_args()
     pipe = promptweight.load(options.model)
     made = {}
@@ -46,12 +46,12 @@ def main() -> None:
         image = pipe(**session.inputs, num_inference_steps=options.steps, generator=generator).images[0]
     made["cat inside a painted disc"] = image, session.maps
 
-    pictures = [enlarged(image, CELL) for image, _ in made.values()]
+    pictures = [enlarge(image, CELL) for image, _ in made.values()]
     pictures += [overlay(image, maps.word(FIRST), upscale=CELL) for image, maps in made.values()]
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "weight-by-region.png"
     labels = [*made, *[f"attention of {FIRST}"] * len(made)]
-    sheet(pictures, labels, columns=len(made), cell=CELL, title=PROMPTS["no region"]).save(path)
+    contact_sheet(pictures, labels, columns=len(made), cell=CELL, title=PROMPTS["no region"]).save(path)
     print(path)
 
 

@@ -14,7 +14,7 @@ In a loop of your own, between two steps: `session.set_weight("rato cinza", 0.5)
 from options import arguments
 
 import promptweight
-from promptweight.render import enlarged, sheet
+from promptweight.render import contact_sheet, enlarge
 
 PROMPT, PHRASE = "um gato vermelho persegue um rato cinza", "rato cinza"
 WEIGHTS = {
@@ -31,7 +31,7 @@ CELL = 256
 
 
 def main() -> None:
-    """Makes a picture for each weight, all from one seed, and puts them on a sheet."""
+    """Make a picture for each weight, all from one seed, and puts them on a sheet."""
     options = arguments(__doc__, seed=2).parse_args()
     pipe = promptweight.load(options.model)
     pictures = []
@@ -45,11 +45,11 @@ def main() -> None:
             num_inference_steps=options.steps,
             record=False,
         )
-        pictures.append(enlarged(made.images[0], CELL))
+        pictures.append(enlarge(made.images[0], CELL))
         print(prompt, *made.warnings, sep="\n")
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "weight-by-step.png"
-    sheet(pictures, list(WEIGHTS), columns=4, cell=CELL, title=f"{PROMPT}: the weight of {PHRASE}").save(path)
+    contact_sheet(pictures, list(WEIGHTS), columns=4, cell=CELL, title=f"{PROMPT}: the weight of {PHRASE}").save(path)
     print(path)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_folder(path: Path) -> None:
-    """Makes sure, before a long work, that its files can be written into a folder; makes nothing itself.
+    """Make sure, before a long work, that its files can be written into a folder; makes nothing itself.
 
     Raises:
         OSError: there is something else at its place, or the folder that it is (to be) in is read-only.
@@ -32,12 +32,12 @@ def check_folder(path: Path) -> None:
 def save_png(
     image: Image.Image, path: Path, texts: PngInfo | None = None, *, overwrite: bool = False
 ) -> None:
-    """Saves `image` as PNG, whole or not at all; errors as in `write_atomically`."""
+    """Save `image` as PNG, whole or not at all; errors as in `write_atomically`."""
     write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=texts), overwrite=overwrite)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwrite: bool = False) -> None:
-    """Lets `write` fill a file that appears at `path` only when it is complete and on the disk.
+    """Let `write` fill a file that appears at `path` only when it is complete and on the disk.
 
     The bytes go into a hidden file in the same folder, which takes the name at the end; whatever fails in
     between (a full disk, an interrupt) leaves nothing behind.
@@ -68,7 +68,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwri
 
 
 def _take_free_name(temporary: Path, path: Path) -> None:
-    """Gives the file its name in one step that fails where the name was taken in the meantime."""
+    """Give the file its name in one step that fails where the name was taken in the meantime."""
     try:
         os.link(temporary, path)
     except FileExistsError:

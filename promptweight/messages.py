@@ -1,43 +1,63 @@
-"""Sentences for people: English, and made so that a face can say the same in another language."""
+"""Translatable warnings and errors, each with a code.
+
+A message is an English sentence that knows its code and its fields. Its texts stand in `catalogs/`, one file for
+each language, keyed by code. Control flow asks for the code, never for a piece of the sentence.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 
 
-class Note(str):
-    """A sentence in English that knows its template and the values in it; a plain string in all else.
+class Message(str):
+    """An English sentence with its code and fields; in all else a plain string.
 
     Attributes:
-        template: the sentence with places in braces, as `str.format` takes it; the key to its translations.
-        values: what stands in the places, by name; notes among them are to be translated, too.
+        code: the key of the sentence in the catalogs, such as "nan-image".
+        fields: the values in the sentence, by name; messages among them are translated with it.
     """
 
-    template: str
-    values: Mapping[str, object]
+    code: str
+    fields: Mapping[str, object]
 
-    def __new__(cls, text: str, template: str = "", values: Mapping[str, object] | None = None) -> Note:
-        """Makes a note; `note` is the usual way."""
+    def __new__(cls, text: str, code: str = "", fields: Mapping[str, object] | None = None) -> Message:
+        """Create a message; `message` is the usual way."""
         made = super().__new__(cls, text)
-        made.template, made.values = template, values or {}
+        made.code, made.fields = code, fields or {}
         return made
 
-    def said(self, templates: Mapping[str, str]) -> str:
-        """Returns the sentence by another language's templates; one that is not there stays English.
+    def translated(self, templates: Mapping[str, str]) -> str:
+        """Return the sentence with the texts of another catalog; a code that it lacks stays English.
 
-        >>> said = note("{name} is {value}", name=note("height"), value=3)
-        >>> said, said.said({"{name} is {value}": "{name}: {value}", "height": "altura"})
-        ('height is 3', 'altura: 3')
+        >>> about = message("integer-type", name=message("height"), value="x")
+        >>> about.translated(catalog("pt-br"))
+        'a altura está em “x”; precisa ser um número inteiro'
         """
-        if self.template not in templates:
+        if self.code not in templates:
             return str(self)
-        values = {
-            name: value.said(templates) if isinstance(value, Note) else value
-            for name, value in self.values.items()
+        fields = {
+            name: value.translated(templates) if isinstance(value, Message) else value
+            for name, value in self.fields.items()
         }
-        return templates[self.template].format(**values)
+        return templates[self.code].format(**fields)
 
 
-def note(template: str, /, **values: object) -> Note:
-    """Returns the sentence of a template, which is written out in every call so that a test can find it."""
-    return Note(template.format(**values), template, values)
+@cache
+def catalog(language: str) -> Mapping[str, str]:
+    """Return the texts of a language ("en" or "pt-br") by their codes, as templates of `str.format`."""
+    return json.loads(files("promptweight").joinpath("catalogs", f"{language}.json").read_text("utf-8"))
+
+
+def message(code: str, /, **fields: object) -> Message:
+    """Return the English message with this code.
+
+    >>> message("integer-type", name="height", value="x")
+    "height must be an integer; got 'x'"
+
+    Raises:
+        KeyError: the code is not in the catalog, or a field of its text is missing.
+    """
+    return Message(catalog("en")[code].format(**fields), code, fields)

@@ -9,21 +9,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 
 
-def whole(name: str, value: Any, lowest: int, highest: int) -> int:
-    """Returns `value` as an int; `SettingError` where it is not a whole number from `lowest` to `highest`."""
+def check_integer(name: str, value: Any, lowest: int, highest: int) -> int:
+    """Return `value` as an int; `SettingError` where it is not a whole number from `lowest` to `highest`."""
     try:
         number = operator.index(value)
     except TypeError:
         raise SettingError(
-            note("{name} is {value!r}; it must be a whole number", name=name, value=value)
+            message("integer-type", name=name, value=value)
         ) from None
     if not lowest <= number <= highest:
         raise SettingError(
-            note(
-                "{name} is {value}; it must lie between {lowest} and {highest}",
+            message(
+                "integer-range",
                 name=name,
                 value=value,
                 lowest=lowest,
@@ -33,16 +33,16 @@ def whole(name: str, value: Any, lowest: int, highest: int) -> int:
     return number
 
 
-def number(name: str, value: Any, lowest: float, highest: float) -> float:
-    """Returns `value` as a float; `SettingError` where it is not a finite number in the range."""
+def check_number(name: str, value: Any, lowest: float, highest: float) -> float:
+    """Return `value` as a float; `SettingError` where it is not a finite number in the range."""
     try:
         real = float(value)
     except (TypeError, ValueError):
-        raise SettingError(note("{name} is {value!r}; it must be a number", name=name, value=value)) from None
+        raise SettingError(message("number-type", name=name, value=value)) from None
     if not (math.isfinite(real) and lowest <= real <= highest):
         raise SettingError(
-            note(
-                "{name} is {value}; it must lie between {lowest:g} and {highest:g}",
+            message(
+                "number-range",
                 name=name,
                 value=value,
                 lowest=lowest,
@@ -52,14 +52,14 @@ def number(name: str, value: Any, lowest: float, highest: float) -> float:
     return real
 
 
-def choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raises `SettingError` where `value` is none of `choices`."""
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise `SettingError` where `value` is none of `choices`."""
     if value not in choices:
         raise SettingError(f"{name} is {value!r}; valid: {', '.join(choices)}{did_you_mean(value, choices)}")
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Returns `; did you mean …?` where one of `known` is close to `value`, else nothing.
+    """Return `; did you mean …?` where one of `known` is close to `value`, else nothing.
 
     >>> did_you_mean("a111", ["a1111", "comfy"])
     '; did you mean a1111?'

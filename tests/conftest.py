@@ -1,14 +1,24 @@
-"""A Stable Diffusion pipeline of the real classes with tiny random weights, as a folder and loaded."""
+"""Set-up of the whole suite, and a Stable Diffusion pipeline of the real classes with tiny random weights."""
 
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-# The examples' tiny models are the tests' too.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
+pytest_plugins = [
+    "tests.fixtures.attention",
+    "tests.fixtures.batches",
+    "tests.fixtures.evaluation",
+    "tests.fixtures.text_encoders",
+]
+
+# With pytest-xdist each process computes on one thread: processes with several threads each wait for one
+# another on few cores, and take ten times as long. The variables act before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 # A busy machine is no reason for a test to fail.
 settings.register_profile("untimed", deadline=None)

@@ -87,7 +87,7 @@ def test_the_wheel_holds_nothing_else(built):
     assert "py.typed" in built.sources["promptweight"]
 
 
-def test_the_licence_is_in_both(built):
+def test_the_license_is_in_both(built):
     with zipfile.ZipFile(built.wheel) as wheel, tarfile.open(built.sdist) as sdist:
         for names in (wheel.namelist(), sdist.getnames()):
             assert any(name.endswith("/LICENSE") for name in names)

@@ -36,7 +36,7 @@ METADATA = {
 
 
 def build(source: str, language: str) -> Any:
-    """Returns the notebook of a source's text in one language, without outputs.
+    """Return the notebook of a source's text in one language, without outputs.
 
     Raises:
         ValueError: a line looks like the beginning of a cell, but is none.
@@ -64,7 +64,7 @@ def build(source: str, language: str) -> Any:
 
 
 def execute(notebook: Any, folder: Path) -> None:
-    """Runs a notebook in `folder` and keeps in it what its cells show.
+    """Run a notebook in `folder` and keeps in it what its cells show.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raised.
@@ -87,7 +87,7 @@ def execute(notebook: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    """Writes every notebook."""
+    """Write every notebook."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

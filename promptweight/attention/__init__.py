@@ -7,7 +7,7 @@
 What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
 calls (before and after every one of the model), lanes (which rows of the batch), run (which step), tables
 (which columns), rules and regions (what a weight does), exchange and prompt_to_prompt (one picture made with
-another's attention), shares and phrases (weights found for a target), voices and composing (prompts that
+another's attention), shares and phrases (weights found for a target), variants and composing (prompts that
 change, or that AND joins), store (where sums are kept), recorder, processors and adapt (what runs inside the
 model), preparing (settled before the run), installing (recorders in the model, and out again), directing
 (what every call asks of them), session (attaching), recording, files, enlarging, views, maps, heatmap, rows

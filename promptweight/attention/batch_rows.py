@@ -1,7 +1,7 @@
 """Whose row is whose: the rows of a model's batch told apart by what they carry, not by where they stand.
 
 Pipelines stack rows in many orders: [negative, positive] under guidance, positives alone without it, several
-images per prompt, guiders that call the model once per lane. A row is therefore recognised by its text
+images per prompt, guiders that call the model once per lane. A row is therefore recognized by its text
 embeddings, which equal those of the prompt that it belongs to.
 """
 
@@ -15,7 +15,7 @@ from promptweight.conditioning import ROLES, Role
 
 
 @dataclass(frozen=True)
-class Lane:
+class BatchRow:
     """One row of a model's batch."""
 
     role: Role
@@ -25,26 +25,26 @@ class Lane:
     """Which picture of the run the row works on, in the order in which the pipeline returns them."""
     perturbed: bool = False
     """Whether the row is a copy whose attention the pipeline disturbs on purpose, for guidance."""
-    voice: int = 0
+    variant: int = 0
     """Which of the prompt's texts the row carries, where it has several."""
 
 
 @dataclass(frozen=True)
-class Registered:
-    """The text embeddings by which rows are recognised: (prompts, tokens, dim); no negative when None."""
+class PromptEmbeds:
+    """The text embeddings by which rows are recognized: (prompts, tokens, dim); no negative when None."""
 
     positive: Tensor
     negative: Tensor | None
 
 
-def classify(
+def match_rows(
     embeds: Tensor,
-    registered: Registered,
+    registered: PromptEmbeds,
     *,
     guidance: bool,
     perturbed: bool = False,
     is_second: bool = False,
-) -> tuple[Lane | None, ...]:
+) -> tuple[BatchRow | None, ...]:
     """The lane of every row of `embeds` (batch, tokens, dim); None where no registered prompt equals it.
 
     Prompts with equal embeddings share their rows evenly, in order. Where a negative prompt equals a positive
@@ -63,7 +63,7 @@ def classify(
     """
     if perturbed:
         copies = embeds.shape[0] // (3 if guidance else 2)
-        lanes = classify(embeds[:-copies], registered, guidance=guidance)
+        lanes = match_rows(embeds[:-copies], registered, guidance=guidance)
         return lanes + tuple(lane and replace(lane, perturbed=True) for lane in lanes[-copies:])
     members: list[tuple[Role, int]] = [("positive", prompt) for prompt in range(len(registered.positive))]
     known = registered.positive
@@ -101,16 +101,16 @@ def shows_all(rows_equal: Sequence[Sequence[bool]], chosen: Sequence[bool]) -> b
     return not rest and all(equal[places[row // each]] for row, equal in enumerate(rows_equal))
 
 
-def number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[Lane | None, ...]:
+def number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[BatchRow | None, ...]:
     """Lanes for the (role, prompt) of each row; a role's rows are the run's pictures in order."""
     pictures = dict.fromkeys(ROLES, 0)
-    lanes: list[Lane | None] = []
+    lanes: list[BatchRow | None] = []
     for owner in owners:
         if owner is None:
             lanes.append(None)
             continue
         role, prompt = owner
-        lanes.append(Lane(role, prompt, pictures[role]))
+        lanes.append(BatchRow(role, prompt, pictures[role]))
         pictures[role] += 1
     return tuple(lanes)
 

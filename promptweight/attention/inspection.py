@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.hooks.layer_hook import Recorder, spread
-from promptweight.attention.layers import Layer, grid
-from promptweight.maps import Voice
+from promptweight.attention.hooks.layer_hook import LayerHook, pad_dim
+from promptweight.attention.layers import Layer, grid_size
+from promptweight.maps import PromptVariant
 
 if TYPE_CHECKING:
     from promptweight.attention.session import AttentionSession
 
 
 @dataclass(frozen=True)
-class Row:
+class SoftmaxRow:
     """What one position of the picture does in one head: a row of the softmax, and all that leads to it."""
 
     query: Tensor
@@ -56,7 +56,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerCapture:
     """One layer at one step, for one picture."""
 
     query: Tensor
@@ -79,7 +79,7 @@ class Reading:
         """How many heads there are."""
         return self.query.shape[0]
 
-    def row(self, head: int, position: int) -> Row:
+    def row(self, head: int, position: int) -> SoftmaxRow:
         """Everything about one position of the picture in one head."""
         query, keys, values = (
             each.float() for each in (self.query[head, position], self.key[head], self.value[head])
@@ -93,7 +93,7 @@ class Reading:
         if self.factors is not None:
             factors = self.factors[position if len(self.factors) > 1 else 0]
         probabilities = (products * keys.shape[1] ** -0.5 + bias).softmax(0)
-        return Row(query, keys, values, products, bias, factors, probabilities)
+        return SoftmaxRow(query, keys, values, products, bias, factors, probabilities)
 
     def columns(self, keys: Sequence[int], head: int | None = None) -> Tensor:
         """How much every position reads of some keys together: (heads or 1, positions) float32, 0 to 1."""
@@ -106,7 +106,7 @@ class Reading:
 
 
 @dataclass
-class Inside:
+class AttentionCapture:
     """What was kept of a run.
 
     Attributes:
@@ -121,15 +121,15 @@ class Inside:
     """
 
     steps: tuple[int, ...]
-    texts: tuple[Voice, ...]
+    texts: tuple[PromptVariant, ...]
     said: Mapping[int, int]
     layers: tuple[Layer, ...] = ()
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    text: dict[tuple[str, int], Reading] = field(default_factory=dict)
-    image: dict[tuple[str, int], Reading] = field(default_factory=dict)
+    text: dict[tuple[str, int], LayerCapture] = field(default_factory=dict)
+    image: dict[tuple[str, int], LayerCapture] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
-    def tables(self, step: int) -> Voice:
+    def tables(self, step: int) -> PromptVariant:
         """The token tables of the text that was read at one of `steps`."""
         return self.texts[self.said[step]]
 
@@ -141,10 +141,10 @@ class Inside:
 
 
 @contextmanager
-def looking_inside(
+def capture_attention(
     session: AttentionSession, steps: Sequence[int], max_mb: float = 256.0
-) -> Iterator[Inside]:
-    """Keeps the attention of a session's first prompt at some steps, for its first picture.
+) -> Iterator[AttentionCapture]:
+    """Keep the attention of a session's first prompt at some steps, for its first picture.
 
     Args:
         session: a session that has been entered and records the positive prompt; with `Record.patches` or
@@ -155,7 +155,7 @@ def looking_inside(
     """
     prepared, chosen = session._prepared, tuple(sorted(set(steps)))
     said = {step: prepared.composer.first_said(step) for step in chosen}
-    inside = Inside(chosen, prepared.voices["positive"][0], said)
+    inside = AttentionCapture(chosen, prepared.variants["positive"][0], said)
     keeper = _Keeper(session, inside, max_mb * 2**20)
     recorders = session._installation.recorders
     for name, recorder in recorders.items():
@@ -171,7 +171,7 @@ def looking_inside(
 class _Keeper:
     """Stands before the attention of every layer and copies what goes into it."""
 
-    def __init__(self, session: AttentionSession, inside: Inside, most_bytes: float) -> None:
+    def __init__(self, session: AttentionSession, inside: AttentionCapture, most_bytes: float) -> None:
         self._session, self._inside, self._most = session, inside, most_bytes
         self._layers = [layer for layer, _ in session._prepared.layout.layers.values()]
         self._owner = {layer.self_attention: layer.name for layer in self._layers if layer.order == "cross"}
@@ -181,7 +181,7 @@ class _Keeper:
     def attend(
         self,
         name: str,
-        recorder: Recorder,
+        recorder: LayerHook,
         usual: Callable[..., Tensor],
         query: Tensor,
         key: Tensor,
@@ -198,7 +198,7 @@ class _Keeper:
         return usual(query, key, value, mask=mask)
 
     def _keep(
-        self, layer: str, is_own: bool, step: int, recorder: Recorder, row: int, tensors: tuple[Any, ...]
+        self, layer: str, is_own: bool, step: int, recorder: LayerHook, row: int, tensors: tuple[Any, ...]
     ) -> None:
         query, key, value, mask = tensors
         queries = slice(0, query.shape[2]) if is_own else recorder.image_queries(query.shape[2])
@@ -212,7 +212,7 @@ class _Keeper:
             own = mask[row if len(mask) > 1 else 0].float().cpu()
             own = own[:, queries] if own.shape[1] > 1 else own
             bias = own if bias is None else bias + own
-        reading = Reading(
+        reading = LayerCapture(
             _copied(query[row, :, queries]),
             _copied(key[row]),
             _copied(value[row]),
@@ -242,20 +242,20 @@ class _Keeper:
         inside.left_out = tuple(layer.name for layer in self._layers if layer.name not in names)
         inside.steps = tuple(sorted({step for _, step in inside.text}))
         if store is not None:
-            inside.sizes = {layer.name: grid(*store.size, layer.stride) for layer in inside.layers}
+            inside.sizes = {layer.name: grid_size(*store.size, layer.stride) for layer in inside.layers}
 
 
 def _terms(
-    recorder: Recorder, row: int, text: slice, keys: int, batch: int
+    recorder: LayerHook, row: int, text: slice, keys: int, batch: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Returns what the weights in attention do to one row of the batch, as `Reading` has it."""
+    """Return what the weights in attention do to one row of the batch, as `LayerCapture` has it."""
     terms, bias, factors = recorder.call.terms, None, None
     if terms.bias is not None:
         own = terms.bias.expand(batch, *terms.bias.shape[1:])[row].float().cpu()
-        bias = spread(own, 2, text.start, keys)
+        bias = pad_dim(own, 2, text.start, keys)
     if terms.factors is not None:
         own = terms.factors.expand(batch, *terms.factors.shape[1:])[row, 0, :, 0].float().cpu()
-        factors = spread(own[None], 1, text.start, keys, outside=1.0)
+        factors = pad_dim(own[None], 1, text.start, keys, outside=1.0)
     if terms.local_columns is not None and terms.local_excess is not None:
         excess = terms.local_excess[row, 0].float().cpu()  # (positions, columns)
         local = torch.zeros(len(excess), keys)
@@ -268,7 +268,7 @@ def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
 
 
-def nbytes_of(reading: Reading) -> int:
+def nbytes_of(reading: LayerCapture) -> int:
     """The memory that a reading takes."""
     tensors = (reading.query, reading.key, reading.value, reading.bias, reading.factors)
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)

@@ -8,11 +8,11 @@ from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DCondi
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.model_calls import uncompiled
+from promptweight.attention.model_calls import unwrap_compiled
 from promptweight.errors import AttachError, SettingError
 from promptweight.models import advice_of
 
-Order = Literal["cross", "image first", "text first"]
+TokenOrder = Literal["cross", "image first", "text first"]
 """What a layer attends to: the text alone, or image and text together in this order."""
 
 
@@ -25,7 +25,7 @@ class Layer:
     stride: int
     """How many latents lie along a side of one of its image positions."""
     heads: int
-    order: Order = "cross"
+    order: TokenOrder = "cross"
     self_attention: str = ""
     """The layer in which the same image positions attend to each other: in a UNet the one right before, in
     joint attention the layer itself; empty where there is none."""
@@ -39,7 +39,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ModelLayout:
     """A model, its layers by name in the order in which they run, and how its calls are read."""
 
     model: Any
@@ -54,7 +54,7 @@ class Layout:
     """Height and width of the latents that a call with these arguments works on."""
 
 
-def layout_of(pipe: Any) -> Layout:
+def read_layout(pipe: Any) -> ModelLayout:
     """The layout of a pipeline's denoising model.
 
     Raises:
@@ -64,13 +64,13 @@ def layout_of(pipe: Any) -> Layout:
     called: Any = getattr(pipe, "unet", None)
     if called is None:
         called = getattr(pipe, "transformer", None)
-    model = uncompiled(called)
+    model = unwrap_compiled(called)
     if isinstance(model, UNet2DConditionModel):
-        found, latents, text = unet_layers(model), (0, "sample"), (2, "encoder_hidden_states")
+        found, latents, text = find_unet_layers(model), (0, "sample"), (2, "encoder_hidden_states")
     elif isinstance(model, SD3Transformer2DModel):
-        found, latents, text = sd3_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
+        found, latents, text = find_sd3_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
     elif isinstance(model, FluxTransformer2DModel):
-        found, latents, text = flux_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
+        found, latents, text = find_flux_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
     else:
         raise AttachError(
             f"{type(pipe).__name__} has no model whose attention is known; known are "
@@ -78,13 +78,13 @@ def layout_of(pipe: Any) -> Layout:
         )
     size = PackedSize() if isinstance(model, FluxTransformer2DModel) else size_of_argument(*latents)
     layers = {layer.name: (layer, attn) for layer, attn in found}
-    for name in set(layers).difference(advised_layers(pipe, layers)):
+    for name in set(layers).difference(select_advised_layers(pipe, layers)):
         layer, attn = layers[name]
         layers[name] = replace(layer, is_advised=False), attn
-    return Layout(model, called, layers, latents, text, size)
+    return ModelLayout(model, called, layers, latents, text, size)
 
 
-def advised_layers(pipe: Any, layers: Mapping[str, Any]) -> list[str]:
+def select_advised_layers(pipe: Any, layers: Mapping[str, Any]) -> list[str]:
     """The layers that the makers of its model advise to read maps from.
 
     All layers where they advise nothing, or name no layer of this model.
@@ -94,7 +94,7 @@ def advised_layers(pipe: Any, layers: Mapping[str, Any]) -> list[str]:
     return [name for name in layers if any(part in name for part in parts)] or list(layers)
 
 
-def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
+def find_unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
     """The cross-attention layers of a UNet."""
 
     def inside(prefix: str, block: Any, stride: int) -> Iterator[tuple[Layer, Attention]]:
@@ -117,7 +117,7 @@ def unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
         stride //= 1 if getattr(block, "upsamplers", None) is None else 2
 
 
-def sd3_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
+def find_sd3_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
     """The joint-attention layers of a Stable Diffusion 3 transformer; its image-only ones are left alone."""
     for number, block in enumerate(transformer.transformer_blocks):
         name = f"transformer_blocks.{number}.attn"
@@ -125,7 +125,7 @@ def sd3_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
         yield Layer(name, stride, heads, "image first", name), block.attn
 
 
-def flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
+def find_flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
     """The attention layers of a FLUX transformer, whose tokens are squares of two by two latents."""
     for blocks in ("transformer_blocks", "single_transformer_blocks"):
         for number, block in enumerate(getattr(transformer, blocks)):
@@ -134,10 +134,10 @@ def flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
 
 
 def size_of_argument(place: int, name: str) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
-    """Reads the size from latents (batch, channels, height, width), an argument of the call."""
+    """Read the size from latents (batch, channels, height, width), an argument of the call."""
 
     def size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
-        latents = argument(args, kwargs, place, name)
+        latents = get_argument(args, kwargs, place, name)
         return latents.shape[-2], latents.shape[-1]
 
     return size
@@ -154,7 +154,7 @@ class PackedSize:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
         """Height and width in latents."""
-        places = argument(args, kwargs, 4, "img_ids")
+        places = get_argument(args, kwargs, 4, "img_ids")
         if self._read[0] is not places:
             rows, columns = (int(places[..., axis].max()) + 1 for axis in (1, 2))
             if rows * columns != places.shape[-2]:
@@ -166,18 +166,18 @@ class PackedSize:
         return self._read[1]
 
 
-def argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str) -> Tensor:
+def get_argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str) -> Tensor:
     """An argument of a call, however it was passed."""
     value: Tensor = args[place] if len(args) > place else kwargs[name]
     return value
 
 
-def grid(height: int, width: int, stride: int) -> tuple[int, int]:
+def grid_size(height: int, width: int, stride: int) -> tuple[int, int]:
     """Rows and columns of a layer's image positions on latents of this size; odd sizes are halved upwards."""
     return -(-height // stride), -(-width // stride)
 
 
-def chosen_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
+def select_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
     """The layers whose names hold one of `parts`, one by itself or several; all of them when there are none.
 
     Raises:

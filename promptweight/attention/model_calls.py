@@ -9,19 +9,19 @@ import torch
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-Listener = Callable[[Any, tuple[Any, ...], dict[str, Any]], Arguments | None]
+CallArguments = tuple[tuple[Any, ...], dict[str, Any]]
+BeforeCall = Callable[[Any, tuple[Any, ...], dict[str, Any]], CallArguments | None]
 """Given the model and the positional and named arguments of a call; may return others in their place."""
-Follower = Callable[[Any, tuple[Any, ...], Any], Any]
+AfterCall = Callable[[Any, tuple[Any, ...], Any], Any]
 """Given the model, the positional arguments of a call and its output; may return another in its place."""
 
 
-def uncompiled(model: Any) -> Any:
+def unwrap_compiled(model: Any) -> Any:
     """The model itself, out of what `torch.compile(model)` wraps it in."""
     return model._orig_mod if isinstance(model, OptimizedModule) else model
 
 
-def listen(model: nn.Module, listener: Listener, follower: Follower) -> Callable[[], None]:
+def add_call_hooks(model: nn.Module, listener: BeforeCall, follower: AfterCall) -> Callable[[], None]:
     """Have `listener` called before every call of the model, outside of whatever is compiled of it.
 
     `follower` is called after it, likewise.
@@ -63,7 +63,7 @@ def listen(model: nn.Module, listener: Listener, follower: Follower) -> Callable
     return end
 
 
-def offloaded_device(model: nn.Module) -> torch.device | None:
+def find_execution_device(model: nn.Module) -> torch.device | None:
     """Where a model computes whose parts accelerate moves there when it is their turn; None for others."""
     for module in model.modules():
         hook = getattr(module, "_hf_hook", None)

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptweight import validation
 from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
-from promptweight.attention.control.rules import Mode
-from promptweight.attention.control.share_controller import Found
-from promptweight.attention.hooks.controller import Director
+from promptweight.attention.control.rules import KeyMode
+from promptweight.attention.control.share_controller import ShareResult
+from promptweight.attention.hooks.controller import AttentionController
 from promptweight.attention.hooks.install import Installation
 from promptweight.attention.recording.record import Record
-from promptweight.attention.recording.store import take_recording
-from promptweight.attention.session_config import prepare
+from promptweight.attention.recording.store import copy_recording
+from promptweight.attention.session_config import configure_session
 from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import AttentionMaps, find, words_of
-from promptweight.messages import Note
+from promptweight.messages import Message
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import Encoded, Staged, TokenTable, Word
-    from promptweight.maps import Voice
+    from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, TokenTable, Word
+    from promptweight.maps import PromptVariant
     from promptweight.prompt import Prompt
 
 Space = Literal["embedding", "attention"]
@@ -41,7 +41,7 @@ ATTACH_MODES: tuple[AttachMode, ...] = get_args(AttachMode)
 
 def attach(
     pipe: Any,
-    prompt: Encoded | str | Prompt | Sequence[str | Prompt],
+    prompt: EncodedPrompts | str | Prompt | Sequence[str | Prompt],
     negative_prompt: str | Prompt | Sequence[str | Prompt] = "",
     *,
     space: Space = "embedding",
@@ -94,18 +94,18 @@ def attach(
         raise SettingError(f"space={space!r}; it must be 'embedding' or 'attention'")
     if mode not in ATTACH_MODES:
         raise SettingError(f"mode={mode!r}; it must be one of {', '.join(ATTACH_MODES)}")
-    from promptweight.conditioning import Staged, encode_scripts
+    from promptweight.conditioning import ScheduledEncoding, encode_scheduled
 
     given: Any = prompt
     if hasattr(prompt, "inputs"):
-        staged = Staged.plain(given)
+        staged = ScheduledEncoding.plain(given)
     else:
         if space == "attention":
             encoding["method"] = "none"
             if mode == "clip":
                 encoding["mode"] = "clip"
         steps = num_inference_steps
-        staged = encode_scripts(pipe, given, negative_prompt, num_inference_steps=steps, **encoding)
+        staged = encode_scheduled(pipe, given, negative_prompt, num_inference_steps=steps, **encoding)
     default = None if space == "embedding" or mode == "clip" else mode
     return AttentionSession(
         pipe,
@@ -132,9 +132,9 @@ class AttentionSession:
     def __init__(
         self,
         pipe: Any,
-        staged: Staged,
+        staged: ScheduledEncoding,
         *,
-        mode: Mode | None,
+        mode: KeyMode | None,
         layers: Sequence[str],
         edit: PromptToPrompt | None = None,
         targets: Mapping[str, float] | None = None,
@@ -142,11 +142,11 @@ class AttentionSession:
         record: bool | Record = True,
     ) -> None:
         self.tables: dict[Role, tuple[TokenTable, ...]] = staged.tables
-        self.warnings: list[Note] = list(staged.encoded.warnings)
+        self.warnings: list[Message] = list(staged.encoded.warnings)
         self._pipe, self._shows_maps = pipe, bool(record)
         # Not a method: what is left of a run would hold the session, and wait for a garbage collection.
         warn = partial(keep_once, self.warnings)
-        self._prepared = prepare(
+        self._prepared = configure_session(
             pipe,
             staged,
             mode=mode,
@@ -159,7 +159,7 @@ class AttentionSession:
         )
         self.inputs: dict[str, Any] = self._prepared.inputs
         self._installation = Installation(pipe, self._prepared, warn)
-        self._director = Director(pipe, self._prepared, self._installation, warn)
+        self._director = AttentionController(pipe, self._prepared, self._installation, warn)
 
     def __enter__(self) -> AttentionSession:
         self._installation.install(self._director.before_call, self._director.after_call)
@@ -184,7 +184,7 @@ class AttentionSession:
         if not store.slots:
             raise AttachError("nothing is recorded yet; call the pipeline with **session.inputs in the block")
         pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
-        return AttentionMaps.of(take_recording(store, self._prepared.voices, pixels_per_latent))
+        return AttentionMaps.of(copy_recording(store, self._prepared.variants, pixels_per_latent))
 
     def set_weight(
         self,
@@ -212,9 +212,9 @@ class AttentionSession:
             SettingError: a value outside its range, or there is no such prompt.
         """
         prepared = self._prepared
-        found = find(self._voices(prompt, lane), word, occurrence)
-        for voice, rows in found.rows.items():
-            text = prepared.texts.index((lane, prompt, voice))
+        found = find(self._variants(prompt, lane), word, occurrence)
+        for variant, rows in found.rows.items():
+            text = prepared.texts.index((lane, prompt, variant))
             prepared.rules.set(text, rows, weight=weight, **{"to": None} | options)
 
     def words(self, *, prompt: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
@@ -223,21 +223,21 @@ class AttentionSession:
         Raises:
             SettingError: there is no such prompt.
         """
-        return words_of(self._voices(prompt, lane))
+        return words_of(self._variants(prompt, lane))
 
     def find(
         self, phrase: str, occurrence: int = 0, *, prompt: int = 0, lane: Role = "positive"
     ) -> tuple[Word, ...]:
-        """Finds consecutive words that read as `phrase`, in any text of a prompt or negative prompt.
+        """Find consecutive words that read as `phrase`, in any text of a prompt or negative prompt.
 
         Raises:
             WordNotFoundError: none holds the phrase; lists the words there are.
             SettingError: there is no such prompt.
         """
-        return find(self._voices(prompt, lane), phrase, occurrence).words
+        return find(self._variants(prompt, lane), phrase, occurrence).words
 
     @property
-    def found(self) -> dict[int, tuple[Found, ...]]:
+    def found(self) -> dict[int, tuple[ShareResult, ...]]:
         """The weights that were found for phrases with targets, and the shares they got, by picture."""
         return {} if self._prepared.keeper is None else self._prepared.keeper.found()
 
@@ -250,15 +250,15 @@ class AttentionSession:
         """Forget what was recorded, as every new run of the pipeline does by itself."""
         self._director.restart()
 
-    def _voices(self, prompt: int, lane: Role) -> tuple[Voice, ...]:
-        validation.choice("lane", lane, ROLES)
-        of_lane = self._prepared.voices[lane]
+    def _variants(self, prompt: int, lane: Role) -> tuple[PromptVariant, ...]:
+        validation.check_choice("lane", lane, ROLES)
+        of_lane = self._prepared.variants[lane]
         if not of_lane:
             raise SettingError(f"lane is {lane!r}, but the session has no {lane} prompts")
-        return of_lane[validation.whole("prompt", prompt, 0, len(of_lane) - 1)]
+        return of_lane[validation.check_integer("prompt", prompt, 0, len(of_lane) - 1)]
 
 
-def keep_once(warnings: list[Note], warning: Note) -> None:
-    """Adds a warning that is not there yet."""
+def keep_once(warnings: list[Message], warning: Message) -> None:
+    """Add a warning that is not there yet."""
     if warning not in warnings:
         warnings.append(warning)

@@ -6,74 +6,74 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight.attention.batch_rows import Lane, Registered
-from promptweight.attention.control.composition import Composer
-from promptweight.attention.control.prompt_to_prompt import Edits, PromptToPrompt
-from promptweight.attention.control.rules import Mode, Rules, key_rules
-from promptweight.attention.control.share_controller import Keeper
-from promptweight.attention.control.share_solver import Wanted, shares_in_text, wanted_of
-from promptweight.attention.layers import Layout, chosen_layers, layout_of
+from promptweight.attention.batch_rows import BatchRow, PromptEmbeds
+from promptweight.attention.control.composition import PromptComposer
+from promptweight.attention.control.prompt_to_prompt import PromptEdits, PromptToPrompt
+from promptweight.attention.control.rules import KeyMode, KeyRules, read_key_rules
+from promptweight.attention.control.share_controller import ShareController
+from promptweight.attention.control.share_solver import ShareTargets, read_prompt_shares, read_share_targets
+from promptweight.attention.layers import ModelLayout, read_layout, select_layers
 from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import Store
 from promptweight.conditioning import ROLES, Role, has_blend
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps import PlacedTable, Voice, find, occurrences, recorded_rows
-from promptweight.messages import Note, note
+from promptweight.maps import PlacedTable, PromptVariant, find, occurrences, recorded_rows
+from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import Encoded, Staged
+    from promptweight.conditioning import EncodedPrompts, ScheduledEncoding
 
-Text = tuple[Role, int, int]
+TextKey = tuple[Role, int, int]
 """One text of the session: its role, its prompt, and which of the prompt's texts it is."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class SessionConfig:
     """All that a session asks of a pipeline's model."""
 
     inputs: dict[str, Any]
     """Keyword arguments for the pipeline's call, the text embeddings among them."""
-    layout: Layout
-    registered: Registered
-    voices: Mapping[Role, Sequence[tuple[Voice, ...]]]
+    layout: ModelLayout
+    registered: PromptEmbeds
+    variants: Mapping[Role, Sequence[tuple[PromptVariant, ...]]]
     """Every text of every prompt and negative prompt."""
-    texts: tuple[Text, ...]
+    texts: tuple[TextKey, ...]
     """All texts in one row; `rules` knows them by their place here."""
     planned: int
     """The sampling steps over which the prompts' changes were planned."""
-    composer: Composer
-    rules: Rules
+    composer: PromptComposer
+    rules: KeyRules
     acts_in: frozenset[str]
     """The names of the layers in which weights act."""
-    keeper: Keeper | None
+    keeper: ShareController | None
     """Finds the weights of phrases with targets, where there are any."""
     store: Store | None
     """Where sums are kept, when anything is recorded."""
-    edits: Edits | None
+    edits: PromptEdits | None
 
-    def text_of(self, lane: Lane | None) -> int | None:
+    def text_of(self, lane: BatchRow | None) -> int | None:
         """The place in `texts` of the text that a row carries."""
-        return None if lane is None else self.texts.index((lane.role, lane.prompt, lane.voice))
+        return None if lane is None else self.texts.index((lane.role, lane.prompt, lane.variant))
 
     @property
-    def placed(self) -> dict[Role, list[Voice]]:
+    def placed(self) -> dict[Role, list[PromptVariant]]:
         """The tables of every prompt's first text."""
-        return {role: [voices[0] for voices in self.voices[role]] for role in ROLES}
+        return {role: [variants[0] for variants in self.variants[role]] for role in ROLES}
 
 
-def prepare(
+def configure_session(
     pipe: Any,
-    staged: Staged,
+    staged: ScheduledEncoding,
     *,
-    mode: Mode | None,
+    mode: KeyMode | None,
     layers: Sequence[str],
     edit: PromptToPrompt | None,
     targets: Mapping[str, float] | None,
     balance: bool | Sequence[str],
     record: bool | Record,
-    warn: Callable[[Note], None],
-) -> Prepared:
-    """Reads a pipeline's model and the texts of its prompts; arguments as in `attach`.
+    warn: Callable[[Message], None],
+) -> SessionConfig:
+    """Read a pipeline's model and the texts of its prompts; arguments as in `attach`.
 
     Args:
         pipe: the pipeline.
@@ -90,30 +90,33 @@ def prepare(
         AttachError: the pipeline has no attention that can be read, or the encoding is not of this kind.
         SettingError: a value outside its range, or two settings that exclude each other.
     """
-    inputs, voices = staged.inputs, voices_of(staged)
+    inputs, variants = staged.inputs, read_variants(staged)
     texts = tuple(
-        (role, prompt, voice)
+        (role, prompt, variant)
         for role in ROLES
-        for prompt, of_prompt in enumerate(voices[role])
-        for voice in range(len(of_prompt))
+        for prompt, of_prompt in enumerate(variants[role])
+        for variant in range(len(of_prompt))
     )
-    placed = {role: [of_prompt[0] for of_prompt in voices[role]] for role in ROLES}
-    layout = layout_of(pipe)
-    registered = Registered(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
-    composer = Composer(staged, pipe, warn)
+    placed = {role: [of_prompt[0] for of_prompt in variants[role]] for role in ROLES}
+    layout = read_layout(pipe)
+    registered = PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+    composer = PromptComposer(staged, pipe, warn)
     length = registered.positive.shape[1]
-    rules = Rules([key_rules(voices[role][prompt][voice], mode) for role, prompt, voice in texts], length)
-    acts_in = frozenset(chosen_layers(layout.layers, layers))
-    keeper = make_keeper(voices, texts, targets, balance, length, warn)
+    rules = KeyRules(
+        [read_key_rules(variants[role][prompt][variant], mode) for role, prompt, variant in texts], length
+    )
+    acts_in = frozenset(select_layers(layout.layers, layers))
+    keeper = build_share_controller(variants, texts, targets, balance, length, warn)
     chosen = record if isinstance(record, Record) else Record()
     if keeper is not None and "positive" not in chosen.lanes:
         raise SettingError(f"lanes={chosen.lanes!r}; shares are found by recording the positive lane")
     store = None
     if record or keeper is not None:
         columns = {
-            (role, prompt, voice): recorded_rows(voices[role][prompt][voice]) for role, prompt, voice in texts
+            (role, prompt, variant): recorded_rows(variants[role][prompt][variant])
+            for role, prompt, variant in texts
         }
-        read = [layout.layers[name][0] for name in chosen_layers(layout.layers, chosen.layers)]
+        read = [layout.layers[name][0] for name in select_layers(layout.layers, chosen.layers)]
         store = Store(chosen, read, columns, length)
         if keeper is not None and acts_in.isdisjoint(layer.name for layer in read):
             raise SettingError(
@@ -123,24 +126,23 @@ def prepare(
     if record:
         for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
             warn(
-                note(
-                    "each row of {prompt!r} stands for the words that the parts of .blend() have in this "
-                    "place; such words share one map",
+                message(
+                    "blend-shared-maps",
                     prompt=prompt.source,
                 )
             )
     edits = None
     if edit is not None:
-        edits = Edits(edit, voices["positive"], staged.scripts["positive"], staged.steps, length)
+        edits = PromptEdits(edit, variants["positive"], staged.scripts["positive"], staged.steps, length)
     if edits is not None and store is not None and store.record.patches:
         raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
     if edits is not None and keeper is not None:
         raise SettingError("an edit takes the attention of its source, so its words cannot have targets")
-    return Prepared(
+    return SessionConfig(
         inputs=inputs,
         layout=layout,
         registered=registered,
-        voices=voices,
+        variants=variants,
         texts=texts,
         planned=staged.steps,
         composer=composer,
@@ -152,23 +154,23 @@ def prepare(
     )
 
 
-def is_blend(voice: Voice) -> bool:
+def is_blend(variant: PromptVariant) -> bool:
     """Whether rows of a text stand for the words of several parts at once."""
-    return any(has_blend(placed.table) for placed in voice)
+    return any(has_blend(placed.table) for placed in variant)
 
 
-def make_keeper(
-    voices: Mapping[Role, Sequence[tuple[Voice, ...]]],
-    texts: Sequence[Text],
+def build_share_controller(
+    variants: Mapping[Role, Sequence[tuple[PromptVariant, ...]]],
+    texts: Sequence[TextKey],
     targets: Mapping[str, float] | None,
     balance: bool | Sequence[str],
     length: int,
-    warn: Callable[[Note], None],
-) -> Keeper | None:
+    warn: Callable[[Message], None],
+) -> ShareController | None:
     """What finds the weights of phrases with targets; None where no prompt has any.
 
     Args:
-        voices: the token tables of every text of every prompt.
+        variants: the token tables of every text of every prompt.
         texts: all texts in one row; the keeper knows them by their place here.
         targets: shares by phrase, besides those that the prompts ask for.
         balance: whether phrases are to have equal shares, or which.
@@ -179,15 +181,15 @@ def make_keeper(
         SettingError: targets that cannot be had together.
         WordNotFoundError: no text of a prompt holds a phrase.
     """
-    wanted: dict[Text, Wanted | None] = {}
-    for prompt, of_prompt in enumerate(voices["positive"]):
+    wanted: dict[TextKey, ShareTargets | None] = {}
+    for prompt, of_prompt in enumerate(variants["positive"]):
         named = [*(targets or {}), *(() if isinstance(balance, bool) else balance)]
         for phrase in named:
             find(of_prompt, phrase)
-        for number, voice in enumerate(of_prompt):
-            held = {phrase for phrase in named if any(occurrences(voice, phrase))}
-            wanted["positive", prompt, number] = wanted_of(
-                voice,
+        for number, variant in enumerate(of_prompt):
+            held = {phrase for phrase in named if any(occurrences(variant, phrase))}
+            wanted["positive", prompt, number] = read_share_targets(
+                variant,
                 {phrase: share for phrase, share in (targets or {}).items() if phrase in held},
                 balance if isinstance(balance, bool) else [phrase for phrase in balance if phrase in held],
             )
@@ -195,16 +197,16 @@ def make_keeper(
             wanted["positive", prompt, number] for number in range(len(of_prompt))
         ):
             text = of_prompt[0][0].table.prompt.text
-            warn(note("{text!r} has fewer than two phrases, so there is nothing to balance", text=text))
-    if any(shares_in_text(voice) for of_prompt in voices["negative"] for voice in of_prompt):
-        warn(note("a share in the negative prompt has no effect; shares are of the prompt alone"))
+            warn(message("balance-one-phrase", text=text))
+    if any(read_prompt_shares(variant) for of_prompt in variants["negative"] for variant in of_prompt):
+        warn(message("share-negative"))
     if not any(wanted.values()):
         return None
-    tables = [voices[role][prompt][voice] for role, prompt, voice in texts]
-    return Keeper([wanted.get(text) for text in texts], tables, length)
+    tables = [variants[role][prompt][variant] for role, prompt, variant in texts]
+    return ShareController([wanted.get(text) for text in texts], tables, length)
 
 
-def voices_of(staged: Staged) -> dict[Role, list[tuple[Voice, ...]]]:
+def read_variants(staged: ScheduledEncoding) -> dict[Role, list[tuple[PromptVariant, ...]]]:
     """Every text of every prompt and negative prompt; none for negative prompts without embeddings.
 
     Raises:
@@ -212,7 +214,7 @@ def voices_of(staged: Staged) -> dict[Role, list[tuple[Voice, ...]]]:
     """
     inputs = staged.encoded.inputs
     placed = place_tables(
-        staged.encoded, Registered(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+        staged.encoded, PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
     )
     return {
         role: [
@@ -224,13 +226,13 @@ def voices_of(staged: Staged) -> dict[Role, list[tuple[Voice, ...]]]:
     }
 
 
-def place_tables(encoded: Encoded, registered: Registered) -> dict[Role, list[Voice]]:
+def place_tables(encoded: EncodedPrompts, registered: PromptEmbeds) -> dict[Role, list[PromptVariant]]:
     """The token tables of every prompt, for each text encoder; none for negative prompts without embeddings.
 
     Raises:
         AttachError: tables and embeddings do not describe the same prompts.
     """
-    placed: dict[Role, list[Voice]] = {"positive": [], "negative": []}
+    placed: dict[Role, list[PromptVariant]] = {"positive": [], "negative": []}
     for role, embeds in zip(ROLES, (registered.positive, registered.negative), strict=True):
         if embeds is None:
             continue

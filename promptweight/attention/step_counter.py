@@ -8,7 +8,7 @@ from typing import Any
 from promptweight.conditioning import ROLES, Role
 
 
-class Run:
+class StepCounter:
     """Counts the steps of a pipeline's runs by the calls of its model.
 
     A step is one call for each role, whether the pipeline makes a single call with all roles or one after the

@@ -9,50 +9,50 @@ from pathlib import Path
 from typing import BinaryIO
 
 from promptweight.atomic_files import write_atomically
-from promptweight.batch.output_folder import Folder
-from promptweight.batch.plan import Plan, Planned
-from promptweight.metadata import encode_picture
+from promptweight.batch.output_folder import OutputFolder
+from promptweight.batch.plan import Plan, PlannedImage
+from promptweight.metadata import encode_image
 
-MOST_CELLS = 400
+MAX_CELLS = 400
 _WIDEST = 8
 
 
-def save_sheets(plan: Plan, folder: Folder) -> Iterator[Path]:
-    """Writes a sheet for each row of a sweep whose pictures are all there; yields the files.
+def save_contact_sheets(plan: Plan, folder: OutputFolder) -> Iterator[Path]:
+    """Write a sheet for each row of a sweep whose pictures are all there; yields the files.
 
     The seeds of the row, or else the last axis, lie side by side; of very long rows the first pictures.
     """
     from PIL import Image
 
-    from promptweight.render import sheet
+    from promptweight.render import contact_sheet
 
-    by_row: dict[int, list[Planned]] = {}
+    by_row: dict[int, list[PlannedImage]] = {}
     for picture in plan.pictures:
         if picture.labels:
             by_row.setdefault(picture.row.line, []).append(picture)
     for pictures in by_row.values():
-        paths = [folder.picture(picture) for picture in pictures[:MOST_CELLS]]
+        paths = [folder.picture(picture) for picture in pictures[:MAX_CELLS]]
         if len(paths) < 2 or not all(path.is_file() for path in paths):
             continue
         images, cell = [], _cell(len(paths))
         for path in paths:
             with Image.open(path) as image:
                 small = image.convert("RGB")
-            # shrunk as `sheet` would do it, but one by one: hundreds of large pictures fill the memory
+            # shrunk as `contact_sheet` would do it, but one by one: hundreds of large pictures fill the memory
             small.thumbnail((cell, cell), Image.Resampling.LANCZOS)
             images.append(small)
-        shown = [_labels(picture, pictures) for picture in pictures[:MOST_CELLS]]
+        shown = [_labels(picture, pictures) for picture in pictures[:MAX_CELLS]]
         title = str(pictures[0].row.values.get("prompt", ""))
-        whole = sheet(images, shown, _columns(pictures[:MOST_CELLS]), title=title, cell=cell)
+        whole = contact_sheet(images, shown, _columns(pictures[:MAX_CELLS]), title=title, cell=cell)
         record = {"sheet": [path.name for path in paths]}
-        content, _ = encode_picture(whole, "png", record, "", ("iptc",))
+        content, _ = encode_image(whole, "png", record, "", ("iptc",))
         path = folder.path / f"sheet-{pictures[0].id}.png"
         write_atomically(path, partial(_write, content), overwrite=True)
         yield path
 
 
-def _labels(picture: Planned, pictures: list[Planned]) -> str:
-    """Returns what is varied; what all pictures of the row share is left out."""
+def _labels(picture: PlannedImage, pictures: list[PlannedImage]) -> str:
+    """Return what is varied; what all pictures of the row share is left out."""
     varied = [
         label
         for place, label in enumerate(picture.labels)
@@ -61,8 +61,8 @@ def _labels(picture: Planned, pictures: list[Planned]) -> str:
     return " · ".join(varied or picture.labels)
 
 
-def _columns(pictures: list[Planned]) -> int:
-    """Returns how many pictures lie side by side: those that differ in the last thing that is varied."""
+def _columns(pictures: list[PlannedImage]) -> int:
+    """Return how many pictures lie side by side: those that differ in the last thing that is varied."""
     for place in reversed(range(len(pictures[0].labels))):
         values = len({picture.labels[place] for picture in pictures})
         if 1 < values <= _WIDEST:

@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from promptweight.batch.job_rows import Problem, Reading, Row
-from promptweight.batch.jobs import BY_NAME, Option, find_option
+from promptweight.batch.job_rows import Problem, Row, RowBuilder
+from promptweight.batch.jobs import OPTIONS_BY_NAME, JobOption, find_option
 from promptweight.errors import SettingError
 
-SEPARATORS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t")
 
 
-class Field(NamedTuple):
+class CsvField(NamedTuple):
     """A field of a CSV table and where it begins, from 1."""
 
     text: str
@@ -27,12 +27,12 @@ class Field(NamedTuple):
 
 
 def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yields a row for each record behind the header; an empty field leaves the setting to the command."""
+    """Yield a row for each record behind the header; an empty field leaves the setting to the command."""
     records = _records(lines, _separator(lines), file, problems)
     header = next(records, None)
     if header is None:
         return
-    options: list[Option | None] = []
+    options: list[JobOption | None] = []
     for field in header:
         try:
             option = find_option(field.text)
@@ -43,17 +43,17 @@ def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterat
         if option in options:
             problems.append(Problem(file, field.line, field.column, f"column {field.text!r} is there twice"))
         options.append(option)
-    if BY_NAME["prompt"] not in options:
+    if OPTIONS_BY_NAME["prompt"] not in options:
         problems.append(Problem(file, header[0].line, 1, "the header has no column 'prompt'"))
         return
     for record in records:
-        reading = Reading(file, record[0].line, problems)
+        reading = RowBuilder(file, record[0].line, problems)
         for field in record[len(options) :]:
             if field.text.strip():
                 reading.refuse(field.column, f"more fields than the {len(options)} columns", field.line)
                 break
         for field, name, chosen in zip(record, header, options, strict=False):
-            required = chosen is BY_NAME["prompt"]
+            required = chosen is OPTIONS_BY_NAME["prompt"]
             if chosen is not None and (field.text.strip() or required):
                 reading.take(chosen, name.text.strip(), field.text.strip(), field.column, field.line)
         yield reading.done()
@@ -62,20 +62,20 @@ def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterat
 def _separator(lines: Sequence[str]) -> str:
     header = next((line for line in lines if line.strip()), "")
     outside = re.sub(r'"[^"]*"', "", header)
-    return max(SEPARATORS, key=outside.count)
+    return max(DELIMITERS, key=outside.count)
 
 
 def _records(
     lines: Sequence[str], separator: str, file: str, problems: list[Problem]
-) -> Iterator[list[Field]]:
-    """Yields the records of a table; fields in quotes may hold separators, line ends and doubled quotes."""
+) -> Iterator[list[CsvField]]:
+    """Yield the records of a table; fields in quotes may hold separators, line ends and doubled quotes."""
     number = 0
     while number < len(lines):
         line, at = lines[number], 0
         number += 1
         if not line.strip():
             continue
-        record: list[Field] = []
+        record: list[CsvField] = []
         while True:
             start_line, start = number, at + 1
             if line.startswith('"', at):
@@ -99,7 +99,7 @@ def _records(
                 end = line.find(separator, at)
                 end = len(line) if end < 0 else end
                 field, at = line[at:end], end
-            record.append(Field(field, start_line, start))
+            record.append(CsvField(field, start_line, start))
             if at >= len(line):
                 break
             if not line.startswith(separator, at):
@@ -109,17 +109,17 @@ def _records(
                     break
             at += 1
             if at >= len(line):
-                record.append(Field("", number, at + 1))
+                record.append(CsvField("", number, at + 1))
                 break
         yield record
 
 
 def read_jsonl(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yields a row for each line that is not blank: a JSON object of settings; null leaves one out."""
+    """Yield a row for each line that is not blank: a JSON object of settings; null leaves one out."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        reading = Reading(file, number, problems)
+        reading = RowBuilder(file, number, problems)
         try:
             pairs = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
@@ -146,7 +146,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _take(reading: Reading, line: str, name: str, value: Any) -> None:
+def _take(reading: RowBuilder, line: str, name: str, value: Any) -> None:
     key = re.search(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:\s*+", line)
     try:
         option = find_option(name)

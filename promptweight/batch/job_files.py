@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from promptweight.batch.csv_jsonl import read_csv, read_jsonl
-from promptweight.batch.job_rows import Problem, Reading, Row
-from promptweight.batch.jobs import BY_NAME, find_option
+from promptweight.batch.job_rows import Problem, Row, RowBuilder
+from promptweight.batch.jobs import OPTIONS_BY_NAME, find_option
 from promptweight.errors import SettingError
-from promptweight.validation import choice
+from promptweight.validation import check_choice
 
 FORMATS = ("txt", "csv", "jsonl")
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _MOST_TOLD = 100
 
 
-def read(source: str | os.PathLike[str], *, format: str | None = None) -> list[Row]:  # noqa: A002
-    """Returns the rows of a job file; see `read_rows`.
+def read_jobs(source: str | os.PathLike[str], *, format: str | None = None) -> list[Row]:  # noqa: A002
+    """Return the rows of a job file; see `read_rows`.
 
     Raises:
         SettingError: something in it is wrong; every mistake on a line of its own, as file:line:column.
@@ -39,7 +39,7 @@ def read_rows(
     *,
     format: str | None = None,  # noqa: A002
 ) -> tuple[list[Row], list[Problem]]:
-    """Returns the rows of a job file and what is wrong with it.
+    """Return the rows of a job file and what is wrong with it.
 
     Args:
         source: a path, or `-` for stdin.
@@ -52,14 +52,14 @@ def read_rows(
     """
     name = os.fspath(source)
     if format is not None:
-        choice("format", format, FORMATS)
+        check_choice("format", format, FORMATS)
     content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     problems: list[Problem] = []
     text = _decoded(content, name, problems)
     lines = re.split(r"\r\n|\r|\n", text)
     kind = format or _format_of(name, text)
     if kind == "txt":
-        rows = list(read_lines(lines, name, problems))
+        rows = list(read_txt(lines, name, problems))
     elif kind == "csv":
         rows = list(read_csv(lines, name, problems))
     else:
@@ -79,7 +79,7 @@ def _format_of(name: str, text: str) -> str:
 
 
 def _decoded(content: bytes, name: str, problems: list[Problem]) -> str:
-    """Returns the text of a file: UTF-8 or, by its mark, UTF-16; else Windows-1252, which is said."""
+    """Return the text of a file: UTF-8 or, by its mark, UTF-16; else Windows-1252, which is said."""
     for mark, encoding in _BOMS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding, "replace")
@@ -100,7 +100,7 @@ def _decoded(content: bytes, name: str, problems: list[Problem]) -> str:
 
 
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
-    """Reads the five bytes that Windows-1252 leaves undefined."""
+    """Read the five bytes that Windows-1252 leaves undefined."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("latin-1"), error.end
 
@@ -114,26 +114,26 @@ _OPTION = re.compile(r"(?:(?<=\s)|^)--([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
 _ESCAPED = re.compile(r"(?:(?<=\s)|^)\\(?=--[A-Za-z])")
 
 
-def read_lines(lines: Iterable[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yields a row for each line that is neither blank nor a comment; what is wrong goes into `problems`."""
+def read_txt(lines: Iterable[str], file: str, problems: list[Problem]) -> Iterator[Row]:
+    """Yield a row for each line that is neither blank nor a comment; what is wrong goes into `problems`."""
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            yield _read_line(line, Reading(file, number, problems))
+            yield _read_line(line, RowBuilder(file, number, problems))
 
 
-def _read_line(line: str, reading: Reading) -> Row:
+def _read_line(line: str, reading: RowBuilder) -> Row:
     option = _OPTION.search(line)
     end = len(line) if option is None else option.start()
     start = len(line) - len(line.lstrip())
     prompt = _ESCAPED.sub("", line[:end].strip())
-    reading.take(BY_NAME["prompt"], "the prompt", prompt, min(start, end) + 1)
+    reading.take(OPTIONS_BY_NAME["prompt"], "the prompt", prompt, min(start, end) + 1)
     while option is not None:
         option = _read_option(line, option, reading)
     return reading.done()
 
 
-def _read_option(line: str, option: re.Match[str], reading: Reading) -> re.Match[str] | None:
-    """Reads the option that begins at a match; returns the next one's."""
+def _read_option(line: str, option: re.Match[str], reading: RowBuilder) -> re.Match[str] | None:
+    """Read the option that begins at a match; returns the next one's."""
     name, at = f"--{option[1]}", option.end()
     while at < len(line) and line[at].isspace():
         at += 1

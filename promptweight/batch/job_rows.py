@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from promptweight.batch.jobs import Option
+from promptweight.batch.jobs import JobOption
 from promptweight.errors import SettingError
 
 
@@ -42,12 +42,12 @@ class Row:
     columns: Mapping[str, int] = field(default_factory=dict)
 
     def problem(self, about: str, message: str, *, offset: int = 0, is_warning: bool = False) -> Problem:
-        """Returns a problem at the place of one of the values."""
+        """Return a problem at the place of one of the values."""
         return Problem(self.file, self.line, self.columns.get(about, 1) + offset, message, is_warning)
 
 
 @dataclass
-class Reading:
+class RowBuilder:
     """A row while it is read: takes values one by one, and keeps what is wrong with them."""
 
     file: str
@@ -56,8 +56,8 @@ class Reading:
     values: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, int] = field(default_factory=dict)
 
-    def take(self, option: Option, name: str, value: Any, column: int, line: int | None = None) -> None:
-        """Reads one value; a wrong or repeated one becomes a problem."""
+    def take(self, option: JobOption, name: str, value: Any, column: int, line: int | None = None) -> None:
+        """Read one value; a wrong or repeated one becomes a problem."""
         if option.field in self.values:
             self.refuse(column, f"{name} is given twice", line)
             return
@@ -69,9 +69,9 @@ class Reading:
             self.refuse(column, str(error), line)
 
     def refuse(self, column: int, message: str, line: int | None = None) -> None:
-        """Notes a problem of this row."""
+        """Note a problem of this row."""
         self.problems.append(Problem(self.file, self.line if line is None else line, column, message))
 
     def done(self) -> Row:
-        """Returns the row; it counts only where no problem was noted."""
+        """Return the row; it counts only where no problem was noted."""
         return Row(self.file, self.line, self.values, self.columns)

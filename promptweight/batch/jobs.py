@@ -16,7 +16,7 @@ from promptweight.errors import SettingError
 from promptweight.generation import (
     MAX_CLIP_SKIP,
     MAX_GUIDANCE,
-    MAX_PROMPT,
+    MAX_PROMPT_LENGTH,
     MAX_SEED,
     MAX_SIDE,
     MAX_STEPS,
@@ -26,11 +26,11 @@ from promptweight.generation import (
     POOLED,
     SPACES,
 )
-from promptweight.models import NOISE_SCHEDULES, SAMPLERS, is_known
+from promptweight.models import NOISE_SCHEDULES, SAMPLERS, is_known_sampler
 from promptweight.prompt import DIALECTS
 from promptweight.validation import did_you_mean
 
-MOST_SEEDS = 1_000_000
+MAX_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class JobOption:
     """A setting as rows and the command write it: its names, and how a value is read (text or JSON)."""
 
     field: str
@@ -73,7 +73,7 @@ def _whole(lowest: int, highest: int) -> Callable[[str, Any], int]:
             value = int(value)
         if isinstance(value, bool):
             raise SettingError(f"{name} is {value!r}; it must be a whole number")
-        return validation.whole(name, value, lowest, highest)
+        return validation.check_integer(name, value, lowest, highest)
 
     return read
 
@@ -86,7 +86,7 @@ def _number(lowest: float, highest: float) -> Callable[[str, Any], float]:
             raise SettingError(f"{name} is {value!r}; it must be a number")
         if isinstance(value, bool):
             raise SettingError(f"{name} is {value!r}; it must be a number")
-        return validation.number(name, value, lowest, highest)
+        return validation.check_number(name, value, lowest, highest)
 
     return read
 
@@ -95,7 +95,7 @@ def _choice(choices: Iterable[str]) -> Callable[[str, Any], str]:
     known = tuple(choices)
 
     def read(name: str, value: Any) -> str:
-        validation.choice(name, value, known)
+        validation.check_choice(name, value, known)
         return str(value)
 
     return read
@@ -113,8 +113,8 @@ def _yes_or_no(name: str, value: Any) -> bool:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise SettingError(f"{name} is {value!r}; it must be text")
-    if len(value) > MAX_PROMPT:
-        raise SettingError(f"{name} has {len(value)} characters; at most {MAX_PROMPT} are read")
+    if len(value) > MAX_PROMPT_LENGTH:
+        raise SettingError(f"{name} has {len(value)} characters; at most {MAX_PROMPT_LENGTH} are read")
     half = next((at for at, letter in enumerate(value) if "\ud800" <= letter <= "\udfff"), None)
     if half is not None:
         raise SettingError(f"{name} holds half a character (a lone surrogate) at its position {half + 1}")
@@ -137,7 +137,7 @@ def _size(name: str, value: Any) -> int:
 def _scheduler(name: str, value: Any) -> str:
     """Whether a model takes it is known when the model is loaded; here what no model takes is refused."""
     text = " ".join(_text(name, value).split())
-    if is_known(text):
+    if is_known_sampler(text):
         return text
     known = (*SAMPLERS, *(f"{each} Karras" for each in SAMPLERS))
     raise SettingError(
@@ -146,8 +146,8 @@ def _scheduler(name: str, value: Any) -> str:
     )
 
 
-def read_seeds(name: str, value: Any) -> tuple[int, ...]:
-    """Returns seeds: a whole number, a list of them, or text such as `1,2,5-8`.
+def parse_seeds(name: str, value: Any) -> tuple[int, ...]:
+    """Return seeds: a whole number, a list of them, or text such as `1,2,5-8`.
 
     >>> read_seeds("seeds", "1, 5-8")
     (1, 5, 6, 7, 8)
@@ -161,53 +161,53 @@ def read_seeds(name: str, value: Any) -> tuple[int, ...]:
             if match is None:
                 raise SettingError(f"{name} is {value!r}; valid are numbers and ranges, such as 1,2,5-8")
             first, last = int(match[1]), int(match[2] or match[1])
-            if last < first or last - first >= MOST_SEEDS:
+            if last < first or last - first >= MAX_SEEDS:
                 raise SettingError(
                     f"{name} has the range {part.strip()}; which must go up by less than a million"
                 )
             seeds += range(first, last + 1)
         value = seeds
-    if not isinstance(value, (list, tuple)) or not value or len(value) > MOST_SEEDS:
+    if not isinstance(value, (list, tuple)) or not value or len(value) > MAX_SEEDS:
         raise SettingError(f"{name} is {value!r}; it must be a seed, or a list of at least one")
     return tuple(dict.fromkeys(_whole(0, MAX_SEED)(name, each) for each in value))
 
 
-OPTIONS: tuple[Option, ...] = (
-    Option("prompt", ("prompt",), _prompt),
-    Option("negative_prompt", ("n", "negative", "negative_prompt"), _text),
-    Option("seeds", ("d", "seed", "seeds"), read_seeds),
-    Option("count", ("count", "images", "num_images_per_prompt"), _whole(1, MOST_SEEDS)),
-    Option("num_inference_steps", ("s", "steps", "num_inference_steps"), _whole(1, MAX_STEPS)),
-    Option(
+JOB_OPTIONS: tuple[JobOption, ...] = (
+    JobOption("prompt", ("prompt",), _prompt),
+    JobOption("negative_prompt", ("n", "negative", "negative_prompt"), _text),
+    JobOption("seeds", ("d", "seed", "seeds"), parse_seeds),
+    JobOption("count", ("count", "images", "num_images_per_prompt"), _whole(1, MAX_SEEDS)),
+    JobOption("num_inference_steps", ("s", "steps", "num_inference_steps"), _whole(1, MAX_STEPS)),
+    JobOption(
         "guidance_scale", ("l", "guidance", "guidance_scale", "cfg", "cfg_scale"), _number(0, MAX_GUIDANCE)
     ),
-    Option("width", ("w", "width"), _size),
-    Option("height", ("h", "height"), _size),
-    Option("method", ("method",), _choice(METHODS)),
-    Option("normalizer", ("normalizer",), _choice(NORMALIZERS)),
-    Option("space", ("space",), _choice(SPACES)),
-    Option("mode", ("mode",), _choice(MODES)),
-    Option("clip_skip", ("clip_skip",), _whole(0, MAX_CLIP_SKIP)),
-    Option("pooled", ("pooled",), _choice(POOLED)),
-    Option("dialect", ("dialect",), _choice(DIALECTS)),
-    Option("scheduler", ("scheduler", "sampler"), _scheduler),
-    Option("balance", ("balance",), _yes_or_no),
+    JobOption("width", ("w", "width"), _size),
+    JobOption("height", ("h", "height"), _size),
+    JobOption("method", ("method",), _choice(METHODS)),
+    JobOption("normalizer", ("normalizer",), _choice(NORMALIZERS)),
+    JobOption("space", ("space",), _choice(SPACES)),
+    JobOption("mode", ("mode",), _choice(MODES)),
+    JobOption("clip_skip", ("clip_skip",), _whole(0, MAX_CLIP_SKIP)),
+    JobOption("pooled", ("pooled",), _choice(POOLED)),
+    JobOption("dialect", ("dialect",), _choice(DIALECTS)),
+    JobOption("scheduler", ("scheduler", "sampler"), _scheduler),
+    JobOption("balance", ("balance",), _yes_or_no),
 )
 
-BY_NAME: Mapping[str, Option] = {name: option for option in OPTIONS for name in option.names}
+OPTIONS_BY_NAME: Mapping[str, JobOption] = {name: option for option in JOB_OPTIONS for name in option.names}
 
 
-def find_option(name: str, *, shown: str | None = None) -> Option:
-    """Returns the option of that name, dashes or underscores alike.
+def find_option(name: str, *, shown: str | None = None) -> JobOption:
+    """Return the option of that name, dashes or underscores alike.
 
     Raises:
         SettingError: there is none; says which is close.
     """
     folded = name.strip().casefold().replace("-", "_").replace(" ", "_")
-    if folded in BY_NAME:
-        return BY_NAME[folded]
+    if folded in OPTIONS_BY_NAME:
+        return OPTIONS_BY_NAME[folded]
     dashes = "--" if shown else ""
-    close = difflib.get_close_matches(folded, [each for each in BY_NAME if len(each) > 1], n=1)
-    known = (dashes + next(each for each in option.names if len(each) > 1) for option in OPTIONS)
+    close = difflib.get_close_matches(folded, [each for each in OPTIONS_BY_NAME if len(each) > 1], n=1)
+    known = (dashes + next(each for each in option.names if len(each) > 1) for option in JOB_OPTIONS)
     hint = f"did you mean {dashes}{close[0]}?" if close else f"valid: {', '.join(known)}"
     raise SettingError(f"unknown option {shown or name!r}; {hint}")

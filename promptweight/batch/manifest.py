@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.output_folder import Folder
-from promptweight.batch.plan import Planned
+from promptweight.batch.output_folder import OutputFolder
+from promptweight.batch.plan import PlannedImage
 from promptweight.batch.sharding import Shard
 from promptweight.errors import PromptweightError
 
-Line = dict[str, Any]
+ManifestLine = dict[str, Any]
 """A line of the manifest: id, status (ok, failed, skipped), file, seconds, error, and more."""
 
 
 @dataclass
-class Outcome:
+class BatchOutcome:
     """What became of a run; `left` counts the pictures that it was to make and did not come to."""
 
     ok: int = 0
@@ -29,7 +29,7 @@ class Outcome:
     files: list[Path] = field(default_factory=list)
 
 
-class Ledger:
+class Manifest:
     """The book of one run.
 
     Attributes:
@@ -37,42 +37,42 @@ class Ledger:
         settled: how many of those that were to be made are done with, in whatever way.
     """
 
-    def __init__(self, folder: Folder, shard: Shard, tell: Callable[[Line], None] | None) -> None:
-        self.outcome = Outcome()
+    def __init__(self, folder: OutputFolder, shard: Shard, tell: Callable[[ManifestLine], None] | None) -> None:
+        self.outcome = BatchOutcome()
         self.settled = 0
         self._folder, self._shard, self._tell = folder, shard, tell
 
-    def done(self, picture: Planned, seconds: float, files: Sequence[Path], warnings: Sequence[str]) -> None:
-        """Notes a picture that is made: its files, the picture first."""
+    def done(self, picture: PlannedImage, seconds: float, files: Sequence[Path], warnings: Sequence[str]) -> None:
+        """Note a picture that is made: its files, the picture first."""
         names = [path.name for path in files]
-        line: Line = {"status": "ok", "file": names[0], "seconds": round(seconds, 3)}
+        line: ManifestLine = {"status": "ok", "file": names[0], "seconds": round(seconds, 3)}
         if names[1:]:
             line["beside"] = names[1:]
         if warnings:
             line["warnings"] = list(warnings)
         self._note(picture, line)
 
-    def skipped(self, picture: Planned, *, was_to_be_made: bool = False) -> None:
-        """Notes a picture that is there already, perhaps because another process was quicker."""
+    def skipped(self, picture: PlannedImage, *, was_to_be_made: bool = False) -> None:
+        """Note a picture that is there already, perhaps because another process was quicker."""
         self._note(
             picture,
             {"status": "skipped", "file": self._folder.picture(picture).name},
             counts=was_to_be_made,
         )
 
-    def failed(self, picture: Planned, error: Exception, seconds: float = 0.0) -> None:
-        """Notes a picture that could not be made."""
+    def failed(self, picture: PlannedImage, error: Exception, seconds: float = 0.0) -> None:
+        """Note a picture that could not be made."""
         kind = "" if isinstance(error, (PromptweightError, OSError)) else f"{type(error).__name__}: "
         message = f"{kind}{str(error).strip() or type(error).__name__}"
         self._note(picture, {"status": "failed", "seconds": round(seconds, 3), "error": message})
 
-    def made_by_another(self, picture: Planned) -> None:
-        """Counts a picture that a process which died has made: it was not there when the run began."""
-        line: Line = {"status": "ok", "file": self._folder.picture(picture).name}
+    def made_by_another(self, picture: PlannedImage) -> None:
+        """Count a picture that a process which died has made: it was not there when the run began."""
+        line: ManifestLine = {"status": "ok", "file": self._folder.picture(picture).name}
         self.count(self._whole(picture, line))
 
-    def count(self, line: Line, *, counts: bool = True) -> None:
-        """Counts a line that is in the manifest and tells of it; `counts` where it was to be made."""
+    def count(self, line: ManifestLine, *, counts: bool = True) -> None:
+        """Count a line that is in the manifest and tells of it; `counts` where it was to be made."""
         outcome, status = self.outcome, line["status"]
         outcome.ok += status == "ok"
         outcome.skipped += status == "skipped"
@@ -83,15 +83,15 @@ class Ledger:
         if self._tell is not None:
             self._tell(line)
 
-    def _note(self, picture: Planned, line: Line, *, counts: bool = True) -> None:
+    def _note(self, picture: PlannedImage, line: ManifestLine, *, counts: bool = True) -> None:
         self._folder.free(picture)
         whole = self._whole(picture, line)
         self._folder.note(whole)
         self.count(whole, counts=counts)
 
-    def _whole(self, picture: Planned, line: Line) -> Line:
-        """Returns a line with what is told of every picture."""
-        whole: Line = {
+    def _whole(self, picture: PlannedImage, line: ManifestLine) -> ManifestLine:
+        """Return a line with what is told of every picture."""
+        whole: ManifestLine = {
             "id": picture.id,
             **line,
             "index": picture.index,

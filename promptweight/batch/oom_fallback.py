@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from promptweight.batch.prompt_cache import Ready, same_settings
-from promptweight.batch.renderer import Drawn, GivenUp, Painter
+from promptweight.batch.prompt_cache import PreparedJob, settings_key
+from promptweight.batch.renderer import BatchRenderer, RenderCancelled, RenderedImage
 
-TILED = "memory was not enough, so the picture was decoded in tiles, which may show where they meet"
+TILING_WARNING = "memory was not enough, so the picture was decoded in tiles, which may show where they meet"
 
 
-class Frugal:
+class OomFallback:
     """A painter that does with less memory when there is not enough.
 
     Attributes:
@@ -28,27 +28,27 @@ class Frugal:
         is_offloaded: whether parts of the model wait in main memory.
     """
 
-    def __init__(self, painter: Painter, device: str, *, is_offloaded: bool = False) -> None:
+    def __init__(self, painter: BatchRenderer, device: str, *, is_offloaded: bool = False) -> None:
         self.painter = painter
         self.device = device
         self.is_offloaded = is_offloaded
         self.largest: dict[Any, int] = {}
         self.needs_tiles: set[Any] = set()
 
-    def draw(self, jobs: Sequence[Ready]) -> Iterator[tuple[Ready, Drawn | Exception]]:
-        """Yields every job with its picture, or with the error that it alone failed with.
+    def draw(self, jobs: Sequence[PreparedJob]) -> Iterator[tuple[PreparedJob, RenderedImage | Exception]]:
+        """Yield every job with its picture, or with the error that it alone failed with.
 
         Raises:
             GivenUp: nobody wants the rest any more.
         """
-        key = same_settings(jobs[0])
+        key = settings_key(jobs[0])
         size = min(len(jobs), self.largest.get(key, len(jobs)))
         place = 0
         while place < len(jobs):
             some = jobs[place : place + size]
             try:
                 drawn = self._draw(some, key)
-            except GivenUp:
+            except RenderCancelled:
                 raise
             except Exception as error:  # whatever a model raises must not end the other jobs
                 if is_out_of_memory(error) and len(some) > 1:
@@ -65,8 +65,8 @@ class Frugal:
                 yield from zip(some, drawn, strict=True)
             place += len(some)
 
-    def _draw(self, jobs: Sequence[Ready], key: Any) -> list[Drawn]:
-        """Draws jobs; a single one with more and more frugal measures."""
+    def _draw(self, jobs: Sequence[PreparedJob], key: Any) -> list[RenderedImage]:
+        """Draw jobs; a single one with more and more frugal measures."""
         try:
             with self._tiles(key in self.needs_tiles):
                 return self._told(self.painter.draw(jobs), key)
@@ -94,17 +94,17 @@ class Frugal:
         with self._tiles(key in self.needs_tiles):
             return self._told(self.painter.draw(jobs), key)
 
-    def _told(self, drawn: list[Drawn], key: Any) -> list[Drawn]:
+    def _told(self, drawn: list[RenderedImage], key: Any) -> list[RenderedImage]:
         if key not in self.needs_tiles:
             return drawn
         return [
-            replace(each, warnings=(*each.warnings, TILED), record={**each.record, "vae_tiling": True})
+            replace(each, warnings=(*each.warnings, TILING_WARNING), record={**each.record, "vae_tiling": True})
             for each in drawn
         ]
 
     @contextmanager
     def _tiles(self, wanted: bool) -> Iterator[None]:
-        """Decodes in slices and tiles inside the block, and as before after it."""
+        """Decode in slices and tiles inside the block, and as before after it."""
         autoencoder = _autoencoder(self.painter.pipe)
         if not wanted or autoencoder is None:
             yield
@@ -141,12 +141,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _let_go(error: Exception) -> Exception:
-    """Returns an error without the calls it came through, whose variables hold what should be freed."""
+    """Return an error without the calls it came through, whose variables hold what should be freed."""
     error.__context__ = None
     return error.with_traceback(None)
 
 
 def _autoencoder(pipe: Any) -> Any:
-    """Returns the autoencoder of a pipeline where it can decode in tiles."""
+    """Return the autoencoder of a pipeline where it can decode in tiles."""
     autoencoder = getattr(pipe, "vae", None)
     return autoencoder if hasattr(autoencoder, "use_tiling") else None

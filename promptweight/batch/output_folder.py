@@ -20,21 +20,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.plan import ID_DIGITS, Planned
+from promptweight.batch.plan import ID_DIGITS, PlannedImage
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-MANIFEST = "manifest.jsonl"
+MANIFEST_NAME = "manifest.jsonl"
 _LOCK = ".promptweight.lock"
 _MANIFEST_BYTE = 1 << 60
 _NAME = re.compile(rf"\d{{5,}}-\d+-([0-9a-f]{{{ID_DIGITS}}})\.(png|jpeg|webp|avif)")
 _FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
-class Folder:
+class OutputFolder:
     """A folder that pictures go into; a context manager that holds its lock file open.
 
     Raises on entering:
@@ -49,7 +49,7 @@ class Folder:
         self._there: dict[str, Path] = {}
         self._told: dict[str, str] = {}
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> OutputFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         self._there = self.pictures()
@@ -60,20 +60,20 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)
 
-    def picture(self, planned: Planned) -> Path:
+    def picture(self, planned: PlannedImage) -> Path:
         """Where a picture is, or is to be written: an earlier plan may have given it another number."""
         return self._there.get(planned.id, self.path / f"{planned.stem}.{self.format}")
 
-    def is_finished(self, planned: Planned, beside: tuple[str, ...] = ()) -> bool:
+    def is_finished(self, planned: PlannedImage, beside: tuple[str, ...] = ()) -> bool:
         """Whether the picture is there and whole, with the files `beside` it (endings of their names)."""
         path = self.picture(planned)
         if not all(path.with_name(path.stem + ending).is_file() for ending in beside):
             return False
-        return path.is_file() and is_whole(path)
+        return path.is_file() and is_complete_image(path)
 
     @contextlib.contextmanager
-    def claimed(self, planned: Planned) -> Iterator[bool]:
-        """Holds the claim on a picture inside the block, as far as nobody else has it: tells whether."""
+    def claimed(self, planned: PlannedImage) -> Iterator[bool]:
+        """Hold the claim on a picture inside the block, as far as nobody else has it: tells whether."""
         is_ours = self.claim(planned)
         try:
             yield is_ours
@@ -81,16 +81,16 @@ class Folder:
             if is_ours:
                 self.free(planned)
 
-    def claim(self, planned: Planned) -> bool:
+    def claim(self, planned: PlannedImage) -> bool:
         """Claims a picture for this process; False where another process has it."""
         return self._take(int(planned.id, 16), wait=False)
 
-    def free(self, planned: Planned) -> None:
-        """Gives a claim back."""
+    def free(self, planned: PlannedImage) -> None:
+        """Give a claim back."""
         self._release(int(planned.id, 16))
 
     def note(self, line: Mapping[str, Any]) -> None:
-        """Appends a line to the manifest, in one write; a `skipped` one only where none tells of the picture.
+        """Append a line to the manifest, in one write; a `skipped` one only where none tells of the picture.
 
         Raises:
             OSError: the disk's own error.
@@ -101,7 +101,7 @@ class Folder:
         content = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
         self._take(_MANIFEST_BYTE, wait=True)
         try:
-            with open(self.path / MANIFEST, "a+b", buffering=0) as file:
+            with open(self.path / MANIFEST_NAME, "a+b", buffering=0) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size:
                     file.seek(size - 1)
@@ -128,7 +128,7 @@ class Folder:
                 fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, byte)
 
     def pictures(self) -> dict[str, Path]:
-        """Returns the pictures that are in the folder, by their ids; not whether they are whole."""
+        """Return the pictures that are in the folder, by their ids; not whether they are whole."""
         found = {}
         with os.scandir(self.path) as entries:
             for entry in entries:
@@ -138,7 +138,7 @@ class Folder:
         return found
 
     def _remove_remains(self) -> None:
-        """Removes the hidden files of writes that were killed; those of this hour may still be in work."""
+        """Remove the hidden files of writes that were killed; those of this hour may still be in work."""
         import time
 
         for path in self.path.glob(".*.tmp"):
@@ -159,7 +159,7 @@ class Folder:
         return True
 
 
-def is_whole(path: Path) -> bool:
+def is_complete_image(path: Path) -> bool:
     """Whether a picture file can be read to its end: a PNG by its checksums, others by decoding."""
     from PIL import Image
 
@@ -175,9 +175,9 @@ def is_whole(path: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines of a folder's manifest; what a crash cut short is left out."""
+    """Yield the lines of a folder's manifest; what a crash cut short is left out."""
     try:
-        with open(folder / MANIFEST, encoding="utf-8", errors="replace") as file:
+        with open(folder / MANIFEST_NAME, encoding="utf-8", errors="replace") as file:
             for text in file:
                 try:
                     line = json.loads(text)
@@ -189,6 +189,6 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
         return
 
 
-def is_hopeless(error: OSError) -> bool:
+def is_persistent_error(error: OSError) -> bool:
     """Whether an error of the disk will meet every other picture too."""
     return error.errno in _FULL_OR_READ_ONLY

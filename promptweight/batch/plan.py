@@ -18,19 +18,19 @@ from typing import Any
 
 from promptweight.batch.job_rows import Problem, Row
 from promptweight.batch.jobs import Job
-from promptweight.batch.sweep import Sweep, variants
+from promptweight.batch.sweep import Sweep, sweep_points
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation import MAX_SEED
-from promptweight.models import ModelIdentity, fingerprint, identify_model
+from promptweight.models import ModelIdentity, fingerprint_files, identify_model
 from promptweight.prompt import Prompt, expand, parse, places
 
-MOST_PICTURES = 1_000_000
+MAX_PLANNED_IMAGES = 1_000_000
 ID_DIGITS = 12
 _JOB_FIELDS = tuple(each.name for each in fields(Job))
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedImage:
     """One picture of a plan.
 
     Attributes:
@@ -57,19 +57,19 @@ class Planned:
 class Plan:
     """All pictures of a batch, and what should be known about them before they are made."""
 
-    pictures: tuple[Planned, ...]
+    pictures: tuple[PlannedImage, ...]
     model: ModelIdentity
     problems: tuple[Problem, ...] = ()
     sweep: Sweep = field(default_factory=Sweep)
     lora_dir: str | None = None
     embeddings_dir: str | None = None
 
-    def taking(self, pictures: Sequence[Planned]) -> Plan:
+    def taking(self, pictures: Sequence[PlannedImage]) -> Plan:
         """The same plan with only some of its pictures."""
         return replace(self, pictures=tuple(pictures))
 
 
-def make_plan(
+def plan_batch(
     rows: Sequence[Row],
     *,
     model: str = "mini",
@@ -80,7 +80,7 @@ def make_plan(
     embeddings_dir: str | None = None,
     offline: bool = False,
 ) -> Plan:
-    """Returns the plan of some rows; mistakes are among its `problems`.
+    """Return the plan of some rows; mistakes are among its `problems`.
 
     A row without seeds gets one from its prompt and negative prompt, another for each repetition: the same
     whatever else is in the file. Choices such as `{a|b}` are made with the picture's own seed.
@@ -100,8 +100,8 @@ def make_plan(
     """
     identity = identify_model(model, offline=offline)
     problems: list[Problem] = []
-    pictures: list[Planned] = []
-    seen: dict[str, Planned] = {}
+    pictures: list[PlannedImage] = []
+    seen: dict[str, PlannedImage] = {}
     repeated: Counter[tuple[str, str]] = Counter()
     unused = {phrase for phrase, _ in sweep.weights}
     common = {
@@ -124,13 +124,13 @@ def make_plan(
                     if told not in problems[-1:]:
                         problems.append(told)
                     continue
-                if len(pictures) >= MOST_PICTURES:
-                    raise SettingError(f"the plan has more than {MOST_PICTURES} pictures")
+                if len(pictures) >= MAX_PLANNED_IMAGES:
+                    raise SettingError(f"the plan has more than {MAX_PLANNED_IMAGES} pictures")
                 unused -= {phrase for phrase in unused if places(prompt, phrase)} if unused else set()
-                seen[picture_id] = Planned(job, picture_id, len(pictures) + 1, row, labels)
+                seen[picture_id] = PlannedImage(job, picture_id, len(pictures) + 1, row, labels)
                 pictures.append(seen[picture_id])
         except PromptweightError as error:
-            if len(pictures) >= MOST_PICTURES:
+            if len(pictures) >= MAX_PLANNED_IMAGES:
                 raise
             problems.append(row.problem("prompt", str(error)))
     for phrase in sorted(unused):
@@ -138,8 +138,8 @@ def make_plan(
     return Plan(tuple(pictures), identity, tuple(problems), sweep, lora_dir, embeddings_dir)
 
 
-def diagnostics(plan: Plan) -> Iterator[Problem]:
-    """Yields what the prompt language finds odd in the prompts of a plan, once for each row and remark."""
+def prompt_diagnostics(plan: Plan) -> Iterator[Problem]:
+    """Yield what the prompt language finds odd in the prompts of a plan, once for each row and remark."""
     told: set[tuple[int, int, str]] = set()
     for picture in plan.pictures:
         prompt = _parsed(picture.job.prompt, picture.job.dialect)
@@ -153,7 +153,7 @@ def diagnostics(plan: Plan) -> Iterator[Problem]:
 
 
 def default_seed(prompt: str, negative_prompt: str, repetition: int) -> int:
-    """Returns the seed of a row that names none: 0 .. 2³² − 1, from its prompts alone."""
+    """Return the seed of a row that names none: 0 .. 2³² − 1, from its prompts alone."""
     text = json.dumps([prompt, negative_prompt, repetition])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
@@ -169,8 +169,8 @@ def _jobs_of(
     seeds: Sequence[int] = sweep.seeds or values.get("seeds") or ()
     count = values.get("count") or 1
     if seeds and count > 1:
-        if len(seeds) * count > MOST_PICTURES:
-            raise SettingError(f"{len(seeds)} seeds times {count} are more than {MOST_PICTURES} pictures")
+        if len(seeds) * count > MAX_PLANNED_IMAGES:
+            raise SettingError(f"{len(seeds)} seeds times {count} are more than {MAX_PLANNED_IMAGES} pictures")
         seeds = list(dict.fromkeys(seed + number for seed in seeds for number in range(count)))
         if max(seeds) > MAX_SEED:
             raise SettingError(f"the last of {count} pictures has the seed {max(seeds)}; at most {MAX_SEED}")
@@ -178,7 +178,7 @@ def _jobs_of(
         first = repeated[prompt, negative]
         repeated[prompt, negative] += count
         seeds = [default_seed(prompt, negative, first + number) for number in range(count)]
-    for variant in variants(prompt, settings.get("dialect", "pw"), sweep):
+    for variant in sweep_points(prompt, settings.get("dialect", "pw"), sweep):
         for seed in seeds:
             job = Job(
                 expand(variant.prompt, seed, wildcards),
@@ -190,7 +190,7 @@ def _jobs_of(
 
 
 def _described(job: Job) -> dict[str, Any]:
-    """Returns a job with its prompts as they are understood: spelling that changes nothing is left out."""
+    """Return a job with its prompts as they are understood: spelling that changes nothing is left out."""
     return {
         **asdict(job),
         "prompt": str(_parsed(job.prompt, job.dialect)),
@@ -199,21 +199,21 @@ def _described(job: Job) -> dict[str, Any]:
 
 
 def _adapters(job: Job, lora_dir: str | None, embeddings_dir: str | None) -> dict[str, Any]:
-    """Returns the files that the prompts name, by what identifies them; empty for most prompts."""
+    """Return the files that the prompts name, by what identifies them; empty for most prompts."""
     if lora_dir is None and embeddings_dir is None:
         return {}
-    from promptweight.models import adapters
+    from promptweight.models import find_adapters
 
     prompts = _parsed(job.prompt, job.dialect), _parsed(job.negative_prompt, job.dialect)
-    chosen = adapters.choose(
+    chosen = find_adapters(
         *prompts,
         lora_dir=lora_dir,
         embeddings_dir=embeddings_dir,
         num_inference_steps=job.num_inference_steps,
     )
     return {
-        "loras": {name: [lora.weight, fingerprint([lora.path])] for name, lora in chosen.loras.items()},
-        "embeddings": {name: fingerprint([path]) for name, path in chosen.embeddings.items()},
+        "loras": {name: [lora.weight, fingerprint_files([lora.path])] for name, lora in chosen.loras.items()},
+        "embeddings": {name: fingerprint_files([path]) for name, path in chosen.embeddings.items()},
     }
 
 

@@ -17,7 +17,7 @@ _REMEMBERED = 50
 
 
 @dataclass
-class Watch:
+class BatchProgress:
     """Whether to go on, and how far it is; the same for a person at a terminal and for nobody at all.
 
     The first Ctrl-C (or SIGTERM) lets the pictures in work be finished, the second stops after the present
@@ -38,19 +38,19 @@ class Watch:
         return self.presses == 0
 
     def begin(self, total: int) -> None:
-        """Tells how many pictures there are to make."""
+        """Tell how many pictures there are to make."""
         self.total = total
         self._show("making pictures", 0)
 
     def step(self, step: int, steps: int, pictures: int) -> bool:
-        """Takes the news of one step of some pictures; False when they should be given up."""
+        """Take the news of one step of some pictures; False when they should be given up."""
         self.has_begun = True
         part = pictures * step / max(steps, 1) if step < steps else 0
         self._show(self.text(), self.done + part)
         return self.presses < 2
 
     def finished(self, pictures: int, seconds: float) -> None:
-        """Takes the news of finished pictures and how long all of them took."""
+        """Take the news of finished pictures and how long all of them took."""
         self.done += pictures
         self._times.append((pictures, seconds))
         self._show(self.text(), self.done)
@@ -65,11 +65,11 @@ class Watch:
     def text(self) -> str:
         """How far it is, in words."""
         left = self.seconds_left()
-        rest = "" if left is None else f", {duration(left)} left"
+        rest = "" if left is None else f", {format_duration(left)} left"
         return f"{self.done} of {self.total} pictures{rest}"
 
     def interrupt(self, number: int, _frame: FrameType | None) -> None:
-        """Handles one Ctrl-C or SIGTERM."""
+        """Handle one Ctrl-C or SIGTERM."""
         self.presses += 1
         if not self.has_begun or self.presses > 2:
             raise KeyboardInterrupt
@@ -82,8 +82,8 @@ class Watch:
             self.show(text, done, self.total)
 
 
-def duration(seconds: float) -> str:
-    """Returns a time as people say it: 45 s, 12 min, 3 h 05 min.
+def format_duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 12 min, 3 h 05 min.
 
     >>> duration(45), duration(700), duration(11100)
     ('45 s', '12 min', '3 h 05 min')
@@ -95,8 +95,8 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
-    """Follows a batch on stderr: a bar on a terminal, else a line a minute; handles Ctrl-C meanwhile.
+def show_progress(*, quiet: bool = False, is_first: bool = True) -> Iterator[BatchProgress]:
+    """Follow a batch on stderr: a bar on a terminal, else a line a minute; handles Ctrl-C meanwhile.
 
     Args:
         quiet: whether nothing is shown.
@@ -106,7 +106,7 @@ def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     screen = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    watch = Watch(say=screen.print)
+    watch = BatchProgress(say=screen.print)
     hidden = quiet or not screen.is_terminal or not is_first
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
@@ -126,8 +126,8 @@ def watching(*, quiet: bool = False, is_first: bool = True) -> Iterator[Watch]:
 
 
 @contextmanager
-def _signals(watch: Watch) -> Iterator[None]:
-    """Handles the signals inside the block, where this thread may."""
+def _signals(watch: BatchProgress) -> Iterator[None]:
+    """Handle the signals inside the block, where this thread may."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

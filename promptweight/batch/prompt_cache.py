@@ -15,21 +15,21 @@ from promptweight.batch.jobs import Job
 from promptweight.prompt import Prompt, parse
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import Encoded
-    from promptweight.models import Chosen
+    from promptweight.conditioning import EncodedPrompts
+    from promptweight.models import Adapters
 
 _REMEMBERED = 32
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedJob:
     """A job whose prompts are read and, where nothing has to be put on the model for them, encoded."""
 
     job: Job
     prompt: Prompt
     negative_prompt: Prompt
-    chosen: Chosen
-    encoded: Encoded | None
+    chosen: Adapters
+    encoded: EncodedPrompts | None
 
     @property
     def goes_alone(self) -> bool:
@@ -52,7 +52,7 @@ class Ready:
         )
 
 
-class Encodings:
+class PromptCache:
     """What a pipeline's text encoders make of prompts.
 
     Args:
@@ -63,32 +63,32 @@ class Encodings:
     def __init__(self, pipe: Any, *, lora_dir: str | None = None, embeddings_dir: str | None = None) -> None:
         self.pipe = pipe
         self.lora_dir, self.embeddings_dir = lora_dir, embeddings_dir
-        self._known: OrderedDict[Any, Encoded] = OrderedDict()
+        self._known: OrderedDict[Any, EncodedPrompts] = OrderedDict()
 
-    def ready(self, job: Job) -> Ready:
-        """Reads the prompts of a job and encodes them; safe in a thread of its own."""
-        from promptweight.models import adapters
+    def ready(self, job: Job) -> PreparedJob:
+        """Read the prompts of a job and encodes them; safe in a thread of its own."""
+        from promptweight.models import find_adapters
 
         prompt, negative = parse(job.prompt, job.dialect), parse(job.negative_prompt, job.dialect)
-        chosen = adapters.choose(
+        chosen = find_adapters(
             prompt,
             negative,
             lora_dir=self.lora_dir,
             embeddings_dir=self.embeddings_dir,
             num_inference_steps=job.num_inference_steps,
         )
-        ready = Ready(job, prompt, negative, chosen, None)
+        ready = PreparedJob(job, prompt, negative, chosen, None)
         if chosen.loras or chosen.embeddings or ready.goes_alone:
             return ready
-        key = (prompt.source, negative.source, job.dialect, tuple(weighting_of(job).items()))
+        key = (prompt.source, negative.source, job.dialect, tuple(job_weighting(job).items()))
         if key not in self._known:
             self._known[key] = self.encode(ready)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return replace(ready, encoded=self._known[key])
 
-    def encode(self, ready: Ready) -> Encoded:
-        """Encodes the prompts of a job with the model as it is."""
+    def encode(self, ready: PreparedJob) -> EncodedPrompts:
+        """Encode the prompts of a job with the model as it is."""
         from promptweight.conditioning import encode_prompts
 
         job = ready.job
@@ -106,23 +106,23 @@ class Encodings:
         )
 
 
-def weighting_of(job: Job) -> dict[str, Any]:
-    """Returns the settings of a job that say how its weights act, as pictures are told of them."""
+def job_weighting(job: Job) -> dict[str, Any]:
+    """Return the settings of a job that say how its weights act, as pictures are told of them."""
     names = ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
     weighting = {name: getattr(job, name) for name in names}
     return {**weighting, "balance": True} if job.balance else weighting
 
 
-def same_settings(ready: Ready) -> tuple[Any, ...]:
-    """Returns what jobs must agree in to be drawn in one call."""
+def settings_key(ready: PreparedJob) -> tuple[Any, ...]:
+    """Return what jobs must agree in to be drawn in one call."""
     job = replace(ready.job, prompt="", negative_prompt="", seed=0)
     loras = tuple((name, lora.weight, str(lora.path)) for name, lora in ready.chosen.loras.items())
     embeddings = tuple((name, str(path)) for name, path in ready.chosen.embeddings.items())
     return job, loras, embeddings, ready.goes_alone
 
 
-def join(encodings: Sequence[Encoded]) -> Encoded:
-    """Returns several encodings of equal shape, each of one prompt, as one of all of them."""
+def join_embeds(encodings: Sequence[EncodedPrompts]) -> EncodedPrompts:
+    """Return several encodings of equal shape, each of one prompt, as one of all of them."""
     import torch
 
     first = encodings[0]

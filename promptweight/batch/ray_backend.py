@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.batch.manifest import Ledger
-from promptweight.batch.output_folder import Folder
+from promptweight.batch.manifest import Manifest
+from promptweight.batch.output_folder import OutputFolder
 from promptweight.batch.plan import Plan
-from promptweight.batch.progress import Watch
+from promptweight.batch.progress import BatchProgress
 from promptweight.batch.runner import run
-from promptweight.batch.worker import batches_of, load_on_local_device
-from promptweight.batch.writer import Saving, is_finished
+from promptweight.batch.worker import group_batches, load_on_local_device
+from promptweight.batch.writer import OutputOptions, is_finished
 from promptweight.errors import PromptweightError, SettingError
 
 _MOST_BLOCKS = 1000
@@ -32,7 +32,7 @@ RETRIES = 3
 
 
 @dataclass(frozen=True)
-class Cluster:
+class RayCluster:
     """Where the work is done.
 
     Attributes:
@@ -49,13 +49,13 @@ class Cluster:
 
 
 @dataclass
-class Worker:
+class RayWorker:
     """An actor of the pool: loads the model once, and makes the batches that it is given."""
 
     plan: Plan
     output: str
-    saving: Saving
-    cluster: Cluster
+    saving: OutputOptions
+    cluster: RayCluster
     overwrite: bool
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Worker:
         self.pipe = load_on_local_device(self.plan.model.source, on.device, on.dtype, on.offload)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[str]]:
-        """Takes rows of numbers of pictures; returns the lines of the manifest about them."""
+        """Take rows of numbers of pictures; returns the lines of the manifest about them."""
         lines: list[str] = []
         for numbers in rows["pictures"]:
             pictures = [self.plan.pictures[number] for number in numbers]
@@ -84,15 +84,15 @@ class Worker:
 
 def make(
     plan: Plan,
-    folder: Folder,
-    saving: Saving,
-    watch: Watch,
-    ledger: Ledger,
-    cluster: Cluster,
+    folder: OutputFolder,
+    saving: OutputOptions,
+    watch: BatchProgress,
+    ledger: Manifest,
+    cluster: RayCluster,
     batch_size: int,
     overwrite: bool,
 ) -> None:
-    """Makes all pictures of a plan; Ctrl-C ends the workers at once, which loses the pictures in work alone.
+    """Make all pictures of a plan; Ctrl-C ends the workers at once, which loses the pictures in work alone.
 
     Raises:
         SettingError: Ray is not installed.
@@ -127,8 +127,8 @@ def make(
             ledger.failed(picture, PromptweightError(f"{RETRIES + 1} workers died at it or at one beside it"))
 
 
-def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int) -> Iterator[dict[str, Any]]:
-    """Yields the lines of the manifest as the workers finish pictures."""
+def _lines(plan: Plan, worker: dict[str, Any], cluster: RayCluster, batch_size: int) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the manifest as the workers finish pictures."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -137,7 +137,7 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
         raise SettingError('ray is wanted, but not installed: pip install "promptweight[ray]"') from error
 
     numbers = {picture.id: number for number, picture in enumerate(plan.pictures)}
-    batches = batches_of(plan.pictures, batch_size)
+    batches = group_batches(plan.pictures, batch_size)
     rows = [{"pictures": [numbers[picture.id] for picture in batch]} for batch in batches]
     was_running = ray.is_initialized()
     if not was_running:
@@ -157,7 +157,7 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
         gpus = int(ray.cluster_resources().get("GPU", 0))
         data = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
         done = data.map_batches(
-            Worker,
+            RayWorker,
             fn_constructor_kwargs=worker,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=cluster.workers or max(1, gpus)),
@@ -176,6 +176,6 @@ def _lines(plan: Plan, worker: dict[str, Any], cluster: Cluster, batch_size: int
 
 
 def _cause(error: Exception) -> str:
-    """Returns the last line of an error that came from another process, which names its cause."""
+    """Return the last line of an error that came from another process, which names its cause."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.jobs import Job
-from promptweight.batch.prompt_cache import Encodings, Ready, join, weighting_of
+from promptweight.batch.prompt_cache import PreparedJob, PromptCache, job_weighting, join_embeds
 from promptweight.errors import PromptweightError
-from promptweight.generation import advice, checked_size, generate, settings_of
-from promptweight.messages import Note
+from promptweight.generation import check_size, collect_settings, find_unused_settings, generate
+from promptweight.messages import Message
 from promptweight.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Step = Callable[[int, int, int], bool]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedImage:
     """A picture that is drawn and not yet saved; in `maps` it has the number `number`."""
 
     image: Image.Image
@@ -45,11 +45,11 @@ class Drawn:
     warnings: tuple[str, ...]
 
 
-class GivenUp(Exception):  # noqa: N818 - control flow, not an error
+class RenderCancelled(Exception):  # noqa: N818 - control flow, not an error
     """Leaves a run of the pipeline whose pictures are not wanted any more."""
 
 
-class Painter:
+class BatchRenderer:
     """A pipeline that draws jobs.
 
     Args:
@@ -58,19 +58,19 @@ class Painter:
         step: called after every step.
     """
 
-    def __init__(self, encodings: Encodings, *, records: bool = False, step: Step | None = None) -> None:
+    def __init__(self, encodings: PromptCache, *, records: bool = False, step: Step | None = None) -> None:
         self.pipe, self.encodings = encodings.pipe, encodings
         self.records = records
         self.step = step
         self._schedulers: dict[str | None, Any] = {None: self.pipe.scheduler}
 
     def check(self, job: Job) -> None:
-        """Raises `SettingError` where the model cannot take the settings of a job."""
+        """Raise `SettingError` where the model cannot take the settings of a job."""
         self._scheduler(job)
-        checked_size(self.pipe, job.height, job.width)
+        check_size(self.pipe, job.height, job.width)
 
-    def draw(self, jobs: Sequence[Ready]) -> list[Drawn]:
-        """Draws jobs whose settings are equal but for prompts and seed (`same_settings`).
+    def draw(self, jobs: Sequence[PreparedJob]) -> list[RenderedImage]:
+        """Draw jobs whose settings are equal but for prompts and seed (`same_settings`).
 
         Raises:
             GivenUp: `step` did not want to go on.
@@ -82,48 +82,48 @@ class Painter:
             return [self._draw_alone(each) for each in jobs]
         with ExitStack() as stack:
             if first.chosen.loras or first.chosen.embeddings:
-                from promptweight.models import adapters
+                from promptweight.models import apply_adapters
 
-                stack.enter_context(adapters.applied(self.pipe, first.chosen))
+                stack.enter_context(apply_adapters(self.pipe, first.chosen))
                 jobs = [replace(each, encoded=self.encodings.encode(each)) for each in jobs]
             by_shape: dict[Any, list[int]] = {}
             for place, each in enumerate(jobs):
                 assert each.encoded is not None
                 shape = tuple((name, tuple(x.shape[1:])) for name, x in each.encoded.inputs.items())
                 by_shape.setdefault(shape, []).append(place)
-            drawn: dict[int, Drawn] = {}
+            drawn: dict[int, RenderedImage] = {}
             for alike in by_shape.values():
                 made = self._draw_together([jobs[place] for place in alike])
                 drawn |= dict(zip(alike, made, strict=True))
         return [drawn[place] for place in range(len(jobs))]
 
     def leave(self) -> None:
-        """Gives the pipeline its own scheduler back."""
+        """Give the pipeline its own scheduler back."""
         self.pipe.scheduler = self._schedulers[None]
 
-    def _draw_together(self, jobs: Sequence[Ready]) -> list[Drawn]:
+    def _draw_together(self, jobs: Sequence[PreparedJob]) -> list[RenderedImage]:
         import torch
 
         from promptweight.attention import attach
-        from promptweight.generation import EarlyLook, pipeline_run
-        from promptweight.models import loading
+        from promptweight.generation import EarlyLeakCheck, pipeline_run
+        from promptweight.models import default_guidance_scale
 
         pipe, job = self.pipe, jobs[0].job
-        guidance = loading.default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
+        guidance = default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
         call = {
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": guidance,
-            **checked_size(pipe, job.height, job.width),
+            **check_size(pipe, job.height, job.width),
         }
-        weighting = weighting_of(job)
-        encoded = join([each.encoded for each in jobs if each.encoded is not None])
-        look: EarlyLook | None = None
-        maps, inputs, said, found = None, encoded.inputs, list[Note](), dict[int, Any]()
+        weighting = job_weighting(job)
+        encoded = join_embeds([each.encoded for each in jobs if each.encoded is not None])
+        look: EarlyLeakCheck | None = None
+        maps, inputs, said, found = None, encoded.inputs, list[Message](), dict[int, Any]()
 
         def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             steps = getattr(pipe, "num_timesteps", job.num_inference_steps)
             if self.step is not None and not self.step(step + 1, steps, len(jobs)):
-                raise GivenUp
+                raise RenderCancelled
             if look is not None:
                 look.after(step + 1, steps)
             return tensors
@@ -137,7 +137,7 @@ class Painter:
                     attach(pipe, encoded, space=space, mode=mode, record=self.records)
                 )
                 inputs = session.inputs
-                look = EarlyLook(session, len(jobs)) if self.records else None
+                look = EarlyLeakCheck(session, len(jobs)) if self.records else None
             output = pipe(
                 **inputs,
                 **call,
@@ -151,36 +151,36 @@ class Painter:
         drawn = []
         for number, each in enumerate(jobs):
             assert each.encoded is not None
-            image, warnings = pipeline_run.picture_of(output, 1, number)
+            image, warnings = pipeline_run.extract_image(output, 1, number)
             _refuse_no_numbers(warnings)
             words = each.encoded.positive[0].words
-            settings = settings_of(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
+            settings = collect_settings(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
             about = [
                 *each.chosen.warnings,
                 *each.encoded.warnings,
                 *said,
                 *(share.told(1) for share in found.get(number, ())),
-                *advice(call, weighting, each.negative_prompt),
+                *find_unused_settings(call, weighting, each.negative_prompt),
                 *warnings,
-                *(pipeline_run.warned(look.leaks[number], 1) if look is not None else ()),
+                *(pipeline_run.leak_warnings(look.leaks[number], 1) if look is not None else ()),
             ]
             drawn.append(_drawn(each, image, maps, number, words, settings, about))
         return drawn
 
-    def _draw_alone(self, ready: Ready) -> Drawn:
-        """Draws a job as `generate` does."""
+    def _draw_alone(self, ready: PreparedJob) -> RenderedImage:
+        """Draw a job as `generate` does."""
         job = ready.job
 
         def callback(progress: Any) -> bool:
             if self.step is not None and not self.step(progress.step, progress.steps, 1):
-                raise GivenUp
+                raise RenderCancelled
             return True
 
         result = generate(
             ready.prompt,
             self.pipe,
             negative_prompt=ready.negative_prompt,
-            **weighting_of(job),
+            **job_weighting(job),
             num_inference_steps=job.num_inference_steps,
             guidance_scale=job.guidance_scale,
             height=job.height,
@@ -192,7 +192,7 @@ class Painter:
             embeddings_dir=self.encodings.embeddings_dir,
         )
         _refuse_no_numbers(result.warnings)
-        return Drawn(
+        return RenderedImage(
             result.images[0],
             result.maps,
             0,
@@ -218,16 +218,16 @@ def _refuse_no_numbers(warnings: Sequence[str]) -> None:
 
 
 def _drawn(
-    ready: Ready,
+    ready: PreparedJob,
     image: Image.Image,
     maps: AttentionMaps | None,
     number: int,
     words: tuple[Word, ...],
     settings: dict[str, Any],
     warnings: Sequence[str],
-) -> Drawn:
+) -> RenderedImage:
     from promptweight.generation import Result
 
     result = Result((image,), None, ready.prompt, ready.negative_prompt, words, (ready.job.seed,), settings)
     told = tuple(dict.fromkeys(warnings))
-    return Drawn(image, maps, number, ready.prompt, words, result.record(), result.parameters(), told)
+    return RenderedImage(image, maps, number, ready.prompt, words, result.record(), result.parameters(), told)

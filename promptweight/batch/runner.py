@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.manifest import Ledger, Line, Outcome
-from promptweight.batch.output_folder import Folder
+from promptweight.batch.manifest import BatchOutcome, Manifest, ManifestLine
+from promptweight.batch.output_folder import OutputFolder
 from promptweight.batch.plan import Plan
-from promptweight.batch.progress import Watch
+from promptweight.batch.progress import BatchProgress
 from promptweight.batch.sharding import Shard
-from promptweight.batch.worker import Work
-from promptweight.batch.writer import Saving, is_finished
+from promptweight.batch.worker import LocalExecutor
+from promptweight.batch.writer import OutputOptions, is_finished
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch.ray_backend import Cluster
+    from promptweight.batch.ray_backend import RayCluster
 
 
 def run(
@@ -31,16 +31,16 @@ def run(
     output: str | os.PathLike[str],
     *,
     batch_size: int = 1,
-    saving: Saving | None = None,
+    saving: OutputOptions | None = None,
     load: Callable[[], Any] | None = None,
-    cluster: Cluster | None = None,
+    cluster: RayCluster | None = None,
     shard: Shard | None = None,
     overwrite: bool = False,
     limit: int | None = None,
-    watch: Watch | None = None,
-    tell: Callable[[Line], None] | None = None,
-) -> Outcome:
-    """Makes the pictures of a plan that are not finished in a folder.
+    watch: BatchProgress | None = None,
+    tell: Callable[[ManifestLine], None] | None = None,
+) -> BatchOutcome:
+    """Make the pictures of a plan that are not finished in a folder.
 
     Args:
         plan: from `make_plan`; with mistakes in it nothing is made.
@@ -67,10 +67,10 @@ def run(
         raise SettingError("\n".join(mistakes))
     if batch_size < 1 or (limit is not None and limit < 0):
         raise SettingError(f"batch_size is {batch_size} and limit {limit}; at least 1 and 0 are needed")
-    saving, watch, shard = saving or Saving(), watch or Watch(), shard or Shard(1, 1)
+    saving, watch, shard = saving or OutputOptions(), watch or BatchProgress(), shard or Shard(1, 1)
     start = time.monotonic()
-    with Folder(Path(output), format=saving.format) as folder:
-        ledger = Ledger(folder, shard, tell)
+    with OutputFolder(Path(output), format=saving.format) as folder:
+        ledger = Manifest(folder, shard, tell)
         outcome, todo = ledger.outcome, []
         for picture in shard.of(plan.pictures):
             if not overwrite and is_finished(folder, picture, saving):
@@ -81,7 +81,7 @@ def run(
         if todo:
             watch.begin(len(todo))
             if cluster is None:
-                work = Work(plan, folder, saving, watch, ledger, overwrite=overwrite)
+                work = LocalExecutor(plan, folder, saving, watch, ledger, overwrite=overwrite)
                 work.make(todo, batch_size, load or partial(_load, plan.model.source))
             else:
                 from promptweight.batch import ray_backend
@@ -96,6 +96,6 @@ def run(
 
 
 def _load(model: str) -> Any:
-    from promptweight.models import loading
+    from promptweight.models import load
 
-    return loading.load(model)
+    return load(model)

@@ -31,7 +31,7 @@ class Shard(NamedTuple):
 
 
 def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
-    """Returns the part of this process: `given` as `i/n`, else what its launcher says, else all.
+    """Return the part of this process: `given` as `i/n`, else what its launcher says, else all.
 
     Read are torchrun's and accelerate's RANK and WORLD_SIZE, MPI's (which accelerate uses without GPUs), and
     SLURM's step and job array, multiplied.
@@ -58,8 +58,8 @@ def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -
     return _checked(Shard(array * tasks + task + 1, arrays * tasks, "SLURM" if arrays * tasks > 1 else ""))
 
 
-def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Returns the device of this process: `auto` is a GPU of its own where a launcher started several."""
+def choose_local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the device of this process: `auto` is a GPU of its own where a launcher started several."""
     local = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", ""))
     if device != "auto" or not local.isdecimal():
         return device

@@ -17,7 +17,7 @@ from promptweight.generation import METHODS, MODES
 from promptweight.prompt import parse, places, with_weight
 from promptweight.validation import did_you_mean
 
-WEIGHTED_BY_BRACKETS = ("pw", "a1111", "comfy")
+BRACKET_DIALECTS = ("pw", "a1111", "comfy")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class SweepPoint:
     """One combination: the prompt, the settings that replace the row's, and a label for each axis."""
 
     prompt: str
@@ -47,8 +47,8 @@ class Variant:
     labels: tuple[str, ...]
 
 
-def read_weights(text: str) -> tuple[str, tuple[float, ...]]:
-    """Returns the phrase and the weights of an axis written as `gato=0.5,1,1.5`.
+def parse_weights(text: str) -> tuple[str, tuple[float, ...]]:
+    """Return the phrase and the weights of an axis written as `gato=0.5,1,1.5`.
 
     Raises:
         SettingError: it is not written so.
@@ -65,8 +65,8 @@ def read_weights(text: str) -> tuple[str, tuple[float, ...]]:
     return phrase.strip(), tuple(dict.fromkeys(weights))
 
 
-def read_methods(text: str) -> tuple[str, ...]:
-    """Returns the methods of an axis written as `a1111,logit`.
+def parse_methods(text: str) -> tuple[str, ...]:
+    """Return the methods of an axis written as `a1111,logit`.
 
     Raises:
         SettingError: one of them is none.
@@ -83,23 +83,23 @@ def read_methods(text: str) -> tuple[str, ...]:
 
 
 def method_settings(name: str) -> dict[str, Any]:
-    """Returns the settings of `Job` that a method of a sweep stands for."""
+    """Return the settings of `Job` that a method of a sweep stands for."""
     if name in MODES:
         return {"space": "attention", "mode": name, "method": None}
     return {"space": "embedding", "method": name}
 
 
-def variants(prompt: str, dialect: str, sweep: Sweep) -> Iterator[Variant]:
-    """Yields every combination of weights and methods for a prompt; seeds are the plan's own matter.
+def sweep_points(prompt: str, dialect: str, sweep: Sweep) -> Iterator[SweepPoint]:
+    """Yield every combination of weights and methods for a prompt; seeds are the plan's own matter.
 
     A phrase that the prompt does not hold is no axis of it.
 
     Raises:
         SettingError: weights are to be varied in a dialect that does not write them in brackets.
     """
-    if sweep.weights and dialect not in WEIGHTED_BY_BRACKETS:
+    if sweep.weights and dialect not in BRACKET_DIALECTS:
         raise SettingError(
-            f"weights can be varied in the dialects {', '.join(WEIGHTED_BY_BRACKETS)}; this prompt is "
+            f"weights can be varied in the dialects {', '.join(BRACKET_DIALECTS)}; this prompt is "
             f"{dialect!r} (promptweight convert rewrites it)"
         )
     read = parse(prompt, dialect)
@@ -111,4 +111,4 @@ def variants(prompt: str, dialect: str, sweep: Sweep) -> Iterator[Variant]:
             varied = with_weight(varied, phrase, weight, dialect)
         labels = [f"{phrase} ×{weight:g}" for (phrase, _), weight in zip(axes, weights, strict=True)]
         settings = {} if method is None else method_settings(method)
-        yield Variant(varied, settings, (*labels, *([method] if method else [])))
+        yield SweepPoint(varied, settings, (*labels, *([method] if method else [])))

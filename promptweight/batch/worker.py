@@ -12,56 +12,56 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.manifest import Ledger
-from promptweight.batch.output_folder import Folder, is_hopeless
-from promptweight.batch.plan import Plan, Planned
-from promptweight.batch.progress import Watch
-from promptweight.batch.sharding import local_device
-from promptweight.batch.writer import Saving, is_finished, save
+from promptweight.batch.manifest import Manifest
+from promptweight.batch.output_folder import OutputFolder, is_persistent_error
+from promptweight.batch.plan import Plan, PlannedImage
+from promptweight.batch.progress import BatchProgress
+from promptweight.batch.sharding import choose_local_device
+from promptweight.batch.writer import OutputOptions, is_finished, save_image
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch.oom_fallback import Frugal
-    from promptweight.batch.prompt_cache import Encodings, Ready
-    from promptweight.batch.renderer import Painter
+    from promptweight.batch.oom_fallback import OomFallback
+    from promptweight.batch.prompt_cache import PreparedJob, PromptCache
+    from promptweight.batch.renderer import BatchRenderer
 
 _WAIT = 0.2
 """Seconds between two looks at a picture that another process is making."""
 
 
-class Work:
+class LocalExecutor:
     """One process's part of a run; what becomes of its pictures goes into the ledger."""
 
     def __init__(
-        self, plan: Plan, folder: Folder, saving: Saving, watch: Watch, ledger: Ledger, *, overwrite: bool
+        self, plan: Plan, folder: OutputFolder, saving: OutputOptions, watch: BatchProgress, ledger: Manifest, *, overwrite: bool
     ) -> None:
         self.plan, self.folder, self.saving, self.watch, self.ledger = plan, folder, saving, watch, ledger
         self.overwrite = overwrite
-        self.writing: deque[tuple[Planned, float, Future[Any]]] = deque()
+        self.writing: deque[tuple[PlannedImage, float, Future[Any]]] = deque()
 
-    def make(self, todo: Sequence[Planned], batch_size: int, load: Callable[[], Any]) -> None:
-        """Makes pictures until none is left or the person stops.
+    def make(self, todo: Sequence[PlannedImage], batch_size: int, load: Callable[[], Any]) -> None:
+        """Make pictures until none is left or the person stops.
 
         Raises:
             SettingError: the model cannot take their settings.
             OSError: the disk is full, or cannot be written to any more.
         """
-        from promptweight.batch.oom_fallback import Frugal
-        from promptweight.batch.prompt_cache import Encodings
-        from promptweight.batch.renderer import GivenUp, Painter
+        from promptweight.batch.oom_fallback import OomFallback
+        from promptweight.batch.prompt_cache import PromptCache
+        from promptweight.batch.renderer import BatchRenderer, RenderCancelled
 
         pipe = load()
-        encodings = Encodings(pipe, lora_dir=self.plan.lora_dir, embeddings_dir=self.plan.embeddings_dir)
-        painter = Painter(encodings, records=self.saving.records, step=self.watch.step)
+        encodings = PromptCache(pipe, lora_dir=self.plan.lora_dir, embeddings_dir=self.plan.embeddings_dir)
+        painter = BatchRenderer(encodings, records=self.saving.records, step=self.watch.step)
         _check(painter, todo)
         is_offloaded = getattr(pipe, "_offload_device", None) is not None
-        frugal = Frugal(painter, str(pipe._execution_device), is_offloaded=is_offloaded)
+        frugal = OomFallback(painter, str(pipe._execution_device), is_offloaded=is_offloaded)
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             try:
                 for batch in self._batches(todo, batch_size, encodings, reader, frugal):
                     self._draw(batch, frugal, writer)
                     self._collect(2 * batch_size)
-            except GivenUp:
+            except RenderCancelled:
                 pass
             finally:
                 painter.leave()
@@ -69,26 +69,26 @@ class Work:
 
     def _batches(
         self,
-        todo: Sequence[Planned],
+        todo: Sequence[PlannedImage],
         batch_size: int,
-        encodings: Encodings,
+        encodings: PromptCache,
         reader: ThreadPoolExecutor,
-        frugal: Frugal,
-    ) -> Iterator[list[tuple[Planned, Ready]]]:
-        """Yields claimed batches of equal settings, the next one's prompts being read meanwhile.
+        frugal: OomFallback,
+    ) -> Iterator[list[tuple[PlannedImage, PreparedJob]]]:
+        """Yield claimed batches of equal settings, the next one's prompts being read meanwhile.
 
         Pictures that other processes have claimed come last, when those are done with them or have died.
         """
-        from promptweight.batch.prompt_cache import same_settings
+        from promptweight.batch.prompt_cache import settings_key
 
-        waiting = deque(batches_of(todo, batch_size))
-        busy: list[Planned] = []
+        waiting = deque(group_batches(todo, batch_size))
+        busy: list[PlannedImage] = []
         ahead: Future[Any] | None = None
         while (waiting or busy) and self.watch.goes_on:
             if not waiting:
                 self._collect(0)
                 time.sleep(_WAIT)
-                waiting, busy, ahead = deque(batches_of(busy, batch_size)), [], None
+                waiting, busy, ahead = deque(group_batches(busy, batch_size)), [], None
             pictures = waiting.popleft()
             if ahead is None:
                 ahead = reader.submit(_read, encodings, pictures)
@@ -109,9 +109,9 @@ class Work:
             )
             if waiting and not (changes_model or frugal.is_offloaded):
                 ahead = reader.submit(_read, encodings, waiting[0])
-            by_settings: dict[Any, list[tuple[Planned, Ready]]] = {}
+            by_settings: dict[Any, list[tuple[PlannedImage, PreparedJob]]] = {}
             for picture, ready in claimed:
-                by_settings.setdefault(same_settings(ready), []).append((picture, ready))
+                by_settings.setdefault(settings_key(ready), []).append((picture, ready))
             alike = list(by_settings.values())
             for number, batch in enumerate(alike):
                 if not self.watch.goes_on:
@@ -121,10 +121,10 @@ class Work:
                 yield batch
 
     def _draw(
-        self, batch: Sequence[tuple[Planned, Ready]], frugal: Frugal, writer: ThreadPoolExecutor
+        self, batch: Sequence[tuple[PlannedImage, PreparedJob]], frugal: OomFallback, writer: ThreadPoolExecutor
     ) -> None:
-        """Draws a batch and hands its pictures to the writers."""
-        from promptweight.batch.renderer import GivenUp
+        """Draw a batch and hands its pictures to the writers."""
+        from promptweight.batch.renderer import RenderCancelled
 
         by_job = {id(ready): picture for picture, ready in batch}
         start = time.monotonic()
@@ -136,15 +136,15 @@ class Work:
                     self.ledger.failed(picture, drawn, seconds)
                 else:
                     path = self.folder.picture(picture)
-                    self.writing.append((picture, seconds, writer.submit(save, drawn, path, self.saving)))
+                    self.writing.append((picture, seconds, writer.submit(save_image, drawn, path, self.saving)))
                 self.watch.finished(1, seconds)
-        except GivenUp:
+        except RenderCancelled:
             for picture in by_job.values():
                 self.folder.free(picture)
             raise
 
     def _collect(self, allowed: int) -> None:
-        """Notes pictures that are written; waits until at most `allowed` are not."""
+        """Note pictures that are written; waits until at most `allowed` are not."""
         hopeless: OSError | None = None
         while self.writing and (len(self.writing) > allowed or self.writing[0][2].done()):
             picture, seconds, future = self.writing.popleft()
@@ -153,7 +153,7 @@ class Work:
                 self.ledger.done(picture, seconds, *future.result())
                 continue
             self.folder.free(picture)
-            if isinstance(error, OSError) and is_hopeless(error):
+            if isinstance(error, OSError) and is_persistent_error(error):
                 hopeless = hopeless or error
             elif isinstance(error, Exception):
                 self.ledger.failed(picture, error, seconds)
@@ -164,9 +164,9 @@ class Work:
             raise hopeless
 
 
-def batches_of(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Planned]]:
-    """Yields up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
-    groups: dict[Any, list[Planned]] = {}
+def group_batches(pictures: Sequence[PlannedImage], batch_size: int) -> Iterator[list[PlannedImage]]:
+    """Yield up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
+    groups: dict[Any, list[PlannedImage]] = {}
     for picture in pictures:
         alike = replace(picture.job, prompt="", negative_prompt="", seed=0)
         groups.setdefault(alike, []).append(picture)
@@ -175,9 +175,9 @@ def batches_of(pictures: Sequence[Planned], batch_size: int) -> Iterator[list[Pl
             yield group[start : start + batch_size]
 
 
-def _read(encodings: Encodings, pictures: Sequence[Planned]) -> list[tuple[Planned, Ready | Exception]]:
-    """Reads and encodes the prompts of some pictures; one that cannot be is an error of its own."""
-    read: list[tuple[Planned, Any]] = []
+def _read(encodings: PromptCache, pictures: Sequence[PlannedImage]) -> list[tuple[PlannedImage, PreparedJob | Exception]]:
+    """Read and encodes the prompts of some pictures; one that cannot be is an error of its own."""
+    read: list[tuple[PlannedImage, Any]] = []
     for picture in pictures:
         try:
             read.append((picture, encodings.ready(picture.job)))
@@ -186,8 +186,8 @@ def _read(encodings: Encodings, pictures: Sequence[Planned]) -> list[tuple[Plann
     return read
 
 
-def _check(painter: Painter, todo: Sequence[Planned]) -> None:
-    """Raises `SettingError` naming the row where the model cannot take its settings."""
+def _check(painter: BatchRenderer, todo: Sequence[PlannedImage]) -> None:
+    """Raise `SettingError` naming the row where the model cannot take its settings."""
     seen = set()
     for picture in todo:
         key = (picture.job.scheduler, picture.job.width, picture.job.height)
@@ -202,7 +202,7 @@ def _check(painter: Painter, todo: Sequence[Planned]) -> None:
 
 
 def load_on_local_device(model: str, device: str, dtype: str, offload: str | None) -> Any:
-    """Loads a model on the device of this process."""
+    """Load a model on the device of this process."""
     from promptweight.models import load
 
-    return load(model, device=local_device(device), dtype=dtype, offload=offload)
+    return load(model, device=choose_local_device(device), dtype=dtype, offload=offload)

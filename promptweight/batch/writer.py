@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.atomic_files import write_atomically
-from promptweight.generation import slug, weight_of
+from promptweight.generation import common_weight, slugify
 from promptweight.maps import raw_maps
-from promptweight.metadata import PARTS, encode_picture
+from promptweight.metadata import METADATA_PARTS, encode_image
 from promptweight.prompt import script_of, split_words
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.batch.output_folder import Folder
-    from promptweight.batch.plan import Planned
-    from promptweight.batch.renderer import Drawn
+    from promptweight.batch.output_folder import OutputFolder
+    from promptweight.batch.plan import PlannedImage
+    from promptweight.batch.renderer import RenderedImage
     from promptweight.maps import AttentionMaps
     from promptweight.prompt import Prompt
 
 
 @dataclass(frozen=True)
-class Saving:
+class OutputOptions:
     """What is saved.
 
     Attributes:
@@ -40,7 +40,7 @@ class Saving:
     """
 
     format: str = "png"
-    metadata: tuple[str, ...] = PARTS
+    metadata: tuple[str, ...] = METADATA_PARTS
     overlays: tuple[str, ...] = ()
     maps: bool = False
     masks: bool = False
@@ -51,35 +51,35 @@ class Saving:
         return bool(self.overlays or self.maps or self.masks)
 
 
-def endings(saving: Saving, prompt: Prompt, steps: int) -> tuple[str, ...]:
-    """Returns the endings of the names of the files beside a picture of `prompt` in so many steps."""
-    phrases = held(prompt, saving.overlays, steps)
+def sidecar_suffixes(saving: OutputOptions, prompt: Prompt, steps: int) -> tuple[str, ...]:
+    """Return the endings of the names of the files beside a picture of `prompt` in so many steps."""
+    phrases = phrases_in_prompt(prompt, saving.overlays, steps)
     overlays = [f".{name}.png" for name in _names(phrases)]
     masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt, steps))]
     return (*overlays, *masks, *([".maps.safetensors"] if saving.maps else []))
 
 
-def is_finished(folder: Folder, picture: Planned, saving: Saving) -> bool:
+def is_finished(folder: OutputFolder, picture: PlannedImage, saving: OutputOptions) -> bool:
     """Whether a picture and all that is to stand beside it are in a folder."""
     from promptweight.prompt import parse
 
     beside: tuple[str, ...] = ()
     if saving.records:
         prompt = parse(picture.job.prompt, picture.job.dialect)
-        beside = endings(saving, prompt, picture.job.num_inference_steps)
+        beside = sidecar_suffixes(saving, prompt, picture.job.num_inference_steps)
     return folder.is_finished(picture, beside)
 
 
-def held(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
-    """Returns those of some phrases that a prompt says at any of so many steps."""
+def phrases_in_prompt(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
+    """Return those of some phrases that a prompt says at any of so many steps."""
     from promptweight.prompt import places
 
     said = script_of(prompt, steps).variants
     return [phrase for phrase in phrases if any(places(text, phrase) for text in said)]
 
 
-def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[str, ...]]:
-    """Writes everything of a picture; returns the files, the picture first, and all warnings.
+def save_image(drawn: RenderedImage, path: Path, saving: OutputOptions) -> tuple[list[Path], tuple[str, ...]]:
+    """Write everything of a picture; returns the files, the picture first, and all warnings.
 
     Raises:
         OSError: the disk's own error; the picture is then not there.
@@ -87,7 +87,7 @@ def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[st
     files: list[Path] = []
     if drawn.maps is not None:
         files = _save_beside(drawn, drawn.maps, path, saving)
-    content, warnings = encode_picture(
+    content, warnings = encode_image(
         drawn.image, saving.format, drawn.record, drawn.parameters, saving.metadata
     )
     write_atomically(path, lambda file: file.write(content), overwrite=True)
@@ -95,9 +95,9 @@ def save(drawn: Drawn, path: Path, saving: Saving) -> tuple[list[Path], tuple[st
     return [path, *files], (*drawn.warnings, *warnings)
 
 
-def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) -> list[Path]:
+def _save_beside(drawn: RenderedImage, maps: AttentionMaps, path: Path, saving: OutputOptions) -> list[Path]:
     prompt, steps, files = drawn.prompt, drawn.record["num_inference_steps"], []
-    phrases = held(prompt, saving.overlays, steps)
+    phrases = phrases_in_prompt(prompt, saving.overlays, steps)
     for phrase, name in zip(phrases, _names(phrases), strict=True):
         shown = _overlay(maps, phrase, drawn)
         record = {**drawn.record, "overlay": phrase}
@@ -112,11 +112,11 @@ def _save_beside(drawn: Drawn, maps: AttentionMaps, path: Path, saving: Saving) 
     return files
 
 
-def _masked(saving: Saving, prompt: Prompt, steps: int) -> list[str]:
+def _masked(saving: OutputOptions, prompt: Prompt, steps: int) -> list[str]:
     if not saving.masks:
         return []
     if saving.overlays:
-        return held(prompt, saving.overlays, steps)
+        return phrases_in_prompt(prompt, saving.overlays, steps)
     words = (
         said.text[word.start : word.end]
         for said in script_of(prompt, steps).variants
@@ -126,8 +126,8 @@ def _masked(saving: Saving, prompt: Prompt, steps: int) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _overlay(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
-    """Returns the picture under the heat of a phrase; under none for a word that was cut off."""
+def _overlay(maps: AttentionMaps, phrase: str, drawn: RenderedImage) -> Image.Image:
+    """Return the picture under the heat of a phrase; under none for a word that was cut off."""
     import torch
 
     from promptweight.errors import WordNotFoundError
@@ -137,11 +137,11 @@ def _overlay(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
         heat = maps.word(phrase, image=drawn.number)
     except WordNotFoundError:
         return overlay(drawn.image, torch.zeros(drawn.image.size[::-1]), label=phrase)
-    return overlay(drawn.image, heat, label=phrase, weight=weight_of(heat))
+    return overlay(drawn.image, heat, label=phrase, weight=common_weight(heat))
 
 
-def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
-    """Returns white where the phrase is, black elsewhere; all black for a word that was cut off."""
+def _mask(maps: AttentionMaps, phrase: str, drawn: RenderedImage) -> Image.Image:
+    """Return white where the phrase is, black elsewhere; all black for a word that was cut off."""
     import torch
     from PIL import Image
 
@@ -154,24 +154,24 @@ def _mask(maps: AttentionMaps, phrase: str, drawn: Drawn) -> Image.Image:
     return Image.fromarray((mask.to(torch.uint8) * 255).numpy())
 
 
-def _save_maps(drawn: Drawn, maps: AttentionMaps, path: Path) -> Path:
+def _save_maps(drawn: RenderedImage, maps: AttentionMaps, path: Path) -> Path:
     content = raw_maps(maps, drawn.words, drawn.prompt.text, drawn.image.size, image=drawn.number)
     beside = path.with_name(f"{path.stem}.maps.safetensors")
     write_atomically(beside, lambda file: file.write(content), overwrite=True)
     return beside
 
 
-def _write_png(path: Path, image: Image.Image, record: dict[str, Any], drawn: Drawn, saving: Saving) -> Path:
-    content, _ = encode_picture(image, "png", record, drawn.parameters, saving.metadata)
+def _write_png(path: Path, image: Image.Image, record: dict[str, Any], drawn: RenderedImage, saving: OutputOptions) -> Path:
+    content, _ = encode_image(image, "png", record, drawn.parameters, saving.metadata)
     write_atomically(path, lambda file: file.write(content), overwrite=True)
     return path
 
 
 def _names(phrases: Sequence[str]) -> list[str]:
-    """Returns a part of a file name for each phrase, each another."""
+    """Return a part of a file name for each phrase, each another."""
     names: list[str] = []
     for phrase in phrases:
-        base = name = slug(phrase) or "word"
+        base = name = slugify(phrase) or "word"
         number = 1
         while name in names:
             number += 1
@@ -181,7 +181,7 @@ def _names(phrases: Sequence[str]) -> list[str]:
 
 
 def _keep_name(folder: Path) -> None:
-    """Brings the names of a folder to the disk, so that a power cut does not take a finished picture back."""
+    """Bring the names of a folder to the disk, so that a power cut does not take a finished picture back."""
     if os.name != "posix":
         return
     opened = os.open(folder, os.O_RDONLY)

@@ -22,16 +22,16 @@ from torch import Tensor
 
 from promptweight import validation
 from promptweight.attention import (
-    Call,
-    Order,
-    Recorder,
+    CallState,
+    LayerHook,
+    TokenOrder,
     attach,
-    is_adaptable,
-    layout_of,
-    put_back,
-    put_in,
-    readable,
-    replacement,
+    install,
+    is_swappable,
+    make_processor,
+    read_layout,
+    require_hook,
+    uninstall,
 )
 from promptweight.benchmarks.models import Subject, build, prepare
 from promptweight.errors import SettingError
@@ -69,7 +69,7 @@ def bench(
     clock: Clock = "wall",
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Row]:
-    """Times the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
+    """Time the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
 
     Args:
         model: "sd15", "sdxl" or "sd35-medium", built here in full size with random weights, or what
@@ -90,7 +90,7 @@ def bench(
     for name, value in (("layers", layers), ("size", size), ("steps", steps), ("rounds", rounds)):
         if value is not None and value < 1:
             raise SettingError(f"{name} is {value}; it must be 1 or more")
-    validation.choice("clock", clock, get_args(Clock))
+    validation.check_choice("clock", clock, get_args(Clock))
     device = choose_device(device)
     if clock == "processor" and torch.device(device).type != "cpu":
         raise SettingError(f"clock='processor' is for a CPU; what {device} does takes no processor time")
@@ -130,10 +130,10 @@ def ways_of(subject: Subject) -> dict[str, Callable[[], AbstractContextManager[A
     }
 
 
-class Naive(Recorder):
+class Naive(LayerHook):
     """Attention with its whole softmax written out; the mean over the heads of the text's columns is kept."""
 
-    def __init__(self, order: Order, text: int) -> None:
+    def __init__(self, order: TokenOrder, text: int) -> None:
         super().__init__(order=order)
         self.text = {"cross": slice(None), "image first": slice(-text, None), "text first": slice(text)}[
             order
@@ -141,7 +141,7 @@ class Naive(Recorder):
         self.kept: Tensor | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The output of attention; arguments as in `Recorder.attend`."""
+        """The output of attention; arguments as in `LayerHook.attend`."""
         logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         weights = (logits if mask is None else logits + mask).softmax(-1)
         self.kept = weights[-1].mean(0)[:, self.text]
@@ -151,21 +151,21 @@ class Naive(Recorder):
 @contextmanager
 def naive(subject: Subject) -> Iterator[None]:
     """The model's text-reading layers as tools without a fused kernel run them."""
-    layers = layout_of(subject.pipe).layers
+    layers = read_layout(subject.pipe).layers
     text = subject.encoded.inputs["prompt_embeds"].shape[1]
     originals = {name: attn.processor for name, (_, attn) in layers.items()}
     try:
         for name, (layer, attn) in layers.items():
-            recorder: Recorder = Naive(layer.order, text)
-            if not is_adaptable(originals[name]):
-                processor = readable(replacement(originals[name], Call()), name, originals[name])
+            recorder: LayerHook = Naive(layer.order, text)
+            if not is_swappable(originals[name]):
+                processor = require_hook(make_processor(originals[name], CallState()), name, originals[name])
                 processor.attend = recorder.attend  # type: ignore[method-assign]
                 recorder = processor
-            put_in(attn, originals[name], recorder)
+            install(attn, originals[name], recorder)
         yield
     finally:
         for name, (_, attn) in layers.items():
-            put_back(attn, originals[name])
+            uninstall(attn, originals[name])
 
 
 def timed(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch import Plan, Row, Saving, make_plan
+from promptweight.batch import OutputOptions, Plan, Row, plan_batch
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CLOCK_HELP = (
@@ -29,7 +29,7 @@ PROMPTS = ("um gato vermelho", "a blue bird", "uma casa amarela", "um gato preto
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, measures, and prints a line for each way."""
+    """Read the command line, measures, and prints a line for each way."""
     parser = argparse.ArgumentParser(prog="python -m promptweight.benchmarks.batch", description=__doc__)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--device", default="auto")
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help=CLOCK_HELP)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    from promptweight.models import loading
+    from promptweight.models import load
 
-    pipe = loading.load(asked.model, device=asked.device, dtype=asked.dtype)
+    pipe = load(asked.model, device=asked.device, dtype=asked.dtype)
     plan = _plan(asked.model, asked.pictures, asked.steps)
     measured = measure(
         pipe, plan, batch_size=asked.batch_size, rounds=asked.rounds, clock=CLOCKS[asked.clock]
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     pipe: Any, plan: Plan, *, batch_size: int, rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Returns the pictures a second of each way, by its name: the median over the rounds.
+    """Return the pictures a second of each way, by its name: the median over the rounds.
 
     Args:
         pipe: the pipeline.
@@ -68,13 +68,13 @@ def measure(
         rounds: how often each way makes everything; a first one of a batch is not counted.
         clock: gives the time in seconds.
     """
-    bare = Saving(metadata=())
+    bare = OutputOptions(metadata=())
     ways: dict[str, Callable[[Plan, Path], None]] = {
         "bare loop": lambda plan, folder: _bare_loop(pipe, plan, folder),
         "batch, one by one": lambda plan, folder: _batch(pipe, plan, folder, 1, bare),
         f"batch of {batch_size}": lambda plan, folder: _batch(pipe, plan, folder, batch_size, bare),
         f"batch of {batch_size}, metadata": lambda plan, folder: _batch(
-            pipe, plan, folder, batch_size, Saving()
+            pipe, plan, folder, batch_size, OutputOptions()
         ),
     }
     for way in ways.values():
@@ -91,7 +91,7 @@ def _plan(model: str, pictures: int, steps: int) -> Plan:
         Row("bench", number + 1, {"prompt": PROMPTS[number % len(PROMPTS)], "seeds": (number,)})
         for number in range(pictures)
     ]
-    return make_plan(rows, model=model, defaults={"num_inference_steps": steps})
+    return plan_batch(rows, model=model, defaults={"num_inference_steps": steps})
 
 
 def _seconds(way: Callable[[Plan, Path], None], plan: Plan, clock: Callable[[], float]) -> float:
@@ -116,7 +116,7 @@ def _bare_loop(pipe: Any, plan: Plan, folder: Path) -> None:
         output.images[0].save(folder / f"{picture.stem}.png")
 
 
-def _batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, saving: Saving) -> None:
+def _batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, saving: OutputOptions) -> None:
     from promptweight.batch import run
 
     outcome = run(plan, folder, batch_size=batch_size, saving=saving, load=lambda: pipe)

@@ -10,9 +10,17 @@ from typing import Any
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 
-from promptweight.conditioning import Encoded, Frame, Section, Special, Token, TokenTable, Word
+from promptweight.conditioning import (
+    ChunkLayout,
+    EncodedPrompts,
+    EncoderSection,
+    SpecialToken,
+    Token,
+    TokenTable,
+    Word,
+)
 from promptweight.errors import ModelError, SettingError
-from promptweight.models import choose_dtype, load, quiet
+from promptweight.models import choose_dtype, load, silence_libraries
 from promptweight.prompt import parse
 
 PROMPT = "a photo of a (red:1.4) cat and a (small:0.6) blue dog on the left of an old (wooden:1.2) table"
@@ -65,7 +73,7 @@ class Subject:
 
     call: Callable[[], Any]
     """One call of it, with a negative row and a positive one where it is guided by both."""
-    encoded: Encoded
+    encoded: EncodedPrompts
     """The prompts that it is called with."""
     pipe: Any
     """What a session attaches to."""
@@ -92,7 +100,7 @@ def build(model: str, layers: int | None, device: str, dtype: str = "auto") -> A
         return next(part for part in parts if part is not None)
     of_type = choose_dtype(dtype, device, is_transformer=model not in UNETS)
     torch.manual_seed(0)
-    with quiet(), torch.device(device):
+    with silence_libraries(), torch.device(device):
         denoiser = SD3Transformer2DModel if model not in UNETS else UNet2DConditionModel
         return denoiser(**settings_of(model, layers)).to(device, of_type).eval()
 
@@ -167,16 +175,16 @@ def prepare(denoiser: Any, size: int | None = None) -> Subject:
     return Subject(lambda: denoiser(**arguments), encoded_as(embeds, sections), pipe)
 
 
-def encoded_as(embeds: torch.Tensor, sections: tuple[tuple[str, int], ...]) -> Encoded:
+def encoded_as(embeds: torch.Tensor, sections: tuple[tuple[str, int], ...]) -> EncodedPrompts:
     """The prompt as if these embeddings were its own: of the last row, and of a negative prompt before it."""
     inputs, made, start = {"prompt_embeds": embeds[-1:]}, [], 0
     if len(embeds) > 1:
         inputs["negative_prompt_embeds"] = embeds[:1]
     for encoder, length in sections:
         table = table_of(PROMPT, encoder, length)
-        made.append(Section((encoder,), start, length, (table,), (table,) * (len(embeds) - 1)))
+        made.append(EncoderSection((encoder,), start, length, (table,), (table,) * (len(embeds) - 1)))
         start += length
-    return Encoded(inputs, tuple(made), ())
+    return EncodedPrompts(inputs, tuple(made), ())
 
 
 def table_of(source: str, encoder: str, rows: int) -> TokenTable:
@@ -195,6 +203,6 @@ def table_of(source: str, encoder: str, rows: int) -> TokenTable:
         start = end
     tokens.append(Token(2, "<eos>", 0, 0, 0, len(tokens), 1.0, "eos"))
     tokens += [Token(2, "<eos>", 0, 0, 0, place, 1.0, "pad") for place in range(len(tokens), rows)]
-    beginning, ending = Special(0, "<bos>"), Special(2, "<eos>")
-    frame = Frame((beginning,), (ending,), ending, rows)
+    beginning, ending = SpecialToken(0, "<bos>"), SpecialToken(2, "<eos>")
+    frame = ChunkLayout((beginning,), (ending,), ending, rows)
     return TokenTable(prompt, encoder, tuple(tokens), tuple(words), 1, "", frame)

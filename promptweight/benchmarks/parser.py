@@ -37,7 +37,7 @@ def scheduled(size: int) -> str:
 
 
 def unclosed(size: int) -> str:
-    """Groups that are never closed."""
+    """Group that are never closed."""
     return "(a [b " * (size // 6)
 
 

@@ -15,7 +15,7 @@ from promptweight.cli import console, options
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch import Plan, Problem, Saving, Shard
+    from promptweight.batch import OutputOptions, Plan, Problem, Shard
     from promptweight.cli.batch_plan import Counts
 
 _MOST_WARNINGS = 20
@@ -99,9 +99,9 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Make pictures from a job file; the same command again continues where it stopped."""
-    from promptweight.batch import Saving, job_files, load_on_local_device
+    from promptweight.batch import OutputOptions, job_files, load_on_local_device
     from promptweight.cli import batch_plan
-    from promptweight.metadata import read_parts
+    from promptweight.metadata import parse_parts
 
     part = batch_plan.shard_of(shard, is_shared=ray)
     if not ray and (ray_address is not None or workers is not None):
@@ -116,9 +116,9 @@ def batch(
         "mode": mode, "clip_skip": clip_skip, "pooled": pooled, "dialect": dialect, "scheduler": scheduler,
         "balance": balance or None,
     }  # fmt: skip
-    saving = Saving(
+    saving = OutputOptions(
         batch_plan.picture_format(picture_format),
-        read_parts(metadata),
+        parse_parts(metadata),
         tuple(dict.fromkeys(overlay or [])),
         maps,
         masks,
@@ -149,17 +149,17 @@ def batch(
         "load": partial(load_on_local_device, plan.model.source, device, dtype, offload),
     }
     if ray:
-        from promptweight.batch import Cluster
+        from promptweight.batch import RayCluster
 
-        how["cluster"] = Cluster(ray_address, workers, device, dtype, offload)
+        how["cluster"] = RayCluster(ray_address, workers, device, dtype, offload)
     _run(plan, output, saving, how, as_json=as_json, quiet=quiet)
 
 
 def _run(
-    plan: Plan, output: Path, saving: Saving, how: dict[str, Any], *, as_json: bool, quiet: bool
+    plan: Plan, output: Path, saving: OutputOptions, how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
-    """Makes the pictures; `how` are further arguments of `engine.run`."""
-    from promptweight.batch import duration, run, watching
+    """Make the pictures; `how` are further arguments of `engine.run`."""
+    from promptweight.batch import format_duration, run, show_progress
     from promptweight.cli import batch_plan
 
     stdout = sys.stdout
@@ -170,23 +170,23 @@ def _run(
         elif line["status"] == "failed":
             typer.echo(f"failed: picture {line['index']} (line {line['line']}): {line['error']}", err=True)
         elif line["status"] == "ok":
-            console.lines((output / name for name in [line["file"], *line.get("beside", [])]), stdout)
+            console.print_lines((output / name for name in [line["file"], *line.get("beside", [])]), stdout)
 
     shard: Shard = how["shard"]
     # What libraries print meanwhile is no data: Ray tells on stdout of workers that died.
-    with redirect_stdout(sys.stderr), watching(quiet=quiet, is_first=shard.number == 1) as watch:
+    with redirect_stdout(sys.stderr), show_progress(quiet=quiet, is_first=shard.number == 1) as watch:
         outcome = run(plan, output, saving=saving, watch=watch, tell=tell, **how)
     if plan.sweep and not outcome.is_stopped:
         sheets = batch_plan.sheets(plan, output, saving)
         if not as_json:
-            console.lines(sheets)
+            console.print_lines(sheets)
     if not quiet:
         where = f"{shard}: " if shard.total > 1 else ""
         failed = f", {outcome.failed} failed" if outcome.failed else ""
         left = f", {outcome.left} left" if outcome.left else ""
         typer.echo(
             f"{where}{outcome.ok} made, {outcome.skipped} there already{failed}{left}, "
-            f"{duration(outcome.seconds)}",
+            f"{format_duration(outcome.seconds)}",
             err=True,
         )
     if outcome.is_stopped:
@@ -196,14 +196,14 @@ def _run(
 
 
 def _print_json(line: dict[str, Any], file: TextIO) -> None:
-    """Prints a dictionary as one line of JSON, at once: another program may read along."""
+    """Print a dictionary as one line of JSON, at once: another program may read along."""
     readable = (file.encoding or "").lower().replace("-", "") == "utf8"
     typer.echo(json.dumps(line, ensure_ascii=not readable), file=file)
     file.flush()
 
 
 def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
-    """Prints problems on stderr, one a line; mistakes end the program with 2."""
+    """Print problems on stderr, one a line; mistakes end the program with 2."""
     mistakes: list[Problem] = [problem for problem in problems if not problem.is_warning]
     shown = [problem for problem in problems if not (problem.is_warning and quiet)]
     for problem in shown[:most]:
@@ -215,7 +215,7 @@ def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
 
 
 def _show_plan(
-    plan: Plan, output: Path, saving: Saving, shard: Shard, counts: Counts, *, overwrite: bool, as_json: bool
+    plan: Plan, output: Path, saving: OutputOptions, shard: Shard, counts: Counts, *, overwrite: bool, as_json: bool
 ) -> None:
     from promptweight.cli import batch_plan
     from promptweight.cli.prompt_report import visible
@@ -232,7 +232,7 @@ def _show_plan(
         size = "x".join(str(side or "own") for side in sides) if any(sides) else "own size"
         tokens = "+".join(str(count["tokens"]) for count in line["tokens"]) or "?"
         about = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
-        console.lines(
+        console.print_lines(
             [
                 f"{line['status']:<13}  {line['file']}  {size:>9}  {line['num_inference_steps']:>3} steps  "
                 f"{tokens:>3} tokens  {visible(line['prompt'])}{about}"

@@ -8,30 +8,30 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.batch import (
-    OPTIONS,
-    Folder,
+    JOB_OPTIONS,
+    OutputFolder,
+    OutputOptions,
     Plan,
     Problem,
     Row,
-    Saving,
     Shard,
     Sweep,
-    diagnostics,
-    endings,
     find_shard,
-    held,
-    is_whole,
-    make_plan,
-    read_methods,
-    read_seeds,
-    read_weights,
+    is_complete_image,
+    parse_methods,
+    parse_seeds,
+    parse_weights,
+    phrases_in_prompt,
+    plan_batch,
+    prompt_diagnostics,
+    sidecar_suffixes,
 )
 from promptweight.errors import SettingError
-from promptweight.metadata import FORMATS
-from promptweight.models import Count, Counter
+from promptweight.metadata import IMAGE_FORMATS
+from promptweight.models import Counter, TokenCount
 from promptweight.prompt import parse
 
-Counts = Mapping[tuple[str, str], list[Count]]
+Counts = Mapping[tuple[str, str], list[TokenCount]]
 """The tokens of prompts, by text and dialect."""
 
 
@@ -48,20 +48,20 @@ def plan_command(
     embeddings_dir: Path | None,
     offline: bool,
 ) -> Plan:
-    """Returns the plan of some rows under the options of a command; None among `asked` asks for nothing.
+    """Return the plan of some rows under the options of a command; None among `asked` asks for nothing.
 
     Raises:
         SettingError: an option has a value outside its range.
         ModelError: the model cannot be found.
     """
-    readers = {option.field: option.read for option in OPTIONS}
+    readers = {option.field: option.read for option in JOB_OPTIONS}
     defaults = {name: readers[name](_said(name), value) for name, value in asked.items() if value is not None}
     sweep = Sweep(
-        read_seeds("seeds", seeds) if seeds is not None else (),
-        tuple(read_weights(each) for each in weights),
-        read_methods(methods) if methods is not None else (),
+        parse_seeds("seeds", seeds) if seeds is not None else (),
+        tuple(parse_weights(each) for each in weights),
+        parse_methods(methods) if methods is not None else (),
     )
-    return make_plan(
+    return plan_batch(
         rows,
         model=model,
         defaults=defaults,
@@ -74,14 +74,14 @@ def plan_command(
 
 
 def picture_format(name: str) -> str:
-    """Returns the name of a picture format as `metadata.FORMATS` has it; raises `SettingError`."""
+    """Return the name of a picture format as `metadata.FORMATS` has it; raises `SettingError`."""
     known = {"jpg": "jpeg"}.get(name.lower(), name.lower())
-    validation.choice("format", known, tuple(FORMATS))
+    validation.check_choice("format", known, tuple(IMAGE_FORMATS))
     return known
 
 
 def shard_of(given: str | None, *, is_shared: bool) -> Shard:
-    """Returns the part of this process; with Ray, which deals the work out itself, the whole."""
+    """Return the part of this process; with Ray, which deals the work out itself, the whole."""
     if is_shared:
         if given is not None:
             raise SettingError("shard and ray are two ways to share the work; give one of them")
@@ -89,19 +89,19 @@ def shard_of(given: str | None, *, is_shared: bool) -> Shard:
     return find_shard(given)
 
 
-def remarks(plan: Plan, saving: Saving, *, wanted: bool) -> tuple[list[Problem], Counts]:
-    """Returns warnings about the prompts, and their tokens where the model's tokenizers are on this machine.
+def remarks(plan: Plan, saving: OutputOptions, *, wanted: bool) -> tuple[list[Problem], Counts]:
+    """Return warnings about the prompts, and their tokens where the model's tokenizers are on this machine.
 
     Raises:
         SettingError: no prompt holds a phrase that is to be overlaid.
     """
     prompts = {(each.job.prompt, each.job.dialect): each for each in plan.pictures}
-    said = list(diagnostics(plan)) if wanted else []
+    said = list(prompt_diagnostics(plan)) if wanted else []
     for phrase in saving.overlays:
         without = [
             each
             for key, each in prompts.items()
-            if not held(parse(*key), [phrase], each.job.num_inference_steps)
+            if not phrases_in_prompt(parse(*key), [phrase], each.job.num_inference_steps)
         ]
         if plan.pictures and len(without) == len(prompts):
             raise SettingError(f"overlay is {phrase!r}, but no prompt holds it")
@@ -110,7 +110,7 @@ def remarks(plan: Plan, saving: Saving, *, wanted: bool) -> tuple[list[Problem],
             row.problem("prompt", f"the prompt does not hold {phrase!r}: no overlay", is_warning=True)
             for row in rows.values()
         ]
-    counts: dict[tuple[str, str], list[Count]] = {}
+    counts: dict[tuple[str, str], list[TokenCount]] = {}
     if wanted and plan.model.folder is not None:
         counter = Counter(plan.model.folder)
         for key, picture in prompts.items():
@@ -124,18 +124,18 @@ def remarks(plan: Plan, saving: Saving, *, wanted: bool) -> tuple[list[Problem],
 
 
 def preview(
-    plan: Plan, output: Path, saving: Saving, shard: Shard, counts: Counts, *, overwrite: bool
+    plan: Plan, output: Path, saving: OutputOptions, shard: Shard, counts: Counts, *, overwrite: bool
 ) -> list[dict[str, Any]]:
-    """Returns what a run would do, a dictionary for each picture; nothing is written, not even the folder."""
-    folder = Folder(output, format=saving.format)
+    """Return what a run would do, a dictionary for each picture; nothing is written, not even the folder."""
+    folder = OutputFolder(output, format=saving.format)
     there = folder.pictures() if output.is_dir() else {}
     lines = []
     for picture in shard.of(plan.pictures):
         job = picture.job
         path = there.get(picture.id, output / f"{picture.stem}.{saving.format}")
-        ends = endings(saving, parse(job.prompt, job.dialect), job.num_inference_steps)
+        ends = sidecar_suffixes(saving, parse(job.prompt, job.dialect), job.num_inference_steps)
         beside = [path.with_name(path.stem + ending) for ending in ends]
-        is_there = path.is_file() and is_whole(path) and all(each.is_file() for each in beside)
+        is_there = path.is_file() and is_complete_image(path) and all(each.is_file() for each in beside)
         lines.append(
             {
                 "id": picture.id,
@@ -150,12 +150,12 @@ def preview(
     return lines
 
 
-def sheets(plan: Plan, output: Path, saving: Saving) -> Iterable[Path]:
-    """Writes the contact sheets of a sweep; returns the files."""
-    from promptweight.batch import save_sheets
+def sheets(plan: Plan, output: Path, saving: OutputOptions) -> Iterable[Path]:
+    """Write the contact sheets of a sweep; returns the files."""
+    from promptweight.batch import save_contact_sheets
 
-    with Folder(output, format=saving.format) as folder:
-        return list(save_sheets(plan, folder))
+    with OutputFolder(output, format=saving.format) as folder:
+        return list(save_contact_sheets(plan, folder))
 
 
 def _said(field: str) -> str:

@@ -44,7 +44,7 @@ def bench(
     """
     from promptweight.benchmarks.attention import bench as measure
 
-    screen = console.console()
+    screen = console.make_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("runs", total=None)
@@ -62,12 +62,12 @@ def bench(
     if as_json:
         numbers = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
         names = {"device": device, "dtype": dtype, "clock": clock}
-        console.as_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
+        console.print_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
         return
-    console.console(stderr=False).print(table(rows))
+    console.make_console(stderr=False).print(make_table(rows))
 
 
-def table(rows: list[Row]) -> Table:
+def make_table(rows: list[Row]) -> Table:
     """The figures for people."""
     made = Table()
     made.add_column("way")

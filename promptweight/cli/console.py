@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from promptweight.prompt import Prompt
 
 
-def console(*, stderr: bool = True) -> Console:
-    """Returns a console that shows texts as they are: prompts are full of brackets."""
+def make_console(*, stderr: bool = True) -> Console:
+    """Return a console that shows texts as they are: prompts are full of brackets."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def understood(prompt: Prompt, *, stderr: bool) -> None:
-    """Prints how a prompt was read: its fragments and weights, and what is odd in it."""
+def print_prompt(prompt: Prompt, *, stderr: bool) -> None:
+    """Print how a prompt was read: its fragments and weights, and what is odd in it."""
     from promptweight.cli import prompt_report
 
-    screen = console(stderr=stderr)
+    screen = make_console(stderr=stderr)
     screen.print(prompt_report.table(prompt))
     if prompt.diagnostics:
         screen.print(prompt_report.diagnostics(prompt))
 
 
 def read_argument(text: str) -> str:
-    """Returns an argument, or all of stdin (UTF-8, less its last line end) where the argument is `-`.
+    """Return an argument, or all of stdin (UTF-8, less its last line end) where the argument is `-`.
 
     Raises:
         SettingError: what comes from stdin is no UTF-8.
@@ -53,25 +53,25 @@ def read_argument(text: str) -> str:
     return read.replace("\r\n", "\n").removesuffix("\n")
 
 
-def lines(values: Iterable[object], file: IO[str] | None = None) -> None:
-    """Prints one value per line to stdout, or to what stood in its place."""
+def print_lines(values: Iterable[object], file: IO[str] | None = None) -> None:
+    """Print one value per line to stdout, or to what stood in its place."""
     for value in values:
         typer.echo(str(value), file=file)
 
 
-def as_json(value: Any) -> None:
-    """Prints `value` as JSON to stdout; paths as text."""
+def print_json(value: Any) -> None:
+    """Print `value` as JSON to stdout; paths as text."""
     readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     typer.echo(json.dumps(value, ensure_ascii=not readable, indent=2, default=str))
 
 
-def warnings(sentences: Iterable[str]) -> None:
-    """Prints each sentence to stderr as a warning."""
+def print_warnings(sentences: Iterable[str]) -> None:
+    """Print each sentence to stderr as a warning."""
     for sentence in sentences:
         typer.echo(f"warning: {sentence}", err=True)
 
 
-class Watch:
+class GenerationProgress:
     """Follows a run: shows its steps, and turns Ctrl-C into a wish to stop.
 
     The first Ctrl-C lets the present picture be finished, the second stops after the present step; both keep
@@ -85,7 +85,7 @@ class Watch:
         self._has_begun = False
 
     def __call__(self, step: Step) -> bool:
-        """Takes the news of one step; returns False when the run should stop."""
+        """Take the news of one step; returns False when the run should stop."""
         self._has_begun = True
         which = f"picture {step.picture} of {step.pictures}" if step.pictures > 1 else "making the picture"
         done, total = (step.picture - 1) * step.steps + step.step, step.pictures * step.steps
@@ -93,7 +93,7 @@ class Watch:
         return self._pressed == 0 or (self._pressed == 1 and step.step < step.steps)
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """Handles one Ctrl-C."""
+        """Handle one Ctrl-C."""
         self._pressed += 1
         if not self._has_begun or self._pressed > 2:
             raise KeyboardInterrupt
@@ -102,9 +102,9 @@ class Watch:
 
 
 @contextmanager
-def steps(*, quiet: bool) -> Iterator[Watch]:
-    """Shows the progress of a run for as long as the block lasts; nothing where nobody watches."""
-    screen = console()
+def show_progress(*, quiet: bool) -> Iterator[GenerationProgress]:
+    """Show the progress of a run for as long as the block lasts; nothing where nobody watches."""
+    screen = make_console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -113,7 +113,7 @@ def steps(*, quiet: bool) -> Iterator[Watch]:
     )
     hidden = quiet or not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
-        watch = Watch(bar)
+        watch = GenerationProgress(bar)
         before = signal.signal(signal.SIGINT, watch.interrupt)
         try:
             yield watch

@@ -51,15 +51,15 @@ def edit(
     """
     if not quiet:
         for prompt in (source, edited):
-            console.understood(parse(prompt, dialect), stderr=True)
+            console.print_prompt(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.generation import edit as make
-    from promptweight.metadata import read_parts
+    from promptweight.metadata import parse_parts
     from promptweight.models import load
 
-    parts = read_parts(metadata)
+    parts = parse_parts(metadata)
     check_folder(output)  # before a picture is made that has no place
-    with console.steps(quiet=quiet) as progress:
+    with console.show_progress(quiet=quiet) as progress:
         made = make(
             source,
             edited,
@@ -81,10 +81,10 @@ def edit(
             callback=progress,
         )
     files = made.save(output, metadata=parts)
-    console.warnings(made.warnings)
+    console.print_warnings(made.warnings)
     if as_json:
-        console.as_json({"files": files, "source": made.source.to_dict(), "edited": made.edited.to_dict()})
+        console.print_json({"files": files, "source": made.source.to_dict(), "edited": made.edited.to_dict()})
     else:
-        console.lines(files)
+        console.print_lines(files)
     if made.edited.stopped_after is not None or not made.edited.images:
         raise typer.Exit(130)

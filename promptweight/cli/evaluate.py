@@ -48,7 +48,7 @@ def evaluate(
     else:
         from promptweight.evaluation import report as write_report
 
-        progress = console.console(stderr=True)
+        progress = console.make_console(stderr=True)
         sections, files = write_report(
             model,
             report,
@@ -61,6 +61,6 @@ def evaluate(
         figures = [figure for section in sections for figure in section.figures]
         progress.print(f"{files[0]} and {len(files) - 1} more files are written")
     if as_json:
-        console.as_json(to_list(figures))
+        console.print_json(to_list(figures))
     elif figures:
-        console.console(stderr=False).print(table(figures))
+        console.make_console(stderr=False).print(table(figures))

@@ -59,20 +59,20 @@ def generate(
 ) -> None:
     """Make pictures and show where each word went."""
     if from_file is not None:
-        generate(context, **rerun.options(context, from_file))
+        generate(context, **rerun.rerun_options(context, from_file))
         return
     if prompt is None:
         raise typer.BadParameter("give one, or a picture with --from", param_hint="PROMPT")
     prompt = console.read_argument(prompt)
     if not quiet:
-        console.understood(parse(prompt, dialect), stderr=True)
+        console.print_prompt(parse(prompt, dialect), stderr=True)
     from promptweight.atomic_files import check_folder
-    from promptweight.generation import checked
+    from promptweight.generation import check_arguments
     from promptweight.generation import generate as make
-    from promptweight.metadata import read_parts
+    from promptweight.metadata import parse_parts
     from promptweight.models import load
 
-    phrases, parts = overlay or [], read_parts(metadata)
+    phrases, parts = overlay or [], parse_parts(metadata)
     weighting: Any = {
         "method": method,
         "normalizer": normalizer,
@@ -82,7 +82,7 @@ def generate(
         "pooled": pooled,
     }
     # A mistake should be told before minutes are spent on loading a model, or on pictures without a place.
-    checked(
+    check_arguments(
         prompt,
         negative,
         dialect=dialect,
@@ -100,7 +100,7 @@ def generate(
         files.extend(picture.save(output, overlays=phrases, sheet=overlay_all, maps=maps, metadata=parts))
 
     try:
-        with console.steps(quiet=quiet) as progress:
+        with console.show_progress(quiet=quiet) as progress:
             result = make(
                 prompt,
                 load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
@@ -123,9 +123,9 @@ def generate(
         told = result.to_dict()
     finally:  # files written before an error are told, too
         if not as_json:
-            console.lines(files)
+            console.print_lines(files)
         elif files or told:
-            console.as_json({"files": files, **told})
-    console.warnings(result.warnings)
+            console.print_json({"files": files, **told})
+    console.print_warnings(result.warnings)
     if len(result.images) < n or result.stopped_after is not None:
         raise typer.Exit(130)

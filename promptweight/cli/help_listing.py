@@ -19,7 +19,7 @@ from promptweight.cli.main import app
 
 BEGIN = "<!-- the commands: python -m promptweight.cli.help_listing README.md README.pt-br.md -->"
 END = "<!-- end of the commands -->"
-SHOWN = (
+LISTED_OPTIONS = (
     "prompt", "output", "model", "negative", "method", "space", "mode", "balance", "steps", "guidance",
     "seed", "n", "overlay", "overlay_all", "maps", "metadata", "from_file", "as_json",
 )  # fmt: skip
@@ -28,12 +28,12 @@ SHOWN = (
 _WIDTH = 110
 
 
-def section() -> str:
-    """Returns the listing, with its marks: every command in a line, and the main options of `generate`."""
+def make_listing() -> str:
+    """Return the listing, with its marks: every command in a line, and the main options of `generate`."""
     program: Any = typer.main.get_command(app)
     commands = {name: command.get_short_help_str(_WIDTH) for name, command in program.commands.items()}
     parameters = {parameter.name: parameter for parameter in program.commands["generate"].params}
-    chosen = {_names(parameters[name]): parameters[name].help for name in SHOWN}
+    chosen = {_names(parameters[name]): parameters[name].help for name in LISTED_OPTIONS}
     lines = [
         BEGIN,
         "```",
@@ -48,8 +48,8 @@ def section() -> str:
     return "\n".join(lines)
 
 
-def renewed(text: str) -> str:
-    """Returns a README with the listing as it now is between its marks.
+def replace_listing(text: str) -> str:
+    """Return a README with the listing as it now is between its marks.
 
     Raises:
         ValueError: the marks are not in it, once each and in order.
@@ -58,18 +58,18 @@ def renewed(text: str) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in after or END in after:
         raise ValueError(f"{BEGIN} and {END} must each be in it once, in this order")
-    return f"{before}{section()}{after}"
+    return f"{before}{make_listing()}{after}"
 
 
 def main(files: Sequence[str]) -> None:
-    """Writes the listing into some files."""
+    """Write the listing into some files."""
     for name in files:
         path = Path(name)
-        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(replace_listing(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _names(parameter: Any) -> str:
-    """Returns the spellings of an option, short first, and what its value is called."""
+    """Return the spellings of an option, short first, and what its value is called."""
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
     names = ", ".join(sorted(parameter.opts, key=len))
@@ -77,7 +77,7 @@ def _names(parameter: Any) -> str:
 
 
 def _rows(listed: dict[str, str]) -> list[str]:
-    """Returns names and what they mean in two columns."""
+    """Return names and what they mean in two columns."""
     left = max(map(len, listed)) + 4
     rows = []
     for name, told in listed.items():

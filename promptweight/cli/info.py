@@ -11,7 +11,7 @@ from promptweight.cli import console, options
 from promptweight.errors import PromptweightError
 
 if TYPE_CHECKING:
-    from promptweight.metadata import Metadata
+    from promptweight.metadata import ImageMetadata
 
 
 def info(
@@ -21,13 +21,13 @@ def info(
     as_json: options.AsJson = False,
 ) -> None:
     """Tell how pictures were made: by promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
-    from promptweight.metadata import read
+    from promptweight.metadata import read_metadata
 
     found: list[dict[str, Any]] = []
     failed = False
     for file in files:
         try:
-            metadata = read(file)
+            metadata = read_metadata(file)
         except (PromptweightError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -40,19 +40,19 @@ def info(
             )
         else:
             if len(files) > 1:
-                console.lines([f"# {file}"])
+                console.print_lines([f"# {file}"])
             _print(file, metadata)
     if as_json:
-        console.as_json(found if len(files) > 1 else found[0])
+        console.print_json(found if len(files) > 1 else found[0])
     if failed:
         raise typer.Exit(1)
 
 
-def _described(metadata: Metadata) -> dict[str, Any]:
-    from promptweight.metadata import read_parameters
+def _described(metadata: ImageMetadata) -> dict[str, Any]:
+    from promptweight.metadata import parse_infotext
 
     making = metadata.making()
-    _, negative, settings = read_parameters(metadata.parameters or "")
+    _, negative, settings = parse_infotext(metadata.parameters or "")
     return {
         "tool": None if making is None else making.tool,
         "prompt": "" if making is None else making.prompt,
@@ -64,16 +64,16 @@ def _described(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def _print(file: Path, metadata: Metadata) -> None:
+def _print(file: Path, metadata: ImageMetadata) -> None:
     making = metadata.making()
     if metadata.record is not None:
-        console.lines(f"{name}: {value}" for name, value in metadata.record.items())
+        console.print_lines(f"{name}: {value}" for name, value in metadata.record.items())
     elif making is None:
-        console.warnings([f"{file} says nothing about how it was made"])
+        console.print_warnings([f"{file} says nothing about how it was made"])
     elif making is not metadata.foreign and metadata.parameters is not None:
-        console.lines([metadata.parameters])
+        console.print_lines([metadata.parameters])
     else:
-        console.lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
+        console.print_lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
         if making.negative_prompt:
-            console.lines([f"negative_prompt: {making.negative_prompt}"])
-        console.lines(f"{name}: {value}" for name, value in making.settings.items())
+            console.print_lines([f"negative_prompt: {making.negative_prompt}"])
+        console.print_lines(f"{name}: {value}" for name, value in making.settings.items())

@@ -52,7 +52,7 @@ def options(
 
 
 def main() -> NoReturn:
-    """Runs the command line of this process and exits with its code."""
+    """Run the command line of this process and exits with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A prompt may hold letters that the terminal has not; they are shown as codes instead of failing.
@@ -66,12 +66,12 @@ def main() -> NoReturn:
         _leave(str(error), 1)
     except (RuntimeError, MemoryError) as error:
         from promptweight.batch import is_out_of_memory
-        from promptweight.models import first_line
+        from promptweight.models import summarize_error
 
         if not is_out_of_memory(error):
             raise
         _leave(
-            f"memory was not enough ({first_line(error)}); smaller pictures, --dtype float16 or bfloat16, "
+            f"memory was not enough ({summarize_error(error)}); smaller pictures, --dtype float16 or bfloat16, "
             "--offload model or a smaller --batch-size need less",
             1,
         )

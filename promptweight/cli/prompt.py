@@ -32,19 +32,19 @@ def parse(
     understood = read(console.read_argument(prompt), dialect)
     if tokens is None:
         if as_json:
-            console.as_json(prompt_report.to_dict(understood))
+            console.print_json(prompt_report.to_dict(understood))
         else:
-            console.understood(understood, stderr=False)
+            console.print_prompt(understood, stderr=False)
         return
-    from promptweight.cli.token_report import table, to_list
+    from promptweight.cli.token_report import make_table, to_list
     from promptweight.models import token_tables
 
     tables = token_tables(understood, tokens)
     if as_json:
-        console.as_json({**prompt_report.to_dict(understood), "tokens": to_list(tables)})
+        console.print_json({**prompt_report.to_dict(understood), "tokens": to_list(tables)})
     else:
-        console.understood(understood, stderr=False)
-        console.console(stderr=False).print(table(tables))
+        console.print_prompt(understood, stderr=False)
+        console.make_console(stderr=False).print(make_table(tables))
 
 
 def convert(
@@ -59,10 +59,10 @@ def convert(
     conversion = rewrite(console.read_argument(prompt), dialect, to)
     losses = [loss.message for loss in conversion.losses]
     if as_json:
-        console.as_json({"prompt": conversion.text, "losses": losses})
+        console.print_json({"prompt": conversion.text, "losses": losses})
     else:
-        console.warnings(losses)
-        console.lines([conversion.text])
+        console.print_warnings(losses)
+        console.print_lines([conversion.text])
 
 
 def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
@@ -71,9 +71,9 @@ def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
 
     found = guess(console.read_argument(prompt))
     if as_json:
-        console.as_json(found._asdict())
+        console.print_json(found._asdict())
     else:
-        console.lines([f"{found.dialect} {found.confidence:.2f}"])
+        console.print_lines([f"{found.dialect} {found.confidence:.2f}"])
 
 
 def methods(as_json: options.AsJson = False) -> None:
@@ -81,9 +81,9 @@ def methods(as_json: options.AsJson = False) -> None:
     from promptweight.weighting import METHODS
 
     if as_json:
-        console.as_json({name: method.description for name, method in METHODS.items()})
+        console.print_json({name: method.description for name, method in METHODS.items()})
         return
     table = Table("method", "what it does")
     for name, method in METHODS.items():
         table.add_row(name, method.description)
-    console.console(stderr=False).print(table)
+    console.make_console(stderr=False).print(table)

@@ -13,7 +13,7 @@ from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 
 if TYPE_CHECKING:
-    from promptweight.metadata import Making
+    from promptweight.metadata import GenerationInfo
 
 _SAME_NAME = (
     "prompt", "method", "normalizer", "space", "mode", "clip_skip", "pooled", "dialect", "seed", "width",
@@ -37,17 +37,17 @@ _FOREIGN: dict[str, tuple[str, type[int] | type[float], int]] = {
 """Settings of other tools, in lower case: the option of `generate`, what its value is, and the highest."""
 
 
-def options(context: typer.Context, file: Path) -> dict[str, Any]:
-    """Returns all options of `generate`: those given, and for the others what the file says.
+def rerun_options(context: typer.Context, file: Path) -> dict[str, Any]:
+    """Return all options of `generate`: those given, and for the others what the file says.
 
     What the file asks for and cannot be followed is warned about.
 
     Raises:
         SettingError: the file does not say how it was made.
     """
-    from promptweight.metadata import read
+    from promptweight.metadata import read_metadata
 
-    metadata = read(file)
+    metadata = read_metadata(file)
     making = metadata.making()
     if making is None:
         raise SettingError(f"{file} says nothing about how it was made")
@@ -61,13 +61,13 @@ def options(context: typer.Context, file: Path) -> dict[str, Any]:
         if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
     }
     asked = [f"--{name.replace('_', '-')}" for name in given]
-    console.warnings(each for each in warnings if not each.endswith(tuple(f" with {name}" for name in asked)))
+    console.print_warnings(each for each in warnings if not each.endswith(tuple(f" with {name}" for name in asked)))
     kept = {name: value for name, value in values.items() if name not in given}
     return {**context.params, **kept, "from_file": None}
 
 
 def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Returns options and warnings for a picture of promptweight."""
+    """Return options and warnings for a picture of promptweight."""
     values = {name: record[name] for name in _SAME_NAME if name in record}
     values |= {option: record[name] for name, option in _OTHER_NAME.items() if name in record}
     values["scheduler"] = record.get("sampler") or record.get("scheduler")
@@ -108,9 +108,9 @@ def _can_be_named(model: str) -> bool:
     return model in BUILTIN_MODELS or ("/" in model and not Path(model).is_absolute())
 
 
-def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
-    """Returns options and warnings for a picture of another tool."""
-    from promptweight.models import is_known
+def _foreign(making: GenerationInfo) -> tuple[dict[str, Any], list[str]]:
+    """Return options and warnings for a picture of another tool."""
+    from promptweight.models import is_known_sampler
 
     values: dict[str, Any] = {
         "prompt": making.prompt,
@@ -135,7 +135,7 @@ def _foreign(making: Making) -> tuple[dict[str, Any], list[str]]:
             elif key == "sampler" and making.tool == "AUTOMATIC1111":
                 schedule = str(making.settings.get("Schedule type", "Automatic"))
                 sampler = str(value) if schedule == "Automatic" else f"{value} {schedule}"
-                if not is_known(sampler):
+                if not is_known_sampler(sampler):
                     raise ValueError
                 values["scheduler"] = sampler
             elif key not in ("version", "model hash", "schedule type"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptweight.conditioning import Token, TokenTable
 
 
-def table(tables: Sequence[TokenTable]) -> Table:
+def make_table(tables: Sequence[TokenTable]) -> Table:
     """The chunks of every text encoder: how many tokens each holds of how many it could, and their text."""
     shown = Table(box=None, pad_edge=False, header_style="dim")
     shown.add_column("encoder")
@@ -23,7 +23,7 @@ def table(tables: Sequence[TokenTable]) -> Table:
     shown.add_column("tokens", justify="right")
     shown.add_column("text")
     for tokens in tables:
-        for number, (chunk, text) in enumerate(zip(chunks(tokens), texts_of(tokens), strict=True)):
+        for number, (chunk, text) in enumerate(zip(split_chunks(tokens), chunk_texts(tokens), strict=True)):
             name = tokens.encoder if number == 0 else ""
             filled = f"{len(chunk)}/{tokens.frame.capacity}"
             shown.add_row(name, str(number + 1), filled, Text(visible(text)))
@@ -54,7 +54,7 @@ def to_list(tables: Sequence[TokenTable]) -> list[dict[str, Any]]:
                         for token in chunk
                     ],
                 }
-                for chunk, text in zip(chunks(tokens), texts_of(tokens), strict=True)
+                for chunk, text in zip(split_chunks(tokens), chunk_texts(tokens), strict=True)
             ],
             "cut": tokens.cut,
         }
@@ -62,20 +62,20 @@ def to_list(tables: Sequence[TokenTable]) -> list[dict[str, Any]]:
     ]
 
 
-def chunks(tokens: TokenTable) -> Iterator[list[Token]]:
+def split_chunks(tokens: TokenTable) -> Iterator[list[Token]]:
     """The tokens of text in each chunk; beginnings, ends and padding left out."""
     length = tokens.frame.length
     for first in range(0, tokens.rows, length):
         yield [token for token in tokens.tokens[first : first + length] if token.kind == "text"]
 
 
-def texts_of(tokens: TokenTable) -> list[str]:
+def chunk_texts(tokens: TokenTable) -> list[str]:
     """The stretch of the clean text that each chunk holds; where a blend lays several on each other, each."""
     if not tokens.parts:
         return [
-            tokens.prompt.text[chunk[0].start : chunk[-1].end] if chunk else "" for chunk in chunks(tokens)
+            tokens.prompt.text[chunk[0].start : chunk[-1].end] if chunk else "" for chunk in split_chunks(tokens)
         ]
     laid_over = (
-        texts for block in tokens.parts for texts in zip_longest(*map(texts_of, block), fillvalue="")
+        texts for block in tokens.parts for texts in zip_longest(*map(chunk_texts, block), fillvalue="")
     )
     return [" + ".join(filter(None, texts)) for texts in laid_over]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NO_LIMIT = 1_000_000  # a tokenizer that knows no limit says 1e30
 
 
-class Piece(NamedTuple):
+class TextToken(NamedTuple):
     """One token of text before it has a row; `start` and `end` are character offsets in the clean text."""
 
     id: int
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     span: int
 
 
-class Special(NamedTuple):
+class SpecialToken(NamedTuple):
     """A token that stands for no text."""
 
     id: int
@@ -34,12 +34,12 @@ class Special(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ChunkLayout:
     """What a tokenizer puts round the text of one chunk: beginning, end, padding, and how long a chunk is."""
 
-    before: tuple[Special, ...]
-    after: tuple[Special, ...]
-    pad: Special
+    before: tuple[SpecialToken, ...]
+    after: tuple[SpecialToken, ...]
+    pad: SpecialToken
     length: int
 
     @property
@@ -48,8 +48,8 @@ class Frame:
         return self.length - len(self.before) - len(self.after)
 
 
-def frame_of(tokenizer: Any, max_length: int | None = None) -> Frame:
-    """Reads a tokenizer's special tokens; `max_length` defaults to its `model_max_length`.
+def read_chunk_layout(tokenizer: Any, max_length: int | None = None) -> ChunkLayout:
+    """Read a tokenizer's special tokens; `max_length` defaults to its `model_max_length`.
 
     Raises `ModelError` for a tokenizer without character offsets, `SettingError` for an impossible length.
     """
@@ -65,21 +65,21 @@ def frame_of(tokenizer: Any, max_length: int | None = None) -> Frame:
             f"A chunk of {length} tokens cannot be filled: the tokenizer {type(tokenizer).__name__} needs a "
             f"max_length between {len(ids) + 1} and {_NO_LIMIT - 1}."
         )
-    special = [Special(number, tokenizer.convert_ids_to_tokens(number)) for number in ids]
+    special = [SpecialToken(number, tokenizer.convert_ids_to_tokens(number)) for number in ids]
     # CLIP, T5 and their like close with one end token; whatever comes before it opens the text.
     closing = 1 if ids and ids[-1] == tokenizer.eos_token_id else 0
     opening = len(special) - closing
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    return Frame(
+    return ChunkLayout(
         tuple(special[:opening]),
         tuple(special[opening:]),
-        Special(pad, tokenizer.convert_ids_to_tokens(pad)),
+        SpecialToken(pad, tokenizer.convert_ids_to_tokens(pad)),
         length,
     )
 
 
-def pieces_of(tokenizer: Any, prompt: Prompt, stretches: Sequence[tuple[int, int]]) -> list[list[Piece]]:
-    """Tokenises stretches of the clean text, each by itself, and lays the weights on by offsets."""
+def pieces_of(tokenizer: Any, prompt: Prompt, stretches: Sequence[tuple[int, int]]) -> list[list[TextToken]]:
+    """Tokenizes stretches of the clean text, each by itself, and lays the weights on by offsets."""
     if not stretches:
         return []
     # A lone surrogate is no text that a tokenizer can read; its replacement keeps every offset.
@@ -97,7 +97,7 @@ def pieces_of(tokenizer: Any, prompt: Prompt, stretches: Sequence[tuple[int, int
             span = max(0, bisect_right(span_starts, start) - 1)
             weight = weight_of(prompt.text, prompt.spans, span, start, end)
             pieces += [
-                Piece(vector, start, end, weight, span) for vector in vectors.get(token_id, (token_id,))
+                TextToken(vector, start, end, weight, span) for vector in vectors.get(token_id, (token_id,))
             ]
         result.append(pieces)
     return result
@@ -158,16 +158,16 @@ SHORT_SEGMENT = 8
 
 
 def pack_by_comma(
-    sections: Iterable[Sequence[Piece]], capacity: int, comma_id: int | None, backoff: int = COMMA_BACKOFF
-) -> list[list[Piece]]:
-    """Fills chunks of `capacity` pieces; each section begins a new one (AUTOMATIC1111, `tokenize_line`).
+    sections: Iterable[Sequence[TextToken]], capacity: int, comma_id: int | None, backoff: int = COMMA_BACKOFF
+) -> list[list[TextToken]]:
+    """Fill chunks of `capacity` pieces; each section begins a new one (AUTOMATIC1111, `tokenize_line`).
 
     When a chunk is full and its last comma is at most `backoff` pieces back, the text after the comma moves
     to the next chunk. An empty section gives an empty chunk, except the last. At least one chunk is
     returned.
     """
-    chunks: list[list[Piece]] = []
-    chunk: list[Piece] = []
+    chunks: list[list[TextToken]] = []
+    chunk: list[TextToken] = []
     for number, section in enumerate(sections):
         if number > 0:
             chunks.append(chunk)
@@ -192,13 +192,13 @@ def pack_by_comma(
 
 
 def pack_by_segment(
-    segments: Iterable[Sequence[Piece]], capacity: int, short: int = SHORT_SEGMENT
-) -> list[list[Piece]]:
-    """Fills chunks of `capacity` pieces, cutting no segment shorter than `short` (`tokenize_with_weights`).
+    segments: Iterable[Sequence[TextToken]], capacity: int, short: int = SHORT_SEGMENT
+) -> list[list[TextToken]]:
+    """Fill chunks of `capacity` pieces, cutting no segment shorter than `short` (`tokenize_with_weights`).
 
     ComfyUI's rule: a longer segment is cut where the chunk is full, also inside a word.
     """
-    chunks: list[list[Piece]] = [[]]
+    chunks: list[list[TextToken]] = [[]]
     for segment in segments:
         rest = list(segment)
         may_cut = len(rest) >= short or len(rest) > capacity

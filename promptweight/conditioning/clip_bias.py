@@ -28,8 +28,8 @@ TAKES_A_BIAS = ("eager", "sdpa")
 
 
 @contextmanager
-def heeding(model: Any, weights: Sequence[float], shown: Sequence[bool] | None) -> Iterator[Tensor]:
-    """Lets `weights` act in a CLIP text encoder, called with what this yields as its `attention_mask`.
+def apply_clip_bias(model: Any, weights: Sequence[float], shown: Sequence[bool] | None) -> Iterator[Tensor]:
+    """Let `weights` act in a CLIP text encoder, called with what this yields as its `attention_mask`.
 
     Args:
         model: a CLIPTextModel or CLIPTextModelWithProjection.
@@ -52,10 +52,10 @@ def heeding(model: Any, weights: Sequence[float], shown: Sequence[bool] | None) 
 
             for layer in (each for each in model.modules() if type(each).__name__ == "CLIPAttention"):
                 stack.callback(layer.v_proj.register_forward_hook(turn_round).remove)
-        yield bias_of(weights, shown, model.dtype)
+        yield compute_clip_bias(weights, shown, model.dtype)
 
 
-def bias_of(weights: Sequence[float], shown: Sequence[bool] | None, dtype: torch.dtype) -> Tensor:
+def compute_clip_bias(weights: Sequence[float], shown: Sequence[bool] | None, dtype: torch.dtype) -> Tensor:
     """The logarithms of the weights under the causal mask: (1, 1, tokens, tokens)."""
     keys = torch.tensor([max(math.log(abs(weight)), MASKED) if weight else MASKED for weight in weights])
     bias = keys.expand(len(weights), -1).to(dtype)

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.prompt import fold
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ KINDS = ("text", "eos", "bos", "pad")
 """What a row of a blend is said to be, where its parts differ: the first of these."""
 
 
-def blocks_of(prompt: Prompt) -> tuple[tuple[Part, ...], ...]:
+def split_blocks(prompt: Prompt) -> tuple[tuple[Part, ...], ...]:
     """The parts of a prompt that is joined before the model sees it; those of one blend together.
 
     Empty where the prompt is one text: of another dialect, or with nothing to join.
@@ -48,12 +48,12 @@ def has_blend(table: TokenTable) -> bool:
     return any(len(block) > 1 for block in table.parts)
 
 
-def joined_table(prompt: Prompt, parts: tuple[tuple[TokenTable, ...], ...]) -> TokenTable:
+def join_tables(prompt: Prompt, parts: tuple[tuple[TokenTable, ...], ...]) -> TokenTable:
     """The table of a joined prompt.
 
     Args:
         prompt: the whole prompt.
-        parts: the token tables of its parts, as in `blocks_of`.
+        parts: the token tables of its parts, as in `split_blocks`.
     """
     tokens: list[Token] = []
     words: list[Word] = []
@@ -109,7 +109,7 @@ def renumbered(words: Sequence[Word]) -> Iterator[Word]:
         seen[name] += 1
 
 
-def joined_rows(table: TokenTable, embed: Callable[[TokenTable], Tensor], empty: Tensor) -> Tensor:
+def join_embeddings(table: TokenTable, embed: Callable[[TokenTable], Tensor], empty: Tensor) -> Tensor:
     """The embeddings of a joined prompt, (chunks x tokens, dim).
 
     Args:
@@ -123,7 +123,7 @@ def joined_rows(table: TokenTable, embed: Callable[[TokenTable], Tensor], empty:
     import torch
 
     rows = []
-    for parts, tables in zip(blocks_of(table.prompt), table.parts, strict=True):
+    for parts, tables in zip(split_blocks(table.prompt), table.parts, strict=True):
         chunks = max(each.chunks for each in tables)
         read = [torch.cat([embed(each), *[empty] * (chunks - each.chunks)]) for each in tables]
         if parts[0].blend is None:
@@ -135,9 +135,9 @@ def joined_rows(table: TokenTable, embed: Callable[[TokenTable], Tensor], empty:
     return torch.cat(rows)
 
 
-def joined_pool(table: TokenTable, pool: Callable[[TokenTable], Tensor]) -> Tensor:
+def join_pooled(table: TokenTable, pool: Callable[[TokenTable], Tensor]) -> Tensor:
     """The pooled vector (dim) of a joined prompt: its first part's, or that of its first blend, blended."""
-    parts, tables = blocks_of(table.prompt)[0], table.parts[0]
+    parts, tables = split_blocks(table.prompt)[0], table.parts[0]
     return pool(tables[0]) if parts[0].blend is None else blended(parts, [pool(each) for each in tables])
 
 
@@ -151,9 +151,8 @@ def blended(parts: Sequence[Part], tensors: Sequence[Tensor]) -> Tensor:
     if total == 0:
         weights = ", ".join(f"{part.weight:g}" for part in parts)
         raise SettingError(
-            note(
-                "the weights of .blend({weights}) sum to 0, and they are divided by their sum; give others, "
-                "or no_normalize behind them",
+            message(
+                "blend-zero-sum",
                 weights=weights,
             )
         )

@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from promptweight.conditioning.encoding_warnings import advice
-from promptweight.conditioning.families import absent_encoders, family_of, open_encoders
-from promptweight.conditioning.prompt_embeds import Encoding, Section, Settings
+from promptweight.conditioning.encoding_warnings import collect_warnings
+from promptweight.conditioning.families import find_family, get_absent_encoders, get_text_encoders
+from promptweight.conditioning.prompt_embeds import EncoderSection, Encoding, EncodingSettings
 from promptweight.conditioning.text_encoder import EncoderMode
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 from promptweight.prompt import Prompt, parse
 from promptweight.weighting import get_method, get_normalizer
 
@@ -24,15 +24,15 @@ Prompts = str | Prompt | Sequence[str | Prompt]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedPrompts:
     """Encoded prompts: `inputs` for the pipeline's call, the tables behind them, what the user should know.
 
     `sections` say which text encoder wrote which rows of `prompt_embeds`.
     """
 
     inputs: dict[str, Tensor]
-    sections: tuple[Section, ...]
-    warnings: tuple[Note, ...]
+    sections: tuple[EncoderSection, ...]
+    warnings: tuple[Message, ...]
 
     @property
     def positive(self) -> tuple[TokenTable, ...]:
@@ -45,7 +45,7 @@ class Encoded:
         return self._first_written.negative
 
     @property
-    def _first_written(self) -> Section:
+    def _first_written(self) -> EncoderSection:
         return next(section for section in self.sections if section.encoders)
 
 
@@ -94,8 +94,8 @@ def encode_prompts(
     pooled: Literal["clean", "weighted"] = "clean",
     mode: EncoderMode = "embedding",
     max_sequence_length: int | None = None,
-) -> Encoded:
-    """Encodes weighted prompts for a diffusers pipeline.
+) -> EncodedPrompts:
+    """Encode weighted prompts for a diffusers pipeline.
 
     A prompt whose weights are all 1 gives bit for bit what the pipeline's own `encode_prompt` gives for it
     alone, and the same bits whatever others are encoded with it. Long prompts take several chunks of a CLIP
@@ -121,17 +121,17 @@ def encode_prompts(
         ModelError: the pipeline is of no supported family, or was loaded without text encoders.
         SettingError: a value outside its range.
     """
-    family = family_of(pipe)
+    family = find_family(pipe)
     prompts, negatives = paired_prompts(prompt, negative_prompt, dialect)
     settings = _settings(method, normalizer, clip_skip, pooled, mode)
-    encoders = open_encoders(pipe, family, max_sequence_length)
+    encoders = get_text_encoders(pipe, family, max_sequence_length)
     if not any(kind in encoders for section in family.sections for kind in section):
         raise ModelError(f"This {type(pipe).__name__} was loaded without the text encoders that it needs.")
-    warnings: dict[Note, None] = {}
+    warnings: dict[Message, None] = {}
     encoding = Encoding(
         prompts={"positive": prompts, "negative": negatives},
         encoders=encoders,
-        absent=absent_encoders(pipe, family, encoders, max_sequence_length),
+        absent=get_absent_encoders(pipe, family, encoders, max_sequence_length),
         settings=settings,
         warn=lambda message: warnings.setdefault(message),
     )
@@ -143,27 +143,27 @@ def encode_prompts(
         inputs["negative_pooled_prompt_embeds"] = vectors["negative"]
     if negative_prompt is None and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
         inputs |= {key: torch.zeros_like(x) for key, x in inputs.items() if key.startswith("negative_")}
-    warnings |= dict.fromkeys(advice(sections, family, settings))
+    warnings |= dict.fromkeys(collect_warnings(sections, family, settings))
     taken = set(inspect.signature(type(pipe).__call__).parameters)
     has_negative = any(prompt.text.strip() for prompt in negatives)
     if has_negative and "negative_prompt_embeds" not in taken:
-        unread = note("{name} takes no negative prompt, so it has no effect.", name=type(pipe).__name__)
+        unread = message("negative-unsupported", name=type(pipe).__name__)
         warnings[unread] = None
     if family.negative_is_optional and negative_prompt is None:
         taken = {key for key in taken if not key.startswith("negative_")}
-    return Encoded({key: x for key, x in inputs.items() if key in taken}, sections, tuple(warnings))
+    return EncodedPrompts({key: x for key, x in inputs.items() if key in taken}, sections, tuple(warnings))
 
 
 def _settings(
     method: str | None, normalizer: str | None, clip_skip: int | None, pooled: str, mode: EncoderMode
-) -> Settings:
+) -> EncodingSettings:
     if clip_skip is not None and (type(clip_skip) is not int or clip_skip < 0):
         raise SettingError(f"clip_skip is {clip_skip!r}; it must be a whole number from 0, or None.")
     if pooled not in ("clean", "weighted"):
         raise SettingError(f"pooled is {pooled!r}; it must be 'clean' or 'weighted'.")
     if mode not in get_args(EncoderMode):
         raise SettingError(f"mode is {mode!r}; it must be {' or '.join(map(repr, get_args(EncoderMode)))}.")
-    return Settings(
+    return EncodingSettings(
         method=None if method is None else get_method(method),
         normalizer=get_normalizer(normalizer or "none"),
         clip_skip=clip_skip,

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from promptweight.conditioning.compel_blend import blocks_of
+from promptweight.conditioning.compel_blend import split_blocks
 from promptweight.conditioning.families import Family
-from promptweight.conditioning.prompt_embeds import Section, Settings
+from promptweight.conditioning.prompt_embeds import EncoderSection, EncodingSettings
 from promptweight.conditioning.text_encoder import ATTENTION_MODES, EncoderKind
 from promptweight.conditioning.token_table import TokenTable
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 from promptweight.prompt import Prompt
 
 
-def advice(sections: Sequence[Section], family: Family, settings: Settings) -> Iterator[Note]:
+def collect_warnings(sections: Sequence[EncoderSection], family: Family, settings: EncodingSettings) -> Iterator[Message]:
     """One sentence for each thing that is not as the prompt asks."""
     kinds = [kind for section in family.sections for kind in section]
     if settings.clip_skip is not None and not any(kind.skips_layers for kind in kinds):
-        yield note("clip_skip has no effect on {family}.", family=family.name)
+        yield message("clip-skip-unused", family=family.name)
     tables = [table for section in sections for table in (*section.positive, *section.negative)]
     for table in tables:
         if table.cut:
-            yield note(
-                "The text encoder {encoder} reads {room} tokens; this end of the prompt was cut: {cut!r}.",
+            yield message(
+                "prompt-truncated",
                 encoder=table.encoder,
                 room=table.frame.capacity,
                 cut=table.cut,
@@ -45,10 +45,9 @@ def _is_stretched(table: TokenTable, kinds: Sequence[EncoderKind]) -> bool:
     return len(table.parts) > 1 and table.encoder in short
 
 
-def _joined(table: TokenTable) -> Note:
-    return note(
-        "The text encoder {encoder} reads each of the {parts} parts that .and() joins into {rows} rows of "
-        "its own, {together} together; its models are trained on {rows}.",
+def _joined(table: TokenTable) -> Message:
+    return message(
+        "and-rows",
         encoder=table.encoder,
         parts=len(table.parts),
         rows=table.frame.length,
@@ -56,57 +55,53 @@ def _joined(table: TokenTable) -> Note:
     )
 
 
-def _acts(table: TokenTable, mode: str, settings: Settings) -> bool:
+def _acts(table: TokenTable, mode: str, settings: EncodingSettings) -> bool:
     """Whether any word's weight acts in this way."""
     return any(
         span.weight != 1 and (span.options.mode or settings.mode) == mode for span in table.prompt.spans
     )
 
 
-def _unsuited(encoder: str, settings: Settings) -> Note:
+def _unsuited(encoder: str, settings: EncodingSettings) -> Message:
     if settings.method is None:
-        return note(
-            "The weights are not applied to the embeddings of the text encoder {encoder}, which do not "
-            "follow them; in attention (space='attention') they act.",
+        return message(
+            "method-none",
             encoder=encoder,
         )
-    return note(
-        "The method {method} is applied to the embeddings of the text encoder {encoder}, which do not follow "
-        "weights well; in attention (space='attention') they do what they say.",
+    return message(
+        "method-weak",
         method=settings.method.name,
         encoder=encoder,
     )
 
 
-def _not_inside(tables: Sequence[TokenTable], family: Family, settings: Settings) -> Iterator[Note]:
+def _not_inside(tables: Sequence[TokenTable], family: Family, settings: EncodingSettings) -> Iterator[Message]:
     """Where weights that act inside CLIP do not reach what the denoiser reads."""
     others = {kind.name for kind in family.encoders if not kind.is_clip}
     touched = [table for table in tables if _acts(table, "clip", settings)]
     for encoder in sorted({table.encoder for table in touched} & others):
-        yield note(
-            "Weights of mode=clip act inside the CLIP text encoders; the text encoder {encoder} reads the "
-            "prompt without them.",
+        yield message(
+            "clip-mode-other-encoder",
             encoder=encoder,
         )
     rows = [kind for section in family.sections for kind in section]
     if touched and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
-        yield note(
-            "{family} takes a pooled vector alone from CLIP, which is of the clean text, so weights of "
-            "mode=clip have no effect; with pooled='weighted' they act on it.",
+        yield message(
+            "clip-mode-pooled",
             family=family.name,
         )
 
 
-def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[Note]:
+def _not_in_embeddings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Message]:
     """What a prompt asks for and one set of embeddings cannot hold."""
     if prompt.scheduled:
-        yield note(
-            "{prompt!r} changes while the picture is made; these embeddings are of its first step.",
+        yield message(
+            "first-step-only",
             prompt=prompt.source,
         )
-    if len(prompt.parts) > 1 and not blocks_of(prompt):
-        yield note(
-            "The {parts} parts of {prompt!r} are encoded one after the other, as one.",
+    if len(prompt.parts) > 1 and not split_blocks(prompt):
+        yield message(
+            "and-concatenated",
             parts=len(prompt.parts),
             prompt=prompt.source,
         )
@@ -115,29 +110,27 @@ def _not_in_embeddings(prompt: Prompt, settings: Settings) -> Iterator[Note]:
         acts_inside = (mode or settings.mode) == "clip"
         if settings.ignores_weights and not acts_inside:
             if mode == "embedding" and span.weight != 1:
-                yield note(
-                    "{word!r} asks for mode=embedding, but these embeddings carry no weights.", word=word
+                yield message(
+                    "word-embedding-unused", word=word
                 )
         elif mode in ATTENTION_MODES:
             if span.weight != 1:
-                yield note(
-                    "{word!r} asks for mode={mode}: its weight acts in attention, not in the embeddings.",
+                yield message(
+                    "word-attention-mode",
                     word=word,
                     mode=mode,
                 )
         elif replace(span.options, mode=None, share=None):
             options = replace(span.options, mode=None, share=None)
             if acts_inside:
-                yield note(
-                    "{word!r} asks for {options}, which only the denoiser's attention can do; its weight in "
-                    "the text encoder acts everywhere and at every step.",
+                yield message(
+                    "word-options-text-encoder",
                     word=word,
                     options=options,
                 )
             else:
-                yield note(
-                    "{word!r} asks for {options}, which only attention can do; its weight in the embeddings "
-                    "acts everywhere and at every step.",
+                yield message(
+                    "word-options-embeddings",
                     word=word,
                     options=options,
                 )

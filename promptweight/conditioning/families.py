@@ -15,14 +15,14 @@ from torch import Tensor
 
 from promptweight.conditioning.text_encoder import EncoderKind, TextEncoder
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 
 LONGEST_SEQUENCE = 512
 """The longest text in tokens that the pipelines with a T5 text encoder take."""
 
 
 @dataclass(frozen=True)
-class Absent:
+class AbsentEncoder:
     """The zeros that stand for a text encoder which the pipeline was loaded without."""
 
     rows: int
@@ -175,7 +175,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_of(pipe: Any) -> Family:
+def find_family(pipe: Any) -> Family:
     """The family of a pipeline, by its class or a class it is made from.
 
     Raises `ModelError` naming the families and pipelines that are supported.
@@ -186,15 +186,15 @@ def family_of(pipe: Any) -> Family:
             return family
     known = "; ".join(f"{family.name}: {', '.join(family.pipelines)}" for family in FAMILIES)
     raise ModelError(
-        note(
-            "{name} is no pipeline whose prompts can be weighted. Supported: {known}.",
+        message(
+            "pipeline-unsupported",
             name=type(pipe).__name__,
             known=known,
         )
     )
 
 
-def open_encoders(
+def get_text_encoders(
     pipe: Any, family: Family, max_sequence_length: int | None = None
 ) -> dict[EncoderKind, TextEncoder]:
     """The text encoders that a pipeline was loaded with; `SettingError` for an impossible length."""
@@ -220,12 +220,12 @@ def open_encoders(
     }
 
 
-def absent_encoders(
+def get_absent_encoders(
     pipe: Any,
     family: Family,
     encoders: Mapping[EncoderKind, TextEncoder],
     max_sequence_length: int | None = None,
-) -> dict[EncoderKind, Absent]:
+) -> dict[EncoderKind, AbsentEncoder]:
     """What stands for the text encoders that the pipeline was loaded without, in families where zeros do."""
     if not family.absent_is_zeros:
         return {}
@@ -240,9 +240,9 @@ def absent_encoders(
             continue
         if kind.takes_length:
             rows = max_sequence_length or family.max_sequence_length or 0
-            absent[kind] = Absent(rows, config.joint_attention_dim, 0, **place)
+            absent[kind] = AbsentEncoder(rows, config.joint_attention_dim, 0, **place)
         else:
             # An encoder writes as many channels as it pools; two that are absent leave one block of zeros.
-            absent[kind] = Absent(pipe.tokenizer_max_length, pooled, pooled, **place)
+            absent[kind] = AbsentEncoder(pipe.tokenizer_max_length, pooled, pooled, **place)
             pooled = 0
     return absent

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.conditioning.families import Absent
+from promptweight.conditioning.families import AbsentEncoder
 from promptweight.conditioning.text_encoder import EncoderKind, EncoderMode, TextEncoder
 from promptweight.conditioning.token_table import TokenTable
-from promptweight.messages import Note
+from promptweight.messages import Message
 from promptweight.weighting import Method, Normalizer, get_method
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
-class Section:
+class EncoderSection:
     """Which text encoders wrote a stretch of the rows of `prompt_embeds`, and what the rows stand for.
 
     `start` is the first row; a token's `position` counts from there. `positive` and `negative` hold a table
@@ -39,7 +39,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Settings:
+class EncodingSettings:
     """How the user wants prompts encoded; `method` None is each encoder's usual one.
 
     `mode` is where weights act whose words do not say it themselves.
@@ -67,15 +67,15 @@ class Encoding:
 
     prompts: Mapping[Role, Sequence[Prompt]]
     encoders: Mapping[EncoderKind, TextEncoder]
-    absent: Mapping[EncoderKind, Absent]
-    settings: Settings
-    warn: Callable[[Note], None]
+    absent: Mapping[EncoderKind, AbsentEncoder]
+    settings: EncodingSettings
+    warn: Callable[[Message], None]
 
     def prompt_embeds(
         self, sections: Sequence[Sequence[EncoderKind]]
-    ) -> tuple[tuple[Section, ...], dict[Role, Tensor]]:
+    ) -> tuple[tuple[EncoderSection, ...], dict[Role, Tensor]]:
         """All sections, and their embeddings one under the other: (batch, rows, channels)."""
-        done: list[Section] = []
+        done: list[EncoderSection] = []
         parts: dict[Role, list[list[Tensor]]] = {role: [] for role in ROLES}
         for kinds in sections:
             section, embeds = self._section(kinds, sum(earlier.rows for earlier in done))
@@ -95,7 +95,7 @@ class Encoding:
             for role in ROLES
         }
 
-    def _section(self, kinds: Sequence[EncoderKind], start: int) -> tuple[Section, dict[Role, list[Tensor]]]:
+    def _section(self, kinds: Sequence[EncoderKind], start: int) -> tuple[EncoderSection, dict[Role, list[Tensor]]]:
         """The section that `kinds` write from row `start` on, and its (rows, channels) for each prompt."""
         written = [kind for kind in kinds if kind in self.encoders]
         tables = {
@@ -124,7 +124,7 @@ class Encoding:
             for role in ROLES
         }
         names = tuple(kind.name for kind in written)
-        return Section(names, start, rows, first["positive"], first["negative"]), embeds
+        return EncoderSection(names, start, rows, first["positive"], first["negative"]), embeds
 
     def _columns(
         self, kinds: Sequence[EncoderKind], tables: Mapping[EncoderKind, TokenTable], rows: int, role: Role
@@ -162,6 +162,6 @@ class Encoding:
 
 
 def _stack(sections: Sequence[Tensor]) -> Tensor:
-    """Lays sections (rows, channels) one under the other; narrow ones get zeros on their right."""
+    """Lay sections (rows, channels) one under the other; narrow ones get zeros on their right."""
     channels = max(section.shape[-1] for section in sections)
     return torch.cat([F.pad(section, (0, channels - section.shape[-1])) for section in sections])

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.conditioning.encoding import Encoded, Prompts, encode_prompts, paired_prompts
+from promptweight.conditioning.encoding import EncodedPrompts, Prompts, encode_prompts, paired_prompts
 from promptweight.conditioning.prompt_embeds import ROLES, Role
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.prompt import ALONE, Prompt, Script, script_of
 
 
 @dataclass(frozen=True)
-class Staged:
+class ScheduledEncoding:
     """Encoded prompts that may change from step to step.
 
     `encoded` holds a row for every text of every prompt, one prompt after the other, all of one length.
@@ -21,12 +21,12 @@ class Staged:
     its first text.
     """
 
-    encoded: Encoded
+    encoded: EncodedPrompts
     scripts: Mapping[Role, tuple[Script, ...]]
     firsts: Mapping[Role, tuple[int, ...]]
 
     @classmethod
-    def plain(cls, encoded: Encoded) -> Staged:
+    def plain(cls, encoded: EncodedPrompts) -> ScheduledEncoding:
         """Prompts that were encoded as they are and stay so."""
         tables = {"positive": encoded.positive, "negative": encoded.negative}
         return cls(
@@ -67,7 +67,7 @@ class Staged:
         return [first + script.at(0)[0][0] for first, script in pairs]
 
 
-def encode_scripts(
+def encode_scheduled(
     pipe: Any,
     prompt: Prompts,
     negative_prompt: Prompts | None = "",
@@ -75,8 +75,8 @@ def encode_scripts(
     num_inference_steps: int | None = None,
     dialect: str = "pw",
     **settings: Any,
-) -> Staged:
-    """Encodes prompts, each with all the texts that it has in a run of `num_inference_steps` sampling steps.
+) -> ScheduledEncoding:
+    """Encode prompts, each with all the texts that it has in a run of `num_inference_steps` sampling steps.
 
     Without the number of steps, prompts that change keep the text of their first step, and a warning says so.
     All texts are evened out with empty chunks, so that the model is given one shape at every step. `settings`
@@ -96,7 +96,7 @@ def encode_scripts(
         each += [each[-1]] * (longest - len(each))
     negative_texts = None if negative_prompt is None else texts["negative"]
     encoded = encode_prompts(pipe, texts["positive"], negative_texts, **settings)
-    return Staged(encoded, scripts, firsts)
+    return ScheduledEncoding(encoded, scripts, firsts)
 
 
 def laid_out(scripts: Sequence[Script]) -> tuple[list[Prompt], tuple[int, ...]]:

@@ -3,7 +3,7 @@
     attention = read_text_attention(pipe, "um gato vermelho")
     attention.words(layers=[11])        # how much of each word every word reads in the last layer
 
-Colour reaches a noun, or the wrong noun, here before the picture's model sees either. A CLIP text encoder is
+Color reaches a noun, or the wrong noun, here before the picture's model sees either. A CLIP text encoder is
 causal: a word reads itself and what stands before it, so what a phrase means is gathered on its last word.
 """
 
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.compel_blend import has_blend
-from promptweight.conditioning.families import family_of, open_encoders
+from promptweight.conditioning.families import find_family, get_text_encoders
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def checked(name: str, indices: Sequence[int], number: int) -> Sequence[int]:
 
 
 @torch.no_grad()
-def read_text_attention(
+def record_text_attention(
     pipe: Any,
     prompt: str | Prompt,
     *,
@@ -103,7 +103,7 @@ def read_text_attention(
         ModelError: the pipeline is of no supported family, or its encoder is of no known class.
         SettingError: it has no encoder of this name; or the prompt blends several texts.
     """
-    encoders = {kind.name: each for kind, each in open_encoders(pipe, family_of(pipe)).items()}
+    encoders = {kind.name: each for kind, each in get_text_encoders(pipe, find_family(pipe)).items()}
     if not encoders:
         raise ModelError(f"This {type(pipe).__name__} was loaded without text encoders.")
     if encoder is not None and encoder not in encoders:
@@ -113,9 +113,8 @@ def read_text_attention(
     table = reader.tokenize(parse(prompt, dialect) if isinstance(prompt, str) else prompt)
     if has_blend(table):
         raise SettingError(
-            note(
-                "{prompt!r} blends what the text encoder made of several texts; it reads each by itself, so "
-                "give one of them",
+            message(
+                "text-attention-blend",
                 prompt=table.prompt.source,
             )
         )
@@ -138,7 +137,7 @@ def softmaxes(model: Any, read: Callable[[], object]) -> Tensor:
     """
     modules = [module for module in model.modules() if type(module).__name__ in ATTENTION_CLASSES]
     if not modules:
-        raise ModelError(note("the attention inside a {name} is not known", name=type(model).__name__))
+        raise ModelError(message("text-attention-unsupported", name=type(model).__name__))
     found: list[Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: tuple[Tensor, ...]) -> None:

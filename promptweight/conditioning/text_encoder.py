@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from promptweight.conditioning.chunking import Frame, frame_of
-from promptweight.conditioning.clip_bias import heeding
-from promptweight.conditioning.compel_blend import joined_pool, joined_rows
+from promptweight.conditioning.chunking import ChunkLayout, read_chunk_layout
+from promptweight.conditioning.clip_bias import apply_clip_bias
+from promptweight.conditioning.compel_blend import join_embeddings, join_pooled
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import Note
+from promptweight.messages import Message
 from promptweight.weighting import Method, Normalizer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class EncoderKind:
     """What a family of models says about one of its text encoders.
 
     `tokenizer` and `model` are attributes of the pipeline. `layer` is the output that the denoiser reads: the
-    normalised last one, or the hidden states before the last layer. `method` weighs it unless the user asks
+    normalized last one, or the hidden states before the last layer. `method` weighs it unless the user asks
     for another. `chunked` encoders read long prompts in chunks, the others one chunk: of
     `max_sequence_length` if `takes_length`, or of the tokenizer's length. `skips_layers` tells whether
     clip_skip means anything to it, `masks_padding` whether its pipelines heed `use_attention_mask` in its
@@ -59,7 +59,7 @@ class EncoderKind:
 
 
 @dataclass(frozen=True)
-class Reading:
+class EncoderOutput:
     """What a text encoder made of one chunk: rows for the denoiser (tokens, dim), the pooled vector (dim)."""
 
     rows: Tensor
@@ -75,12 +75,12 @@ class TextEncoder:
     model: Any
     device: torch.device
     max_length: int | None = None
-    _read: dict[Any, Reading] = field(default_factory=dict, repr=False)
+    _read: dict[Any, EncoderOutput] = field(default_factory=dict, repr=False)
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> ChunkLayout:
         """What the tokenizer puts round a chunk."""
-        return frame_of(self.tokenizer, self.max_length)
+        return read_chunk_layout(self.tokenizer, self.max_length)
 
     def tokenize(self, prompt: Prompt) -> TokenTable:
         """The token table of one prompt."""
@@ -98,7 +98,7 @@ class TextEncoder:
         method: Method,
         normalizer: Normalizer,
         clip_skip: int | None,
-        warn: Callable[[Note], None],
+        warn: Callable[[Message], None],
         mode: EncoderMode = "embedding",
     ) -> Tensor:
         """The weighted embeddings of a prompt, (chunks x tokens, dim); plain ones where all weights are 1.
@@ -107,7 +107,7 @@ class TextEncoder:
         """
         if table.parts:
             empty = self.read_empty(clip_skip).rows
-            return joined_rows(
+            return join_embeddings(
                 table, lambda part: self.embed(part, method, normalizer, clip_skip, warn, mode), empty
             )
         rows = _Rows.of(table, normalizer, mode)
@@ -151,7 +151,7 @@ class TextEncoder:
         weights inside the encoder act on p itself.
         """
         if table.parts:
-            return joined_pool(table, lambda part: self.pool(part, normalizer, weighted=weighted, mode=mode))
+            return join_pooled(table, lambda part: self.pool(part, normalizer, weighted=weighted, mode=mode))
         rows = _Rows.of(table, normalizer, mode)
         inside = rows.inside if weighted else None
         plain = self.read(table, 0, inside=inside).pooled
@@ -169,7 +169,7 @@ class TextEncoder:
             pooled = pooled + (weight - 1) * (plain.float() - without.float())
         return pooled.to(plain.dtype)
 
-    def read_empty(self, clip_skip: int | None = None) -> Reading:
+    def read_empty(self, clip_skip: int | None = None) -> EncoderOutput:
         """What the encoder makes of a chunk without text."""
         frame = self.frame
         ids = [special.id for special in (*frame.before, *frame.after)]
@@ -185,7 +185,7 @@ class TextEncoder:
         hidden: Sequence[bool] = (),
         how: Literal["", "attention", "token"] = "",
         inside: Tensor | None = None,
-    ) -> Reading:
+    ) -> EncoderOutput:
         """What the encoder makes of one chunk, with tokens hidden in the way that `Method.hides` names.
 
         `inside` holds the weights that act in its own attention, one for each row of the table.
@@ -211,7 +211,7 @@ class TextEncoder:
         clip_skip: int | None,
         shown: Sequence[bool] | None = None,
         weights: Sequence[float] | None = None,
-    ) -> Reading:
+    ) -> EncoderOutput:
         if weights is not None and all(weight == 1 for weight in weights):
             weights = None  # read as by the pipeline itself, to the last bit
         if not self.kind.skips_layers:
@@ -229,11 +229,11 @@ class TextEncoder:
                 mask = None if shown is None else torch.tensor([shown], device=self.device).long()
                 self._read[key] = self._forward(ids, mask, clip_skip)
             else:
-                with heeding(self.model, weights, shown) as bias:
+                with apply_clip_bias(self.model, weights, shown) as bias:
                     self._read[key] = self._forward(ids, bias.to(self.device), clip_skip)
         return self._read[key]
 
-    def _forward(self, ids: Sequence[int], mask: Tensor | None, clip_skip: int | None) -> Reading:
+    def _forward(self, ids: Sequence[int], mask: Tensor | None, clip_skip: int | None) -> EncoderOutput:
         inner = self.kind.layer == "penultimate" or clip_skip is not None
         options = {"output_hidden_states": True} if inner else {}
         output = self.model(torch.tensor([list(ids)], device=self.device), attention_mask=mask, **options)
@@ -242,7 +242,7 @@ class TextEncoder:
         if pooled is None:
             pooled = getattr(output, "pooler_output", None)
         dtype = self.model.dtype
-        return Reading(rows[0].to(dtype), None if pooled is None else pooled[0].to(dtype))
+        return EncoderOutput(rows[0].to(dtype), None if pooled is None else pooled[0].to(dtype))
 
     def _inner_rows(self, states: Sequence[Tensor], clip_skip: int) -> Tensor:
         """The hidden states `clip_skip` layers before those that the denoiser usually reads."""

@@ -1,7 +1,7 @@
 """The token table: which rows of an encoder's embeddings stand for which word, and at which weight.
 
-The clean text is tokenised once and weights are laid on by character offsets, so a weight never changes the
-tokenisation. The dialects that reproduce other tools tokenise each weighted segment apart, and a1111 and
+The clean text is tokenized once and weights are laid on by character offsets, so a weight never changes the
+tokenisation. The dialects that reproduce other tools tokenize each weighted segment apart, and a1111 and
 comfy cut long prompts where those tools do. One table is made for each prompt and encoder; the embeddings,
 the attention maps and the app all read the same words from it.
 """
@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from promptweight.conditioning.chunking import (
-    Frame,
-    Piece,
-    Special,
+    ChunkLayout,
+    SpecialToken,
+    TextToken,
 )
 from promptweight.errors import WordNotFoundError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 from promptweight.prompt import fold, split_words
 
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt
 
-NO_WORDS = note("none")
+NO_WORDS = message("none")
 
 TokenKind = Literal["bos", "text", "eos", "pad"]
 
@@ -83,7 +83,7 @@ class TokenTable:
     words: tuple[Word, ...]
     chunks: int
     cut: str
-    frame: Frame
+    frame: ChunkLayout
     parts: tuple[tuple[TokenTable, ...], ...] = field(default=(), repr=False)
 
     @property
@@ -110,7 +110,7 @@ class TokenTable:
         return any(token.weight != 1.0 for token in self.tokens)
 
     def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:
-        """Finds consecutive words that read as `phrase`, whatever their case and the composition of accents.
+        """Find consecutive words that read as `phrase`, whatever their case and the composition of accents.
 
         `occurrence` 0 is the first place, 1 the next. Raises `WordNotFoundError`, which lists the words
         there are.
@@ -140,54 +140,53 @@ class TokenTable:
         ]
         return replace(self, tokens=(*self.tokens, *empty), chunks=chunks) if empty else self
 
-    def _not_found(self, phrase: str, occurrence: int, places: int) -> Note:
+    def _not_found(self, phrase: str, occurrence: int, places: int) -> Message:
         return (
-            no_such_place(phrase, occurrence, places)
+            describe_missing_occurrence(phrase, occurrence, places)
             if places
-            else no_such_word(phrase, self.words, self.cut)
+            else describe_missing_word(phrase, self.words, self.cut)
         )
 
 
-def no_such_place(phrase: str, occurrence: int, places: int) -> Note:
-    """Says that a phrase is not in the prompt as often as was thought."""
+def describe_missing_occurrence(phrase: str, occurrence: int, places: int) -> Message:
+    """State that a phrase is not in the prompt as often as was thought."""
     if places == 1:
-        return note(
-            "{phrase!r} is in the prompt once; there is no occurrence {occurrence} (the first is 0).",
+        return message(
+            "occurrence-only-one",
             phrase=phrase,
             occurrence=occurrence,
         )
-    return note(
-        "{phrase!r} is in the prompt {times} times; there is no occurrence {occurrence} (the first is 0).",
+    return message(
+        "occurrence-missing",
         phrase=phrase,
         times=places,
         occurrence=occurrence,
     )
 
 
-def no_such_word(phrase: str, words: Iterable[Word], cut: str = "") -> Note:
-    """Says that a phrase is not in the prompt, and what is; `cut` is the end that was left out."""
+def describe_missing_word(phrase: str, words: Iterable[Word], cut: str = "") -> Message:
+    """State that a phrase is not in the prompt, and what is; `cut` is the end that was left out."""
     names = ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or NO_WORDS
     if cut:
-        return note(
-            "{phrase!r} is not in the prompt; its words are: {words}. The end of the prompt did not fit in "
-            "and was cut: {cut!r}.",
+        return message(
+            "word-missing-truncated",
             phrase=phrase,
             words=names,
             cut=cut,
         )
-    return note("{phrase!r} is not in the prompt; its words are: {words}.", phrase=phrase, words=names)
+    return message("word-missing", phrase=phrase, words=names)
 
 
-def _chunk_tokens(pieces: Sequence[Piece], names: Sequence[str], frame: Frame, chunk: int) -> list[Token]:
+def _chunk_tokens(pieces: Sequence[TextToken], names: Sequence[str], frame: ChunkLayout, chunk: int) -> list[Token]:
     """The tokens of one whole chunk: beginning, text, end, padding."""
     tokens: list[Token] = []
 
-    def add(token_id: int, name: str, kind: TokenKind, piece: Piece | None = None) -> None:
+    def add(token_id: int, name: str, kind: TokenKind, piece: TextToken | None = None) -> None:
         start, end, weight, span = piece[1:] if piece else (0, 0, 1.0, -1)
         position = chunk * frame.length + len(tokens)
         tokens.append(Token(token_id, name, start, end, chunk, position, weight, kind, span))
 
-    def add_special(specials: Sequence[Special], kind: TokenKind) -> None:
+    def add_special(specials: Sequence[SpecialToken], kind: TokenKind) -> None:
         for special in specials:
             add(special.id, special.piece, kind)
 

@@ -10,16 +10,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from promptweight.conditioning.chunking import (
-    Piece,
+    TextToken,
     added_ids,
     comma_id,
-    frame_of,
     pack_by_comma,
     pack_by_segment,
     pieces_of,
+    read_chunk_layout,
     weight_of,
 )
-from promptweight.conditioning.compel_blend import blocks_of, joined_table
+from promptweight.conditioning.compel_blend import join_tables, split_blocks
 from promptweight.conditioning.token_table import Token, TokenTable, Word, _chunk_tokens
 from promptweight.prompt import fold, part_prompt, split_words
 
@@ -38,7 +38,7 @@ def tokenize(
     max_length: int | None = None,
     max_chunks: int | None = None,
 ) -> TokenTable:
-    """Makes the token table of `prompt` for one text encoder.
+    """Make the token table of `prompt` for one text encoder.
 
     `tokenizer` is a fast tokenizer of transformers; `max_length` the length of a chunk in tokens (default:
     the tokenizer's `model_max_length`). A prompt takes as many chunks as it needs, or at most `max_chunks`;
@@ -48,12 +48,12 @@ def tokenize(
 
     Raises `ModelError` for a tokenizer without character offsets, `SettingError` for an impossible length.
     """
-    if blocks := blocks_of(prompt):
+    if blocks := split_blocks(prompt):
         read = partial(tokenize, tokenizer, encoder=encoder, max_length=max_length, max_chunks=max_chunks)
-        return joined_table(
+        return join_tables(
             prompt, tuple(tuple(read(part_prompt(prompt, part)) for part in block) for block in blocks)
         )
-    frame = frame_of(tokenizer, max_length)
+    frame = read_chunk_layout(tokenizer, max_length)
     apart = prompt.dialect in _SEGMENTS_APART
     stretches = _stretches(prompt, apart)
     pieces = pieces_of(tokenizer, prompt, [stretch for section in stretches for stretch in section])
@@ -76,7 +76,7 @@ def tokenize(
 
 
 def _stretches(prompt: Prompt, apart: bool) -> list[list[tuple[int, int]]]:
-    """The stretches of text that are tokenised by themselves: a list for each section between breaks."""
+    """The stretches of text that are tokenized by themselves: a list for each section between breaks."""
     edges = [0, *prompt.breaks, len(prompt.text)]
     sections = list(pairwise(edges))
     if not apart:
@@ -98,9 +98,9 @@ def _stretches(prompt: Prompt, apart: bool) -> list[list[tuple[int, int]]]:
 
 
 def _cut(
-    text: str, chunks: list[list[Piece]], capacity: int, max_chunks: int | None
-) -> tuple[list[list[Piece]], str]:
-    """Leaves the chunks that fit, and quotes the clean text from the first token that does not."""
+    text: str, chunks: list[list[TextToken]], capacity: int, max_chunks: int | None
+) -> tuple[list[list[TextToken]], str]:
+    """Leave the chunks that fit, and quotes the clean text from the first token that does not."""
     kept = [chunk[:capacity] for chunk in chunks[:max_chunks]]
     dropped = [piece for chunk in chunks[: len(kept)] for piece in chunk[capacity:]]
     dropped += [piece for chunk in chunks[len(kept) :] for piece in chunk]
@@ -110,7 +110,7 @@ def _cut(
 def _words(
     prompt: Prompt, tokens: Sequence[Token], edges: Sequence[int], names: Set[int]
 ) -> tuple[Word, ...]:
-    """Merges tokens into words; a token that lies on two words belongs to both.
+    """Merge tokens into words; a token that lies on two words belongs to both.
 
     A token whose id is in `names` stands for a word of its own, whatever characters it is written with.
     """

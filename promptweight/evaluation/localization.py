@@ -80,7 +80,7 @@ def values_of(heats: Tensor, own: Tensor, other: Tensor) -> list[dict[str, float
 
 
 def findings(noise: Noised, shape: str = "") -> Iterator[Finding]:
-    """Yields every thing, part and rule of one call of the model."""
+    """Yield every thing, part and rule of one call of the model."""
     maps, scene = noise.session.maps, noise.scene
     nothing = torch.zeros_like(noise.masks[0])
     texts: list[tuple[str, str, Tensor, Tensor]] = []
@@ -108,7 +108,7 @@ def findings(noise: Noised, shape: str = "") -> Iterator[Finding]:
 
 
 def layer_findings(noise: Noised) -> Iterator[LayerFinding]:
-    """Yields every layer and head for the phrases of one call of the model."""
+    """Yield every layer and head for the phrases of one call of the model."""
     maps = noise.session.maps
     columns = maps.recording.columns(("positive", 0))
     tables = maps.recording.tables["positive", 0]
@@ -163,7 +163,7 @@ class Bound:
 
 
 def bounds(noise: Noised) -> Iterator[Bound]:
-    """Yields what every grid of the recording can hold of every thing's mask."""
+    """Yield what every grid of the recording can hold of every thing's mask."""
     sizes = dict.fromkeys((slot.height, slot.width) for slot, _ in layers(noise.session.maps))
     for height, width in sizes:
         for mask in noise.masks:
@@ -173,7 +173,7 @@ def bounds(noise: Noised) -> Iterator[Bound]:
 
 
 def best_layers(found: Iterable[LayerFinding]) -> tuple[tuple[str, ...], dict[str, list[tuple[int, float]]]]:
-    """Chooses layers on half of the scenes and measures them on the others.
+    """Choose layers on half of the scenes and measures them on the others.
 
     Layers are taken one by one, each time the one that helps the mean of the maps most, until none helps.
 
@@ -233,7 +233,7 @@ class Found:
 
 
 def measure(pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...] = TIMESTEPS) -> Found:
-    """Shows the model `number` scenes at these noise levels, then a third as many wide ones at one."""
+    """Show the model `number` scenes at these noise levels, then a third as many wide ones at one."""
     from promptweight.attention import Record
 
     record = Record(heads="keep", refine=True)
@@ -288,7 +288,7 @@ def best_iou(heat: Tensor, mask: Tensor) -> float:
 def samples(
     pipeline: Any, *, number: int = 60, seed: int = 0, timesteps: tuple[int, ...] = TIMESTEPS
 ) -> Iterator[Sample]:
-    """Yields a sample for every scene, language, noise level, thing and part of its phrase."""
+    """Yield a sample for every scene, language, noise level, thing and part of its phrase."""
     from promptweight.attention import attach
 
     generator = torch.Generator().manual_seed(seed)
@@ -328,7 +328,7 @@ def _read(maps: Any, scene: Scene, solid: Tensor, language: str, timestep: int) 
 
 
 def summarise(measured: list[Sample]) -> dict[str, dict[str, Mean | Share]]:
-    """Returns mean IoU and pointing shares by language and part, over timesteps and things."""
+    """Return mean IoU and pointing shares by language and part, over timesteps and things."""
     table: dict[str, dict[str, Mean | Share]] = {}
     for language in LANGUAGES:
         for part in PARTS:

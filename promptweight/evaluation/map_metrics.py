@@ -14,7 +14,7 @@ FIXED_THRESHOLD = 0.4
 
 
 def scaled(heats: Tensor) -> Tensor:
-    """Maps stretched to 0..1, each by itself."""
+    """Map stretched to 0..1, each by itself."""
     flat = heats.flatten(1)
     low, high = flat.amin(1)[:, None, None], flat.amax(1)[:, None, None]
     return (heats - low) / (high - low).clamp_min(1e-12)

@@ -1,6 +1,6 @@
 """Is the warning of things missing or mixed up right? Given after 5 steps of 25, held against the picture.
 
-`generate` warns above `promptweight.generation.early_warning.THRESHOLD`, which was chosen on other pictures; here it
+`generate` warns above `promptweight.generation.early_warning.LEAK_THRESHOLD`, which was chosen on other pictures; here it
 is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
 """
 
@@ -90,7 +90,7 @@ def mixed(drawn: Drawn, thing: Thing | None = None) -> bool:
 def measure(
     pipeline: Any, scenes: Sequence[tuple[str, Scene]], *, seed: int, batch: int = 8, steps: int = STEPS
 ) -> tuple[list[Warned], list[Warned]]:
-    """Draws scenes of two things or more, and reads the maps after a fifth of the steps.
+    """Draw scenes of two things or more, and reads the maps after a fifth of the steps.
 
     Args:
         pipeline: one that draws the built-in world.
@@ -103,7 +103,7 @@ def measure(
         The pictures, and their phrases.
     """
     from promptweight.attention import attach
-    from promptweight.generation import leak_scores
+    from promptweight.generation import score_leaks
 
     found: list[Warned] = []
     of_phrases: list[Warned] = []
@@ -120,7 +120,7 @@ def measure(
         for place, ((name, scene), image) in enumerate(zip(part, images, strict=True)):
             picture = (image * 255).round().astype(np.uint8)
             drawn = Drawn(scene, prompts[place], tuple(recognise(picture, max(4, len(scene.things)))))
-            scores = [leak.score for leak in leak_scores(maps, place)]
+            scores = [leak.score for leak in score_leaks(maps, place)]
             rows = [
                 Warned(first + place, name, score, drawn.match(thing) is None, mixed(drawn, thing))
                 for score, thing in zip(scores, scene.things, strict=True)
@@ -134,11 +134,11 @@ def measure(
 def draw(
     pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
-    """Runs the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
-    from promptweight.generation import EarlyLook
+    """Run the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
+    from promptweight.generation import EarlyLeakCheck
     from promptweight.models import default_guidance_scale
 
-    look = EarlyLook(session, len(generators))
+    look = EarlyLeakCheck(session, len(generators))
 
     def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         look.after(step + 1, steps)
@@ -156,7 +156,7 @@ def draw(
 
 
 def judge(found: Sequence[Warned], truth: str) -> Verdict:
-    """Chooses the threshold of the best F-score on every second scene, and judges it on the others.
+    """Choose the threshold of the best F-score on every second scene, and judges it on the others.
 
     Args:
         found: what was measured of pictures or of phrases.
@@ -173,7 +173,7 @@ def judge(found: Sequence[Warned], truth: str) -> Verdict:
 
 
 def at_threshold(found: Sequence[Warned], truth: str, threshold: float) -> Verdict:
-    """Judges a threshold that none of these pictures chose, on all of them; arguments as in `judge`."""
+    """Judge a threshold that none of these pictures chose, on all of them; arguments as in `judge`."""
     pairs = [(each.score > threshold, bool(getattr(each, truth))) for each in found]
     return verdict_of(pairs, threshold, found, truth)
 

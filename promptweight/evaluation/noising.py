@@ -42,7 +42,7 @@ class Noised:
 
 
 def predict(pipeline: Any, noisy: Tensor, timestep: float, inputs: dict[str, Any]) -> Tensor:
-    """Calls the denoiser once, for the prompt alone; returns its prediction in the shape of the latents."""
+    """Call the denoiser once, for the prompt alone; returns its prediction in the shape of the latents."""
     time = torch.tensor([timestep], device=noisy.device)
     if hasattr(pipeline, "unet"):
         output = pipeline.unet(noisy, time, encoder_hidden_states=inputs["prompt_embeds"])
@@ -72,7 +72,7 @@ def noised(
     is_drawn: bool = True,
     **settings: Any,
 ) -> Iterator[Noised]:
-    """Yields every scene in every language at every noise level, inside its session.
+    """Yield every scene in every language at every noise level, inside its session.
 
     Args:
         pipeline: one that draws the built-in world, or with `is_drawn=False` any that `predict` can call.
@@ -111,7 +111,7 @@ def noised(
 def look_at(
     pipeline: Any, scene: Scene, caption: str, *, timestep: int = 400, seed: int = 0, **settings: Any
 ) -> tuple[Tensor, AttentionMaps]:
-    """Shows a pipeline one scene through noise, beside a caption, in one call of its denoiser.
+    """Show a pipeline one scene through noise, beside a caption, in one call of its denoiser.
 
     Args:
         pipeline: one that draws the built-in world.
@@ -166,7 +166,7 @@ def is_called_plainly(pipeline: Any) -> bool:
 
 
 def scenes(number: int, seed: int) -> Iterator[Scene]:
-    """Yields scenes of one and two things, side by side or one above the other, that no training drew."""
+    """Yield scenes of one and two things, side by side or one above the other, that no training drew."""
     rng = Random(f"localisation/{seed}")
     while number:
         scene = random_scene(rng)
@@ -187,7 +187,7 @@ class NoiseLevel:
 
 
 def noise_levels(scheduler: Any, timesteps: tuple[int, ...] = TIMESTEPS) -> list[NoiseLevel]:
-    """Returns the noise levels of a scheduler, variance preserving or flow matching."""
+    """Return the noise levels of a scheduler, variance preserving or flow matching."""
     if hasattr(scheduler, "alphas_cumprod"):
         shares = [float(scheduler.alphas_cumprod[timestep]) for timestep in timesteps]
         return [
@@ -203,7 +203,7 @@ def noise_levels(scheduler: Any, timesteps: tuple[int, ...] = TIMESTEPS) -> list
 
 
 def _predict(pipeline: Any, noisy: Tensor, timestep: float, inputs: dict[str, Any]) -> None:
-    """Runs the denoiser once, for what its attention shows."""
+    """Run the denoiser once, for what its attention shows."""
     time = torch.tensor([timestep], device=noisy.device)
     if hasattr(pipeline, "unet"):
         pipeline.unet(noisy, time, encoder_hidden_states=inputs["prompt_embeds"])

@@ -44,12 +44,12 @@ class Drawn:
     found: tuple[Found, ...]
 
     def match(self, thing: Thing) -> Found | None:
-        """Returns what was found of a thing, of the right kind and colour."""
+        """Return what was found of a thing, of the right kind and colour."""
         return next((f for f in self.found if (f.kind, f.color) == (thing.kind, thing.color)), None)
 
 
 def held_out(number: int, things: int, related: bool, seed: int) -> Iterator[Scene]:
-    """Yields random scenes with that many things, on plain ground, with a relation or with none."""
+    """Yield random scenes with that many things, on plain ground, with a relation or with none."""
     rng = Random(f"drawing/{seed}/{things}/{related}")
     while number:
         scene = random_scene(rng)
@@ -67,7 +67,7 @@ def pictures(
     guidance_scale: float,
     batch: int = 10,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yields one picture (height, width, 3) per prompt, each from a generator of its own."""
+    """Yield one picture (height, width, 3) per prompt, each from a generator of its own."""
     for first in range(0, len(prompts), batch):
         texts = list(prompts[first : first + batch])
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch]]
@@ -89,7 +89,7 @@ def draw(
     guidance_scale: float,
     languages: Sequence[str] = LANGUAGES,
 ) -> list[Drawn]:
-    """Asks for scenes, in the languages by turns, and reads the pictures."""
+    """Ask for scenes, in the languages by turns, and reads the pictures."""
     prompts = [plainly(scene, languages[index % len(languages)]) for index, scene in enumerate(scenes)]
     seeds = [1_000_000 * (seed + 1) + index for index in range(len(scenes))]
     drawn = pictures(pipeline, prompts, seeds, guidance_scale=guidance_scale)
@@ -100,7 +100,7 @@ def draw(
 
 
 def relation_holds(relation: str, first: Found, second: Found) -> bool:
-    """Tells whether two things found stand to each other as the relation says."""
+    """Tell whether two things found stand to each other as the relation says."""
     across = second.centre[0] - first.centre[0]
     down = second.centre[1] - first.centre[1]
     sideways = abs(across) > abs(down)
@@ -116,14 +116,14 @@ def relation_holds(relation: str, first: Found, second: Found) -> bool:
 
 
 def both_and_relation(drawn: Drawn) -> tuple[bool, bool]:
-    """Tells whether both things of a pair are there, and whether they also stand as was said."""
+    """Tell whether both things of a pair are there, and whether they also stand as was said."""
     first, second = (drawn.match(thing) for thing in drawn.scene.things)
     both = first is not None and second is not None
     return both, both and relation_holds(drawn.scene.relation, first, second)  # type: ignore[arg-type]
 
 
 def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: float) -> dict[str, Share]:
-    """Measures how often single things, pairs and relations come out right.
+    """Measure how often single things, pairs and relations come out right.
 
     Args:
         pipeline: a text-to-image pipeline that draws the built-in world at 64 × 64.

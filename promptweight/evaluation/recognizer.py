@@ -78,7 +78,7 @@ def _templates(side: int) -> _Templates:
 
 
 def ground_colour(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the colour (3,) of the ground, 0 to 1: the commonest colour of the outermost two pixels."""
+    """Return the colour (3,) of the ground, 0 to 1: the commonest colour of the outermost two pixels."""
     frame = np.concatenate(
         [
             picture[:2].reshape(-1, 3),
@@ -91,7 +91,7 @@ def ground_colour(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def recognise(picture: NDArray[np.uint8], most: int = 4) -> list[Found]:
-    """Finds up to `most` things in a picture (64, 64, 3), the best explained first, none over another."""
+    """Find up to `most` things in a picture (64, 64, 3), the best explained first, none over another."""
     if picture.shape != (UNITS, UNITS, 3):
         raise ValueError(f"the picture has shape {picture.shape}; the recogniser reads (64, 64, 3)")
     ground = torch.from_numpy(ground_colour(picture))[:, None, None]
@@ -117,7 +117,7 @@ def recognise(picture: NDArray[np.uint8], most: int = 4) -> list[Found]:
 
 
 def _keep_apart(candidates: list[tuple[float, float, Found]], most: int) -> list[Found]:
-    """Keeps what explains most, leaving out every square that lies over one already kept."""
+    """Keep what explains most, leaving out every square that lies over one already kept."""
     kept: list[Found] = []
     for _, _, found in sorted(candidates, key=lambda item: (-item[1] * item[0], item[2].x, item[2].y)):
         x, y = found.centre
@@ -134,7 +134,7 @@ def _keep_apart(candidates: list[tuple[float, float, Found]], most: int) -> list
 
 
 def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, Share]:
-    """Measures the recogniser on drawn scenes of one to three things: shares of both that are read right."""
+    """Measure the recogniser on drawn scenes of one to three things: shares of both that are read right."""
     rng = Random(seed)
     right = things = whole = tried = 0
     while tried < scenes:
@@ -188,7 +188,7 @@ def colours_of(thing: Thing) -> NDArray[np.float32]:
 
 
 def look(picture: NDArray[np.uint8], scene: Scene) -> Seen:
-    """Reads a picture (64, 64, 3) of a scene."""
+    """Read a picture (64, 64, 3) of a scene."""
     found = recognise(picture)
     palette = np.concatenate(
         [ground_colour(picture)[None], *(colours_of(thing) for thing in scene.things), [[40 / 255] * 3]]

@@ -32,7 +32,7 @@ class Bounded:
 def measure(
     pipeline: Any, scenes: Sequence[Scene], plain: Plain, *, steps: int = 25, kept: Kept | None = None
 ) -> list[Bounded]:
-    """Draws every scene with a high weight on its first phrase, in the half in which it would not stand.
+    """Draw every scene with a high weight on its first phrase, in the half in which it would not stand.
 
     Args:
         pipeline: one that draws the built-in world.

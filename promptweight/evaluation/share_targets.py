@@ -39,7 +39,7 @@ class Present:
 def measure_targets(
     pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25, targets: Sequence[float] = TARGETS
 ) -> list[Reached]:
-    """Asks for shares of the first thing's phrase, and tries the weight found as a fixed one."""
+    """Ask for shares of the first thing's phrase, and tries the weight found as a fixed one."""
     from promptweight.attention import attach
     from promptweight.models import default_guidance_scale
 
@@ -69,7 +69,7 @@ def measure_targets(
 
 
 def measure_balance(pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25) -> list[Present]:
-    """Draws scenes of two and three things with and without a balance, from the same noises."""
+    """Draw scenes of two and three things with and without a balance, from the same noises."""
     from promptweight.evaluation.weight_response import pictures
 
     languages = [("pt", "en")[place % 2] for place in range(len(scenes))]

@@ -21,7 +21,7 @@ class Share:
 
     @staticmethod
     def of_all(outcomes: Iterable[bool]) -> Share:
-        """Counts outcomes."""
+        """Count outcomes."""
         counted = [bool(outcome) for outcome in outcomes]
         return Share(sum(counted), len(counted))
 
@@ -51,7 +51,7 @@ class Mean:
 
     @staticmethod
     def of_all(samples: Iterable[float]) -> Mean:
-        """Averages samples."""
+        """Average samples."""
         values = list(samples)
         n = len(values)
         if n == 0:
@@ -82,7 +82,7 @@ class Clustered:
 
     @staticmethod
     def of_all(samples: Iterable[tuple[object, float]], resamples: int = 2000) -> Clustered:
-        """Averages (cluster, value) pairs; values that are not numbers do not count."""
+        """Average (cluster, value) pairs; values that are not numbers do not count."""
         sums: dict[object, list[float]] = {}
         for cluster, value in samples:
             if not math.isnan(value):

@@ -71,7 +71,7 @@ def chosen_ways(names: Sequence[str]) -> tuple[Way, ...]:
     """
     known = ways()
     for name in names:
-        validation.choice("way", name, [*SPACES, *(way.name for way in known)])
+        validation.check_choice("way", name, [*SPACES, *(way.name for way in known)])
     return tuple(way for way in known if not names or way.name in names or way.space in names)
 
 
@@ -189,7 +189,7 @@ def measure(
     weights: Sequence[float] = WEIGHTS,
     kept: Kept | None = None,
 ) -> list[Drawn]:
-    """Draws every scene, of two things, in every way at every weight.
+    """Draw every scene, of two things, in every way at every weight.
 
     Args:
         pipeline: one that draws the built-in world.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.models import Chosen
+    from promptweight.models import Adapters
     from promptweight.prompt import Prompt
 
 METHODS = (
@@ -33,19 +33,19 @@ MODES = ("logit", "p2p", "value", "clip")
 
 SPACES = ("embedding", "attention")
 POOLED = ("clean", "weighted")
-MAX_PROMPT = 1_000_000
+MAX_PROMPT_LENGTH = 1_000_000
 MAX_SEED = 2**63 - 1
-MAX_PICTURES = 1000
+MAX_IMAGES = 1000
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100
 MAX_SIDE = 16_384
-SIDES = {"height": note("height"), "width": note("width")}
+SIDES = {"height": message("height"), "width": message("width")}
 MAX_CLIP_SKIP = 100
 """More layers than any CLIP text encoder has; how many a model allows is known when it is loaded."""
 
 
 @dataclass(frozen=True)
-class Checked:
+class CallArguments:
     """What `generate` and `edit` are asked for in the same words, checked before a model is loaded."""
 
     prompts: tuple[Prompt, ...]
@@ -59,18 +59,18 @@ class Checked:
     """How weights act, as `attach` takes it."""
 
     def call(self, pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
-        """Returns what the loaded pipeline is called with for every picture; sizes None are its own."""
+        """Return what the loaded pipeline is called with for every picture; sizes None are its own."""
         from promptweight.models import default_guidance_scale
 
         own = self.guidance_scale is None
         return {
             "num_inference_steps": self.num_inference_steps,
             "guidance_scale": default_guidance_scale(pipe) if own else self.guidance_scale,
-            **checked_size(pipe, height, width),
+            **check_size(pipe, height, width),
         }
 
 
-def checked(
+def check_arguments(
     *prompts: str | Prompt,
     dialect: str,
     seed: int | None,
@@ -78,45 +78,45 @@ def checked(
     num_inference_steps: int,
     guidance_scale: float | None,
     **weighting: Any,
-) -> Checked:
-    """Checks each setting by itself and reads the prompts; raises `SettingError` for the first wrong one."""
+) -> CallArguments:
+    """Check each setting by itself and reads the prompts; raises `SettingError` for the first wrong one."""
     from promptweight.prompt import DIALECTS, parse
 
     check_prompts(*prompts)
-    validation.choice("dialect", dialect, DIALECTS)
-    acting = checked_weighting(**weighting)
-    steps = validation.whole("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
-    pictures = validation.whole("num_images_per_prompt", pictures, 1, MAX_PICTURES)
-    seeds = chosen_seeds(seed, pictures)
-    guidance = checked_guidance(guidance_scale)
+    validation.check_choice("dialect", dialect, DIALECTS)
+    acting = check_weighting(**weighting)
+    steps = validation.check_integer("num_inference_steps", num_inference_steps, 1, MAX_STEPS)
+    pictures = validation.check_integer("num_images_per_prompt", pictures, 1, MAX_IMAGES)
+    seeds = choose_seeds(seed, pictures)
+    guidance = check_guidance_scale(guidance_scale)
     read = tuple(parse(each, dialect) if isinstance(each, str) else each for each in prompts)
-    return Checked(read, seeds, steps, guidance, acting)
+    return CallArguments(read, seeds, steps, guidance, acting)
 
 
-def opened(model: str | os.PathLike[str] | DiffusionPipeline) -> Any:
-    """Returns the pipeline, loaded if need be."""
-    from promptweight.models import loading
+def open_pipeline(model: str | os.PathLike[str] | DiffusionPipeline) -> Any:
+    """Return the pipeline, loaded if need be."""
+    from promptweight.models import load
 
-    return loading.load(model) if isinstance(model, (str, os.PathLike)) else model
+    return load(model) if isinstance(model, (str, os.PathLike)) else model
 
 
 def check_prompts(*prompts: str | Prompt) -> None:
-    """Raises `SettingError` for what is no prompt, or a longer one than is read."""
+    """Raise `SettingError` for what is no prompt, or a longer one than is read."""
     for prompt in prompts:
         source = prompt if isinstance(prompt, str) else getattr(prompt, "source", None)
         if not isinstance(source, str):
             raise SettingError(f"a prompt is text or a Prompt, not {type(prompt).__name__}")
-        if len(source) > MAX_PROMPT:
+        if len(source) > MAX_PROMPT_LENGTH:
             raise SettingError(
-                note(
-                    "the prompt has {length} characters; at most {most} are read",
+                message(
+                    "prompt-too-long",
                     length=len(source),
-                    most=MAX_PROMPT,
+                    most=MAX_PROMPT_LENGTH,
                 )
             )
 
 
-def checked_weighting(
+def check_weighting(
     *,
     method: str | None,
     normalizer: str | None,
@@ -125,16 +125,16 @@ def checked_weighting(
     clip_skip: int | None,
     pooled: str,
 ) -> dict[str, Any]:
-    """Returns the settings that say how weights act, each checked by itself, as `attach` takes them."""
-    validation.choice("space", space, SPACES)
-    validation.choice("mode", mode, MODES)
-    validation.choice("pooled", pooled, POOLED)
+    """Return the settings that say how weights act, each checked by itself, as `attach` takes them."""
+    validation.check_choice("space", space, SPACES)
+    validation.check_choice("mode", mode, MODES)
+    validation.check_choice("pooled", pooled, POOLED)
     if method is not None:
-        validation.choice("method", method, METHODS)
+        validation.check_choice("method", method, METHODS)
     if normalizer is not None:
-        validation.choice("normalizer", normalizer, NORMALIZERS)
+        validation.check_choice("normalizer", normalizer, NORMALIZERS)
     if clip_skip is not None:
-        clip_skip = validation.whole("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
+        clip_skip = validation.check_integer("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
     return {
         "method": method,
         "normalizer": normalizer,
@@ -145,22 +145,22 @@ def checked_weighting(
     }
 
 
-def chosen_seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
-    """Returns the seed of each picture, one after the other; a first one is drawn where none is given."""
+def choose_seeds(seed: int | None, pictures: int) -> tuple[int, ...]:
+    """Return the seed of each picture, one after the other; a first one is drawn where none is given."""
     first = secrets.randbelow(2**32 - pictures) if seed is None else seed
-    first = validation.whole("seed", first, 0, MAX_SEED - pictures + 1)
+    first = validation.check_integer("seed", first, 0, MAX_SEED - pictures + 1)
     return tuple(range(first, first + pictures))
 
 
-def checked_guidance(guidance_scale: float | None) -> float | None:
-    """Returns the guidance scale, 0 .. `MAX_GUIDANCE`; None is the model's own."""
+def check_guidance_scale(guidance_scale: float | None) -> float | None:
+    """Return the guidance scale, 0 .. `MAX_GUIDANCE`; None is the model's own."""
     if guidance_scale is None:
         return None
-    return validation.number("guidance_scale", guidance_scale, 0, MAX_GUIDANCE)
+    return validation.check_number("guidance_scale", guidance_scale, 0, MAX_GUIDANCE)
 
 
-def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
-    """Returns the sizes that are given, checked against what the model's latents and patches need."""
+def check_size(pipe: Any, height: int | None, width: int | None) -> dict[str, int]:
+    """Return the sizes that are given, checked against what the model's latents and patches need."""
     factor = getattr(pipe, "vae_scale_factor", 8)
     if hasattr(pipe, "transformer"):
         factor *= 2  # latents are packed in patches of 2 × 2
@@ -168,11 +168,11 @@ def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, 
     sizes = {}
     for name, value in (("height", height), ("width", width)):
         if value is not None:
-            sizes[name] = validation.whole(SIDES[name], value, multiple, MAX_SIDE)
+            sizes[name] = validation.check_integer(SIDES[name], value, multiple, MAX_SIDE)
             if value % multiple:
                 raise SettingError(
-                    note(
-                        "{name} is {value}; this model makes pictures in multiples of {multiple}",
+                    message(
+                        "size-multiple",
                         name=SIDES[name],
                         value=value,
                         multiple=multiple,
@@ -181,13 +181,13 @@ def checked_size(pipe: Any, height: int | None, width: int | None) -> dict[str, 
     return sizes
 
 
-def advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[Note]:
-    """Returns sentences about settings that have no effect."""
+def find_unused_settings(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) -> list[Message]:
+    """Return sentences about settings that have no effect."""
     said = []
     if weighting["space"] == "attention":
         said += [
-            note(
-                "{name} {value!r} acts on embeddings and has no effect with space='attention'",
+            message(
+                "embedding-setting-unused",
                 name=name,
                 value=weighting[name],
             )
@@ -196,34 +196,34 @@ def advice(call: dict[str, Any], weighting: dict[str, Any], negative: Prompt) ->
         ]
     elif weighting["mode"] != "logit":
         said.append(
-            note(
-                "mode {mode!r} acts in attention and has no effect with space='embedding'",
+            message(
+                "attention-mode-unused",
                 mode=weighting["mode"],
             )
         )
     if negative.text and call["guidance_scale"] <= 1:
         said.append(
-            note(
-                "the negative prompt has no effect at guidance_scale {guidance:g}; it needs more than 1",
+            message(
+                "negative-without-guidance",
                 guidance=call["guidance_scale"],
             )
         )
     return said
 
 
-def settings_of(
+def collect_settings(
     pipe: Any,
     prompt: Prompt,
     negative_prompt: Prompt,
     weighting: dict[str, Any],
-    chosen: Chosen,
+    chosen: Adapters,
     call: dict[str, Any],
 ) -> dict[str, Any]:
-    """Returns everything that decides how a picture looks, apart from its seed; JSON values only."""
+    """Return everything that decides how a picture looks, apart from its seed; JSON values only."""
     from promptweight import __version__
-    from promptweight.models import loading, sampler_name
+    from promptweight.models import get_origin, get_sampler_name
 
-    origin = loading.origin(pipe)
+    origin = get_origin(pipe)
     return {
         "promptweight": __version__,
         "prompt": prompt.source,
@@ -233,7 +233,7 @@ def settings_of(
         "revision": origin.revision,
         "pipeline": type(pipe).__name__,
         "scheduler": type(pipe.scheduler).__name__,
-        "sampler": sampler_name(pipe.scheduler),
+        "sampler": get_sampler_name(pipe.scheduler),
         "dtype": str(pipe.dtype).removeprefix("torch."),
         "device": pipe._execution_device.type,
         **weighting,
@@ -245,11 +245,11 @@ def settings_of(
 
 
 def _methods(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
-    """Returns the method that weighed the embeddings of each text encoder, by the encoder's name."""
-    from promptweight.conditioning import family_of, open_encoders
+    """Return the method that weighed the embeddings of each text encoder, by the encoder's name."""
+    from promptweight.conditioning import find_family, get_text_encoders
 
-    family = family_of(pipe)
-    present = open_encoders(pipe, family)
+    family = find_family(pipe)
+    present = get_text_encoders(pipe, family)
     in_attention = weighting["space"] == "attention"
     inside = "clip" if in_attention and weighting["mode"] == "clip" else None
     chosen = "none" if in_attention else weighting["method"]

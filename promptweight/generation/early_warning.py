@@ -2,12 +2,12 @@
 
 In "um gato vermelho e um rato cinza" each phrase should soon look at a place of its own. Where the map of
 "rato cinza" is still spread out when that of "gato vermelho" has drawn together, the mouse is about to be
-forgotten, or drawn in the colour of the cat.
+forgotten, or drawn in the color of the cat.
 
     for leak in leaks(maps):      # of the fifth step of 25, say
         print(leak)               # "rato cinza" has no clear place, and its map is likest to that of …
 
-`generate` looks by itself after a fifth of the steps (`EarlyLook`) and says what it saw in its warnings. How
+`generate` looks by itself after a fifth of the steps (`EarlyLeakCheck`) and says what it saw in its warnings. How
 often they are right is measured by `promptweight evaluate --questions leakage`.
 """
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from promptweight.conditioning import Word
     from promptweight.maps import AttentionMaps
 
-THRESHOLD = 0.5
+LEAK_THRESHOLD = 0.5
 """A phrase has no clear place when its map is so much less focused than the most focused one. Chosen on 96
 pictures by the built-in model, of seeds that no report uses; above it four warned pictures in five lacked
 something, and three of five pictures that did were warned of."""
-LOOK_AFTER = 0.2
+CHECK_FRACTION = 0.2
 """The part of a run after which `generate` looks."""
 
 _BEFORE_THINGS = "um uma uns umas o a os as do da dos das ao à aos às an the"
@@ -55,8 +55,8 @@ class Leak:
         return f"{self.phrase!r} has no clear place, and its map is likest to that of {self.other!r}"
 
 
-def leak_scores(maps: AttentionMaps, image: int = 0) -> tuple[Leak, ...]:
-    """Every phrase that names a thing (`things`), and how unfocused the map of its last word is.
+def score_leaks(maps: AttentionMaps, image: int = 0) -> tuple[Leak, ...]:
+    """Every phrase that names a thing (`object_phrases`), and how unfocused the map of its last word is.
 
     A causal text encoder puts what it knows of a phrase on its last word. How focused a map is, is the
     standard deviation of the word's share over the picture, in parts of its mean.
@@ -65,35 +65,35 @@ def leak_scores(maps: AttentionMaps, image: int = 0) -> tuple[Leak, ...]:
         maps: what was recorded; of one step rather than of all up to now, since the first say little.
         image: which picture of the run.
     """
-    runs = things(maps.words_of(image=image))
+    runs = object_phrases(maps.words_of(image=image))
     if len(runs) < 2:
         return ()
     shares = maps.share()
     heats = [shares.word(run[-1].text, run[-1].occurrence, image=image).tensor for run in runs]
-    focus = [focused(heat) for heat in heats]
+    focus = [map_contrast(heat) for heat in heats]
     most = max(focus)
     found = []
     for place, run in enumerate(runs):
         others = [other for other in range(len(runs)) if other != place]
-        likest = max(others, key=lambda other: alike(heats[place], heats[other]))
+        likest = max(others, key=lambda other: map_correlation(heats[place], heats[other]))
         score = 1 - focus[place] / most if most > 0 else 0.0
-        found.append(Leak(said(run), said(runs[likest]), score))
+        found.append(Leak(phrase_text(run), phrase_text(runs[likest]), score))
     return tuple(found)
 
 
-def leaks(maps: AttentionMaps, image: int = 0, *, threshold: float = THRESHOLD) -> tuple[Leak, ...]:
+def find_leaks(maps: AttentionMaps, image: int = 0, *, threshold: float = LEAK_THRESHOLD) -> tuple[Leak, ...]:
     """The phrases without a clear place, the surest first.
 
     Args:
-        maps: what was recorded; as for `leak_scores`.
+        maps: what was recorded; as for `score_leaks`.
         image: which picture of the run.
         threshold: 0 to 1; higher ones warn less often and are right more often.
     """
-    found = [leak for leak in leak_scores(maps, image) if leak.score > threshold]
+    found = [leak for leak in score_leaks(maps, image) if leak.score > threshold]
     return tuple(sorted(found, key=lambda leak: -leak.score))
 
 
-class EarlyLook:
+class EarlyLeakCheck:
     """Looks at the maps of a running session once, after a fifth of its steps; to be told of every step.
 
     Args:
@@ -113,25 +113,25 @@ class EarlyLook:
 
     def after(self, steps_done: int, steps: int) -> None:
         """A step of the run is done."""
-        if not self._looks or steps_done not in (early_step(steps) - 1, early_step(steps)):
+        if not self._looks or steps_done not in (check_step(steps) - 1, check_step(steps)):
             return  # without a copy of what was recorded
         maps = self._session.maps
         if "positive" not in maps.recording.roles:
             return
-        if steps_done < early_step(steps):
+        if steps_done < check_step(steps):
             self._before = maps
             return
-        self.maps = maps if self._before is None else since(maps, self._before)
+        self.maps = maps if self._before is None else subtract_maps(maps, self._before)
         self._before = None
-        self.leaks = tuple(leaks(self.maps, image) for image in range(len(self.leaks)))
+        self.leaks = tuple(find_leaks(self.maps, image) for image in range(len(self.leaks)))
 
 
-def early_step(steps: int) -> int:
+def check_step(steps: int) -> int:
     """After how many steps of a run to look for leaks: a fifth of them, one at least."""
-    return max(1, round(steps * LOOK_AFTER))
+    return max(1, round(steps * CHECK_FRACTION))
 
 
-def since(maps: AttentionMaps, before: AttentionMaps) -> AttentionMaps:
+def subtract_maps(maps: AttentionMaps, before: AttentionMaps) -> AttentionMaps:
     """What was recorded of a run after `before` was taken of it; all of it where other layers had run."""
     if [slot.layers for slot in maps.recording.slots] != [slot.layers for slot in before.recording.slots]:
         return maps
@@ -144,10 +144,10 @@ def since(maps: AttentionMaps, before: AttentionMaps) -> AttentionMaps:
 
 def can_leak(words: Sequence[Word]) -> bool:
     """Whether a prompt names two things."""
-    return len(things(words)) > 1
+    return len(object_phrases(words)) > 1
 
 
-def things(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
+def object_phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
     """The phrases of a prompt that name a thing each, without verbs.
 
     A thing has an article before it and is not said to be a place; so "in a forest", styles and lists of
@@ -171,17 +171,17 @@ def things(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
     return tuple(found)
 
 
-def said(run: Sequence[Word]) -> str:
+def phrase_text(run: Sequence[Word]) -> str:
     """A phrase as text."""
     return " ".join(word.text for word in run)
 
 
-def focused(heat: Tensor) -> float:
+def map_contrast(heat: Tensor) -> float:
     """The standard deviation of a map in parts of its mean; 0 where it is flat."""
     return float(heat.std(correction=0) / heat.mean().clamp_min(1e-12))
 
 
-def alike(one: Tensor, other: Tensor) -> float:
+def map_correlation(one: Tensor, other: Tensor) -> float:
     """The correlation of two maps, -1 to 1; 0 where one is flat."""
     a, b = one.flatten() - one.mean(), other.flatten() - other.mean()
     norms = a.norm() * b.norm()

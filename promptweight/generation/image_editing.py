@@ -18,16 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.errors import SettingError
-from promptweight.generation.arguments import advice, checked, opened, settings_of
-from promptweight.generation.pipeline_run import Callback, Picture, make_pictures
+from promptweight.generation.arguments import (
+    check_arguments,
+    collect_settings,
+    find_unused_settings,
+    open_pipeline,
+)
+from promptweight.generation.pipeline_run import Callback, GeneratedImage, run_pipeline
 from promptweight.generation.result import Result
-from promptweight.messages import note
+from promptweight.messages import message
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from PIL import Image
 
-    from promptweight.models import Chosen
+    from promptweight.models import Adapters
     from promptweight.prompt import Prompt
 
 
@@ -49,17 +54,17 @@ class Edit:
         Raises:
             SettingError: the run was stopped before there were pictures.
         """
-        from promptweight.render import enlarged, sheet
+        from promptweight.render import contact_sheet, enlarge
 
-        pictures = [enlarged(image, 256) for result in self for image in result.images]
+        pictures = [enlarge(image, 256) for result in self for image in result.images]
         if len(pictures) < 2:
             raise SettingError("the run was stopped before there were pictures to show")
-        return sheet(pictures, [result.prompt.text for result in self], columns=2)
+        return contact_sheet(pictures, [result.prompt.text for result in self], columns=2)
 
     def save(
         self, directory: str | os.PathLike[str], *, metadata: Collection[str] | None = None
     ) -> list[Path]:
-        """Writes the source, the edited picture and, beside it as `….edit.png`, the sheet; returns the files.
+        """Write the source, the edited picture and, beside it as `….edit.png`, the sheet; returns the files.
 
         Files are named, numbered and written as by `Result.save`, which tells what `metadata` is.
 
@@ -68,14 +73,14 @@ class Edit:
             OSError: the disk's own error; what was complete by then stays.
         """
         from promptweight.atomic_files import save_png
-        from promptweight.metadata import PARTS, png_texts
+        from promptweight.metadata import METADATA_PARTS, build_png_info
 
-        parts = PARTS if metadata is None else metadata
+        parts = METADATA_PARTS if metadata is None else metadata
         files = [each for result in self for each in result.save(directory, metadata=parts)]
         if len(files) < 2:
             return files
         path = files[-1].with_name(f"{files[-1].stem}.edit.png")
-        save_png(self.sheet(), path, png_texts(self.edited.record(), self.edited.parameters(), parts))
+        save_png(self.sheet(), path, build_png_info(self.edited.record(), self.edited.parameters(), parts))
         return [*files, path]
 
     def __iter__(self) -> Iterator[Result]:
@@ -109,7 +114,7 @@ def edit(
     embeddings_dir: str | os.PathLike[str] | None = None,
     callback: Callback | None = None,
 ) -> Edit:
-    """Makes the picture of a prompt, and that of an edited prompt with the first one's attention.
+    """Make the picture of a prompt, and that of an edited prompt with the first one's attention.
 
     The source picture is that of `generate` with the same seed, but for the rounding of a larger batch: the
     edit does nothing to it. Recorded maps are of the attention that acted. Where a word's attention is taken
@@ -135,14 +140,14 @@ def edit(
         ModelError: the model cannot be loaded.
         AttachError: the model's attention cannot be read.
     """
-    from promptweight.models import loading
+    from promptweight.models import silence_libraries
 
-    with loading.quiet():
+    with silence_libraries():
         from promptweight.attention import PromptToPrompt, attach
-        from promptweight.models import adapters
+        from promptweight.models import apply_adapters, find_adapters
 
     how = PromptToPrompt(kind, cross_replace_steps, self_replace_steps)
-    asked = checked(
+    asked = check_arguments(
         source_prompt,
         edited_prompt,
         negative_prompt,
@@ -165,20 +170,20 @@ def edit(
         "embeddings_dir": embeddings_dir,
         "num_inference_steps": steps,
     }
-    chosen = _both(adapters.choose(source, negative, **where), adapters.choose(edited, **where))
+    chosen = _both(find_adapters(source, negative, **where), find_adapters(edited, **where))
 
-    pipe = opened(model)
+    pipe = open_pipeline(model)
     call, weighting = asked.call(pipe, height, width), asked.weighting
     with ExitStack() as stack:
-        with loading.quiet():
-            stack.enter_context(adapters.applied(pipe, chosen))
+        with silence_libraries():
+            stack.enter_context(apply_adapters(pipe, chosen))
         prompts = (source, edited)
         session = attach(
             pipe, prompts, negative, edit=how, record=record, num_inference_steps=steps, **weighting
         )
         stack.enter_context(session)
-        pictures = make_pictures(pipe, session, call, only_seed, (1, 1), record, callback)
-        said = [*chosen.warnings, *session.warnings, *advice(call, weighting, negative)]
+        pictures = run_pipeline(pipe, session, call, only_seed, (1, 1), record, callback)
+        said = [*chosen.warnings, *session.warnings, *find_unused_settings(call, weighting, negative)]
     about = {"edit": {**asdict(how), "source": source.source, "edited": edited.source}}
     return Edit(
         *(
@@ -188,7 +193,7 @@ def edit(
                 negative,
                 words=session.words(prompt=number),
                 seeds=asked.seeds,
-                settings={**settings_of(pipe, prompt, negative, weighting, chosen, call), **about},
+                settings={**collect_settings(pipe, prompt, negative, weighting, chosen, call), **about},
                 warnings=tuple(dict.fromkeys([*said, *picture.warnings])),
             )
             for number, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True))
@@ -196,8 +201,8 @@ def edit(
     )
 
 
-def _result(picture: Picture, prompt: Prompt, negative_prompt: Prompt, **more: Any) -> Result:
-    """Returns one picture as a result of its own, without any where the run was stopped before there was."""
+def _result(picture: GeneratedImage, prompt: Prompt, negative_prompt: Prompt, **more: Any) -> Result:
+    """Return one picture as a result of its own, without any where the run was stopped before there was."""
     result = Result((), picture.maps, prompt, negative_prompt, **more)
     if picture.image is None:
         return replace(result, seeds=())
@@ -207,14 +212,14 @@ def _result(picture: Picture, prompt: Prompt, negative_prompt: Prompt, **more: A
     )
 
 
-def _both(source: Chosen, edited: Chosen) -> Chosen:
-    """Returns what two prompts name together; the LoRAs of the source alone, which act on the whole model."""
+def _both(source: Adapters, edited: Adapters) -> Adapters:
+    """Return what two prompts name together; the LoRAs of the source alone, which act on the whole model."""
     warnings = [*source.warnings, *edited.warnings]
     if edited.loras.keys() - source.loras.keys():
         names = ", ".join(map(repr, sorted(edited.loras.keys() - source.loras.keys())))
         warnings.append(
-            note(
-                "LoRAs act on both pictures and are named in the source prompt; left out: {names}",
+            message(
+                "edit-loras",
                 names=names,
             )
         )

@@ -13,14 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
-from promptweight.generation.arguments import advice, checked, opened, settings_of
-from promptweight.generation.pipeline_run import Callback, Picture, Progress, joined, make_pictures
+from promptweight.generation.arguments import (
+    check_arguments,
+    collect_settings,
+    find_unused_settings,
+    open_pipeline,
+)
+from promptweight.generation.pipeline_run import Callback, GeneratedImage, Progress, join_maps, run_pipeline
 from promptweight.generation.result import Result
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.attention import Found, Record
+    from promptweight.attention import Record, ShareResult
     from promptweight.prompt import Prompt
 
 __all__ = ["Callback", "Progress", "generate"]
@@ -53,7 +58,7 @@ def generate(
     callback: Callback | None = None,
     on_picture: Callable[[Result], object] | None = None,
 ) -> Result:
-    """Makes pictures of `prompt` and records where each of its words went.
+    """Make pictures of `prompt` and records where each of its words went.
 
     Pictures are made one by one, each from a seed of its own (`seed`, `seed + 1`, …) drawn on the CPU, so a
     picture is the same to the last bit whatever others are made with it.
@@ -101,13 +106,13 @@ def generate(
         ModelError: the model cannot be loaded.
         AttachError: the model's attention cannot be read.
     """
-    from promptweight.models import loading
+    from promptweight.models import silence_libraries
 
-    with loading.quiet():
+    with silence_libraries():
         from promptweight.attention import attach
-        from promptweight.models import adapters
+        from promptweight.models import apply_adapters, find_adapters
 
-    asked = checked(
+    asked = check_arguments(
         prompt,
         negative_prompt,
         dialect=dialect,
@@ -124,38 +129,38 @@ def generate(
     )
     read, negative = asked.prompts
     steps, seeds = asked.num_inference_steps, asked.seeds
-    chosen = adapters.choose(
+    chosen = find_adapters(
         read, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir, num_inference_steps=steps
     )
 
-    pipe = opened(model)
+    pipe = open_pipeline(model)
     call = asked.call(pipe, height, width)
     weighting = dict(asked.weighting)
     if targets:
         weighting["targets"] = dict(targets)
     if balance is not False:
         weighting["balance"] = balance if balance is True else list(balance)
-    made: list[Picture] = []
-    found: list[tuple[Found, ...]] = []
+    made: list[GeneratedImage] = []
+    found: list[tuple[ShareResult, ...]] = []
 
     def result(first: int) -> Result:
-        """Returns what has been made from the picture with index `first` on."""
+        """Return what has been made from the picture with index `first` on."""
         told = [
             each.told(number)
             for number, of_picture in enumerate(found[first:], first + 1)
             for each in of_picture
         ]
-        warnings = [*chosen.warnings, *session.warnings, *told, *advice(call, weighting, negative)]
+        warnings = [*chosen.warnings, *session.warnings, *told, *find_unused_settings(call, weighting, negative)]
         pictures, last = made[first:], made[-1]
         images = tuple(picture.image for picture in pictures if picture.image is not None)
         return Result(
             images=images,
-            maps=joined([picture.maps for picture in pictures if picture.maps is not None]),
+            maps=join_maps([picture.maps for picture in pictures if picture.maps is not None]),
             prompt=read,
             negative_prompt=negative,
             words=session.words(),
             seeds=seeds[first : first + len(images)],
-            settings=settings_of(pipe, read, negative, weighting, chosen, call),
+            settings=collect_settings(pipe, read, negative, weighting, chosen, call),
             warnings=tuple(
                 dict.fromkeys([*warnings, *(note for each in pictures for note in each.warnings)])
             ),
@@ -166,8 +171,8 @@ def generate(
         )
 
     with ExitStack() as stack:
-        with loading.quiet():
-            stack.enter_context(adapters.applied(pipe, chosen))
+        with silence_libraries():
+            stack.enter_context(apply_adapters(pipe, chosen))
         session = stack.enter_context(
             attach(pipe, read, negative, record=record, num_inference_steps=steps, **weighting)
         )
@@ -175,7 +180,7 @@ def generate(
             session.find(phrase)
         for index, picture_seed in enumerate(seeds):
             place = (index + 1, len(seeds))
-            made += make_pictures(pipe, session, call, picture_seed, place, record, callback)
+            made += run_pipeline(pipe, session, call, picture_seed, place, record, callback)
             found.append(session.found.get(0, ()))
             if on_picture is not None and made[-1].image is not None:
                 on_picture(result(index))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,7 +47,7 @@ Callback = Callable[[Progress], bool | None]
 
 
 @dataclass(frozen=True)
-class Picture:
+class GeneratedImage:
     """One picture as far as it got; `image` is None where a pipeline could not be stopped half-way."""
 
     image: Image.Image | None
@@ -55,14 +55,14 @@ class Picture:
     steps_done: int
     steps: int
     was_stopped: bool
-    warnings: tuple[Note, ...]
+    warnings: tuple[Message, ...]
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
     """Leaves a pipeline that has no way of its own to be interrupted."""
 
 
-def make_pictures(
+def run_pipeline(
     pipe: Any,
     session: AttentionSession,
     call: dict[str, Any],
@@ -70,8 +70,8 @@ def make_pictures(
     place: tuple[int, int],
     record: bool | Record,
     callback: Callback | None,
-) -> tuple[Picture, ...]:
-    """Runs the pipeline once: one picture for each of the session's prompts, all from the same noise.
+) -> tuple[GeneratedImage, ...]:
+    """Run the pipeline once: one picture for each of the session's prompts, all from the same noise.
 
     Args:
         pipe: the pipeline.
@@ -84,11 +84,11 @@ def make_pictures(
     """
     import torch
 
-    from promptweight.generation.early_warning import EarlyLook
+    from promptweight.generation.early_warning import EarlyLeakCheck
 
     steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
     prompts = len(session.tables["positive"])
-    look = EarlyLook(session, prompts) if record else None
+    look = EarlyLeakCheck(session, prompts) if record else None
 
     def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal steps, steps_done, was_stopped
@@ -110,22 +110,21 @@ def make_pictures(
             **session.inputs, **call, generator=generator, output_type="np", callback_on_step_end=after_step
         )
     except _Stopped:
-        return (Picture(None, None, steps_done, steps, True, ()),) * prompts
-    maps = apart(session.maps, prompts) if record else (None,) * prompts
+        return (GeneratedImage(None, None, steps_done, steps, True, ()),) * prompts
+    maps = split_maps(session.maps, prompts) if record else (None,) * prompts
     leaks: tuple[tuple[Leak, ...], ...] = ((),) * prompts if look is None else look.leaks
-    shown = [picture_of(output, place[0], index) for index in range(prompts)]
+    shown = [extract_image(output, place[0], index) for index in range(prompts)]
     return tuple(
-        Picture(image, of_image, steps_done, steps, was_stopped, (*warnings, *warned(of_picture, place[0])))
+        GeneratedImage(image, of_image, steps_done, steps, was_stopped, (*warnings, *leak_warnings(of_picture, place[0])))
         for (image, warnings), of_image, of_picture in zip(shown, maps, leaks, strict=True)
     )
 
 
-def warned(leaks: Sequence[Leak], number: int) -> list[Note]:
+def leak_warnings(leaks: Sequence[Leak], number: int) -> list[Message]:
     """Leaks in sentences, of the picture with this number."""
     return [
-        note(
-            "picture {number}: early in the run {phrase!r} has no clear place, and its map is likest to that "
-            "of {other!r}; it may be missing or mixed up",
+        message(
+            "no-distinct-region",
             number=number,
             phrase=leak.phrase,
             other=leak.other,
@@ -134,8 +133,8 @@ def warned(leaks: Sequence[Leak], number: int) -> list[Note]:
     ]
 
 
-def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[Note, ...]]:
-    """Returns one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
+def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[Message, ...]]:
+    """Return one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
 
     Args:
         output: what the pipeline returned.
@@ -149,25 +148,24 @@ def picture_of(output: Any, number: int, index: int = 0) -> tuple[Image.Image, t
     warnings = []
     if not np.isfinite(pixels).all():
         warnings.append(
-            note(
-                "picture {number} holds values that are no numbers (NaN): the model overflowed its number "
-                "type; load it with dtype='float32'",
+            message(
+                "nan-image",
                 number=number,
             )
         )
         pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
     if any((getattr(output, "nsfw_content_detected", None) or ())[index : index + 1]):
         warnings.append(
-            note("picture {number} was blackened by the model's own safety checker", number=number)
+            message("safety-checker", number=number)
         )
     elif pixels.max() < 1 / 255:
-        warnings.append(note("picture {number} is black from edge to edge", number=number))
+        warnings.append(message("black-image", number=number))
     # The same rounding as diffusers' own conversion to PIL.
     return Image.fromarray((pixels * 255).round().astype("uint8")).convert("RGB"), tuple(warnings)
 
 
-def apart(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
-    """Returns the maps of one run of several pictures as those of one picture each."""
+def split_maps(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
+    """Return the maps of one run of several pictures as those of one picture each."""
     from promptweight.maps import AttentionMaps
 
     if images == 1:
@@ -175,24 +173,24 @@ def apart(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
     whole = maps.recording
     parts = []
     for image in range(images):
-        places = slice(image * whole.most_voices, (image + 1) * whole.most_voices)
+        places = slice(image * whole.max_variants, (image + 1) * whole.max_variants)
         part = replace(
             whole,
             slots=tuple(
                 replace(slot, sums=slot.sums[:, :, places], counts=slot.counts[:, :, places])
                 for slot in whole.slots
             ),
-            tables={(role, 0): voice for (role, of), voice in whole.tables.items() if of == image},
-            other_voices={
-                (role, 0): voices for (role, of), voices in whole.other_voices.items() if of == image
+            tables={(role, 0): variant for (role, of), variant in whole.tables.items() if of == image},
+            other_variants={
+                (role, 0): variants for (role, of), variants in whole.other_variants.items() if of == image
             },
         )
         parts.append(AttentionMaps.of(part))
     return tuple(parts)
 
 
-def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
-    """Returns the maps of pictures that were made one by one as those of one run."""
+def join_maps(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
+    """Return the maps of pictures that were made one by one as those of one run."""
     import torch
 
     from promptweight.maps import AttentionMaps
@@ -213,9 +211,9 @@ def joined(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
         for image, recording in enumerate(recordings)
         for (role, _), table in recording.tables.items()
     }
-    other_voices = {
-        (role, image): voices
+    other_variants = {
+        (role, image): variants
         for image, recording in enumerate(recordings)
-        for (role, _), voices in recording.other_voices.items()
+        for (role, _), variants in recording.other_variants.items()
     }
-    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables, other_voices=other_voices))
+    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables, other_variants=other_variants))

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError
-from promptweight.messages import Note
+from promptweight.messages import Message
 
 if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    from promptweight.attention import Found
+    from promptweight.attention import ShareResult
     from promptweight.conditioning import Word
     from promptweight.maps import AttentionMaps, HeatMap
     from promptweight.prompt import Prompt
@@ -50,8 +50,8 @@ class Result:
     words: tuple[Word, ...]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
-    warnings: tuple[Note, ...] = ()
-    found: tuple[tuple[Found, ...], ...] = ()
+    warnings: tuple[Message, ...] = ()
+    found: tuple[tuple[ShareResult, ...], ...] = ()
     stopped_after: int | None = None
 
     def save(
@@ -63,14 +63,14 @@ class Result:
         maps: bool = False,
         metadata: Collection[str] | None = None,
     ) -> list[Path]:
-        """Writes the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
+        """Write the pictures as `00001-<seed>-<prompt>.png`, numbered on; returns the files.
 
         Every file is written whole or not at all, and none is ever overwritten.
 
         Args:
             directory: where to; it is made if need be.
             overlays: words or phrases: for each, one more picture with its heat, and for several, one with
-                all of them in a colour each.
+                all of them in a color each.
             sheet: also put every word of the prompt on one contact sheet.
             maps: also write the raw maps of all words as `….maps.safetensors`: one float32 tensor `maps` of
                 the shape (words, height, width), the words as a JSON list in the header.
@@ -84,9 +84,9 @@ class Result:
             WordNotFoundError: a word of `overlays` is not in the prompt; nothing is written then.
             OSError: the disk's own error; what was complete by then stays.
         """
-        from promptweight.metadata import PARTS, check_parts
+        from promptweight.metadata import METADATA_PARTS, check_parts
 
-        parts = PARTS if metadata is None else metadata
+        parts = METADATA_PARTS if metadata is None else metadata
         check_parts(parts)
         if self.images and (overlays or sheet or maps):
             for phrase in overlays:
@@ -105,7 +105,7 @@ class Result:
         return files
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns everything but the pictures and maps as plain data, for JSON."""
+        """Return everything but the pictures and maps as plain data, for JSON."""
         return {
             "seeds": list(self.seeds),
             "words": [{"text": word.text, "weight": word.weight} for word in self.words],
@@ -115,18 +115,18 @@ class Result:
         }
 
     def record(self, image: int = 0) -> dict[str, Any]:
-        """Returns what is written as JSON into the file of one picture: enough to make it again."""
+        """Return what is written as JSON into the file of one picture: enough to make it again."""
         record = {**self.settings, "seed": self.seeds[image]}
         if self.stopped_after is not None and image == len(self.images) - 1:
             record["stopped_after"] = self.stopped_after
         return record
 
     def parameters(self, image: int = 0) -> str:
-        """Returns the settings of one picture as AUTOMATIC1111 writes them."""
-        from promptweight.metadata import parameters_text
+        """Return the settings of one picture as AUTOMATIC1111 writes them."""
+        from promptweight.metadata import format_infotext
 
         settings, picture = self.settings, self.images[image]
-        return parameters_text(
+        return format_infotext(
             self.prompt.source,
             self.negative_prompt.source,
             {
@@ -152,10 +152,10 @@ class Result:
         return self._recorded().word(phrase, occurrence=occurrence, image=image)
 
     def _save_picture(self, folder: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.metadata import png_texts
+        from promptweight.metadata import build_png_info
 
-        name = "-".join(part for part in (str(self.seeds[image]), slug(self.prompt.text)) if part)
-        texts = png_texts(self.record(image), self.parameters(image), parts)
+        name = "-".join(part for part in (str(self.seeds[image]), slugify(self.prompt.text)) if part)
+        texts = build_png_info(self.record(image), self.parameters(image), parts)
         paths = (folder / f"{number:05d}-{name}.png" for number in count(_next_number(folder)))
         return _save_at_first_free(paths, self.images[image], texts)
 
@@ -165,11 +165,11 @@ class Result:
         from promptweight.render import WORD_COLORS, overlay, overlay_words
 
         found = [self._heat(phrase, image) for phrase in phrases]
-        weights = [weight_of(heat) for heat in found]
+        weights = [common_weight(heat) for heat in found]
         files = []
         for phrase, heat, weight in zip(phrases, found, weights, strict=True):
             shown = overlay(self.images[image], heat, label=phrase, weight=weight)
-            name = slug(phrase) or "word"
+            name = slugify(phrase) or "word"
             files.append(self._save_beside(picture, name, shown, image, parts, overlay=phrase))
         if 1 < len(phrases) <= len(WORD_COLORS):
             shown = overlay_words(self.images[image], found, phrases, weights=weights)
@@ -177,7 +177,7 @@ class Result:
         return files
 
     def _save_sheet(self, picture: Path, image: int, parts: Collection[str]) -> Path:
-        from promptweight.render import enlarged, overlay, sheet, weight_text
+        from promptweight.render import contact_sheet, enlarge, format_weight, overlay
 
         base = self.images[image]
         words = [word for word in self.words if not word.is_punctuation]
@@ -186,8 +186,8 @@ class Result:
         pictures = [
             overlay(base, heat, upscale=256, scale=scale) for heat, scale in zip(heats, scales, strict=True)
         ]
-        labels = [f"{word.text} {weight_text(word.weight)}".strip() for word in words]
-        shown = sheet([enlarged(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
+        labels = [f"{word.text} {format_weight(word.weight)}".strip() for word in words]
+        shown = contact_sheet([enlarge(base, 256), *pictures], ["", *labels], title=self.prompt.text, cell=256)
         return self._save_beside(picture, "all-words", shown, image, parts, overlay="all")
 
     def _save_maps(self, picture: Path, image: int) -> Path:
@@ -209,17 +209,17 @@ class Result:
         parts: Collection[str],
         **more: Any,
     ) -> Path:
-        """Saves a picture about a picture: its name, `ending`, and a number where that name is taken."""
-        from promptweight.metadata import png_texts
+        """Save a picture about a picture: its name, `ending`, and a number where that name is taken."""
+        from promptweight.metadata import build_png_info
 
-        texts = png_texts({**self.record(image), **more}, self.parameters(image), parts)
+        texts = build_png_info({**self.record(image), **more}, self.parameters(image), parts)
         endings = (f"{ending}-{number}" if number > 1 else ending for number in count(1))
         paths = (picture.with_name(f"{picture.stem}.{each}.png") for each in endings)
         return _save_at_first_free(paths, shown, texts)
 
 
 def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInfo) -> Path:
-    """Saves `image` under the first of `paths` that is free, even where another process takes names too."""
+    """Save `image` under the first of `paths` that is free, even where another process takes names too."""
     from promptweight.atomic_files import save_png
 
     while True:
@@ -232,7 +232,7 @@ def _save_at_first_free(paths: Iterator[Path], image: Image.Image, texts: PngInf
 
 
 def _weighting_text(settings: Mapping[str, Any]) -> str:
-    """Returns in a few words how the weights acted: the methods of the encoders, or the mode in attention."""
+    """Return in a few words how the weights acted: the methods of the encoders, or the mode in attention."""
     if settings["space"] == "attention":
         return f"attention {settings['mode']}"
     methods: Mapping[str, str] = settings["methods"]
@@ -241,8 +241,8 @@ def _weighting_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{encoder} {method}" for encoder, method in methods.items())
 
 
-def slug(text: str, length: int = 40) -> str:
-    """Returns `text` as a part of a file name: lower case, words joined by hyphens, accents left out.
+def slugify(text: str, length: int = 40) -> str:
+    """Return `text` as a part of a file name: lower case, words joined by hyphens, accents left out.
 
     >>> slug("Um (gato) e uma árvore!")
     'um-gato-e-uma-arvore'
@@ -257,7 +257,7 @@ def slug(text: str, length: int = 40) -> str:
 
 
 def _comparable_scales(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns a colour scale for each of several maps, given their lowest and highest values.
+    """Return a color scale for each of several maps, given their lowest and highest values.
 
     Each has its own, but one that varies less than half as much as the liveliest is not blown up to look
     alike: "um" would seem as telling as "gato".
@@ -274,7 +274,7 @@ def _next_number(folder: Path) -> int:
     return max((int(match[1]) for match in numbers if match), default=0) + 1
 
 
-def weight_of(heat: HeatMap) -> float | None:
-    """Returns the weight of a phrase where all its words have the same."""
+def common_weight(heat: HeatMap) -> float | None:
+    """Return the weight of a phrase where all its words have the same."""
     weights = {word.weight for word in heat.words}
     return weights.pop() if len(weights) == 1 else None

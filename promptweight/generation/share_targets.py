@@ -19,7 +19,7 @@ from promptweight import validation
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.attention import Found
+    from promptweight.attention import ShareResult
     from promptweight.prompt import Prompt
 
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Solution:
     """What `solve` found."""
 
-    found: tuple[Found, ...]
+    found: tuple[ShareResult, ...]
     """For each phrase its weight and share at every step."""
     image: Image.Image | None
     """The picture of that run; None where the pipeline was stopped."""
@@ -55,7 +55,7 @@ def solve(
     guidance_scale: float | None = None,
     **settings: Any,
 ) -> Solution:
-    """Finds the weights in attention that give phrases their shares.
+    """Find the weights in attention that give phrases their shares.
 
     Args:
         pipe: a pipeline of a supported family.
@@ -74,19 +74,19 @@ def solve(
     """
     from promptweight.attention import attach
     from promptweight.errors import SettingError
-    from promptweight.generation.pipeline_run import make_pictures
+    from promptweight.generation.pipeline_run import run_pipeline
     from promptweight.models import default_guidance_scale
 
-    steps = validation.whole("num_inference_steps", num_inference_steps, 2, 1000)
+    steps = validation.check_integer("num_inference_steps", num_inference_steps, 2, 1000)
     guidance = default_guidance_scale(pipe) if guidance_scale is None else guidance_scale
     call = {
         "num_inference_steps": steps,
-        "guidance_scale": validation.number("guidance_scale", guidance, 0, 100),
+        "guidance_scale": validation.check_number("guidance_scale", guidance, 0, 100),
     }
     with attach(
         pipe, prompt, negative_prompt, targets=targets, balance=balance, **{"record": False} | settings
     ) as session:
-        (picture,) = make_pictures(pipe, session, call, seed, (1, 1), False, None)
+        (picture,) = run_pipeline(pipe, session, call, seed, (1, 1), False, None)
         found = session.found
     if 0 not in found:
         raise SettingError(f"{str(prompt)!r} asks for no share; give targets, or balance two phrases or more")

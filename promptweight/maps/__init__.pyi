@@ -3,7 +3,7 @@ from .attention_maps import raw_maps as raw_maps
 from .heatmap import HeatMap as HeatMap
 from .heatmap import TextRow as TextRow
 from .prompt_words import PlacedTable as PlacedTable
-from .prompt_words import Voice as Voice
+from .prompt_words import PromptVariant as PromptVariant
 from .prompt_words import find as find
 from .prompt_words import find_rows as find_rows
 from .prompt_words import occurrences as occurrences

@@ -40,11 +40,11 @@ class AttentionMaps(View):
 
     def words_of(self, *, image: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
         """The words of a picture's prompt or negative prompt; of one with several texts those of all."""
-        return words_of(self._voices(lane, image))
+        return words_of(self._variants(lane, image))
 
     def texts(self, *, image: int = 0, lane: Role = "positive") -> tuple[str, ...]:
         """What a picture's prompt says: more than one text where it changes or AND joins parts."""
-        return tuple(voice[0].table.prompt.text for voice in self._voices(lane, image))
+        return tuple(variant[0].table.prompt.text for variant in self._variants(lane, image))
 
     def word(
         self,
@@ -67,15 +67,15 @@ class AttentionMaps(View):
             WordNotFoundError: the prompt does not hold the phrase; the message lists its words.
             SettingError: the image, the lane or the source was not recorded.
         """
-        found = find(self._voices(lane, image, source), phrase, occurrence)
+        found = find(self._variants(lane, image, source), phrase, occurrence)
         tensor = self._on_picture(lane, image, self._columns(lane, image, found.rows))
         return HeatMap(tensor, " ".join(word.text for word in found.words), found.words)
 
     def beginning(self, image: int = 0, lane: Role = "positive") -> HeatMap:
         """The map of the beginning-of-text tokens, where most of a CLIP prompt's attention rests."""
         rows = {
-            number: {row for placed in voice for row in placed.rows("bos")}
-            for number, voice in enumerate(self._voices(lane, image))
+            number: {row for placed in variant for row in placed.rows("bos")}
+            for number, variant in enumerate(self._variants(lane, image))
         }
         heat = self._on_picture(lane, image, self._columns(lane, image, rows))
         return HeatMap(heat, "<beginning>", ())
@@ -91,7 +91,7 @@ class AttentionMaps(View):
             )
         columns = {
             number: list(self.recording.columns((lane, image), number).values())
-            for number in range(len(self._voices(lane, image)))
+            for number in range(len(self._variants(lane, image)))
         }
         return HeatMap(1 - self._on_picture(lane, image, columns), "<rest>", ())
 
@@ -104,7 +104,7 @@ class AttentionMaps(View):
         x, y = self._place(index)
         if self.unit == "share":
             raise SettingError("a patch's attention to the picture is no share of words; ask probability()")
-        columns = {voice: [index] for voice in range(len(self._voices(lane, image)))}
+        columns = {variant: [index] for variant in range(len(self._variants(lane, image)))}
         return HeatMap(self._on_picture(lane, image, columns, "patches"), f"<patch {x:g}, {y:g}>", ())
 
     def row(
@@ -134,12 +134,12 @@ class AttentionMaps(View):
         known = self.texts(image=image, lane=lane)
         if not 0 <= text < len(known):
             raise SettingError(f"text {text} of a prompt with {len(known)}; the first is 0")
-        tables = self._voices(lane, image, source)[text]
+        tables = self._variants(lane, image, source)[text]
         grids = [grid[index] for grid, _ in self._columns_by_grid(lane, image, "rows", text)]
         if not grids:
             raise SettingError(f"the text {known[text]!r} is not said in the steps of this view")
         if self.unit == "share":
-            words = [row for placed in self._voices(lane, image)[text] for row in placed.rows("text")]
+            words = [row for placed in self._variants(lane, image)[text] for row in placed.rows("text")]
             grids = [grid / grid[words].sum().clamp_min(1e-12) for grid in grids]
         return TextRow(place, tables, torch.stack(grids).mean(0))
 
@@ -151,7 +151,7 @@ class AttentionMaps(View):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> AttentionMaps:
-        """Maps that `save` wrote.
+        """Map that `save` wrote.
 
         Raises:
             SettingError: the file holds something else.
@@ -163,9 +163,9 @@ class AttentionMaps(View):
 
     def _repr_html_(self) -> str:
         """In notebooks: the first picture's words, and the map of the word under the pointer."""
-        from promptweight.render import hover_html
+        from promptweight.render import render_hover_html
 
-        return hover_html(self)
+        return render_hover_html(self)
 
     def _place(self, index: int) -> tuple[float, float]:
         places = self.recording.patches
@@ -177,14 +177,14 @@ class AttentionMaps(View):
 
     def _columns(self, lane: Role, image: int, rows: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
         """The columns of rows of the text embeddings, by the number of the text."""
-        columns = {voice: self.recording.columns((lane, image), voice) for voice in rows}
-        return {voice: [columns[voice][row] for row in sorted(of_voice)] for voice, of_voice in rows.items()}
+        columns = {variant: self.recording.columns((lane, image), variant) for variant in rows}
+        return {variant: [columns[variant][row] for row in sorted(of_variant)] for variant, of_variant in rows.items()}
 
 
 def raw_maps(
     maps: AttentionMaps | None, words: Sequence[Word], prompt: str, size: tuple[int, int], *, image: int = 0
 ) -> bytes:
-    """Returns a file with one float32 tensor `maps` of the shape (words, height, width).
+    """Return a file with one float32 tensor `maps` of the shape (words, height, width).
 
     The header holds `words`, a JSON list of their texts, weights and places in the prompt, and `prompt`, the
     clean text as a JSON string.

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from promptweight.conditioning import Frame, Token, TokenTable, Word
+from promptweight.conditioning import ChunkLayout, Token, TokenTable, Word
 from promptweight.errors import SettingError
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
@@ -28,8 +28,8 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     for number, slot in enumerate(recording.slots):
         tensors[f"{number}.sums"] = slot.sums.cpu().contiguous()
         tensors[f"{number}.counts"] = slot.counts.cpu().contiguous()
-    voices = {lane: recording.voices(lane) for lane in recording.tables}
-    placed = [each for of_lane in voices.values() for voice in of_lane for each in voice]
+    variants = {lane: recording.variants(lane) for lane in recording.tables}
+    placed = [each for of_lane in variants.values() for variant in of_lane for each in variant]
     tables = list({id(each.table): each.table for each in placed}.values())
     numbers = {id(table): number for number, table in enumerate(tables)}
     description = {
@@ -41,17 +41,17 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
         "roles": recording.roles,
         "size": recording.size,
         "tables": [describe_table(table) for table in tables],
-        "voices": recording.most_voices,
+        "voices": recording.max_variants,
         "lanes": [
             [
                 role,
                 image,
                 [
-                    [[each.start, each.encoders, numbers[id(each.table)]] for each in voice]
-                    for voice in of_lane
+                    [[each.start, each.encoders, numbers[id(each.table)]] for each in variant]
+                    for variant in of_lane
                 ],
             ]
-            for (role, image), of_lane in voices.items()
+            for (role, image), of_lane in variants.items()
         ],
     }
     save_file(tensors, path, metadata={"format": FORMAT, "recording": json.dumps(description)})
@@ -87,21 +87,21 @@ def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Re
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
         slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind, *advised))
     height, width = description["size"]
-    voices = {
+    variants = {
         (role, image): tuple(
-            tuple(PlacedTable(start, tuple(names), tables[n]) for start, names, n in voice)
-            for voice in of_lane
+            tuple(PlacedTable(start, tuple(names), tables[n]) for start, names, n in variant)
+            for variant in of_lane
         )
         for role, image, of_lane in description["lanes"]
     }
     return Recording(
         slots=tuple(slots),
         roles=tuple(description["roles"]),
-        tables={lane: of_lane[0] for lane, of_lane in voices.items()},
+        tables={lane: of_lane[0] for lane, of_lane in variants.items()},
         size=(height, width),
         patches=tuple((x, y) for x, y in description["patches"]),
-        other_voices={lane: of_lane[1:] for lane, of_lane in voices.items() if len(of_lane) > 1},
-        most_voices=description["voices"],
+        other_variants={lane: of_lane[1:] for lane, of_lane in variants.items() if len(of_lane) > 1},
+        max_variants=description["voices"],
     )
 
 
@@ -137,7 +137,7 @@ def rebuild_table(description: Mapping[str, Any]) -> TokenTable:
         tuple(rebuild_word(prompt, *word) for word in description["words"]),
         description["chunks"],
         description["cut"],
-        Frame(tuple(before), tuple(after), pad, length),
+        ChunkLayout(tuple(before), tuple(after), pad, length),
     )
 
 

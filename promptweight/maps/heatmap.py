@@ -39,7 +39,7 @@ class HeatMap:
         return (self.tensor - low) / (high - low)
 
     def mask(self, threshold: float = 0.4) -> Tensor:
-        """Where the normalised map reaches `threshold` (0..1): a bool tensor (height, width).
+        """Where the normalized map reaches `threshold` (0..1): a bool tensor (height, width).
 
         The default is that of DAAM (Tang et al., 2023).
         """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from promptweight.conditioning import no_such_place, no_such_word
+from promptweight.conditioning import describe_missing_occurrence, describe_missing_word
 from promptweight.errors import WordNotFoundError
 from promptweight.prompt import fold
 
@@ -34,13 +34,13 @@ class Found:
     """The rows of the text embeddings that stand for it, by the number of the text."""
 
 
-def words_of(voices: Sequence[Voice]) -> tuple[Word, ...]:
+def words_of(variants: Sequence[PromptVariant]) -> tuple[Word, ...]:
     """The words of every text once, in the order of the source; `positions` are those of the first text."""
-    if len(voices) == 1:
-        return voices[0][0].table.words
+    if len(variants) == 1:
+        return variants[0][0].table.words
     first: dict[Place, Word] = {}
-    for voice in voices:
-        table = voice[0].table
+    for variant in variants:
+        table = variant[0].table
         for word in table.words:
             first.setdefault(place_of(word, table.prompt), word)
     seen: Counter[str] = Counter()
@@ -52,35 +52,35 @@ def words_of(voices: Sequence[Voice]) -> tuple[Word, ...]:
     return tuple(words)
 
 
-def find(voices: Sequence[Voice], phrase: str, occurrence: int = 0) -> Found:
-    """Finds consecutive words that read as `phrase` in any of the texts of a prompt.
+def find(variants: Sequence[PromptVariant], phrase: str, occurrence: int = 0) -> Found:
+    """Find consecutive words that read as `phrase` in any of the texts of a prompt.
 
     `occurrence` 0 is its first place in the source, 1 the next.
 
     Raises:
         WordNotFoundError: no text holds the phrase; lists the words there are.
     """
-    if len(voices) == 1:
-        rows, words = find_rows(voices[0], phrase, occurrence)
+    if len(variants) == 1:
+        rows, words = find_rows(variants[0], phrase, occurrence)
         return Found(words, {0: rows})
     places: dict[tuple[Place, ...], Found] = {}
-    for number, voice in enumerate(voices):
-        for rows, words in occurrences(voice, phrase):
-            place = tuple(place_of(word, voice[0].table.prompt) for word in words)
+    for number, variant in enumerate(variants):
+        for rows, words in occurrences(variant, phrase):
+            place = tuple(place_of(word, variant[0].table.prompt) for word in words)
             known = places.get(place, Found(words, {}))
             places[place] = Found(known.words, {**known.rows, number: rows})
     if 0 <= occurrence < len(places):
         return places[sorted(places)[occurrence]]
     if places:
-        raise WordNotFoundError(no_such_place(phrase, occurrence, len(places)))
-    raise WordNotFoundError(no_such_word(phrase, words_of(voices)))
+        raise WordNotFoundError(describe_missing_occurrence(phrase, occurrence, len(places)))
+    raise WordNotFoundError(describe_missing_word(phrase, words_of(variants)))
 
 
-def occurrences(voice: Voice, phrase: str) -> Iterator[tuple[set[int], tuple[Word, ...]]]:
+def occurrences(variant: PromptVariant, phrase: str) -> Iterator[tuple[set[int], tuple[Word, ...]]]:
     """The rows and words of a phrase, for every place that it has in one text."""
     for number in count():
         try:
-            yield find_rows(voice, phrase, number)
+            yield find_rows(variant, phrase, number)
         except WordNotFoundError:
             return
 
@@ -105,7 +105,7 @@ class PlacedTable:
         return tuple(self.start + token.position for token in self.table.tokens if token.kind in kinds)
 
 
-Voice = tuple[PlacedTable, ...]
+PromptVariant = tuple[PlacedTable, ...]
 """One text of a prompt: its token table for each text encoder that wrote rows of its own."""
 
 

@@ -1,4 +1,4 @@
-"""All that a session recorded of one run, by itself: no model, no pipeline, nothing normalised yet."""
+"""All that a session recorded of one run, by itself: no model, no pipeline, nothing normalized yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from promptweight.conditioning import Role
-from promptweight.maps.prompt_words import Voice, recorded_rows
+from promptweight.maps.prompt_words import PromptVariant, recorded_rows
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class RecordedSlot:
     height: int
     width: int
     sums: Tensor
-    """Summed probabilities (steps, roles, images · voices, heads, height · width or patches, columns)."""
+    """Summed probabilities (steps, roles, images · variants, heads, height · width or patches, columns)."""
     counts: Tensor
-    """How many were summed (steps, roles, images · voices), float32."""
+    """How many were summed (steps, roles, images · variants), float32."""
     kind: Kind = "words"
     """What the columns are: recorded text positions, patches of the picture, or for "rows" the whole text."""
     is_advised: bool = True
@@ -41,15 +41,15 @@ class Recording:
 
     slots: tuple[RecordedSlot, ...]
     roles: tuple[Role, ...]
-    tables: Mapping[tuple[Role, int], Voice]
+    tables: Mapping[tuple[Role, int], PromptVariant]
     """The token tables of every recorded lane, by role and image; of its prompt's first text."""
     size: tuple[int, int]
     """Height and width of the picture in pixels."""
     patches: tuple[tuple[float, float], ...] = ()
     """The places (x, y) of the patches whose attention was recorded."""
-    other_voices: Mapping[tuple[Role, int], tuple[Voice, ...]] = field(default_factory=dict)
+    other_variants: Mapping[tuple[Role, int], tuple[PromptVariant, ...]] = field(default_factory=dict)
     """The token tables of the further texts of prompts that change or that AND joins."""
-    most_voices: int = 1
+    max_variants: int = 1
     """How many texts of each lane the sums have room for."""
 
     def __post_init__(self) -> None:
@@ -59,13 +59,13 @@ class Recording:
             if len(shape) != 6 or slot.counts.shape != shape[:3] or shape[4] != queries:
                 raise ValueError(f"layer {slot.layers} has sums {shape} on a grid of {slot.grid}")
 
-    def voices(self, lane: tuple[Role, int]) -> tuple[Voice, ...]:
+    def variants(self, lane: tuple[Role, int]) -> tuple[PromptVariant, ...]:
         """The token tables of every text of a lane's prompt."""
-        return (self.tables[lane], *self.other_voices.get(lane, ()))
+        return (self.tables[lane], *self.other_variants.get(lane, ()))
 
-    def columns(self, lane: tuple[Role, int], voice: int = 0) -> dict[int, int]:
+    def columns(self, lane: tuple[Role, int], variant: int = 0) -> dict[int, int]:
         """The column of each recorded row of a lane's text embeddings."""
-        return {row: column for column, row in enumerate(recorded_rows(self.voices(lane)[voice]))}
+        return {row: column for column, row in enumerate(recorded_rows(self.variants(lane)[variant]))}
 
 
 Kind = Literal["words", "refined", "patches", "rows"]

@@ -1,6 +1,6 @@
 """Views of what a session recorded: which layers, steps and heads count, in which unit, and their means.
 
-Nothing is normalised when it is recorded. A view chooses layers, steps and heads. A map is the probability
+Nothing is normalized when it is recorded. A view chooses layers, steps and heads. A map is the probability
 summed over the phrase's tokens, mean over them: layers of one grid are averaged there, then the grids, after
 enlarging to the picture. Grids weigh the same, however many layers they have, or SDXL's 60 layers at the
 coarser grid would drown its 10 at the finer one.
@@ -9,7 +9,7 @@ Layers whose grid is coarser than a quarter of the latents' sides are left out u
 covers 64 × 64 pixels of a picture made by an f8 autoencoder, and blurs whatever finer layers found. So are
 grids of fewer cells than `FEWEST_CELLS` along their shorter side, where a whole thing is one cell, and for
 refined maps those of fewer than `FEWEST_REFINED`, where what a cell attends to is other things. Both numbers
-were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localisation` shows every
+were chosen on drawn scenes; `promptweight evaluate MODEL --report DIR --questions localization` shows every
 layer by itself. The makers of a model may advise layers (`promptweight.models.files.Advice`): then the others
 are left out as well.
 """
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from promptweight.conditioning import Role
 from promptweight.errors import SettingError
-from promptweight.maps.prompt_words import Voice
+from promptweight.maps.prompt_words import PromptVariant
 from promptweight.maps.recording import Kind, Recording
 from promptweight.render import upsample_maps
 
@@ -158,16 +158,16 @@ class View:
     def _view(self, **changes: Any) -> Self:
         return replace(self, _grids={}, **changes)
 
-    def _voices(self, lane: Role, image: int, source: str | None = None) -> tuple[Voice, ...]:
+    def _variants(self, lane: Role, image: int, source: str | None = None) -> tuple[PromptVariant, ...]:
         if (lane, image) not in self.recording.tables:
             known = ", ".join(f"{role} image {number}" for role, number in self.recording.tables)
             raise SettingError(f"{lane} image {image} was not recorded; recorded: {known}")
-        voices = self.recording.voices((lane, image))
+        variants = self.recording.variants((lane, image))
         if source is None:
-            return voices
-        chosen = tuple(tuple(placed for placed in voice if source in placed.encoders) for voice in voices)
+            return variants
+        chosen = tuple(tuple(placed for placed in variant if source in placed.encoders) for variant in variants)
         if not all(chosen):
-            known = ", ".join(name for placed in voices[0] for name in placed.encoders)
+            known = ", ".join(name for placed in variants[0] for name in placed.encoders)
             raise SettingError(f"no text encoder is called {source!r}; there are: {known}")
         return chosen
 
@@ -180,29 +180,29 @@ class View:
         """
         kind = kind or self.kind
         by_grid: dict[tuple[int, ...], list[tuple[Tensor, float]]] = {}
-        for voice, of_voice in columns.items():
-            for grid, count in self._columns_by_grid(lane, image, kind, voice):
-                summed = grid[..., list(of_voice)].sum(-1)
+        for variant, of_variant in columns.items():
+            for grid, count in self._columns_by_grid(lane, image, kind, variant):
+                summed = grid[..., list(of_variant)].sum(-1)
                 by_grid.setdefault(tuple(summed.shape), []).append((summed, count))
         if not by_grid:
-            voices = range(len(self._voices(lane, image)))
-            if not any(self._columns_by_grid(lane, image, kind, voice) for voice in voices):
+            variants = range(len(self._variants(lane, image)))
+            if not any(self._columns_by_grid(lane, image, kind, variant) for variant in variants):
                 raise SettingError("the layers of this view did not run in these steps")
             return torch.zeros(self.recording.size)
         on_picture = [upsample_maps(weighted_mean(maps), self.recording.size) for maps in by_grid.values()]
         heat = torch.stack(on_picture).mean(0)
         return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
 
-    def _columns_by_grid(self, lane: Role, image: int, kind: Kind, voice: int) -> list[tuple[Tensor, float]]:
+    def _columns_by_grid(self, lane: Role, image: int, kind: Kind, variant: int) -> list[tuple[Tensor, float]]:
         """For every grid of this view the mean over its layers while a text is said, and how often it is.
 
         The means are (height, width, columns) on the CPU; for "rows" they are (patches, columns), the columns
         being all rows of the text embeddings.
         """
-        if (kind, lane, image, voice) in self._grids:
-            return self._grids[kind, lane, image, voice]
+        if (kind, lane, image, variant) in self._grids:
+            return self._grids[kind, lane, image, variant]
         role = self.recording.roles.index(lane)
-        place = image * self.recording.most_voices + voice
+        place = image * self.recording.max_variants + variant
         by_grid: dict[tuple[int, int], list[tuple[Tensor, float]]] = {}
         layers = {layer for index in self.chosen for layer in self.recording.slots[index].layers}
         for slot in self.recording.slots:
@@ -222,14 +222,14 @@ class View:
             for of_grid in by_grid.values()
         ]
         if self.unit == "share" and kind not in ("patches", "rows"):
-            columns = self.recording.columns((lane, image), voice)
-            tables = self.recording.voices((lane, image))[voice]
+            columns = self.recording.columns((lane, image), variant)
+            tables = self.recording.variants((lane, image))[variant]
             words = [columns[row] for placed in tables for row in placed.rows("text")]
             grids = [
                 (grid / grid[..., words].sum(-1, keepdim=True).clamp_min(1e-12), count)
                 for grid, count in grids
             ]
-        self._grids[kind, lane, image, voice] = grids
+        self._grids[kind, lane, image, variant] = grids
         return grids
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from promptweight.models import NOISE_SCHEDULES
 
 
-def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
-    """Returns the text that AUTOMATIC1111 would write: prompt, negative prompt, and one line of settings.
+def format_infotext(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
+    """Return the text that AUTOMATIC1111 would write: prompt, negative prompt, and one line of settings.
 
     Args:
         settings: names as that tool writes them (`Steps`, `CFG scale`, …) in the order to be written; None is
@@ -33,8 +33,8 @@ def parameters_text(prompt: str, negative_prompt: str, settings: Mapping[str, ob
     return writable(f"{prompt}{negative}\n{pairs}".strip())
 
 
-def read_parameters(text: str) -> tuple[str, str, dict[str, str]]:
-    """Returns (prompt, negative prompt, settings) of an AUTOMATIC1111 text, in time linear in its length.
+def parse_infotext(text: str) -> tuple[str, str, dict[str, str]]:
+    """Return (prompt, negative prompt, settings) of an AUTOMATIC1111 text, in time linear in its length.
 
     The last line counts as settings where it holds three or more `Name: value` pairs, as that tool has it.
 
@@ -60,7 +60,7 @@ def read_parameters(text: str) -> tuple[str, str, dict[str, str]]:
 
 
 def _read_settings(line: str) -> dict[str, str]:
-    """Reads `Name: value, Name: "quoted, value"` from left to right, never looking back."""
+    """Read `Name: value, Name: "quoted, value"` from left to right, never looking back."""
     settings: dict[str, str] = {}
     at, colon, length = 0, line.find(":"), len(line)
     while colon >= 0:
@@ -101,5 +101,5 @@ def _quoted(value: object) -> str:
 
 
 def writable(text: str) -> str:
-    """Returns `text` with lone surrogates and NUL replaced: what a PNG text chunk can hold."""
+    """Return `text` with lone surrogates and NUL replaced: what a PNG text chunk can hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

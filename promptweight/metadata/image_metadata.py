@@ -1,6 +1,6 @@
 """What is written into picture files about their making, and how it is read back.
 
-A picture of promptweight carries three texts (`PARTS`), of which any may be left out:
+A picture of promptweight carries three texts (`METADATA_PARTS`), of which any may be left out:
 
 - `parameters`: the settings as AUTOMATIC1111 writes them, which most tools and picture sites read; a PNG's
   text chunk of that name, the EXIF UserComment of a JPEG, WebP or AVIF;
@@ -26,8 +26,8 @@ from PIL import Image, PngImagePlugin
 
 from promptweight import validation
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.metadata.a1111 import read_parameters, writable
-from promptweight.metadata.other_tools import Making, exif_texts, foreign_making
+from promptweight.metadata.a1111 import parse_infotext, writable
+from promptweight.metadata.other_tools import GenerationInfo, exif_texts, read_foreign_info
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for a picture made by a trained model."""
@@ -47,10 +47,10 @@ XMP = _XMP_HEAD + _XMP_MARK + _XMP_TAIL
 _XMP_RECORD = "promptweight:record"
 _XMP_NAMESPACE = "urn:promptweight:1"
 
-PARTS = ("parameters", "promptweight", "iptc")
+METADATA_PARTS = ("parameters", "promptweight", "iptc")
 """What a picture file may carry."""
 
-FORMATS: Mapping[str, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
+IMAGE_FORMATS: Mapping[str, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 """The picture formats that are written, and Pillow's names of them."""
 
 _MOST_JPEG = 65_500
@@ -62,7 +62,7 @@ _PARAMETERS, _OWN, _XMP = "parameters", "promptweight", "XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True)
-class Metadata:
+class ImageMetadata:
     """What a picture file says about its making.
 
     Attributes:
@@ -75,29 +75,29 @@ class Metadata:
     record: dict[str, Any] | None
     parameters: str | None
     digital_source_type: str | None
-    foreign: Making | None = None
+    foreign: GenerationInfo | None = None
 
-    def making(self) -> Making | None:
-        """Returns in one form how the picture was made, by the most exact of what the file holds."""
+    def making(self) -> GenerationInfo | None:
+        """Return in one form how the picture was made, by the most exact of what the file holds."""
         if self.record is not None:
             record = dict(self.record)
             prompt, negative = (str(record.pop(name, "")) for name in ("prompt", "negative_prompt"))
-            return Making("promptweight", prompt, negative, record)
+            return GenerationInfo("promptweight", prompt, negative, record)
         if self.foreign is not None:
             return self.foreign
         if self.parameters is None:
             return None
-        return Making("AUTOMATIC1111", *read_parameters(self.parameters))
+        return GenerationInfo("AUTOMATIC1111", *parse_infotext(self.parameters))
 
 
 def check_parts(parts: Collection[str]) -> None:
-    """Raises `SettingError` where one of `parts` is none of `PARTS`."""
+    """Raise `SettingError` where one of `parts` is none of `METADATA_PARTS`."""
     for part in parts:
-        validation.choice("metadata", part, PARTS)
+        validation.check_choice("metadata", part, METADATA_PARTS)
 
 
-def read_parts(text: str) -> tuple[str, ...]:
-    """Returns which of `PARTS` a text such as `parameters,iptc` names; `none` is none of them.
+def parse_parts(text: str) -> tuple[str, ...]:
+    """Return which of `METADATA_PARTS` a text such as `parameters,iptc` names; `none` is none of them.
 
     >>> read_parts("iptc, parameters"), read_parts("none")
     (('iptc', 'parameters'), ())
@@ -109,16 +109,16 @@ def read_parts(text: str) -> tuple[str, ...]:
         return ()
     parts = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for part in parts:
-        validation.choice("metadata", part, (*PARTS, "none"))
+        validation.check_choice("metadata", part, (*METADATA_PARTS, "none"))
     if "none" in parts:
         raise SettingError(f"metadata is {text!r}; none stands alone")
     return parts
 
 
-def png_texts(
-    record: Mapping[str, Any], parameters: str, parts: Collection[str] = PARTS
+def build_png_info(
+    record: Mapping[str, Any], parameters: str, parts: Collection[str] = METADATA_PARTS
 ) -> PngImagePlugin.PngInfo:
-    """Returns the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
+    """Return the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
     info = PngImagePlugin.PngInfo()
     if "iptc" in parts:
         info.add_itxt(_XMP, XMP)
@@ -129,30 +129,30 @@ def png_texts(
     return info
 
 
-def encode_picture(
+def encode_image(
     image: Image.Image,
     format: str,  # noqa: A002
     record: Mapping[str, Any],
     parameters: str,
-    parts: Collection[str] = PARTS,
+    parts: Collection[str] = METADATA_PARTS,
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Returns the file of a picture, and warnings about what it could not hold.
+    """Return the file of a picture, and warnings about what it could not hold.
 
     Args:
         image: the picture.
-        format: one of `FORMATS`; WebP and PNG are lossless, JPEG and AVIF of high quality.
+        format: one of `IMAGE_FORMATS`; WebP and PNG are lossless, JPEG and AVIF of high quality.
         record: any JSON values.
         parameters: AUTOMATIC1111's text.
-        parts: which of `PARTS` are written.
+        parts: which of `METADATA_PARTS` are written.
 
     Raises:
         SettingError: there is no such format or part.
     """
-    validation.choice("format", format, tuple(FORMATS))
+    validation.check_choice("format", format, tuple(IMAGE_FORMATS))
     check_parts(parts)
     file = io.BytesIO()
     if format == "png":
-        image.save(file, format="PNG", pnginfo=png_texts(record, parameters, parts))
+        image.save(file, format="PNG", pnginfo=build_png_info(record, parameters, parts))
         return file.getvalue(), ()
     warnings = []
     exif = _exif(parameters) if "parameters" in parts else b""
@@ -165,7 +165,7 @@ def encode_picture(
         warnings.append("the settings are too long for a JPEG, so its XMP packet has none")
     options = {"quality": 95} if format in ("jpeg", "avif") else {"lossless": True}
     given = {name: value for name, value in (("exif", exif), ("xmp", xmp)) if value}
-    image.save(file, format=FORMATS[format], **options, **given)
+    image.save(file, format=IMAGE_FORMATS[format], **options, **given)
     return file.getvalue(), tuple(warnings)
 
 
@@ -174,7 +174,7 @@ def _own_json(record: Mapping[str, Any]) -> str:
 
 
 def _exif(parameters: str) -> bytes:
-    """Returns EXIF data whose UserComment holds a text as AUTOMATIC1111 (by piexif) writes it."""
+    """Return EXIF data whose UserComment holds a text as AUTOMATIC1111 (by piexif) writes it."""
     exif = Image.Exif()
     exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + writable(parameters).encode("utf-16-be")
     return exif.tobytes()
@@ -192,8 +192,8 @@ def _xmp(record: Mapping[str, Any] | None, *, marked: bool) -> bytes:
     return f"{_XMP_HEAD}{inside}{_XMP_TAIL}".encode() if inside else b""
 
 
-def read(path: str | os.PathLike[str]) -> Metadata:
-    """Returns what the picture file at `path` says about its making; PNG, JPEG, WebP and AVIF.
+def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
+    """Return what the picture file at `path` says about its making; PNG, JPEG, WebP and AVIF.
 
     Raises:
         OSError: the file cannot be opened.
@@ -221,16 +221,16 @@ def read(path: str | os.PathLike[str]) -> Metadata:
     with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(texts.get(_OWN) or _record_text(xmp))
     parameters = texts.get(_PARAMETERS) or _user_comment(exif_comment)
-    return Metadata(
+    return ImageMetadata(
         record=record if isinstance(record, dict) else None,
         parameters=parameters,
         digital_source_type=_source_type(xmp),
-        foreign=foreign_making(texts, parameters),
+        foreign=read_foreign_info(texts, parameters),
     )
 
 
 def _as_meant(text: str) -> str:
-    """Returns the text of a PNG's chunk: Latin-1 by the standard, but UTF-8 where that can be read."""
+    """Return the text of a PNG's chunk: Latin-1 by the standard, but UTF-8 where that can be read."""
     if text.isascii() or isinstance(text, PngImagePlugin.iTXt):
         return text
     try:
@@ -240,14 +240,14 @@ def _as_meant(text: str) -> str:
 
 
 def _record_text(xmp: str) -> str:
-    """Returns the JSON in an XMP packet; found as text, since an XML parser can be made to work for ever."""
+    """Return the JSON in an XMP packet; found as text, since an XML parser can be made to work for ever."""
     start = xmp.find(f"<{_XMP_RECORD}>")
     end = xmp.find(f"</{_XMP_RECORD}>", start)
     return html.unescape(xmp[start + len(_XMP_RECORD) + 2 : end]) if 0 <= start < end else ""
 
 
 def _user_comment(value: object) -> str | None:
-    """Returns the text of an EXIF UserComment: eight bytes that name the encoding, then the text."""
+    """Return the text of an EXIF UserComment: eight bytes that name the encoding, then the text."""
     if not isinstance(value, bytes) or len(value) < 8:
         return None
     name, text = value[:8], value[8:]
@@ -257,7 +257,7 @@ def _user_comment(value: object) -> str | None:
 
 
 def _utf_16_of(text: bytes) -> str:
-    """Returns the byte order of a UTF-16 text: its mark's, else that in which letters look like letters."""
+    """Return the byte order of a UTF-16 text: its mark's, else that in which letters look like letters."""
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
     return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
@@ -275,7 +275,7 @@ def _source_type(xmp: str) -> str | None:
 
 
 def _add(info: PngImagePlugin.PngInfo, name: str, text: str) -> None:
-    """Adds a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
+    """Add a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
     if text.isascii():
         info.add_text(name, text)
     else:

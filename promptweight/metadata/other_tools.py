@@ -33,7 +33,7 @@ _MOST_NODES = 100_000
 
 
 @dataclass(frozen=True)
-class Making:
+class GenerationInfo:
     """How a picture was made, whichever tool made it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Making:
 
 
 def exif_texts(exif: Mapping[int, Any]) -> dict[str, str]:
-    """Returns the `prompt` and `workflow` that ComfyUI puts into the EXIF data of a WebP."""
+    """Return the `prompt` and `workflow` that ComfyUI puts into the EXIF data of a WebP."""
     found = {}
     for tag in (0x0110, 0x010F, 0x010E):
         value = exif.get(tag)
@@ -61,8 +61,8 @@ def exif_texts(exif: Mapping[int, Any]) -> dict[str, str]:
     return found
 
 
-def foreign_making(texts: Mapping[str, str], parameters: str | None) -> Making | None:
-    """Returns how a picture was made by the `texts` in its file; None where no known tool wrote them."""
+def read_foreign_info(texts: Mapping[str, str], parameters: str | None) -> GenerationInfo | None:
+    """Return how a picture was made by the `texts` in its file; None where no known tool wrote them."""
     if (record := _object(texts.get("invokeai_metadata"))) is not None:
         return _invokeai(record)
     if (record := _object(texts.get("sd-metadata"))) is not None:
@@ -88,7 +88,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _invokeai(record: dict[str, Any]) -> Making:
+def _invokeai(record: dict[str, Any]) -> GenerationInfo:
     """InvokeAI 3 and later; its model is an object, of which the name is told."""
     model = record.get("model")
     names = {"model": model.get("name") or model.get("model_name")} if isinstance(model, dict) else {}
@@ -97,12 +97,12 @@ def _invokeai(record: dict[str, Any]) -> Making:
         for name, value in {**record, **names}.items()
         if name not in ("positive_prompt", "negative_prompt") and isinstance(value, (str, int, float, bool))
     }
-    return Making(
+    return GenerationInfo(
         "InvokeAI", _text(record.get("positive_prompt")), _text(record.get("negative_prompt")), kept
     )
 
 
-def _old_invokeai(record: dict[str, Any]) -> Making:
+def _old_invokeai(record: dict[str, Any]) -> GenerationInfo:
     """InvokeAI 1 and 2, where the negative prompt stood in square brackets within the prompt."""
     image: Any = record.get("image")
     settings = (
@@ -113,15 +113,15 @@ def _old_invokeai(record: dict[str, Any]) -> Making:
         prompt = ", ".join(_text(part.get("prompt")) for part in prompt if isinstance(part, dict))
     if isinstance(record.get("model_weights"), str):
         settings["model"] = record["model_weights"]
-    return Making("InvokeAI", _text(prompt), "", settings)
+    return GenerationInfo("InvokeAI", _text(prompt), "", settings)
 
 
-def _swarm(record: dict[str, Any]) -> Making:
+def _swarm(record: dict[str, Any]) -> GenerationInfo:
     kept = {name: value for name, value in record.items() if name not in ("prompt", "negativeprompt")}
-    return Making("SwarmUI", _text(record.get("prompt")), _text(record.get("negativeprompt")), kept)
+    return GenerationInfo("SwarmUI", _text(record.get("prompt")), _text(record.get("negativeprompt")), kept)
 
 
-def _comfyui(graph: dict[str, Any]) -> Making | None:
+def _comfyui(graph: dict[str, Any]) -> GenerationInfo | None:
     """ComfyUI's graph of nodes: the texts that its sampler's `positive` and `negative` inputs come from."""
     nodes = {
         name: node["inputs"]
@@ -144,7 +144,7 @@ def _comfyui(graph: dict[str, Any]) -> Making | None:
             value = node.get(name)
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
                 settings.setdefault(called, value)
-    return Making("ComfyUI", "\n".join(positive), "\n".join(negative), settings)
+    return GenerationInfo("ComfyUI", "\n".join(positive), "\n".join(negative), settings)
 
 
 def _is_sampling(inputs: Mapping[str, Any]) -> bool:
@@ -154,7 +154,7 @@ def _is_sampling(inputs: Mapping[str, Any]) -> bool:
 
 
 def _texts_of(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> Iterator[str]:
-    """Yields the texts upstream of a link, each once; a node that takes both prompts passes on its role's."""
+    """Yield the texts upstream of a link, each once; a node that takes both prompts passes on its role's."""
     waiting, seen, told = [link], set(), set()
     other = "negative" if role == "positive" else "positive"
     while waiting:
@@ -174,6 +174,6 @@ def _texts_of(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> I
 
 
 def _node_of(link: object) -> str:
-    """Returns the name of the node that a link comes from; nothing for what is no link."""
+    """Return the name of the node that a link comes from; nothing for what is no link."""
     is_link = isinstance(link, list) and link and isinstance(link[0], (str, int))
     return str(link[0]) if is_link else ""  # type: ignore[index]  # a list, as just found

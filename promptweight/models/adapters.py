@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import Note, note
-from promptweight.models.files import check_header, first_line
+from promptweight.messages import Message, message
+from promptweight.models.files import check_safetensors, summarize_error
 from promptweight.prompt import script_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Adapters:
     """What prompts ask for.
 
     Attributes:
@@ -53,18 +53,18 @@ class Chosen:
 
     loras: Mapping[str, Lora]
     embeddings: Mapping[str, Path]
-    warnings: tuple[Note, ...] = ()
+    warnings: tuple[Message, ...] = ()
 
 
-def choose(
+def find_adapters(
     prompt: Prompt,
     negative_prompt: Prompt | None = None,
     *,
     lora_dir: str | os.PathLike[str] | None = None,
     embeddings_dir: str | os.PathLike[str] | None = None,
     num_inference_steps: int | None = None,
-) -> Chosen:
-    """Returns the files that two prompts name, at any step of a run of `num_inference_steps`.
+) -> Adapters:
+    """Return the files that two prompts name, at any step of a run of `num_inference_steps`.
 
     A LoRA is named by its tag, `<lora:name:weight>`; weights of one that is named twice add up. A textual
     inversion is named by its file's name as a whole word, in any case, or by `embedding:name` or `<name>`.
@@ -74,13 +74,13 @@ def choose(
         SettingError: a folder is none, or holds no file of that name; says which names are close.
         ModelError: the file is damaged.
     """
-    warnings: list[Note] = []
+    warnings: list[Message] = []
     negative_loras = [] if negative_prompt is None else list(negative_prompt.loras)
     if negative_loras:
         names = ", ".join(repr(lora.name) for lora in negative_loras)
         warnings.append(
-            note(
-                "LoRAs in the negative prompt have no effect, since they act on the whole model: {names}",
+            message(
+                "negative-loras",
                 names=names,
             )
         )
@@ -91,13 +91,13 @@ def choose(
             for text in script_of(each, num_inference_steps).variants:
                 embeddings |= _choose_embeddings(text, embeddings_dir, warnings)
     for path in [*(lora.path for lora in loras.values()), *embeddings.values()]:
-        check_header(path)
-    return Chosen(loras, embeddings, tuple(dict.fromkeys(warnings)))
+        check_safetensors(path)
+    return Adapters(loras, embeddings, tuple(dict.fromkeys(warnings)))
 
 
 @contextmanager
-def applied(pipe: Any, chosen: Chosen) -> Iterator[None]:
-    """Holds what was chosen on `pipe` for as long as the block lasts, and takes it off again.
+def apply_adapters(pipe: Any, chosen: Adapters) -> Iterator[None]:
+    """Hold what was chosen on `pipe` for as long as the block lasts, and takes it off again.
 
     Raises:
         ModelError: a file does not fit the model, or peft is not installed, which LoRAs need.
@@ -112,20 +112,20 @@ def applied(pipe: Any, chosen: Chosen) -> Iterator[None]:
 
 
 def _choose_loras(
-    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Note]
+    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Message]
 ) -> dict[str, Lora]:
     chosen: dict[str, Lora] = {}
     files = None if folder is None else _files(folder, "lora_dir")
     for tag in prompt.loras:
         if tag.kind == "hypernet":
             warnings.append(
-                note(
-                    "{name!r} is a hypernetwork, which diffusers cannot load; it has no effect", name=tag.name
+                message(
+                    "hypernetwork-unsupported", name=tag.name
                 )
             )
         elif files is None:
             warnings.append(
-                note("the LoRA {name!r} has no effect; name its folder (lora_dir)", name=tag.name)
+                message("lora-unused", name=tag.name)
             )
         else:
             path = _find(tag.name, files, "LoRA", folder)
@@ -135,7 +135,7 @@ def _choose_loras(
 
 
 def _choose_embeddings(
-    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Note]
+    prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Message]
 ) -> dict[str, Path]:
     from promptweight.prompt import note_embeddings
 
@@ -150,8 +150,8 @@ def _choose_embeddings(
             continue  # text in angle brackets that names no file is text
         elif folder is None:
             warnings.append(
-                note(
-                    "the textual inversion {name!r} has no effect; name its folder (embeddings_dir)",
+                message(
+                    "textual-inversion-unused",
                     name=name,
                 )
             )
@@ -161,7 +161,7 @@ def _choose_embeddings(
 
 
 def _files(folder: str | os.PathLike[str], setting: str) -> dict[str, Path]:
-    """Returns the safetensors files in a folder and those below it, by their names in lower case."""
+    """Return the safetensors files in a folder and those below it, by their names in lower case."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise SettingError(f"{setting} is {os.fspath(folder)!r}, which is no folder")
@@ -198,7 +198,7 @@ def _put_on_loras(pipe: Any, loras: Mapping[str, Lora], stack: ExitStack) -> Non
             )
         except Exception as error:  # the file's content decides which of many errors this is
             raise ModelError(
-                f"{lora.path} cannot be put on this {type(pipe).__name__}: {first_line(error)}"
+                f"{lora.path} cannot be put on this {type(pipe).__name__}: {summarize_error(error)}"
             ) from error
         if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
             raise ModelError(f"{lora.path} holds no LoRA for a {type(pipe).__name__}")
@@ -224,14 +224,14 @@ def _put_on_embeddings(pipe: Any, files: Mapping[str, Path], stack: ExitStack) -
                 )
             except Exception as error:  # the file's content decides which of many errors this is
                 raise ModelError(
-                    f"{path} cannot be put on this {type(pipe).__name__}: {first_line(error)}"
+                    f"{path} cannot be put on this {type(pipe).__name__}: {summarize_error(error)}"
                 ) from error
 
 
 def _vectors(
     pipe: Any, path: Path, tensors: Mapping[str, Tensor], places: list[tuple[str, str]]
 ) -> list[tuple[tuple[str, str], Tensor]]:
-    """Returns which text encoder learns which vectors of a file: by name in SDXL's, else by their width."""
+    """Return which text encoder learns which vectors of a file: by name in SDXL's, else by their width."""
     named = {"clip_l": _CLIP_L, "clip_g": _CLIP_G}
     if tensors and set(tensors) <= set(named):
         return [(named[name], vectors) for name, vectors in tensors.items() if named[name] in places]
@@ -251,7 +251,7 @@ def _vectors(
 
 @contextmanager
 def _changeable(pipe: Any, tokenizer: str, text_encoder: str) -> Iterator[None]:
-    """Lets words be added to a tokenizer and its text encoder inside the block; afterwards they are gone."""
+    """Let words be added to a tokenizer and its text encoder inside the block; afterwards they are gone."""
     words, encoder = getattr(pipe, tokenizer), getattr(pipe, text_encoder)
     vectors, size = encoder.get_input_embeddings(), encoder.config.vocab_size
     setattr(pipe, tokenizer, copy.deepcopy(words))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptweight.errors import ModelError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.models.builtin import BUILTIN_MODELS, builtin_path
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
@@ -35,7 +35,7 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ModelOrigin:
     """Where a pipeline came from.
 
     Attributes:
@@ -47,8 +47,8 @@ class Origin:
     revision: str | None = None
 
 
-def find_local(name: str, revision: str | None = None) -> Path:
-    """Returns the folder of a model that is on this machine; hub ids are looked up in the cache alone.
+def find_local_folder(name: str, revision: str | None = None) -> Path:
+    """Return the folder of a model that is on this machine; hub ids are looked up in the cache alone.
 
     Raises:
         ModelError: it is not here, or is a single file.
@@ -69,18 +69,18 @@ def find_local(name: str, revision: str | None = None) -> Path:
         ) from error
 
 
-def find(name: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
-    """Returns the local folder or single file of a model, downloaded if need be, and what to call it."""
+def find_model(name: str, revision: str | None, variant: str | None) -> tuple[Path, ModelOrigin]:
+    """Return the local folder or single file of a model, downloaded if need be, and what to call it."""
     path = _local_path(name)
     if path is None:
         return _download(*_hub_id(name, revision), variant)
     if name in BUILTIN_MODELS:
-        return path, Origin(name)
-    return path, Origin(path.name) if path.is_file() else origin_of_folder(path.resolve())
+        return path, ModelOrigin(name)
+    return path, ModelOrigin(path.name) if path.is_file() else get_folder_origin(path.resolve())
 
 
 def _local_path(name: str) -> Path | None:
-    """Returns a built-in model's folder, or what is on the disk; None where `name` may be a hub id."""
+    """Return a built-in model's folder, or what is on the disk; None where `name` may be a hub id."""
     if name in BUILTIN_MODELS:
         return builtin_path(name)
     path = Path(name).expanduser()
@@ -90,9 +90,8 @@ def _local_path(name: str) -> Path | None:
         raise ModelError(_pickle_refused(path))
     if path.is_file() and path.suffix.lower() != ".safetensors":
         raise ModelError(
-            note(
-                "{name!r} is no model; a single file ends in .safetensors, and a folder has a "
-                "model_index.json, as save_pretrained writes it",
+            message(
+                "model-shape",
                 name=name,
             )
         )
@@ -102,13 +101,12 @@ def _local_path(name: str) -> Path | None:
 
 
 def _hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
-    """Returns the hub id and the revision that `name` stands for."""
+    """Return the hub id and the revision that `name` stands for."""
     hub_id, _, tagged = name.partition("@")
     if not _HUB_ID.fullmatch(hub_id):
         raise ModelError(
-            note(
-                "there is no model {name!r}: it is no built-in model ({known}), no folder, and not the shape "
-                "of a hub id (owner/name or owner/name@revision)",
+            message(
+                "model-unknown",
                 name=name,
                 known=", ".join(BUILTIN_MODELS),
             )
@@ -120,7 +118,7 @@ def _named(hub_id: str, revision: str | None) -> str:
     return f"{hub_id!r}" + (f" at revision {revision!r}" if revision else "")
 
 
-def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[Path, Origin]:
+def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[Path, ModelOrigin]:
     from diffusers import DiffusionPipeline
 
     try:
@@ -129,41 +127,40 @@ def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[P
         )
     except Exception as error:  # each layer under the hub client has errors of its own
         raise ModelError(
-            note(
-                "there is no folder {name}, and as a hub id it can neither be downloaded nor found whole in "
-                "the cache; check the name, the network and the access rights ({reason})",
+            message(
+                "model-not-found",
                 name=_named(hub_id, revision),
-                reason=first_line(error),
+                reason=summarize_error(error),
             )
         ) from error
-    return folder, Origin(hub_id, origin_of_folder(folder).revision or revision)
+    return folder, ModelOrigin(hub_id, get_folder_origin(folder).revision or revision)
 
 
-def origin_of_folder(folder: Path) -> Origin:
-    """Returns the name of a folder; one inside the hub's cache is called by its id and commit."""
+def get_folder_origin(folder: Path) -> ModelOrigin:
+    """Return the name of a folder; one inside the hub's cache is called by its id and commit."""
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
-        return Origin(folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name)
-    return Origin(folder.name)
+        return ModelOrigin(folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name)
+    return ModelOrigin(folder.name)
 
 
-def read_index(folder: Path, name: str) -> dict[str, Any]:
-    """Returns the model_index.json: which class each component of the pipeline has."""
+def read_model_index(folder: Path, name: str) -> dict[str, Any]:
+    """Return the model_index.json: which class each component of the pipeline has."""
     path = folder / "model_index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            note("{name!r} holds no pipeline: there is no file {path}", name=name, path=path)
+            message("model-incomplete", name=name, path=path)
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{path} cannot be read: {summarize_error(error)}") from error
     if not isinstance(index, dict) or "_class_name" not in index:
         raise ModelError(f"{path} does not say which pipeline it describes: it has no _class_name")
     return index
 
 
 def advice_in(folder: Path) -> Advice | None:
-    """Returns what the folder's promptweight.json advises, a file that a model may bring along.
+    """Return what the folder's promptweight.json advises, a file that a model may bring along.
 
     Raises:
         ModelError: the file is there, but holds something else.
@@ -176,7 +173,7 @@ def advice_in(folder: Path) -> Advice | None:
         value = content["guidance_scale"]
         guidance = float(value)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} must hold a guidance_scale, a number: {first_line(error)}") from error
+        raise ModelError(f"{path} must hold a guidance_scale, a number: {summarize_error(error)}") from error
     if not 0 <= guidance <= 100:
         raise ModelError(f"{path} has the guidance_scale {value!r}; it must lie between 0 and 100")
     layers = content.get("attention_layers", [])
@@ -186,7 +183,7 @@ def advice_in(folder: Path) -> Advice | None:
 
 
 def advice_of(pipe: Any) -> Advice | None:
-    """Returns what the makers of a pipeline's model advise, whatever made the pipeline.
+    """Return what the makers of a pipeline's model advise, whatever made the pipeline.
 
     diffusers remembers which folder the denoising model was loaded from; the advice lies beside it.
 
@@ -200,25 +197,25 @@ def advice_of(pipe: Any) -> Advice | None:
     return advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
 
 
-def components(index: dict[str, Any]) -> list[str]:
-    """Returns the names of the components that a pipeline has, each of them a folder."""
+def list_components(index: dict[str, Any]) -> list[str]:
+    """Return the names of the components that a pipeline has, each of them a folder."""
     return [name for name, value in index.items() if isinstance(value, list) and all(value)]
 
 
 def check_weights(folder: Path, index: dict[str, Any]) -> None:
-    """Raises `ModelError` naming the file where weights are broken, or of a kind that could run code."""
-    for component in components(index):
+    """Raise `ModelError` naming the file where weights are broken, or of a kind that could run code."""
+    for component in list_components(index):
         files = sorted(path for path in (folder / component).glob("*") if path.is_file())
         weights = [path for path in files if path.suffix == ".safetensors"]
         pickles = [path for path in files if path.suffix in _PICKLES]
         if pickles and not weights:
             raise ModelError(_pickle_refused(pickles[0]))
         for path in weights:
-            check_header(path)
+            check_safetensors(path)
 
 
-def check_header(path: Path) -> None:
-    """Raises `ModelError` saying what `path` is where it is no whole safetensors file."""
+def check_safetensors(path: Path) -> None:
+    """Raise `ModelError` saying what `path` is where it is no whole safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -233,7 +230,7 @@ def _pickle_refused(path: Path) -> str:
 
 
 def _what_it_is(path: Path, error: Exception) -> str:
-    """Returns, in words, what stands where weights were expected."""
+    """Return, in words, what stands where weights were expected."""
     with open(path, "rb") as file:
         head = file.read(64).lstrip().lower()
     if not head:
@@ -242,9 +239,9 @@ def _what_it_is(path: Path, error: Exception) -> str:
         return "it is a web page, not weights; download it again"
     if head.startswith(b"version https://git-lfs"):
         return "it is a pointer of git-lfs; fetch the file itself with `git lfs pull`"
-    return f"it is incomplete or no safetensors file ({first_line(error)}); download it again"
+    return f"it is incomplete or no safetensors file ({summarize_error(error)}); download it again"
 
 
-def first_line(error: Exception) -> str:
-    """Returns what an error of another library says, without the details below."""
+def summarize_error(error: Exception) -> str:
+    """Return what an error of another library says, without the details below."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

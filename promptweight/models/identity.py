@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from promptweight.errors import ModelError
 
 if TYPE_CHECKING:
-    from promptweight.models.files import Origin
+    from promptweight.models.files import ModelOrigin
 
 _END_BYTES = 65_536
 
@@ -32,12 +32,12 @@ class ModelIdentity:
     source: str
     name: str
     revision: str | None = None
-    fingerprint: str | None = None
+    fingerprint_files: str | None = None
     folder: Path | None = None
 
 
 def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
-    """Returns which model a name means; a hub id that is not in the cache is fetched unless `offline`.
+    """Return which model a name means; a hub id that is not in the cache is fetched unless `offline`.
 
     Raises:
         ModelError: there is no such model.
@@ -48,35 +48,35 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
     name = os.fspath(model)
     path = Path(name).expanduser()
     if path.is_file() and name not in BUILTIN_MODELS:
-        path, origin = model_files.find(name, None, None)
-        return ModelIdentity(name, origin.model, None, fingerprint([path]))
+        path, origin = model_files.find_model(name, None, None)
+        return ModelIdentity(name, origin.model, None, fingerprint_files([path]))
     try:
-        folder = model_files.find_local(name)
+        folder = model_files.find_local_folder(name)
     except ModelError:
         if "/" not in name or path.exists():
             raise
         if offline:
             hub_id, _, revision = name.partition("@")
             return ModelIdentity(name, hub_id, revision or None)
-        folder, origin = model_files.find(name, None, None)
+        folder, origin = model_files.find_model(name, None, None)
         return ModelIdentity(_at_commit(origin), origin.model, origin.revision, None, folder)
-    model_files.read_index(folder, name)
-    origin = model_files.origin_of_folder(folder.resolve())
+    model_files.read_model_index(folder, name)
+    origin = model_files.get_folder_origin(folder.resolve())
     if origin.revision is not None:
         source = name if path.is_dir() else _at_commit(origin)
         return ModelIdentity(source, origin.model, origin.revision, None, folder)
     files = [each for each in folder.rglob("*") if each.suffix in (".safetensors", ".json", ".txt", ".model")]
     called = name if folder.is_relative_to(BUILTIN_FOLDER) else origin.model
-    return ModelIdentity(name, called, None, fingerprint(files, folder), folder)
+    return ModelIdentity(name, called, None, fingerprint_files(files, folder), folder)
 
 
-def _at_commit(origin: Origin) -> str:
-    """Returns the hub id of a model with its commit, so that a newer one on the hub is not loaded instead."""
+def _at_commit(origin: ModelOrigin) -> str:
+    """Return the hub id of a model with its commit, so that a newer one on the hub is not loaded instead."""
     return f"{origin.model}@{origin.revision}" if origin.revision else origin.model
 
 
-def fingerprint(files: Iterable[Path], root: Path | None = None) -> str:
-    """Returns a digest of some files: of their names, sizes, and first and last 64 KiB.
+def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
+    """Return a digest of some files: of their names, sizes, and first and last 64 KiB.
 
     Reading no more keeps it quick for files of many gigabytes; training a model changes all of its weights.
     """

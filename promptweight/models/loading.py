@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.models import single_file
 from promptweight.models.files import (
-    Origin,
+    ModelOrigin,
     advice_in,
     advice_of,
-    check_header,
+    check_safetensors,
     check_weights,
-    find,
-    first_line,
-    origin_of_folder,
-    read_index,
+    find_model,
+    get_folder_origin,
+    read_model_index,
+    summarize_error,
 )
 from promptweight.models.schedulers import make_scheduler
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "bfloat16")
 OFFLOADS = ("model",)
 
-_ORIGINS: weakref.WeakKeyDictionary[Any, Origin] = weakref.WeakKeyDictionary()
+_ORIGINS: weakref.WeakKeyDictionary[Any, ModelOrigin] = weakref.WeakKeyDictionary()
 
 
 def load(
@@ -54,7 +54,7 @@ def load(
     scheduler: str | None = None,
     offload: str | None = None,
 ) -> DiffusionPipeline:
-    """Loads a diffusers pipeline, ready to run on `device`.
+    """Load a diffusers pipeline, ready to run on `device`.
 
     Args:
         model: the name of a built-in model (`promptweight.models.BUILTIN_MODELS`), a folder that `save_pretrained`
@@ -78,14 +78,14 @@ def load(
     name = os.fspath(model)
     chosen_device = choose_device(device)
     _check_offload(offload, chosen_device)
-    with quiet():
-        path, found = find(name, revision, variant)
+    with silence_libraries():
+        path, found = find_model(name, revision, variant)
         pipe: Any
         if path.is_file():
-            check_header(path)
+            check_safetensors(path)
             pipe = single_file.build(path, choose_dtype(dtype, chosen_device, is_transformer=False))
         else:
-            index = read_index(path, name)
+            index = read_model_index(path, name)
             check_weights(path, index)
             advice_in(path)  # raises here, not on the first picture
             chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
@@ -100,30 +100,30 @@ def load(
                 pipe.enable_model_cpu_offload(device=chosen_device)
         except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
             raise ModelError(
-                note(
-                    "{name!r} does not fit on {device}: {reason}",
+                message(
+                    "model-too-large",
                     name=name,
                     device=chosen_device,
-                    reason=first_line(error),
+                    reason=summarize_error(error),
                 )
             ) from error
     _ORIGINS[pipe] = found
     return pipe
 
 
-def origin(pipe: Any) -> Origin:
-    """Returns where `pipe` came from; for one that `load` did not make, the name diffusers remembers.
+def get_origin(pipe: Any) -> ModelOrigin:
+    """Return where `pipe` came from; for one that `load` did not make, the name diffusers remembers.
 
     A folder is told by its last part alone: what is written into picture files should not show a user's disk.
     """
     if pipe in _ORIGINS:
         return _ORIGINS[pipe]
     remembered = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
-    return origin_of_folder(Path(remembered)) if Path(remembered).is_dir() else Origin(remembered)
+    return get_folder_origin(Path(remembered)) if Path(remembered).is_dir() else ModelOrigin(remembered)
 
 
 def default_guidance_scale(pipe: Any) -> float:
-    """Returns the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
+    """Return the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
     advice = advice_of(pipe)
     if advice is not None:
         return advice.guidance_scale
@@ -133,7 +133,7 @@ def default_guidance_scale(pipe: Any) -> float:
 
 
 def choose_device(device: str = "auto") -> str:
-    """Returns the device to use: `device` itself where it is there, or the best there is for `auto`.
+    """Return the device to use: `device` itself where it is there, or the best there is for `auto`.
 
     Raises:
         SettingError: there is no such device here.
@@ -151,7 +151,7 @@ def choose_device(device: str = "auto") -> str:
 
 
 def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool) -> torch.dtype:
-    """Returns the torch type for `dtype` as described in `load`.
+    """Return the torch type for `dtype` as described in `load`.
 
     Raises:
         SettingError: `dtype` is none of the types that pipelines run in.
@@ -172,10 +172,10 @@ def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool)
 
 
 def _check_offload(offload: str | None, device: str) -> None:
-    """Raises `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
+    """Raise `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
     if offload is None:
         return
-    validation.choice("offload", offload, OFFLOADS)
+    validation.check_choice("offload", offload, OFFLOADS)
     if device == "cpu":
         raise SettingError(
             f"offload is {offload!r}, which moves parts of the model between main memory and an accelerator; "
@@ -184,7 +184,7 @@ def _check_offload(offload: str | None, device: str) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Silences diffusers' and transformers' log lines, bars and warnings inside, and puts all back."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -223,10 +223,10 @@ def _build(
         )
     except Exception as error:  # the folder's content decides which of many errors this is
         raise ModelError(
-            note(
-                "{name!r} cannot be loaded from {folder}: {reason}",
+            message(
+                "model-load-failed",
                 name=name,
                 folder=folder,
-                reason=first_line(error),
+                reason=summarize_error(error),
             )
         ) from error

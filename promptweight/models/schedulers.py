@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ NOISE_SCHEDULES = {
 
 
 def make_scheduler(name: str, present: Any) -> Any:
-    """Returns the scheduler of that name for a model whose scheduler is now `present`.
+    """Return the scheduler of that name for a model whose scheduler is now `present`.
 
     Args:
         name: a sampler of AUTOMATIC1111 in any case, with one of `NOISE_SCHEDULES` behind it if wanted
@@ -81,8 +81,8 @@ def make_scheduler(name: str, present: Any) -> Any:
     scheduler_class = getattr(diffusers, class_name)
     if missing := getattr(scheduler_class, "_backends", None):  # diffusers' stand-in for what cannot run
         raise SettingError(
-            note(
-                "scheduler {name!r} needs the package {package}, which is not installed",
+            message(
+                "scheduler-package",
                 name=name,
                 package=missing[-1],
             )
@@ -98,18 +98,18 @@ def make_scheduler(name: str, present: Any) -> Any:
         return scheduler_class.from_config(present.config, **settings)
     except (ImportError, ValueError) as error:
         raise SettingError(
-            note("scheduler {name!r} cannot be made: {reason}", name=name, reason=error)
+            message("scheduler-failed", name=name, reason=error)
         ) from error
 
 
-def is_known(name: str) -> bool:
+def is_known_sampler(name: str) -> bool:
     """Whether some model takes a scheduler of that name: a sampler's, or what may be a class of diffusers."""
     is_sampler = any(_read(name, samplers)[0] is not None for samplers in (SAMPLERS, FLOW_SAMPLERS))
     return is_sampler or name.endswith("Scheduler")
 
 
-def sampler_name(scheduler: Any) -> str | None:
-    """Returns what AUTOMATIC1111 calls this scheduler of diffusers; None where it has no name for it."""
+def get_sampler_name(scheduler: Any) -> str | None:
+    """Return what AUTOMATIC1111 calls this scheduler of diffusers; None where it has no name for it."""
     config = scheduler.config
     for name, sampler in _samplers_for(scheduler).items():
         if type(scheduler).__name__ == sampler.scheduler and all(
@@ -125,7 +125,7 @@ def _samplers_for(present: Any) -> dict[str, Sampler]:
 
 
 def _class_names_for(present: Any) -> set[str]:
-    """Returns the classes of schedulers that can take the place of `present`."""
+    """Return the classes of schedulers that can take the place of `present`."""
     from diffusers.schedulers import KarrasDiffusionSchedulers
 
     named = {sampler.scheduler for sampler in _samplers_for(present).values()}
@@ -135,7 +135,7 @@ def _class_names_for(present: Any) -> set[str]:
 
 
 def _read(name: str, samplers: Mapping[str, Sampler]) -> tuple[Sampler | None, str | None]:
-    """Returns the sampler and the noise schedule that `name` asks for; no sampler where it is none."""
+    """Return the sampler and the noise schedule that `name` asks for; no sampler where it is none."""
     folded = {each.casefold(): each for each in samplers}
     words = " ".join(str(name).split()).casefold()
     if words in folded:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError
-from promptweight.models.files import first_line
+from promptweight.models.files import summarize_error
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ _CONFIG_FILES = ["*.json", "*.txt", "**/*.json", "**/*.txt", "**/*.model"]
 
 
 def build(path: Path, dtype: torch.dtype) -> DiffusionPipeline:
-    """Returns the pipeline whose weights are in `path`, a safetensors file with a sound header.
+    """Return the pipeline whose weights are in `path`, a safetensors file with a sound header.
 
     Raises:
         ModelError: the file is no checkpoint of a supported family, or the files that describe the family
@@ -47,11 +47,11 @@ def build(path: Path, dtype: torch.dtype) -> DiffusionPipeline:
             str(path), config=str(config), torch_dtype=dtype, local_files_only=True
         )
     except Exception as error:  # the file's content decides which of many errors this is
-        raise ModelError(f"{path} cannot be loaded: {first_line(error)}") from error
+        raise ModelError(f"{path} cannot be loaded: {summarize_error(error)}") from error
 
 
 def _kind_of(path: Path) -> str:
-    """Returns diffusers' name for the kind of checkpoint in `path`, one of `PIPELINES`."""
+    """Return diffusers' name for the kind of checkpoint in `path`, one of `PIPELINES`."""
     from diffusers.loaders.single_file_utils import infer_diffusers_model_type
     from safetensors import safe_open
 
@@ -70,7 +70,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _config_folder(kind: str, path: Path) -> Path:
-    """Returns the folder with the files that describe how this kind of checkpoint is built."""
+    """Return the folder with the files that describe how this kind of checkpoint is built."""
     from diffusers.loaders.single_file_utils import DIFFUSERS_DEFAULT_PIPELINE_PATHS
     from huggingface_hub import snapshot_download
 
@@ -80,5 +80,5 @@ def _config_folder(kind: str, path: Path) -> Path:
     except Exception as error:  # each layer under the hub client has errors of its own
         raise ModelError(
             f"{path} holds weights alone; how its model is built is told by {original!r}, whose small files "
-            f"are not in the local cache and cannot be downloaded ({first_line(error)})"
+            f"are not in the local cache and cannot be downloaded ({summarize_error(error)})"
         ) from error

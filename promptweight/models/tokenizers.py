@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from promptweight.conditioning import TokenTable, tokenize
 from promptweight.errors import ModelError
-from promptweight.models.files import components, find_local, first_line, read_index
-from promptweight.models.loading import quiet
+from promptweight.models.files import find_local_folder, list_components, read_model_index, summarize_error
+from promptweight.models.loading import silence_libraries
 from promptweight.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def token_tables(
     prompt: Prompt, model: str | os.PathLike[str] = "mini", *, revision: str | None = None
 ) -> tuple[TokenTable, ...]:
-    """Returns how `prompt` falls into tokens and chunks: a table for each text encoder that `model` has.
+    """Return how `prompt` falls into tokens and chunks: a table for each text encoder that `model` has.
 
     Args:
         prompt: the prompt.
@@ -41,18 +41,18 @@ def token_tables(
 
 
 def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None) -> list[TextEncoder]:
-    """Returns a model's text encoders without their weights: good for `tokenize` alone.
+    """Return a model's text encoders without their weights: good for `tokenize` alone.
 
     Arguments and errors are those of `token_tables`.
     """
-    with quiet():
+    with silence_libraries():
         import torch
 
         from promptweight.conditioning import TextEncoder
 
         name = os.fspath(model)
-        folder = find_local(name, revision)
-        index = read_index(folder, name)
+        folder = find_local_folder(name, revision)
+        index = read_model_index(folder, name)
         family = _family_of(index, name)
         return [
             TextEncoder(
@@ -63,7 +63,7 @@ def text_encoders(model: str | os.PathLike[str], *, revision: str | None = None)
                 max_length=family.max_sequence_length if kind.takes_length else None,
             )
             for kind in family.encoders
-            if {kind.tokenizer, kind.model} <= set(components(index))
+            if {kind.tokenizer, kind.model} <= set(list_components(index))
         ]
 
 
@@ -80,7 +80,7 @@ def _family_of(index: dict[str, Any], name: str) -> Family:
 
 
 def _load_tokenizer(folder: Path, described: list[str]) -> Any:
-    """Returns the tokenizer of a component folder; `described` is its library and class in the index."""
+    """Return the tokenizer of a component folder; `described` is its library and class in the index."""
     import transformers
 
     library, class_name = described
@@ -91,7 +91,7 @@ def _load_tokenizer(folder: Path, described: list[str]) -> Any:
     try:
         return tokenizer_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the folder's content decides which of many errors this is
-        raise ModelError(f"the tokenizer {folder} cannot be read: {first_line(error)}") from error
+        raise ModelError(f"the tokenizer {folder} cannot be read: {summarize_error(error)}") from error
 
 
 ONE_CHUNK: Mapping[str, Mapping[str, int | None]] = {
@@ -101,7 +101,7 @@ ONE_CHUNK: Mapping[str, Mapping[str, int | None]] = {
 """By how pipelines' names begin: tokenizers whose text encoders read one chunk, and its length in tokens."""
 
 
-class Count(NamedTuple):
+class TokenCount(NamedTuple):
     """The tokens of a prompt for one tokenizer: how many, in how many chunks, and the text that was cut."""
 
     tokenizer: str
@@ -114,14 +114,14 @@ class Counter:
     """The tokenizers of a model's folder."""
 
     def __init__(self, folder: Path) -> None:
-        index = read_index(folder, str(folder))
+        index = read_model_index(folder, str(folder))
         self._class = str(index["_class_name"])
-        there = [name for name in components(index) if name.startswith("tokenizer")]
-        there = [name for name in there if name.replace("tokenizer", "text_encoder") in components(index)]
+        there = [name for name in list_components(index) if name.startswith("tokenizer")]
+        there = [name for name in there if name.replace("tokenizer", "text_encoder") in list_components(index)]
         self._tokenizers = {name: _load(folder / name, str(index[name][1])) for name in there}
 
     def tables(self, prompt: Prompt) -> list[tuple[str, TokenTable]]:
-        """Returns how a prompt falls into tokens and chunks, for each tokenizer by its name."""
+        """Return how a prompt falls into tokens and chunks, for each tokenizer by its name."""
         single = next((each for start, each in ONE_CHUNK.items() if self._class.startswith(start)), {})
         return [
             (
@@ -137,10 +137,10 @@ class Counter:
             for name, tokenizer in self._tokenizers.items()
         ]
 
-    def count(self, prompt: Prompt) -> list[Count]:
-        """Returns the tokens of a prompt for each tokenizer."""
+    def count(self, prompt: Prompt) -> list[TokenCount]:
+        """Return the tokens of a prompt for each tokenizer."""
         return [
-            Count(name, sum(token.kind == "text" for token in table.tokens), table.chunks, table.cut)
+            TokenCount(name, sum(token.kind == "text" for token in table.tokens), table.chunks, table.cut)
             for name, table in self.tables(prompt)
         ]
 
@@ -150,4 +150,4 @@ def _load(folder: Path, class_name: str) -> Any:
         transformers = importlib.import_module("transformers")
         return getattr(transformers, class_name).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the folder's content decides which of many errors this is
-        raise ModelError(f"the tokenizer {folder} cannot be read: {first_line(error)}") from error
+        raise ModelError(f"the tokenizer {folder} cannot be read: {summarize_error(error)}") from error

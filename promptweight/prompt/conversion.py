@@ -73,7 +73,7 @@ def with_breaks(parts: list[LeafPart]) -> LeafPart:
 
 
 def write_in(target: str, prompt: Prompt, parts: list[LeafPart]) -> tuple[str, list[Loss]]:
-    """Leaves in the target dialect."""
+    """Leave in the target dialect."""
     if target in CHANGING:
         return write_a1111(parts, prompt.loras, target)
     if target == "comfy":

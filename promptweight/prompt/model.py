@@ -31,7 +31,7 @@ class Options:
     ``region``: one of ``REGIONS``, or a box (left, top, right, bottom) in fractions of the picture.
     ``mode``: one of ``MODES``.
     ``share``: the share of all words' attention that the group is to get, 0 < share < 1, whatever weight
-    that takes; neighbouring spans of one share are one group.
+    that takes; neighboring spans of one share are one group.
     """
 
     steps: tuple[float, float] | None = None
@@ -204,7 +204,7 @@ class Prompt:
     def fragments(self) -> list[tuple[str, float]]:
         """The (text, weight) pairs in canonical form.
 
-        No empty text, neighbours of equal weight (to six decimals) joined, and ``("BREAK", -1.0)`` wherever
+        No empty text, neighbors of equal weight (to six decimals) joined, and ``("BREAK", -1.0)`` wherever
         a new chunk begins. For the ``a1111`` dialect these are the fragments that A1111's own weight parser
         finds in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
         """
@@ -241,7 +241,7 @@ def same_weight(one: float, other: float) -> bool:
 def canonical(pieces: Iterable[tuple[str, str, float]]) -> list[tuple[str, float]]:
     """(text, weight) pairs of ``(kind, text, weight)`` pieces, in canonical form.
 
-    Kinds: ``text``; ``break``, which becomes a BREAK fragment; ``gap``, which keeps its neighbours apart.
+    Kinds: ``text``; ``break``, which becomes a BREAK fragment; ``gap``, which keeps its neighbors apart.
     """
     fragments: list[tuple[str, float]] = []
     pending: list[str] = []

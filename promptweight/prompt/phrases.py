@@ -33,7 +33,7 @@ LITTLE_WORDS = frozenset(f"{PORTUGUESE} {ENGLISH}".split())
 
 
 def phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
-    """The phrases of a prompt's words, in order, each a run of neighbouring words.
+    """The phrases of a prompt's words, in order, each a run of neighboring words.
 
     Args:
         words: the words of a token table.

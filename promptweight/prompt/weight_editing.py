@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.prompt import Prompt, parse
 from promptweight.prompt.dialects.a1111_scanner import BRACES, SHARE
 from promptweight.prompt.dialects.tags_and_comments import find_tags
@@ -179,7 +179,7 @@ _FINE = 1e-6
 
 
 def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
-    """Returns where a phrase stands in the clean text of a prompt, as words, whatever their case."""
+    """Return where a phrase stands in the clean text of a prompt, as words, whatever their case."""
     sought = [fold(phrase[word.start : word.end]) for word in split_words(phrase)]
     words = split_words(prompt.text, prompt.breaks)
     folded = [fold(prompt.text[word.start : word.end]) for word in words]
@@ -191,7 +191,7 @@ def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
 
 
 def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
-    """Returns a prompt in which every occurrence of a phrase has exactly this weight.
+    """Return a prompt in which every occurrence of a phrase has exactly this weight.
 
     Brackets round the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
     own that make up for theirs.
@@ -208,8 +208,8 @@ def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
         around = _weight_at(parse(plain, dialect), found[number][0])
         if around == 0:
             raise SettingError(
-                note(
-                    "the weight of {phrase!r} in {text!r} cannot be varied inside a weight of 0",
+                message(
+                    "weight-inside-zero",
                     phrase=phrase,
                     text=text,
                 )
@@ -219,13 +219,13 @@ def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
 
 
 def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: float) -> str:
-    """Returns `text` with another number on the brackets round one place, or with brackets of its own."""
+    """Return `text` with another number on the brackets round one place, or with brackets of its own."""
     start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
     target = find_target(text, start, end, _FINE)
     if target is None:
         raise SettingError(
-            note(
-                "the weight of {phrase!r} in {text!r} cannot be varied: brackets cut it",
+            message(
+                "weight-cut-by-brackets",
                 phrase=text[start:end],
                 text=text,
             )

@@ -41,7 +41,7 @@ class _Cluster(NamedTuple):
 def split_words(
     text: str, boundaries: Iterable[int] = (), wholes: Mapping[int, int] | None = None
 ) -> list[WordSpan]:
-    """Finds the words of `text`, in order; whitespace belongs to none.
+    """Find the words of `text`, in order; whitespace belongs to none.
 
     Letters and digits in a row are one word, also across an apostrophe or a hyphen between letters and a
     point or comma between digits. Ideographs, hiragana, emoji and other pictures are a word each.

@@ -47,7 +47,7 @@ def number(weight: float) -> str:
 
 
 def joined(leaves: Iterable[Leaf]) -> list[Leaf]:
-    """Neighbouring text of equal weight and options as one leaf."""
+    """Neighboring text of equal weight and options as one leaf."""
     result: list[Leaf] = []
     for (kind, weight, options), group in groupby(
         leaves, key=lambda leaf: (leaf.kind, leaf.weight, leaf.options)

@@ -1,8 +1,8 @@
-"""Colour maps for heat: small tables, readable by people who see colours differently.
+"""Color maps for heat: small tables, readable by people who see colors differently.
 
 `inferno`, `magma` and `viridis` are samples, at even distances, of the tables by Nathaniel Smith, Stéfan
 van der Walt and Eric Firing (https://github.com/BIDS/colormap, CC0), interpolated linearly in between: the
-lightness grows evenly, so they also read in grey. `WORD_COLORS` is the palette of Okabe and Ito (2008),
+lightness grows evenly, so they also read in gray. `WORD_COLORS` is the palette of Okabe and Ito (2008),
 "Color universal design".
 """
 
@@ -35,18 +35,18 @@ WORD_COLORS: tuple[tuple[int, int, int], ...] = (
     (86, 180, 233),  # sky blue
     (240, 228, 66),  # yellow
 )
-"""One flat colour per word where several words are shown on one picture; repeats after seven."""
+"""One flat color per word where several words are shown on one picture; repeats after seven."""
 
 
 @cache
-def table(name: str) -> NDArray[np.uint8]:
-    """Returns the colour map `name` as 256 RGB colours, shape (256, 3), lowest heat first.
+def colormap_table(name: str) -> NDArray[np.uint8]:
+    """Return the color map `name` as 256 RGB colors, shape (256, 3), lowest heat first.
 
     Raises:
-        SettingError: there is no colour map of that name.
+        SettingError: there is no color map of that name.
     """
     if name not in _SAMPLES:
-        raise SettingError(f"there is no colour map {name!r}; valid names: {', '.join(COLORMAPS)}")
+        raise SettingError(f"there is no color map {name!r}; valid names: {', '.join(COLORMAPS)}")
     samples = np.array([list(bytes.fromhex(color)) for color in _SAMPLES[name].split()], dtype=np.float64)
     at = np.linspace(0, len(samples) - 1, 256)
     channels = [np.interp(at, np.arange(len(samples)), samples[:, channel]) for channel in range(3)]
@@ -54,5 +54,5 @@ def table(name: str) -> NDArray[np.uint8]:
 
 
 def colorize(heat: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Returns the colours of `heat`, values 0..1, shape (height, width), as RGB (height, width, 3)."""
-    return table(name)[(np.clip(heat, 0, 1) * 255).round().astype(np.intp)]
+    """Return the colors of `heat`, values 0..1, shape (height, width), as RGB (height, width, 3)."""
+    return colormap_table(name)[(np.clip(heat, 0, 1) * 255).round().astype(np.intp)]

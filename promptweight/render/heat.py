@@ -15,7 +15,7 @@ Heat = NDArray[np.float32]
 
 
 def as_heat(values: Any) -> Heat:
-    """Returns `values` as float32 of shape (height, width); what is not finite becomes 0.
+    """Return `values` as float32 of shape (height, width); what is not finite becomes 0.
 
     Takes a numpy array, a tensor on any device, nested lists, or an object whose `tensor` is one of these.
 
@@ -32,12 +32,12 @@ def as_heat(values: Any) -> Heat:
 
 
 def heat_range(heat: Heat) -> tuple[float, float]:
-    """Returns the lowest and the highest value: the ends of the colour scale when none are given."""
+    """Return the lowest and the highest value: the ends of the color scale when none are given."""
     return float(heat.min()), float(heat.max())
 
 
-def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
-    """Returns `heat` moved to 0..1, where `scale` = (low, high) are the values shown as 0 and 1.
+def normalize(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
+    """Return `heat` moved to 0..1, where `scale` = (low, high) are the values shown as 0 and 1.
 
     A map that is the same everywhere says nothing about any place: it becomes 0, not noise blown up.
     """
@@ -47,13 +47,13 @@ def normalized(heat: Heat, scale: tuple[float, float] | None = None) -> Heat:
     return np.clip((heat - low) / (high - low), 0, 1)
 
 
-def resized(heat: Heat, size: tuple[int, int]) -> Heat:
-    """Returns `heat` in `size` = (width, height), without steps or diamonds, as the maps of layers are."""
+def resize(heat: Heat, size: tuple[int, int]) -> Heat:
+    """Return `heat` in `size` = (width, height), without steps or diamonds, as the maps of layers are."""
     return upsample_maps(torch.from_numpy(heat), size[::-1]).numpy()
 
 
-def gaussian(field: Heat, sigma: float) -> Heat:
-    """Returns `field` blurred by a Gaussian of `sigma` pixels, its edges continued outwards."""
+def gaussian_blur(field: Heat, sigma: float) -> Heat:
+    """Return `field` blurred by a Gaussian of `sigma` pixels, its edges continued outwards."""
     reach = max(1, round(3 * sigma))
     at = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (at / sigma) ** 2)

@@ -16,10 +16,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from promptweight.maps import AttentionMaps, HeatMap
 
-LONGER_SIDE = 64
+MAX_CELLS = 64
 """Cells along the longer side of a map on the page; recorded attention is seldom finer."""
 
-WIDTH = 320
+MAP_WIDTH = 320
 """Width of a map on the page in CSS pixels."""
 
 SCRIPT = """
@@ -47,7 +47,7 @@ document.querySelectorAll(".promptweight-maps:not([data-ready])").forEach((box) 
 """
 
 
-def hover_html(maps: AttentionMaps, colormap: str = "inferno") -> str:
+def render_hover_html(maps: AttentionMaps, colormap: str = "inferno") -> str:
     """The words of the first picture's prompt, and the map of the one that is pointed at.
 
     Every map is drawn from its own lowest to its own highest value; the line under it tells its mean.
@@ -56,16 +56,16 @@ def hover_html(maps: AttentionMaps, colormap: str = "inferno") -> str:
         maps: the view whose maps are shown.
         colormap: a name of `promptweight.render`.
     """
-    from promptweight.render.colormaps import table
+    from promptweight.render.colormaps import colormap_table
 
     heats = [maps.word(word.text, word.occurrence) for word in maps.words]
     small = [bytes_of(heat) for heat in heats]
     height, width = small[0].shape if small else (1, 1)
     buttons = "\n".join(map(button, heats, small))
     return (
-        f'<div class="promptweight-maps" data-colors="{encoded(table(colormap).tobytes())}">\n'
+        f'<div class="promptweight-maps" data-colors="{encoded(colormap_table(colormap).tobytes())}">\n'
         f"<div>{buttons}</div>\n"
-        f'<canvas width="{width}" height="{height}" style="width:{WIDTH}px;max-width:100%"></canvas>\n'
+        f'<canvas width="{width}" height="{height}" style="width:{MAP_WIDTH}px;max-width:100%"></canvas>\n'
         f"<div><output></output></div>\n"
         f"</div>\n<script>{SCRIPT}</script>"
     )
@@ -81,9 +81,9 @@ def button(heat: HeatMap, small: Tensor) -> str:
 
 
 def bytes_of(heat: HeatMap) -> Tensor:
-    """The normalised map in 256 steps, small enough for a page: (height, width) uint8."""
+    """The normalized map in 256 steps, small enough for a page: (height, width) uint8."""
     height, width = heat.tensor.shape
-    scale = min(1.0, LONGER_SIDE / max(height, width))
+    scale = min(1.0, MAX_CELLS / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     small = F.adaptive_avg_pool2d(heat.normalized()[None], size)[0]
     return (small * 255).round().byte()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def upsample_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Returns maps (..., height, width) in `size` = (height, width); as they are where they have it already.
+    """Return maps (..., height, width) in `size` = (height, width); as they are where they have it already.
 
     Where `size` is the coarser one, a pixel is a mean of all cells that it covers.
     """

@@ -1,4 +1,4 @@
-"""The strip under a picture: the word, its weight, and what the colours mean."""
+"""The strip under a picture: the word, its weight, and what the colors mean."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from promptweight.render.colormaps import table
+from promptweight.render.colormaps import colormap_table
 
 Color = tuple[int, int, int]
 
 BACKGROUND: Color = (22, 23, 28)
-INK: Color = (244, 244, 246)
-FAINT: Color = (158, 161, 172)
+FOREGROUND: Color = (244, 244, 246)
+MUTED: Color = (158, 161, 172)
 ACCENT: Color = (251, 176, 64)
 
 
-def word_strip(
+def draw_word_strip(
     width: int, label: str, weight: float | None, colormap: str, ends: tuple[float, float]
 ) -> Image.Image:
-    """Returns the strip of one word: the word and its weight on the left, the colour bar on the right."""
+    """Return the strip of one word: the word and its weight on the left, the color bar on the right."""
     letters, small, margin = _sizes(width)
     height = round(letters * 2.1)
     image = Image.new("RGB", (width, height), BACKGROUND)
@@ -32,27 +32,27 @@ def word_strip(
     bar_width, bar_height = max(1, round(width * 0.2)), max(4, round(letters * 0.36))
     gap = round(small * 0.5)
     right = width - margin
-    draw_text(canvas, (right, height / 2), high, small, FAINT, anchor="rm")
-    bar_right = right - text_width(high, small) - gap
-    bar = Image.fromarray(np.repeat(table(colormap)[None], 1, axis=0), mode="RGB")
+    draw_text(canvas, (right, height / 2), high, small, MUTED, anchor="rm")
+    bar_right = right - measure_text(high, small) - gap
+    bar = Image.fromarray(np.repeat(colormap_table(colormap)[None], 1, axis=0), mode="RGB")
     bar = bar.resize((bar_width, bar_height), Image.Resampling.BILINEAR)
     image.paste(bar, (bar_right - bar_width, (height - bar_height) // 2), _rounded(bar.size))
     low_right = bar_right - bar_width - gap
-    draw_text(canvas, (low_right, height / 2), low, small, FAINT, anchor="rm")
-    _word(canvas, margin, low_right - text_width(low, small) - gap, height / 2, label, weight, letters)
+    draw_text(canvas, (low_right, height / 2), low, small, MUTED, anchor="rm")
+    _word(canvas, margin, low_right - measure_text(low, small) - gap, height / 2, label, weight, letters)
     return image
 
 
-def legend_strip(
+def draw_legend_strip(
     width: int, labels: Sequence[str], weights: Sequence[float | None], colors: Sequence[Color]
 ) -> Image.Image:
-    """Returns the strip of several words, each after a patch of its colour, on as many lines as they need."""
+    """Return the strip of several words, each after a patch of its color, on as many lines as they need."""
     letters, _, margin = _sizes(width)
     patch, gap, line = round(letters * 0.8), round(letters * 0.45), round(letters * 1.7)
     placed: list[tuple[int, int]] = []
     x, row = margin, 0
     for label, weight in zip(labels, weights, strict=True):
-        needed = patch + gap + text_width(printable(label), letters) + _weight_room(weight, letters)
+        needed = patch + gap + measure_text(clean_text(label), letters) + _weight_room(weight, letters)
         if x > margin and x + needed > width - margin:
             x, row = margin, row + 1
         placed.append((x, row))
@@ -67,16 +67,16 @@ def legend_strip(
     return image
 
 
-def below(picture: Image.Image, strip: Image.Image) -> Image.Image:
-    """Returns `picture` with `strip` of the same width under it."""
+def append_below(picture: Image.Image, strip: Image.Image) -> Image.Image:
+    """Return `picture` with `strip` of the same width under it."""
     whole = Image.new("RGB", (picture.width, picture.height + strip.height), BACKGROUND)
     whole.paste(picture, (0, 0))
     whole.paste(strip, (0, picture.height))
     return whole
 
 
-def weight_text(weight: float | None) -> str:
-    """Returns a weight as people read it: `×1.4`, and nothing for a word without a weight of its own.
+def format_weight(weight: float | None) -> str:
+    """Return a weight as people read it: `×1.4`, and nothing for a word without a weight of its own.
 
     >>> weight_text(1.4), weight_text(1.0), weight_text(1.1 * 1.1)
     ('×1.4', '', '×1.21')
@@ -95,19 +95,19 @@ def _word(
 ) -> None:
     room = round(right - left) - _weight_room(weight, size)
     shown = fit_text(label, size, room)
-    draw_text(canvas, (left, middle), shown, size, INK)
-    if weight_text(weight):
-        at = left + text_width(shown, size) + round(size * 0.4)
-        draw_text(canvas, (at, middle), weight_text(weight), size, ACCENT)
+    draw_text(canvas, (left, middle), shown, size, FOREGROUND)
+    if format_weight(weight):
+        at = left + measure_text(shown, size) + round(size * 0.4)
+        draw_text(canvas, (at, middle), format_weight(weight), size, ACCENT)
 
 
 def _weight_room(weight: float | None, size: int) -> int:
-    written = weight_text(weight)
-    return text_width(written, size) + round(size * 0.4) if written else 0
+    written = format_weight(weight)
+    return measure_text(written, size) + round(size * 0.4) if written else 0
 
 
 def _sizes(width: int) -> tuple[int, int, int]:
-    """Returns the height of the word's letters and of the scale's, and the margin, for a picture's width."""
+    """Return the height of the word's letters and of the scale's, and the margin, for a picture's width."""
     letters = min(max(round(width * 0.043), 9), 40)
     return letters, max(round(letters * 0.64), 8), round(letters * 0.7)
 
@@ -117,7 +117,7 @@ def _number(value: float) -> str:
 
 
 def _rounded(size: tuple[int, int]) -> Image.Image:
-    """Returns a mask of `size` with round ends, drawn large and shrunk so that its edge is smooth."""
+    """Return a mask of `size` with round ends, drawn large and shrunk so that its edge is smooth."""
     large = Image.new("L", (size[0] * 4, size[1] * 4), 0)
     ImageDraw.Draw(large).rounded_rectangle(
         (0, 0, large.width - 1, large.height - 1), large.height // 2, fill=255
@@ -126,32 +126,32 @@ def _rounded(size: tuple[int, int]) -> Image.Image:
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns the font whose letters are `size` pixels high."""
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font whose letters are `size` pixels high."""
     content = files("promptweight.render").joinpath("Roboto-Medium.subset.ttf").read_bytes()
     return ImageFont.truetype(BytesIO(content), size=size)
 
 
-def printable(text: str) -> str:
-    """Returns `text` on one line, without what cannot be drawn (control characters, lone surrogates)."""
+def clean_text(text: str) -> str:
+    """Return `text` on one line, without what cannot be drawn (control characters, lone surrogates)."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def text_width(text: str, size: int) -> int:
-    """Returns how many pixels wide `text` is."""
-    return round(font(size).getlength(text))
+def measure_text(text: str, size: int) -> int:
+    """Return how many pixels wide `text` is."""
+    return round(load_font(size).getlength(text))
 
 
 def fit_text(text: str, size: int, room: int) -> str:
-    """Returns `text`, shortened with an ellipsis where it is wider than `room` pixels."""
-    text = printable(text)[:1000]
-    if text_width(text, size) <= room:
+    """Return `text`, shortened with an ellipsis where it is wider than `room` pixels."""
+    text = clean_text(text)[:1000]
+    if measure_text(text, size) <= room:
         return text
     fits, too_long = 0, len(text)
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
-        if text_width(text[:middle].rstrip() + "…", size) <= room:
+        if measure_text(text[:middle].rstrip() + "…", size) <= room:
             fits = middle
         else:
             too_long = middle
@@ -166,5 +166,5 @@ def draw_text(
     color: tuple[int, int, int],
     anchor: str = "lm",
 ) -> None:
-    """Draws `text` at a point; `anchor` as in Pillow, by default left and the middle of the line."""
-    canvas.text(at, text, font=font(size), fill=color, anchor=anchor)
+    """Draw `text` at a point; `anchor` as in Pillow, by default left and the middle of the line."""
+    canvas.text(at, text, font=load_font(size), fill=color, anchor=anchor)

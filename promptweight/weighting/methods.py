@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 from promptweight.weighting.normalizers import NORMALIZERS, Normalizer, get_normalizer, number_runs
 
 Encode = Callable[[Tensor], Tensor]
@@ -76,7 +76,7 @@ def a1111(
     *,
     chunk_rows: int | None = None,
     strict: bool = False,
-    warn: Callable[[Note], None] = _warn,
+    warn: Callable[[Message], None] = _warn,
 ) -> Tensor:
     """y·mean(b)/mean(y), y = b·w, for every chunk of `chunk_rows` tokens (AUTOMATIC1111's "Original").
 
@@ -97,9 +97,8 @@ def a1111(
         if not bool(sound.all()):
             worst = [f"{value:.3g}" for value in ratio[~sound].tolist()]
             warn(
-                note(
-                    "The renormalisation of a1111 was left out: its factor ({factors}) is not between 0.5 "
-                    "and 2. The weights act as in the method scale.",
+                message(
+                    "a1111-not-renormalized",
                     factors=", ".join(worst),
                 )
             )
@@ -133,7 +132,7 @@ def comfy(prompt_embeds: Tensor, weights: Tensor, empty_embeds: Tensor) -> Tenso
 
 
 def perp(prompt_embeds: Tensor, weights: Tensor, empty_embeds: Tensor) -> Tensor:
-    """Weighs p, the part of e along b: b − (1 − w)·p for |w| ≤ 1, else b + w·p; e where w = 0.
+    """Weigh p, the part of e along b: b − (1 − w)·p for |w| ≤ 1, else b + w·p; e where w = 0.
 
     The numbers of comfyui-prompt-control, with its two jumps: from b to b + p just above w = 1, and from
     b − p to e at w = 0.
@@ -179,7 +178,7 @@ def down_weight(
     encode: Encode,
     is_text: Tensor | None = None,
 ) -> Tensor:
-    """Divides the weights by the largest, then blends encodings with ever more words hidden (ADV_CLIP_emb).
+    """Divide the weights by the largest, then blends encodings with ever more words hidden (ADV_CLIP_emb).
 
     With u_1 < … < u_n = 1 the distinct weights below 1, and 1, u_0 = 0, and A_k the prompt with the tokens of
     weight ≤ u_k hidden: Σ (u_k − u_(k−1))·A_(k−1). Tokens outside `is_text` keep the weight 1.
@@ -223,7 +222,7 @@ class Method:
     def __call__(
         self, prompt_embeds: Tensor, weights: Tensor, empty_embeds: Tensor, **context: Any
     ) -> Tensor:
-        """Applies the method; of `context` it takes the keywords that its function knows."""
+        """Apply the method; of `context` it takes the keywords that its function knows."""
         known = inspect.signature(self.function).parameters
         used = {name: value for name, value in context.items() if name in known}
         return self.function(prompt_embeds, weights, empty_embeds, **used)

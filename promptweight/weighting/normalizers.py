@@ -7,7 +7,7 @@
 The formulas are those of ADV_CLIP_emb (mean, length) and SD.Next (mean-div); weights of 1 stay as they are.
 """
 
-# ruff: noqa: ARG001 - every normaliser is called in the same way, also one that needs no segments
+# ruff: noqa: ARG001 - every normalizer is called in the same way, also one that needs no segments
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from promptweight.errors import SettingError
-from promptweight.messages import note
+from promptweight.messages import message
 
 
 def _unchanged(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def _divide_mean(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
     mean = _mean_over(w, is_text)
     if bool((mean == 0).any()):
         raise SettingError(
-            note("The mean of the prompt's weights is 0, so they cannot be divided by it (mean-div).")
+            message("mean-div-zero")
         )
     return w / mean
 
@@ -69,7 +69,7 @@ class Normalizer:
     def __call__(
         self, weights: Tensor, *, is_text: Tensor | None = None, segments: Tensor | None = None
     ) -> Tensor:
-        """Normalises weights of shape (tokens) or (batch, tokens); those outside `is_text` stay as they are.
+        """Normalize weights of shape (tokens) or (batch, tokens); those outside `is_text` stay as they are.
 
         `segments` as in `compel`: the tokens of one segment are the n of `length`.
         """
@@ -95,9 +95,9 @@ NORMALIZERS: dict[str, Normalizer] = {
 
 
 def get_normalizer(name: str) -> Normalizer:
-    """The normaliser of that name; raises `SettingError` listing the names there are."""
+    """The normalizer of that name; raises `SettingError` listing the names there are."""
     if name not in NORMALIZERS:
-        raise SettingError(f"{name!r} is no normaliser of weights; there are: {', '.join(NORMALIZERS)}.")
+        raise SettingError(f"{name!r} is no normalizer of weights; there are: {', '.join(NORMALIZERS)}.")
     return NORMALIZERS[name]
 
 

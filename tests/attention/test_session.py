@@ -176,7 +176,7 @@ def test_foreign_embeddings_are_left_alone_and_said(pipe, tiny):
     with attach(pipe, encoded, space="attention") as session:
         assert torch.equal(tiny.run(pipe, other.inputs), plain)
         assert len(session.warnings) == 1
-        assert "not this session's" in session.warnings[0]
+        assert "do not belong to this session" in session.warnings[0]
         with pytest.raises(AttachError, match="nothing is recorded yet"):
             session.maps  # noqa: B018
 
@@ -200,7 +200,7 @@ def test_settings_are_checked(pipe, tiny):
         attach(pipe, encoded).set_weight("gato", float("nan"))
     session = attach(pipe, encoded)
     for settings, message in [
-        ({"prompt": 3}, "prompt is 3; it must lie between 0 and 0"),
+        ({"prompt": 3}, "prompt must be between 0 and 0; got 3"),
         ({"lane": "left"}, "lane is 'left'; valid: "),
         ({"force": 2}, "force: no setting of a weight; there are: weight, mode, steps, to, region"),
         ({"to": "2"}, "to is '2'; it must be a finite number"),
@@ -210,7 +210,7 @@ def test_settings_are_checked(pipe, tiny):
             session.set_weight("gato", 2, **settings)
     with pytest.raises(SettingError, match="lane is 'negative', but the session has no negative prompts"):
         attach(pipe, tiny.encode("um gato", negative=None)).words(lane="negative")
-    with pytest.raises(SettingError, match="the target of 'gato' is 25%; a share lies between 0 and 1"):
+    with pytest.raises(SettingError, match="the target of 'gato' must be between 0 and 1; got 25%"):
         attach(pipe, encoded, targets={"gato": "25%"})
     with pytest.raises(
         SettingError, match=r"weights act in layers=\('up',\) and Record\(layers=\('down',\)\)"

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptweight.attention.session import ATTACH_MODES
-from promptweight.batch import make_plan
+from promptweight.batch import plan_batch
 from promptweight.batch.job_rows import Row
 from promptweight.batch.jobs import Job
-from promptweight.batch.plan import diagnostics
-from promptweight.batch.sharding import Shard, find_shard, local_device
-from promptweight.batch.sweep import Sweep, read_methods, read_weights
+from promptweight.batch.plan import prompt_diagnostics
+from promptweight.batch.sharding import Shard, choose_local_device, find_shard
+from promptweight.batch.sweep import Sweep, parse_methods, parse_weights
 from promptweight.errors import SettingError
 from promptweight.generation.arguments import MAX_SEED, METHODS, MODES, NORMALIZERS
 from promptweight.prompt import parse
@@ -25,7 +25,7 @@ from promptweight.weighting.methods import NORMALIZERS as REAL_NORMALIZERS
 
 def plan(*prompts, sweep=None, model="mini", **values):
     rows = [Row("jobs.txt", line, {"prompt": prompt, **values}) for line, prompt in enumerate(prompts, 1)]
-    return make_plan(rows, sweep=sweep or Sweep(), model=model)
+    return plan_batch(rows, sweep=sweep or Sweep(), model=model)
 
 
 def test_names_without_torch_are_those_with_it():
@@ -55,10 +55,10 @@ def test_an_id_depends_on_every_setting():
     }  # fmt: skip
     assert set(other) == set(Job.__slots__)
     usual = {"prompt": "um gato", "seeds": (0,)}
-    ids = {make_plan([Row("-", 1, usual)]).pictures[0].id}
+    ids = {plan_batch([Row("-", 1, usual)]).pictures[0].id}
     for name, value in other.items():
         changed = {**usual, ("seeds" if name == "seed" else name): ((value,) if name == "seed" else value)}
-        ids.add(make_plan([Row("-", 1, changed)]).pictures[0].id)
+        ids.add(plan_batch([Row("-", 1, changed)]).pictures[0].id)
     assert len(ids) == len(other) + 1
 
 
@@ -106,7 +106,7 @@ def test_choices_are_made_with_the_pictures_seed():
 
 def test_a_sweep_is_the_product_of_its_axes():
     sweep = Sweep(
-        (1, 2), (read_weights("gato=0.5,1,1.5"), read_weights("rato=2")), read_methods("a1111,logit")
+        (1, 2), (parse_weights("gato=0.5,1,1.5"), parse_weights("rato=2")), parse_methods("a1111,logit")
     )
     made = plan("um gato e um rato", "uma casa", sweep=sweep).pictures
     first = [each for each in made if each.row.line == 1]
@@ -129,7 +129,7 @@ def test_a_weight_for_a_word_that_no_prompt_holds_is_refused():
 @pytest.mark.parametrize("text", ["gato", "=1", "gato=", "gato=1,x", "gato=nan", "gato=1e9"])
 def test_axes_that_are_none_are_refused(text):
     with pytest.raises(SettingError, match="weights"):
-        read_weights(text)
+        parse_weights(text)
 
 
 @given(
@@ -150,7 +150,7 @@ def test_a_weight_that_is_set_is_the_weight_that_is_read(prompt, weight):
 
 def test_diagnostics_have_the_place_in_the_file():
     rows = [Row("a.txt", 3, {"prompt": "um (gato"}, {"prompt": 5})]
-    assert next(str(each) for each in diagnostics(make_plan(rows))).startswith("a.txt:3:8: warning: ")
+    assert next(str(each) for each in prompt_diagnostics(plan_batch(rows))).startswith("a.txt:3:8: warning: ")
 
 
 @given(st.integers(0, 40), st.integers(1, 7))
@@ -190,9 +190,9 @@ def test_parts_of_no_whole_are_refused(given):
 
 
 def test_a_process_of_several_on_a_cpu_stays_there():
-    assert local_device("auto", {"LOCAL_RANK": "1", "ACCELERATE_USE_CPU": "true"}) == "cpu"
-    assert local_device("cuda:3", {"LOCAL_RANK": "1"}) == "cuda:3"
-    assert local_device("auto", {}) == "auto"
+    assert choose_local_device("auto", {"LOCAL_RANK": "1", "ACCELERATE_USE_CPU": "true"}) == "cpu"
+    assert choose_local_device("cuda:3", {"LOCAL_RANK": "1"}) == "cuda:3"
+    assert choose_local_device("auto", {}) == "auto"
 
 
 def test_seeds_and_a_count_overlap_without_a_warning_and_stay_in_range():

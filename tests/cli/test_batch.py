@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import promptweight
-from promptweight.batch.progress import Watch
+from promptweight.batch.progress import BatchProgress
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_failed_picture_exits_with_1_and_a_missing_file_too(batch, run, monkey
     def fail(*_):
         raise ValueError("no")
 
-    monkeypatch.setattr("promptweight.batch.renderer.Painter._draw_together", fail)
+    monkeypatch.setattr("promptweight.batch.renderer.BatchRenderer._draw_together", fail)
     code, out, err = batch("um gato\n")
     assert (code, out) == (1, "")
     assert "failed: picture 1 (line 1): ValueError: no" in err
@@ -80,7 +80,7 @@ def test_a_folder_that_is_read_only_exits_with_1_before_anything_is_loaded(batch
 
 @pytest.mark.parametrize(("presses", "made"), [(1, 2), (2, 1)])
 def test_ctrl_c_once_finishes_the_picture_and_twice_stops(batch, monkeypatch, tmp_path, presses, made):
-    real = Watch.step
+    real = BatchProgress.step
 
     def step(self, *arguments):
         result = real(self, *arguments)
@@ -90,7 +90,7 @@ def test_ctrl_c_once_finishes_the_picture_and_twice_stops(batch, monkeypatch, tm
             return real(self, *arguments)
         return result
 
-    monkeypatch.setattr(Watch, "step", step)
+    monkeypatch.setattr(BatchProgress, "step", step)
     before = signal.getsignal(signal.SIGINT)
     code, out, err = batch("um gato --d 1-4\n")
     assert code == 130

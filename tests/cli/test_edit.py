@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from promptweight.metadata import image_metadata
+from promptweight.metadata import DIGITAL_SOURCE_TYPE, ImageMetadata, read_metadata
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_option_reaches_the_picture(edit):
     )  # fmt: skip
     assert code == 0
     made = json.loads(out)
-    record = image_metadata.read(made["files"][1]).record
+    record = read_metadata(made["files"][1]).record
     expected = {
         "edit": {
             "kind": "refine",
@@ -66,8 +66,8 @@ def test_every_option_reaches_the_picture(edit):
 
 def test_files_say_of_their_making_what_they_are_to(edit):
     out = edit("um gato", "um rato", "--metadata", "iptc", "-q")[1]
-    found = [image_metadata.read(path) for path in out.splitlines()]
-    assert found == [image_metadata.Metadata(None, None, image_metadata.DIGITAL_SOURCE_TYPE)] * 3
+    found = [read_metadata(path) for path in out.splitlines()]
+    assert found == [ImageMetadata(None, None, DIGITAL_SOURCE_TYPE)] * 3
     assert edit("um gato", "um rato", "--metadata", "x")[0] == 2
 
 

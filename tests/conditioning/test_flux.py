@@ -35,7 +35,7 @@ def test_the_usual_length_is_512_tokens(flux):
     check_same(encode(flux, "um gato " * 300), own(flux, "um gato " * 300), own(flux, ""))
     (warning,) = encoded.warnings
     assert warning.startswith(
-        "The text encoder t5 reads 511 tokens; this end of the prompt was cut: 'gato um"
+        "the text encoder t5 takes 511 tokens; the end of the prompt was cut: 'gato um"
     )
 
 
@@ -51,7 +51,7 @@ def test_weights_are_left_to_attention_and_that_is_said(flux):
     lengths = {"max_sequence_length": 16}
     check_same(encoded.inputs, own(flux, "um gato", **lengths), own(flux, "feio", **lengths))
     (warning,) = encoded.warnings
-    assert warning.startswith("The weights are not applied to the embeddings of the text encoder t5")
+    assert warning.startswith("weights are not applied to the embeddings of the text encoder t5")
     assert encoded.positive[0].encoder == "t5"
     assert encoded.positive[0].find("gato")[0].weight == 1.4
 
@@ -68,7 +68,7 @@ def test_a_method_that_was_asked_for_is_applied(flux):
 
 def test_clip_skip_has_no_effect_and_that_is_said(flux):
     encoded = encode_prompts(flux, "um gato", clip_skip=1, max_sequence_length=16)
-    assert encoded.warnings == ("clip_skip has no effect on FLUX.1.",)
+    assert encoded.warnings == ("clip_skip has no effect on FLUX.1",)
     assert torch.equal(encoded.inputs["prompt_embeds"], own(flux, "um gato", max_sequence_length=16)[0])
 
 
@@ -81,7 +81,7 @@ def test_a_pipeline_that_takes_no_negative_prompt(make_flux):
     pipe.__class__ = WithoutNegative
     encoded = encode_prompts(pipe, "um gato", "feio", max_sequence_length=16)
     assert set(encoded.inputs) == {"prompt_embeds", "pooled_prompt_embeds"}
-    assert encoded.warnings == ("WithoutNegative takes no negative prompt, so it has no effect.",)
+    assert encoded.warnings == ("WithoutNegative has no negative prompt; it has no effect",)
 
 
 def test_absent_encoders(make_flux, flux):

@@ -93,7 +93,7 @@ def test_weights_act_on_the_clips_and_not_on_t5(sd3):
     expected["negative_prompt_embeds"][:, 1:5] *= 0.5
     check_same(encoded.inputs, expected)
     assert encoded.warnings == (
-        "The weights are not applied to the embeddings of the text encoder t5, which do not follow them; in "
+        "weights are not applied to the embeddings of the text encoder t5, because they have no reliable effect there; use "
         "attention (space='attention') they act.",
     )
 
@@ -129,7 +129,7 @@ def test_long_prompts_are_chunks_of_the_clips_and_one_text_of_t5(sd3):
     assert torch.equal(embeds[154:], cut["prompt_embeds"][0, 77:])
     end = ("um " * 36 + "gato").strip()
     assert encoded.warnings == (
-        f"The text encoder t5 reads 39 tokens; this end of the prompt was cut: {end!r}.",
+        f"the text encoder t5 takes 39 tokens; the end of the prompt was cut: {end!r}.",
     )
 
 

@@ -179,7 +179,7 @@ def test_an_unsound_renormalisation_is_a_warning(make_sd):
     pipe.text_encoder.final_layer_norm.bias -= (plain * weights).sum() / (weights.sum() * 32)
     encoded = encode_prompts(pipe, "um (gato:20)")
     assert [warning.split(":")[0] for warning in encoded.warnings] == [
-        "The renormalisation of a1111 was left out"
+        "the renormalization of a1111 is skipped"
     ]
     torch.testing.assert_close(encoded.inputs["prompt_embeds"], own(pipe, "um gato")[0] * weights)
 
@@ -189,7 +189,7 @@ def test_a_word_may_ask_for_attention_instead(sd):
     assert same_bits(encoded.inputs["prompt_embeds"], own(sd, "um gato")[0])
     assert encoded.positive[0].find("gato")[0].weight == 1.4
     assert encoded.warnings == (
-        "'gato' asks for mode=logit: its weight acts in attention, not in the embeddings.",
+        "'gato' has mode=logit: its weight acts in attention, not in the embeddings",
     )
     assert encode_prompts(sd, "um (gato:1.4{mode=logit})", method="none").warnings == ()
 
@@ -197,10 +197,10 @@ def test_a_word_may_ask_for_attention_instead(sd):
 @pytest.mark.parametrize(
     ("prompt", "method", "warning"),
     [
-        ("[gato:rato:0.5]", None, "'[gato:rato:0.5]' changes while the picture is made"),
-        ("um gato AND um rato", None, "The 2 parts of 'um gato AND um rato' are encoded one after the other"),
-        ("um (gato:1.4{region=left})", None, "'gato' asks for region=left, which only attention can do"),
-        ("um (gato:1.4{mode=embedding})", "none", "'gato' asks for mode=embedding, but these embeddings"),
+        ("[gato:rato:0.5]", None, "'[gato:rato:0.5]' changes during denoising"),
+        ("um gato AND um rato", None, "the 2 AND parts of 'um gato AND um rato' are encoded as one"),
+        ("um (gato:1.4{region=left})", None, "'gato' has region=left, which works only in attention"),
+        ("um (gato:1.4{mode=embedding})", "none", "'gato' has mode=embedding, but these embeddings"),
     ],
 )
 def test_what_embeddings_cannot_hold_is_said(prompt, method, warning, sd):
@@ -261,7 +261,7 @@ def test_prompts_that_do_not_fit(prompt, negative, message, sd):
     ("settings", "message"),
     [
         ({"method": "magic"}, "'magic' is no method for embeddings"),
-        ({"normalizer": "magic"}, "'magic' is no normaliser"),
+        ({"normalizer": "magic"}, "'magic' is no normalizer"),
         ({"pooled": "magic"}, "pooled is 'magic'"),
         ({"dialect": "magic"}, "magic"),
         ({"max_sequence_length": 256}, "max_sequence_length is 256, but Stable Diffusion 1 and 2 reads"),
@@ -274,7 +274,7 @@ def test_settings_out_of_range(settings, message, sd):
 
 def test_an_unknown_pipeline_names_what_is_supported():
     with pytest.raises(
-        ModelError, match=r"object is no pipeline .* Supported: Stable Diffusion 1 and 2: Stable"
+        ModelError, match=r"object is not a supported pipeline; supported: Stable Diffusion 1 and 2: Stable"
     ):
         encode(object(), "um gato")
 

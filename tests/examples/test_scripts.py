@@ -39,7 +39,7 @@ def run(name, *arguments, monkeypatch):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
 
 
-def colours(path):
+def colors(path):
     with Image.open(path) as image:
         return len(image.convert("RGB").getcolors(1 << 24))
 
@@ -52,7 +52,7 @@ def test_a_script_runs_and_writes_its_pictures(name, tmp_path, monkeypatch, caps
     assert set(pictures) <= set(written)
     assert written
     for path in written.values():
-        assert colours(path) > 10
+        assert colors(path) > 10
     assert str(tmp_path) in capsys.readouterr().out
 
 
@@ -60,7 +60,7 @@ def test_the_quick_start_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run("quickstart", monkeypatch=monkeypatch)
     said = capsys.readouterr().out.split()
-    assert all(colours(path) > 10 for path in said)
+    assert all(colors(path) > 10 for path in said)
     assert {path.name for path in tmp_path.glob("*.png")} == {"gato vermelho.png", "rato cinza.png"}
 
 
@@ -82,7 +82,7 @@ def test_the_lora_is_a_file_that_acts_by_its_weight(tmp_path, monkeypatch):
 
 def test_the_readme_s_pictures_are_drawn(tmp_path, monkeypatch):
     run("readme_picture", *SHORT, "--output", tmp_path / "still.png", monkeypatch=monkeypatch)
-    assert colours(tmp_path / "still.png") > 10
+    assert colors(tmp_path / "still.png") > 10
     moving = tmp_path / "moving.webp"
     run("readme_animation", *SHORT, "--fade", "2", "--output", moving, monkeypatch=monkeypatch)
     with Image.open(moving) as image:

@@ -21,7 +21,7 @@ def cases(name):
 
 
 def canonical(fragments):
-    """Empty text dropped, neighbours of equal weight joined, never across BREAK."""
+    """Empty text dropped, neighbors of equal weight joined, never across BREAK."""
     joined = []
     for text, weight in fragments:
         weight = float(weight)

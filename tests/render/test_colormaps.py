@@ -1,10 +1,10 @@
-"""Colour maps against the published tables and against how the eye sees lightness."""
+"""Color maps against the published tables and against how the eye sees lightness."""
 
 import numpy as np
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.render.colormaps import COLORMAPS, WORD_COLORS, colorize, table
+from promptweight.render.colormaps import COLORMAPS, WORD_COLORS, colorize, colormap_table
 
 # Quarter points of the tables as published with matplotlib 1.5 (BIDS/colormap, CC0).
 PUBLISHED = {
@@ -15,7 +15,7 @@ PUBLISHED = {
 
 
 def lightness(colors: np.ndarray) -> np.ndarray:
-    """CIE L* of sRGB colours 0..255."""
+    """CIE L* of sRGB colors 0..255."""
     linear = np.where(colors <= 10.31475, colors / 255 / 12.92, ((colors / 255 + 0.055) / 1.055) ** 2.4)
     luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
     return np.where(luminance > 216 / 24389, 116 * np.cbrt(luminance) - 16, luminance * 24389 / 27)
@@ -23,20 +23,20 @@ def lightness(colors: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_quarter_points_are_those_of_the_published_table(name):
-    quarters = table(name)[np.round(np.linspace(0, 255, 5)).astype(int)].astype(int)
+    quarters = colormap_table(name)[np.round(np.linspace(0, 255, 5)).astype(int)].astype(int)
     assert np.abs(quarters - np.array(PUBLISHED[name])).max() <= 5
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
 def test_lightness_never_falls(name):
-    steps = np.diff(lightness(table(name).astype(float)))
+    steps = np.diff(lightness(colormap_table(name).astype(float)))
     assert steps.min() >= -0.05
-    assert table(name).shape == (256, 3)
+    assert colormap_table(name).shape == (256, 3)
 
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "gray"])
 def test_lightness_rises_evenly(name):
-    values = lightness(table(name).astype(float))
+    values = lightness(colormap_table(name).astype(float))
     halves = values[127] - values[0], values[255] - values[127]
     assert max(halves) / min(halves) < 1.5
 
@@ -48,7 +48,7 @@ def test_colorize_maps_ends_and_clips():
 
 def test_unknown_name_lists_the_valid_ones():
     with pytest.raises(SettingError, match=r"'jet'.*inferno.*viridis"):
-        table("jet")
+        colormap_table("jet")
 
 
 def test_word_colors_differ_for_every_kind_of_eye():

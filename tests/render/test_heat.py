@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from promptweight.errors import SettingError
-from promptweight.render.heat import as_heat, gaussian, normalized, resized
+from promptweight.render.heat import as_heat, gaussian_blur, normalize, resize
 
 
 class Map:
@@ -41,26 +41,26 @@ def test_other_shapes_are_refused(shape):
 
 
 def test_normalized_moves_lowest_to_0_and_highest_to_1():
-    heat = normalized(as_heat([[0.02, 0.07], [0.12, 0.03]]))
+    heat = normalize(as_heat([[0.02, 0.07], [0.12, 0.03]]))
     assert heat.min() == 0
     assert heat.max() == 1
     assert heat[0, 1] == pytest.approx(0.5)
 
 
 def test_the_same_everywhere_is_no_heat():
-    assert not normalized(np.full((8, 8), 0.3, dtype=np.float32)).any()
-    assert not normalized(np.zeros((8, 8), dtype=np.float32)).any()
+    assert not normalize(np.full((8, 8), 0.3, dtype=np.float32)).any()
+    assert not normalize(np.zeros((8, 8), dtype=np.float32)).any()
 
 
 def test_a_given_scale_is_used_and_clips():
-    heat = normalized(as_heat([[0.0, 0.1, 0.2, 0.9]]), scale=(0.1, 0.3))
+    heat = normalize(as_heat([[0.0, 0.1, 0.2, 0.9]]), scale=(0.1, 0.3))
     assert heat == pytest.approx(np.array([[0.0, 0.0, 0.5, 1.0]]), abs=1e-6)
 
 
 def test_resized_keeps_the_peak_where_it_was():
     heat = np.zeros((16, 16), dtype=np.float32)
     heat[4, 11] = 1
-    large = resized(heat, (512, 512))
+    large = resize(heat, (512, 512))
     peak = np.unravel_index(large.argmax(), large.shape)
     assert large.shape == (512, 512)
     assert abs(peak[0] - (4 + 0.5) * 32) <= 1
@@ -69,14 +69,14 @@ def test_resized_keeps_the_peak_where_it_was():
 
 def test_resized_has_no_steps():
     checkers = (np.indices((8, 8)).sum(axis=0) % 2).astype(np.float32)
-    large = resized(checkers, (256, 256))
+    large = resize(checkers, (256, 256))
     assert np.abs(np.diff(large, axis=0)).max() < 0.05
     assert large.min() >= 0
     assert large.max() <= 1
 
 
 def test_resized_takes_its_size_as_width_and_height():
-    assert resized(np.zeros((4, 8), dtype=np.float32), (100, 50)).shape == (50, 100)
+    assert resize(np.zeros((4, 8), dtype=np.float32), (100, 50)).shape == (50, 100)
 
 
 def test_gaussian_is_the_exponential_of_its_formula():
@@ -84,5 +84,5 @@ def test_gaussian_is_the_exponential_of_its_formula():
     point[20, 20] = 1
     y, x = np.mgrid[-20:21, -20:21]
     expected = np.exp(-(x**2 + y**2) / (2 * 3.0**2))
-    assert gaussian(point, 3.0) == pytest.approx(expected / expected.sum(), abs=1e-4)
-    assert gaussian(np.full((9, 9), 0.7, dtype=np.float32), 3.0) == pytest.approx(0.7, abs=1e-5)
+    assert gaussian_blur(point, 3.0) == pytest.approx(expected / expected.sum(), abs=1e-4)
+    assert gaussian_blur(np.full((9, 9), 0.7, dtype=np.float32), 3.0) == pytest.approx(0.7, abs=1e-5)

@@ -148,7 +148,7 @@ def message_of(session):
     return json.loads(json.dumps(maps_of(session.result.maps, 1)))
 
 
-def test_several_words_get_a_colour_each(open_page):
+def test_several_words_get_a_color_each(open_page):
     page = open_page()
     generate(page)
     for number in (1, 2):
@@ -235,7 +235,7 @@ def test_a_run_is_followed_and_stopped_by_escape(open_page):
 def test_downloads(open_page, tmp_path):
     from PIL import Image
 
-    from promptweight.metadata import image_metadata
+    from promptweight.metadata import read_metadata
 
     page = open_page()
     generate(page)
@@ -248,7 +248,7 @@ def test_downloads(open_page, tmp_path):
         caught.value.save_as(file)
         sizes[name] = Image.open(file).size
     assert sizes == {"save": (32, 32), "save_overlay": (512, 512), "save_mask": (32, 32)}
-    assert image_metadata.read(tmp_path / "save.png").record["prompt"] == "um (gato:1.4) aa"
+    assert read_metadata(tmp_path / "save.png").record["prompt"] == "um (gato:1.4) aa"
     assert set(Image.open(tmp_path / "save_mask.png").convert("L").tobytes()) == {0, 255}
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from promptweight import generate
-from promptweight.metadata import image_metadata
+from promptweight.metadata import read_metadata
 
 AREA = "#generate-prompt textarea"
 # What other libraries warn of inside the server's threads is not about this package.
@@ -64,7 +64,7 @@ def grid(page, folder, rows, columns):
         answer = httpx.get(link.evaluate("element => element.href"), timeout=None).raise_for_status()
         file = folder / f"{len(records)}.png"
         file.write_bytes(answer.content)
-        records.append(image_metadata.read(file).record)
+        records.append(read_metadata(file).record)
         pixels.append(Image.open(file).convert("RGB").tobytes())
     return records, pixels
 

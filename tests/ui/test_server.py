@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from promptweight.metadata import image_metadata
+from promptweight.metadata import read_metadata
 from promptweight_ui.validation import MOST_CHARACTERS
 
 gradio_client = pytest.importorskip("gradio_client")
@@ -77,7 +77,7 @@ def test_a_program_gets_a_picture_and_its_maps(client, served):
 
 def test_files_keep_their_settings(client, served):
     file = generated(client, served)["images"][0]  # the client fetches files and tells where they are
-    record = image_metadata.read(file).record
+    record = read_metadata(file).record
     assert (record["prompt"], record["seed"]) == ("um (gato:1.4)", 7)
 
 
@@ -94,7 +94,7 @@ def test_the_sampler_is_the_one_that_was_chosen(client, served):
     pictures = {}
     for sampler in ("own", "Euler a", "DPM++ 2M Karras"):
         file = generated(client, served, sampler=sampler, steps=4)["images"][0]
-        pictures[image_metadata.read(file).record["sampler"]] = Image.open(file).convert("RGB").tobytes()
+        pictures[read_metadata(file).record["sampler"]] = Image.open(file).convert("RGB").tobytes()
     assert set(pictures) == {"DDIM", "Euler a", "DPM++ 2M Karras"}
     assert len(set(pictures.values())) == 3
     with served.context.models.use(served.context.models.names[0]) as pipe:
@@ -138,7 +138,7 @@ def test_what_the_library_refuses_is_said_in_portuguese(served, changes, words):
 
 def test_another_model_of_the_server_can_be_chosen(client, served):
     file = generated(client, served, model="mini-dit", sampler="Heun")["images"][0]
-    record = image_metadata.read(file).record
+    record = read_metadata(file).record
     assert (record["model"], record["sampler"]) == ("mini-dit", "Heun")
     assert record["pipeline"] == "StableDiffusion3Pipeline"
 

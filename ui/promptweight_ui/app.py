@@ -57,7 +57,7 @@ CACHE_SECONDS = (600, 6 * 3600)
 
 
 def build(context: Context) -> gr.Blocks:
-    """Returns the app, not yet served; `context` is what the tabs share."""
+    """Return the app, not yet served; `context` is what the tabs share."""
     with gr.Blocks(title="promptweight", analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         with gr.Row(elem_classes="pw-head"):
             gr.HTML(
@@ -116,7 +116,7 @@ def launch(
     load_now: bool = True,
     **more: Any,
 ) -> gr.Blocks:
-    """Builds the app and serves it.
+    """Build the app and serves it.
 
     Args:
         models: the models to offer, each what `promptweight.load` takes; the first is chosen at first.
@@ -141,7 +141,7 @@ def launch(
 
 
 def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None = None, **more: Any) -> None:
-    """Serves a built app with its look and its safe settings; `more` as in Gradio's `launch`."""
+    """Serve a built app with its look and its safe settings; `more` as in Gradio's `launch`."""
     app.launch(
         server_name=host,
         server_port=port,
@@ -159,7 +159,7 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
 
 
 def page_head(language: str | None = None) -> str:
-    """Returns the app's own scripts and styles, as they go into the head of the page.
+    """Return the app's own scripts and styles, as they go into the head of the page.
 
     Args:
         language: one of `LANGUAGES` to begin with; None leaves it to the browser.

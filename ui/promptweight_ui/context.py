@@ -54,7 +54,7 @@ class Context:
         choices: Mapping[str, str] | Sequence[str | tuple[Any, str]] | None = None,
         **settings: Any,
     ) -> Any:
-        """Makes a component whose texts are translated.
+        """Make a component whose texts are translated.
 
         Args:
             kind: the component's class, such as `gr.Textbox`.
@@ -74,11 +74,11 @@ class Context:
         return component
 
     def text(self, key: str) -> Any:
-        """Returns what Gradio shows as the text of that key in the browser's language."""
+        """Return what Gradio shows as the text of that key in the browser's language."""
         return self._i18n(key)
 
     def follow_language(self) -> None:
-        """Lets every component that `make` made follow the switch; called once, when all tabs are built."""
+        """Let every component that `make` made follow the switch; called once, when all tabs are built."""
         spoken = tuple(self._spoken)
 
         def translated(language: str) -> list[Any]:

@@ -57,7 +57,7 @@ SHARED = tuple(name for name in Settings.__dataclass_fields__ if name not in ("n
 
 
 def single(values: Sequence[Any]) -> Settings:
-    """Returns the settings of one picture from the values of `SHARED`."""
+    """Return the settings of one picture from the values of `SHARED`."""
     return Settings(**dict(zip(SHARED, values, strict=True)), number=1, refine=False)
 
 
@@ -77,7 +77,7 @@ class Call:
 
 
 def checked(context: Context, settings: Settings, language: object) -> Call:
-    """Returns what a browser asks for as it can be done.
+    """Return what a browser asks for as it can be done.
 
     Raises:
         gr.Error: a value that cannot be used; says which, in the language of the page.
@@ -122,7 +122,7 @@ def checked(context: Context, settings: Settings, language: object) -> Call:
 def watched(
     context: Context, call: Call, language: object, request: gr.Request, *, refine: bool = True
 ) -> Generator[dict[str, Any], None, Result]:
-    """Makes pictures; yields messages for the page about how they come to be, and returns them.
+    """Make pictures; yields messages for the page about how they come to be, and returns them.
 
     Args:
         context: what the tabs share.
@@ -161,7 +161,7 @@ def watched(
 
 
 def _in_memory(result: Result) -> Result:
-    """Returns a result whose recording lies in main memory: the device's is for runs."""
+    """Return a result whose recording lies in main memory: the device's is for runs."""
     if result.maps is None:
         return result
     recording = result.maps.recording

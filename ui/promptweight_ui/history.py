@@ -40,19 +40,19 @@ class History:
                 self._files.popitem(last=False)
 
     def of(self, session: str) -> list[tuple[str, str]]:
-        """Returns the files of a session that are still there, each with its caption."""
+        """Return the files of a session that are still there, each with its caption."""
         with self._lock:
             files = list(self._files.get(session, ()))
         return [(path, caption) for path, caption in files if os.path.exists(path)]
 
 
 def history_of(context: Context) -> History:
-    """Returns the history that all tabs write into."""
+    """Return the history that all tabs write into."""
     return context.parts.setdefault("history", History())
 
 
 def caption_of(result: Result, image: int = 0) -> str:
-    """Returns what stands under a picture: its seed and the beginning of its prompt."""
+    """Return what stands under a picture: its seed and the beginning of its prompt."""
     return _sayable(f"{result.seeds[image]} · {result.prompt.text[:80]}")
 
 
@@ -99,15 +99,15 @@ SAME = {
 
 
 def read_file(path: str) -> Reading | None:
-    """Returns what the file of a picture says about its making; None where it says nothing.
+    """Return what the file of a picture says about its making; None where it says nothing.
 
     Raises:
         PromptweightError: it is no picture, or it is damaged.
         OSError: it cannot be opened.
     """
-    from promptweight.metadata import read
+    from promptweight.metadata import read_metadata
 
-    making = read(path).making()
+    making = read_metadata(path).making()
     if making is None:
         return None
     values: dict[str, Any] = {}
@@ -136,14 +136,14 @@ def read_file(path: str) -> Reading | None:
 
 
 def _method(settings: Mapping[str, Any]) -> str:
-    """Returns the name that the Generate tab gives to how weights acted."""
+    """Return the name that the Generate tab gives to how weights acted."""
     if settings.get("space") == "attention":
         return f"attention-{settings.get('mode')}"
     return str(settings.get("method") or "auto")
 
 
 def number(value: Any, low: float, high: float) -> float | None:
-    """Returns a value of a file as a number from `low` to `high`; None where it is none."""
+    """Return a value of a file as a number from `low` to `high`; None where it is none."""
     try:
         real = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -152,7 +152,7 @@ def number(value: Any, low: float, high: float) -> float | None:
 
 
 def whole(value: Any, low: int, high: int) -> int | None:
-    """Returns a value of a file as a whole number from `low` to `high`; None where it is none."""
+    """Return a value of a file as a whole number from `low` to `high`; None where it is none."""
     if isinstance(value, str) and value.isascii() and value.strip().isdigit() and len(value) < 20:
         value = int(value)
     if isinstance(value, float) and value == value // 1:

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import gradio as gr
 
-from promptweight.messages import Note
+from promptweight.messages import Message, catalog
 
 LANGUAGES = {"en": "English", "pt-br": "Português"}
 """Names of the files in `strings/`, and what each language calls itself."""
@@ -23,47 +23,47 @@ DEFAULT = "en"
 
 @cache
 def strings(language: str) -> Mapping[str, str]:
-    """Returns every text of one of `LANGUAGES` by its key."""
+    """Return every text of one of `LANGUAGES` by its key."""
     content = files("promptweight_ui").joinpath("strings", f"{language}.json").read_text(encoding="utf-8")
     return json.loads(content)
 
 
 def chosen(language: object) -> str:
-    """Returns the language that a browser names, which may be anything; English where it is unknown."""
+    """Return the language that a browser names, which may be anything; English where it is unknown."""
     return language if isinstance(language, str) and language in LANGUAGES else DEFAULT
 
 
 def say(language: object, key: str, **values: object) -> str:
-    """Returns the text of that key in the language that a browser names, its places filled with `values`."""
+    """Return the text of that key in the language that a browser names, its places filled with `values`."""
     return strings(chosen(language))[key].format(**values)
 
 
 @cache
-def sentences(language: str) -> Mapping[str, str]:
-    """Returns what the page says for the sentences of the library in one of `LANGUAGES`, by their templates.
+def message_catalog(language: str) -> Mapping[str, str]:
+    """Return the templates of the library's messages in one of `LANGUAGES`, by their codes.
 
-    In English only those are here that speak of arguments where the page has its own words.
+    `strings/messages-*.json` replaces the texts that name arguments for which the page has controls.
     """
-    content = files("promptweight_ui").joinpath("strings", f"notes-{language}.json").read_text("utf-8")
-    return json.loads(content)
+    own = files("promptweight_ui").joinpath("strings", f"messages-{language}.json").read_text("utf-8")
+    return {**catalog(language), **json.loads(own)}
 
 
 def told(language: object, sentence: str) -> str:
-    """Returns a sentence of the library in the language that a browser names."""
+    """Return a sentence of the library in the language that a browser names."""
     known = chosen(language)
-    if isinstance(sentence, Note):
-        return sentence.said(sentences(known))
+    if isinstance(sentence, Message):
+        return sentence.translated(message_catalog(known))
     return say(known, "error_plain", text=sentence)
 
 
 def told_in_all(sentence: str) -> dict[str, str]:
-    """Returns a sentence of the library by language, for a page that may change its own."""
+    """Return a sentence of the library by language, for a page that may change its own."""
     each = {language: told(language, sentence) for language in LANGUAGES}
     return {language: text.encode("utf-8", "replace").decode("utf-8") for language, text in each.items()}
 
 
 def translations(forced: str | None = None) -> gr.I18n:
-    """Returns the texts as Gradio takes them.
+    """Return the texts as Gradio takes them.
 
     Args:
         forced: one of `LANGUAGES` that every browser is to get, whatever it asks for.
@@ -74,7 +74,7 @@ def translations(forced: str | None = None) -> gr.I18n:
 
 
 def prefixed(prefix: str) -> dict[str, dict[str, str]]:
-    """Returns the texts whose keys begin with `prefix`, by language: what a part made of JavaScript needs."""
+    """Return the texts whose keys begin with `prefix`, by language: what a part made of JavaScript needs."""
     return {
         language: {
             key.removeprefix(prefix): text

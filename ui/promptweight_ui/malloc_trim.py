@@ -12,14 +12,14 @@ from typing import Any
 
 
 def trim() -> bool:
-    """Hands free memory back to the system; returns whether there was any, False where it cannot be done."""
+    """Hand free memory back to the system; returns whether there was any, False where it cannot be done."""
     function = _malloc_trim()
     return function is not None and bool(function(0))
 
 
 @cache
 def _malloc_trim() -> Any:
-    """Returns glibc's `malloc_trim`; None on systems that have another C library."""
+    """Return glibc's `malloc_trim`; None on systems that have another C library."""
     try:
         return ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):

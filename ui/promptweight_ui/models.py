@@ -25,10 +25,10 @@ from promptweight.models import (
     SAMPLERS,
     Sampler,
     advice_in,
-    find_local,
+    find_local_folder,
+    get_sampler_name,
     make_scheduler,
-    read_index,
-    sampler_name,
+    read_model_index,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ USUAL_GUIDANCE = 7.5
 
 
 def import_engine() -> None:
-    """Imports torch, diffusers and all that runs models, in one thread at a time.
+    """Import torch, diffusers and all that runs models, in one thread at a time.
 
     Their lazy modules cannot be imported by two threads at once: one of them would see a half of it. So
     whatever part of the app needs them calls this before it imports anything from there.
@@ -82,7 +82,7 @@ def import_engine() -> None:
 
 
 def has_engine() -> bool:
-    """Tells whether `import_engine` would return at once."""
+    """Tell whether `import_engine` would return at once."""
     return _IMPORTED.is_set()
 
 
@@ -108,7 +108,7 @@ class Models:
         self._turn, self._counting, self._building = RLock(), Lock(), Lock()
 
     def preload(self) -> None:
-        """Begins to load the first model in a thread of its own, so that the page need not wait for it."""
+        """Begin to load the first model in a thread of its own, so that the page need not wait for it."""
 
         def load() -> None:
             try:
@@ -120,17 +120,17 @@ class Models:
         Thread(target=load, name="load model", daemon=True).start()
 
     def checked(self, name: object) -> str:
-        """Returns `name` where the server offers that model.
+        """Return `name` where the server offers that model.
 
         Raises:
             SettingError: it does not.
         """
-        validation.choice("model", name, self.names)
+        validation.check_choice("model", name, self.names)
         return str(name)
 
     @contextmanager
     def use(self, name: object, sampler: str = OWN) -> Iterator[Any]:
-        """Yields the pipeline of that name, for one run alone; waits while another run has one.
+        """Yield the pipeline of that name, for one run alone; waits while another run has one.
 
         Args:
             name: one of `names`.
@@ -156,29 +156,29 @@ class Models:
                 yield self._loaded[known]
 
     def guidance(self, name: str) -> float:
-        """Returns the guidance to begin with, as far as it can be known before the model is loaded."""
+        """Return the guidance to begin with, as far as it can be known before the model is loaded."""
         try:
-            advice = advice_in(find_local(self._sources[name]))
+            advice = advice_in(find_local_folder(self._sources[name]))
         except (PromptweightError, OSError):
             advice = None
         return USUAL_GUIDANCE if advice is None else advice.guidance_scale
 
     def samplers(self, name: str) -> tuple[str, ...]:
-        """Returns the samplers that a model can be run with, as `samplers.names` has them.
+        """Return the samplers that a model can be run with, as `samplers.names` has them.
 
         One that is neither loaded nor a folder on this machine counts as trained to predict noise.
         """
         if name not in self._is_flow:
             try:
                 source = self._sources[name]
-                scheduler = read_index(find_local(source), source).get("scheduler")
+                scheduler = read_model_index(find_local_folder(source), source).get("scheduler")
             except (PromptweightError, OSError):
                 return names(is_flow=False)
             self._is_flow[name] = "FlowMatch" in str(scheduler)
         return names(is_flow=self._is_flow[name])
 
     def count(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
-        """Returns the tokens of a prompt for each text encoder; None while they cannot be told.
+        """Return the tokens of a prompt for each text encoder; None while they cannot be told.
 
         That is before torch has been imported, and for a model that is no folder before it is loaded.
         """
@@ -192,7 +192,7 @@ class Models:
             return None if encoders is None else tuple(encoder.tokenize(prompt) for encoder in encoders)
 
     def _read_tokenizers(self, name: str) -> None:
-        """Reads the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
+        """Read the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
         from promptweight.models import text_encoders
 
         if not self._building.acquire(blocking=False):
@@ -215,7 +215,7 @@ class Models:
 
 
 def _named(sources: Iterable[str]) -> dict[str, str]:
-    """Returns what to load by the name that browsers see: a server's folders are nobody's business."""
+    """Return what to load by the name that browsers see: a server's folders are nobody's business."""
     named: dict[str, str] = {}
     for source in sources:
         path = Path(source)
@@ -228,17 +228,17 @@ def _named(sources: Iterable[str]) -> dict[str, str]:
 
 
 def _counters(pipe: Any) -> list[Any]:
-    """Returns text encoders without weights, with tokenizers of their own: a run may be using the model's."""
-    from promptweight.conditioning import TextEncoder, family_of, open_encoders
+    """Return text encoders without weights, with tokenizers of their own: a run may be using the model's."""
+    from promptweight.conditioning import TextEncoder, find_family, get_text_encoders
 
     return [
         TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)
-        for kind, encoder in open_encoders(pipe, family_of(pipe)).items()
+        for kind, encoder in get_text_encoders(pipe, find_family(pipe)).items()
     ]
 
 
 def names(*, is_flow: bool) -> tuple[str, ...]:
-    """Returns the samplers that a model can be run with, `OWN` first.
+    """Return the samplers that a model can be run with, `OWN` first.
 
     Args:
         is_flow: whether the model was trained by flow matching, as Stable Diffusion 3 and FLUX were.
@@ -254,20 +254,20 @@ def names(*, is_flow: bool) -> tuple[str, ...]:
 
 
 def canonical(name: object, offered: tuple[str, ...]) -> str | None:
-    """Returns the one of `offered` that is written as `name`, in any case; None where there is none."""
+    """Return the one of `offered` that is written as `name`, in any case; None where there is none."""
     wanted = " ".join(str(name)[:80].split()).casefold()
     return next((each for each in offered if each.casefold() == wanted), None)
 
 
 @contextmanager
 def sampling(pipe: Any, name: str) -> Iterator[None]:
-    """Lets a pipeline sample with the sampler of that name inside, and puts its own back.
+    """Let a pipeline sample with the sampler of that name inside, and puts its own back.
 
     Raises:
         SettingError: there is no such sampler for this model.
     """
     own = pipe.scheduler
-    if name not in (OWN, sampler_name(own), type(own).__name__):
+    if name not in (OWN, get_sampler_name(own), type(own).__name__):
         pipe.scheduler = make_scheduler(name, own)
     try:
         yield

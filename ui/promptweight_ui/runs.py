@@ -2,7 +2,7 @@
 
 Gradio cannot interrupt a function, only a generator between two of its values. So the model works in a
 thread, the generator hands on the newest news of it, and whoever wants the run to end leaves a wish that the
-next step finds: the stop button, a closed tab, a cancelled event.
+next step finds: the stop button, a closed tab, a canceled event.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Run:
         self._is_awaited = True
 
     def stop(self) -> None:
-        """Ends the run after the present step."""
+        """End the run after the present step."""
         self._wish = "stop"
 
     def finish(self) -> None:
-        """Ends the run after the present picture."""
+        """End the run after the present picture."""
         if self._wish == "go on":
             self._wish = "finish"
 
@@ -86,7 +86,7 @@ class Run:
         return self._is_done
 
     def start(self, work: Callable[[Callable[[Progress], bool]], Any]) -> None:
-        """Begins `work` in a thread; it is given the callback that `promptweight.generate` takes."""
+        """Begin `work` in a thread; it is given the callback that `promptweight.generate` takes."""
 
         def run() -> None:
             try:
@@ -100,7 +100,7 @@ class Run:
         Thread(target=run, name="run", daemon=True).start()
 
     def news(self) -> Iterator[News | None]:
-        """Yields the newest news, None where there is none for a while, until the run is over.
+        """Yield the newest news, None where there is none for a while, until the run is over.
 
         A watcher that goes away before the end stops the run.
         """
@@ -163,7 +163,7 @@ def followed(
     tell: Callable[[News | None], Message | None],
     show: Callable[[Progress], Any] | None = None,
 ) -> Generator[Message, None, Any]:
-    """Runs `work` in a thread and yields what is to be told; its value (`yield from`) is `work`'s.
+    """Run `work` in a thread and yields what is to be told; its value (`yield from`) is `work`'s.
 
     The session's run before it ends at its next step, and so does this one when its page is closed.
 
@@ -194,7 +194,7 @@ def followed(
 
 
 def outcome(run: Run, language: object) -> Any:
-    """Returns what a run made; raises its failure as something a person can read."""
+    """Return what a run made; raises its failure as something a person can read."""
     try:
         return run.outcome
     except PromptweightError as error:

@@ -35,7 +35,7 @@ class Session:
     run: Run | None = None
 
     def close(self) -> None:
-        """Stops what is running at its next step, and lets everything go."""
+        """Stop what is running at its next step, and lets everything go."""
         if self.run is not None:
             self.run.stop()
         self.result = self.run = None
@@ -53,7 +53,7 @@ class Sessions:
         return len(self._sessions)
 
     def of(self, request: gr.Request) -> Session:
-        """Returns the session that a request belongs to, a new one where it is the first."""
+        """Return the session that a request belongs to, a new one where it is the first."""
         name = request.session_hash or ""
         with self._lock:
             session = self._sessions.get(name) or self._sessions.setdefault(name, Session())
@@ -64,7 +64,7 @@ class Sessions:
         return session
 
     def keep(self, session: Session, result: Result) -> None:
-        """Makes `result` the last one of `session`; older results of others go where memory is short."""
+        """Make `result` the last one of `session`; older results of others go where memory is short."""
         session.result = result
         with self._lock:
             used = 0
@@ -75,7 +75,7 @@ class Sessions:
                         each.result = None
 
     def drop(self, request: gr.Request) -> None:
-        """Forgets a session whose tab was closed; what it was running stops at the next step."""
+        """Forget a session whose tab was closed; what it was running stops at the next step."""
         with self._lock:
             session = self._sessions.pop(request.session_hash or "", None)
         if session is not None:
@@ -83,6 +83,6 @@ class Sessions:
 
 
 def size_of(result: Result) -> int:
-    """Returns the bytes that a result's recording and pictures take."""
+    """Return the bytes that a result's recording and pictures take."""
     recorded = 0 if result.maps is None else sum(slot.sums.nbytes for slot in result.maps.recording.slots)
     return recorded + sum(3 * image.width * image.height for image in result.images)

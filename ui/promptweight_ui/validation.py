@@ -25,13 +25,13 @@ SHOWN = 60
 
 
 def refuse(language: object, key: str, **values: object) -> NoReturn:
-    """Raises `gr.Error` with the text of `key`, the values in it shortened and made harmless."""
+    """Raise `gr.Error` with the text of `key`, the values in it shortened and made harmless."""
     quoted = {name: shown(value) for name, value in values.items()}
     raise gr.Error(say(language, key, **quoted), title=say(language, "error_title"), print_exception=False)
 
 
 def refused(language: object, error: PromptweightError) -> gr.Error:
-    """Returns what an error of the library says, to be raised as Gradio's."""
+    """Return what an error of the library says, to be raised as Gradio's."""
     title = say(language, "error_title")
     said = told(language, error.args[0] if error.args else str(error))
     said = said.encode("utf-8", "replace").decode("utf-8")
@@ -39,14 +39,14 @@ def refused(language: object, error: PromptweightError) -> gr.Error:
 
 
 def shown(value: object) -> str:
-    """Returns a value as text that is short and can be put into a page and into JSON."""
+    """Return a value as text that is short and can be put into a page and into JSON."""
     text = value if isinstance(value, str) else repr(value)
     text = text.encode("utf-8", "replace").decode("utf-8")
     return escape(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
 def text(language: object, name: str, value: object) -> str:
-    """Returns `value` where it is text that a prompt can be; None counts as no text.
+    """Return `value` where it is text that a prompt can be; None counts as no text.
 
     Args:
         language: of the page.
@@ -69,7 +69,7 @@ def text(language: object, name: str, value: object) -> str:
 
 
 def number(language: object, name: str, value: object, low: float, high: float) -> float:
-    """Returns `value` as a finite float from `low` to `high`."""
+    """Return `value` as a finite float from `low` to `high`."""
     real = _real(value)
     if real is None or not low <= real <= high:
         refuse(
@@ -79,7 +79,7 @@ def number(language: object, name: str, value: object, low: float, high: float) 
 
 
 def whole(language: object, name: str, value: object, low: int, high: int) -> int:
-    """Returns `value` as a whole number from `low` to `high`."""
+    """Return `value` as a whole number from `low` to `high`."""
     real = _real(value)
     if real is None or real != int(real) or not low <= real <= high:
         refuse(language, "error_whole", name=say(language, name), value=value, low=low, high=high)
@@ -88,14 +88,14 @@ def whole(language: object, name: str, value: object, low: int, high: int) -> in
 
 
 def choice(language: object, name: str, value: object, choices: Sequence[str]) -> str:
-    """Returns `value` where it is one of `choices`."""
+    """Return `value` where it is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         refuse(language, "error_choice", name=say(language, name), value=value, choices=", ".join(choices))
     return value
 
 
 def _real(value: Any) -> float | None:
-    """Returns a number as a float; None for what is none, or is not finite."""
+    """Return a number as a float; None for what is none, or is not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -23,7 +23,7 @@
 # checks it.
 #
 # The model reads Portuguese and English. Most prompts here are in Portuguese, because its word order (the
-# colour after the thing) shows something that English hides.
+# color after the thing) shows something that English hides.
 
 # %%
 import promptweight
@@ -36,12 +36,12 @@ import torch.nn.functional as F
 from PIL import ImageDraw
 
 from promptweight.attention import Record
-from promptweight.render import enlarged, overlay
+from promptweight.render import enlarge, overlay
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
 result = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEPS)
-enlarged(result.images[0], 256)
+enlarge(result.images[0], 256)
 
 # %% [markdown] lang="pt"
 # ## 1. Por que olhar longe?
@@ -55,22 +55,22 @@ enlarged(result.images[0], 256)
 # %% [markdown] lang="en"
 # ## 1. Why look far?
 #
-# *A red cat chases a grey mouse.* To draw this, things that are far apart must be brought together. *Cinza*
-# (grey) is the mouse's colour, not the cat's. The one who *chases* is the cat, on the other side of the
+# *A red cat chases a gray mouse.* To draw this, things that are far apart must be brought together. *Cinza*
+# (gray) is the mouse's color, not the cat's. The one who *chases* is the cat, on the other side of the
 # picture. And if the cat begins on the left, the mouse has to fit on the right.
 #
-# A network that looks at neighbours only (a **convolution**) spreads the news slowly. The model sees the
-# picture as a grid of 16 × 16 patches. How many layers of neighbours does it take until one corner hears of
+# A network that looks at neighbors only (a **convolution**) spreads the news slowly. The model sees the
+# picture as a grid of 16 × 16 patches. How many layers of neighbors does it take until one corner hears of
 # the opposite corner, and how much of the news arrives?
 
 # %%
 news = torch.zeros(1, 1, 16, 16)
 news[0, 0, 0, 0] = 1
-neighbours = torch.full((1, 1, 3, 3), 1 / 9)
+neighbors = torch.full((1, 1, 3, 3), 1 / 9)
 
 layers = 0
 while news[0, 0, 15, 15] == 0:
-    news = F.conv2d(news, neighbours, padding=1)
+    news = F.conv2d(news, neighbors, padding=1)
     layers += 1
 
 print(f"camadas: {layers}, chega: {news[0, 0, 15, 15]:.0e}")  # pt
@@ -103,7 +103,7 @@ assert layers == 15
 # - the **key** of a word: what it has on offer, like the label on a drawer;
 # - the **value** of a word: what is in the drawer.
 #
-# The model computes them by multiplying with three learnt matrices: `to_q`, `to_k`, `to_v`. Let us listen to
+# The model computes them by multiplying with three learned matrices: `to_q`, `to_k`, `to_v`. Let us listen to
 # a real layer while it draws, and keep one step from the middle.
 
 # %%
@@ -112,7 +112,7 @@ step = STEPS // 2
 
 
 def listen(module, outputs):
-    """Keeps what a matrix gives out, step by step; the last of the batch belongs to our prompt."""
+    """Keep what a matrix gives out, step by step; the last of the batch belongs to our prompt."""
 
     def keep(_module, _inputs, output):
         outputs.append(output[-1])
@@ -166,7 +166,7 @@ print("query, key, value:", *map(tuple, (query.shape, key.shape, value.shape)))
 
 def marked(image, place):
     """The picture with a square round a patch."""
-    image = enlarged(image, 256)
+    image = enlarge(image, 256)
     x, y = (int(part * 16) * 16 for part in place)
     ImageDraw.Draw(image).rectangle((x, y, x + 16, y + 16), outline="white", width=2)
     return image
@@ -205,7 +205,7 @@ assert abs(by_hand - float(similarities[head, patch, number])) < 1e-4
 
 
 def bars(values, places=shown):
-    """Prints a number and a bar for each place of the text."""
+    """Print a number and a bar for each place of the text."""
     longest = max(abs(float(values[place])) for place in places)
     for place in places:
         number = float(values[place])

@@ -10,7 +10,7 @@
 # %% [markdown] lang="en"
 # # Reading attention maps honestly
 #
-# An attention map convinces easily: warm colours on the cat, and there you are, "the model understood
+# An attention map convinces easily: warm colors on the cat, and there you are, "the model understood
 # *cat*". Not always. This notebook shows four common mistakes and how to check each. If you do not know yet
 # what attention is, begin with *What is attention?*, in this folder.
 
@@ -26,7 +26,7 @@ import torch
 from promptweight.attention import Record
 from promptweight.evaluation import look_at
 from promptweight.mini import scenes
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 
 PROMPT = "um gato vermelho persegue um rato cinza"
 SEED, STEPS = 2, 12
@@ -36,7 +36,7 @@ SEED, STEPS = 2, 12
 # estão o gato e o rato. O modelo vê o desenho através de ruído, com a frase ao lado.
 # %% [markdown] lang="en"
 # To judge maps you must know the truth. So we draw the scene ourselves, and know point by point where cat
-# and mouse are. The model sees the drawing through noise, with the sentence (*a red cat chases a grey
+# and mouse are. The model sees the drawing through noise, with the sentence (*a red cat chases a gray
 # mouse*) at its side.
 
 # %%
@@ -47,7 +47,7 @@ places = {"cat": (0.25, 0.55), "mouse": (0.72, 0.55), "ground": (0.5, 0.9)}
 drawn = scenes.to_image(scenes.render(scene)[0])
 (cat, mouse), maps = look_at(pipe, scene, PROMPT, record=Record(patches=tuple(places.values())))
 ground = ~(cat | mouse)
-enlarged(drawn, 256)
+enlarge(drawn, 256)
 
 # %% [markdown] lang="pt"
 # ## 1. Para onde vai a atenção? Muita, para lugar nenhum
@@ -82,7 +82,7 @@ for number, name in enumerate(places):
 
 # %%
 whole = {"bos": maps.beginning(), "words": maps.word(PROMPT), "eos + pad": maps.rest()}
-sheet(
+contact_sheet(
     [overlay(drawn, heat, scale=(0, 1), upscale=192) for heat in whole.values()],
     [f"{name}: {heat.mass:.2f}" for name, heat in whole.items()],
     cell=192,
@@ -106,7 +106,7 @@ heats = [maps.word(word) for word in words]
 hottest = max(float(heat.tensor.max()) for heat in heats)
 own = [overlay(drawn, heat, upscale=144) for heat in heats]
 same = [overlay(drawn, heat, scale=(0, hottest), upscale=144) for heat in heats]
-sheet([*own, *same], [*words, *words], columns=5, cell=144)
+contact_sheet([*own, *same], [*words, *words], columns=5, cell=144)
 
 # %% [markdown] lang="pt"
 # **Regra:** compare palavras só na mesma escala (`scale=` em `overlay`), ou diga que não comparou.
@@ -139,7 +139,7 @@ every_word = [views["share"].word(word.text, word.occurrence).tensor for word in
 assert torch.allclose(sum(every_word), torch.ones_like(every_word[0]), atol=1e-4)
 assert abs(views["lift"].word("vermelho").mass - 1) < 1e-4
 
-sheet(
+contact_sheet(
     [overlay(drawn, view.word("vermelho"), upscale=192, label=name) for name, view in views.items()],
     columns=3,
     cell=192,
@@ -155,13 +155,13 @@ sheet(
 # ## 4. Leakage: the heat of one word on the thing of another
 #
 # CLIP's text encoder is causal: every word reads what came before, and takes some of it along. *Gato* (cat)
-# does not know its colour (it comes later); *rato* (mouse) has already read *gato vermelho*. So the map of
+# does not know its color (it comes later); *rato* (mouse) has already read *gato vermelho*. So the map of
 # a noun alone may fall on the wrong thing. The table tells where each phrase is, in multiples of its mean:
 
 
 # %%
 def where(maps, phrases):
-    """Prints, and returns by phrase, the lift on cat, mouse and ground."""
+    """Print, and returns by phrase, the lift on cat, mouse and ground."""
     print(f"{'':>14}" + "".join(f"{name:>8}" for name in ("cat", "mouse", "ground")))
     found = {}
     for phrase in phrases:
@@ -178,13 +178,13 @@ assert found["rato cinza"][1] > found["rato cinza"][0]
 # %% [markdown] lang="pt"
 # O mesmo desenho, em inglês, onde o substantivo vem por último e já leu a sua cor:
 # %% [markdown] lang="en"
-# The same drawing, in English, where the noun comes last and has read its colour:
+# The same drawing, in English, where the noun comes last and has read its color:
 
 # %%
-_, english = look_at(pipe, scene, "a red cat chases a grey mouse")
-found = where(english, ("red", "cat", "red cat", "grey", "mouse", "grey mouse"))
+_, english = look_at(pipe, scene, "a red cat chases a gray mouse")
+found = where(english, ("red", "cat", "red cat", "gray", "mouse", "gray mouse"))
 assert found["red cat"][0] > found["red cat"][1]
-assert found["grey mouse"][1] > found["grey mouse"][0]
+assert found["gray mouse"][1] > found["gray mouse"][0]
 
 # %% [markdown] lang="pt"
 # **Regra:** peça o mapa da expressão inteira, e desconfie do mapa de uma palavra só.
@@ -211,7 +211,7 @@ parts = {grid: result.maps.layers(grid) for grid in grids}
 parts |= {
     f"{first}:{first + third}": result.maps.steps(first, first + third) for first in (0, third, 2 * third)
 }
-sheet(
+contact_sheet(
     [overlay(picture, view.word("rato cinza"), upscale=144) for view in parts.values()],
     list(parts),
     columns=len(parts),
@@ -247,7 +247,7 @@ def without(phrase, seed=SEED):
 
 
 def changed(before, after):
-    """How much each pixel's colours changed: (height, width), 0 to 255."""
+    """How much each pixel's colors changed: (height, width), 0 to 255."""
     return np.abs(np.asarray(before, dtype=float) - np.asarray(after, dtype=float)).mean(-1)
 
 
@@ -259,8 +259,8 @@ print(f"{'':>14}{'attention':>10}{'change':>10}")  # en
 for phrase in sorted(phrases, key=lambda phrase: -effect[phrase]):
     print(f"{phrase:>14}{result.maps.word(phrase).mass:10.4f}{effect[phrase]:10.2f}")
 assert effect["rato cinza"] > effect["um"]
-sheet(
-    [enlarged(removed[phrase], 128) for phrase in phrases], [f"({p}:0)" for p in phrases], columns=4, cell=128
+contact_sheet(
+    [enlarge(removed[phrase], 128) for phrase in phrases], [f"({p}:0)" for p in phrases], columns=4, cell=128
 )
 
 # %% [markdown] lang="pt"

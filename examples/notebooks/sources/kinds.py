@@ -22,17 +22,17 @@ import torch
 from PIL import ImageDraw
 
 from promptweight.attention import Record
-from promptweight.conditioning import read_text_attention
+from promptweight.conditioning import record_text_attention
 from promptweight.evaluation import look_at
 from promptweight.mini import scenes
-from promptweight.render import enlarged, overlay, overlay_words, sheet
+from promptweight.render import contact_sheet, enlarge, overlay, overlay_words
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
 result = promptweight.generate(
     prompt, pipe, seed=SEED, num_inference_steps=STEPS, record=Record(heads="keep")
 )
-enlarged(result.images[0], 256)
+enlarge(result.images[0], 256)
 
 # %% [markdown] lang="pt"
 # ## 1. Muitas cabeças
@@ -45,14 +45,14 @@ enlarged(result.images[0], 256)
 #
 # A layer does the sum several times side by side, each time with queries, keys and values of its own: these
 # are its **heads**. Each looks for something else. Here the map of *vermelho* (red) in each head of one
-# layer; the same colours mean the same numbers.
+# layer; the same colors mean the same numbers.
 
 # %%
 layer = result.maps.layers("up_blocks.2.attentions.0")
 heads = pipe.unet.up_blocks[2].attentions[0].transformer_blocks[0].attn2.heads
 by_head = [layer.heads(number).word("vermelho") for number in range(heads)]
 scale = (0.0, max(float(heat.tensor.max()) for heat in by_head))
-sheet(
+contact_sheet(
     [overlay(result.images[0], heat, scale=scale, upscale=192) for heat in by_head],
     [f"{number}: {heat.mass:.3f}" for number, heat in enumerate(by_head)],
     columns=heads,
@@ -103,7 +103,7 @@ print((torch.zeros(4, 4) + mask).softmax(-1))  # all similarities alike: the pas
 # %%
 def reading_table(prompt):
     """Who reads whom inside the text encoder, mean over its layers and heads."""
-    read = read_text_attention(pipe, prompt)
+    read = record_text_attention(pipe, prompt)
     texts = [word.text for word in read.table.words]
     print(" " * 10 + "".join(f"{text:>10}" for text in texts))
     for text, row in zip(texts, read.words(), strict=True):
@@ -113,7 +113,7 @@ def reading_table(prompt):
 
 texts, portuguese = reading_table(prompt)
 assert torch.equal(portuguese, portuguese.tril())
-_, english = reading_table("a red cat chases a grey mouse")
+_, english = reading_table("a red cat chases a gray mouse")
 assert portuguese[texts.index("gato"), texts.index("vermelho")] == 0  # "gato" comes before "vermelho"
 assert english[2, 1] > 0  # "cat" comes after "red"
 
@@ -166,7 +166,7 @@ assert english[2, 1] > 0  # "cat" comes after "red"
 
 # %%
 def attention_on(maps, regions):
-    """Prints, and returns by word, the mean attention in each region."""
+    """Print, and returns by word, the mean attention in each region."""
     print(" " * 12 + "".join(f"{name:>12}" for name in regions))
     found = {}
     for word in maps.words:
@@ -189,16 +189,16 @@ chased = {"cat": cat, "mouse": mouse, "ground": ~(cat | mouse)}
 found = attention_on(maps, chased)
 assert found["vermelho"]["cat"] > found["vermelho"]["mouse"]
 assert found["cinza"]["mouse"] > found["cinza"]["cat"]
-colours = ["vermelho", "cinza"]
-overlay_words(drawn(chase), [maps.word(word) for word in colours], colours, upscale=256)
+colors = ["vermelho", "cinza"]
+overlay_words(drawn(chase), [maps.word(word) for word in colors], colors, upscale=256)
 
 # %% [markdown] lang="pt"
 # *Vermelho* ligou-se ao gato e *cinza* ao rato. Olhe também a linha de *gato*: o substantivo sozinho diz
 # menos, porque não pôde ler a sua cor. E duas coisas que se tocam, quando o modelo mesmo desenha? **Um
 # astronauta a cavalo:**
 # %% [markdown] lang="en"
-# *Vermelho* (red) is bound to the cat and *cinza* (grey) to the mouse. Look at the row of *gato* (cat) as
-# well: the noun alone says less, because it could not read its colour. And two things that touch, when the
+# *Vermelho* (red) is bound to the cat and *cinza* (gray) to the mouse. Look at the row of *gato* (cat) as
+# well: the noun alone says less, because it could not read its color. And two things that touch, when the
 # model itself draws? **An astronaut on horseback:**
 
 # %%
@@ -216,7 +216,7 @@ assert found["azul"]["astronaut"] > 2 * found["azul"]["horse"]
 assert found["branco"]["horse"] > 2 * found["branco"]["astronaut"]
 riders = ["astronauta", "cavalo"]
 pictures = [overlay(ridden.images[0], ridden.maps.word(word), upscale=192) for word in riders]
-sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3, cell=192)
+contact_sheet([enlarge(ridden.images[0], 192), *pictures], [riding, *riders], columns=3, cell=192)
 
 # %% [markdown] lang="pt"
 # Na cena que desenhamos, sem cores, *cavalo* olha tanto para o cavaleiro quanto para o cavalo: as duas coisas
@@ -228,8 +228,8 @@ sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3
 # O reflexo tem de combinar com o gato, longe dele na imagem. Perguntamos a um retalho *no reflexo* para onde
 # olha. Os números são múltiplos da média da imagem.
 # %% [markdown] lang="en"
-# In the scene that we drew, without colours, *cavalo* (horse) looks at the rider as much as at the horse: the
-# two things touch, and the word has read *astronauta*. With colours, *azul* (blue) and *branco* (white), the
+# In the scene that we drew, without colors, *cavalo* (horse) looks at the rider as much as at the horse: the
+# two things touch, and the word has read *astronauta*. With colors, *azul* (blue) and *branco* (white), the
 # last word of each phrase, tell them apart. A map is no outline.
 #
 # ### Self: a cat and its reflection in the water
@@ -241,7 +241,7 @@ sheet([enlarged(ridden.images[0], 192), *pictures], [riding, *riders], columns=3
 # %%
 def marked(image, place):
     """The picture with a square round a patch."""
-    image = enlarged(image, 256)
+    image = enlarge(image, 256)
     x, y = (int(part * 16) * 16 for part in place)
     ImageDraw.Draw(image).rectangle((x, y, x + 16, y + 16), outline="white", width=2)
     return image
@@ -261,7 +261,7 @@ for name, part in looks.items():
     print(f"{name:>12} {part:5.2f} ×")
 assert looks["cat"] > looks["water"]
 assert looks["reflection"] > looks["water"]
-sheet([marked(drawn(mirror), place), overlay(drawn(mirror), heat, upscale=256)], columns=2, cell=256)
+contact_sheet([marked(drawn(mirror), place), overlay(drawn(mirror), heat, upscale=256)], columns=2, cell=256)
 
 # %% [markdown] lang="pt"
 # O retalho olha para o reflexo **e para o gato**, mais do que para a água ao seu redor.
@@ -322,7 +322,7 @@ for head in range(len(joint)):
 # %%
 found = attention_on(maps.lift(), chased)
 assert found["vermelho"]["cat"] > found["vermelho"]["mouse"]
-overlay_words(drawn(chase), [maps.word(word) for word in colours], colours, upscale=256)
+overlay_words(drawn(chase), [maps.word(word) for word in colors], colors, upscale=256)
 
 # %% [markdown] lang="pt"
 # ## O que levar daqui
@@ -342,7 +342,7 @@ overlay_words(drawn(chase), [maps.word(word) for word in colours], colours, upsc
 # 2. In CLIP words read backwards only: ask for the whole phrase.
 # 3. Self, cross, joint: the same sum; what changes is who shares 1 with whom.
 #
-# **To try:** swap the colours in the sentence without changing the drawing: does *vermelho* follow the
-# sentence or the colour? Put the patch of the reflection in clear water.
+# **To try:** swap the colors in the sentence without changing the drawing: does *vermelho* follow the
+# sentence or the color? Put the patch of the reflection in clear water.
 #
 # Next: *The weight of a word*.

@@ -36,7 +36,7 @@ pipe = promptweight.load("mini")
 import numpy as np
 import torch
 
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 from promptweight.weighting import METHODS
 
 SEED, STEPS = 2, 12
@@ -58,7 +58,7 @@ plain = promptweight.generate(
 )
 picture = plain.images[0]
 mouse = plain.maps.word("rato cinza")
-sheet([enlarged(picture, 224), overlay(picture, mouse, upscale=224)], ["", "rato cinza"], cell=224)
+contact_sheet([enlarge(picture, 224), overlay(picture, mouse, upscale=224)], ["", "rato cinza"], cell=224)
 
 # %% [markdown] lang="pt"
 # ## As maneiras
@@ -93,8 +93,8 @@ for name in ("a1111", "compel", "comfy++", "attention, logit"):
 # %%
 weight = 1.6
 strong = {name: make(weight, **settings).images[0] for name, settings in ways.items()}
-sheet(
-    [enlarged(image, 150) for image in (picture, *strong.values())],
+contact_sheet(
+    [enlarge(image, 150) for image in (picture, *strong.values())],
     ["rato cinza", *strong],
     columns=6,
     cell=150,
@@ -118,7 +118,7 @@ there = mouse.mask().numpy()
 
 
 def change(image):
-    """Mean change of a pixel's colours, 0 to 255, on the mouse and elsewhere."""
+    """Mean change of a pixel's colors, 0 to 255, on the mouse and elsewhere."""
     difference = np.abs(np.asarray(image, dtype=float) - np.asarray(picture, dtype=float)).mean(-1)
     return difference[there].mean(), difference[~there].mean()
 
@@ -155,7 +155,7 @@ for name in ladder:
     for weight in weights:
         pictures.append(picture if weight == 1 else make(weight, **ways[name]).images[0])
         labels.append(f"{name}: {weight}")
-sheet([enlarged(image, 150) for image in pictures], labels, columns=len(weights), cell=150)
+contact_sheet([enlarge(image, 150) for image in pictures], labels, columns=len(weights), cell=150)
 
 # %% [markdown] lang="pt"
 # ## O que quer dizer peso 0?
@@ -222,8 +222,8 @@ assert make(1.6, **ways["attention, p2p"]).images[0].tobytes() == strong["attent
 # %%
 options = ("", "{steps=0-0.3}", "{steps=0.3-1}", "{region=left}", "{region=right}")
 pictures = [make(f"0{option}", space="attention").images[0] for option in options]
-sheet(
-    [enlarged(image, 150) for image in pictures], [f"(rato cinza:0{o})" for o in options], columns=5, cell=150
+contact_sheet(
+    [enlarge(image, 150) for image in pictures], [f"(rato cinza:0{o})" for o in options], columns=5, cell=150
 )
 
 # %% [markdown] lang="pt"

@@ -21,7 +21,7 @@ pipe = promptweight.load("mini")
 import torch
 
 from promptweight.attention import Record
-from promptweight.render import enlarged, overlay, sheet
+from promptweight.render import contact_sheet, enlarge, overlay
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
@@ -96,7 +96,7 @@ def first_step(pipe, red, layer):
 
 
 def check(pipe, layer, heads, w=1.2):
-    """Compares the first step without and with a weight, head by head."""
+    """Compare the first step without and with a weight, head by head."""
     plain, weighted = (first_step(pipe, red, layer) for red in ("vermelho", f"(vermelho:{w})"))
     for head in range(heads):
         before, after = plain.heads(head).row(0), weighted.heads(head).row(0)
@@ -138,7 +138,7 @@ assert after.total > before.total
 # %% [markdown] lang="en"
 # ## 3. In the picture
 #
-# The same seed, only the weight of the mouse (*rato cinza*, grey mouse) changes. Below, where those words
+# The same seed, only the weight of the mouse (*rato cinza*, gray mouse) changes. Below, where those words
 # looked, all on the same scale.
 
 # %%
@@ -151,8 +151,8 @@ for w in weights:
     )
 heats = [result.maps.word("rato cinza") for result in made]
 scale = (0.0, max(float(heat.tensor.max()) for heat in heats))
-sheet(
-    [enlarged(result.images[0], 160) for result in made]
+contact_sheet(
+    [enlarge(result.images[0], 160) for result in made]
     + [
         overlay(result.images[0], heat, scale=scale, upscale=160)
         for result, heat in zip(made, heats, strict=True)

@@ -6,7 +6,7 @@ the edited prompt has counterparts and 0 where it is new, the edited picture's p
 
     α_j·(p·M)_j + (1 − α_j)·p'_j
 
-not renormalised, as in the original. No matrix of probabilities is written for that: the sum over j of these
+not renormalized, as in the original. No matrix of probabilities is written for that: the sum over j of these
 times the values v'_j is that of two calls of fused attention,
 
     attention(q, k, M·(α·v')) + attention(q', k', (1 − α)·v'),
@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptweight.attention.kernels.sdpa import attend, probabilities, take
+from promptweight.attention.kernels.sdpa import attend, compute_columns, gather_columns
 
 
 @dataclass(frozen=True)
-class Exchange:
+class AttentionInjection:
     """What an edit does in one call of the model, or in the layers of one grid."""
 
     source: Tensor
@@ -119,13 +119,13 @@ class Exchange:
             return found
         rows = torch.arange(len(query), device=query.device) if rows is None else rows
         positions = torch.arange(text.start, text.stop, device=query.device)
-        source = probabilities(query, key, lse, positions, bias=bias, rows=self.source)
+        source = compute_columns(query, key, lse, positions, bias=bias, rows=self.source)
         mapped = source @ self.mapping.float().transpose(-1, -2)  # (n, heads, queries, keys of the edited)
         same = rows[:, None] == self.edited[None]
         edit = same.to(torch.int64).argmax(1)
         alpha = self.alpha.float().transpose(-1, -2).index_select(0, edit)
-        alpha = take(alpha, columns, dim=3)
-        blended = alpha * take(mapped.index_select(0, edit), columns, dim=3) + (1 - alpha) * found
+        alpha = gather_columns(alpha, columns, dim=3)
+        blended = alpha * gather_columns(mapped.index_select(0, edit), columns, dim=3) + (1 - alpha) * found
         return torch.where(same.any(1)[:, None, None, None], blended, found)
 
     def _attend(

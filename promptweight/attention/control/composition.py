@@ -21,31 +21,31 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane
+from promptweight.attention.batch_rows import BatchRow
 from promptweight.conditioning import Role
 from promptweight.errors import SettingError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import Staged
+    from promptweight.conditioning import ScheduledEncoding
 
 PREFIXES: dict[Role, str] = {"positive": "", "negative": "negative_"}
 
-NOT_OF_THE_BATCH = frozenset({"img_ids", "txt_ids", "ip_adapter_masks"})
+UNBATCHED_ARGUMENTS = frozenset({"img_ids", "txt_ids", "ip_adapter_masks"})
 """Arguments of models whose first dimension is never the batch."""
 
 
 @dataclass(frozen=True)
-class Voiced:
+class ExpandedRow:
     """One row of the batch as the model gets it."""
 
     row: int
     """The row of the pipeline's batch that it comes from."""
-    lane: Lane | None
+    lane: BatchRow | None
     weight: float
 
 
-class Composer:
+class PromptComposer:
     """What the prompts of a session say at each step, laid on the calls of its model.
 
     Args:
@@ -54,18 +54,13 @@ class Composer:
         warn: told, in a sentence, what a person should know.
     """
 
-    def __init__(self, staged: Staged, pipe: Any, warn: Callable[[Note], None]) -> None:
+    def __init__(self, staged: ScheduledEncoding, pipe: Any, warn: Callable[[Message], None]) -> None:
         self.acts = staged.changes
         if self.acts and getattr(pipe, "controlnet", None) is not None:
-            warn(
-                note(
-                    "the ControlNet of this pipeline is shown the text that is said first, and of parts that "
-                    "AND joins the first one"
-                )
-            )
+            warn(message("controlnet-first-text"))
         self._staged = staged
         self._warn = warn
-        self._rows: list[Voiced] = []
+        self._rows: list[ExpandedRow] = []
         self._given: tuple[Tensor | None, dict[Any, tuple[Tensor, Tensor | None]]] = (None, {})
         """The pipeline's embeddings, and what was made of them by the rows that it was made for."""
         self._unconditional: dict[int, Tensor] = {}
@@ -75,7 +70,7 @@ class Composer:
         """Which text of the first prompt is read at a step: of parts that AND joins, the first."""
         return self._staged.scripts["positive"][0].at(step)[0][0]
 
-    def voiced(self, lanes: Sequence[Lane | None], step: int) -> list[Voiced]:
+    def voiced(self, lanes: Sequence[BatchRow | None], step: int) -> list[ExpandedRow]:
         """The rows that the model gets at a sampling step for the rows that the pipeline sends.
 
         Raises:
@@ -84,10 +79,10 @@ class Composer:
         rows = []
         for row, lane in enumerate(lanes):
             if lane is None:
-                rows.append(Voiced(row, None, 1.0))
+                rows.append(ExpandedRow(row, None, 1.0))
                 continue
             turn = self._staged.scripts[lane.role][lane.prompt].at(step)
-            rows += [Voiced(row, replace(lane, voice=voice), weight) for voice, weight in turn]
+            rows += [ExpandedRow(row, replace(lane, variant=variant), weight) for variant, weight in turn]
         if len(rows) > len(lanes) and any(lane and lane.perturbed for lane in lanes):
             raise SettingError(
                 "AND cannot be combined with perturbed-attention guidance, whose layers divide the batch "
@@ -100,7 +95,7 @@ class Composer:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         text: tuple[int, str],
-        rows: list[Voiced],
+        rows: list[ExpandedRow],
         batch: int,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that the model gets in the place of a call's own.
@@ -127,8 +122,8 @@ class Composer:
         new_embeds, new_pooled = self._given[1][key]
         if len(rows) > batch:
             index = torch.tensor([each.row for each in rows], device=embeds.device)
-            args = tuple(repeated(value, index, batch) for value in args)
-            kwargs = repeated(kwargs, index, batch)
+            args = tuple(repeat_rows(value, index, batch) for value in args)
+            kwargs = repeat_rows(kwargs, index, batch)
         if len(args) > place:
             args = (*args[:place], new_embeds, *args[place + 1 :])
         else:
@@ -156,7 +151,7 @@ class Composer:
             return (self._folded(output[0], rows, is_extra), *output[1:])
         return type(output)(sample=self._folded(output.sample, rows, is_extra))
 
-    def _folded(self, predictions: Tensor, rows: Sequence[Voiced], is_extra: bool) -> Tensor:
+    def _folded(self, predictions: Tensor, rows: Sequence[ExpandedRow], is_extra: bool) -> Tensor:
         parts: dict[int, list[int]] = {}
         for place, each in enumerate(rows):
             parts.setdefault(each.row, []).append(place)
@@ -168,23 +163,20 @@ class Composer:
         around: dict[int, Tensor] = dict(self._unconditional) if is_extra else {}
         for row, lane in lanes.items():  # first, since the others are joined round them
             if lane is None or lane.role == "negative":
-                folded[row] = joined(predictions[parts[row]], weights[row])
+                folded[row] = combine_predictions(predictions[parts[row]], weights[row])
                 if lane is not None:
                     around[lane.image] = folded[row]
         for row, lane in lanes.items():
             if lane is not None and lane.role == "positive":
-                folded[row] = joined(predictions[parts[row]], weights[row], around.get(lane.image))
+                folded[row] = combine_predictions(
+                    predictions[parts[row]], weights[row], around.get(lane.image)
+                )
                 if len(parts[row]) > 1 and lane.image not in around:
-                    self._warn(
-                        note(
-                            "the model is called without the negative prompt, so the predictions for the "
-                            "parts that AND joins are averaged by their weights"
-                        )
-                    )
+                    self._warn(message("and-parts-averaged"))
         self._unconditional = around
         return torch.stack([folded[row] for row in sorted(folded)])
 
-    def _said(self, name: str, given: Tensor | None, rows: Sequence[Voiced]) -> Tensor | None:
+    def _said(self, name: str, given: Tensor | None, rows: Sequence[ExpandedRow]) -> Tensor | None:
         """What the rows say, in the form in which the pipeline gave it; None where it gave nothing."""
         if given is None:
             return None
@@ -196,23 +188,23 @@ class Composer:
                 said.append(given[min(each.row, len(given) - 1)])
             else:
                 first = self._staged.firsts[lane.role][lane.prompt]
-                said.append(known[first + lane.voice].to(given.device, given.dtype))
+                said.append(known[first + lane.variant].to(given.device, given.dtype))
         return torch.stack(said)
 
 
-def repeated(value: Any, index: Tensor, batch: int, name: str = "") -> Any:
+def repeat_rows(value: Any, index: Tensor, batch: int, name: str = "") -> Any:
     """An argument of the model's call with the rows `index` of its batch, in whatever it is wrapped."""
     if isinstance(value, Tensor):
-        is_batch = value.ndim > 0 and value.shape[0] == batch and name not in NOT_OF_THE_BATCH
+        is_batch = value.ndim > 0 and value.shape[0] == batch and name not in UNBATCHED_ARGUMENTS
         return value.index_select(0, index.to(value.device)) if is_batch else value
     if isinstance(value, dict):
-        return {key: repeated(each, index, batch, key) for key, each in value.items()}
+        return {key: repeat_rows(each, index, batch, key) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(repeated(each, index, batch, name) for each in value)
+        return type(value)(repeat_rows(each, index, batch, name) for each in value)
     return value
 
 
-def joined(parts: Tensor, weights: Sequence[float], around: Tensor | None = None) -> Tensor:
+def combine_predictions(parts: Tensor, weights: Sequence[float], around: Tensor | None = None) -> Tensor:
     """The predictions of parts (n, …) as one, u + Σ w_i·(c_i − u) round u; their weighted mean without u.
 
     Raises:
@@ -223,13 +215,12 @@ def joined(parts: Tensor, weights: Sequence[float], around: Tensor | None = None
     wide = torch.promote_types(parts.dtype, torch.float32)
     factors = torch.tensor(weights, device=parts.device, dtype=wide).view(-1, *[1] * (parts.ndim - 1))
     if around is not None:
-        centre = around.to(wide)
-        return (centre + (factors * (parts.to(wide) - centre)).sum(0)).to(parts.dtype)
+        center = around.to(wide)
+        return (center + (factors * (parts.to(wide) - center)).sum(0)).to(parts.dtype)
     if not sum(weights) > 0:
         raise SettingError(
-            note(
-                "the weights of the parts that AND joins sum to {total:g}; without guidance by a negative "
-                "prompt, and in the negative prompt itself, they must sum to more than 0",
+            message(
+                "and-weights-sum",
                 total=sum(weights),
             )
         )

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from promptweight import validation
-from promptweight.attention.batch_rows import Lane
-from promptweight.attention.control.attention_injection import Exchange
+from promptweight.attention.batch_rows import BatchRow
+from promptweight.attention.control.attention_injection import AttentionInjection
 from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
-from promptweight.maps import PlacedTable, Voice
+from promptweight.maps import PlacedTable, PromptVariant
 from promptweight.prompt import fold
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class PromptToPrompt:
     self_replace_steps: float = 0.4
 
     def __post_init__(self) -> None:
-        validation.choice("kind", self.kind, EDIT_KINDS)
+        validation.check_choice("kind", self.kind, EDIT_KINDS)
         for name in ("cross_replace_steps", "self_replace_steps"):
-            validation.number(name, getattr(self, name), 0, 1)
+            validation.check_number(name, getattr(self, name), 0, 1)
 
     def acts(self, step: int, steps: int) -> tuple[bool, bool]:
         """Whether words' attention, and the image's to itself, are exchanged at a step of so many."""
@@ -63,12 +63,12 @@ class PromptToPrompt:
         return done < self.cross_replace_steps, done < self.self_replace_steps
 
 
-class Edits:
+class PromptEdits:
     """The edits of one session: its first prompt is the source, every other one is edited.
 
     Args:
         edit: how they are edited.
-        voices: the token tables of every text of every prompt.
+        variants: the token tables of every text of every prompt.
         scripts: when each text is said.
         planned: over how many sampling steps.
         length: how many text positions the model reads.
@@ -81,40 +81,42 @@ class Edits:
     def __init__(
         self,
         edit: PromptToPrompt,
-        voices: Sequence[tuple[Voice, ...]],
+        variants: Sequence[tuple[PromptVariant, ...]],
         scripts: Sequence[Script],
         planned: int,
         length: int,
     ) -> None:
-        if len(voices) < 2:
+        if len(variants) < 2:
             raise SettingError("an edit needs a source prompt and at least one edited prompt; got one prompt")
-        for of_prompt, script in zip(voices, scripts, strict=True):
-            check_pairable(of_prompt, script)
+        for of_prompt, script in zip(variants, scripts, strict=True):
+            check_editable(of_prompt, script)
         self.edit = edit
         self.mappings: dict[tuple[int, int, int], Tensor] = {}
         """By edited prompt, text of the source and text of the edited prompt: all that are said together."""
-        for prompt in range(1, len(voices)):
+        for prompt in range(1, len(variants)):
             said = {tuple(scripts[each].at(step)[0][0] for each in (0, prompt)) for step in range(planned)}
             for source, edited in sorted(said):
-                self.mappings[prompt, source, edited] = mapping_between(
-                    voices[0][source], voices[prompt][edited], edit.kind, length
+                self.mappings[prompt, source, edited] = build_mapping(
+                    variants[0][source], variants[prompt][edited], edit.kind, length
                 )
-        self._made: tuple[object, Exchange | None] = (None, None)
+        self._made: tuple[object, AttentionInjection | None] = (None, None)
 
     def exchange(
-        self, lanes: Sequence[Lane | None], step: int, steps: int, device: torch.device
-    ) -> Exchange | None:
+        self, lanes: Sequence[BatchRow | None], step: int, steps: int, device: torch.device
+    ) -> AttentionInjection | None:
         """What happens at this step in a call with these rows; None where nothing does."""
         words, image = self.edit.acts(step, steps)
-        pairs = tuple(pairs_of(lanes)) if words or image else ()
+        pairs = tuple(pair_rows(lanes)) if words or image else ()
         key = (pairs, words, image, device)
         if self._made[0] != key:
             self._made = (key, self._make(pairs, words, image, device) if pairs else None)
         return self._made[1]
 
-    def _make(self, pairs: Sequence[Pair], words: bool, image: bool, device: torch.device) -> Exchange:
+    def _make(
+        self, pairs: Sequence[RowPair], words: bool, image: bool, device: torch.device
+    ) -> AttentionInjection:
         mapping = torch.stack([self.mappings[texts] for _, _, texts in pairs])[:, None]
-        return Exchange(
+        return AttentionInjection(
             source=torch.tensor([source for source, _, _ in pairs], device=device),
             edited=torch.tensor([edited for _, edited, _ in pairs], device=device),
             mapping=mapping.to(device) if words else None,
@@ -123,39 +125,39 @@ class Edits:
         )
 
 
-def check_pairable(voices: Sequence[Voice], script: Script) -> None:
-    """Raises `SettingError` for a prompt whose words have no rows, or no row of the batch, of their own."""
-    source = voices[0][0].table.prompt.source
+def check_editable(variants: Sequence[PromptVariant], script: Script) -> None:
+    """Raise `SettingError` for a prompt whose words have no rows, or no row of the batch, of their own."""
+    source = variants[0][0].table.prompt.source
     if any(len(turn) > 1 for turn in script.turns):
         raise SettingError(
             f"an edit pairs the words of two texts, and AND in {source!r} shows the model several at once; "
             "leave AND out of the prompts"
         )
-    if any(has_blend(placed.table) for voice in voices for placed in voice):
+    if any(has_blend(placed.table) for variant in variants for placed in variant):
         raise SettingError(
             f"an edit pairs words by their rows, and in {source!r} each row of a .blend() stands for the "
             "words of all its parts; use prompts without .blend()"
         )
 
 
-Pair = tuple[int, int, tuple[int, int, int]]
+RowPair = tuple[int, int, tuple[int, int, int]]
 """The row of the source, the row of an edited picture, and its prompt with the texts that both carry."""
 
 
-def pairs_of(lanes: Sequence[Lane | None]) -> Iterator[Pair]:
+def pair_rows(lanes: Sequence[BatchRow | None]) -> Iterator[RowPair]:
     """The rows that belong together in a call of the model, for every edited picture."""
     for perturbed in (False, True):
         rows: dict[int, list[tuple[int, int]]] = {}
         for row, lane in enumerate(lanes):
             if lane and lane.role == "positive" and lane.perturbed == perturbed:
-                rows.setdefault(lane.prompt, []).append((row, lane.voice))
+                rows.setdefault(lane.prompt, []).append((row, lane.variant))
         sources = rows.pop(0, [])
         for prompt, edited in rows.items():
             for (source, old), (row, new) in zip(sources, edited, strict=False):
                 yield source, row, (prompt, old, new)
 
 
-def mapping_between(
+def build_mapping(
     source: Sequence[PlacedTable], edited: Sequence[PlacedTable], kind: EditKind, length: int
 ) -> Tensor:
     """How much of each text position of the source goes to each of the edited prompt.
@@ -175,7 +177,7 @@ def mapping_between(
     """
     mapping = torch.zeros(length, length)
     for old, new in zip(source, edited, strict=True):
-        for taken, given in paired_positions(old.table, new.table, kind):
+        for taken, given in pair_positions(old.table, new.table, kind):
             share = 1.0 if len(taken) == len(given) else 1.0 / len(given)
             for number, position in enumerate(given):
                 counterparts = taken if len(taken) != len(given) else [taken[number]]
@@ -184,7 +186,7 @@ def mapping_between(
     return mapping
 
 
-def paired_positions(
+def pair_positions(
     source: TokenTable, edited: TokenTable, kind: EditKind
 ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
     """Positions in the source and their counterparts in the edited prompt.
@@ -199,11 +201,11 @@ def paired_positions(
         )
     padding = set(of_kind(source, "pad"))
     yield from (([place], [place]) for place in of_kind(edited, "pad") if place in padding)
-    for old_words, new_words in paired_words(source.words, edited.words, kind):
+    for old_words, new_words in pair_words(source.words, edited.words, kind):
         yield positions_of(old_words), positions_of(new_words)
 
 
-def paired_words(
+def pair_words(
     source: Sequence[Word], edited: Sequence[Word], kind: EditKind
 ) -> Iterator[tuple[Sequence[Word], Sequence[Word]]]:
     """Words of the source and their counterparts in the edited prompt, whatever their case.

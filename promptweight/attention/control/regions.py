@@ -45,7 +45,7 @@ class Mask:
         return F.adaptive_avg_pool2d(self.values[None], (height, width))[0]
 
 
-NAMED = {
+NAMED_REGIONS = {
     "left": Box(0, 0, 0.5, 1),
     "right": Box(0.5, 0, 1, 1),
     "top": Box(0, 0, 1, 0.5),
@@ -57,7 +57,7 @@ NAMED = {
 def read_region(region: Any) -> Region:
     """A region from its name, its box (left, top, right, bottom), a PIL image, an array or a tensor.
 
-    Arrays hold 0..1 or booleans, rows first; images are read as grey, white inside.
+    Arrays hold 0..1 or booleans, rows first; images are read as gray, white inside.
 
     Raises:
         SettingError: an unknown name, a box outside the picture, an array that is no mask.
@@ -65,9 +65,11 @@ def read_region(region: Any) -> Region:
     if isinstance(region, (Box, Mask)):
         return region
     if isinstance(region, str):
-        if region not in NAMED:
-            raise SettingError(f"region {region!r}; it must be one of {', '.join(NAMED)}, a box or a mask")
-        return NAMED[region]
+        if region not in NAMED_REGIONS:
+            raise SettingError(
+                f"region {region!r}; it must be one of {', '.join(NAMED_REGIONS)}, a box or a mask"
+            )
+        return NAMED_REGIONS[region]
     if isinstance(region, (tuple, list)) and len(region) == 4 and all(np.isscalar(edge) for edge in region):
         left, top, right, bottom = (float(edge) for edge in region)
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
@@ -81,7 +83,7 @@ def read_region(region: Any) -> Region:
         values = torch.as_tensor(region).detach().float().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(
-            f"region {str(region)[:80]}; it must be one of {', '.join(NAMED)}, a box or a mask"
+            f"region {str(region)[:80]}; it must be one of {', '.join(NAMED_REGIONS)}, a box or a mask"
         ) from error
     if values.ndim != 2 or values.numel() == 0 or not bool(((values >= 0) & (values <= 1)).all()):
         raise SettingError(

@@ -2,7 +2,7 @@
 
     logit   softmax(s + log w)_j: the word's keys get a larger share, and all shares still sum to 1.
             Weight 0 masks the key; a negative one acts as |w| on the logit and turns the value round.
-    p2p     w_j·p_j, not renormalised (prompt-to-prompt, Hertz et al., 2022)
+    p2p     w_j·p_j, not renormalized (prompt-to-prompt, Hertz et al., 2022)
     value   w_j·v_j: the same output as p2p, Σ w_j·p_j·v_j, under its other name
 
 A rule may hold for a range of steps only, run from one weight to another over them, and be confined to a
@@ -21,20 +21,20 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.control.regions import Region, read_region
-from promptweight.attention.kernels.biased import is_gentle
+from promptweight.attention.kernels.biased import in_closed_form_range
 from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable
-from promptweight.messages import note
+from promptweight.messages import message
 
 if TYPE_CHECKING:
     pass
 
 
-Mode = Literal["logit", "p2p", "value"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+KeyMode = Literal["logit", "p2p", "value"]
+KEY_MODES: tuple[KeyMode, ...] = get_args(KeyMode)
 
-MASKED = -1.0e4
+MASK_BIAS = -1.0e4
 """The logit bias of weight 0: far below any logit, finite, and representable in float16."""
 
 
@@ -51,7 +51,7 @@ class KeyRule:
     """
 
     weight: float = 1.0
-    mode: Mode = "logit"
+    mode: KeyMode = "logit"
     steps: tuple[float, float] | None = None
     to: float | None = None
     region: Region | None = None
@@ -60,8 +60,8 @@ class KeyRule:
         for name, value in (("weight", self.weight), ("to", self.to)):
             if value is not None and not (isinstance(value, Real) and math.isfinite(value)):
                 raise SettingError(f"{name} is {value!r}; it must be a finite number")
-        if self.mode not in MODES:
-            raise SettingError(f"mode={self.mode!r}; it must be one of {', '.join(MODES)}")
+        if self.mode not in KEY_MODES:
+            raise SettingError(f"mode={self.mode!r}; it must be one of {', '.join(KEY_MODES)}")
         if self.steps is not None and not 0 <= self.steps[0] < self.steps[1] <= 1:
             raise SettingError(f"steps={self.steps}; they must be two rising fractions of the run, 0 to 1")
 
@@ -80,7 +80,7 @@ class KeyRule:
 
 
 @dataclass(frozen=True)
-class Terms:
+class AttentionTerms:
     """What rules do to one layer's attention; None where they do nothing, so that it runs as if alone."""
 
     bias: Tensor | None = None
@@ -95,12 +95,12 @@ class Terms:
     """The keys with a bias, (batch, n) int64, filled up with keys that have none; None where a weight is not
     one that `promptweight.attention.kernels.biased` corrects for, or none is known to the host."""
 
-    def with_bias(self, bias: Tensor) -> Terms:
+    def with_bias(self, bias: Tensor) -> AttentionTerms:
         """The same with more added to the logits, (batch, 1, 1, keys)."""
         return replace(self, bias=bias if self.bias is None else self.bias + bias, columns=None)
 
 
-class Rules:
+class KeyRules:
     """The rules of every key of every prompt of a session; they may change while a picture is being made.
 
     Args:
@@ -111,7 +111,7 @@ class Rules:
     def __init__(self, keys: Sequence[Mapping[int, KeyRule]], length: int) -> None:
         self.keys = [dict(each) for each in keys]
         self.length = length
-        self._made: tuple[object, dict[tuple[int, int], Terms]] = (None, {})
+        self._made: tuple[object, dict[tuple[int, int], AttentionTerms]] = (None, {})
 
     def set(self, prompt: int, positions: Iterable[int], **changes: Any) -> None:
         """Change the rules of some keys of a prompt; it acts from the model's next call.
@@ -141,7 +141,7 @@ class Rules:
         steps: int,
         size: tuple[int, int],
         device: torch.device,
-    ) -> Terms:
+    ) -> AttentionTerms:
         """What the rules do at this step to a layer whose grid has this size.
 
         Args:
@@ -156,7 +156,7 @@ class Rules:
             self._made = ((now, device), {})
         made = self._made[1]
         if size not in made:
-            made[size] = make_terms(now, self.length, size, device)
+            made[size] = build_terms(now, self.length, size, device)
         return made[size]
 
     def _now(self, prompt: int, step: int, steps: int) -> tuple[tuple[int, KeyRule], ...]:
@@ -169,12 +169,12 @@ class Rules:
         )
 
 
-def make_terms(
+def build_terms(
     rows: Sequence[Sequence[tuple[int, KeyRule]]], length: int, size: tuple[int, int], device: torch.device
-) -> Terms:
+) -> AttentionTerms:
     """The terms for the (position, rule) pairs of every row of a batch."""
     if not any(rows):
-        return Terms()
+        return AttentionTerms()
     cells = math.prod(size) if any(rule.region for row in rows for _, rule in row) else 1
     bias = torch.zeros(len(rows), 1, cells, length)
     factors = torch.ones(len(rows), 1, length, 1)
@@ -186,11 +186,11 @@ def make_terms(
             inside = torch.ones(1) if rule.region is None else rule.region.on(*size).flatten()
             factor = rule.weight
             if rule.mode == "logit":
-                logarithm = math.log(abs(rule.weight)) if rule.weight else MASKED
-                bias[number, 0, :, place] = max(logarithm, MASKED) * inside
+                logarithm = math.log(abs(rule.weight)) if rule.weight else MASK_BIAS
+                bias[number, 0, :, place] = max(logarithm, MASK_BIAS) * inside
                 factor = -1.0 if rule.weight < 0 else 1.0
                 biased[number].append(place)
-                gentle = gentle and is_gentle(rule.weight)
+                gentle = gentle and in_closed_form_range(rule.weight)
             if factor != 1 and rule.region is not None:
                 local[number].append((place, (factor - 1) * inside))
             else:
@@ -202,7 +202,7 @@ def make_terms(
         for column, (place, values) in enumerate(factored):
             columns[number, column] = place
             excess[number, 0, :, column] = values
-    return Terms(
+    return AttentionTerms(
         bias.to(device) if bias.any() else None,
         factors.to(device) if (factors != 1).any() else None,
         columns.to(device) if most else None,
@@ -221,7 +221,7 @@ def filled_up(places: Sequence[Sequence[int]], length: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64)
 
 
-def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, KeyRule]:
+def read_key_rules(tables: Sequence[PlacedTable], default: KeyMode | None) -> dict[int, KeyRule]:
     """The rules that a prompt asks for, by row of the text embeddings.
 
     Args:
@@ -233,12 +233,10 @@ def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, 
     """
     rules = {}
     for placed in tables:
-        if default in MODES and placed.table.prompt.weighted and has_blend(placed.table):
+        if default in KEY_MODES and placed.table.prompt.weighted and has_blend(placed.table):
             raise SettingError(
-                note(
-                    "{prompt!r} has weights that are to act in attention, where each row of a .blend() "
-                    "stands for the words of all its parts; let them act in the embeddings "
-                    "(space='embedding')",
+                message(
+                    "blend-attention-weights",
                     prompt=placed.table.prompt.source,
                 )
             )
@@ -248,7 +246,7 @@ def key_rules(tables: Sequence[PlacedTable], default: Mode | None) -> dict[int, 
                 continue
             options = spans[token.span].options
             mode = options.mode or default
-            if mode in MODES and (token.weight != 1 or options.to is not None):
+            if mode in KEY_MODES and (token.weight != 1 or options.to is not None):
                 region = None if options.region is None else read_region(options.region)
                 rules[placed.start + token.position] = KeyRule(
                     token.weight, mode, options.steps, options.to, region

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane
-from promptweight.attention.control.share_solver import Wanted, solve_weights
+from promptweight.attention.batch_rows import BatchRow
+from promptweight.attention.control.share_solver import ShareTargets, solve_weights
 from promptweight.maps import PlacedTable, recorded_rows
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 
 @dataclass(frozen=True)
-class Found:
+class ShareResult:
     """What was found for one phrase of one picture."""
 
     phrase: str
@@ -44,11 +44,10 @@ class Found:
         reached = self.shares[1:] or self.shares
         return sum(reached) / len(reached)
 
-    def told(self, picture: int) -> Note:
+    def told(self, picture: int) -> Message:
         """In a sentence, of the picture with this number."""
-        return note(
-            "in picture {picture} {phrase!r} got {share:.1%} of what was to be shared (asked: {target:.1%}), "
-            "with weights round {weight:.3g}",
+        return message(
+            "share-missed",
             picture=picture,
             phrase=self.phrase,
             share=self.share,
@@ -58,10 +57,10 @@ class Found:
 
 
 @dataclass
-class State:
+class ShareState:
     """What is known of the pictures of one prompt."""
 
-    wanted: Wanted
+    wanted: ShareTargets
     columns: Tensor
     """Which of the recorded columns belong to which group, (columns, groups) of 0 and 1."""
     keys: Tensor
@@ -82,7 +81,7 @@ class State:
     shares_by_step: list[Tensor] = field(default_factory=list)
 
 
-class Keeper:
+class ShareController:
     """Keeps phrases at their shares while a picture is made.
 
     A prompt is here one text of a session: its lanes are told with the number of their text as their prompt.
@@ -94,13 +93,13 @@ class Keeper:
     """
 
     def __init__(
-        self, wanted: Sequence[Wanted | None], tables: Sequence[Sequence[PlacedTable]], length: int
+        self, wanted: Sequence[ShareTargets | None], tables: Sequence[Sequence[PlacedTable]], length: int
     ) -> None:
         self.length = length
         self.is_held = False
         """Whether weights stay as they are; shares are measured all the same."""
         self.states = {
-            number: make_state(each, recorded_rows(tables[number]), length)
+            number: build_share_state(each, recorded_rows(tables[number]), length)
             for number, each in enumerate(wanted)
             if each is not None
         }
@@ -113,7 +112,7 @@ class Keeper:
             state.log_weights, state.masses = None, []
             state.calls, state.weights_by_step, state.shares_by_step = [], [], []
 
-    def begin(self, recorded: Sequence[Lane], device: torch.device) -> None:
+    def begin(self, recorded: Sequence[BatchRow], device: torch.device) -> None:
         """Get ready for a call of the model, with the weights that the last one gives.
 
         Args:
@@ -146,7 +145,7 @@ class Keeper:
                 own = own[..., : len(state.columns)]  # shorter prompts are padded to the longest
                 state.masses.append((own @ state.columns).flatten(1, 2))
 
-    def bias(self, lanes: Sequence[Lane | None], device: torch.device) -> Tensor | None:
+    def bias(self, lanes: Sequence[BatchRow | None], device: torch.device) -> Tensor | None:
         """What the weights add to the logits, (batch, 1, 1, length); None while all are 1."""
         rows: list[Tensor] = []
         nothing = torch.zeros(self.length, device=device)
@@ -160,7 +159,7 @@ class Keeper:
             return None
         return torch.stack(rows)[:, None, None]
 
-    def found(self) -> dict[int, tuple[Found, ...]]:
+    def found(self) -> dict[int, tuple[ShareResult, ...]]:
         """What was found for every phrase, by picture."""
         steps: dict[int, dict[tuple[str, float], list[tuple[int, float, float]]]] = {}
         for state in self.states.values():
@@ -175,11 +174,11 @@ class Keeper:
                     known = steps.setdefault(image, {}).setdefault(phrase, [])
                     known += zip(state.calls, *of_phrase, strict=True)
         return {
-            image: tuple(found_in_order(*phrase, known) for phrase, known in of_image.items())
+            image: tuple(merge_steps(*phrase, known) for phrase, known in of_image.items())
             for image, of_image in sorted(steps.items())
         }
 
-    def _borrowed(self, state: State) -> Tensor | None:
+    def _borrowed(self, state: ShareState) -> Tensor | None:
         """The log weights that all phrases of a text have in the last one of the same pictures, if any."""
         wanted = state.wanted.names
         others = [
@@ -197,7 +196,7 @@ class Keeper:
         groups = [*map(names.index, wanted), *range(len(names), last.log_weights.shape[1])]
         return last.log_weights[:, groups]
 
-    def _measure(self, state: State) -> tuple[Tensor, Tensor] | None:
+    def _measure(self, state: ShareState) -> tuple[Tensor, Tensor] | None:
         """Note the shares of the last call; returns its masses and how much each row counts."""
         if not state.masses:
             return None
@@ -214,7 +213,7 @@ class Keeper:
         return masses, row_weights
 
     @torch.no_grad()
-    def _finish_step(self, state: State) -> None:
+    def _finish_step(self, state: ShareState) -> None:
         """Find the weights that would have given the last call the shares that are asked for."""
         measured = self._measure(state)
         if measured is None or self.is_held:
@@ -228,24 +227,24 @@ class Keeper:
         state.log_weights = log_weights
 
 
-def is_of(lane: Lane, prompt: int) -> bool:
+def is_of(lane: BatchRow, prompt: int) -> bool:
     """Whether a row carries this prompt."""
     return lane.role == "positive" and lane.prompt == prompt
 
 
-def found_in_order(phrase: str, target: float, steps: Sequence[tuple[int, float, float]]) -> Found:
+def merge_steps(phrase: str, target: float, steps: Sequence[tuple[int, float, float]]) -> ShareResult:
     """What was found for a phrase in all texts that hold it, from (call, weight, share) of each step."""
     ordered = sorted(steps)
-    return Found(
+    return ShareResult(
         phrase, target, tuple(weight for _, weight, _ in ordered), tuple(share for _, _, share in ordered)
     )
 
 
-def make_state(wanted: Wanted, recorded: Sequence[int], length: int) -> State:
+def build_share_state(wanted: ShareTargets, recorded: Sequence[int], length: int) -> ShareState:
     """The tensors that stand for what is asked for in a prompt with these recorded rows."""
     rows = list(wanted.rows) + ([] if wanted.is_balance else [wanted.rest])
     keys = torch.zeros(len(rows), length)
     for group, each in enumerate(rows):
         keys[group, list(each)] = 1
     targets = [*wanted.shares, *([] if wanted.is_balance else [1 - sum(wanted.shares)])]
-    return State(wanted, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(targets))
+    return ShareState(wanted, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(targets))

@@ -27,18 +27,18 @@ from torch import Tensor
 
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable, find_rows
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight.prompt import named, phrases
 
-ITERATIONS = 16
-LARGEST = 20.0
+MIN_ITERATIONS = 16
+MAX_WEIGHT = 20.0
 """No weight that is found is larger than this, or smaller than one part in it."""
 RIDGE = 1e-7
 """Added to the diagonal of the slopes, for groups that no row tells apart."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ShareTargets:
     """The shares that are asked for in one prompt."""
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class Wanted:
 
 
 def solve_weights(
-    masses: Tensor, targets: Tensor, row_weights: Tensor | None = None, *, largest: float = LARGEST
+    masses: Tensor, targets: Tensor, row_weights: Tensor | None = None, *, largest: float = MAX_WEIGHT
 ) -> Tensor:
     """The log weights that give groups of words their target shares.
 
@@ -70,7 +70,7 @@ def solve_weights(
     logs = masses.clamp_min(torch.finfo(masses.dtype).tiny).log()
     log_weights = masses.new_zeros(masses.shape[0], masses.shape[2])
     ridge = RIDGE * torch.eye(masses.shape[2] - 1, dtype=masses.dtype, device=masses.device)
-    for _ in range(ITERATIONS + math.ceil(math.log(largest))):
+    for _ in range(MIN_ITERATIONS + math.ceil(math.log(largest))):
         shares = (logs + log_weights[:, None]).softmax(-1)
         weighted = shares * row_weights[:, None]
         means = weighted.sum(1)
@@ -83,11 +83,11 @@ def solve_weights(
     return log_weights.clamp(-math.log(largest), math.log(largest))
 
 
-def wanted_of(
+def read_share_targets(
     tables: Sequence[PlacedTable],
     targets: Mapping[str, float] | None = None,
     balance: bool | Sequence[str] = False,
-) -> Wanted | None:
+) -> ShareTargets | None:
     """What is asked for in a prompt: in its own text (`(gato:=25%)`), by name, or a balance; None if nothing.
 
     Args:
@@ -99,23 +99,21 @@ def wanted_of(
         SettingError: targets that cannot be had together.
         WordNotFoundError: the prompt does not hold a phrase.
     """
-    written = shares_in_text(tables)
+    written = read_prompt_shares(tables)
     named_rows = [(name, find_rows(tables, name)[0], share) for name, share in (targets or {}).items()]
     asked = written + named_rows
     for name, _, share in asked:
         if not (isinstance(share, Real) and 0 < share < 1):
             raise SettingError(
-                note(
-                    "the target of {phrase!r} is {share}; a share lies between 0 and 1",
+                message(
+                    "share-range",
                     phrase=name,
                     share=share,
                 )
             )
     if balance is not False:
         if asked:
-            raise SettingError(
-                note("{phrase!r} has a target of its own; with balance there can be none", phrase=asked[0][0])
-            )
+            raise SettingError(message("share-with-balance", phrase=asked[0][0]))
         names = named(phrases(tables[0].table.words)) if balance is True else [(name, 0) for name in balance]
         asked = [(name, find_rows(tables, name, place)[0], 1 / len(names)) for name, place in names]
         if len(asked) < 2:
@@ -127,8 +125,8 @@ def wanted_of(
         if common := rows & taken.keys():
             other = taken[min(common)]
             raise SettingError(
-                note(
-                    "{one!r} and {other!r} have words in common; each word has one target",
+                message(
+                    "share-overlap",
                     one=name,
                     other=other,
                 )
@@ -138,21 +136,16 @@ def wanted_of(
     if balance is False:
         total = sum(share for _, _, share in asked)
         if total >= 1 or not rest:
-            left = (
-                note("nothing is left for the other words")
-                if rest
-                else note("no other word is in the prompt")
-            )
+            left = message("share-none-left") if rest else message("share-no-other-word")
             raise SettingError(
-                note(
-                    "the targets {targets} sum to {total:g} and {left}; shares are of all words' attention "
-                    "and must leave some",
+                message(
+                    "share-sum",
                     targets=", ".join(f"{name!r} {share:g}" for name, _, share in asked),
                     total=total,
                     left=left,
                 )
             )
-    return Wanted(
+    return ShareTargets(
         tuple(name for name, _, _ in asked),
         tuple(tuple(sorted(rows)) for _, rows, _ in asked),
         tuple(share for _, _, share in asked),
@@ -161,7 +154,7 @@ def wanted_of(
     )
 
 
-def shares_in_text(tables: Sequence[PlacedTable]) -> list[tuple[str, set[int], float]]:
+def read_prompt_shares(tables: Sequence[PlacedTable]) -> list[tuple[str, set[int], float]]:
     """The phrases whose shares the prompt itself asks for, their rows and the shares."""
     prompt = tables[0].table.prompt
     groups: list[tuple[list[int], float]] = []

@@ -19,10 +19,10 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from promptweight.attention.hooks.layer_hook import Recorder
+from promptweight.attention.hooks.layer_hook import LayerHook
 from promptweight.errors import AttachError
 
-ADAPTABLE = (
+SWAPPABLE_PROCESSORS = (
     "IPAdapterAttnProcessor2_0",
     "SD3IPAdapterJointAttnProcessor2_0",
     "FluxAttnProcessor",
@@ -30,24 +30,26 @@ ADAPTABLE = (
 )
 
 
-def is_adaptable(processor: Any) -> bool:
+def is_swappable(processor: Any) -> bool:
     """Whether a processor can be listened to: a known one of diffusers, on torch's own kernels."""
-    known = type(processor).__name__ in ADAPTABLE and type(processor).__module__.startswith("diffusers.")
-    return known and backend_of(processor) in ("", "native")
+    known = type(processor).__name__ in SWAPPABLE_PROCESSORS and type(processor).__module__.startswith(
+        "diffusers."
+    )
+    return known and read_backend(processor) in ("", "native")
 
 
-def backend_of(processor: Any) -> str:
+def read_backend(processor: Any) -> str:
     """The name of the attention backend of diffusers that a processor was told to use; empty for none."""
     backend = getattr(processor, "_attention_backend", None)
     return "" if backend is None else str(getattr(backend, "value", backend))
 
 
 def check_backend(processors: Iterable[Any]) -> None:
-    """Raises `AttachError` where adapted processors would attend by other means than torch's own now.
+    """Raise `AttachError` where adapted processors would attend by other means than torch's own now.
 
     Those that were told no backend use the one that diffusers has for all, which may change at any time.
     """
-    if not any(is_adapted(each) and getattr(each, "_attention_backend", each) is None for each in processors):
+    if not any(is_swapped(each) and getattr(each, "_attention_backend", each) is None for each in processors):
         return
     active = _AttentionBackendRegistry.get_active_backend()[0]
     if (name := str(getattr(active, "value", active))) != "native":
@@ -57,12 +59,12 @@ def check_backend(processors: Iterable[Any]) -> None:
         )
 
 
-def is_adapted(processor: Any) -> bool:
+def is_swapped(processor: Any) -> bool:
     """Whether a session listens to the processor now."""
     return hasattr(type(processor), "_class_outside_sessions")
 
 
-def adapt(processor: Any) -> None:
+def swap_class(processor: Any) -> None:
     """Hand the text attention of a processor to the recorder of the layer that it is called for.
 
     Args:
@@ -70,33 +72,33 @@ def adapt(processor: Any) -> None:
             before.
     """
     original: Any = type(processor)
-    processor.__class__ = adapted(original)
+    processor.__class__ = make_hooked_class(original)
 
 
-def release(processor: Any) -> None:
+def restore_class(processor: Any) -> None:
     """Give an adapted processor its own class back."""
     processor.__class__ = type(processor)._class_outside_sessions
 
 
-def give_recorder(attn: Any, recorder: Recorder) -> None:
+def set_hook(attn: Any, recorder: LayerHook) -> None:
     """Have a layer's adapted processor hand its attention to this recorder.
 
     It is kept in the layer's module itself: compiled blocks that are alike then share their code, which they
     would not if it were looked up by the module.
     """
-    attn.__dict__[RECORDER] = recorder
+    attn.__dict__[HOOK_ATTRIBUTE] = recorder
 
 
-def take_recorder(attn: Any) -> None:
+def remove_hook(attn: Any) -> None:
     """Leave the layer's module as it was."""
-    attn.__dict__.pop(RECORDER, None)
+    attn.__dict__.pop(HOOK_ATTRIBUTE, None)
 
 
-RECORDER = "_recorder_of_session"
+HOOK_ATTRIBUTE = "_recorder_of_session"
 
 
 @cache
-def adapted(original: Any) -> Any:
+def make_hooked_class(original: Any) -> Any:
     """The class that stands in for a processor's own; one for all its objects, so that they share code."""
 
     class Adapted(original):
@@ -104,7 +106,7 @@ def adapted(original: Any) -> Any:
 
         @wraps(original.__call__)
         def __call__(self, attn: Any, *args: Any, **kwargs: Any) -> Any:
-            recorder = getattr(attn, RECORDER, None)
+            recorder = getattr(attn, HOOK_ATTRIBUTE, None)
             if recorder is None:
                 return original.__call__(self, attn, *args, **kwargs)
             with FirstAttention(recorder):
@@ -121,9 +123,9 @@ def adapted(original: Any) -> Any:
 class FirstAttention(TorchFunctionMode):
     """While it lasts, the first `scaled_dot_product_attention` is the recorder's."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: LayerHook) -> None:
         super().__init__()
-        self.recorder: Recorder | None = recorder
+        self.recorder: LayerHook | None = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch for every function inside."""
@@ -137,7 +139,7 @@ class FirstAttention(TorchFunctionMode):
 
 
 def attend_as(
-    recorder: Recorder,
+    recorder: LayerHook,
     query: Tensor,
     key: Tensor,
     value: Tensor,

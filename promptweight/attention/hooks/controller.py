@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane, classify
-from promptweight.attention.control.prompt_to_prompt import pairs_of
-from promptweight.attention.control.rules import Terms
+from promptweight.attention.batch_rows import BatchRow, match_rows
+from promptweight.attention.control.prompt_to_prompt import pair_rows
+from promptweight.attention.control.rules import AttentionTerms
 from promptweight.attention.hooks.install import Installation
-from promptweight.attention.layers import argument, grid
-from promptweight.attention.model_calls import Arguments
-from promptweight.attention.recording.store import recorded_lanes
-from promptweight.attention.session_config import Prepared
-from promptweight.attention.step_counter import Run
+from promptweight.attention.layers import get_argument, grid_size
+from promptweight.attention.model_calls import CallArguments
+from promptweight.attention.recording.store import select_recorded_rows
+from promptweight.attention.session_config import SessionConfig
+from promptweight.attention.step_counter import StepCounter
 from promptweight.errors import AttachError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 
-class Director:
+class AttentionController:
     """Tells the layers of a model, call by call, what a session asks of them.
 
     Attributes:
@@ -36,23 +36,23 @@ class Director:
     """
 
     def __init__(
-        self, pipe: Any, prepared: Prepared, installation: Installation, warn: Callable[[Note], None]
+        self, pipe: Any, prepared: SessionConfig, installation: Installation, warn: Callable[[Message], None]
     ) -> None:
         self._pipe, self._prepared, self._installation, self._warn = pipe, prepared, installation, warn
-        self.run = Run(pipe)
-        self._seen: list[tuple[Tensor, tuple[Lane | None, ...]]] = []
+        self.run = StepCounter(pipe)
+        self._seen: list[tuple[Tensor, tuple[BatchRow | None, ...]]] = []
         self._is_extra = False
 
-    def before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+    def before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallArguments | None:
         """Tell the layers what the call that now begins asks of them; the arguments that it is to have."""
         self._installation.check_backend()
         prepared, layout = self._prepared, self._prepared.layout
-        embeds = argument(args, kwargs, *layout.text)
+        embeds = get_argument(args, kwargs, *layout.text)
         if self.run.has_begun():
             self._seen = []
             self._forget_recorded()
             self._check_steps()
-        pictures = len(argument(args, kwargs, *layout.latents))
+        pictures = len(get_argument(args, kwargs, *layout.latents))
         _check_repeated(len(embeds), pictures)
         lanes = self._lanes(embeds, pictures)
         # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
@@ -60,7 +60,7 @@ class Director:
         self._is_extra = kwargs.get("skip_layers") is not None or self.run.is_repeated(roles)
         step = self.run.current if self._is_extra else self.run.count(roles)
         size, device = layout.size(args, kwargs), self._installation.device or embeds.device
-        given: Arguments | None = None
+        given: CallArguments | None = None
         if prepared.composer.acts:
             voiced = prepared.composer.voiced(lanes, self.run.position(step, prepared.planned))
             given = prepared.composer.before(args, kwargs, layout.text, voiced, len(lanes))
@@ -70,13 +70,8 @@ class Director:
         exchange = None
         if prepared.edits is not None:
             exchange = prepared.edits.exchange(lanes, step, self.run.steps, device)
-            if any(lane and lane.role == "positive" for lane in lanes) and not any(pairs_of(lanes)):
-                self._warn(
-                    note(
-                        "the edit did nothing where source and edited picture were not in one call of the "
-                        "model"
-                    )
-                )
+            if any(lane and lane.role == "positive" for lane in lanes) and not any(pair_rows(lanes)):
+                self._warn(message("edit-split-batch"))
         kept = None
         if prepared.keeper is not None and prepared.store is not None:
             by_text = [
@@ -84,12 +79,12 @@ class Director:
                 for lane, text in zip(lanes, texts, strict=True)
             ]
             if not self._is_extra:
-                rows = recorded_lanes(by_text, prepared.store.record.lanes)
+                rows = select_recorded_rows(by_text, prepared.store.record.lanes)
                 prepared.keeper.begin(list(rows.values()), device)
             kept = prepared.keeper.bias(by_text, device)
         for (stride, acts), call in self._installation.calls.items():
             call.text_length = embeds.shape[1]
-            call.terms = self._terms(texts, step, size, stride, device) if acts else Terms()
+            call.terms = self._terms(texts, step, size, stride, device) if acts else AttentionTerms()
             if kept is not None and acts:
                 call.terms = call.terms.with_bias(kept)
             call.rows, call.columns, call.places = recorded or (None, None, None)
@@ -121,9 +116,8 @@ class Director:
         planned = self._prepared.planned
         if planned > 1 and not self.run.is_of(planned):
             self._warn(
-                note(
-                    "the prompt's changes were planned for {planned} steps and are spread over the {steps} "
-                    "that the run has; give attach num_inference_steps={steps}",
+                message(
+                    "steps-differ",
                     planned=planned,
                     steps=self.run.steps,
                 )
@@ -131,18 +125,20 @@ class Director:
 
     def _terms(
         self, texts: list[int | None], step: int, size: tuple[int, int], stride: int, device: Any
-    ) -> Terms:
+    ) -> AttentionTerms:
         steps = self.run.steps
-        return self._prepared.rules.terms(texts, min(step, steps - 1), steps, grid(*size, stride), device)
+        return self._prepared.rules.terms(
+            texts, min(step, steps - 1), steps, grid_size(*size, stride), device
+        )
 
-    def _lanes(self, embeds: Tensor, pictures: int) -> tuple[Lane | None, ...]:
+    def _lanes(self, embeds: Tensor, pictures: int) -> tuple[BatchRow | None, ...]:
         # A pipeline passes the same tensors at every step, so the rows are compared once, not step by step.
         for known, lanes in self._seen:
             if known is embeds and len(lanes) == max(len(embeds), pictures):
                 return lanes
         # FLUX's pipelines and modular ones have no such property: they call the model for each role by itself
         guidance = getattr(self._pipe, "do_classifier_free_guidance", None)
-        lanes = classify(
+        lanes = match_rows(
             # FLUX's pipeline gives one row of text to several pictures
             embeds.expand(pictures, -1, -1) if len(embeds) == 1 else embeds,
             self._prepared.registered,
@@ -152,16 +148,11 @@ class Director:
         )
         self._seen = [(embeds, lanes), *self._seen[:3]]
         if not any(lanes):
-            self._warn(
-                note(
-                    "the model was called with embeddings that are not this session's, so nothing was "
-                    "recorded or weighted; pass **session.inputs to the pipeline"
-                )
-            )
+            self._warn(message("foreign-embeddings"))
         return lanes
 
     def _record_call(
-        self, lanes: tuple[Lane | None, ...], size: tuple[int, int], step: int, device: Any
+        self, lanes: tuple[BatchRow | None, ...], size: tuple[int, int], step: int, device: Any
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         store = self._prepared.store
         if store is None:
@@ -176,7 +167,7 @@ class Director:
 
 
 def _check_repeated(texts: int, pictures: int) -> None:
-    """Refuses the calls of pipelines that repeat no embeddings for `num_images_per_prompt`."""
+    """Refuse the calls of pipelines that repeat no embeddings for `num_images_per_prompt`."""
     if texts != pictures and texts > 1:
         raise AttachError(
             f"the pipeline called its model with {pictures} rows of latents and {texts} of text: it does not "

@@ -8,29 +8,34 @@ from typing import Any, TypeVar, get_args
 import torch
 
 from promptweight.attention.hooks.class_swap import (
-    ADAPTABLE,
-    adapt,
-    backend_of,
+    SWAPPABLE_PROCESSORS,
     check_backend,
-    give_recorder,
-    is_adaptable,
-    is_adapted,
-    release,
-    take_recorder,
+    is_swappable,
+    is_swapped,
+    read_backend,
+    remove_hook,
+    restore_class,
+    set_hook,
+    swap_class,
 )
-from promptweight.attention.hooks.layer_hook import Call, Recorder
-from promptweight.attention.hooks.processors import OTHER_KERNELS, REPLACEMENTS, replacement, self_replacement
+from promptweight.attention.hooks.layer_hook import CallState, LayerHook
+from promptweight.attention.hooks.processors import (
+    OTHER_KERNELS,
+    PROCESSORS,
+    make_processor,
+    make_self_processor,
+)
 from promptweight.attention.layers import Layer
-from promptweight.attention.model_calls import Follower, Listener, listen, offloaded_device
+from promptweight.attention.model_calls import AfterCall, BeforeCall, add_call_hooks, find_execution_device
 from promptweight.attention.recording.store import Store
-from promptweight.attention.session_config import Prepared
+from promptweight.attention.session_config import SessionConfig
 from promptweight.errors import AttachError
 from promptweight.maps import Kind
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 
 class Installation:
-    """The recorders in a pipeline's model, from `install` until `put_back`; may be installed again.
+    """The recorders in a pipeline's model, from `install` until `uninstall`; may be installed again.
 
     Attributes:
         recorders: the recorder of every layer that is listened to, by the layer's name.
@@ -43,16 +48,16 @@ class Installation:
         warn: told, in a sentence, what a person should know.
     """
 
-    def __init__(self, pipe: Any, prepared: Prepared, warn: Callable[[Note], None]) -> None:
+    def __init__(self, pipe: Any, prepared: SessionConfig, warn: Callable[[Message], None]) -> None:
         self._pipe, self._prepared, self._warn = pipe, prepared, warn
-        self.recorders: dict[str, Recorder] = {}
-        self.calls: dict[tuple[int, bool], Call] = {}
+        self.recorders: dict[str, LayerHook] = {}
+        self.calls: dict[tuple[int, bool], CallState] = {}
         self.device: torch.device | None = None
         self._modules: dict[str, Any] = {}
         self._originals: dict[str, Any] = {}
         self._stop_listening: Callable[[], None] | None = None
 
-    def install(self, before: Listener, after: Follower) -> None:
+    def install(self, before: BeforeCall, after: AfterCall) -> None:
         """Have every layer recorded and weighted, and the model's calls told to `before` and `after`.
 
         Raises:
@@ -62,27 +67,27 @@ class Installation:
         layers = self._prepared.layout.layers
         self._modules = {name: attn for name, (_, attn) in layers.items()} | self._self_attentions()
         originals = {name: attn.processor for name, attn in self._modules.items()}
-        if any(isinstance(each, Recorder) or is_adapted(each) for each in originals.values()):
+        if any(isinstance(each, LayerHook) or is_swapped(each) for each in originals.values()):
             raise AttachError(f"{type(self._pipe).__name__} is attached already; leave its session first")
         self.recorders, self.calls = {}, {}
         for name, (layer, _) in layers.items():
-            call = self.calls.setdefault((layer.stride, name in self._prepared.acts_in), Call())
-            recorder: Recorder | None = replacement(originals[name], call)
-            if recorder is None and is_adaptable(originals[name]):
-                recorder = Recorder(call, layer.order)
-            self.recorders[name] = recorder = readable(recorder, name, originals[name])
+            call = self.calls.setdefault((layer.stride, name in self._prepared.acts_in), CallState())
+            recorder: LayerHook | None = make_processor(originals[name], call)
+            if recorder is None and is_swappable(originals[name]):
+                recorder = LayerHook(call, layer.order)
+            self.recorders[name] = recorder = require_hook(recorder, name, originals[name])
             if layer.self_attention in originals and layer.order == "cross":
                 own = layer.self_attention
-                recorder.before = readable(self_replacement(originals[own], call), own, originals[own])
+                recorder.before = require_hook(make_self_processor(originals[own], call), own, originals[own])
                 self.recorders[own] = recorder.before
         if self._prepared.store is not None:
             self.hand_out_slots(self._prepared.store)  # those of an earlier block, when it is entered again
         self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
-        self.device = offloaded_device(self._prepared.layout.model)
+        self.device = find_execution_device(self._prepared.layout.model)
         try:
             self._put_in()
-            self._stop_listening = listen(self._prepared.layout.called, before, after)
+            self._stop_listening = add_call_hooks(self._prepared.layout.called, before, after)
         except BaseException:
             self.put_back()
             raise
@@ -92,11 +97,11 @@ class Installation:
         if self._stop_listening is not None:
             self._stop_listening()
         for name, original in self._originals.items():
-            put_back(self._modules[name], original)
+            uninstall(self._modules[name], original)
         self._originals, self._stop_listening = {}, None
 
     def check_backend(self) -> None:
-        """Raises `AttachError` where layers would now attend past their recorders."""
+        """Raise `AttachError` where layers would now attend past their recorders."""
         check_backend(self._originals.values())
 
     def hand_out_slots(self, store: Store) -> None:
@@ -116,7 +121,7 @@ class Installation:
 
     def _put_in(self) -> None:
         for name, original in self._originals.items():
-            put_in(self._modules[name], original, self.recorders[name])
+            install(self._modules[name], original, self.recorders[name])
 
     def _self_attentions(self) -> dict[str, Any]:
         """The UNet's layers that are listened to besides those that read the text, by name."""
@@ -132,15 +137,14 @@ class Installation:
     def _warn_of_other_kernels(self, kinds: set[str]) -> None:
         if others := sorted(kinds.intersection(OTHER_KERNELS)):
             self._warn(
-                note(
-                    "{kernels} gives no columns of its softmax; inside the session these layers run on "
-                    "torch's own kernel, and the picture may differ in the last digits",
+                message(
+                    "backend-replaced",
                     kernels=", ".join(others),
                 )
             )
 
 
-AnyRecorder = TypeVar("AnyRecorder", bound=Recorder)
+AnyRecorder = TypeVar("AnyRecorder", bound=LayerHook)
 
 
 def set_processor(attn: Any, processor: Any) -> None:
@@ -148,37 +152,37 @@ def set_processor(attn: Any, processor: Any) -> None:
     attn.processor = processor
 
 
-def put_in(attn: Any, original: Any, recorder: Recorder) -> None:
+def install(attn: Any, original: Any, recorder: LayerHook) -> None:
     """Have a layer hand its attention to a recorder, in its processor's place or through that itself."""
-    if not is_adaptable(original):
+    if not is_swappable(original):
         set_processor(attn, recorder)
         return
-    give_recorder(attn, recorder)
-    if not is_adapted(original):  # several layers may share it
-        adapt(original)
+    set_hook(attn, recorder)
+    if not is_swapped(original):  # several layers may share it
+        swap_class(original)
 
 
-def put_back(attn: Any, original: Any) -> None:
-    """Leave a layer as it was with its own processor, whatever `put_in` did."""
-    if is_adapted(original):
-        release(original)
-    take_recorder(attn)
+def uninstall(attn: Any, original: Any) -> None:
+    """Leave a layer as it was with its own processor, whatever `install` did."""
+    if is_swapped(original):
+        restore_class(original)
+    remove_hook(attn)
     if attn.processor is not original:
         set_processor(attn, original)
 
 
-def readable(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
+def require_hook(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
     """The recorder made for a layer.
 
     Raises:
         AttachError: there is none for its processor.
     """
     if recorder is None:
-        backend = backend_of(processor)
+        backend = read_backend(processor)
         kind = type(processor).__name__ + (f" on diffusers' attention backend {backend!r}" if backend else "")
-        known = ", ".join((*REPLACEMENTS, *ADAPTABLE))
+        known = ", ".join((*PROCESSORS, *SWAPPABLE_PROCESSORS))
         raise AttachError(
             f"layer {name} has a {kind}, which cannot be recorded; diffusers' own {known} can, the last "
-            f"{len(ADAPTABLE)} on the backend 'native'"
+            f"{len(SWAPPABLE_PROCESSORS)} on the backend 'native'"
         )
     return recorder

@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.attention.control.attention_injection import Exchange
-from promptweight.attention.control.rules import Terms
-from promptweight.attention.kernels.biased import attend_apart, may_act_apart
+from promptweight.attention.control.attention_injection import AttentionInjection
+from promptweight.attention.control.rules import AttentionTerms
+from promptweight.attention.kernels.biased import can_split_bias, split_bias_attention
 from promptweight.attention.kernels.sdpa import (
     attend,
     attend_with_lse,
-    attention_rows,
-    fitting,
-    probabilities,
+    cast_bias,
+    compute_columns,
+    compute_rows,
+    gather_columns,
     propagate,
-    take,
 )
-from promptweight.attention.layers import Order
+from promptweight.attention.layers import TokenOrder
 from promptweight.attention.recording.store import Slot
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Call:
+class CallState:
     """What the running call of the model asks of its layers: tensors written before it, read inside."""
 
-    terms: Terms = field(default_factory=Terms)
+    terms: AttentionTerms = field(default_factory=AttentionTerms)
     text_length: int = 0
     """How many text positions there are."""
     rows: Tensor | None = None
@@ -41,15 +41,15 @@ class Call:
     """The text positions recorded for each of those rows, (rows, n_columns)."""
     places: Tensor | None = None
     """Where in a slot each of those rows is added."""
-    exchange: Exchange | None = None
+    exchange: AttentionInjection | None = None
     """The rows that take another's attention; none do when None."""
 
 
-class Recorder:
+class LayerHook:
     """Attention of image queries to text keys, weighted and recorded as the running call asks for."""
 
-    def __init__(self, call: Call | None = None, order: Order = "cross") -> None:
-        self.call = Call() if call is None else call
+    def __init__(self, call: CallState | None = None, order: TokenOrder = "cross") -> None:
+        self.call = CallState() if call is None else call
         self.order = order
         self.slot: Slot | None = None
         self.refined: Slot | None = None
@@ -71,16 +71,16 @@ class Recorder:
         image = self.image_queries(query.shape[2])
         first_text = image.stop if self.order == "image first" else 0
         if terms.bias is not None:
-            own = spread(terms.bias, 3, first_text, key.shape[2])
+            own = pad_dim(terms.bias, 3, first_text, key.shape[2])
             if terms.bias.shape[2] > 1:
-                own = spread(own, 2, image.start, query.shape[2])
+                own = pad_dim(own, 2, image.start, query.shape[2])
             bias = own if mask is None else mask + own
         if terms.factors is not None:
-            value = value * spread(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
+            value = value * pad_dim(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
         text = slice(first_text, first_text + call.text_length)
-        if terms.bias is not None and mask is None and may_act_apart(query):
+        if terms.bias is not None and mask is None and can_split_bias(query):
             columns = None if terms.columns is None else terms.columns + first_text
-            acted = attend_apart(query, key, value, bias=own, biased=text, columns=columns)
+            acted = split_bias_attention(query, key, value, bias=own, biased=text, columns=columns)
         records = self.slot is not None and call.rows is not None
         if not records and terms.local_columns is None and acted is None:
             output, _ = attend(query, key, value, bias=bias)
@@ -89,7 +89,7 @@ class Recorder:
             return output
 
         if acted is None:
-            bias = fitting(bias, query)
+            bias = cast_bias(bias, query)
             output, lse = attend_with_lse(query, key, value, bias=bias)
         else:
             output, lse, bias = acted
@@ -100,7 +100,7 @@ class Recorder:
             bias = bias[:, :, image]
         if self.slot is not None and call.columns is not None and call.places is not None:
             columns = call.columns + first_text
-            found = probabilities(query, key, lse, columns, bias=bias, rows=call.rows)
+            found = compute_columns(query, key, lse, columns, bias=bias, rows=call.rows)
             if call.exchange is not None:
                 found = call.exchange.columns(found, query, key, lse, call.columns, bias, call.rows, text)
             self.slot.add(found, call.places)
@@ -110,19 +110,19 @@ class Recorder:
                 self.record_image(query, key, found, bias)
         if terms.local_columns is not None and terms.local_excess is not None:
             columns = terms.local_columns + first_text
-            found = probabilities(query, key, lse, columns, bias=bias)
+            found = compute_columns(query, key, lse, columns, bias=bias)
             if call.exchange is not None:
                 found = call.exchange.columns(found, query, key, lse, terms.local_columns, bias, None, text)
             excess = found * terms.local_excess
-            added = torch.matmul(excess.to(value.dtype), take(value, columns, dim=2))
-            output = output + spread(added, 2, image.start, output.shape[2])
+            added = torch.matmul(excess.to(value.dtype), gather_columns(value, columns, dim=2))
+            output = output + pad_dim(added, 2, image.start, output.shape[2])
         return output
 
     def record_rows(self, slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, text: slice) -> None:
         """Add to a slot what its patches of the picture attend to in the text, which is these of the keys."""
         assert slot.patches is not None
         assert self.call.places is not None
-        found = attention_rows(query, key, slot.patches, bias=bias, rows=self.call.rows)
+        found = compute_rows(query, key, slot.patches, bias=bias, rows=self.call.rows)
         slot.add(found[..., text], self.call.places)
 
     def record_image(self, query: Tensor, key: Tensor, words: Tensor, bias: Tensor | None) -> None:
@@ -164,7 +164,7 @@ class Recorder:
         return slice(self.call.text_length, queries)
 
 
-def spread(tensor: Tensor, dim: int, start: int, length: int, outside: float = 0.0) -> Tensor:
+def pad_dim(tensor: Tensor, dim: int, start: int, length: int, outside: float = 0.0) -> Tensor:
     """The tensor lengthened along a dimension to `length`, itself beginning at `start`."""
     missing = length - start - tensor.shape[dim]
     if not start and not missing:
@@ -177,5 +177,5 @@ def add_patches(
 ) -> None:
     """Add to a slot how its patches attend to the image, which is these of the keys."""
     assert slot.patches is not None
-    found = attention_rows(query, key, slot.patches, bias=bias, rows=rows)
+    found = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
     slot.add(found[..., image].transpose(-1, -2), places)

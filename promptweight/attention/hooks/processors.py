@@ -9,17 +9,17 @@ from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.hooks.layer_hook import Call, Recorder, add_patches
+from promptweight.attention.hooks.layer_hook import CallState, LayerHook, add_patches
 from promptweight.attention.kernels.sdpa import attend
 
 
-class CrossProcessor(Recorder):
+class CrossProcessor(LayerHook):
     """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer in which the image attends to the text."""
 
     _attention_backend = None
     _parallel_config = None
 
-    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+    def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
         super().__init__(call)
         self.fused = fused
 
@@ -79,13 +79,13 @@ class SelfProcessor(CrossProcessor):
     It keeps queries and keys until the cross-attention layer after it has its words' maps to average by them.
     """
 
-    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+    def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
         super().__init__(call, fused=fused)
         self.keeps = False
         self.kept: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The output of attention; arguments as in `Recorder.attend`, all positions being the image's."""
+        """The output of attention; arguments as in `LayerHook.attend`, all positions being the image's."""
         rows, places, exchange = self.call.rows, self.call.places, self.call.exchange
         if exchange is not None and exchange.takes_image:
             query, key = exchange.with_image_of_source(query), exchange.with_image_of_source(key)
@@ -110,7 +110,7 @@ class SelfProcessor(CrossProcessor):
         return super().project(attn, image, text)
 
 
-class JointProcessor(Recorder):
+class JointProcessor(LayerHook):
     """`JointAttnProcessor2_0` or its fused form: image and text attend to both together, the image first.
 
     The fused form keeps the norms of queries and keys, which diffusers' own leaves out.
@@ -119,7 +119,7 @@ class JointProcessor(Recorder):
     _attention_backend = None
     _parallel_config = None
 
-    def __init__(self, call: Call | None = None, *, fused: bool = False) -> None:
+    def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
         super().__init__(call, "image first")
         self.fused = fused
 
@@ -142,7 +142,7 @@ class JointProcessor(Recorder):
         return attn.to_out[1](attn.to_out[0](hidden_states)), encoder_hidden_states
 
     def project(self, attn: Attention, states: Tensor, *, added: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the image, or of the text when `added`, in heads and normalised."""
+        """Queries, keys and values of the image, or of the text when `added`, in heads and normalized."""
         if self.fused:
             projected = (attn.to_added_qkv if added else attn.to_qkv)(states).chunk(3, dim=-1)
         else:
@@ -167,7 +167,7 @@ def join_heads(output: Tensor, dtype: torch.dtype) -> Tensor:
     return output.transpose(1, 2).flatten(2).to(dtype)
 
 
-REPLACEMENTS: dict[str, Callable[[Call], CrossProcessor | JointProcessor]] = {
+PROCESSORS: dict[str, Callable[[CallState], CrossProcessor | JointProcessor]] = {
     "AttnProcessor2_0": CrossProcessor,
     "FusedAttnProcessor2_0": partial(CrossProcessor, fused=True),
     "JointAttnProcessor2_0": JointProcessor,
@@ -182,16 +182,16 @@ OTHER_KERNELS = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor"
 """Those that compute the same attention in another way, so that a picture may differ in its last digits."""
 
 
-def self_replacement(processor: Any, call: Call) -> SelfProcessor | None:
-    """As `replacement`, for a layer of a UNet in which the image attends to itself."""
-    if not isinstance(replacement(processor, call), CrossProcessor):
+def make_self_processor(processor: Any, call: CallState) -> SelfProcessor | None:
+    """As `make_processor`, for a layer of a UNet in which the image attends to itself."""
+    if not isinstance(make_processor(processor, call), CrossProcessor):
         return None
     return SelfProcessor(call, fused=type(processor).__name__ == "FusedAttnProcessor2_0")
 
 
-def replacement(processor: Any, call: Call) -> CrossProcessor | JointProcessor | None:
+def make_processor(processor: Any, call: CallState) -> CrossProcessor | JointProcessor | None:
     """The processor that does what `processor` does and can be recorded; None when there is none."""
     name = type(processor).__name__
-    if getattr(diffusers_processors, name, None) is not type(processor) or name not in REPLACEMENTS:
+    if getattr(diffusers_processors, name, None) is not type(processor) or name not in PROCESSORS:
         return None
-    return REPLACEMENTS[name](call)
+    return PROCESSORS[name](call)

@@ -7,7 +7,7 @@ the weights of a few keys, the output and the log-sum-exp with them are, exactly
     D = 1 + Σ_j (w_j − 1)·p_j        o' = (o + Σ_j (w_j − 1)·p_j·v_j) / D        lse' = lse + log D
 
 from those keys' columns alone. Rounding in o is divided by D, and D ≥ min(1, w): so this is for weights that
-are not much below 1 (`GENTLE`). A word that is to vanish would take away nearly all of an o that was rounded
+are not much below 1 (`CLOSED_FORM_RANGE`). A word that is to vanish would take away nearly all of an o that was rounded
 with it. For these, attention over the keys that never have a bias, in joint attention the image's, and over
 the others with theirs are two calls, and
 
@@ -29,39 +29,39 @@ from torch.nn.attention import SDPBackend
 from promptweight.attention.kernels.sdpa import (
     OPERATORS,
     attend_with_lse,
-    fitting,
-    probabilities,
-    take,
-    works,
+    cast_bias,
+    compute_columns,
+    gather_columns,
+    has_operator,
 )
 
-WITHOUT_BIAS: dict[tuple[str, SDPBackend], int] = {("cuda", SDPBackend.FLASH_ATTENTION): 512}
+MIN_KEYS_WITHOUT_BIAS: dict[tuple[str, SDPBackend], int] = {("cuda", SDPBackend.FLASH_ATTENTION): 512}
 """The kernels that take no bias, by device type and the choice of torch's public function.
 
 With each, from how many keys on weights act round it. Over the few keys of a text alone, attention waits for
 memory and not for arithmetic: there a kernel with a bias is as quick, and quicker than one and a correction.
 """
 
-GENTLE = (0.5, 1e6)
+CLOSED_FORM_RANGE = (0.5, 1e6)
 """The least and the largest weight of the closed form: rounding at most doubles, and nothing overflows."""
 
-Acted = tuple[Tensor, Tensor, Tensor]
+BiasedOutput = tuple[Tensor, Tensor, Tensor]
 """Output, log-sum-exp with the bias, and the bias as it acted, with which to take the probabilities."""
 
 
-def is_gentle(weight: float) -> bool:
+def in_closed_form_range(weight: float) -> bool:
     """Whether the closed form bears a weight on the logits; its sign acts elsewhere."""
-    return GENTLE[0] <= abs(weight) <= GENTLE[1]
+    return CLOSED_FORM_RANGE[0] <= abs(weight) <= CLOSED_FORM_RANGE[1]
 
 
-def may_act_apart(query: Tensor) -> bool:
+def can_split_bias(query: Tensor) -> bool:
     """Whether the device of a layer has kernels that take no bias."""
-    return any(device == query.device.type for device, _ in WITHOUT_BIAS)
+    return any(device == query.device.type for device, _ in MIN_KEYS_WITHOUT_BIAS)
 
 
-def attend_apart(
+def split_bias_attention(
     query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor, biased: slice, columns: Tensor | None
-) -> Acted | None:
+) -> BiasedOutput | None:
     """Attention with a bias through the kernel that would run without it; None where it takes the bias.
 
     Args:
@@ -74,28 +74,28 @@ def attend_apart(
             weights are gentle; None if not.
 
     Returns:
-        As `Acted`; inside a compiled graph never None.
+        As `BiasedOutput`; inside a compiled graph never None.
     """
     if torch.compiler.is_compiling():
         return traced_apart(query, key, value, bias, biased.start, biased.stop, columns)
     backend = SDPBackend(torch._fused_sdp_choice(query, key, value, None, 0.0, False))
     place = (query.device.type, backend)
-    if key.shape[2] < WITHOUT_BIAS.get(place, key.shape[2] + 1):
+    if key.shape[2] < MIN_KEYS_WITHOUT_BIAS.get(place, key.shape[2] + 1):
         return None
-    if not works(OPERATORS[place], query.device, query.dtype):
+    if not has_operator(OPERATORS[place], query.device, query.dtype):
         return None
     if columns is not None:
         output, lse = attend_with_lse(query, key, value)
-        found = probabilities(query, key, lse, columns)
-        excess = take(bias, columns, dim=3).float().expm1()
-        return (*corrected(output, lse, found, excess, take(value, columns, dim=2)), bias)
+        found = compute_columns(query, key, lse, columns)
+        excess = gather_columns(bias, columns, dim=3).float().expm1()
+        return (*correct_output(output, lse, found, excess, gather_columns(value, columns, dim=2)), bias)
     free = slice(biased.stop, None) if biased.start == 0 else slice(biased.start)
     if biased.stop - biased.start == key.shape[2]:
         return None
-    acting = fitting(bias, query)
+    acting = cast_bias(bias, query)
     assert acting is not None
     return (
-        *merged(
+        *merge_outputs(
             attend_with_lse(query, key[:, :, free], value[:, :, free]),
             attend_with_lse(query, key[:, :, biased], value[:, :, biased], bias=acting[..., biased]),
         ),
@@ -107,10 +107,10 @@ def attend_apart(
 def traced_apart(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor, start: int, stop: int, columns: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`attend_apart` as one step of a compiled graph, with the biased kernel where that returns None."""
-    acted = attend_apart(query, key, value, bias=bias, biased=slice(start, stop), columns=columns)
+    """`split_bias_attention` as one step of a compiled graph, with the biased kernel where that returns None."""
+    acted = split_bias_attention(query, key, value, bias=bias, biased=slice(start, stop), columns=columns)
     if acted is None:
-        acting = fitting(bias, query)
+        acting = cast_bias(bias, query)
         assert acting is not None
         acted = (*attend_with_lse(query, key, value, bias=acting), acting)
     output, lse, acting = acted
@@ -134,7 +134,7 @@ def shapes_of_traced_apart(
     return output, lse, torch.empty_like(bias, dtype=torch.float32)
 
 
-def corrected(
+def correct_output(
     output: Tensor, lse: Tensor, found: Tensor, excess: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp under weights, from those without: the closed form.
@@ -152,7 +152,7 @@ def corrected(
     return weighted.to(output.dtype), lse + total.log()
 
 
-def merged(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def merge_outputs(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Attention over the keys of two calls together, from the output and log-sum-exp of each."""
     lse = torch.logaddexp(first[1], second[1])
     parts = [output * (own - lse).exp().unsqueeze(-1) for output, own in (first, second)]

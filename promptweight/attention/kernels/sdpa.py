@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend
 
-EXPLICIT_ELEMENTS = 1 << 24
+MAX_LSE_ELEMENTS = 1 << 24
 """Most logits that the explicit log-sum-exp holds at a time (64 MiB of float32)."""
 
 
@@ -51,26 +51,26 @@ def attend(
         `F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)`, and the
         probabilities (rows, heads, queries, n_columns) in float32, or None when `columns` is None.
     """
-    bias = fitting(bias, query)
+    bias = cast_bias(bias, query)
     if columns is None:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale), None
     output, lse = attend_with_lse(query, key, value, bias=bias, scale=scale)
-    return output, probabilities(query, key, lse, columns, bias=bias, rows=rows, scale=scale)
+    return output, compute_columns(query, key, lse, columns, bias=bias, rows=rows, scale=scale)
 
 
 def attend_with_lse(
     query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, scale: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Attention's output and the float32 natural log-sum-exp of its logits, (batch, heads, queries)."""
-    bias = fitting(bias, query)
+    bias = cast_bias(bias, query)
     if torch.compiler.is_compiling():
         return traced_attend(query, key, value, bias, scale)
     choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
     operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
-    if operator is not None and works(operator, query.device, query.dtype):
+    if operator is not None and has_operator(operator, query.device, query.dtype):
         return operator(query, key, value, bias, scale)
     output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
-    return output, explicit_lse(query, key, bias=bias, scale=scale)
+    return output, compute_lse(query, key, bias=bias, scale=scale)
 
 
 @torch.library.custom_op("promptweight::attend_with_lse", mutates_args=())
@@ -91,7 +91,7 @@ def shapes_of_traced_attend(
     return output, query.new_empty(query.shape[:3], dtype=torch.float32)
 
 
-def probabilities(
+def compute_columns(
     query: Tensor,
     key: Tensor,
     lse: Tensor,
@@ -107,15 +107,15 @@ def probabilities(
     if rows is not None:
         query, key, lse = (tensor.index_select(0, rows) for tensor in (query, key, lse))
         bias = None if bias is None else bias.index_select(0, rows)
-    chosen = take(key, columns, dim=2)
+    chosen = gather_columns(key, columns, dim=2)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     logits = torch.matmul(query.float(), chosen.float().transpose(-1, -2)).mul_(scale)
     if bias is not None:
-        logits += take(bias, columns, dim=3).float()
+        logits += gather_columns(bias, columns, dim=3).float()
     return logits.sub_(lse.unsqueeze(-1)).exp_()
 
 
-def attention_rows(
+def compute_rows(
     query: Tensor,
     key: Tensor,
     queries: Tensor,
@@ -150,7 +150,7 @@ def attention_rows(
 
 
 def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None = None) -> Tensor:
-    """Maps averaged by attention, A·M for the softmax A: fused attention whose values are the maps.
+    """Map averaged by attention, A·M for the softmax A: fused attention whose values are the maps.
 
     Nothing as large as A is held. The maps are padded to the width of a head, since the fused kernels want
     values as wide as keys, and scaled to 0..1, so that small probabilities survive in half precision.
@@ -164,7 +164,7 @@ def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None =
     Returns:
         The mean over the heads, (batch, queries, n) in float32.
     """
-    bias = fitting(bias, query)
+    bias = cast_bias(bias, query)
     heads, dim = query.shape[1], query.shape[3]
     peaks = maps.amax(1, keepdim=True).clamp_min(1e-30)
     averaged = []
@@ -176,14 +176,14 @@ def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None =
     return torch.cat(averaged, -1) * peaks
 
 
-def fitting(bias: Tensor | None, query: Tensor) -> Tensor | None:
+def cast_bias(bias: Tensor | None, query: Tensor) -> Tensor | None:
     """The bias in a type that the kernels take: only the CPU's adds float32 to half-precision logits."""
     if bias is None or query.device.type == "cpu":
         return bias
     return bias.to(query.dtype)
 
 
-def take(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
+def gather_columns(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
     """The entries `columns` of dimension `dim`: (n,) the same for every row, or (rows, n) row by row."""
     if columns.ndim == 1:
         return tensor.index_select(dim, columns)
@@ -194,13 +194,13 @@ def take(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
     return tensor.gather(dim, columns.view(shape).expand(size))
 
 
-def explicit_lse(
+def compute_lse(
     query: Tensor, key: Tensor, *, bias: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """The log-sum-exp of the logits in float32, some queries at a time: (batch, heads, queries)."""
     batch, heads, queries, dim = query.shape
     scale = dim**-0.5 if scale is None else scale
-    step = max(1, EXPLICIT_ELEMENTS // (batch * heads * key.shape[2]))
+    step = max(1, MAX_LSE_ELEMENTS // (batch * heads * key.shape[2]))
     transposed = key.float().transpose(-1, -2)
     lse = torch.empty(batch, heads, queries, dtype=torch.float32, device=query.device)
     for start in range(0, queries, step):
@@ -256,7 +256,7 @@ def cuda_efficient(
 def cuda_cudnn(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """cuDNN's attention; its log-sum-exp has a last dimension of one."""
+    """CuDNN's attention; its log-sum-exp has a last dimension of one."""
     output, lse, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(
         query, key, value, bias, True, 0.0, False, False, scale=scale
     )
@@ -273,7 +273,7 @@ OPERATORS: dict[tuple[str, SDPBackend], Operator] = {
 
 
 @cache
-def works(operator: Operator, device: torch.device, dtype: torch.dtype) -> bool:
+def has_operator(operator: Operator, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether a private operator exists here and gives the log-sum-exp that it is read for."""
     ramp = torch.linspace(-2.0, 2.0, 2 * 3 * 40 * 16, device=device).reshape(2, 3, 40, 16)
     query, key, value = (torch.sin(ramp * rate).to(dtype) for rate in (7.0, 11.0, 13.0))
@@ -281,7 +281,7 @@ def works(operator: Operator, device: torch.device, dtype: torch.dtype) -> bool:
         output, lse = operator(query, key, value, None, None)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False
-    expected = explicit_lse(query, key)
+    expected = compute_lse(query, key)
     if output.shape != query.shape or lse.shape != expected.shape or lse.dtype != torch.float32:
         return False
     return bool(torch.allclose(lse, expected, rtol=1e-3, atol=1e-3))

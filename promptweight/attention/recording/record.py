@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Literal, get_args
 
-from promptweight.attention.layers import Layer, grid
+from promptweight.attention.layers import Layer, grid_size
 from promptweight.conditioning import ROLES, Role
 from promptweight.errors import SettingError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
-Steps = Literal["sum", "keep"]
-Heads = Literal["mean", "keep"]
+StepMode = Literal["sum", "keep"]
+HeadMode = Literal["mean", "keep"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Record:
             say so. When even that is too much, a SettingError tells what is needed.
     """
 
-    steps: Steps = "sum"
-    heads: Heads = "mean"
+    steps: StepMode = "sum"
+    heads: HeadMode = "mean"
     lanes: tuple[Role, ...] = ("positive",)
     layers: tuple[str, ...] = ()
     max_mb: float = 512.0
@@ -43,7 +43,7 @@ class Record:
     patches: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("steps", self.steps, Steps), ("heads", self.heads, Heads)):
+        for name, value, choices in (("steps", self.steps, StepMode), ("heads", self.heads, HeadMode)):
             if value not in get_args(choices):
                 raise SettingError(f"{name}={value!r}; it must be one of {', '.join(get_args(choices))}")
         if not self.lanes or not set(self.lanes) <= set(ROLES):
@@ -67,16 +67,16 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecordingPlan:
     """The shape of a recording: its lengths, and what was given up to stay within the budget."""
 
     steps: int
     keep_heads: bool
     by_grid: bool
-    warnings: tuple[Note, ...]
+    warnings: tuple[Message, ...]
 
 
-def make_plan(
+def plan_recording(
     record: Record,
     layers: Sequence[Layer],
     size: tuple[int, int],
@@ -84,7 +84,7 @@ def make_plan(
     steps: int,
     lanes: int = 1,
     length: int = 0,
-) -> Plan:
+) -> RecordingPlan:
     """The finest recording that `record` asks for and `max_mb` has room for.
 
     Args:
@@ -97,35 +97,35 @@ def make_plan(
         length: how many positions the text has.
     """
 
-    def megabytes(plan: Plan) -> float:
-        pixels = {layer.name: math.prod(grid(*size, layer.stride)) for layer in layers}
+    def megabytes(plan: RecordingPlan) -> float:
+        pixels = {layer.name: math.prod(grid_size(*size, layer.stride)) for layer in layers}
         each = [pixels[layer.name] * columns_at(layer, plan) + row_values(layer, plan) for layer in layers]
         if plan.by_grid:
             each = list(dict(zip((layer.group for layer in layers), each, strict=True)).values())
         return sum(each) * plan.steps * 4 / 2**20
 
-    def row_values(layer: Layer, plan: Plan) -> int:
+    def row_values(layer: Layer, plan: RecordingPlan) -> int:
         return (layer.heads if plan.keep_heads else 1) * lanes * len(record.patches) * length
 
-    def columns_at(layer: Layer, plan: Plan) -> int:
+    def columns_at(layer: Layer, plan: RecordingPlan) -> int:
         heads = layer.heads if plan.keep_heads else 1
         if not layer.self_attention:
             return heads * values
         return heads * (values + lanes * len(record.patches)) + (2 * values if record.refine else 0)
 
-    plan = Plan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
+    plan = RecordingPlan(steps if record.steps == "keep" else 1, record.heads == "keep", False, ())
     needed = megabytes(plan)
-    savings: list[tuple[Note, dict[str, Any]]] = [
-        (note("the heads are averaged"), {"keep_heads": False}),
-        (note("the steps are added together"), {"steps": 1}),
-        (note("the layers of one grid are added together"), {"keep_heads": False, "by_grid": True}),
+    savings: list[tuple[Message, dict[str, Any]]] = [
+        (message("record-heads"), {"keep_heads": False}),
+        (message("record-steps"), {"steps": 1}),
+        (message("record-layers"), {"keep_heads": False, "by_grid": True}),
     ]
     for what, saving in savings:
         if megabytes(plan) <= record.max_mb:
             break
         if (smaller := replace(plan, **saving)) != plan:
-            told = note(
-                "recording attention as asked needs {needed:.0f} MiB, more than max_mb={most:g}: {saving}",
+            told = message(
+                "record-reduced",
                 needed=needed,
                 most=record.max_mb,
                 saving=what,
@@ -133,9 +133,8 @@ def make_plan(
             plan = replace(smaller, warnings=(*plan.warnings, told))
     if megabytes(plan) > record.max_mb:
         raise SettingError(
-            note(
-                "recording attention needs at least {needed:.1f} MiB, more than max_mb={most:g}; raise "
-                "max_mb or name fewer layers",
+            message(
+                "record-too-large",
                 needed=megabytes(plan),
                 most=record.max_mb,
             )

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import Lane
-from promptweight.attention.layers import Layer, grid
-from promptweight.attention.recording.record import Plan, Record, make_plan
+from promptweight.attention.batch_rows import BatchRow
+from promptweight.attention.layers import Layer, grid_size
+from promptweight.attention.recording.record import Record, RecordingPlan, plan_recording
 from promptweight.conditioning import Role
 from promptweight.errors import AttachError
-from promptweight.maps import Kind, RecordedSlot, Recording, Voice
+from promptweight.maps import Kind, PromptVariant, RecordedSlot, Recording
 
 
 @dataclass
-class Pool:
+class GridPool:
     """The words' probabilities of the layers of one grid that have run in the running call of the model.
 
     Layers that are advised to be looked at and those that are not have pools of their own.
@@ -54,7 +54,7 @@ class Slot:
     """The positions in the grid whose attention is summed: (patches,) int64."""
     listener: Callable[[Tensor], None] | None = None
     """Is told of every probability that is added, head by head."""
-    pool: Pool | None = None
+    pool: GridPool | None = None
     """For refined maps: what the layers of this grid have found in the running call."""
     is_advised: bool = True
     """Whether they are layers that the model's makers advise to read maps from."""
@@ -75,7 +75,7 @@ class Store:
     Args:
         record: the settings.
         layers: the layers to record, in the order in which they run.
-        columns: the key positions to record for each text of a prompt, by role, prompt and voice.
+        columns: the key positions to record for each text of a prompt, by role, prompt and variant.
         length: how many positions the text has.
     """
 
@@ -93,13 +93,13 @@ class Store:
         longest = max(map(len, recorded.values()), default=0)
         self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in recorded.items()}
         self.longest = longest
-        self.voices = 1 + max((voice for _, _, voice in recorded), default=0)
+        self.variants = 1 + max((variant for _, _, variant in recorded), default=0)
         """How many texts the prompt with the most of them has; each has places of its own."""
         self.clear()
 
     def clear(self) -> None:
         """Forget what was recorded and its shape; the next call of the model begins a new recording."""
-        self.plan: Plan | None = None
+        self.plan: RecordingPlan | None = None
         self.size = (0, 0)
         self.images = 0
         self.slots: dict[Kind, dict[str, Slot]] = {}
@@ -111,7 +111,7 @@ class Store:
 
     def prepare(
         self,
-        lanes: Sequence[Lane | None],
+        lanes: Sequence[BatchRow | None],
         size: tuple[int, int],
         step: int,
         steps: int,
@@ -131,7 +131,7 @@ class Store:
             The rows of the batch that are recorded (rows,), their columns (rows, n_columns) and their places
             in the slots (rows,), int64; None when no row is recorded.
         """
-        recorded = recorded_lanes(lanes, self.record.lanes)
+        recorded = select_recorded_rows(lanes, self.record.lanes)
         if not recorded:
             return None
         images = 1 + max(lane.image for lane in recorded.values())
@@ -149,7 +149,7 @@ class Store:
         self.begin_pools(len(recorded), device)
         call = (step, *recorded.items())
         if call not in self._indices:
-            columns = [self.columns[lane.role, lane.prompt, lane.voice] for lane in recorded.values()]
+            columns = [self.columns[lane.role, lane.prompt, lane.variant] for lane in recorded.values()]
             places = [self.place(step, lane) for lane in recorded.values()]
             self._indices[call] = (
                 torch.tensor(list(recorded), device=device),
@@ -160,7 +160,7 @@ class Store:
 
     def begin_pools(self, rows: int, device: torch.device) -> None:
         """Give the refined slots of each grid an empty pool for a call with so many recorded rows."""
-        pools: dict[tuple[int, bool], Pool] = {}
+        pools: dict[tuple[int, bool], GridPool] = {}
         refined = self.slots.get("refined", {})
         for layer in self.layers:
             if layer.name not in refined:
@@ -168,19 +168,23 @@ class Store:
             slot = refined[layer.name]
             if layer.group not in pools:
                 total = torch.zeros(rows, slot.height * slot.width, self.longest, device=device)
-                pools[layer.group] = Pool(total, torch.zeros((), device=device))
+                pools[layer.group] = GridPool(total, torch.zeros((), device=device))
             slot.pool = pools[layer.group]
 
-    def place(self, step: int, lane: Lane) -> int:
+    def place(self, step: int, lane: BatchRow) -> int:
         """Where a slot keeps this step of this lane."""
         role = self.record.lanes.index(lane.role)
-        return ((step * len(self.record.lanes) + role) * self.images + lane.image) * self.voices + lane.voice
+        return (
+            (step * len(self.record.lanes) + role) * self.images + lane.image
+        ) * self.variants + lane.variant
 
     def allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
         """Begin a recording of so many images on latents of this size."""
         self.clear()
-        lanes = images * self.voices * len(self.record.lanes)
-        self.plan = make_plan(self.record, self.layers, size, lanes * self.longest, steps, lanes, self.length)
+        lanes = images * self.variants * len(self.record.lanes)
+        self.plan = plan_recording(
+            self.record, self.layers, size, lanes * self.longest, steps, lanes, self.length
+        )
         self.size, self.images = size, images
         self.slots = {"words": self.make_slots(self.layers, self.longest, device)}
         with_image = [layer for layer in self.layers if layer.self_attention]
@@ -191,7 +195,7 @@ class Store:
             self.slots["patches"] = self.make_slots(with_image, number, device)
             self.slots["rows"] = self.make_slots(self.layers, self.length, device, queries=number)
             for slot in (*self.slots["patches"].values(), *self.slots["rows"].values()):
-                cells = [cell_at(x, y, slot.height, slot.width) for x, y in self.record.patches]
+                cells = [find_cell(x, y, slot.height, slot.width) for x, y in self.record.patches]
                 slot.patches = torch.tensor(cells, device=device)
 
     def make_slots(
@@ -205,13 +209,13 @@ class Store:
     ) -> dict[str, Slot]:
         """Empty slots for these layers, of the shape planned, for their whole grids or so many queries."""
         assert self.plan is not None
-        places = self.plan.steps * self.images * self.voices * len(self.record.lanes)
+        places = self.plan.steps * self.images * self.variants * len(self.record.lanes)
         shared: dict[object, list[Layer]] = {}
         for layer in layers:
             shared.setdefault(layer.group if self.plan.by_grid else layer.name, []).append(layer)
         slots: dict[str, Slot] = {}
         for group in shared.values():
-            height, width = grid(*self.size, group[0].stride)
+            height, width = grid_size(*self.size, group[0].stride)
             heads = group[0].heads if self.plan.keep_heads and keep_heads else 1
             slot = Slot(
                 layers=tuple(layer.name for layer in group),
@@ -226,18 +230,18 @@ class Store:
         return slots
 
 
-def recorded_lanes(lanes: Sequence[Lane | None], roles: Sequence[Role]) -> dict[int, Lane]:
+def select_recorded_rows(lanes: Sequence[BatchRow | None], roles: Sequence[Role]) -> dict[int, BatchRow]:
     """The lanes of these roles that are recorded, by row of the batch."""
     return {row: lane for row, lane in enumerate(lanes) if lane and lane.role in roles and not lane.perturbed}
 
 
-def cell_at(x: float, y: float, height: int, width: int) -> int:
+def find_cell(x: float, y: float, height: int, width: int) -> int:
     """The position, row by row, of the cell of a grid that holds a point given in fractions."""
     return min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
 
 
-def take_recording(
-    store: Store, tables: Mapping[Role, Sequence[tuple[Voice, ...]]], pixels_per_latent: int
+def copy_recording(
+    store: Store, tables: Mapping[Role, Sequence[tuple[PromptVariant, ...]]], pixels_per_latent: int
 ) -> Recording:
     """A copy of what `store` holds now, on the CPU: it takes no memory of the device, nor needs one later.
 
@@ -246,8 +250,8 @@ def take_recording(
         tables: the token tables of every text of the session's prompts, by role.
         pixels_per_latent: how many pixels of the picture a side of a latent covers.
     """
-    shape = (-1, len(store.record.lanes), store.images * store.voices)
-    voices = {lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()}
+    shape = (-1, len(store.record.lanes), store.images * store.variants)
+    variants = {lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()}
     slots = {id(slot): (kind, slot) for kind, of_kind in store.slots.items() for slot in of_kind.values()}
     return Recording(
         slots=tuple(
@@ -264,9 +268,9 @@ def take_recording(
             for kind, slot in slots.values()
         ),
         roles=store.record.lanes,
-        tables={lane: of_lane[0] for lane, of_lane in voices.items()},
+        tables={lane: of_lane[0] for lane, of_lane in variants.items()},
         size=(store.size[0] * pixels_per_latent, store.size[1] * pixels_per_latent),
         patches=store.record.patches,
-        other_voices={lane: of_lane[1:] for lane, of_lane in voices.items() if len(of_lane) > 1},
-        most_voices=store.voices,
+        other_variants={lane: of_lane[1:] for lane, of_lane in variants.items() if len(of_lane) > 1},
+        max_variants=store.variants,
     )

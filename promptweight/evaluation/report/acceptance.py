@@ -26,7 +26,7 @@ SECONDS_BAR = 2.0
 
 
 def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure]:
-    """Measures a built-in model.
+    """Measure a built-in model.
 
     Args:
         model: a name that `promptweight.load` knows; it must draw the built-in world.
@@ -57,7 +57,7 @@ def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure
 
 
 def drawing_figures(pipeline: Any, *, number: int, seed: int) -> list[Figure]:
-    """Measures whether a model draws what is said, and how often the recogniser errs."""
+    """Measure whether a model draws what is said, and how often the recogniser errs."""
     from promptweight.evaluation import prompt_fidelity
     from promptweight.evaluation.recognizer import recogniser_error
     from promptweight.models import default_guidance_scale
@@ -78,7 +78,7 @@ def _recogniser_figure(share: Share) -> Figure:
 
 
 def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:
-    """Times a 25-step picture, batch of one, recorded; wall seconds, median of `runs` after one warm-up."""
+    """Time a 25-step picture, batch of one, recorded; wall seconds, median of `runs` after one warm-up."""
     from promptweight import generate
 
     seconds = []
@@ -100,7 +100,7 @@ def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:
 
 
 def table(figures: list[Figure]) -> Table:
-    """Returns the figures as a table for the terminal."""
+    """Return the figures as a table for the terminal."""
     from rich.table import Table
     from rich.text import Text
 

@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
 
 
 def to_list(figures: list[Figure]) -> list[dict[str, Any]]:
-    """Returns the figures as plain data, for JSON."""
+    """Return the figures as plain data, for JSON."""
     return [
         {
             "name": figure.name,

@@ -13,7 +13,7 @@ from promptweight.evaluation.noising import is_called_plainly
 from promptweight.evaluation.report.document import Curve, Figure, Plot, Section, Table
 from promptweight.evaluation.report.subject import Subject
 from promptweight.evaluation.statistics import Clustered
-from promptweight.generation import THRESHOLD
+from promptweight.generation import LEAK_THRESHOLD
 
 IOU_BAR, POINTING_BAR = 0.75, 0.98
 HELD_RULE = "refined"
@@ -277,7 +277,7 @@ def told_leaks(found: Sequence[leaking.Warned], of_phrases: Sequence[leaking.War
         (found, "is_mixed", "a picture has a thing in another colour"),
     ):
         for said, verdict in (
-            ("as generate warns", leaking.at_threshold(rows, truth, THRESHOLD)),
+            ("as generate warns", leaking.at_threshold(rows, truth, LEAK_THRESHOLD)),
             ("best F-score of the other half", leaking.judge(rows, truth)),
         ):
             lines.append((name, said, *cells(verdict)))
@@ -286,7 +286,7 @@ def told_leaks(found: Sequence[leaking.Warned], of_phrases: Sequence[leaking.War
         (prompts, verdict.base, verdict.precision, verdict.recall, verdict.area)
         for prompts in leaking.PROMPTS
         if (own := [each for each in found if each.prompts == prompts])
-        for verdict in [leaking.at_threshold(own, "is_wrong", THRESHOLD)]
+        for verdict in [leaking.at_threshold(own, "is_wrong", LEAK_THRESHOLD)]
     )
     return Section(
         "leakage",

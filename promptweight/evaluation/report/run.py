@@ -26,7 +26,7 @@ def report(
     ways: Sequence[str] = (),
     follow: Callable[[str], None] | None = None,
 ) -> tuple[list[Section], list[Path]]:
-    """Measures a model and writes `report.md`, `report.json` and plots.
+    """Measure a model and writes `report.md`, `report.json` and plots.
 
     What is written after each question is complete, so that a long run that is stopped leaves a report.
 
@@ -52,16 +52,16 @@ def report(
     """
     from promptweight.evaluation.report.writers import check_plots, write
     from promptweight.evaluation.weight_response import chosen_ways
-    from promptweight.models import load, origin
+    from promptweight.models import get_origin, load
 
     for name in chosen:
-        validation.choice("question", name, tuple(question.name for question in QUESTIONS))
+        validation.check_choice("question", name, tuple(question.name for question in QUESTIONS))
     chosen_ways(ways)
     check_plots()
     pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model
     pipeline.set_progress_bar_config(disable=True)
     subject = Subject(
-        origin(pipeline).model, pipeline, number, seed, draws_world(pipeline), tuple(ways), Path(folder)
+        get_origin(pipeline).model, pipeline, number, seed, draws_world(pipeline), tuple(ways), Path(folder)
     )
     asked = [each for each in QUESTIONS if not chosen or each.name in chosen]
     if not subject.draws_world:

@@ -21,7 +21,7 @@ DASHES = ("-", "--", ":")
 def write(
     folder: Path, title: str, said: str, sections: Sequence[Section], settings: dict[str, Any]
 ) -> list[Path]:
-    """Writes `report.md`, `report.json` and the plots; returns the files.
+    """Write `report.md`, `report.json` and the plots; returns the files.
 
     Raises:
         SettingError: matplotlib is not installed.
@@ -40,7 +40,7 @@ def write(
 
 
 def check_plots() -> None:
-    """Raises `SettingError` where matplotlib is missing."""
+    """Raise `SettingError` where matplotlib is missing."""
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
@@ -110,7 +110,7 @@ def as_data(settings: dict[str, Any], sections: Sequence[Section]) -> dict[str, 
 
 
 def draw(plot: Plot, folder: Path) -> list[Path]:
-    """Draws one plot as SVG and PNG; the same data give the same SVG, byte for byte."""
+    """Draw one plot as SVG and PNG; the same data give the same SVG, byte for byte."""
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 

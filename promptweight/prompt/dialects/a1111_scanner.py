@@ -237,7 +237,7 @@ class Scanner:
             self.remark("weight-large", place + 1, closer, weight=value)
 
     def close_what_is_open(self) -> None:
-        """Groups that are still open end with the text: the round ones first, as A1111 does."""
+        """Group that are still open end with the text: the round ones first, as A1111 does."""
         for bracket, groups in self.open.items():
             for group in groups:
                 self.found.closed[group] = self.closings

@@ -17,7 +17,7 @@ EXACT_DEPTH = 8
 
 @dataclass(slots=True)
 class Stretch:
-    """Neighbouring pieces of text (ranges of the flow) under one weight, or a BREAK at ``ranges[0]``."""
+    """Neighboring pieces of text (ranges of the flow) under one weight, or a BREAK at ``ranges[0]``."""
 
     ranges: list[tuple[int, int]]
     weight: float
@@ -68,7 +68,7 @@ def overlay(outer: Options, inner: Options) -> Options:
 
 
 def stretches(found: Scan, dialect: str) -> Iterator[Stretch]:
-    """Give every text its weight. ``a1111`` joins neighbours of equal weight; ``pw`` keeps groups apart."""
+    """Give every text its weight. ``a1111`` joins neighbors of equal weight; ``pw`` keeps groups apart."""
     rounds, squares = Stack(found), Stack(found)
     brackets = found.brackets
     pending: Stretch | None = None
@@ -143,7 +143,7 @@ def a1111_fragments(source: str) -> list[tuple[str, float]]:
     found = scan(Flow.whole(source), "a1111", Remarks())
     pieces = []
     for stretch in stretches(found, "a1111"):
-        # Where BREAK's weight is no longer -1, A1111 takes it for the word, and joins it to its neighbours.
+        # Where BREAK's weight is no longer -1, A1111 takes it for the word, and joins it to its neighbors.
         is_break = stretch.origin == "break" and stretch.weight == -1.0
         text = "".join(source[start:end] for start, end in stretch.ranges)
         pieces.append(("break" if is_break else "text", text, stretch.weight))

@@ -202,7 +202,7 @@ def flatten(nodes: list[Node], enclosing: float = 1.0, *, swaps: bool = True) ->
 
 
 def fuse(pieces: list[Piece]) -> list[list[Piece]]:
-    """Neighbouring words of equal weight together; a swap's marks stand alone."""
+    """Neighboring words of equal weight together; a swap's marks stand alone."""
     fused: list[list[Piece]] = []
     for piece in pieces:
         if isinstance(piece.node, LoraTag):

@@ -17,7 +17,7 @@ LONGEST_GRID = 64
 
 
 def cell_of(component: Any, result: Result, word: str) -> dict[str, Any]:
-    """Returns a picture as the page takes it.
+    """Return a picture as the page takes it.
 
     Args:
         component: whose cache the file goes to.
@@ -36,7 +36,7 @@ def cell_of(component: Any, result: Result, word: str) -> dict[str, Any]:
 
 
 def _heat(result: Result, word: str) -> dict[str, Any]:
-    """Returns a word's map as bytes, and its mean."""
+    """Return a word's map as bytes, and its mean."""
     import torch.nn.functional as F
 
     if result.maps is None:
@@ -60,7 +60,7 @@ def _heat(result: Result, word: str) -> dict[str, Any]:
 
 
 def kept(component: Any, result: Result) -> str:
-    """Writes the picture with its settings inside into Gradio's cache; returns the file's path."""
+    """Write the picture with its settings inside into Gradio's cache; returns the file's path."""
     from gradio.processing_utils import save_bytes_to_cache
 
     with TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.messages import Note, note
+from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
     from promptweight_ui.generation import Call
@@ -25,13 +25,13 @@ NAMED = ("method", "sampler", "model")
 """The kinds whose values are names, chosen from a list."""
 
 KINDS = {
-    "weight": note("weight"),
-    "method": note("method"),
-    "seed": note("seed"),
-    "steps": note("steps"),
-    "guidance": note("guidance"),
-    "sampler": note("sampler"),
-    "model": note("model"),
+    "weight": message("weight"),
+    "method": message("method"),
+    "seed": message("seed"),
+    "steps": message("steps"),
+    "guidance": message("guidance"),
+    "sampler": message("sampler"),
+    "model": message("model"),
 }
 """What an axis can vary, and what errors call it."""
 
@@ -56,7 +56,7 @@ NO_AXIS = Axis("none", (None,))
 def read_axis(
     kind: str, values: str | Sequence[str], offered: Mapping[str, Sequence[str]], most_steps: int
 ) -> Axis:
-    """Returns an axis with its values, each once.
+    """Return an axis with its values, each once.
 
     Args:
         kind: one of `KINDS`, or "none".
@@ -81,7 +81,7 @@ def read_axis(
     }
     readers |= {each: lambda value: _named(kind, value, offered[kind]) for each in NAMED}
     if kind not in readers:
-        raise SettingError(note("axis is {kind!r}; valid: none, {valid}", kind=kind, valid=", ".join(KINDS)))
+        raise SettingError(message("grid-axis", kind=kind, valid=", ".join(KINDS)))
     if isinstance(values, str):
         # With semicolons between the values, commas are the decimal commas of many languages.
         values = values.replace(",", ".").split(";") if ";" in values else values.split(",")
@@ -89,8 +89,8 @@ def read_axis(
     found = tuple(dict.fromkeys(readers[kind](value) for value in values))
     if not 1 <= len(found) <= MOST_VALUES:
         raise SettingError(
-            note(
-                "the axis of the {kind} has {number} values; it must have 1 to {most}",
+            message(
+                "grid-axis-length",
                 kind=KINDS[kind],
                 number=len(found),
                 most=MOST_VALUES,
@@ -102,7 +102,7 @@ def read_axis(
 def cells(
     call: Call, word: str, across: Axis, down: Axis, samplers: Callable[[str], Sequence[str]]
 ) -> list[tuple[int, int, Call]]:
-    """Returns row, column and what to make of every picture: row by row, and one model after the other.
+    """Return row, column and what to make of every picture: row by row, and one model after the other.
 
     Args:
         call: what all have in common.
@@ -120,12 +120,12 @@ def cells(
 
     if across.kind == down.kind != "none":
         raise SettingError(
-            note("both axes vary the {kind}; choose another for one of them", kind=KINDS[across.kind])
+            message("grid-axes-equal", kind=KINDS[across.kind])
         )
     number = len(across.values) * len(down.values)
     if number > MOST_CELLS:
         raise SettingError(
-            note("the grid has {number} pictures; it may have {most}", number=number, most=MOST_CELLS)
+            message("grid-too-large", number=number, most=MOST_CELLS)
         )
     if not places(parse(call.arguments["prompt"]), word):
         raise WordNotFoundError(no_such_word(word))
@@ -135,8 +135,8 @@ def cells(
             changed = _changed(_changed(call, word, down.kind, lower), word, across.kind, upper)
             if changed.sampler not in samplers(changed.model):
                 raise SettingError(
-                    note(
-                        "{model} has no sampler {sampler!r}; valid: {valid}",
+                    message(
+                        "grid-sampler",
                         model=changed.model,
                         sampler=changed.sampler,
                         valid=", ".join(samplers(changed.model)),
@@ -147,13 +147,13 @@ def cells(
     return sorted(found, key=lambda cell: order.index(cell[2].model))
 
 
-def no_such_word(word: str) -> Note:
-    """Says that a word or phrase is not in the prompt."""
-    return note("{word!r} is not in the prompt", word=word)
+def no_such_word(word: str) -> Message:
+    """State that a word or phrase is not in the prompt."""
+    return message("grid-word-missing", word=word)
 
 
 def words_of(prompt: str) -> list[str]:
-    """Returns the words of a prompt, each once, those with a weight first."""
+    """Return the words of a prompt, each once, those with a weight first."""
     from promptweight.prompt import fold, parse, split_words
 
     read = parse(prompt)
@@ -167,7 +167,7 @@ def words_of(prompt: str) -> list[str]:
 
 
 def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[list[str], str | None]]:
-    """Yields for every chosen word or phrase what can be chosen, and itself where the prompt still holds it.
+    """Yield for every chosen word or phrase what can be chosen, and itself where the prompt still holds it.
 
     Args:
         prompt: from the browser; what is no readable prompt holds nothing.
@@ -184,7 +184,7 @@ def still_there(prompt: object, present: Sequence[object]) -> Iterator[tuple[lis
 
 
 def _changed(call: Call, word: str, kind: str, value: Any) -> Call:
-    """Returns a call with one value of one axis in it."""
+    """Return a call with one value of one axis in it."""
     from promptweight.prompt import with_weight
 
     if kind == "model":
@@ -212,8 +212,8 @@ def _number(kind: str, written: str, low: float, high: float) -> float:
         value = math.nan
     if not low <= value <= high:
         raise SettingError(
-            note(
-                "{kind} {written!r} is no number from {low:g} to {high:g}",
+            message(
+                "grid-number",
                 kind=KINDS[kind],
                 written=written[:40],
                 low=low,
@@ -226,8 +226,8 @@ def _number(kind: str, written: str, low: float, high: float) -> float:
 def _whole(kind: str, written: str, low: int, high: int) -> int:
     if not (written.isascii() and written.isdigit() and len(written) < 20 and low <= int(written) <= high):
         raise SettingError(
-            note(
-                "{kind} {written!r} is no whole number from {low} to {high}",
+            message(
+                "grid-integer",
                 kind=KINDS[kind],
                 written=written[:40],
                 low=low,
@@ -240,8 +240,8 @@ def _whole(kind: str, written: str, low: int, high: int) -> int:
 def _named(kind: str, chosen: object, offered: Sequence[str]) -> str:
     if not isinstance(chosen, str) or chosen not in offered:
         raise SettingError(
-            note(
-                "there is no {kind} {chosen!r}; valid: {valid}",
+            message(
+                "grid-choice",
                 kind=KINDS[kind],
                 chosen=str(chosen)[:40],
                 valid=", ".join(offered),

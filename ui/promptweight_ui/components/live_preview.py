@@ -32,7 +32,7 @@ class Preview:
         self._before: tuple[int, int, Tensor] | None = None
 
     def __call__(self, progress: Progress) -> Image.Image | None:
-        """Returns the picture as far as it can be told after this step; None where that is not possible."""
+        """Return the picture as far as it can be told after this step; None where that is not possible."""
         if progress.latents is None:
             return None
         latents = progress.latents.detach()
@@ -43,7 +43,7 @@ class Preview:
         return self._decoded(clean)
 
     def _without_noise(self, older: Tensor, older_step: int, newer: Tensor, step: int) -> Tensor:
-        """Returns x of older = a₁·x + s₁·n and newer = a₂·x + s₂·n."""
+        """Return x of older = a₁·x + s₁·n and newer = a₂·x + s₂·n."""
         older_level, level = self._level(older_step), self._level(step)
         if older_level is None or level is None:
             return newer
@@ -54,7 +54,7 @@ class Preview:
         return (newer * noise_1 - older * noise_2) / determinant
 
     def _level(self, step: int) -> tuple[float, float] | None:
-        """Returns how much of signal and of noise the latents have after `step` steps; None if unknown."""
+        """Return how much of signal and of noise the latents have after `step` steps; None if unknown."""
         scheduler = self._pipe.scheduler
         sigmas = getattr(scheduler, "sigmas", None)
         if sigmas is not None and len(sigmas) == len(scheduler.timesteps) + 1:

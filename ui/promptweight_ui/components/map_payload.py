@@ -49,7 +49,7 @@ class Group:
 
 
 def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) -> dict[str, Any]:
-    """Returns the maps of the words of `images` pictures, as the page takes them.
+    """Return the maps of the words of `images` pictures, as the page takes them.
 
     Args:
         maps: a recording; None for none.
@@ -101,7 +101,7 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
 
 
 def data_url(image: Image.Image) -> str:
-    """Returns a picture as a URL that holds it, without any metadata: for what is seen for a moment only."""
+    """Return a picture as a URL that holds it, without any metadata: for what is seen for a moment only."""
     content = BytesIO()
     small = max(image.size) <= 256
     image.save(content, "PNG" if small else "WEBP", **({} if small else {"quality": 80}))
@@ -126,7 +126,7 @@ def _layers_of(maps: AttentionMaps) -> set[str]:
 def _grouped(
     slots: Sequence[RecordedSlot], usual: set[str], fine: set[str]
 ) -> tuple[list[Group], list[list[RecordedSlot]]]:
-    """Returns the groups of layers in the order in which the model runs them, and the slots of each."""
+    """Return the groups of layers in the order in which the model runs them, and the slots of each."""
     groups: dict[tuple[str, int, int], Group] = {}
     members: dict[tuple[str, int, int], list[RecordedSlot]] = {}
     for slot in slots:
@@ -139,7 +139,7 @@ def _grouped(
 
 
 def _part_of(slot: RecordedSlot) -> str:
-    """Returns which part of the model a slot's layers are in: down, mid, up, or all where it has no such.
+    """Return which part of the model a slot's layers are in: down, mid, up, or all where it has no such.
 
     Layers that the model's makers do not advise to read maps from are the others.
     """
@@ -150,7 +150,7 @@ def _part_of(slot: RecordedSlot) -> str:
 
 
 def _affordable(groups: Sequence[Group], maps: int, parts: int) -> tuple[int, int]:
-    """Returns in how many parts steps can be told, and the longest grid, within `MOST_NUMBERS`."""
+    """Return in how many parts steps can be told, and the longest grid, within `MOST_NUMBERS`."""
     longest = LONGEST_GRID
     while maps * parts * _cells(groups, longest) > MOST_NUMBERS:
         if parts > 4 or (parts > 1 and longest <= 16):
@@ -174,7 +174,7 @@ def _plane(
     longest: int,
     place: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Returns the maps of all words for some layers of one grid and some steps: one plane, or none."""
+    """Return the maps of all words for some layers of one grid and some steps: one plane, or none."""
     import torch
     import torch.nn.functional as F
 
@@ -224,7 +224,7 @@ def _plane(
 
 
 def _rows_of(tables: Sequence[Any], number: int) -> list[int]:
-    """Returns the rows of the text embeddings that stand for one word, in all tables that hold it."""
+    """Return the rows of the text embeddings that stand for one word, in all tables that hold it."""
     word = tables[0].table.words[number]
     rows = []
     for placed in tables:

@@ -12,7 +12,7 @@ from promptweight_ui.models import OWN
 
 
 def models_list(context: Context) -> None:
-    """Makes the list of models; it is seen where there are several."""
+    """Make the list of models; it is seen where there are several."""
     names = context.models.names
     context.parts["model"] = context.make(
         gr.Dropdown, {"label": "generate_model"}, names, value=names[0], visible=len(names) > 1,
@@ -21,7 +21,7 @@ def models_list(context: Context) -> None:
 
 
 def samplers_list(context: Context) -> None:
-    """Makes the list of samplers, those of all models until `follow_model` has narrowed it."""
+    """Make the list of samplers, those of all models until `follow_model` has narrowed it."""
     models = context.models
     known = tuple(dict.fromkeys(name for model in models.names for name in models.samplers(model)))
     context.parts["sampler"] = context.make(
@@ -32,17 +32,17 @@ def samplers_list(context: Context) -> None:
 
 
 def follow_model(context: Context) -> None:
-    """Lets samplers, guidance and token counts follow the model; called when all of them are made."""
+    """Let samplers, guidance and token counts follow the model; called when all of them are made."""
     parts, models = context.parts, context.models
 
     def offer(model: Any, present: Any, language: Any) -> Any:
-        """Returns the list of samplers for a model, the first of them named in words."""
+        """Return the list of samplers for a model, the first of them named in words."""
         offered = models.samplers(model if model in models.names else models.names[0])
         choices = [(say(language, "generate_sampler_own") if name == OWN else name, name) for name in offered]
         return gr.update(choices=choices, value=present if present in offered else OWN)
 
     def advise(model: Any, guidance: Any) -> Any:
-        """Returns the guidance that a model's makers advise, in the place of what another's advise."""
+        """Return the guidance that a model's makers advise, in the place of what another's advise."""
         is_advice = guidance in [models.guidance(name) for name in models.names]
         return gr.update(value=models.guidance(model)) if is_advice and model in models.names else gr.update()
 

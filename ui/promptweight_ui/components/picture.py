@@ -17,20 +17,20 @@ from promptweight_ui.i18n import prefixed, told_in_all
 
 if TYPE_CHECKING:
     from promptweight import Result
-    from promptweight.attention import Found
+    from promptweight.attention import ShareResult
     from promptweight.prompt import Prompt
     from promptweight_ui.runs import News
 
 
 def picture(name: str, box: str, queue: str = "") -> Any:
-    """Makes a picture.
+    """Make a picture.
 
     Args:
         name: the element's id on the page.
         box: the id of the prompt box into which the chips write weights.
         queue: the id of the element in which Gradio tells the place in the queue.
     """
-    from promptweight.render import WORD_COLORS, table
+    from promptweight.render import WORD_COLORS, colormap_table
 
     return gr.HTML(
         value=None,
@@ -40,14 +40,14 @@ def picture(name: str, box: str, queue: str = "") -> Any:
         box=box,
         queue=queue,
         texts=prefixed("picture_"),
-        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
         word_colors=[list(color) for color in WORD_COLORS],
         apply_default_css=False,
     )
 
 
 def live(news: News) -> dict[str, Any]:
-    """Returns the message about a run that is going on."""
+    """Return the message about a run that is going on."""
     image, maps = news.look or (None, None)
     size = [image.width, image.height] if image is not None else None
     return {
@@ -65,12 +65,12 @@ def live(news: News) -> dict[str, Any]:
 
 
 def started() -> dict[str, Any]:
-    """Returns the message that a run is about to begin; what was shown before stays until there is more."""
+    """Return the message that a run is about to begin; what was shown before stays until there is more."""
     return {"state": "running", "progress": None, "images": [], "maps": None}
 
 
 def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
-    """Returns the message about a result; its pictures become files that the server hands out.
+    """Return the message about a result; its pictures become files that the server hands out.
 
     Args:
         component: the picture's component, whose cache the files go to.
@@ -106,20 +106,20 @@ def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
 
 
 def remarks_of(result: Result) -> list[dict[str, str]]:
-    """Returns what the library remarks, by language; what it found for target shares is told as numbers."""
+    """Return what the library remarks, by language; what it found for target shares is told as numbers."""
     found = {each.told(number) for number, of_picture in enumerate(result.found, 1) for each in of_picture}
     return [told_in_all(text) for text in result.warnings if text not in found]
 
 
-def found_told(found: Found) -> dict[str, Any]:
-    """Returns what was found for a phrase with a target share."""
+def found_told(found: ShareResult) -> dict[str, Any]:
+    """Return what was found for a phrase with a target share."""
     numbers = {"target": found.target, "share": found.share, "weight": found.weight}
     told = {name: float(f"{value:.3g}") for name, value in numbers.items()}
     return {"phrase": _sayable(found.phrase), **told}
 
 
 def _share(prompt: Prompt, place: int) -> float | None:
-    """Returns the target share of what is at that place of the clean text; None where it has none."""
+    """Return the target share of what is at that place of the clean text; None where it has none."""
     spans = (span for span in prompt.spans if span.clean_start <= place < span.clean_end)
     return next((span.options.share for span in spans), None)
 
@@ -129,7 +129,7 @@ def _sayable(text: str) -> str:
 
 
 def _files(component: Any, result: Result) -> list[str]:
-    """Writes the pictures with their settings inside into Gradio's cache; returns the files."""
+    """Write the pictures with their settings inside into Gradio's cache; returns the files."""
     from tempfile import TemporaryDirectory
 
     paths = []

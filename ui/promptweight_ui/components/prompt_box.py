@@ -13,7 +13,7 @@ from promptweight_ui.validation import MOST_CHARACTERS
 
 
 def prompt_box(context: Context, name: str, texts: dict[str, str], **settings: Any) -> Any:
-    """Makes a prompt box and what stands under it; returns the box.
+    """Make a prompt box and what stands under it; returns the box.
 
     Args:
         context: of the app.

@@ -50,7 +50,7 @@ class Units:
 
 
 def read(models: Models, asked: Any) -> dict[str, Any]:
-    """Returns how a prompt is understood: `{text, language, model}` to spans, words, remarks, tokens."""
+    """Return how a prompt is understood: `{text, language, model}` to spans, words, remarks, tokens."""
     text, language = _asked(asked)
     if text is None:
         return {"error": say(language, "error_prompt", most=MOST_CHARACTERS)}
@@ -82,7 +82,7 @@ def read(models: Models, asked: Any) -> dict[str, Any]:
 
 
 def nudged(asked: Any) -> dict[str, Any]:
-    """Returns what Ctrl+Up makes of `{text, start, end, step}`: `{text, start, end}`."""
+    """Return what Ctrl+Up makes of `{text, start, end, step}`: `{text, start, end}`."""
     text, language = _asked(asked)
     if text is None:
         return {"error": say(language, "error_prompt", most=MOST_CHARACTERS)}
@@ -100,7 +100,7 @@ def nudged(asked: Any) -> dict[str, Any]:
 
 
 def _share_nudged(text: str, first: int, last: int, step: float) -> tuple[str, int, int] | None:
-    """Returns a prompt with another target share, in steps of `SHARE_STEP`; None where none is selected."""
+    """Return a prompt with another target share, in steps of `SHARE_STEP`; None where none is selected."""
     span = next(
         (span for span in parse(text).spans if span.options.share and span.start <= first <= span.end), None
     )
@@ -113,7 +113,7 @@ def _share_nudged(text: str, first: int, last: int, step: float) -> tuple[str, i
 
 
 def _asked(asked: Any) -> tuple[str | None, str]:
-    """Returns the text that is asked about, None where it cannot be a prompt, and the language."""
+    """Return the text that is asked about, None where it cannot be a prompt, and the language."""
     if not isinstance(asked, dict):
         return None, chosen(None)
     text, language = asked.get("text"), chosen(asked.get("language"))
@@ -124,7 +124,7 @@ def _asked(asked: Any) -> tuple[str | None, str]:
 
 
 def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
-    """Returns the words of a prompt, each with its place in the source and its weight.
+    """Return the words of a prompt, each with its place in the source and its weight.
 
     There are none until torch has been imported: nobody should wait for it to see a typed weight.
     """
@@ -156,7 +156,7 @@ def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
 
 
 def _tokens(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any]] | None:
-    """Returns how many tokens each text encoder gets; None while the model is still being loaded."""
+    """Return how many tokens each text encoder gets; None while the model is still being loaded."""
     try:
         tables = models.count(model, prompt)
     except PromptweightError:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight import Result
-    from promptweight.attention import Inside, Reading, Row
+    from promptweight.attention import AttentionCapture, LayerCapture, SoftmaxRow
     from promptweight.conditioning import Word
     from promptweight.generation import Progress
-    from promptweight.maps import Voice
+    from promptweight.maps import PromptVariant
 
 MOST_TOKENS = 24
 """Rows of the table that are tokens of the prompt; what further ones get is told in one row."""
@@ -47,8 +47,8 @@ class Place:
 
 def look_inside(
     pipe: Any, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
-) -> Inside:
-    """Makes a picture of `result` again, up to the last of `LOOKED_AT` steps, and keeps its attention.
+) -> AttentionCapture:
+    """Make a picture of `result` again, up to the last of `LOOKED_AT` steps, and keeps its attention.
 
     It is the same picture to the last bit, since the same settings are used with the same seed.
 
@@ -58,8 +58,8 @@ def look_inside(
         image: which of its pictures.
         callback: as in `promptweight.generate`.
     """
-    from promptweight.attention import Record, attach, looking_inside
-    from promptweight.generation import make_pictures
+    from promptweight.attention import Record, attach, capture_attention
+    from promptweight.generation import run_pipeline
 
     settings = result.settings
     steps = settings["num_inference_steps"]
@@ -89,21 +89,21 @@ def look_inside(
             num_inference_steps=steps,
             **weighting,
         ) as session,
-        looking_inside(session, chosen, MOST_MEGABYTES) as inside,
+        capture_attention(session, chosen, MOST_MEGABYTES) as inside,
     ):
-        make_pictures(pipe, session, call, result.seeds[image], (1, 1), False, is_wanted)
+        run_pipeline(pipe, session, call, result.seeds[image], (1, 1), False, is_wanted)
     return inside
 
 
 def looked_at(steps: int) -> tuple[int, ...]:
-    """Returns which of so many steps are kept: the first, the last, and some evenly between."""
+    """Return which of so many steps are kept: the first, the last, and some evenly between."""
     if steps <= LOOKED_AT:
         return tuple(range(steps))
     return tuple(round(part * (steps - 1) / (LOOKED_AT - 1)) for part in range(LOOKED_AT))
 
 
-def about(inside: Inside) -> dict[str, Any]:
-    """Returns what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
+def about(inside: AttentionCapture) -> dict[str, Any]:
+    """Return what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
     return {
         "layers": [
             {
@@ -137,13 +137,13 @@ def about(inside: Inside) -> dict[str, Any]:
 
 
 def _weight(word: Word, source: str) -> float:
-    """Returns the weight that was written for a word: a painted one carries another, for its map."""
+    """Return the weight that was written for a word: a painted one carries another, for its map."""
     is_painted = word.options is not None and word.options.region is not None and word.weight == math.e
     return written_weight(source, word.start) if is_painted else word.weight
 
 
-def look(inside: Inside, place: Place) -> dict[str, Any]:
-    """Returns everything that is shown of one place.
+def look(inside: AttentionCapture, place: Place) -> dict[str, Any]:
+    """Return everything that is shown of one place.
 
     Raises:
         IndexError: there is no such layer, head, step, patch or word.
@@ -180,14 +180,14 @@ def look(inside: Inside, place: Place) -> dict[str, Any]:
     }
 
 
-def _image(seen: Reading, place: Place) -> dict[str, Any]:
+def _image(seen: LayerCapture, place: Place) -> dict[str, Any]:
     head = min(place.head, seen.heads - 1)
     probabilities = seen.row(head, place.patch).probabilities[seen.image]
     return {"map": _map(probabilities), "total": _number(probabilities.sum())}
 
 
-def _table(tables: Voice, reading: Reading, row: Row, chosen: list[int]) -> list[dict[str, Any]]:
-    """Returns a line for each token, and one for all padding, all other tokens, and the picture itself.
+def _table(tables: PromptVariant, reading: LayerCapture, row: SoftmaxRow, chosen: list[int]) -> list[dict[str, Any]]:
+    """Return a line for each token, and one for all padding, all other tokens, and the picture itself.
 
     What the lines take along, `taken`, adds up to the output.
     """
@@ -232,7 +232,7 @@ def _table(tables: Voice, reading: Reading, row: Row, chosen: list[int]) -> list
     ]
 
 
-def _taken(row: Row, keys: list[int]) -> dict[str, Any]:
+def _taken(row: SoftmaxRow, keys: list[int]) -> dict[str, Any]:
     shares = row.probabilities[keys]
     return {
         "probability": _number(shares.sum()),
@@ -240,8 +240,8 @@ def _taken(row: Row, keys: list[int]) -> dict[str, Any]:
     }
 
 
-def _rows_of_words(tables: Voice) -> list[list[int]]:
-    """Returns the rows of the text that stand for each word, in all tables that hold it."""
+def _rows_of_words(tables: PromptVariant) -> list[list[int]]:
+    """Return the rows of the text that stand for each word, in all tables that hold it."""
     found = []
     for word in tables[0].table.words:
         rows = {
@@ -261,7 +261,7 @@ def _part(name: str) -> str:
 
 
 def _map(values: Tensor) -> dict[str, Any]:
-    """Returns values from 0 on as bytes, and the value that 255 stands for."""
+    """Return values from 0 on as bytes, and the value that 255 stands for."""
     top = float(values.max())
     numbers = (values / max(top, 1e-30) * 255).round().byte()
     return {

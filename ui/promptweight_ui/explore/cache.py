@@ -29,7 +29,7 @@ class Kept(Generic[Thing]):
         return len(self._things)
 
     def add(self, thing: Thing, nbytes: int, owner: str = "") -> str:
-        """Keeps a thing of that size; returns its key.
+        """Keep a thing of that size; returns its key.
 
         Args:
             thing: what to keep.
@@ -49,7 +49,7 @@ class Kept(Generic[Thing]):
         return key
 
     def get(self, key: object) -> Thing | None:
-        """Returns the thing of that key; None where it went."""
+        """Return the thing of that key; None where it went."""
         with self._lock:
             if not isinstance(key, str) or key not in self._things:
                 return None
@@ -57,7 +57,7 @@ class Kept(Generic[Thing]):
             return self._things[key][0]
 
     def drop(self, key: object) -> None:
-        """Lets a thing go."""
+        """Let a thing go."""
         with self._lock:
             if isinstance(key, str):
                 self._things.pop(key, None)

@@ -38,17 +38,17 @@ class ReadText:
 
 
 def encoders_of(pipe: Any) -> list[str]:
-    """Returns the names of a pipeline's text encoders."""
-    from promptweight.conditioning import family_of, open_encoders
+    """Return the names of a pipeline's text encoders."""
+    from promptweight.conditioning import find_family, get_text_encoders
 
-    return [kind.name for kind in open_encoders(pipe, family_of(pipe))]
+    return [kind.name for kind in get_text_encoders(pipe, find_family(pipe))]
 
 
 def read_text(pipe: Any, prompt: str, encoder: str) -> ReadText:
-    """Returns what an encoder's tokens read in each other while it reads `prompt`."""
-    from promptweight.conditioning import read_text_attention
+    """Return what an encoder's tokens read in each other while it reads `prompt`."""
+    from promptweight.conditioning import record_text_attention
 
-    read = read_text_attention(pipe, prompt, encoder=encoder)
+    read = record_text_attention(pipe, prompt, encoder=encoder)
     text, size = read.table.prompt.text, read.probabilities.shape[-1]
     labels, chunks, left_out = [], [], 0
     for number, probabilities in enumerate(read.probabilities):
@@ -67,7 +67,7 @@ def read_text(pipe: Any, prompt: str, encoder: str) -> ReadText:
 
 
 def about(read: ReadText) -> dict[str, Any]:
-    """Returns what can be chosen: chunks, layers and heads."""
+    """Return what can be chosen: chunks, layers and heads."""
     layers, heads = read.chunks[0].shape[:2]
     return {
         "encoder": read.encoder,
@@ -80,7 +80,7 @@ def about(read: ReadText) -> dict[str, Any]:
 
 
 def look(read: ReadText, chunk: int, layer: int | None, head: int | None) -> list[list[float]]:
-    """Returns what every token, in rows, reads of each, in columns, 0 to 1.
+    """Return what every token, in rows, reads of each, in columns, 0 to 1.
 
     Args:
         read: what was read.

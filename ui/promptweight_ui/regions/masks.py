@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.messages import note
+from promptweight.messages import message
 from promptweight_ui.compare.grid import no_such_word
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt, Span
 
 COLORS = ("#f97316", "#3b82f6", "#22c55e")
-"""The colours of the brush, one for each word."""
+"""The colors of the brush, one for each word."""
 
 FINEST = 128
 """Cells along the longer side of a painted mask."""
@@ -34,7 +34,7 @@ Owners = NDArray[np.uint8]
 
 
 def owners_of(layers: Sequence[Any]) -> Owners | None:
-    """Returns where each colour was painted; None where nothing was.
+    """Return where each color was painted; None where nothing was.
 
     Args:
         layers: pictures (rows, columns, 4) uint8, the later ones above the earlier.
@@ -55,13 +55,13 @@ def owners_of(layers: Sequence[Any]) -> Owners | None:
 
 
 def masks_of(owners: Owners) -> list[Mask | None]:
-    """Returns the mask of each of `COLORS`; None for one that was not painted with."""
+    """Return the mask of each of `COLORS`; None for one that was not painted with."""
     masks = [(owners == number).astype(np.float32) for number in range(1, len(COLORS) + 1)]
     return [mask if mask.any() else None for mask in masks]
 
 
 def _smaller(owners: Owners) -> Owners:
-    """Returns a map of at most `FINEST` cells a side; a cell has the colour of most of it."""
+    """Return a map of at most `FINEST` cells a side; a cell has the color of most of it."""
     import torch
     import torch.nn.functional as F
 
@@ -72,7 +72,7 @@ def _smaller(owners: Owners) -> Owners:
 
 
 def regional(text: str, places: Mapping[str, Mask], inside: float, outside: float) -> Prompt:
-    """Returns a prompt whose words have, in attention, one weight where they were painted and one elsewhere.
+    """Return a prompt whose words have, in attention, one weight where they were painted and one elsewhere.
 
     Args:
         text: the prompt.
@@ -88,11 +88,11 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
     from promptweight.prompt import places as find_places
 
     if not places:
-        raise SettingError(note("nothing is painted, or no word is chosen for what is"))
+        raise SettingError(message("regions-empty"))
     if not (0 < inside <= 1000 and 0 <= outside <= 1000):
         raise SettingError(
-            note(
-                "weights {inside:g} inside and {outside:g} outside; they must be 0 to 1000",
+            message(
+                "regions-weights",
                 inside=inside,
                 outside=outside,
             )
@@ -109,7 +109,7 @@ def regional(text: str, places: Mapping[str, Mask], inside: float, outside: floa
 
 
 def written_weight(text: str, place: int) -> float:
-    """Returns the weight that the text gives to the word at that place of the clean text."""
+    """Return the weight that the text gives to the word at that place of the clean text."""
     from promptweight.prompt import parse
 
     return next(
@@ -118,23 +118,23 @@ def written_weight(text: str, place: int) -> float:
 
 
 def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
-    """Returns a region that makes a weight of e act as `inside` within the mask and as `outside` elsewhere.
+    """Return a region that makes a weight of e act as `inside` within the mask and as `outside` elsewhere.
 
     A weight w confined to a region m adds m·log w to the logits; with w = e that is m itself, so m may hold
     the logarithm of any weight at any place.
     """
     import torch
 
-    from promptweight.attention import MASKED
+    from promptweight.attention import MASK_BIAS
     from promptweight.attention import Mask as Region
 
-    low = math.log(outside) if outside > 0 else MASKED
+    low = math.log(outside) if outside > 0 else MASK_BIAS
     values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))
     return Region(values * math.log(inside) + (1 - values) * low)
 
 
 def _with_region(spans: Sequence[Span], start: int, end: int, region: Any) -> Iterator[Span]:
-    """Yields spans cut at the ends of a stretch of the clean text; those inside it get the region."""
+    """Yield spans cut at the ends of a stretch of the clean text; those inside it get the region."""
     for span in spans:
         inside = [place for place in (start, end) if span.clean_start < place < span.clean_end]
         cuts = [span.clean_start, *inside]

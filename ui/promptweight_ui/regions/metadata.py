@@ -1,7 +1,7 @@
 """Painted regions as they are kept in the picture's file, and read again from any file: one small picture.
 
-The record's `regions` is `{"words": […], "map": …, "inside": …, "outside": …}`: for each colour its word,
-empty for none; a PNG of four colours in base64, 0 where nothing is painted; the weights inside and elsewhere.
+The record's `regions` is `{"words": […], "map": …, "inside": …, "outside": …}`: for each color its word,
+empty for none; a PNG of four colors in base64, 0 where nothing is painted; the weights inside and elsewhere.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Painted:
     """What was painted, for which words, with which weights.
 
     Attributes:
-        words: the word or phrase of each colour; empty for none.
-        owners: the colour of every cell, as `regions_plan.owners_of` returns it.
-        inside: the weight of a word in its own colour.
+        words: the word or phrase of each color; empty for none.
+        owners: the color of every cell, as `regions_plan.owners_of` returns it.
+        inside: the weight of a word in its own color.
         outside: its weight elsewhere.
     """
 
@@ -42,7 +42,7 @@ class Painted:
     outside: float
 
     def record(self) -> dict[str, Any]:
-        """Returns it as plain data for the picture's settings."""
+        """Return it as plain data for the picture's settings."""
         image = Image.fromarray(self.owners, "P")
         image.putpalette([0, 0, 0, *(value for color in COLORS for value in bytes.fromhex(color[1:]))])
         file = BytesIO()
@@ -55,14 +55,14 @@ class Painted:
         }
 
     def layer(self, side: int) -> Any:
-        """Returns the paint as a picture of `side` × `side`: (rows, columns, 4) uint8."""
+        """Return the paint as a picture of `side` × `side`: (rows, columns, 4) uint8."""
         shown = [(0, 0, 0, 0), *((*bytes.fromhex(color[1:]), 255) for color in COLORS)]
         pixels = np.array(shown, np.uint8)[self.owners]
         return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST))
 
 
 def painted_in(settings: Mapping[str, Any]) -> Painted | None:
-    """Returns the regions of a picture's settings; None where there are none, or they make no sense."""
+    """Return the regions of a picture's settings; None where there are none, or they make no sense."""
     kept = settings.get("regions")
     if not isinstance(kept, dict):
         return None
@@ -79,7 +79,7 @@ def painted_in(settings: Mapping[str, Any]) -> Painted | None:
 
 
 def _owners(text: object) -> Owners | None:
-    """Returns a map out of its base64; None where it is none, too large, or has other colours."""
+    """Return a map out of its base64; None where it is none, too large, or has other colors."""
     if not isinstance(text, str) or len(text) > MOST_LETTERS:
         return None
     try:

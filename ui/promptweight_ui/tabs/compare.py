@@ -27,7 +27,7 @@ NAMES = (*METHODS, *(f"attention-{mode}" for mode in MODES))
 
 
 def build(context: Context) -> None:
-    """Builds the tab inside the present Blocks."""
+    """Build the tab inside the present Blocks."""
     make = context.make
     make(gr.Markdown, {"value": "compare_intro"})
     with gr.Row(elem_classes="pw-ask"):
@@ -94,7 +94,7 @@ def build(context: Context) -> None:
 
 
 def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
-    """Makes the choice of what varies, numbers to write, and names to choose; one of the two is seen."""
+    """Make the choice of what varies, numbers to write, and names to choose; one of the two is seen."""
     kinds = {"none": "compare_kind_none"} if side == "down" else {}
     kinds |= {each: f"compare_kind_{each}" for each in grid.KINDS}
     names = _offered(context, context.models.names[0])
@@ -121,7 +121,7 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
         )
 
     def suggest(wanted: Any, model: Any) -> tuple[Any, Any]:
-        """Returns what the two become for a kind that was chosen."""
+        """Return what the two become for a kind that was chosen."""
         if wanted in grid.NAMED:
             first = model if model in context.models.names else context.models.names[0]
             offered = _offered(context, first)[wanted]
@@ -137,14 +137,14 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
 
 
 def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
-    """Returns the names that an axis may have; samplers are those of one model."""
+    """Return the names that an axis may have; samplers are those of one model."""
     return {"method": NAMES, "sampler": context.models.samplers(model), "model": context.models.names}
 
 
 def _shown() -> Any:
     from base64 import b64encode
 
-    from promptweight.render import table
+    from promptweight.render import colormap_table
 
     return gr.HTML(
         value=None,
@@ -152,7 +152,7 @@ def _shown() -> Any:
         js_on_load="promptweight.compare.mount(element, props, watch)",
         elem_id="compare-grid",
         texts=prefixed("compare_"),
-        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
         apply_default_css=False,
     )
 
@@ -166,7 +166,7 @@ def _messages(
     language: Any,
     request: gr.Request,
 ) -> Iterator[dict[str, Any]]:
-    """Yields what the page shows while the grid fills: the pictures made up to now."""
+    """Yield what the page shows while the grid fills: the pictures made up to now."""
     call = checked(context, settings, language)
     prompt = call.arguments["prompt"]
     word = validation.text(language, "compare_word", wanted).strip()
@@ -231,7 +231,7 @@ def _read_axis(context: Context, model: str, kind: Any, values: Any, language: A
 
 
 def _own_and_one(prompt: str, word: str, language: object) -> str:
-    """Returns the two weights of "with and without": 1, and the word's own, which must be another."""
+    """Return the two weights of "with and without": 1, and the word's own, which must be another."""
     from promptweight.prompt import parse, places
 
     read = parse(prompt)

@@ -20,7 +20,7 @@ from promptweight_ui.i18n import prefixed, say
 from promptweight_ui.runs import News, followed
 
 if TYPE_CHECKING:
-    from promptweight.attention import Inside
+    from promptweight.attention import AttentionCapture
     from promptweight_ui.explore.text_encoder import ReadText
 
 EXAMPLE = "um astronauta a cavalo"
@@ -29,7 +29,7 @@ SHORT_EXAMPLE = "um gato vermelho e um rato azul"
 
 
 def build(context: Context) -> None:
-    """Builds the tab inside the present Blocks."""
+    """Build the tab inside the present Blocks."""
     make = context.make
     texts = Kept["ReadText"]()
     insides = Kept["Inside"]()
@@ -104,8 +104,8 @@ def build(context: Context) -> None:
 
 
 def _shown(part: str, name: str, functions: list[Any]) -> Any:
-    """Makes what the page draws by itself, asking `look` for numbers."""
-    from promptweight.render import table
+    """Make what the page draws by itself, asking `look` for numbers."""
+    from promptweight.render import colormap_table
 
     functions[0].__name__ = "look"
     return gr.HTML(
@@ -115,7 +115,7 @@ def _shown(part: str, name: str, functions: list[Any]) -> Any:
         elem_id=name,
         server_functions=functions,
         texts=prefixed("explore_"),
-        colors=b64encode(table("inferno").tobytes()).decode("ascii"),
+        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
         apply_default_css=False,
     )
 
@@ -160,9 +160,9 @@ def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
 
 
 def _messages(
-    context: Context, insides: Kept[Inside], wanted: Any, language: Any, request: gr.Request
+    context: Context, insides: Kept[AttentionCapture], wanted: Any, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
-    """Yields the messages of looking into a picture of the session's last result."""
+    """Yield the messages of looking into a picture of the session's last result."""
     result = context.sessions.of(request).result
     if result is None:
         validation.refuse(language, "explore_nothing")
@@ -172,7 +172,7 @@ def _messages(
     if model is None:
         validation.refuse(language, "explore_other_model", name=Path(made_by).name)
 
-    def work(callback: Any) -> Inside:
+    def work(callback: Any) -> AttentionCapture:
         sampler = str(result.settings["sampler"] or result.settings["scheduler"])
         with context.models.use(model, sampler) as pipe:
             return attention.look_inside(pipe, result, image, callback)
@@ -198,7 +198,7 @@ def _messages(
     }
 
 
-def _look_inside(insides: Kept[Inside], asked: Any) -> dict[str, Any]:
+def _look_inside(insides: Kept[AttentionCapture], asked: Any) -> dict[str, Any]:
     if not isinstance(asked, dict) or (inside := insides.get(asked.get("key"))) is None:
         return {"error": "gone"}
     places = [asked.get(name) for name in Place.__dataclass_fields__]

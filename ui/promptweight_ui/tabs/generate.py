@@ -20,7 +20,7 @@ EXAMPLE = "um (gato:1.4) vermelho persegue um rato cinza"
 
 
 def build(context: Context) -> None:
-    """Builds the tab inside the present Blocks."""
+    """Build the tab inside the present Blocks."""
     parts = context.parts
     with gr.Row(elem_classes="pw-columns"):
         with gr.Column(scale=5, min_width=320):
@@ -101,7 +101,7 @@ def build(context: Context) -> None:
 def _messages(
     context: Context, component: Any, call: Call, refine: bool, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
-    """Yields the messages of a run for the picture `component`, and keeps what it made."""
+    """Yield the messages of a run for the picture `component`, and keeps what it made."""
     began = monotonic()
     result = yield from watched(context, call, language, request, refine=refine)
     if result.images:
@@ -181,5 +181,5 @@ def _settings(context: Context) -> None:
 
 
 def _key(name: str) -> str:
-    """Returns a method's name as it stands in the keys of the texts."""
+    """Return a method's name as it stands in the keys of the texts."""
     return name.replace("++", "_plus").replace("+", "_").replace("-", "_")

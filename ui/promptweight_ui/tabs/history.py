@@ -33,7 +33,7 @@ SETTINGS = """<dl class="pw-settings">
 
 
 def build(context: Context) -> None:
-    """Builds the tab inside the present Blocks."""
+    """Build the tab inside the present Blocks."""
     make, parts = context.make, context.parts
     history = history_of(context)
     make(gr.Markdown, {"value": "history_intro"})
@@ -154,7 +154,7 @@ def _nothing(told: str) -> tuple[Any, ...]:
 
 
 def _sent(context: Context, reading: Reading, present: Any) -> list[Any]:
-    """Returns what the parts of the Generate tab become; what the file does not tell stays as it is.
+    """Return what the parts of the Generate tab become; what the file does not tell stays as it is.
 
     Args:
         context: what the tabs share.

@@ -22,11 +22,11 @@ SIDE = 512
 """Of the canvas, in pixels."""
 
 NAMES = ("orange", "blue", "green")
-"""What the colours of `regions_plan.COLORS` are called in the keys of the texts."""
+"""What the colors of `regions_plan.COLORS` are called in the keys of the texts."""
 
 
 def build(context: Context) -> None:
-    """Builds the tab inside the present Blocks."""
+    """Build the tab inside the present Blocks."""
     make, parts = context.make, context.parts
     make(gr.Markdown, {"value": "regions_intro"})
     with gr.Row(elem_classes="pw-columns"):
@@ -144,7 +144,7 @@ def build(context: Context) -> None:
 def _messages(
     context: Context, component: Any, call: Call, painted: Painted, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
-    """Yields the messages of a run for the picture `component`, and keeps what it made."""
+    """Yield the messages of a run for the picture `component`, and keeps what it made."""
     began = monotonic()
     result = yield from watched(context, call, language, request)
     # That a painted word acts in attention is what was asked for.
@@ -160,7 +160,7 @@ def _messages(
 
 
 def canvas_of(painted: Painted | None = None) -> dict[str, Any]:
-    """Returns what stands on the canvas: an empty sheet, or one with paint on it."""
+    """Return what stands on the canvas: an empty sheet, or one with paint on it."""
     from PIL import Image
 
     sheet = Image.new("RGB", (SIDE, SIDE), "#e5e7eb")

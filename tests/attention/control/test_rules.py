@@ -1,0 +1,210 @@
+"""Rules by step and place, and whole pictures under them, against attention written out in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from promptweight.attention import Record, attach
+from promptweight.attention.control.regions import NAMED_REGIONS, Box, read_region
+from promptweight.attention.control.rules import MASK_BIAS, KeyRule, KeyRules
+from promptweight.errors import SettingError
+
+CPU = torch.device("cpu")
+
+
+class Eager:
+    """Cross-attention with any weights (batch, heads, queries, keys) on probabilities, in float64."""
+
+    def __init__(self, weights, *, renormalise):
+        self.weights, self.renormalise = weights.double(), renormalise
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+        split = lambda tensor: tensor.double().unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # noqa: E731
+        query, key = split(attn.to_q(hidden_states)), split(attn.to_k(encoder_hidden_states))
+        value = split(attn.to_v(encoder_hidden_states))
+        scores = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        weighted = scores * self.weights.abs() if self.renormalise else scores * self.weights
+        if self.renormalise:
+            weighted = weighted / weighted.sum(-1, keepdim=True) * self.weights.sign()
+        return attn.to_out[0]((weighted @ value).to(hidden_states.dtype).transpose(1, 2).flatten(2))
+
+
+def test_weight_at_a_step():
+    def over(count, **settings):
+        return [KeyRule(**settings).at(step, count) for step in range(count)]
+
+    assert over(3, weight=2) == [2, 2, 2]
+    assert over(4, weight=2, steps=(0, 0.5)) == [2, 2, 1, 1]
+    assert over(4, weight=2, steps=(0.5, 1)) == [1, 1, 2, 2]
+    assert over(10, weight=2, steps=(0.2, 0.8)) == [1, 1, 2, 2, 2, 2, 2, 2, 1, 1]
+    assert over(5, weight=2, to=0) == [2, 1.5, 1, 0.5, 0]
+    assert over(10, weight=0, to=3, steps=(0.3, 0.7)) == [1, 1, 1, 0, 1, 2, 3, 1, 1, 1]
+    assert over(1, weight=2, to=0) == [2]
+
+
+def test_rules_are_checked():
+    for settings, message in [
+        ({"weight": math.inf}, "weight is inf"),
+        ({"to": math.nan}, "to is nan"),
+        ({"mode": "embedding"}, "mode='embedding'"),
+        ({"steps": (0.5, 0.5)}, r"steps=\(0.5, 0.5\)"),
+    ]:
+        with pytest.raises(SettingError, match=message):
+            KeyRule(**settings)
+
+
+def test_regions():
+    assert NAMED_REGIONS["left"].on(2, 4).tolist() == [[1, 1, 0, 0]] * 2
+    assert NAMED_REGIONS["bottom"].on(3, 1).flatten().tolist() == pytest.approx([0, 0.5, 1])
+    assert Box(0.25, 0, 1, 1).on(1, 2).tolist() == [[0.5, 1]]
+    picture = Image.new("L", (4, 2))
+    picture.putpixel((3, 0), 255)
+    for mask in (picture, np.asarray(picture) > 0, torch.tensor([[0, 0, 0, 1.0], [0, 0, 0, 0]])):
+        region = read_region(mask)
+        assert region.on(2, 4).tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+        assert region.on(1, 2).tolist() == [[0, 0.25]]
+        assert region.on(4, 8)[:2, 6:].min() == 1
+    for wrong, message in [
+        ("middle", "region 'middle'"),
+        ((0.5, 0, 0.2, 1), "box"),
+        (np.full((2, 2), 3), "0 to 1"),
+        (np.zeros(3), "shape"),
+    ]:
+        with pytest.raises(SettingError, match=message):
+            read_region(wrong)
+
+
+def test_terms_are_none_when_there_is_nothing_to_do():
+    rules = KeyRules([{1: KeyRule(2, steps=(0.5, 1))}, {2: KeyRule(1)}], 4)
+    assert rules.terms([0, 1], 0, 2, (2, 2), CPU).bias is None
+    assert rules.terms([None, 1], 1, 2, (2, 2), CPU).bias is None
+    bias = rules.terms([0, None], 1, 2, (2, 2), CPU).bias
+    assert bias.shape == (2, 1, 1, 4)
+    assert bias.dtype == torch.float32
+    assert bias[:, 0, 0].tolist() == [pytest.approx([0, math.log(2), 0, 0]), [0, 0, 0, 0]]
+
+
+def test_terms_are_made_once_and_follow_changes():
+    rules = KeyRules([{1: KeyRule(2)}], 4)
+    first = rules.terms([0], 0, 2, (2, 2), CPU)
+    assert rules.terms([0], 1, 2, (2, 2), CPU) is first
+    rules.set(0, {1, 2}, weight=0)
+    assert rules.terms([0], 1, 2, (2, 2), CPU).bias.flatten().tolist() == [0, MASK_BIAS, MASK_BIAS, 0]
+    rules.set(0, {2}, weight=-3, region="left")
+    changed = rules.terms([0], 1, 2, (1, 2), CPU)
+    assert changed.bias[0, 0, :, 2].tolist() == pytest.approx([math.log(3), 0])
+    assert changed.local_columns.tolist() == [[2]]
+    assert changed.local_excess.flatten().tolist() == [-2, 0]
+
+
+@pytest.fixture
+def one_grid(tiny):
+    """A pipeline whose cross-attention layers all work on the latents' own grid."""
+    return tiny.pipeline(
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        mid_block_type=None,
+    )
+
+
+def both_outputs(pipe, encoded, weights, *, renormalise, change=None, **options):
+    """The UNet's answer from a session, and from attention with these weights written out."""
+    embeds = torch.cat([encoded.inputs["negative_prompt_embeds"], encoded.inputs["prompt_embeds"]])
+    sample = torch.randn(len(embeds), 4, 12, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        with attach(pipe, encoded, space="attention", **options) as session:
+            if change:
+                change(session)
+            found = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+        plain = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+        for name, module in pipe.unet.named_modules():
+            if name.endswith("attn2"):
+                module.processor = Eager(weights, renormalise=renormalise)
+        wanted = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+    assert not torch.allclose(found, plain, atol=1e-4)
+    return found, wanted
+
+
+@pytest.mark.parametrize("mode", ["p2p", "value"])
+@pytest.mark.parametrize("weight", [2.5, 0, -1])
+def test_unnormalised_weights(one_grid, tiny, mode, weight):
+    encoded = tiny.encode(f"um gato:{weight} vermelho")
+    weights = torch.ones(2, 1, 1, tiny.rows)
+    weights[1, ..., 2] = weight
+    found, wanted = both_outputs(one_grid, encoded, weights, renormalise=False, mode=mode)
+    assert torch.allclose(found, wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", ["logit", "value"])
+@pytest.mark.parametrize("weight", [2.5, 0, -1])
+@pytest.mark.parametrize("record", [True, False])
+def test_weights_within_a_region(one_grid, tiny, mode, weight, record):
+    encoded = tiny.encode("um gato vermelho")
+    weights = torch.ones(2, 1, 12, 20, tiny.rows)
+    weights[1, :, :, :10, 2] = weight  # gato
+    weights[1, :, 3:, :, 3:5] = 1.5  # vermelho, in two pieces
+
+    def change(session):
+        session.set_weight("gato", weight, region="left", mode=mode)
+        session.set_weight("vermelho", 1.5, region=(0, 0.25, 1, 1), mode=mode)
+
+    found, wanted = both_outputs(
+        one_grid, encoded, weights.flatten(2, 3), renormalise=mode == "logit", change=change, record=record
+    )
+    assert torch.allclose(found, wanted, atol=2e-5)
+
+
+def test_recorded_probabilities_are_those_of_the_weighted_softmax(one_grid, tiny):
+    encoded = tiny.encode("um gato vermelho")
+    embeds = encoded.inputs["prompt_embeds"]
+    with attach(one_grid, encoded) as session, torch.no_grad():
+        session.set_weight("gato", 0, region="left")
+        session.set_weight("vermelho", -2, region="top", mode="logit")
+        one_grid.unet(torch.ones(1, 4, 12, 20), 300, encoder_hidden_states=embeds)
+    heat = session.maps.recording.slots[0].sums[0, 0, 0, 0].unflatten(0, (12, 20))
+    gato = session.maps.recording.columns(("positive", 0))[2]
+    assert heat[:, :10, gato].max() == 0
+    assert heat[:, 10:, gato].min() > 0
+
+
+def test_layers_in_which_weights_act(pipe, tiny):
+    encoded = tiny.encode("um gato:0 vermelho")
+    with attach(pipe, encoded, space="attention", layers=("up_blocks",)) as session:
+        tiny.run(pipe, session.inputs)
+    assert session.maps.layers("up_blocks").word("gato").mass == 0
+    assert session.maps.layers("down_blocks").word("gato").mass > 0
+    with pytest.raises(SettingError, match="no layer's name holds any of"):
+        attach(pipe, encoded, layers=("sideways",))
+
+
+def test_options_in_the_prompt(pipe, tiny):
+    """Steps, ramp, region and mode as the prompt writes them; the first half of the run has the weight 0."""
+    encoded = tiny.encode("um gato:0{steps=0-0.5} vermelho")
+    with attach(pipe, encoded, space="attention", record=Record(steps="keep")) as session:
+        tiny.run(pipe, session.inputs, num_inference_steps=4)
+    masses = [session.maps.steps(step, step + 1).word("gato").mass for step in range(4)]
+    assert masses[:2] == [0, 0]
+    assert min(masses[2:]) > 0
+
+    encoded = tiny.encode("um gato:0{region=left} vermelho")
+    with attach(pipe, encoded, space="attention") as session:
+        tiny.run(pipe, session.inputs)
+    gato = session.maps.recording.columns(("positive", 0))[2]
+    slots = [slot for slot in session.maps.recording.slots if slot.grid == "16x16"]
+    assert slots
+    for slot in slots:
+        cells = slot.sums[:, 0, 0, :, :, gato].unflatten(-1, (16, 16))
+        assert cells[..., :8].max() == 0
+        assert cells[..., 8:].min() > 0
+
+
+def test_a_mode_in_the_prompt_goes_before_the_session(pipe, tiny):
+    encoded = tiny.encode("um gato:0{mode=logit} vermelho:0")
+    with attach(pipe, encoded) as session:
+        tiny.run(pipe, session.inputs)
+    assert session.maps.word("gato").mass == 0
+    assert session.maps.word("vermelho").mass > 0
+    assert session.warnings == []

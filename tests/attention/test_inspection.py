@@ -1,0 +1,186 @@
+"""Attention laid open, against softmaxes written out in float64 and against what a session records."""
+
+import math
+
+import pytest
+import torch
+
+from promptweight.attention import Record, attach
+from promptweight.attention.inspection import capture_attention
+
+SIZE = {"height": 32, "width": 48, "num_inference_steps": 3}
+PLACE = (0.6, 0.4)
+RECORD = Record(steps="keep", heads="keep", patches=(PLACE,))
+
+
+@pytest.fixture
+def listen(monkeypatch):
+    """Notes the float64 softmax and output of every attention call of torch, which goes on as it is."""
+    calls = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def listening(query, key, value, attn_mask=None, **settings):
+        softmax = (query.double() @ key.double().transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        calls.append((softmax, softmax @ value.double()))
+        return attention(query, key, value, attn_mask=attn_mask, **settings)
+
+    def start():
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", listening)
+        return calls
+
+    return start
+
+
+def settings_of(tiny, family):
+    extra = {"unet": {}, "sd3": tiny.pooled(1), "flux": {"pooled_prompt_embeds": torch.ones(1, 32)}}[family]
+    make = {"unet": tiny.pipeline, "sd3": tiny.sd3_pipeline, "flux": tiny.flux_pipeline}[family]
+    return make(), SIZE | extra
+
+
+@pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
+def test_numbers_are_the_models_own(tiny, listen, family):
+    encoded = tiny.encode("um gato vermelho", negative=None if family == "flux" else "feio")
+    pipe, settings = settings_of(tiny, family)
+    plain = tiny.run(pipe, encoded.inputs, **settings)
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [2, 0]) as inside:
+        assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
+    assert inside.steps == (0, 2)
+    assert not inside.left_out
+    calls = listen()
+    tiny.run(pipe, encoded.inputs, **settings)
+    per_step = len(calls) // 3
+    for step in inside.steps:
+        now = calls[step * per_step : (step + 1) * per_step]
+        if family == "unet":
+            own, text = now[0::2], now[1::2]
+        else:
+            own = text = now
+        for number, layer in enumerate(inside.layers):
+            reading = inside.text[layer.name, step]
+            rows, columns = inside.sizes[layer.name]
+            assert reading.query.shape[1] == rows * columns
+            softmax, output = text[number]
+            # rows of the batch: negative prompts come first
+            first = {"unet": 0, "sd3": 0, "flux": tiny.rows}[family]
+            for head, position in ((0, 0), (reading.heads - 1, rows * columns - 1), (1, columns + 2)):
+                row = reading.row(head, position)
+                expected = softmax[-1, head, first + position]
+                torch.testing.assert_close(row.probabilities.double(), expected, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(
+                    row.output.double(), output[-1, head, first + position], atol=1e-5, rtol=1e-4
+                )
+                torch.testing.assert_close(row.products, row.keys @ row.query)
+            keys = [reading.text.start + 2, reading.text.start + 3]
+            end = first + rows * columns
+            torch.testing.assert_close(
+                reading.columns(keys).double(),
+                softmax[-1, :, first:end, keys].sum(-1),
+                atol=1e-5,
+                rtol=1e-4,
+            )
+            image = inside.image[layer.name, step]
+            assert image.image.stop - image.image.start == rows * columns
+            seen = image.row(1, 3).probabilities.double()
+            torch.testing.assert_close(seen, own[number][0][-1, 1, first + 3], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
+@pytest.mark.parametrize("options", ["{mode=logit}", "{mode=logit, region=left}", "{mode=p2p, region=right}"])
+def test_weights_are_in_the_numbers(tiny, family, options):
+    prompt = f"um gato:2.5{options}".replace(", ", ",") + " vermelho"
+    encoded = tiny.encode(prompt, negative=None if family == "flux" else "feio")
+    pipe, settings = settings_of(tiny, family)
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [1]) as inside:
+        tiny.run(pipe, session.inputs, **settings)
+    slots = {slot.layers: slot for slot in session.maps.recording.slots if slot.kind == "rows"}
+    for layer in inside.layers:
+        reading = inside.text[layer.name, 1]
+        rows, columns = inside.sizes[layer.name]
+        position = int(PLACE[1] * rows) * columns + int(PLACE[0] * columns)
+        for head in range(reading.heads):
+            row = reading.row(head, position)
+            recorded = slots[layer.name,].sums[1, 0, 0, head, 0]
+            torch.testing.assert_close(row.probabilities[reading.text], recorded, atol=1e-6, rtol=1e-5)
+        word = reading.text.start + 2  # "gato" is the second token
+        if options == "{mode=logit}":
+            assert row.bias[word] == pytest.approx(math.log(2.5))
+            assert row.bias.abs().sum() == pytest.approx(math.log(2.5))
+        elif "logit" in options:
+            left, right = reading.row(0, 0), reading.row(0, columns - 1)
+            assert left.bias[word] == pytest.approx(math.log(2.5))
+            assert right.bias[word] == 0
+        else:
+            left, right = reading.row(0, 0), reading.row(0, columns - 1)
+            assert left.factors[word] == 1
+            assert right.factors[word] == pytest.approx(2.5)
+            assert right.factors.sum() == pytest.approx(len(right.factors) + 1.5)
+
+
+def test_the_output_is_what_goes_on_into_the_model(tiny, monkeypatch):
+    from promptweight.attention.hooks.layer_hook import LayerHook
+
+    outputs = []
+    usual = LayerHook.attend
+
+    def noting(self, query, key, value, *, mask=None):
+        output = usual(self, query, key, value, mask=mask)
+        outputs.append(output)
+        return output
+
+    monkeypatch.setattr(LayerHook, "attend", noting)
+    pipe, settings = settings_of(tiny, "unet")
+    encoded = tiny.encode("um gato:2.5{mode=p2p,region=right} vermelho:0.5{mode=logit}")
+    with attach(pipe, encoded, record=Record()) as session, capture_attention(session, [0]) as inside:
+        tiny.run(pipe, session.inputs, **settings)
+    for number, layer in enumerate(inside.layers):
+        reading = inside.text[layer.name, 0]
+        for position in (0, reading.query.shape[1] - 1):
+            made = outputs[number][-1, 1, position]
+            torch.testing.assert_close(reading.row(1, position).output, made, atol=1e-5, rtol=1e-4)
+
+
+def test_memory_is_kept_to(tiny):
+    pipe, settings = settings_of(tiny, "sd3")
+    encoded = tiny.encode("um gato vermelho")
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [0, 1, 2]) as inside:
+        tiny.run(pipe, session.inputs, **settings)
+    all_layers, whole = [layer.name for layer in inside.layers], inside.nbytes
+    with (
+        attach(pipe, encoded, record=RECORD) as session,
+        capture_attention(session, [0, 1, 2], max_mb=0.7 * whole / 2**20) as less,
+    ):
+        tiny.run(pipe, session.inputs, **settings)
+    assert less.nbytes <= 0.7 * whole
+    assert [layer.name for layer in less.layers] == all_layers[::2]
+    assert list(less.left_out) == all_layers[1::2]
+    assert less.steps == (0, 1, 2)
+
+
+def test_recorders_are_left_as_they_were(tiny, pipe):
+    encoded = tiny.encode("um gato vermelho")
+    with attach(pipe, encoded, record=RECORD) as session:
+        with pytest.raises(ZeroDivisionError), capture_attention(session, [0]):
+            raise ZeroDivisionError
+        assert all("attend" not in vars(recorder) for recorder in session._installation.recorders.values())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("um [gato:rato azul:0.5]", ["um gato", "um gato", "um rato azul", "um rato azul"]),
+        ("um [gato|rato]", ["um gato", "um rato", "um gato", "um rato"]),
+        ("um gato AND um rato azul:0.5", ["um gato"] * 4),
+    ],
+)
+def test_each_step_has_the_text_that_is_read_there(tiny_pipe, prompt, said):
+    with (
+        attach(tiny_pipe, prompt, record=RECORD, num_inference_steps=4) as session,
+        capture_attention(session, range(4)) as inside,
+    ):
+        tiny_pipe(**session.inputs, num_inference_steps=4, generator=torch.Generator().manual_seed(0))
+    assert [inside.tables(step)[0].table.prompt.text for step in range(4)] == said
+    layer = inside.layers[0].name
+    keys = [inside.text[layer, step].key for step in range(4)]
+    for one in range(4):
+        for other in range(4):
+            assert torch.equal(keys[one], keys[other]) == (said[one] == said[other])

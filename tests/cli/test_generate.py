@@ -1,0 +1,303 @@
+"""`promptweight generate`: files, streams, exit codes."""
+
+import json
+import os
+import signal
+import sys
+from functools import wraps
+
+import numpy as np
+import pytest
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+import promptweight
+from promptweight.metadata import METADATA_PARTS, read_metadata
+
+PROMPT = "um (gato:1.4) vermelho"
+
+
+@pytest.fixture
+def generate(run, model_folder, tmp_path):
+    """Runs `promptweight generate` on the tiny model; returns exit code, stdout and stderr."""
+
+    def generate(*arguments, model=model_folder):
+        common = ["--model", model, "--device", "cpu", "--steps", "2", "-o", tmp_path / "out"]
+        return run("generate", *common, *arguments)
+
+    return generate
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(generate, tmp_path):
+    code, out, err = generate(PROMPT, "--overlay", "gato", "--overlay", "vermelho", "--seed", "1")
+    assert code == 0
+    assert [os.path.basename(line) for line in out.splitlines()] == [
+        "00001-1-um-gato-vermelho.png",
+        "00001-1-um-gato-vermelho.gato.png",
+        "00001-1-um-gato-vermelho.vermelho.png",
+        "00001-1-um-gato-vermelho.words.png",
+    ]
+    assert names(tmp_path / "out") == sorted(os.path.basename(line) for line in out.splitlines())
+    assert "gato" in err
+    assert "1.4" in err
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
+def test_every_option_reaches_the_picture(generate, tmp_path):
+    code, out, _ = generate(
+        PROMPT, "--negative", "feio", "--method", "comfy", "--space", "embedding", "--guidance", "3",
+        "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--overlay-all", "--maps",
+        "--dtype", "float32", "--dialect", "a1111", "--json", "--mode", "value", "--normalizer", "length",
+        "--scheduler", "euler a",
+        "--clip-skip", "1", "--pooled", "weighted",
+    )  # fmt: skip
+    assert code == 0
+    made = json.loads(out)
+    assert made["seeds"] == [5, 6]
+    assert len(made["files"]) == 6
+    record = read_metadata(made["files"][3]).record
+    expected = {
+        "prompt": PROMPT,
+        "negative_prompt": "feio",
+        "method": "comfy",
+        "methods": {"clip": "comfy"},
+        "space": "embedding",
+        "scheduler": "EulerAncestralDiscreteScheduler",
+        "sampler": "Euler a",
+        "mode": "value",
+        "normalizer": "length",
+        "clip_skip": 1,
+        "pooled": "weighted",
+        "guidance_scale": 3.0,
+        "seed": 6,
+        "width": 40,
+        "height": 24,
+        "num_inference_steps": 2,
+        "dialect": "a1111",
+        "dtype": "float32",
+    }
+    assert {name: record[name] for name in expected} == expected
+    with Image.open(made["files"][0]) as image:
+        assert image.size == (40, 24)
+    assert {word["text"]: word["weight"] for word in made["words"]} == {
+        "um": 1.0,
+        "gato": 1.4,
+        "vermelho": 1.0,
+    }
+    assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in made["files"])
+
+
+def test_folders_of_adapters_reach_the_model(generate, tmp_path):
+    code, _, err = generate("gato <lora:x:1>", "--lora-dir", tmp_path)
+    assert code == 2
+    assert "no LoRA 'x'" in err
+    code, _, err = generate("embedding:x", "--embeddings-dir", tmp_path)
+    assert code == 2
+    assert "no textual inversion 'x'" in err
+
+
+@pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), METADATA_PARTS])
+def test_files_say_of_their_making_what_they_are_to(generate, parts):
+    given = ",".join(parts) or "none"
+    code, out, _ = generate(PROMPT, "--overlay", "gato", "--overlay-all", "--metadata", given, "-q")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    for path in out.splitlines():
+        found = read_metadata(path)
+        there = (found.parameters, found.record, found.digital_source_type)
+        assert [each is not None for each in there] == [part in parts for part in METADATA_PARTS]
+
+
+def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_path):
+    prompt = "um gato azul e um rato verde"
+    code, out, err = generate(prompt, "--balance", "--seed", "1", "--json")
+    assert code == 0
+    assert "'gato azul' got" in err
+    (file,) = json.loads(out)["files"]
+    with Image.open(file) as image:
+        made = np.array(image)
+    alike = [
+        promptweight.generate(prompt, model_folder, seed=1, num_inference_steps=2, balance=balance)
+        for balance in (True, False)
+    ]
+    assert (made == np.array(alike[0].images[0])).all()
+    assert (made != np.array(alike[1].images[0])).any()
+    again = run("generate", "--from", file, "--model", model_folder, "-o", tmp_path / "again", "-q")[1]
+    assert read_metadata(again.strip()).record == read_metadata(file).record == alike[0].record()
+
+
+def test_quiet_prints_files_only(generate):
+    code, out, err = generate(PROMPT, "--quiet")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert err == ""
+
+
+def test_no_progress_bar_where_nobody_watches(generate):
+    _, out, err = generate(PROMPT)
+    assert "\x1b" not in out + err
+    assert "%" not in err
+
+
+def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(generate, tmp_path, monkeypatch):
+    run_of_model = wraps(StableDiffusionPipeline.__call__)(lambda *_, **__: pytest.fail("the model ran"))
+    monkeypatch.setattr(StableDiffusionPipeline, "__call__", run_of_model)
+    code, out, err = generate(PROMPT, "--overlay", "cachorro")
+    assert code == 2
+    assert out == ""
+    assert err.splitlines()[-1].startswith("error: ")
+    assert "cachorro" in err
+    assert "'vermelho'" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--steps", "0"], ["--seed", "-3"], ["--space", "x"], ["--method", "x"], ["--width", "33"],
+     ["--mode", "x"], ["--normalizer", "x"], ["--clip-skip", "-1"], ["--pooled", "x"],
+     ["--scheduler", "x"], ["--offload", "model"], ["--offload", "x"],
+     ["--metadata", "exif"], ["--metadata", "none,iptc"],
+     ["--steps", "two"], ["--dialect", "x"], ["--device", "tpu"], ["--no-such-option"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_exits_with_2_and_writes_nothing(generate, tmp_path, arguments):
+    code, out, err = generate(PROMPT, *arguments)
+    assert code == 2
+    assert out == ""
+    assert err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_model_exits_with_1_and_one_sentence(generate):
+    code, out, err = generate(PROMPT, model="/no/such/model")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("error: model must be a built-in name")
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_made_exits_with_1(generate, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    code, _, err = generate(PROMPT)
+    assert code == 1
+    assert "error: " in err
+    assert "Traceback" not in err
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--steps", "0"], 2), (["--seed", str(2**63)], 2), (["--clip-skip", "-1"], 2), (["-n", "0"], 2),
+        (["--guidance", "nan"], 2), (["--mode", "x"], 2), (["-o", __file__], 1),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_before_the_model_is_loaded(generate, monkeypatch, arguments, expected):
+    monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
+    code, out, err = generate(PROMPT, *arguments, "-q")
+    assert (code, out) == (expected, "")
+    assert err.startswith("error: ")
+
+
+def test_an_edit_without_a_place_is_told_before_the_model_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
+    code, _, err = run("edit", "um gato", "um rato", "-q", "-o", __file__)
+    assert code == 1
+    assert "no folder" in err
+
+
+def test_want_of_memory_is_one_sentence(generate, monkeypatch):
+    def load(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+
+    monkeypatch.setattr("promptweight.models.load", load)
+    code, out, err = generate(PROMPT, "-q")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: memory was not enough (CUDA out of memory. Tried to allocate 2.00 GiB.); ")
+    assert err.count("\n") == 1
+
+
+def test_existing_files_are_kept(generate, tmp_path):
+    generate(PROMPT, "--seed", "1")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    generate(PROMPT, "--seed", "1")
+    assert names(tmp_path / "out") == ["00001-1-um-gato-vermelho.png", "00002-1-um-gato-vermelho.png"]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"um gato\n")))
+    code, out, _ = generate("-", "--json")
+    assert code == 0
+    assert json.loads(out)["settings"]["prompt"] == "um gato"
+
+
+def press_at(monkeypatch, presses):
+    """Sends Ctrl-C to this process at the given steps: {(picture, step): how often}."""
+    from promptweight.cli.console import GenerationProgress
+
+    real = GenerationProgress.__call__
+
+    def call(self, step):
+        for _ in range(presses.get((step.picture, step.step), 0)):
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, step)
+
+    monkeypatch.setattr(GenerationProgress, "__call__", call)
+
+
+def test_one_ctrl_c_finishes_the_picture(generate, monkeypatch):
+    press_at(monkeypatch, {(2, 1): 1})
+    code, out, err = generate(PROMPT, "--n", "3", "--seed", "1")
+    assert code == 130
+    assert [read_metadata(path).record["seed"] for path in out.splitlines()] == [1, 2]
+    assert all("stopped_after" not in read_metadata(path).record for path in out.splitlines())
+    assert "Ctrl-C" in err
+
+
+def test_two_ctrl_c_keep_the_unfinished_picture(generate, monkeypatch):
+    press_at(monkeypatch, {(2, 1): 2})
+    code, out, _ = generate(PROMPT, "--n", "3", "--seed", "1")
+    assert code == 130
+    records = [read_metadata(path).record for path in out.splitlines()]
+    assert [record.get("stopped_after") for record in records] == [None, 1]
+
+
+def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
+    press_at(monkeypatch, {(1, 1): 3})
+    code, out, _ = generate(PROMPT, "--seed", "1")
+    assert (code, out) == (130, "")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, as_json):
+    from promptweight.cli.console import GenerationProgress
+
+    real = GenerationProgress.__call__
+
+    def fail_at_the_third(self, step):
+        if step.picture == 3:
+            raise OSError(28, "No space left on device")
+        return real(self, step)
+
+    monkeypatch.setattr(GenerationProgress, "__call__", fail_at_the_third)
+    how = ["--n", "4", "--seed", "1", "--overlay", "gato", *(["--json"] if as_json else [])]
+    code, out, err = generate(PROMPT, *how)
+    assert code == 1
+    assert err.splitlines()[-1].startswith("error: ")
+    files = json.loads(out)["files"] if as_json else out.splitlines()
+    assert len(files) == 4
+    assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in files)
+    assert [read_metadata(file).record["seed"] for file in files] == [1, 1, 2, 2]
+
+
+def test_ctrl_c_works_as_before_afterwards(generate):
+    before = signal.getsignal(signal.SIGINT)
+    generate(PROMPT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,195 @@
+"""Weights inside CLIP against its layers written out in float64."""
+
+import math
+
+import pytest
+import torch
+
+from promptweight.conditioning import encode, encode_prompts
+from promptweight.errors import SettingError
+
+
+def heads_of(projection, states, heads):
+    return projection(states).unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+@torch.no_grad()
+def written_out(model, ids, weights, up_to=None):
+    """A CLIP text encoder in float64: the states after `up_to` layers, normalized when after all of them."""
+    model = getattr(model, "text_model", model).double()
+    states = model.embeddings(torch.tensor([ids]))
+    weights = torch.tensor(weights, dtype=torch.float64)
+    later = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
+    for layer in model.encoder.layers[:up_to]:
+        attn, normed = layer.self_attn, layer.layer_norm1(states)
+        query, key, value = (
+            heads_of(each, normed, attn.num_heads) for each in (attn.q_proj, attn.k_proj, attn.v_proj)
+        )
+        logits = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        shares = logits.exp().masked_fill(later, 0) * weights.abs()
+        mixed = (shares / shares.sum(-1, keepdim=True) * weights.sign()) @ value
+        states = states + attn.out_proj(mixed.transpose(1, 2).flatten(2))
+        states = states + layer.mlp(layer.layer_norm2(states))
+    states = states if up_to else model.final_layer_norm(states)
+    model.float()
+    return states[0].float()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "weights"),
+    [
+        ("um (gato:1.4) vermelho", {"gato": 1.4}),
+        ("um (gato:0) vermelho", {"gato": 0}),
+        ("um (gato:-1.5) (vermelho:0.3)", {"gato": -1.5, "vermelho": 0.3}),
+        ("(um gato:1000)", {"um": 1000, "gato": 1000}),
+    ],
+)
+def test_every_query_pays_the_word_more_or_less_attention(prompt, weights, make_sd):
+    pipe = make_sd()
+    encoded = encode_prompts(pipe, prompt, mode="clip")
+    (table,) = encoded.positive
+    of_rows = [1.0] * 77
+    for word in table.words:
+        for position in word.positions:
+            of_rows[position] = weights.get(word.text, 1.0)
+    wanted = written_out(pipe.text_encoder, table.ids[0], of_rows)
+    found = encoded.inputs["prompt_embeds"][0]
+    assert encoded.warnings == ()
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-5)
+    plain = encode(pipe, table.prompt.text)["prompt_embeds"][0]
+    assert torch.equal(found[0], plain[0])  # nothing comes before the beginning
+    assert (found - plain)[2:].abs().max() > 1e-2
+    assert not any(module._forward_hooks for module in pipe.text_encoder.modules())
+
+
+@torch.no_grad()
+def test_the_mask_added_by_hand(make_sdxl):
+    """Both encoders of SDXL, the layer before the last, the weights as an attention mask of log w."""
+    pipe = make_sdxl()
+    encoded = encode_prompts(pipe, "um (gato:1.4) vermelho", mode="clip", pooled="weighted")
+    rows = []
+    for tokenizer, model in (
+        (pipe.tokenizer, pipe.text_encoder),
+        (pipe.tokenizer_2, pipe.text_encoder_2),
+    ):
+        ids = tokenizer("um gato vermelho", padding="max_length", return_tensors="pt").input_ids
+        mask = torch.full((77, 77), -torch.inf).triu(1)
+        mask[2:, 2] = math.log(1.4)
+        output = model(ids, attention_mask=mask[None, None], output_hidden_states=True)
+        rows.append(output.hidden_states[-2])
+        torch.testing.assert_close(
+            rows[-1][0], written_out(model, ids[0].tolist(), [1, 1, 1.4] + [1] * 74, 2), rtol=0, atol=2e-5
+        )
+    torch.testing.assert_close(encoded.inputs["prompt_embeds"], torch.cat(rows, -1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoded.inputs["pooled_prompt_embeds"], output.text_embeds, rtol=0, atol=1e-5)
+    clean = encode(pipe, "um (gato:1.4) vermelho", mode="clip")
+    assert torch.equal(
+        clean["pooled_prompt_embeds"], encode(pipe, "um gato vermelho")["pooled_prompt_embeds"]
+    )
+
+
+@pytest.mark.parametrize("prompt", ["um gato vermelho", "um (gato:1) (vermelho:1.0{mode=clip})", ""])
+def test_weights_of_one_are_the_plain_encoding(prompt, sd, sdxl, sd3, flux):
+    for pipe in (sd, sdxl, sd3, flux):
+        inside = encode(pipe, prompt, "(feio:1)", mode="clip", pooled="weighted", normalizer="mean")
+        plain = encode(pipe, "um gato vermelho" if prompt else "", "feio")
+        assert set(inside) == set(plain)
+        assert all(torch.equal(inside[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize(("at", "near"), [("0", "1e-9"), ("0", "-1e-9"), ("1", "1.0000001")])
+def test_continuous_at_zero_and_one(at, near, sd):
+    exact, close = (encode(sd, f"um (gato:{each}) x", mode="clip")["prompt_embeds"] for each in (at, near))
+    torch.testing.assert_close(exact, close, rtol=0, atol=1e-5)
+
+
+def test_nothing_hears_of_a_word_of_weight_zero(sd):
+    gato, x = (
+        encode(sd, f"um ({word}:0) vermelho", mode="clip")["prompt_embeds"][0] for word in ("gato", "x")
+    )
+    assert gato.isfinite().all()
+    assert not torch.allclose(gato[2], x[2], atol=1e-2)
+    torch.testing.assert_close(gato[3:], x[3:], rtol=0, atol=1e-5)
+
+
+def test_a_words_own_mode(sd):
+    """One word inside CLIP, the other by the method for embeddings, a third left to attention."""
+    inside = encode(sd, "um (gato:1.4) vermelho", mode="clip")["prompt_embeds"][0]
+    encoded = encode_prompts(
+        sd, "(um:0.7{mode=logit}) (gato:1.4{mode=clip}) (vermelho:2)", method="scale", normalizer="none"
+    )
+    found = encoded.inputs["prompt_embeds"][0]
+    red = [position for word in encoded.positive[0].find("vermelho") for position in word.positions]
+    others = [row for row in range(77) if row not in red]
+    assert torch.equal(found[others], inside[others])
+    assert torch.equal(found[red], inside[red] * 2)
+    both = encode(sd, "um (gato:1.4) (vermelho:2{mode=embedding})", mode="clip", method="scale")
+    assert torch.equal(both["prompt_embeds"][0], found)
+
+
+def test_chunks_have_their_own_weights(sd):
+    long = encode(sd, "um (gato:1.4) BREAK um (gato:0.5) BREAK um gato", mode="clip")["prompt_embeds"][0]
+    for chunk, weight in enumerate(("1.4", "0.5", "1")):
+        alone = encode(sd, f"um (gato:{weight})", mode="clip")["prompt_embeds"][0]
+        assert torch.equal(long[chunk * 77 : (chunk + 1) * 77], alone)
+
+
+@pytest.mark.parametrize("clip_skip", [0, 1])
+def test_clip_skip(clip_skip, make_sd):
+    pipe = make_sd()
+    encoded = encode_prompts(pipe, "um (gato:1.4)", mode="clip", clip_skip=clip_skip)
+    (table,) = encoded.positive
+    states = written_out(pipe.text_encoder, table.ids[0], table.weights, 3 - clip_skip)
+    with torch.no_grad():
+        wanted = pipe.text_encoder.final_layer_norm(states)
+    torch.testing.assert_close(encoded.inputs["prompt_embeds"][0], wanted, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "flex_attention"])
+def test_other_implementations_of_attention(implementation, make_sd):
+    """Those that take no such mask are put aside for as long as the encoder reads."""
+    pipe = make_sd()
+    wanted = encode(pipe, "um (gato:-1.4)", mode="clip")["prompt_embeds"]
+    pipe.text_encoder.set_attn_implementation(implementation)
+    from promptweight.conditioning.families import find_family, get_text_encoders
+    from promptweight.prompt import parse
+
+    (encoder,) = get_text_encoders(pipe, find_family(pipe)).values()
+    table = encoder.tokenize(parse("um (gato:-1.4)"))
+    with torch.no_grad():
+        found = encoder.read(table, 0, inside=torch.tensor(table.weights)).rows
+    torch.testing.assert_close(found, wanted[0], rtol=0, atol=1e-5)
+    assert pipe.text_encoder.config._attn_implementation == implementation
+
+
+def test_half_precision(make_sd):
+    pipe = make_sd()
+    wanted = encode(pipe, "um (gato:1.4) (x:0)", mode="clip")["prompt_embeds"]
+    found = encode(pipe.to(torch.bfloat16), "um (gato:1.4) (x:0)", mode="clip")["prompt_embeds"]
+    assert found.dtype == torch.bfloat16
+    assert found.isfinite().all()
+    assert (found.float() - wanted).abs().mean() < 0.1 * wanted.abs().mean()
+
+
+def test_the_encoders_that_are_not_touched_are_named(sd3, flux):
+    encoded = encode_prompts(sd3, "um (gato:1.4)", mode="clip", max_sequence_length=16)
+    plain = encode(sd3, "um gato", max_sequence_length=16)["prompt_embeds"]
+    assert torch.equal(encoded.inputs["prompt_embeds"][:, 77:], plain[:, 77:])
+    assert not torch.equal(encoded.inputs["prompt_embeds"][:, :77], plain[:, :77])
+    (warning,) = encoded.warnings
+    assert "the text encoder t5 receives the prompt without weights" in warning
+    first, second = encode_prompts(flux, "um (gato:1.4)", mode="clip", max_sequence_length=16).warnings
+    assert "the text encoder t5 receives the prompt without weights" in first
+    assert "with pooled='weighted' they act on it" in second
+    weighted = encode_prompts(flux, "um (gato:1.4)", mode="clip", pooled="weighted", max_sequence_length=16)
+    assert len(weighted.warnings) == 1
+    plain = encode(flux, "um gato", max_sequence_length=16)["pooled_prompt_embeds"]
+    assert not torch.equal(weighted.inputs["pooled_prompt_embeds"], plain)
+    assert encode_prompts(sd3, "um gato", mode="clip", max_sequence_length=16).warnings == ()
+
+
+def test_what_only_the_denoiser_can_do_is_said(sd):
+    (warning,) = encode_prompts(sd, "um (gato:1.4{mode=clip, region=left})").warnings
+    assert warning.startswith("'gato' has region=left, which works only in the attention of the denoiser")
+    with pytest.raises(SettingError, match="mode is 'logit'; it must be 'embedding' or 'clip'"):
+        encode(sd, "um gato", mode="logit")

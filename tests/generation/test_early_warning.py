@@ -1,0 +1,103 @@
+"""Things that will be missing, noticed while a picture is made and said in the warnings of `generate`."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from promptweight import generate
+from promptweight.attention import Record, attach
+from promptweight.conditioning.tokenization import tokenize
+from promptweight.generation import early_warning
+from promptweight.models.loading import load
+from promptweight.prompt import parse
+
+PAIR = "um gato vermelho e um rato cinza"
+CALL = {"num_inference_steps": 5, "output_type": "latent"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """One that knows commas from words."""
+    return load("mini", device="cpu").tokenizer
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every look for leaks says that the cat leaks, and is noted with the number of steps that it sees."""
+    steps = []
+
+    def leaks(maps: Any, image: int = 0) -> tuple[early_warning.Leak, ...]:
+        slot = maps.recording.slots[0]
+        steps.append(int(slot.counts.sum()))
+        return (early_warning.Leak("gato vermelho", "rato cinza", 0.9),)
+
+    monkeypatch.setattr(early_warning, "leaks", leaks)
+    return steps
+
+
+def test_a_leak_is_noticed_after_a_fifth_of_the_steps(tiny_pipe: Any, looked: list[int]) -> None:
+    result = generate(PAIR, tiny_pipe, seed=1, num_inference_steps=10)
+    assert looked == [1]
+    assert result.warnings[-1] == (
+        "image 1: 'gato vermelho' has no distinct attention region in the early steps (most similar: "
+        "'rato cinza'; it may be missing or mixed up"
+    )
+
+
+@pytest.mark.parametrize("steps", ["sum", "keep"])
+def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any) -> None:
+    with attach(tiny_pipe, PAIR, record=Record(steps="keep")) as session:
+        tiny_pipe(**session.inputs, **CALL, generator=torch.Generator().manual_seed(1))
+        fourth = session.maps.steps(3, 4)
+    with attach(tiny_pipe, PAIR, record=Record(steps=steps)) as session:
+        look = early_warning.EarlyLeakCheck(session, 1)
+
+        def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            look.after(step + 1, 20)  # as if these were the first of twenty
+            return tensors
+
+        noise = torch.Generator().manual_seed(1)
+        tiny_pipe(**session.inputs, **CALL, generator=noise, callback_on_step_end=after_step)
+    assert look.maps is not None
+    for seen, wanted in ((look.maps, fourth), (look.maps.share(), fourth.share())):
+        found = seen.word("gato vermelho").tensor
+        assert torch.allclose(found, wanted.word("gato vermelho").tensor, atol=1e-6)
+    assert look.leaks == (early_warning.find_leaks(fourth),)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "record"),
+    [("um gato vermelho", True), (PAIR, False), (PAIR, Record(lanes=("negative",)))],
+)
+def test_where_nothing_can_leak_or_is_recorded_nobody_looks(
+    tiny_pipe: Any, looked: list[int], prompt: str, record: bool | Record
+) -> None:
+    generate(prompt, tiny_pipe, seed=1, num_inference_steps=2, record=record)
+    assert looked == []
+
+
+def test_a_fifth_of_the_steps_is_one_at_least() -> None:
+    assert [early_warning.check_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        (PAIR, ["gato vermelho", "rato cinza"]),
+        ("um gato e um rato", ["gato", "rato"]),
+        ("a red cat, the gray mouse and an old house", ["red cat", "gray mouse", "old house"]),
+        ("um gato vermelho persegue um rato cinza", ["gato vermelho", "rato cinza"]),
+        ("a cat chases a mouse", ["cat", "mouse"]),
+        ("um gato vermelho correndo atrás de um rato", ["gato vermelho", "rato"]),
+        ("um carro e um gato vermelho velho", ["carro", "gato vermelho velho"]),
+        ("um gato à esquerda do rato", ["gato", "rato"]),
+        ("a red cat in the dark forest, oil painting, highly detailed", ["red cat"]),
+        ("um gato em um fundo azul e uma casa no campo", ["gato", "casa"]),
+        ("red cat, gray mouse, masterpiece", []),
+    ],
+)
+def test_things_are_told_from_places_styles_and_verbs(tokenizer: Any, prompt: str, named: list[str]) -> None:
+    words = tokenize(tokenizer, parse(prompt)).words
+    assert [early_warning.phrase_text(run) for run in early_warning.object_phrases(words)] == named
+    assert early_warning.can_leak(words) == (len(named) > 1)

@@ -1,0 +1,69 @@
+"""Models whose weights come to the device when it is their turn, by the hooks that offloading sets."""
+
+import pytest
+import torch
+from accelerate import cpu_offload, dispatch_model
+from accelerate.hooks import CpuOffload, SequentialHook, add_hook_to_module
+
+from promptweight.attention import attach
+from promptweight.attention.model_calls import find_execution_device
+
+SETTINGS = {"height": 16, "width": 16}
+
+
+def layer_by_layer(model):
+    """As `enable_sequential_cpu_offload` does: weights are absent but for the moment of their use."""
+    cpu_offload(model, execution_device=torch.device("cpu"))
+
+
+def as_a_whole(model):
+    """As `enable_model_cpu_offload` does."""
+    add_hook_to_module(model, CpuOffload(torch.device("cpu")), append=True)
+
+
+def dispatched(model):
+    """As `from_pretrained(device_map=…)` does."""
+    dispatch_model(model, {"": "cpu"}, force_hooks=True)
+
+
+@pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
+@pytest.mark.parametrize("offload", [layer_by_layer, as_a_whole, dispatched])
+def test_offloaded(tiny, family, offload):
+    """The picture of the model in one place, recorded and weighted as there."""
+    negative = None if family == "flux" else "feio"
+    encoded = tiny.encode("um gato:2 vermelho", negative=negative)
+    make = {"unet": tiny.pipeline, "sd3": tiny.sd3_pipeline, "flux": tiny.flux_pipeline}[family]
+    pooled = {"unet": {}, "sd3": tiny.pooled(1), "flux": {"pooled_prompt_embeds": torch.ones(1, 32)}}[family]
+    pictures, masses = [], []
+    for hooked in (False, True):
+        pipe = make()
+        model = pipe.unet if family == "unet" else pipe.transformer
+        for part in pipe.components.values() if hooked else ():
+            if isinstance(part, torch.nn.Module):
+                offload(part)
+        before = [(name, each, type(each)) for name, each in model.attn_processors.items()]
+        with attach(pipe, encoded, space="attention") as session:
+            pictures.append(tiny.run(pipe, session.inputs | pooled, **SETTINGS))
+        masses.append(session.maps.word("gato").mass)
+        assert [(name, each, type(each)) for name, each in model.attn_processors.items()] == before
+    assert torch.equal(*pictures)
+    assert masses[0] == masses[1] > 0
+    assert find_execution_device(model) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_what_is_recorded_lies_where_the_model_computes(tiny, chained):
+    """Text embeddings may wait elsewhere: the hook brings them. Here the model computes without values."""
+    pipe, encoded = tiny.pipeline(), tiny.encode("um gato:2 vermelho")
+    hook = CpuOffload(torch.device("meta"))
+    add_hook_to_module(pipe.unet, SequentialHook(hook) if chained else hook)
+    embeds = encoded.inputs["prompt_embeds"]
+    with attach(pipe, encoded, space="attention") as session, torch.no_grad():
+        made = pipe.unet(torch.zeros(1, 4, 8, 8), 1, encoder_hidden_states=embeds).sample
+        kept = session._prepared.store.slots["words"]
+    assert made.device.type == "meta"
+    assert {slot.sums.device.type for slot in kept.values()} == {"meta"}
+
+
+def test_models_that_are_not_offloaded(tiny):
+    assert find_execution_device(tiny.unet()) is None
