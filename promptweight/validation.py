@@ -1,4 +1,4 @@
-"""Checks of settings from people, files and forms: in range, or a sentence that says what would be."""
+"""Range and choice checks of arguments that come from people, files and forms."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from promptweight.messages import message
 
 
 def check_integer(name: str, value: Any, lowest: int, highest: int) -> int:
-    """Return `value` as an int; `SettingError` where it is not a whole number from `lowest` to `highest`."""
+    """Return `value` as an int.
+
+    Raises:
+        SettingError: `value` is not an integer from `lowest` to `highest`.
+    """
     try:
-        number = operator.index(value)
+        integer = operator.index(value)
     except TypeError:
-        raise SettingError(
-            message("integer-type", name=name, value=value)
-        ) from None
-    if not lowest <= number <= highest:
+        raise SettingError(message("integer-type", name=name, value=value)) from None
+    if not lowest <= integer <= highest:
         raise SettingError(
             message(
                 "integer-range",
@@ -30,16 +32,20 @@ def check_integer(name: str, value: Any, lowest: int, highest: int) -> int:
                 highest=highest,
             )
         )
-    return number
+    return integer
 
 
 def check_number(name: str, value: Any, lowest: float, highest: float) -> float:
-    """Return `value` as a float; `SettingError` where it is not a finite number in the range."""
+    """Return `value` as a float.
+
+    Raises:
+        SettingError: `value` is not a finite number from `lowest` to `highest`.
+    """
     try:
-        real = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise SettingError(message("number-type", name=name, value=value)) from None
-    if not (math.isfinite(real) and lowest <= real <= highest):
+    if not (math.isfinite(number) and lowest <= number <= highest):
         raise SettingError(
             message(
                 "number-range",
@@ -49,17 +55,23 @@ def check_number(name: str, value: Any, lowest: float, highest: float) -> float:
                 highest=highest,
             )
         )
-    return real
+    return number
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raise `SettingError` where `value` is none of `choices`."""
+    """Check that `value` is one of `choices`.
+
+    Raises:
+        SettingError: it is not; the error lists the choices and suggests a similar one.
+    """
     if value not in choices:
-        raise SettingError(f"{name} is {value!r}; valid: {', '.join(choices)}{did_you_mean(value, choices)}")
+        raise SettingError(
+            f"{name} must be one of: {', '.join(choices)}; got {value!r}{did_you_mean(value, choices)}"
+        )
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` where one of `known` is close to `value`, else nothing.
+    """Return `; did you mean …?` with the member of `known` that is closest to `value`, else an empty string.
 
     >>> did_you_mean("a111", ["a1111", "comfy"])
     '; did you mean a1111?'

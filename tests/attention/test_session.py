@@ -201,7 +201,7 @@ def test_settings_are_checked(pipe, tiny):
     session = attach(pipe, encoded)
     for settings, message in [
         ({"prompt": 3}, "prompt must be between 0 and 0; got 3"),
-        ({"lane": "left"}, "lane is 'left'; valid: "),
+        ({"lane": "left"}, "lane must be one of: "),
         ({"force": 2}, "force: no setting of a weight; there are: weight, mode, steps, to, region"),
         ({"to": "2"}, "to is '2'; it must be a finite number"),
         ({"region": {"left": 1}}, "region {'left': 1}; it must be one of left, right"),

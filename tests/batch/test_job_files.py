@@ -79,7 +79,7 @@ def test_comments_and_blank_lines_are_left_out(rows):
         ('um rato --n "feio', "1:13: the quote of --n is not closed"),
         ('um rato --n "feio" mau --s 3', "1:20: text after the closing quote of --n"),
         ("   --s 3", "1:4: the prompt is empty"),
-        ("um rato --method a111", "1:18: --method is 'a111'; valid: none, scale, a1111"),
+        ("um rato --method a111", "1:18: --method must be one of: none, scale, a1111"),
         ("um rato --scheduler 'DPM++ 2M Karas'", "did you mean DPM++ 2M Karras?"),
         ("um rato --d 9-1", "1:13: --d has the range 9-1"),
         ("um rato --d -1", "1:13: --d is '-1'; valid are numbers and ranges, such as 1,2,5-8"),
@@ -213,7 +213,7 @@ def test_stdin_is_read_and_its_format_seen(monkeypatch):
         assert [row.values["prompt"] for row in read_jobs("-")] == [prompt]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"prompt\num gato")))
     assert [row.values["prompt"] for row in read_jobs("-", format="csv")] == ["um gato"]
-    with pytest.raises(SettingError, match="valid: txt, csv, jsonl"):
+    with pytest.raises(SettingError, match="one of: txt, csv, jsonl"):
         read_jobs("-", format="xml")
 
 

@@ -96,7 +96,7 @@ def test_a_run_that_is_stopped(tiny_pipe, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "swap"}, "kind is 'swap'; valid: replace, refine"),
+        ({"kind": "swap"}, "kind must be one of: replace, refine; got 'swap'"),
         ({"cross_replace_steps": 2}, "cross_replace_steps is 2"),
         ({"self_replace_steps": -1}, "self_replace_steps is -1"),
         ({"edited_prompt": "um gato grande"}, "'grande' of the edited prompt stands in no other's place"),

@@ -61,7 +61,7 @@ def test_added_words_have_their_own(tiny):
 
 def test_settings_are_checked(pipe, tiny):
     for settings, message in [
-        ({"kind": "swap"}, "kind is 'swap'; valid: replace, refine"),
+        ({"kind": "swap"}, "kind must be one of: replace, refine; got 'swap'"),
         ({"cross_replace_steps": 1.2}, "cross_replace_steps is 1.2"),
         ({"self_replace_steps": math.nan}, "self_replace_steps is nan"),
     ]:
