@@ -13,7 +13,7 @@ which is |d|² where it explains all. The colors enter linearly through the cove
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
@@ -30,6 +30,7 @@ from promptweight.mini.painting import pattern_cover
 from promptweight.mini.sampling import CROWD_SIDE, GROUP_SIZES, HAT, SINGLE_SIZES
 from promptweight.mini.worlds import World
 
+FRAME = 3  # pixels at the edges that show the ground
 STRIDE = 2  # pixels between the places that are tried
 MIN_GAIN = 0.5  # of the change that an icon makes, which it must explain
 MIN_ENERGY = 0.6  # that it must explain, in summed squares of values 0 to 1
@@ -142,8 +143,13 @@ def _canvas(background: str, place: str, weather: str, amount: int) -> NDArray[n
 
 
 def _apart(picture: NDArray[np.float32], ground: NDArray[np.float32]) -> float:
-    """Return how far a picture is from a ground, things counting little: the mean of clipped differences."""
-    return float(np.minimum(np.abs(picture - ground).max(-1), 0.15).mean())
+    """Return how far a picture is from a ground: the mean of clipped differences, and that of the frame.
+
+    Things count little where differences are clipped, and seldom reach into the frame.
+    """
+    clipped = np.minimum(np.abs(picture - ground).max(-1), 0.15)
+    frame = np.concatenate([clipped[:FRAME].ravel(), clipped[-FRAME:].ravel(), clipped[:, :FRAME].ravel()])
+    return float(clipped.mean() + frame.mean())
 
 
 def read_ground(picture: NDArray[np.float32], world: World) -> Ground:
@@ -254,13 +260,50 @@ def read(picture: NDArray[np.uint8], world: World) -> Reading:
             break
         for search, x, y in chosen:
             thing = _refine(target, ground, world, search, x, y)
+            if thing.gain < MIN_GAIN:
+                continue
             ground = _painted(ground, thing, search.rows)
             painted.append((thing, search.rows))
     things: list[ReadThing] = []
-    for thing, _ in _needed(target, bare, painted):
+    for thing, _ in _recolored(target, bare, _needed(target, bare, painted), world):
         if not any(_same(thing, other) for other in things):
             things.append(thing)
     return Reading(found, tuple(things))
+
+
+def _recolored(
+    target: Tensor, ground: Tensor, painted: list[tuple[ReadThing, int]], world: World
+) -> list[tuple[ReadThing, int]]:
+    """Choose color, shade and pattern anew for things that others are painted over."""
+    names, _ = _looks(world)
+    kept = list(painted)
+    for index, (thing, rows) in enumerate(painted):
+        if not any(_meet(thing, later) for later, _ in painted[index + 1 :]):
+            continue
+        before = _all_painted(ground, kept[:index])
+
+        def error(other: ReadThing, before: Tensor = before, index: int = index, rows: int = rows) -> float:
+            canvas = _all_painted(_painted(before, other, rows), kept[index + 1 :])
+            return float((target - canvas).square().sum())
+
+        others = [
+            replace(thing, color=color, shade=shade, pattern=pattern)
+            for color, shade in names
+            for pattern in ("", *world.patterns)
+        ]
+        kept[index] = min([thing, *others], key=error), rows
+    return kept
+
+
+def _meet(one: ReadThing, other: ReadThing) -> bool:
+    across, down = (abs(a - b) for a, b in zip(one.center, other.center, strict=True))
+    return max(across, down) < (one.side + other.side) / 2
+
+
+def _all_painted(ground: Tensor, painted: list[tuple[ReadThing, int]]) -> Tensor:
+    for thing, rows in painted:
+        ground = _painted(ground, thing, rows)
+    return ground
 
 
 def _needed(
@@ -269,10 +312,7 @@ def _needed(
     """Leave out the things without which the picture is explained as well, such as those painted over."""
 
     def error(kept: list[tuple[ReadThing, int]]) -> float:
-        canvas = ground
-        for thing, rows in kept:
-            canvas = _painted(canvas, thing, rows)
-        return float((target - canvas).square().sum())
+        return float((target - _all_painted(ground, kept)).square().sum())
 
     kept = list(painted)
     for each in sorted(painted, key=lambda one: one[0].side):

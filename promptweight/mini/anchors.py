@@ -12,7 +12,7 @@ HEADS: dict[str, Point] = {
     "mouse": (0.54, 0.27),
     "dog": (0.67, 0.13),
     "bird": (0.68, 0.18),
-    "rabbit": (0.50, 0.36),
+    "rabbit": (0.35, 0.07),
     "horse": (0.72, 0.08),
     "fish": (0.62, 0.24),
     "astronaut": (0.50, 0.05),
@@ -23,12 +23,12 @@ HAT_SHARE = 0.6
 HAT_BRIM = 0.86
 """How far down in its own square a hat rests on the head."""
 HANDS: dict[str, Point] = {
-    "cat": (0.76, 0.72),
-    "mouse": (0.90, 0.74),
-    "dog": (0.96, 0.38),
-    "bird": (0.96, 0.34),
-    "rabbit": (0.78, 0.76),
-    "astronaut": (0.84, 0.54),
+    "cat": (0.96, 0.60),
+    "mouse": (0.98, 0.74),
+    "dog": (0.99, 0.40),
+    "bird": (0.99, 0.34),
+    "rabbit": (0.90, 0.76),
+    "astronaut": (0.86, 0.54),
 }
 """Where something is held."""
 HELD: dict[str, Point] = {"umbrella": (0.50, 0.80), "flower": (0.50, 0.86)}

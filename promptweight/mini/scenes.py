@@ -211,9 +211,9 @@ def draw(scene: Scene, size: int = UNITS) -> Drawing:
 
 
 def _from_behind(scene: Scene) -> list[int]:
-    """Return the order in which things are drawn: the first in front, a worn hat before its wearer."""
+    """Return the order in which things are drawn: the first in front, but for what it wears or holds."""
     order = list(reversed(range(len(scene.things))))
-    if scene.relation == WEAR:
+    if scene.relation in (WEAR, HOLD):
         order.remove(1)
         order.append(1)
     return order

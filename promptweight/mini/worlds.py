@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from promptweight.mini import anchors
 from promptweight.mini.backdrops import LIGHTS, PLACES, WEATHERS
 from promptweight.mini.icons import ICONS
 from promptweight.mini.painting import PATTERNS
@@ -130,6 +129,13 @@ def read(folder: Path) -> World | None:
     return World.from_json(content["world"]) if isinstance(content, dict) and "world" in content else None
 
 
-def wearers(world: World) -> list[str]:
-    """Return the things that can wear a hat."""
-    return world.of(anchors.HEADS)
+def world_of(pipeline: Any) -> World | None:
+    """Return the world that a pipeline's model was trained on, or None where its folder names none.
+
+    diffusers remembers which folder the denoising model was loaded from; `promptweight.json` lies beside it.
+    """
+    model = getattr(pipeline, "unet", None)
+    if model is None:
+        model = getattr(pipeline, "transformer", None)
+    folder = None if model is None else model.config.get("_name_or_path")
+    return read(Path(folder).parent) if folder else None
