@@ -36,6 +36,8 @@ from promptweight.mini.lexicon import (
     plural,
 )
 from promptweight.mini.scenes import MANY, MIRROR, RIDE, Scene, Thing
+from promptweight.mini.vocabulary import spellings_of
+from promptweight.mini.worlds import WHOLE, World
 
 __all__ = ["ADJECTIVES", "LANGUAGES", "NOUNS", "RELATION_WORDS", "Phrase", "caption", "phrase", "plainly"]
 
@@ -81,12 +83,14 @@ def number_of(count: int) -> str:
     return str(count) if count <= 3 else MANY
 
 
-def _color(thing: Thing, language: str, gender: str, several: bool, spelling: int, hyphen: str) -> str:
-    """Name a color and its shade."""
-    masculine, feminine, *english = ADJECTIVES[thing.color]
+def _color(
+    thing: Thing, language: str, gender: str, several: bool, spellings: tuple[str, ...], hyphen: str
+) -> str:
+    """Name a color and its shade; `spellings` are its English words, of which the first is taken."""
+    masculine, feminine, *_ = ADJECTIVES[thing.color]
     shade = SHADE_WORDS[thing.shade] if thing.shade else ("", "", "")
     if language == "en":
-        return f"{shade[2]} {english[spelling % len(english)]}".strip()
+        return f"{shade[2]} {spellings[0]}".strip()
     if not thing.shade:
         word = masculine if gender == "m" else feminine
         return plural(word, "pt") if several else word
@@ -105,6 +109,7 @@ def phrase(
     color: bool = True,
     count: int = 1,
     rng: Random | None = None,
+    world: World = WHOLE,
 ) -> Phrase:
     """Name a thing, or `count` things that look alike.
 
@@ -116,6 +121,7 @@ def phrase(
         color: whether the color is said.
         count: how many; more than three are "many".
         rng: chooses among the ways to say adjectives and numbers; the plain ones without it.
+        world: has the words to choose from.
     """
     gender, portuguese, english = NOUNS[thing.kind]
     several = count > 1
@@ -129,7 +135,7 @@ def phrase(
     numbers = NUMBER_WORDS[number_of(count)]
     if several:
         before = (rng.choice(numbers) if rng else numbers[0])[form]
-    elif article == 0 and language == "en" and rng and rng.random() < 0.1:
+    elif article == 0 and language == "en" and world.numbers and rng and rng.random() < 0.1:
         before = "one"
     else:
         before = (*(ARTICLES[gender] if language == "pt" else ("a", "the")), "")[article]
@@ -141,9 +147,11 @@ def phrase(
         size = SIZE_SYNONYMS.get(size, size)
     adjective = ""
     if color:
-        spelling = rng.randrange(2) if rng else 0
+        spellings = spellings_of(thing.color, world)
+        if rng and len(spellings) > 1 and rng.random() < 0.5:
+            spellings = spellings[::-1]
         hyphen = " " if rng and rng.random() < 0.4 else "-"
-        adjective = _color(thing, language, gender, several, spelling, hyphen)
+        adjective = _color(thing, language, gender, several, spellings, hyphen)
     return Phrase(
         before,
         plural(word, language) if several else word,
@@ -161,8 +169,8 @@ def _join(relation: str, second: Phrase) -> str:
     if second.language == "pt" and second.article in ("o", "a"):
         if relation.endswith(" de"):
             return f"{relation[:-1]}{second.article} {second.core}"
-        if relation == "em":
-            return f"n{second.article} {second.core}"
+        if relation == "em" or relation.endswith(" em"):
+            return f"{relation[:-2]}n{second.article} {second.core}"
     return f"{relation} {second}"
 
 
@@ -208,8 +216,7 @@ def _sentence(scene: Scene, phrases: list[Phrase], language: str, relation: str)
         horse = phrases[1]
         if language == "en":
             return f"{first} riding {horse}"
-        mount = horse.core if horse.article == "" else str(horse)
-        return f"{first} {'a' if horse.article == '' else 'montado em'} {mount}"
+        return f"{first} {_join('montado em' if horse.article else 'a', horse)}"
     if len(phrases) == 1:
         return str(first)
     if len(phrases) == 2:
@@ -229,8 +236,11 @@ def plainly(scene: Scene, language: str) -> str:
     return " ".join([text, *_surroundings(scene, language, None)])
 
 
-def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
-    """Say the scene at random: language, synonyms, articles, sometimes a color or the ground left out."""
+def caption(scene: Scene, rng: Random, language: str | None = None, world: World = WHOLE) -> str:
+    """Say the scene at random: language, synonyms, articles, sometimes a color or the ground left out.
+
+    All words are of `world`, which the scene must be of.
+    """
     language = language or rng.choice(LANGUAGES)
     colored = rng.random() > COLORLESS
     if colored and rng.random() < 0.4:
@@ -246,6 +256,7 @@ def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
             color=colored and rng.random() > 0.12,
             count=len(group),
             rng=rng,
+            world=world,
         )
         for index, group in enumerate(groups)
     ]

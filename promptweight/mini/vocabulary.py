@@ -6,10 +6,11 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from promptweight.mini import lexicon
+from promptweight.mini.related_words import stand_ins
 from promptweight.mini.scenes import MIRROR, RIDE
 from promptweight.mini.worlds import World
 
@@ -61,7 +62,7 @@ def _things(world: World, language: str) -> list[str]:
 
 def _adjectives(world: World, language: str) -> list[str]:
     """Return the adjectives and numbers of a world, in all their forms."""
-    tables: list[tuple[str, ...]] = [lexicon.ADJECTIVES[color] for color in world.colors]
+    tables = [(*lexicon.ADJECTIVES[color][:2], *spellings_of(color, world)) for color in world.colors]
     tables += [lexicon.SHADE_WORDS[shade] for shade in world.shades]
     tables += [lexicon.SIZE_WORDS[size] for size in world.sizes]
     tables += [lexicon.PATTERN_WORDS[pattern] for pattern in world.patterns]
@@ -77,6 +78,12 @@ def _adjectives(world: World, language: str) -> list[str]:
     return forms
 
 
+def spellings_of(color: str, world: World) -> tuple[str, ...]:
+    """Return the English words for a color that a world has, the plain one first."""
+    words = lexicon.ADJECTIVES[color][2:]
+    return tuple(word for word in words if len(words) == 1 or word in world.spellings)
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case; parts joined by a hyphen are words of their own."""
     return [part for match in _WORD.finditer(text.lower()) for part in match.group().split("-")]
@@ -85,9 +92,11 @@ def words(text: str) -> list[str]:
 def unknown_words(prompt: str, world: World) -> list[UnknownWord]:
     """Return the words of a prompt that a model of a world has not been trained on, each once, in order.
 
+    Suggestions are the things nearest in meaning, then the words nearest in spelling.
+
     >>> from promptweight.mini.worlds import FIRST
-    >>> [(found.word, found.suggestions["en"]) for found in unknown_words("a red cart on a gato", FIRST)]
-    [('cart', ('car', 'cat'))]
+    >>> [(found.word, found.suggestions["en"]) for found in unknown_words("a tiger and a cirle", FIRST)]
+    [('tiger', ('cat',)), ('cirle', ('circle',))]
     """
     known = {language: known_words(world, language) for language in lexicon.LANGUAGES}
     everywhere = frozenset().union(*known.values())
@@ -96,27 +105,24 @@ def unknown_words(prompt: str, world: World) -> list[UnknownWord]:
         start = match.start()
         for part in match.group().split("-"):
             if part and part not in everywhere and part not in found:
-                nearest = {
-                    language: nearest_words(part, _drawable(world, language))
-                    for language in lexicon.LANGUAGES
-                }
-                found[part] = UnknownWord(part, start, nearest)
+                found[part] = UnknownWord(
+                    part, start, {language: _suggest(part, world, language) for language in lexicon.LANGUAGES}
+                )
             start += len(part) + 1
     return list(found.values())
 
 
+def _suggest(word: str, world: World, language: str) -> tuple[str, ...]:
+    form = {"pt": 1, "en": 2}[language]
+    meant = [lexicon.NOUNS[kind][form][0] for kind in stand_ins(word) if kind in world.things]
+    return tuple(dict.fromkeys([*meant, *nearest_words(word, _drawable(world, language))]))[:MAX_SUGGESTIONS]
+
+
 @cache
 def _drawable(world: World, language: str) -> tuple[str, ...]:
-    """Return the plain nouns and adjectives of a world: what a suggestion may name."""
-    nouns = _things(replace_numbers(world), language)
-    return tuple(dict.fromkeys([*nouns, *_adjectives(replace_numbers(world), language)]))
-
-
-def replace_numbers(world: World) -> World:
-    """Return the world without numbers, whose words have no plural."""
-    from dataclasses import replace
-
-    return replace(world, numbers=())
+    """Return the nouns and adjectives of a world without their plurals: what a suggestion may name."""
+    single = replace(world, numbers=())
+    return tuple(dict.fromkeys([*_things(single, language), *_adjectives(single, language)]))
 
 
 def nearest_words(word: str, among: Iterable[str]) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ class World:
     places: tuple[str, ...] = ()
     weathers: tuple[str, ...] = ()
     lights: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ("grey",)
+    """Of the color gray in English."""
 
     def of(self, names: Mapping[str, Any]) -> list[str]:
         """Return the keys of `names` that are things of this world, in its order."""
@@ -104,13 +106,21 @@ WHOLE = World(
     PLACES,
     WEATHERS,
     tuple(light for light in LIGHTS if light),
+    ("grey", "gray"),
 )
 """Everything that can be drawn."""
 _KEYS: dict[str, tuple[str, ...]] = {key: value for key, value in vars(WHOLE).items() if key != "size"}
 FIRST = World(64, KINDS, WHOLE.colors, WHOLE.backgrounds, (*RELATIONS, RIDE, MIRROR))
 """Fourteen things in 64 pixels."""
 PRESENT = World(
-    128, KINDS, WHOLE.colors, WHOLE.backgrounds, FIRST.relations, sizes=WHOLE.sizes, numbers=WHOLE.numbers
+    128,
+    KINDS,
+    WHOLE.colors,
+    WHOLE.backgrounds,
+    FIRST.relations,
+    sizes=WHOLE.sizes,
+    numbers=WHOLE.numbers,
+    spellings=WHOLE.spellings,
 )
 """The same things in 128 pixels, in several sizes and numbers, with clear reflections."""
 WORLDS = {"first": FIRST, "present": PRESENT, "whole": WHOLE}

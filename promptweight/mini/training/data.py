@@ -230,7 +230,7 @@ def draw_batch(
         told = [
             (plainly(scenes[i], rng.choice(LANGUAGES)), scenes[i], 0)
             if group is white
-            else _tell(scenes[i], rng, shares.unsaid)
+            else _tell(scenes[i], rng, shares.unsaid, world)
             for i, group in zip(chosen, drawn, strict=True)
         ]
         texts = [text for text, _, _ in told]
@@ -262,21 +262,21 @@ def draw_batch(
     return draw
 
 
-def _tell(scene: Scene, rng: Random, unsaid: float) -> tuple[str, Scene, int]:
-    """Returns a caption, the scene it tells of, and which of its things is there alone (0: all are)."""
+def _tell(scene: Scene, rng: Random, unsaid: float, world: World) -> tuple[str, Scene, int]:
+    """Return a caption, the scene it tells of, and which of its things is there alone (0: all are)."""
     if rng.random() < CAPTION_DROPOUT:
         return "", scene, 0
     alone = len(scene.things) == 1 and not scene.relation
     if not (unsaid and alone and rng.random() < unsaid):
-        return caption(scene, rng), scene, 0
+        return caption(scene, rng, world=world), scene, 0
     (thing,) = scene.things
-    kind = rng.choice([kind for kind in KINDS if kind != thing.kind])
-    color = rng.choice([color for color in COLORS if color not in (thing.color, scene.background)])
-    other = replace(thing, kind=kind, color=color)
+    kind = rng.choice([kind for kind in world.things if kind != thing.kind])
+    color = rng.choice([color for color in world.colors if color not in (thing.color, scene.background)])
+    other = Thing(kind, color, thing.x, thing.y, thing.side)
     number = rng.choice((1, 2))
     things = (thing, other) if number == 1 else (other, thing)
     pair = replace(scene, things=things, relation=rng.choice(("", "", *RELATIONS)))
-    return caption(pair, rng), pair, number
+    return caption(pair, rng, world=world), pair, number
 
 
 @torch.no_grad()

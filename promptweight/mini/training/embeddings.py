@@ -41,7 +41,8 @@ def carry_over(encoder: Any, old: CLIPTokenizer, new: CLIPTokenizer) -> None:
 
 def _pieces(piece: str, old: CLIPTokenizer, new: CLIPTokenizer) -> list[int]:
     """Return the ids of the old pieces of a new one; a piece that ends no word loses the mark of the end."""
-    ids = list(old(new.convert_tokens_to_string([piece])).input_ids[1:-1])
+    text = new.convert_tokens_to_string([piece]).removesuffix("</w>")
+    ids = list(old(text).input_ids[1:-1])
     last = old.convert_ids_to_tokens(ids[-1:])[0]
     inner = last.removesuffix("</w>")
     if not piece.endswith("</w>") and inner in old.get_vocab():
