@@ -125,6 +125,29 @@ def _drawable(world: World, language: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_things(single, language), *_adjectives(single, language)]))
 
 
+def nearest_in(world: World) -> dict[str, str]:
+    """Return words of a world by words of the whole world that mean nearly the same to a model.
+
+    Plurals and second spellings go with the word itself, other things with the nearest thing of the world.
+
+    >>> from promptweight.mini.worlds import FIRST
+    >>> near = nearest_in(FIRST)
+    >>> near["gatos"], near["gray"], near["rabbit"]
+    ('gato', 'grey', 'mouse')
+    """
+    nearest: dict[str, str] = {}
+    for kind, (_, *nouns) in lexicon.NOUNS.items():
+        kinds = [near for near in (kind, *stand_ins(lexicon.NOUNS[kind][2][0])) if near in world.things]
+        for language, form in (("pt", 1), ("en", 2)):
+            for noun in nouns[form - 1]:
+                known = noun if kind in world.things else lexicon.NOUNS[kinds[0]][form][0] if kinds else noun
+                nearest |= {noun: known, lexicon.plural(noun, language): known}
+    for masculine, feminine, *english in lexicon.ADJECTIVES.values():
+        nearest |= {lexicon.plural(word, "pt"): word for word in (masculine, feminine)}
+        nearest |= dict.fromkeys(english, english[0])
+    return nearest
+
+
 def nearest_words(word: str, among: Iterable[str]) -> tuple[str, ...]:
     """Return up to `MAX_SUGGESTIONS` words that are spelled most like a word, accents left aside."""
     bare = {each: _bare(each) for each in among}

@@ -15,6 +15,7 @@ from promptweight.mini import worlds
 from promptweight.mini.training import mmdit, unet
 from promptweight.mini.training.denoiser import DenoisingLoss, FlowLoss, VelocityLoss
 from promptweight.mini.training.embeddings import carry_over
+from promptweight.mini.vocabulary import nearest_in
 from promptweight.mini.worlds import FIRST, World
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class Recipe(ABC):
         """Return the text encoders of transformers' classes."""
 
     def put_tokenizer(self, parts: Networks, tokenizer: CLIPTokenizer) -> None:
-        """Replace the tokenizer; what the text encoders know of its pieces of text is kept."""
+        """Replace the tokenizer, before the world; what the encoders know of its pieces of text is kept."""
         for encoder in self.encoders(parts):
-            carry_over(encoder, parts.tokenizer, tokenizer)
+            carry_over(encoder, parts.tokenizer, tokenizer, nearest_in(parts.world))
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.model_max_length = parts.tokenizer.model_max_length
         parts.tokenizer = tokenizer

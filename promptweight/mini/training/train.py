@@ -53,8 +53,8 @@ def _start(options: argparse.Namespace) -> Networks:
                 options.autoencoder, subfolder="vae", use_safetensors=True, torch_dtype=torch.float32
             )
         if options.world is not None and WORLDS[options.world] != parts.world:
-            parts.world = WORLDS[options.world]
             recipe.put_tokenizer(parts, _train_tokenizer(options.seed))
+            parts.world = WORLDS[options.world]
         return parts
     if options.autoencoder is not None:
         vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)

@@ -41,6 +41,15 @@ def test_known_words_keep_their_rows_and_new_ones_are_means(tokenizers, kind: st
     torch.testing.assert_close(after[dog].detach(), table[pieces].mean(0))
 
 
+def test_a_new_word_starts_as_the_word_nearest_to_it(tokenizers) -> None:
+    old, new = tokenizers
+    encoder = text_encoder(old)
+    carry_over(encoder, old, new, {"cachorros": "gato"})
+    rows = getattr(encoder, "text_model", encoder).embeddings.token_embedding.weight
+    dog, cat = (new(word).input_ids[1] for word in ("cachorros", "gato"))
+    assert torch.equal(rows[dog], rows[cat])
+
+
 def test_the_end_of_a_prompt_is_found_with_the_new_tokenizer(tokenizers) -> None:
     old, new = tokenizers
     torch.manual_seed(0)
