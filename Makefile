@@ -40,8 +40,9 @@ format: ## format the code
 	ruff format .
 	ruff check --fix .
 
-notebooks: ## write the notebooks from their sources, and execute them
-	$(PYTHON) examples/notebooks/make.py --execute
+notebooks: ## write the notebooks from their sources, and execute them into out/notebooks
+	$(PYTHON) examples/notebooks/make.py
+	$(PYTHON) examples/notebooks/make.py --execute out/notebooks
 
 package: ## build the source archive and the wheel, in dist/
 	$(PYTHON) -m build --no-isolation

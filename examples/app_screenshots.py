@@ -1,4 +1,4 @@
-"""Takes the pictures of the app that the README shows: it serves the app, and drives a browser through it.
+"""Screenshots of the app for the README, taken with a headless browser.
 
 python examples/app_screenshots.py --output examples/pictures
 
@@ -14,11 +14,11 @@ from playwright.sync_api import Page, sync_playwright
 from promptweight_ui.app import launch
 
 PROMPT = "um (gato:1.2) vermelho e um [peixe] azul"
-PATIENCE = 900_000
+TIMEOUT = 900_000  # milliseconds
 
 
 def main() -> None:
-    """Take one picture for each language, light and dark, and one as on a phone."""
+    """Take one screenshot for each language, light and dark, and one on a phone."""
     options = arguments(__doc__, output="examples/pictures", seed=3).parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
 
@@ -33,11 +33,11 @@ def main() -> None:
             ("app-phone", "", {"locale": "pt-BR", "viewport": {"width": 390, "height": 844}}),
         ):
             context = browser.new_context(**settings)
-            context.set_default_timeout(PATIENCE)
+            context.set_default_timeout(TIMEOUT)
             page = context.new_page()
             page.goto(f"{app.local_url}{query}")
             generate(page, options)
-            show(page, name)
+            select_words(page, name)
             page.screenshot(path=options.output / f"{name}.png")
             context.close()
         browser.close()
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def generate(page: Page, options: Any) -> None:
-    """Make the picture, with the seed of the others."""
+    """Generate the image in the app."""
     page.wait_for_selector("#generate-prompt textarea.pw-area")
     page.wait_for_function("promptweight.prompt.box('generate-prompt').understood.tokens !== null")
     page.fill("#generate-prompt textarea", PROMPT)
@@ -57,8 +57,8 @@ def generate(page: Page, options: Any) -> None:
     page.wait_for_selector("#generate-picture .pw-picture[data-state=done] .pw-chip")
 
 
-def show(page: Page, name: str) -> None:
-    """Choose what is to be seen: two words in their colors, one of them with a changed weight."""
+def select_words(page: Page, name: str) -> None:
+    """Select two words, or one with a changed weight."""
     for number in (3, 7) if name != "app-dark" else (7,):
         page.click(f"#generate-picture .pw-chip:nth-child({number})")
     if name == "app-phone":

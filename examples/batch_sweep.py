@@ -1,9 +1,9 @@
-"""A job file and what is varied in it, to a folder of pictures that a killed run leaves ready to continue.
+"""Batch from a job file and a sweep, into a folder that an interrupted run can continue.
 
 python examples/batch_sweep.py                       the built-in model
 python examples/batch_sweep.py MODEL                 a hub id, a folder or a .safetensors file
 
-It does from Python what this command does:
+The same from the command line:
 
     promptweight batch jobs.txt -o out --seeds 4,5 --weights "rato cinza=0,0.4,1" --methods a1111,logit
 """
@@ -14,7 +14,7 @@ from promptweight import batch
 from promptweight.batch import OutputFolder, Sweep, save_contact_sheets
 
 JOBS = """\
-# a line is a picture: the prompt, then options that hold for it alone
+# each line is one image: the prompt, then options for it alone
 um gato vermelho persegue um rato cinza
 um peixe azul e um rato cinza --cfg 6
 """
@@ -22,22 +22,22 @@ SWEEP = Sweep(seeds=(4, 5), weights=(("rato cinza", (0.0, 0.4, 1.0)),), methods=
 
 
 def main() -> None:
-    """Write the job file, plans its pictures, makes those that are missing, and their contact sheets."""
+    """Write the job file, plan its images, generate the missing ones, and draw contact sheets."""
     options = arguments(__doc__).parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     jobs = options.output / "jobs.txt"
     jobs.write_text(JOBS, encoding="utf-8")
 
-    # Reading and planning load no model; every mistake in the file is told here, as file:line:column.
+    # Reading and planning load no model; errors in the file are reported here, as file:line:column.
     rows = batch.read_jobs(jobs)
     plan = batch.plan_batch(
         rows, model=options.model, defaults={"num_inference_steps": options.steps}, sweep=SWEEP
     )
-    print(f"{len(rows)} lines, {len(plan.pictures)} pictures")
+    print(f"{len(rows)} lines, {len(plan.images)} images")
 
-    # A picture's name holds its id, so a second run skips what is finished, whatever else has changed.
+    # An image's file name contains its job id, so a second run skips finished images.
     outcome = batch.run(plan, options.output, batch_size=4)
-    print(f"{outcome.ok} made, {outcome.skipped} were there, {outcome.failed} failed")
+    print(f"{outcome.ok} generated, {outcome.skipped} skipped, {outcome.failed} failed")
     with OutputFolder(options.output) as folder:
         print(*save_contact_sheets(plan, folder), sep="\n")
 

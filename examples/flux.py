@@ -1,10 +1,10 @@
-"""FLUX.1: weights in the attention of a model that reads T5, and a prompt that changes on the way.
+"""FLUX.1: weights in the attention of a model with a T5 text encoder, and a prompt that changes by step.
 
-python examples/flux.py                a tiny random model: noise, but the whole way is gone
+python examples/flux.py                a tiny random model (its images are noise)
 python examples/flux.py black-forest-labs/FLUX.1-schnell
 
-There is no negative prompt and no guidance by one, so AND takes the mean of its parts; [from:to:when] is as
-everywhere.
+FLUX.1 has no classifier-free guidance, so AND takes the mean of its parts; [from:to:when] works as in every
+other model.
 """
 
 from options import arguments
@@ -14,7 +14,7 @@ import promptweight
 
 
 def main() -> None:
-    """Make a picture with weights in attention, and one whose prompt changes half-way."""
+    """Generate an image with weights in attention, and one from a prompt that changes halfway."""
     parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.5) vermelho e um rato")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])
@@ -24,7 +24,7 @@ def main() -> None:
     steps = options.steps or 4
     changing = f"[{options.prompt}:uma casa:0.5]"
     for prompt, words in ((options.prompt, options.words), (changing, [*options.words, "casa"])):
-        made = promptweight.generate(
+        result = promptweight.generate(
             prompt,
             pipe,
             space="attention",
@@ -34,7 +34,7 @@ def main() -> None:
             width=None if options.model else 64,
             require_words=words,
         )
-        print(*made.save(options.output, overlays=words), *made.warnings, sep="\n")
+        print(*result.save(options.output, overlays=words), *result.warnings, sep="\n")
 
 
 if __name__ == "__main__":

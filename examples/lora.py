@@ -1,10 +1,10 @@
-"""LoRAs that a prompt names: `<lora:name:weight>`, from none of it to all of it.
+"""LoRAs in the prompt, `<lora:name:weight>`, at several weights.
 
-python examples/lora.py                              learns a small LoRA for the built-in model, then uses it
+python examples/lora.py                              trains a small LoRA for the built-in model, then uses it
 python examples/lora.py MODEL --lora PATH/aquarela.safetensors --prompt "um gato, aquarela"
 
-A tag puts the file of that name on the pipeline for one picture and takes it off again; its folder is
-`lora_dir` (`--lora-dir` on the command line). Needs peft: `pip install "promptweight[lora]"`.
+A tag loads the file of that name for one image and unloads it afterward; its folder is `lora_dir`
+(`--lora-dir` on the command line). Needs peft: `pip install "promptweight[lora]"`.
 """
 
 from dataclasses import replace
@@ -26,19 +26,19 @@ CELL = 192
 
 
 def main() -> None:
-    """Make a picture for each weight of the LoRA and puts them on a sheet."""
+    """Generate an image for each weight of the LoRA, and draw a contact sheet."""
     parser = arguments(__doc__)
-    parser.add_argument("--lora", type=Path, help="a .safetensors file for the model that is named")
+    parser.add_argument("--lora", type=Path, help="a .safetensors file for the given model")
     parser.add_argument("--prompt", default="um peixe verde")
-    parser.add_argument("--learning-steps", type=int, default=60)
+    parser.add_argument("--training-steps", type=int, default=60)
     options = parser.parse_args()
 
     pipe = promptweight.load(options.model)
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.lora or learn(pipe, options.output / "roxo.safetensors", options.learning_steps)
-    pictures = []
+    path = options.lora or train(pipe, options.output / "roxo.safetensors", options.training_steps)
+    images = []
     for weight in WEIGHTS:
-        made = promptweight.generate(
+        result = promptweight.generate(
             f"{options.prompt} <lora:{path.stem}:{weight}>",
             pipe,
             lora_dir=path.parent,
@@ -46,19 +46,19 @@ def main() -> None:
             num_inference_steps=options.steps,
             record=False,
         )
-        pictures.append(enlarge(made.images[0], CELL))
-        print(made.settings["loras"], *made.warnings, sep="\n")
+        images.append(enlarge(result.images[0], CELL))
+        print(result.settings["loras"], *result.warnings, sep="\n")
     labels = [f"<lora:{path.stem}:{weight}>" for weight in WEIGHTS]
     path = options.output / "lora.png"
-    contact_sheet(pictures, labels, columns=len(WEIGHTS), cell=CELL, title=options.prompt).save(path)
+    contact_sheet(images, labels, columns=len(WEIGHTS), cell=CELL, title=options.prompt).save(path)
     print(path)
 
 
-def learn(pipe: Any, path: Path, steps: int) -> Path:
-    """Teach the built-in model that things are purple, whatever color is asked for; writes the LoRA.
+def train(pipe: Any, path: Path, steps: int) -> Path:
+    """Train a LoRA that makes every object purple, write its file, and return the path.
 
-    The ordinary way of diffusers and peft: factors of rank 4 beside the matrices of attention learn, the
-    model itself stays as it is.
+    Factors of rank 4 beside the attention matrices are trained, as usual with diffusers and peft; the model
+    itself does not change.
     """
     unet, scheduler = pipe.unet, pipe.scheduler
     unet.requires_grad_(False)
@@ -73,22 +73,24 @@ def learn(pipe: Any, path: Path, steps: int) -> Path:
         ]
         captions = [str(phrase(thing, "pt")) for thing in things]
         things = [replace(thing, color="purple") for thing in things]
-        drawn = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
+        targets = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
         with torch.no_grad():
-            encoded = pipe.vae.encode(drawn.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()
+            encoded = pipe.vae.encode(targets.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()
             latents = encoded * pipe.vae.config.scaling_factor
             texts = pipe.encode_prompt(captions, "cpu", 1, False)[0]
         noise = torch.randn(latents.shape, generator=generator)
-        timesteps = torch.randint(400, 1000, (len(things),), generator=generator)  # where colors are decided
-        told = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, texts).sample
-        loss = (told - scheduler.get_velocity(latents, noise, timesteps)).square().mean()
+        timesteps = torch.randint(
+            400, 1000, (len(things),), generator=generator
+        )  # the timesteps that decide colors
+        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, texts).sample
+        loss = (prediction - scheduler.get_velocity(latents, noise, timesteps)).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0 or step == steps - 1:
-            print(f"learning, step {step + 1} of {steps}")
+            print(f"training, step {step + 1} of {steps}")
     pipe.save_lora_weights(path.parent, get_peft_model_state_dict(unet), weight_name=path.name)
-    pipe.unload_lora_weights()  # from here on it is a file like any other
+    pipe.unload_lora_weights()  # the prompt loads it from the file
     return path
 
 

@@ -1,4 +1,4 @@
-"""What the example scripts ask on the command line, in the same words."""
+"""Command-line options that the example scripts share."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,14 @@ from pathlib import Path
 def arguments(
     doc: str | None, *, model: str | None = "mini", output: str = "out", seed: int = 1, steps: int | None = 25
 ) -> argparse.ArgumentParser:
-    """A parser that knows the model, the seed, the number of steps and where to write; doc is its help.
+    """Return a parser of the model, the seed, the number of steps and the output path.
 
-    Where `model` is None, the script makes do with a tiny random one of its own.
+    Args:
+        doc: The script's docstring, shown as help.
+        model: Default model; None where the script makes a tiny random one.
+        output: Default file or folder to write.
+        seed: Default seed.
+        steps: Default number of steps; None where it depends on the model.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=model, help="hub id, folder or .safetensors file")

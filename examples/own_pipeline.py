@@ -1,4 +1,4 @@
-"""A diffusers pipeline of your own: weights that act in its attention, and where each word went.
+"""Your own diffusers pipeline: weights in its attention, and attention maps.
 
 python examples/own_pipeline.py                                        the built-in model
 python examples/own_pipeline.py stable-diffusion-v1-5/stable-diffusion-v1-5
@@ -12,7 +12,7 @@ import promptweight
 
 
 def main() -> None:
-    """Make one picture with the pipeline's own call, and a map for each of three phrases."""
+    """Generate one image with the pipeline's own call, and a map for each of three phrases."""
     parser = arguments(__doc__, model=None)
     parser.add_argument("--prompt", default="um (gato:1.4) vermelho persegue um rato cinza")
     parser.add_argument("--words", nargs="*", default=["gato vermelho", "persegue", "rato cinza"])
@@ -26,7 +26,7 @@ def main() -> None:
         )
     with promptweight.attach(pipe, options.prompt, "borrado", space="attention") as session:
         generator = torch.Generator("cpu").manual_seed(options.seed)
-        inputs = session.inputs  # the text embeddings; every other argument is the pipeline's own
+        inputs = session.inputs  # the text embeddings
         image = pipe(**inputs, num_inference_steps=options.steps, generator=generator).images[0]
 
     options.output.mkdir(parents=True, exist_ok=True)

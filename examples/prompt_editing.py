@@ -1,11 +1,11 @@
-"""Prompts that change while a picture is made, and prompts that are joined: what each does to one seed.
+"""Prompts that change by step, and prompts joined by AND, on one seed.
 
 python examples/prompt_editing.py                     the built-in model
 python examples/prompt_editing.py MODEL               a hub id, a folder or a .safetensors file
 
-    [from:to:when]   another text after a share of the steps, or after so many
-    [a|b]            one text and the other in turns
-    a AND b          both texts shown to the model at every step, and what it makes of them added up
+    [from:to:when]   another text after a fraction of the steps, or after a number of steps
+    [a|b]            two texts in alternation
+    a AND b          a prediction for each text at every step, combined into one
 """
 
 from options import arguments
@@ -24,21 +24,21 @@ CELL = 256
 
 
 def main() -> None:
-    """Make a picture for each prompt and puts it on a sheet, with the maps of two of its words."""
+    """Generate an image for each prompt, and draw a contact sheet with the maps of two of its words."""
     options = arguments(__doc__).parse_args()
 
     pipe = promptweight.load(options.model)
-    pictures, labels = [], []
+    images, labels = [], []
     for prompt, phrases in PROMPTS.items():
-        made = promptweight.generate(prompt, pipe, seed=options.seed, num_inference_steps=options.steps)
-        pictures.append(enlarge(made.images[0], CELL))
+        result = promptweight.generate(prompt, pipe, seed=options.seed, num_inference_steps=options.steps)
+        images.append(enlarge(result.images[0], CELL))
         labels.append(prompt)
-        for phrase in phrases:  # each word's map is the mean over the steps in which it was said
-            pictures.append(overlay(made.images[0], made.maps.word(phrase), upscale=CELL))
+        for phrase in phrases:  # a word's map is the mean over the steps whose prompt contains it
+            images.append(overlay(result.images[0], result.maps.word(phrase), upscale=CELL))
             labels.append(phrase)
-        print(*made.save(options.output), *made.warnings, sep="\n")
+        print(*result.save(options.output), *result.warnings, sep="\n")
     path = options.output / "prompt-editing.png"
-    contact_sheet(pictures, labels, columns=3, cell=CELL).save(path)
+    contact_sheet(images, labels, columns=3, cell=CELL).save(path)
     print(path)
 
 

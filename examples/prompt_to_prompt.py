@@ -1,10 +1,10 @@
-"""A picture and its edits, each in the first one's layout.
+"""Prompt-to-prompt editing: an image and its edits in the same layout (Hertz et al., 2022).
 
 python examples/prompt_to_prompt.py                  the built-in model
 python examples/prompt_to_prompt.py MODEL            a hub id, a folder or a .safetensors file
 
-What the edited picture takes from the first is its attention (prompt-to-prompt, Hertz et al., 2022): that of
-the words that stay, and of those whose place another takes.
+The edited image uses the attention of the first image for the words that stay, and for those that another
+word replaces.
 """
 
 from options import arguments
@@ -13,7 +13,7 @@ import promptweight
 
 
 def main() -> None:
-    """Swap a word, adds one, and shows what a word and the one in its place looked at."""
+    """Swap a word, add a word, and write the maps of a word and of its replacement."""
     options = arguments(__doc__, seed=2).parse_args()
     pipe = promptweight.load(options.model)
     settings = {"seed": options.seed, "num_inference_steps": options.steps}

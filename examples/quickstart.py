@@ -1,4 +1,4 @@
-"""A picture, and where its words went: run it as it stands, or name a model of your own."""
+"""An image with attention maps of its words: `python examples/quickstart.py [MODEL]`."""
 
 import sys
 

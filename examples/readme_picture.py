@@ -1,4 +1,4 @@
-"""Draws the picture of the README: where each word went, and what weights and edits did, on one seed.
+"""README image: attention maps, weights and edits on one seed.
 
 python examples/readme_picture.py --output examples/pictures/readme.png
 """
@@ -20,27 +20,27 @@ CELL = 256
 
 
 def main() -> None:
-    """Make five pictures and puts them, with three overlays, on one sheet."""
+    """Generate five images, and draw them with three overlays on one contact sheet."""
     options = arguments(__doc__, output="examples/pictures/readme.png", seed=2).parse_args()
 
     pipe = promptweight.load(options.model)
     settings = {"seed": options.seed, "num_inference_steps": options.steps}
     plain = promptweight.generate(PROMPT, pipe, **settings)
-    pictures = [enlarge(plain.images[0], CELL)]
+    images = [enlarge(plain.images[0], CELL)]
     labels = [PROMPT]
     for phrase in PHRASES:
-        pictures.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
+        images.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
         labels.append(phrase)
     for label, prompt in WEIGHTED.items():
         weighted = promptweight.generate(prompt, pipe, **settings, space="attention", record=False)
-        pictures.append(enlarge(weighted.images[0], CELL))
+        images.append(enlarge(weighted.images[0], CELL))
         labels.append(label)
     for label, prompt in EDITED.items():
         pair = promptweight.edit(PROMPT, prompt, pipe, **settings)
-        pictures.append(enlarge(pair.edited.images[0], CELL))
+        images.append(enlarge(pair.edited.images[0], CELL))
         labels.append(label)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pictures, labels, columns=4, cell=CELL).save(options.output, optimize=True)
+    contact_sheet(images, labels, columns=4, cell=CELL).save(options.output, optimize=True)
     print(options.output)
 
 

@@ -1,10 +1,10 @@
-"""Stable Diffusion XL: weights in its two text encoders, and where each word went.
+"""Stable Diffusion XL: weights in the embeddings of its two text encoders, and attention maps.
 
-python examples/sdxl.py                a tiny random model: noise, but the whole way is gone
+python examples/sdxl.py                a tiny random model (its images are noise)
 python examples/sdxl.py stabilityai/stable-diffusion-xl-base-1.0
 
-The two text encoders lie side by side, so that a word has one place in the attention. Weights scale the
-embeddings of both; the pooled vector stays that of the clean text.
+The embeddings of the two text encoders are concatenated, so a word has one set of tokens in the attention.
+Weights scale the embeddings of both; the pooled embedding is that of the text without weights.
 """
 
 from options import arguments
@@ -14,7 +14,7 @@ import promptweight
 
 
 def main() -> None:
-    """Make a picture with weights in the embeddings, writes it, its maps and what was used."""
+    """Generate an image with weights in the embeddings, and write it with its maps."""
     parser = arguments(__doc__, model=None, steps=None)
     parser.add_argument("--prompt", default="um (gato:1.3) vermelho, um [rato], aquarela BREAK fundo azul")
     parser.add_argument("--words", nargs="*", default=["gato", "rato"])
@@ -22,7 +22,7 @@ def main() -> None:
 
     pipe = sdxl() if options.model is None else promptweight.load(options.model)
     steps = options.steps or (30 if options.model else 4)
-    made = promptweight.generate(
+    result = promptweight.generate(
         options.prompt,
         pipe,
         negative_prompt="borrado",
@@ -30,8 +30,8 @@ def main() -> None:
         num_inference_steps=steps,
         require_words=options.words,
     )
-    print("methods:", made.settings["methods"])
-    print(*made.save(options.output, overlays=options.words), *made.warnings, sep="\n")
+    print("methods:", result.settings["methods"])
+    print(*result.save(options.output, overlays=options.words), *result.warnings, sep="\n")
 
 
 if __name__ == "__main__":

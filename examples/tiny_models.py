@@ -1,8 +1,8 @@
-"""Pipelines of the real classes with tiny random weights, so that examples and tests run without a network.
+"""Pipelines of diffusers' real classes with tiny random weights, for examples and tests without a network.
 
-Their pictures are colored noise: only a trained model draws what a prompt says. Everything else, from the
-text encoders to the attention, is as it is in the models that they stand for. Parts of a pipeline may be
-given, None among them: `sd3(text_encoder_3=None, tokenizer_3=None)`.
+Their images are colored noise. Everything else, from the text encoders to the attention, works as in the real
+models. Any part of a pipeline may be replaced, or removed with None:
+`sd3(text_encoder_3=None, tokenizer_3=None)`.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from transformers import (
 )
 
 SIDE = 64
-"""Pixels along the sides of a picture; the latents have as many places."""
+"""Height and width of an image in pixels; the latents have the same size."""
 CLIP_L, CLIP_G, T5 = 32, 40, 96
-"""Widths of the text encoders: different ones, as in the models themselves."""
+"""Widths of the text encoders; they differ, as in the real models."""
 MERGES = (
     *[("g", "a"), ("t", "o</w>"), ("ga", "to</w>"), ("c", "o"), ("co", "r"), ("v", "e"), ("ve", "r")],
     *[("m", "e"), ("me", "l"), ("h", "o</w>"), ("u", "m</w>"), ("Ã", "£"), ("Ã£", "o</w>"), ("Ã", "§")],
     *[("ð", "Ł"), ("ðŁ", "Ĳ"), ("ðŁĲ", "±"), ("ðŁĲ", "¶</w>")],
 )
-"""What the CLIP tokenizers join, so that words have one piece (um, gato), two, or many."""
+"""Merges of the CLIP tokenizers: some words are one token (um, gato), others two or many."""
 
 
 def sd(*, side: int = SIDE, **parts: Any) -> StableDiffusionPipeline:
-    """Stable Diffusion 1: a CLIP text encoder, a UNet."""
+    """Make a Stable Diffusion 1 pipeline: a CLIP text encoder and a UNet."""
     tokenizer = clip_tokenizer()
-    text_encoder = lively(CLIPTextModel(clip_config(tokenizer)))
-    # A mean away from zero, as trained encoders have, keeps the a1111 renormalisation sound.
+    text_encoder = randomize(CLIPTextModel(clip_config(tokenizer)))
+    # A mean away from zero, as trained encoders have, keeps the a1111 normalization stable.
     text_encoder.final_layer_norm.bias += 0.2
     unet = random_unet(
         sample_size=side,
@@ -71,7 +71,7 @@ def sd(*, side: int = SIDE, **parts: Any) -> StableDiffusionPipeline:
 
 
 def sdxl(*, side: int = SIDE, **parts: Any) -> StableDiffusionXLPipeline:
-    """SDXL: two CLIP text encoders side by side, whose padding differs, and a UNet."""
+    """Make an SDXL pipeline: two CLIP text encoders with different padding, and a UNet."""
     tokenizer, tokenizer_2 = clip_tokenizer(), clip_tokenizer(pad="!")
     config_2 = clip_config(tokenizer_2, hidden_size=CLIP_G, projection_dim=20)
     unet = random_unet(
@@ -87,8 +87,8 @@ def sdxl(*, side: int = SIDE, **parts: Any) -> StableDiffusionXLPipeline:
         StableDiffusionXLPipeline,
         parts,
         vae=autoencoder(4),
-        text_encoder=lively(CLIPTextModel(clip_config(tokenizer)), 1),
-        text_encoder_2=lively(CLIPTextModelWithProjection(config_2), 2),
+        text_encoder=randomize(CLIPTextModel(clip_config(tokenizer)), 1),
+        text_encoder_2=randomize(CLIPTextModelWithProjection(config_2), 2),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer_2,
         unet=unet,
@@ -98,7 +98,7 @@ def sdxl(*, side: int = SIDE, **parts: Any) -> StableDiffusionXLPipeline:
 
 
 def sd3(*, side: int = SIDE, **parts: Any) -> StableDiffusion3Pipeline:
-    """Stable Diffusion 3.5: two CLIP text encoders and a T5, a transformer with joint attention."""
+    """Make a Stable Diffusion 3.5 pipeline: two CLIP text encoders, a T5, a joint-attention transformer."""
     tokenizer, tokenizer_2, tokenizer_3 = clip_tokenizer(), clip_tokenizer(pad="!"), t5_tokenizer()
     config = clip_config(tokenizer, projection_dim=CLIP_L)
     config_2 = clip_config(tokenizer_2, hidden_size=CLIP_G, projection_dim=CLIP_G)
@@ -120,8 +120,8 @@ def sd3(*, side: int = SIDE, **parts: Any) -> StableDiffusion3Pipeline:
         StableDiffusion3Pipeline,
         parts,
         vae=autoencoder(4),
-        text_encoder=lively(CLIPTextModelWithProjection(config), 1),
-        text_encoder_2=lively(CLIPTextModelWithProjection(config_2), 2),
+        text_encoder=randomize(CLIPTextModelWithProjection(config), 1),
+        text_encoder_2=randomize(CLIPTextModelWithProjection(config_2), 2),
         text_encoder_3=t5_encoder(tokenizer_3),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer_2,
@@ -132,7 +132,7 @@ def sd3(*, side: int = SIDE, **parts: Any) -> StableDiffusion3Pipeline:
 
 
 def flux(**parts: Any) -> FluxPipeline:
-    """FLUX.1: a T5 for the words, a CLIP for the pooled vector, a transformer with joint attention."""
+    """Make a FLUX.1 pipeline: a T5, a CLIP for the pooled embedding, and a joint-attention transformer."""
     tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer()
     torch.manual_seed(0)
     transformer = FluxTransformer2DModel(
@@ -149,7 +149,7 @@ def flux(**parts: Any) -> FluxPipeline:
         FluxPipeline,
         parts,
         vae=autoencoder(4),
-        text_encoder=lively(CLIPTextModel(clip_config(tokenizer)), 1),
+        text_encoder=randomize(CLIPTextModel(clip_config(tokenizer)), 1),
         text_encoder_2=t5_encoder(tokenizer_2),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer_2,
@@ -158,15 +158,15 @@ def flux(**parts: Any) -> FluxPipeline:
     )
 
 
-def pipeline(kind: Any, given: dict[str, Any], **parts: Any) -> Any:
-    """A silent pipeline of these parts, those that are given before the others."""
-    pipe = kind(**(parts | given))
+def pipeline(pipeline_class: Any, overrides: dict[str, Any], **parts: Any) -> Any:
+    """Make a pipeline of `parts`, replaced by `overrides` of the same names, without a progress bar."""
+    pipe = pipeline_class(**(parts | overrides))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def lively(model: Any, seed: int = 0) -> Any:
-    """The model with random weights so large that every token matters to every later one."""
+def randomize(model: Any, seed: int = 0) -> Any:
+    """Fill a model with random weights, large enough that every token changes every later one."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
@@ -174,7 +174,7 @@ def lively(model: Any, seed: int = 0) -> Any:
 
 
 def random_unet(**settings: Any) -> UNet2DConditionModel:
-    """A UNet of two levels."""
+    """Make a UNet of two levels."""
     torch.manual_seed(0)
     return UNet2DConditionModel(
         block_out_channels=(32, 32), layers_per_block=1, attention_head_dim=8, norm_num_groups=8, **settings
@@ -182,14 +182,14 @@ def random_unet(**settings: Any) -> UNet2DConditionModel:
 
 
 def autoencoder(channels: int) -> AutoencoderKL:
-    """An autoencoder whose latents are as large as the picture."""
+    """Make an autoencoder whose latents have the size of the image."""
     return AutoencoderKL(
         block_out_channels=(32,), latent_channels=channels, norm_num_groups=8, sample_size=8, shift_factor=0.0
     )
 
 
 def byte_letters() -> list[str]:
-    """The 256 characters by which byte-level BPE writes bytes (Radford et al., 2019)."""
+    """Return the 256 characters that stand for bytes in byte-level BPE (Radford et al., 2019)."""
     printable = [*range(33, 127), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
@@ -198,7 +198,7 @@ def byte_letters() -> list[str]:
 def clip_tokenizer(
     pad: str = "<|endoftext|>", max_length: int = 77, merges: tuple[tuple[str, str], ...] = MERGES
 ) -> CLIPTokenizer:
-    """A CLIP tokenizer over bytes that joins only what `merges` says, in this order."""
+    """Make a CLIP tokenizer over bytes with these merges, in this order."""
     letters = byte_letters()
     pieces = [*letters, *(letter + "</w>" for letter in letters), *(first + last for first, last in merges)]
     vocabulary = {piece: number for number, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
@@ -206,7 +206,7 @@ def clip_tokenizer(
 
 
 def clip_config(tokenizer: CLIPTokenizer, **changes: Any) -> CLIPTextConfig:
-    """Of a text encoder of three layers."""
+    """Make the configuration of a CLIP text encoder of three layers."""
     settings = {
         "vocab_size": len(tokenizer),
         "hidden_size": CLIP_L,
@@ -222,7 +222,7 @@ def clip_config(tokenizer: CLIPTokenizer, **changes: Any) -> CLIPTextConfig:
 
 
 def t5_tokenizer() -> T5Tokenizer:
-    """A T5 tokenizer that knows whole words, parts of words and single letters."""
+    """Make a T5 tokenizer of some words, parts of words and single letters."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     words = [(piece, -3.0) for piece in ("▁um", "▁gato", "▁ver", "mel", "ho", "▁feio", "▁x", ",")]
     letters = [(letter, -9.0) for letter in "▁abcdefghijklmnopqrstuvwxyz+"]
@@ -230,8 +230,8 @@ def t5_tokenizer() -> T5Tokenizer:
 
 
 def t5_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
-    """A T5 of two layers."""
+    """Make a T5 encoder of two layers."""
     config = T5Config(
         vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0
     )
-    return lively(T5EncoderModel(config), 3)
+    return randomize(T5EncoderModel(config), 3)

@@ -1,12 +1,12 @@
-"""Weights that act in a part of the picture: words kept out of a half, or kept inside a shape of your own.
+"""Weights in a region of the image: words removed from one half, or confined to a painted shape.
 
 python examples/weight_by_region.py                  the built-in model
 python examples/weight_by_region.py MODEL            a hub id, a folder or a .safetensors file
 
-Weight 0 in a region: no place in it may ask for the word; elsewhere the word acts as ever. In the prompt a
-region is a name (left, right, top, bottom, center) or a box (left top right bottom, in fractions of the
-picture); from Python it may be any mask. Only attention knows of places, hence
-`space="attention"`; `{mode=logit, region=…}` says it for one word alone.
+Weight 0 in a region removes the word from the region's attention; elsewhere the word acts as usual. In the
+prompt a region is a name (left, right, top, bottom, center) or a box (left top right bottom, in fractions of
+the image); in Python it may be any mask. Regions need weights in attention: `space="attention"`, or
+`{mode=logit, region=…}` for one word alone.
 """
 
 import torch
@@ -26,32 +26,32 @@ CELL = 256
 
 
 def main() -> None:
-    """Make three pictures from prompts and one from a painted mask, each with the map of the first words."""
+    """Generate three images from prompts and one with a painted mask, each with a map of one phrase."""
     options = arguments(__doc__, seed=3).parse_args()
     pipe = promptweight.load(options.model)
-    made = {}
+    results = {}
     for label, prompt in PROMPTS.items():
         result = promptweight.generate(
             prompt, pipe, seed=options.seed, num_inference_steps=options.steps, space="attention"
         )
-        made[label] = result.images[0], result.maps
+        results[label] = result.images[0], result.maps
         print(prompt, *result.warnings, sep="\n")
 
-    # A mask is an image (white: where the weight holds), an array or a tensor. Here all but a disc is white.
+    # A mask is an image (white where the weight acts), an array or a tensor. Here all but a disc is white.
     mask = Image.new("L", (64, 64), "white")
     ImageDraw.Draw(mask).ellipse((2, 2, 38, 38), fill="black")
     with promptweight.attach(pipe, PROMPTS["no region"], space="attention") as session:
         session.set_weight(FIRST, 0, region=mask)
         generator = torch.Generator("cpu").manual_seed(options.seed)
         image = pipe(**session.inputs, num_inference_steps=options.steps, generator=generator).images[0]
-    made["cat inside a painted disc"] = image, session.maps
+    results["cat inside a painted disc"] = image, session.maps
 
-    pictures = [enlarge(image, CELL) for image, _ in made.values()]
-    pictures += [overlay(image, maps.word(FIRST), upscale=CELL) for image, maps in made.values()]
+    images = [enlarge(image, CELL) for image, _ in results.values()]
+    images += [overlay(image, maps.word(FIRST), upscale=CELL) for image, maps in results.values()]
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "weight-by-region.png"
-    labels = [*made, *[f"attention of {FIRST}"] * len(made)]
-    contact_sheet(pictures, labels, columns=len(made), cell=CELL, title=PROMPTS["no region"]).save(path)
+    labels = [*results, *[f"attention of {FIRST}"] * len(results)]
+    contact_sheet(images, labels, columns=len(results), cell=CELL, title=PROMPTS["no region"]).save(path)
     print(path)
 
 

@@ -1,14 +1,14 @@
-"""Weights that act in a part of the steps: when does a model decide that there is a mouse?
+"""Weights in a range of the denoising steps.
 
 python examples/weight_by_step.py                    the built-in model
 python examples/weight_by_step.py MODEL              a hub id, a folder or a .safetensors file
 
     (rato cinza:0{steps=0-0.4})          weight 0 in the first 40 % of the steps, then 1
-    (rato cinza:0{to=1})                 from 0 at the first step to 1 at the last, in a straight line
-    (rato cinza:0{steps=0-0.4, to=1})    the same line within the first 40 % of the steps
+    (rato cinza:0{to=1})                 linear from 0 at the first step to 1 at the last
+    (rato cinza:0{steps=0-0.4, to=1})    linear from 0 to 1 in the first 40 % of the steps
 
-Only attention knows of steps, hence `space="attention"`; `{mode=logit, steps=…}` says it for one word alone.
-In a loop of your own, between two steps: `session.set_weight("rato cinza", 0.5)`.
+Ranges of steps need weights in attention: `space="attention"`, or `{mode=logit, steps=…}` for one word alone.
+In your own sampling loop, between two steps: `session.set_weight("rato cinza", 0.5)`.
 """
 
 from options import arguments
@@ -31,13 +31,13 @@ CELL = 256
 
 
 def main() -> None:
-    """Make a picture for each weight, all from one seed, and puts them on a sheet."""
+    """Generate an image for each weight, all from one seed, and draw a contact sheet."""
     options = arguments(__doc__, seed=2).parse_args()
     pipe = promptweight.load(options.model)
-    pictures = []
+    images = []
     for weight in WEIGHTS.values():
         prompt = PROMPT.replace(PHRASE, f"({PHRASE}:{weight})")
-        made = promptweight.generate(
+        result = promptweight.generate(
             prompt,
             pipe,
             space="attention",
@@ -45,11 +45,13 @@ def main() -> None:
             num_inference_steps=options.steps,
             record=False,
         )
-        pictures.append(enlarge(made.images[0], CELL))
-        print(prompt, *made.warnings, sep="\n")
+        images.append(enlarge(result.images[0], CELL))
+        print(prompt, *result.warnings, sep="\n")
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "weight-by-step.png"
-    contact_sheet(pictures, list(WEIGHTS), columns=4, cell=CELL, title=f"{PROMPT}: the weight of {PHRASE}").save(path)
+    contact_sheet(
+        images, list(WEIGHTS), columns=4, cell=CELL, title=f"{PROMPT}: the weight of {PHRASE}"
+    ).save(path)
     print(path)
 
 

@@ -1,5 +1,6 @@
 from . import errors as errors
 from . import weighting as weighting
+from ._version import __version__ as __version__
 from .attention import attach as attach
 from .conditioning import encode as encode
 from .generation import Edit as Edit
@@ -9,11 +10,9 @@ from .generation import generate as generate
 from .generation import solve as solve
 from .maps import AttentionMaps as AttentionMaps
 from .models import load as load
+from .prompt import adjust_weight as adjust_weight
 from .prompt import convert as convert
 from .prompt import detect as detect
 from .prompt import expand as expand
-from .prompt import nudge as nudge
 from .prompt import parse as parse
 from .prompt import schedule as schedule
-
-__version__: str

@@ -1,4 +1,4 @@
-"""`python -m promptweight` is the same command line as `promptweight`."""
+"""Entry point of `python -m promptweight`, the same as the command `promptweight`."""
 
 from promptweight.cli import main
 

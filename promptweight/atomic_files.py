@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever happens meanwhile."""
+"""Atomic file writing: a file appears under its name complete, or not at all."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ if TYPE_CHECKING:
 
 
 def check_folder(path: Path) -> None:
-    """Make sure, before a long work, that its files can be written into a folder; makes nothing itself.
+    """Check, before a long run, that files can be written into the folder `path`; create nothing.
 
     Raises:
-        OSError: there is something else at its place, or the folder that it is (to be) in is read-only.
+        OSError: `path` or a parent of it is not a folder, or the nearest existing folder is read-only.
     """
     path = path.absolute()
-    there = next(each for each in (path, *path.parents) if each.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "no folder, so nothing can be written into it", str(there))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "nothing can be written into this folder", str(there))
+    existing = next(each for each in (path, *path.parents) if each.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is not a folder, so no file can be written into it", str(existing)
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no file can be written into this folder", str(existing))
 
 
 def save_png(
-    image: Image.Image, path: Path, texts: PngInfo | None = None, *, overwrite: bool = False
+    image: Image.Image, path: Path, pnginfo: PngInfo | None = None, *, overwrite: bool = False
 ) -> None:
-    """Save `image` as PNG, whole or not at all; errors as in `write_atomically`."""
-    write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=texts), overwrite=overwrite)
+    """Save `image` as PNG with the text chunks of `pnginfo`; errors as in `write_atomically`."""
+    write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=pnginfo), overwrite=overwrite)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwrite: bool = False) -> None:
-    """Let `write` fill a file that appears at `path` only when it is complete and on the disk.
+    """Let `write` fill a file that appears at `path` once it is complete and on the disk.
 
-    The bytes go into a hidden file in the same folder, which takes the name at the end; whatever fails in
-    between (a full disk, an interrupt) leaves nothing behind.
+    `write` receives a hidden file in the same folder, which is renamed at the end. Any failure before that,
+    such as a full disk or an interrupt, removes the hidden file.
 
     Raises:
-        FileExistsError: there is a file at `path` already and `overwrite` is not given.
-        OSError: the disk's own error.
+        FileExistsError: `path` exists and `overwrite` is false.
+        OSError: the error of the operating system, with `path` as its file name.
     """
     if not overwrite and path.exists():
         raise FileExistsError(f"{path} exists already")
@@ -57,18 +59,18 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, overwri
         if overwrite:
             os.replace(temporary, path)
         else:
-            _take_free_name(temporary, path)
+            _rename_without_overwriting(temporary, path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # the name that people know
+            error.filename = str(path)  # users do not know the temporary name
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
 
 
-def _take_free_name(temporary: Path, path: Path) -> None:
-    """Give the file its name in one step that fails where the name was taken in the meantime."""
+def _rename_without_overwriting(temporary: Path, path: Path) -> None:
+    """Give the file its name in one step that fails where a file of that name appeared in the meantime."""
     try:
         os.link(temporary, path)
     except FileExistsError:

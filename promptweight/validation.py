@@ -23,15 +23,7 @@ def check_integer(name: str, value: Any, lowest: int, highest: int) -> int:
     except TypeError:
         raise SettingError(message("integer-type", name=name, value=value)) from None
     if not lowest <= integer <= highest:
-        raise SettingError(
-            message(
-                "integer-range",
-                name=name,
-                value=value,
-                lowest=lowest,
-                highest=highest,
-            )
-        )
+        raise SettingError(message("integer-range", name=name, value=value, lowest=lowest, highest=highest))
     return integer
 
 
@@ -46,15 +38,7 @@ def check_number(name: str, value: Any, lowest: float, highest: float) -> float:
     except (TypeError, ValueError):
         raise SettingError(message("number-type", name=name, value=value)) from None
     if not (math.isfinite(number) and lowest <= number <= highest):
-        raise SettingError(
-            message(
-                "number-range",
-                name=name,
-                value=value,
-                lowest=lowest,
-                highest=highest,
-            )
-        )
+        raise SettingError(message("number-range", name=name, value=value, lowest=lowest, highest=highest))
     return number
 
 

@@ -7,26 +7,21 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest_plugins = [
-    "tests.fixtures.attention",
-    "tests.fixtures.batches",
-    "tests.fixtures.evaluation",
-    "tests.fixtures.text_encoders",
-]
+# One thread for each process and its children: small tensors gain nothing from more, and several processes
+# with several threads each wait for one another and take ten times as long. torch reads the variables at its
+# import.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
-# With pytest-xdist each process computes on one thread: processes with several threads each wait for one
-# another on few cores, and take ten times as long. The variables act before torch is imported.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-
-# A busy machine is no reason for a test to fail.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# Every run of the suite tries the same examples; `python -m tests.fuzz` searches for new ones. Without a
+# deadline, no test fails because the machine is busy.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile("suite")
 
 
 def make_pipeline() -> Any:
-    """A pipeline for pictures of 32 × 32 pixels; its tokenizer takes any text, `gato` as one piece."""
+    """Make a pipeline for images of 32 × 32 pixels; its tokenizer encodes any text, `gato` as one token."""
     import tiny_models
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -71,7 +66,7 @@ def make_pipeline() -> Any:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pipeline as `save_pretrained` writes it; not to be changed by a test."""
+    """The folder that `save_pretrained` writes for the pipeline; tests must not change it."""
     folder = tmp_path_factory.mktemp("models") / "tiny-random"
     make_pipeline().save_pretrained(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writing: complete files, or none."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from PIL import Image
 from promptweight.atomic_files import check_folder, save_png, write_atomically
 
 
-def test_an_existing_file_is_kept(tmp_path):
+def test_existing_file_is_kept_unless_overwritten(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"mine")
     with pytest.raises(FileExistsError):
@@ -20,7 +20,7 @@ def test_an_existing_file_is_kept(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
+def test_write_error_names_the_requested_file(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         write_atomically(tmp_path / "none" / "a.txt", lambda file: file.write(b"x"))
     assert error.value.filename == str(tmp_path / "none" / "a.txt")
@@ -32,18 +32,18 @@ def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
         write_atomically(tmp_path / "a.txt", fill)
 
 
-def test_a_folder_is_checked_without_making_it(tmp_path, monkeypatch):
+def test_check_folder_creates_nothing_and_raises_for_files_and_read_only_folders(tmp_path, monkeypatch):
     check_folder(tmp_path / "new" / "below")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError, match="no folder"):
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
         check_folder(tmp_path / "file" / "below")
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(PermissionError, match="nothing can be written"):
+    with pytest.raises(PermissionError, match="no file can be written"):
         check_folder(tmp_path / "new")
 
 
-def test_a_file_that_appears_while_writing_is_kept(tmp_path):
+def test_file_that_appears_during_the_write_is_kept(tmp_path):
     path = tmp_path / "a.txt"
 
     def write(file):
@@ -57,7 +57,7 @@ def test_a_file_that_appears_while_writing_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_is_left_of_a_write_that_fails(tmp_path, error):
+def test_failed_write_leaves_no_file(tmp_path, error):
     def write(file):
         file.write(b"half")
         raise error
@@ -68,14 +68,14 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, error):
 
 
 @pytest.mark.parametrize("step", ["fsync", "link", "replace"])
-def test_nothing_is_left_when_the_system_fails(tmp_path, monkeypatch, step):
+def test_failed_system_call_leaves_no_file(tmp_path, monkeypatch, step):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 
     if step == "replace":
         monkeypatch.setattr(os, "link", fail)
     monkeypatch.setattr(os, step, fail)
-    if step == "link":  # a file system without hard links is no failure
+    if step == "link":  # a file system without hard links is supported
         write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
         assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
         return
@@ -84,7 +84,7 @@ def test_nothing_is_left_when_the_system_fails(tmp_path, monkeypatch, step):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_has_the_rights_that_the_umask_gives(tmp_path):
+def test_written_file_has_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x"))
@@ -93,10 +93,10 @@ def test_the_file_has_the_rights_that_the_umask_gives(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
-    done = []
+def test_bytes_are_synced_before_the_name_appears(tmp_path, monkeypatch):
+    calls = []
     real_fsync, real_link = os.fsync, os.link
-    monkeypatch.setattr(os, "fsync", lambda file: (done.append("fsync"), real_fsync(file)))
-    monkeypatch.setattr(os, "link", lambda *names: (done.append("link"), real_link(*names)))
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append("fsync"), real_fsync(file)))
+    monkeypatch.setattr(os, "link", lambda *names: (calls.append("link"), real_link(*names)))
     write_atomically(tmp_path / "a.txt", lambda file: file.write(b"x" * 100_000))
-    assert done == ["fsync", "link"]
+    assert calls == ["fsync", "link"]

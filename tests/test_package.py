@@ -1,4 +1,4 @@
-"""What is released: a source archive and a wheel, complete, that do their job where they are installed."""
+"""The released source archive and wheel: their files, and an installation of each."""
 
 import json
 import os
@@ -17,21 +17,21 @@ import yaml
 import promptweight
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"promptweight": ROOT / "promptweight", "promptweight_ui": ROOT / "ui"}
-"""The installed packages, and the folders of the repository that they are made from."""
+PACKAGES = {"promptweight": ROOT / "promptweight", "promptweight_ui": ROOT / "ui" / "promptweight_ui"}
+"""The installed packages, and their folders in the repository."""
 
 
 class Built(NamedTuple):
-    """The two files of a release, and what they are made from."""
+    """The two files of a release, and their sources."""
 
     sdist: Path
     wheel: Path
     sources: dict[str, set[str]]
-    """The files of each package's folder, as they were copied."""
+    """The files of each package's folder, as copied."""
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """What a command prints; it sees neither the checkout nor a network."""
+    """Return the output of a command that has no access to the checkout or to a package index."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PIP_"))}
     done = subprocess.run(
         [str(part) for part in command],
@@ -46,7 +46,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 
 def sources(folder: Path) -> set[str]:
-    """Every file of a package's folder, from there."""
+    """Return the files of a package's folder, relative to it."""
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -56,14 +56,14 @@ def sources(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A source archive made of a copy of the checkout, and a wheel made of that archive."""
+    """A source archive of a copy of the checkout, and a wheel of that archive."""
     copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, copy / name)
-    files = {package: sources(folder) for package, folder in FOLDERS.items()}
-    for package, folder in FOLDERS.items():
+    files = {package: sources(folder) for package, folder in PACKAGES.items()}
+    for package, folder in PACKAGES.items():
         for name in files[package]:
-            target = copy / folder.name / name
+            target = copy / folder.relative_to(ROOT) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, target)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=copy)
@@ -71,8 +71,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(sdist, wheel, files)
 
 
-@pytest.mark.parametrize("package", FOLDERS)
-def test_the_wheel_holds_every_file_of_the_packages(built, package):
+@pytest.mark.package
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wheel_holds_every_file_of_each_package(built, package):
     with zipfile.ZipFile(built.wheel) as wheel:
         inside = {
             name.removeprefix(f"{package}/") for name in wheel.namelist() if name.startswith(f"{package}/")
@@ -80,25 +81,48 @@ def test_the_wheel_holds_every_file_of_the_packages(built, package):
     assert inside == built.sources[package]
 
 
-def test_the_wheel_holds_nothing_else(built):
+@pytest.mark.package
+@pytest.mark.parametrize("package", PACKAGES)
+def test_sdist_holds_every_file_of_each_package(built, package):
+    folder = f"promptweight-{promptweight.__version__}/{PACKAGES[package].relative_to(ROOT).as_posix()}/"
+    with tarfile.open(built.sdist) as sdist:
+        inside = {
+            member.name.removeprefix(folder)
+            for member in sdist.getmembers()
+            if member.isfile() and member.name.startswith(folder)
+        }
+    assert inside == built.sources[package]
+
+
+@pytest.mark.package
+def test_wheel_holds_types_faces_and_weights_and_nothing_else(built):
     with zipfile.ZipFile(built.wheel) as wheel:
-        tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert tops == {*FOLDERS, f"promptweight-{promptweight.__version__}.dist-info"}
-    assert "py.typed" in built.sources["promptweight"]
+        names = wheel.namelist()
+    assert {name.split("/")[0] for name in names} == {
+        *PACKAGES,
+        f"promptweight-{promptweight.__version__}.dist-info",
+    }
+    assert {"promptweight/py.typed", "promptweight/__init__.pyi", "promptweight/prompt/__init__.pyi"} <= {
+        *names
+    }
+    weights = [name for name in names if name.startswith("promptweight/mini/weights/")]
+    assert any(name.endswith(".safetensors") for name in weights)
 
 
-def test_the_license_is_in_both(built):
+@pytest.mark.package
+def test_wheel_and_sdist_hold_the_license(built):
     with zipfile.ZipFile(built.wheel) as wheel, tarfile.open(built.sdist) as sdist:
         for names in (wheel.namelist(), sdist.getnames()):
             assert any(name.endswith("/LICENSE") for name in names)
 
 
+@pytest.mark.package
 @pytest.mark.parametrize("kind", ["sdist", "wheel"])
-def test_it_does_its_main_job_in_a_fresh_environment(built, kind, tmp_path):
-    """The environment has the libraries that this one has, but of promptweight only what is installed."""
-    place = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", place, cwd=tmp_path)
-    programs = place / ("Scripts" if os.name == "nt" else "bin")
+def test_installed_package_generates_images_in_a_fresh_environment(built, kind, tmp_path):
+    """The environment shares this one's libraries; promptweight comes from the built file alone."""
+    environment = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path)
+    programs = environment / ("Scripts" if os.name == "nt" else "bin")
     python = programs / "python"
     (site,) = json.loads(
         run(
@@ -108,7 +132,7 @@ def test_it_does_its_main_job_in_a_fresh_environment(built, kind, tmp_path):
             cwd=tmp_path,
         )
     )
-    # A .pth file adds the folders of libraries themselves, not what an editable install hangs on them.
+    # A .pth file adds the folders of libraries, but not the finders of editable installs.
     libraries = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (Path(site) / "libraries.pth").write_text("\n".join(libraries), encoding="utf-8")
     install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
@@ -116,39 +140,66 @@ def test_it_does_its_main_job_in_a_fresh_environment(built, kind, tmp_path):
         *install, "--no-deps", "--no-build-isolation", "--force-reinstall", getattr(built, kind), cwd=tmp_path
     )
 
-    where = run(python, "-c", "import promptweight; print(promptweight.__file__)", cwd=tmp_path)
-    assert Path(where.strip()).is_relative_to(place)
+    for package in PACKAGES:
+        file = run(python, "-c", f"import {package}; print({package}.__file__)", cwd=tmp_path)
+        assert Path(file.strip()).is_relative_to(environment)
     output = run(
         *(programs / "promptweight", "generate", "um (gato:1.4) vermelho", "-o", "out"),
         *("--overlay", "gato", "--steps", "2", "--seed", "1"),
         cwd=tmp_path,
     )
-    pictures = sorted((tmp_path / "out").glob("*.png"))
-    assert len(pictures) == 2, output
-    told = run(programs / "promptweight", "info", pictures[0], cwd=tmp_path)
-    assert "um (gato:1.4) vermelho" in told
+    images = sorted((tmp_path / "out").glob("*.png"))
+    assert len(images) == 2, output
+    assert "um (gato:1.4) vermelho" in run(programs / "promptweight", "info", images[0], cwd=tmp_path)
 
 
-def test_the_citation_is_of_this_version():
+def test_citation_names_this_version_and_license():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(citation)
     assert citation["version"] == promptweight.__version__
     assert citation["license"] == "Apache-2.0"
 
 
-def test_make_runs_what_ci_runs():
-    """`make check` is CI's own script; what the script checks has a quick target of the same command."""
+def test_makefile_runs_every_check_of_ci():
+    """`make check` is CI's script; every check in it has a quick target with the same command."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^check:.*\n\t\.ci/run\n", makefile, re.MULTILINE)
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    commands = [line.strip() for line in script if line.startswith(("ruff ", "mypy "))]
-    assert commands
+    commands = [
+        line.strip() for line in script if line.strip().startswith(("ruff ", "mypy ", "lint-imports", "npm "))
+    ]
+    assert {command.split()[0] for command in commands} == {"ruff", "mypy", "lint-imports", "npm"}
     for command in commands:
         assert f"\t{command}\n" in makefile, f"Makefile does not run: {command}"
 
 
-def test_every_path_that_contributing_names_is_there():
+def test_ci_runs_every_mark_that_pytest_deselects_by_default(pytestconfig):
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    marks = {line.split(":")[0] for line in pytestconfig.getini("markers")} & {
+        "slow",
+        "browser",
+        "package",
+        "launch",
+    }
+    (selected,) = re.findall(r'^pytest -m "(.*)"$', script, re.MULTILINE)
+    assert set(selected.split(" or ")) == marks
+    deselected = pytestconfig.getini("addopts")[pytestconfig.getini("addopts").index("-m") + 1]
+    assert {part.removeprefix("not ") for part in deselected.split(" and ")} == marks
+
+
+def test_every_path_in_contributing_exists():
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:promptweight|tests|ui|examples)/[\w./-]*)`", page))
     assert len(named) > 20
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "README.pt-br.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/notebooks/README.md"],
+)
+def test_every_relative_link_of_a_page_exists(name):
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

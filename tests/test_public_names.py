@@ -1,4 +1,4 @@
-"""The public names: all there, and none of them makes the import heavy."""
+"""Public names: present, documented, and light to import."""
 
 import ast
 import inspect
@@ -19,7 +19,7 @@ HEAVY = ("torch", "diffusers", "transformers", "PIL", "numpy", "rich", "typer", 
 
 
 def run(code: str, *arguments: str) -> str:
-    """What `code` prints in a fresh interpreter that finds this very package."""
+    """Return the output of `code` in a new interpreter with this package."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=Path(promptweight.__file__).parents[1],
@@ -35,18 +35,18 @@ def loaded_after(code: str) -> set[str]:
     return set(run(code + listing).split("\n")[-2].split())
 
 
-def test_importing_the_package_loads_nothing_heavy():
+def test_import_of_the_package_is_light():
     assert loaded_after("import promptweight") == set()
 
 
-def test_the_prompt_language_loads_nothing_heavy():
+def test_parse_imports_no_heavy_library():
     assert loaded_after("import promptweight; promptweight.parse('um (gato:1.4)')") == set()
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["generate", "--help"], ["parse", "um (gato:1.4) vermelho"]]
 )
-def test_help_and_parse_start_without_torch(arguments):
+def test_help_and_parse_commands_import_no_torch(arguments):
     code = f"""
 import sys
 from promptweight.cli import main
@@ -60,12 +60,12 @@ except SystemExit as done:
 
 
 @pytest.mark.parametrize("name", promptweight.__all__)
-def test_every_public_name_is_there(name):
+def test_public_name_exists_and_is_listed(name):
     assert getattr(promptweight, name) is not None
     assert name in dir(promptweight)
 
 
-def test_the_public_names_are_these():
+def test_public_names_are_sorted_and_have_the_main_ones():
     assert sorted(promptweight.__all__) == promptweight.__all__
     assert set(promptweight.__all__) >= {
         "parse",
@@ -78,13 +78,13 @@ def test_the_public_names_are_these():
     }
 
 
-ROOMS = sorted(
+PACKAGES = sorted(
     found.name for found in pkgutil.walk_packages(promptweight.__path__, "promptweight.") if found.ispkg
 )
 
 
 def described(modules: list[ModuleType], name: str) -> bool:
-    """Whether a constant has a string of its own under it, or is named in its module's docstring."""
+    """Return True if a constant has a docstring of its own or is named in that of its module."""
     for module in modules:
         body = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
         for statement, following in zip(body, [*body[1:], None], strict=True):
@@ -101,44 +101,44 @@ def described(modules: list[ModuleType], name: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("room", ["promptweight", *ROOMS])
-def test_every_public_name_of_a_room_is_there_and_documented(room):
-    module = import_module(room)
+@pytest.mark.parametrize("package", ["promptweight", *PACKAGES])
+def test_public_names_of_a_package_exist_and_are_documented(package):
+    module = import_module(package)
     assert module.__doc__
     names = getattr(module, "__all__", [])
     assert len(set(names)) == len(names)
-    inside = [each for name, each in sys.modules.items() if name == room or name.startswith(f"{room}.")]
-    for name in set(names) - {"__version__"}:
-        value = getattr(module, name)
+    values = {name: getattr(module, name) for name in set(names) - {"__version__"}}
+    modules = [each for name, each in sys.modules.items() if f"{name}.".startswith(f"{package}.")]
+    for name, value in values.items():
         if inspect.ismodule(value) or inspect.isclass(value) or inspect.isfunction(value):
             text = (value.__doc__ or "").strip()
-            # a dataclass without a docstring gets one that lists its fields
-            assert text, f"{room}.{name} has no docstring"
-            assert not text.startswith(f"{name}("), f"{room}.{name} has no docstring"
+            # the docstring that a dataclass generates lists its fields
+            assert text, f"{package}.{name} has no docstring"
+            assert not text.startswith(f"{name}("), f"{package}.{name} has no docstring"
         else:
             plain = isinstance(value, str | int | float | tuple | list | dict | frozenset)
-            assert not plain or described(inside, name), f"{room}.{name} is not described"
+            assert not plain or described(modules, name), f"{package}.{name} is not described"
 
 
-def test_a_name_that_does_not_exist_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="'promptweight' has no attribute 'wieght'"):
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="wieght"):
         promptweight.wieght  # noqa: B018
 
 
 def test_functions_are_not_hidden_by_modules_of_the_same_name():
     code = """
-import promptweight.generate, promptweight.prompt.timeline, promptweight
+import promptweight.generation.image_generation, promptweight.prompt.timeline, promptweight.prompt.conversion
 print(callable(promptweight.generate), callable(promptweight.schedule), callable(promptweight.convert))
 """
     assert run(code).split() == ["True", "True", "True"]
 
 
-def test_the_version_is_the_one_that_is_released():
+def test_version_is_that_of_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert promptweight.__version__ == project["version"]
 
 
-def test_the_package_runs_as_a_program():
+def test_package_runs_as_a_program():
     assert promptweight.__version__ in run(
         "import runpy, sys; sys.argv = ['promptweight', '--version']; "
         "runpy.run_module('promptweight', run_name='__main__')"

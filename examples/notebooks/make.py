@@ -1,11 +1,14 @@
-"""Writes the notebooks from `sources/`, in Portuguese and in English: `python examples/notebooks/make.py`.
+"""Builder of the notebooks, in Portuguese and in English, from `sources/`.
 
-A source is a Python file in the percent format that editors and jupytext know. `# %%` begins a cell of code,
-`# %% [markdown] lang="pt"` one of text in one language. A line of code that ends in `# pt` or `# en` is in
-that notebook alone; everything else is in both, so the two cannot drift apart. What stands before the first
-cell is for the source alone.
+    python examples/notebooks/make.py                            write the notebooks, without outputs
+    python examples/notebooks/make.py --execute out/notebooks    write them executed, into another folder
 
-`--execute` runs the notebooks and keeps what they show; without it they are written without outputs.
+A source is a Python file in the percent format of editors and jupytext. `# %%` begins a code cell,
+`# %% [markdown] lang="pt"` a text cell in one language. A line of code that ends in `# pt` or `# en` is in
+that notebook alone; every other line is in both, so that the two cannot diverge. Lines before the first cell
+belong to the source alone.
+
+The repository holds the notebooks without outputs; the tests execute them.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ import nbformat
 FOLDER = Path(__file__).parent
 NAMES = {
     "attention": {"pt": "o_que_e_atencao", "en": "what_is_attention"},
-    "kinds": {"pt": "quem_olha_para_quem", "en": "who_looks_at_whom"},
+    "kinds": {"pt": "tipos_de_atencao", "en": "kinds_of_attention"},
     "word_weight": {"pt": "o_peso_de_uma_palavra", "en": "the_weight_of_a_word"},
     "weighting": {"pt": "qual_ponderacao_usar", "en": "which_weighting"},
     "honest_maps": {"pt": "ler_mapas_com_honestidade", "en": "reading_maps_honestly"},
 }
-"""The notebooks' file names, by source and language, in the order in which they are read."""
+"""File names of the notebooks by source and language, in reading order."""
 
 CELL = re.compile(r"^# %%(?: \[(markdown)\] lang=\"(pt|en)\")?$")
 TAG = re.compile(r"  # (pt|en)$")
@@ -36,25 +39,29 @@ METADATA = {
 
 
 def build(source: str, language: str) -> Any:
-    """Return the notebook of a source's text in one language, without outputs.
+    """Return the notebook of a source text in one language, without outputs.
+
+    Args:
+        source: Text in the percent format.
+        language: `pt` or `en`.
 
     Raises:
-        ValueError: a line looks like the beginning of a cell, but is none.
+        ValueError: A line begins with `# %%` but is not the header of a cell.
     """
     cells: list[Any] = []
-    kept = False
+    included = False
     for number, line in enumerate(source.splitlines(), 1):
         if line.startswith("# %%"):
-            begins = CELL.match(line)
-            if begins is None:
-                raise ValueError(f"line {number} begins no cell of a known kind: {line}")
-            kept = begins[2] in (None, language)
-            if kept:
-                new = nbformat.v4.new_markdown_cell if begins[1] else nbformat.v4.new_code_cell
+            header = CELL.match(line)
+            if header is None:
+                raise ValueError(f"line {number} must be the header of a code or markdown cell; got {line}")
+            included = header[2] in (None, language)
+            if included:
+                new = nbformat.v4.new_markdown_cell if header[1] else nbformat.v4.new_code_cell
                 cells.append(new(id=f"cell-{len(cells)}"))
-        elif kept and cells[-1].cell_type == "markdown":
+        elif included and cells[-1].cell_type == "markdown":
             cells[-1].source += line.removeprefix("#").removeprefix(" ") + "\n"
-        elif kept:
+        elif included:
             tag = TAG.search(line)
             if tag is None or tag[1] == language:
                 cells[-1].source += TAG.sub("", line) + "\n"
@@ -64,10 +71,10 @@ def build(source: str, language: str) -> Any:
 
 
 def execute(notebook: Any, folder: Path) -> None:
-    """Run a notebook in `folder` and keeps in it what its cells show.
+    """Run a notebook in place, with `folder` as the working directory, and store the outputs of its cells.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: a cell raised.
+        nbclient.exceptions.CellExecutionError: A cell raised an exception.
     """
     from nbclient import NotebookClient
 
@@ -80,29 +87,31 @@ def execute(notebook: Any, folder: Path) -> None:
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
-    notebook.metadata = nbformat.from_dict(METADATA)  # the kernel adds the version of this Python
+    notebook.metadata = nbformat.from_dict(METADATA)  # without the kernel's Python version
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop("image/jpeg", None)  # Pillow shows every picture twice
+            output.get("data", {}).pop("image/jpeg", None)  # Pillow outputs every image as PNG and as JPEG
 
 
 def main() -> None:
-    """Write every notebook."""
+    """Write the notebooks."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sources", nargs="*", default=[*NAMES], help=f"of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--execute", action="store_true", help="run them and keep what they show")
-    parser.add_argument("--output", type=Path, default=FOLDER)
+    parser.add_argument(
+        "sources", nargs="*", default=[*NAMES], help=f"of {', '.join(NAMES)}; all of them by default"
+    )
+    parser.add_argument("--execute", type=Path, metavar="FOLDER", help="execute the notebooks into FOLDER")
     options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    folder = options.execute or FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     for source in options.sources:
         text = (FOLDER / "sources" / f"{source}.py").read_text(encoding="utf-8")
         for language, name in NAMES[source].items():
             notebook = build(text, language)
             if options.execute:
-                execute(notebook, options.output)
-            path = options.output / f"{name}.ipynb"
+                execute(notebook, folder)
+            path = folder / f"{name}.ipynb"
             nbformat.write(notebook, path)
             print(path)
 

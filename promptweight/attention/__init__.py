@@ -1,18 +1,23 @@
-"""See and steer what every word does: recording and weighting attention inside diffusers pipelines.
+"""Attention inside diffusers pipelines: recording it by word, and weighting words in it.
 
     with attach(pipe, "um (gato:1.4) vermelho", space="attention") as session:
         image = pipe(**session.inputs).images[0]
     session.maps.word("gato").overlay(image)
 
-What is where, from the ground up: kernels (one fused call that also gives columns), layout (which layers),
-calls (before and after every one of the model), lanes (which rows of the batch), run (which step), tables
-(which columns), rules and regions (what a weight does), exchange and prompt_to_prompt (one picture made with
-another's attention), shares and phrases (weights found for a target), variants and composing (prompts that
-change, or that AND joins), store (where sums are kept), recorder, processors and adapt (what runs inside the
-model), preparing (settled before the run), installing (recorders in the model, and out again), directing
-(what every call asks of them), session (attaching), recording, files, enlarging, views, maps, heatmap, rows
-and hover (what comes out), inside (the arithmetic laid open), text (what words read in each other), bench
-(what it all costs).
+Files, in order of dependency:
+
+- `kernels/`: attention that also returns columns of its softmax (`sdpa`), and attention with a bias through
+  kernels without one (`biased`).
+- `model_calls`: hooks around every call of a model. `layers`: its attention layers and their grids.
+- `batch_rows`: matching of the batch's rows to prompts. `step_counter`: the step of a call.
+- `control/`: weights by step and region (`rules`, `regions`), weights for target shares (`share_solver`,
+  `share_controller`), prompt-to-prompt (`prompt_to_prompt`, `attention_injection`), and prompts that change
+  or are joined by AND (`composition`).
+- `recording/`: settings and memory limit (`record`), sums on the device (`store`).
+- `session_config`: all settings of a session.
+- `hooks/`: the hook in a layer (`layer_hook`), attention processors (`processors`, `class_swap`), their
+  installation (`install`), and their control during a run (`controller`).
+- `session`: `attach` and `AttentionSession`. `inspection`: queries, keys and values of chosen steps.
 """
 
 import lazy_loader

@@ -1,6 +1,5 @@
 from .control.prompt_to_prompt import PromptToPrompt as PromptToPrompt
 from .control.regions import Mask as Mask
-from .control.rules import MASK_BIAS as MASK_BIAS
 from .control.share_controller import ShareResult as ShareResult
 from .hooks.class_swap import is_swappable as is_swappable
 from .hooks.install import install as install
@@ -16,6 +15,5 @@ from .inspection import capture_attention as capture_attention
 from .layers import TokenOrder as TokenOrder
 from .layers import read_layout as read_layout
 from .recording.record import Record as Record
-from .session import ATTACH_MODES as ATTACH_MODES
 from .session import AttentionSession as AttentionSession
 from .session import attach as attach

@@ -1,8 +1,8 @@
-"""Whose row is whose: the rows of a model's batch told apart by what they carry, not by where they stand.
+"""Matching of the rows of a model's batch to prompts, by comparison of their text embeddings.
 
-Pipelines stack rows in many orders: [negative, positive] under guidance, positives alone without it, several
-images per prompt, guiders that call the model once per lane. A row is therefore recognized by its text
-embeddings, which equal those of the prompt that it belongs to.
+Pipelines stack rows in many orders: [negative, positive] under guidance, positive rows alone without it,
+several images per prompt, guiders that call the model once for each role. Positions are therefore no guide;
+the text embeddings of a row equal those of its prompt.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ class BatchRow:
 
     role: Role
     prompt: int
-    """Which of the session's prompts the row carries."""
+    """Index of its prompt among the session's prompts of this role."""
     image: int
-    """Which picture of the run the row works on, in the order in which the pipeline returns them."""
-    perturbed: bool = False
-    """Whether the row is a copy whose attention the pipeline disturbs on purpose, for guidance."""
+    """Index of its image in the run, in the order in which the pipeline returns them."""
+    is_perturbed: bool = False
+    """True for a copy whose attention the pipeline perturbs, for guidance."""
     variant: int = 0
-    """Which of the prompt's texts the row carries, where it has several."""
+    """Index of its variant of the prompt."""
 
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """The text embeddings by which rows are recognized: (prompts, tokens, dim); no negative when None."""
+    """Text embeddings of a session's prompts: (prompts, tokens, dim); no negative when None."""
 
     positive: Tensor
     negative: Tensor | None
@@ -39,83 +39,84 @@ class PromptEmbeds:
 
 def match_rows(
     embeds: Tensor,
-    registered: PromptEmbeds,
+    known: PromptEmbeds,
     *,
     guidance: bool,
     perturbed: bool = False,
     is_second: bool = False,
 ) -> tuple[BatchRow | None, ...]:
-    """The lane of every row of `embeds` (batch, tokens, dim); None where no registered prompt equals it.
+    """Match every row of `embeds` to the prompt with equal embeddings; None where no prompt has them.
 
     Prompts with equal embeddings share their rows evenly, in order. Where a negative prompt equals a positive
-    one, the earlier rows are the negative's under guidance, as diffusers stacks them. Without it a call has
-    rows of one role: of the one whose prompts it shows, each equally often, and where it shows those of both
-    alike, of the positive. Under perturbed-attention guidance the last rows are copies of the positive ones
+    one, the earlier rows are the negative's under guidance, as diffusers stacks them. Without guidance a call
+    has rows of one role: the role whose prompts it has, each equally often; where it has those of both roles
+    alike, the positive. Under perturbed-attention guidance the last rows are copies of the positive rows
     before them.
 
     Args:
-        embeds: the text embeddings that the model is called with.
-        registered: the session's prompts.
-        guidance: whether the pipeline stacks negative and positive rows in one call.
-        perturbed: whether it adds perturbed copies of the positive rows.
-        is_second: whether a call without `guidance` that shows the prompts of both roles alike is the
-            negative's, since the positive's has been before it.
+        embeds: text embeddings of the call, (batch, tokens, dim).
+        known: text embeddings of the session's prompts.
+        guidance: True if the pipeline stacks negative and positive rows in one call.
+        perturbed: True if it adds perturbed copies of the positive rows.
+        is_second: without `guidance`, True for a call after the positive prompts' own: where the prompts of
+            both roles are alike, it is the negative's.
     """
     if perturbed:
         copies = embeds.shape[0] // (3 if guidance else 2)
-        lanes = match_rows(embeds[:-copies], registered, guidance=guidance)
-        return lanes + tuple(lane and replace(lane, perturbed=True) for lane in lanes[-copies:])
-    members: list[tuple[Role, int]] = [("positive", prompt) for prompt in range(len(registered.positive))]
-    known = registered.positive
-    if registered.negative is not None:
-        members = [("negative", prompt) for prompt in range(len(registered.negative))] + members
-        known = torch.cat([registered.negative, known])
-    known = known.to(embeds.device, embeds.dtype)
-    if known.shape[1:] != embeds.shape[1:]:
+        rows = match_rows(embeds[:-copies], known, guidance=guidance)
+        return rows + tuple(row and replace(row, is_perturbed=True) for row in rows[-copies:])
+    prompts: list[tuple[Role, int]] = [("positive", prompt) for prompt in range(len(known.positive))]
+    of_prompts = known.positive
+    if known.negative is not None:
+        prompts = [("negative", prompt) for prompt in range(len(known.negative))] + prompts
+        of_prompts = torch.cat([known.negative, of_prompts])
+    of_prompts = of_prompts.to(embeds.device, embeds.dtype)
+    if of_prompts.shape[1:] != embeds.shape[1:]:
         return (None,) * embeds.shape[0]
-    rows_equal = equality(embeds, known)
-    members_equal = equality(known, known)
-    shown = [role for role in ROLES if shows_all(rows_equal, [role == of for of, _ in members])]
-    alone = "negative" if shown == ["negative"] or (is_second and len(shown) == len(ROLES)) else "positive"
+    matches = _compare_rows(embeds, of_prompts)
+    equal_prompts = _compare_rows(of_prompts, of_prompts)
+    complete = [role for role in ROLES if _has_each_equally(matches, [role == of for of, _ in prompts])]
+    is_negative = complete == ["negative"] or (is_second and len(complete) == len(ROLES))
+    single_role: Role = "negative" if is_negative else "positive"
     owners: dict[int, tuple[Role, int]] = {}
-    for number, alike in enumerate(members_equal):
-        if alike.index(True) < number:
-            continue  # an earlier member already stood for this group
-        group = [members[other] for other, same in enumerate(alike) if same]
+    for number, equal in enumerate(equal_prompts):
+        if equal.index(True) < number:
+            continue  # an earlier prompt of the group stands for all of it
+        group = [prompts[other] for other, is_equal in enumerate(equal) if is_equal]
         if not guidance:
-            group = [member for member in group if member[0] == alone] or group
-        rows = [row for row, equal in enumerate(rows_equal) if equal[number]]
-        owners |= {row: group[place * len(group) // len(rows)] for place, row in enumerate(rows)}
-    return number_images([owners.get(row) for row in range(embeds.shape[0])])
+            group = [prompt for prompt in group if prompt[0] == single_role] or group
+        indices = [index for index, matched in enumerate(matches) if matched[number]]
+        owners |= {index: group[place * len(group) // len(indices)] for place, index in enumerate(indices)}
+    return _number_images([owners.get(index) for index in range(embeds.shape[0])])
 
 
-def shows_all(rows_equal: Sequence[Sequence[bool]], chosen: Sequence[bool]) -> bool:
-    """Whether the rows are the chosen prompts in order, each equally often.
+def _has_each_equally(matches: Sequence[Sequence[bool]], chosen: Sequence[bool]) -> bool:
+    """Return True if the rows are the chosen prompts in order, each equally often.
 
     Args:
-        rows_equal: which rows equal which prompts.
-        chosen: which prompts are meant.
+        matches: for each row, the prompts that it equals.
+        chosen: for each prompt, True if it is one of the chosen.
     """
-    places = [place for place, is_chosen in enumerate(chosen) if is_chosen]
-    each, rest = divmod(len(rows_equal), len(places) or len(rows_equal) + 1)
-    return not rest and all(equal[places[row // each]] for row, equal in enumerate(rows_equal))
+    numbers = [number for number, is_chosen in enumerate(chosen) if is_chosen]
+    times, rest = divmod(len(matches), len(numbers) or len(matches) + 1)
+    return not rest and all(matched[numbers[index // times]] for index, matched in enumerate(matches))
 
 
-def number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[BatchRow | None, ...]:
-    """Lanes for the (role, prompt) of each row; a role's rows are the run's pictures in order."""
-    pictures = dict.fromkeys(ROLES, 0)
-    lanes: list[BatchRow | None] = []
+def _number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[BatchRow | None, ...]:
+    """Return batch rows for the (role, prompt) of each row; a role's rows are the run's images in order."""
+    images = dict.fromkeys(ROLES, 0)
+    rows: list[BatchRow | None] = []
     for owner in owners:
         if owner is None:
-            lanes.append(None)
+            rows.append(None)
             continue
         role, prompt = owner
-        lanes.append(BatchRow(role, prompt, pictures[role]))
-        pictures[role] += 1
-    return tuple(lanes)
+        rows.append(BatchRow(role, prompt, images[role]))
+        images[role] += 1
+    return tuple(rows)
 
 
-def equality(left: Tensor, right: Tensor) -> list[list[bool]]:
-    """Which rows of `left` equal which rows of `right`, entry for entry."""
+def _compare_rows(left: Tensor, right: Tensor) -> list[list[bool]]:
+    """Return, for each row of `left`, the rows of `right` that equal it in every entry."""
     equal: list[list[bool]] = torch.stack([(left == row).flatten(1).all(1) for row in right], 1).tolist()
     return equal

@@ -1,4 +1,4 @@
-"""Being told of every call of a model right before it begins and after it ends, however it was compiled."""
+"""Hooks around every call of a model, outside of the code that `torch.compile` compiles."""
 
 from __future__ import annotations
 
@@ -9,62 +9,60 @@ import torch
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
 
-CallArguments = tuple[tuple[Any, ...], dict[str, Any]]
-BeforeCall = Callable[[Any, tuple[Any, ...], dict[str, Any]], CallArguments | None]
-"""Given the model and the positional and named arguments of a call; may return others in their place."""
+ModelArguments = tuple[tuple[Any, ...], dict[str, Any]]
+BeforeCall = Callable[[Any, tuple[Any, ...], dict[str, Any]], ModelArguments | None]
+"""Function of the model and a call's positional and named arguments; may return others for the call."""
 AfterCall = Callable[[Any, tuple[Any, ...], Any], Any]
-"""Given the model, the positional arguments of a call and its output; may return another in its place."""
+"""Function of the model, a call's positional arguments and output; may return another output."""
 
 
 def unwrap_compiled(model: Any) -> Any:
-    """The model itself, out of what `torch.compile(model)` wraps it in."""
+    """Return the model in the wrapper of `torch.compile(model)`, or the model itself."""
     return model._orig_mod if isinstance(model, OptimizedModule) else model
 
 
-def add_call_hooks(model: nn.Module, listener: BeforeCall, follower: AfterCall) -> Callable[[], None]:
-    """Have `listener` called before every call of the model, outside of whatever is compiled of it.
+def add_call_hooks(model: nn.Module, before: BeforeCall, after: AfterCall) -> Callable[[], None]:
+    """Call functions before and after every call of the model, outside of the compiled code.
 
-    `follower` is called after it, likewise.
-
-    Hooks of a module belong to the code that is compiled: there a listener would be traced, and break the
-    graph or compile anew at every step. A wrapped model is listened to at its wrapper therefore, and one
-    that was compiled in place by `model.compile()` at the function that this left in it.
+    A module's own hooks belong to the code that is compiled: there they would be traced, and break the graph
+    or cause a compilation at every step. A wrapped model gets the hooks at its wrapper therefore, and a model
+    compiled in place by `model.compile()` at the function that this sets in it.
 
     Args:
         model: the model as the pipeline calls it.
-        listener: what to call before.
-        follower: what to call after.
+        before: the function to call before.
+        after: the function to call after.
 
     Returns:
-        A function that ends it.
+        A function that removes the hooks.
     """
     compiled = model._compiled_call_impl
     if compiled is None or isinstance(model, OptimizedModule):
-        before = model.register_forward_pre_hook(listener, with_kwargs=True)
-        after = model.register_forward_hook(follower)
+        before_handle = model.register_forward_pre_hook(before, with_kwargs=True)
+        after_handle = model.register_forward_hook(after)
 
-        def remove() -> None:
-            before.remove()
-            after.remove()
+        def remove_handles() -> None:
+            before_handle.remove()
+            after_handle.remove()
 
-        return remove
+        return remove_handles
 
-    def listened(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = listener(model, args, kwargs) or (args, kwargs)
+    def call_with_hooks(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = before(model, args, kwargs) or (args, kwargs)
         output = compiled(*args, **kwargs)
-        other = follower(model, args, output)
-        return output if other is None else other
+        replacement = after(model, args, output)
+        return output if replacement is None else replacement
 
-    def end() -> None:
-        if model._compiled_call_impl is listened:  # it may have been compiled anew
+    def restore_call() -> None:
+        if model._compiled_call_impl is call_with_hooks:  # it may have been compiled again
             model._compiled_call_impl = compiled
 
-    model._compiled_call_impl = listened
-    return end
+    model._compiled_call_impl = call_with_hooks
+    return restore_call
 
 
 def find_execution_device(model: nn.Module) -> torch.device | None:
-    """Where a model computes whose parts accelerate moves there when it is their turn; None for others."""
+    """Return the device to which accelerate moves a model's parts before they compute; None without hooks."""
     for module in model.modules():
         hook = getattr(module, "_hf_hook", None)
         for each in getattr(hook, "hooks", (hook,)):

@@ -1,10 +1,10 @@
-"""Attaching to a pipeline: recording and weighting its attention for as long as a `with` block lasts.
+"""Session attached to a pipeline: it records and weights attention for the duration of a `with` block.
 
     with attach(pipe, "um (gato:1.4) vermelho", space="attention") as session:
         image = pipe(**session.inputs, num_inference_steps=25).images[0]
     session.maps.word("gato").overlay(image)
 
-The layers' own processors are put back at the end of the block, whatever happens inside it.
+The end of the block restores the layers' own processors, also after an exception.
 """
 
 from __future__ import annotations
@@ -12,31 +12,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
-from promptweight.attention.control.rules import KeyMode
 from promptweight.attention.control.share_controller import ShareResult
 from promptweight.attention.hooks.controller import AttentionController
 from promptweight.attention.hooks.install import Installation
 from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import copy_recording
-from promptweight.attention.session_config import configure_session
+from promptweight.attention.session_config import SessionConfig, configure_session
 from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps import AttentionMaps, find, words_of
+from promptweight.maps import AttentionMaps, find_phrase, list_words
 from promptweight.messages import Message
+from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, KeyMode, Space
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, TokenTable, Word
     from promptweight.maps import PromptVariant
     from promptweight.prompt import Prompt
-
-Space = Literal["embedding", "attention"]
-AttachMode = Literal["logit", "p2p", "value", "clip"]
-ATTACH_MODES: tuple[AttachMode, ...] = get_args(AttachMode)
-"""How weights act with `space="attention"`: in the denoiser's attention, or inside the CLIP text encoders."""
 
 
 def attach(
@@ -54,63 +49,62 @@ def attach(
     num_inference_steps: int | None = None,
     **encoding: Any,
 ) -> AttentionSession:
-    """A session that records what the words of `prompt` attend to, and may weight them there.
+    """Return a session that records the attention to the words of `prompt`, and may weight it.
 
-    Prompts that change while the picture is made (`[from:to:when]`, `[a|b]`) do so when
-    `num_inference_steps` is given, and parts joined by AND are each shown to the model, which
-    `promptweight.attention.control.composition` explains. Encoded prompts stay as they are.
+    With `num_inference_steps`, prompts change during the run (`[from:to:when]`, `[a|b]`). Parts joined by AND
+    are composed (see `promptweight.attention.control.composition`). Encoded prompts do not change.
 
     Args:
         pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
-        prompt: a prompt, a list of them (several times the same for several pictures, where the pipeline
-            repeats no embeddings for `num_images_per_prompt`), or what `encode_prompts` of
-            `promptweight.conditioning` returned; for `space="attention"` it must have been called with
-            `method="none"`, or the weights act twice.
-        negative_prompt: the negative prompt or prompts; not read when `prompt` is already encoded.
-        space: where the weights act. "embedding": in the text embeddings, and attention is only recorded.
-            "attention": in every cross- or joint-attention layer, the negative prompt's words too, while the
-            embeddings are the clean text's. A word's own option `mode` goes before this.
-        mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" in that of the CLIP
-            text encoders (see `promptweight.conditioning.clip_bias`), which leaves a T5 alone.
-        layers: parts of the names of the layers in which they act; all layers when empty.
-        edit: with several prompts, how the pictures of all but the first take its attention. They may change
-            while the pictures are made, but hold no AND. Give the pipeline one generator for each, of the
-            same seed, so that they begin from the same noise.
-        targets: shares of the words' attention, 0 to 1, by phrase: weights in attention are found at every
-            step that give each phrase its share, as `(gato:=25%)` in the prompt does. See `session.found`. In
-            prompts that change, and of parts that AND joins, they are shares of the text that is said.
-        balance: True for weights, found likewise, that give the phrases of a prompt equal shares among each
-            other (`promptweight.prompt.phrases`); or the phrases that are to have them.
-        record: whether to record, or what.
-        num_inference_steps: how many sampling steps the run will have, where prompts change during it; of a
-            run that begins from a picture those that it really does.
-        encoding: further settings of `conditioning.encode_prompts`.
+        prompt: a prompt, a list of prompts (the same prompt several times for several images, where the
+            pipeline repeats no embeddings for `num_images_per_prompt`), or the result of `encode_prompts` of
+            `promptweight.conditioning`; with `space="attention"` one encoded with `method="none"`, or the
+            weights act twice.
+        negative_prompt: the negative prompt or prompts; ignored if `prompt` is encoded already.
+        space: "embedding": weights act in the text embeddings, and attention is only recorded. "attention":
+            weights act in every cross- or joint-attention layer, also those of the negative prompt, and the
+            embeddings are those of the text without weights. A word's own option `mode` has precedence.
+        mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" for the
+            attention of the CLIP text encoders (see `promptweight.conditioning.clip_bias`), without effect on
+            a T5.
+        layers: parts of the names of the layers in which weights act; all layers when empty.
+        edit: with several prompts, how the images of all but the first use its attention. The prompts may
+            change during the run, but must not contain AND. Pass the pipeline one generator for each image,
+            with the same seed, so that they begin from the same noise.
+        targets: shares of the words' attention, 0 to 1, by phrase: weights in attention that give each phrase
+            its share are solved for at every step, as with `(gato:=25%)` in the prompt. See
+            `session.share_results`. In prompts that change, and in parts that AND joins, they are shares
+            within each variant.
+        balance: True for weights that give the phrases of a prompt equal shares among themselves
+            (`promptweight.prompt.phrases`), or the phrases to balance.
+        record: True to record with default settings, False not to, or the settings.
+        num_inference_steps: number of sampling steps of the run, for prompts that change during it; for a run
+            that begins from an image, the number of steps that it really does.
+        encoding: further arguments of `promptweight.conditioning.encode_prompts`.
 
     Raises:
-        AttachError: the pipeline has no attention that can be read, or the encoding is not of this kind.
+        AttachError: the pipeline's attention is not supported, or tables and embeddings do not match.
         SettingError: a value outside its range.
     """
-    if space not in ("embedding", "attention"):
-        raise SettingError(f"space={space!r}; it must be 'embedding' or 'attention'")
-    if mode not in ATTACH_MODES:
-        raise SettingError(f"mode={mode!r}; it must be one of {', '.join(ATTACH_MODES)}")
+    validation.check_choice("space", space, SPACES)
+    validation.check_choice("mode", mode, ATTACH_MODES)
     from promptweight.conditioning import ScheduledEncoding, encode_scheduled
 
     given: Any = prompt
     if hasattr(prompt, "inputs"):
-        staged = ScheduledEncoding.plain(given)
+        scheduled = ScheduledEncoding.plain(given)
     else:
         if space == "attention":
             encoding["method"] = "none"
             if mode == "clip":
                 encoding["mode"] = "clip"
-        steps = num_inference_steps
-        staged = encode_scheduled(pipe, given, negative_prompt, num_inference_steps=steps, **encoding)
-    default = None if space == "embedding" or mode == "clip" else mode
+        scheduled = encode_scheduled(
+            pipe, given, negative_prompt, num_inference_steps=num_inference_steps, **encoding
+        )
     return AttentionSession(
         pipe,
-        staged,
-        mode=default,
+        scheduled,
+        mode=None if space == "embedding" or mode == "clip" else mode,
         layers=layers,
         edit=edit,
         targets=targets,
@@ -120,19 +114,22 @@ def attach(
 
 
 class AttentionSession:
-    """A pipeline under observation; made by `attach` and entered with `with`.
+    """Session on a pipeline; made by `attach` and entered with `with`.
 
     Attributes:
-        inputs: keyword arguments for the pipeline's call, the text embeddings among them.
-        tables: the token tables of the prompts and of the negative prompts, one for each; of prompts with
-            several texts, that of the one that is said first.
-        warnings: what the person should know, in full sentences; may grow while a picture is made.
+        inputs: keyword arguments for the pipeline's call, with the text embeddings.
+        tables: the token table of every prompt and negative prompt, by role; of prompts with several
+            variants, the first variant's.
+        warnings: messages for the user, each once; may grow during a run.
+        config: the session's settings.
+        installation: the hooks in the model.
+        controller: the control of the hooks during a run.
     """
 
     def __init__(
         self,
         pipe: Any,
-        staged: ScheduledEncoding,
+        scheduled: ScheduledEncoding,
         *,
         mode: KeyMode | None,
         layers: Sequence[str],
@@ -141,14 +138,14 @@ class AttentionSession:
         balance: bool | Sequence[str] = False,
         record: bool | Record = True,
     ) -> None:
-        self.tables: dict[Role, tuple[TokenTable, ...]] = staged.tables
-        self.warnings: list[Message] = list(staged.encoded.warnings)
-        self._pipe, self._shows_maps = pipe, bool(record)
-        # Not a method: what is left of a run would hold the session, and wait for a garbage collection.
-        warn = partial(keep_once, self.warnings)
-        self._prepared = configure_session(
+        self.tables: dict[Role, tuple[TokenTable, ...]] = scheduled.tables
+        self.warnings: list[Message] = list(scheduled.encoded.warnings)
+        self._pipe, self._has_maps = pipe, bool(record)
+        # Not a method: what is left of a run would reference the session until a garbage collection.
+        warn = partial(_append_once, self.warnings)
+        self.config: SessionConfig = configure_session(
             pipe,
-            staged,
+            scheduled,
             mode=mode,
             layers=layers,
             edit=edit,
@@ -157,34 +154,34 @@ class AttentionSession:
             record=record,
             warn=warn,
         )
-        self.inputs: dict[str, Any] = self._prepared.inputs
-        self._installation = Installation(pipe, self._prepared, warn)
-        self._director = AttentionController(pipe, self._prepared, self._installation, warn)
+        self.inputs: dict[str, Any] = self.config.inputs
+        self.installation = Installation(pipe, self.config, warn)
+        self.controller = AttentionController(pipe, self.config, self.installation, warn)
 
     def __enter__(self) -> AttentionSession:
-        self._installation.install(self._director.before_call, self._director.after_call)
+        self.installation.install(self.controller.before_call, self.controller.after_call)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._installation.put_back()
-        self._director.rest()
+        self.installation.uninstall()
+        self.controller.release()
 
     @property
     def maps(self) -> AttentionMaps:
-        """What has been recorded up to now; a copy, so that a picture being made does not change it.
+        """Maps of the attention recorded so far; a copy, which a running pipeline does not change.
 
         Raises:
             AttachError: nothing has been recorded.
         """
-        store = self._prepared.store
-        if store is None or not self._shows_maps:
-            raise AttachError("the session was opened with record=False, so there are no maps")
+        store = self.config.store
+        if store is None or not self._has_maps:
+            raise AttachError("the session has no maps, since it was opened with record=False")
         if not store.slots:
             raise AttachError("nothing is recorded yet; call the pipeline with **session.inputs in the block")
         pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
-        return AttentionMaps.of(copy_recording(store, self._prepared.variants, pixels_per_latent))
+        return AttentionMaps.from_recording(copy_recording(store, self.config.variants, pixels_per_latent))
 
     def set_weight(
         self,
@@ -193,72 +190,75 @@ class AttentionSession:
         *,
         occurrence: int = 0,
         prompt: int = 0,
-        lane: Role = "positive",
+        role: Role = "positive",
         **options: Any,
     ) -> None:
-        """Give a word or phrase a new weight in attention, from the model's next call on.
+        """Set the weight of a word or phrase in attention, from the model's next call on.
 
         Args:
             word: the word or the phrase.
             weight: any finite number.
-            occurrence: which of several equal phrases.
-            prompt: which prompt of a batch.
-            lane: the prompt or the negative prompt.
-            options: `mode`, `steps`, `to` and `region` as in `KeyRule`, the region also as a name, a box, a
-                picture or an array. Those not given stay as they are, except `to`, which is dropped.
+            occurrence: index among equal phrases of the prompt.
+            prompt: index of the prompt in the batch.
+            role: "positive" or "negative".
+            options: `mode`, `steps`, `to` and `region` of `KeyRule`; the region also as a name, a box, an
+                image or an array. Options that are not passed keep their values, except `to`, which is
+                removed.
 
         Raises:
-            WordNotFoundError: the prompt does not hold the word.
-            SettingError: a value outside its range, or there is no such prompt.
+            WordNotFoundError: the prompt does not contain the word.
+            SettingError: a value outside its range.
         """
-        prepared = self._prepared
-        found = find(self._variants(prompt, lane), word, occurrence)
-        for variant, rows in found.rows.items():
-            text = prepared.texts.index((lane, prompt, variant))
-            prepared.rules.set(text, rows, weight=weight, **{"to": None} | options)
+        match = find_phrase(self._get_variants(prompt, role), word, occurrence)
+        for variant, rows in match.rows.items():
+            index = self.config.variant_keys.index((role, prompt, variant))
+            self.config.rules.set(index, rows, weight=weight, **{"to": None} | options)
 
-    def words(self, *, prompt: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
-        """The words of a prompt or negative prompt; of one with several texts those of all, once each.
+    def words(self, *, prompt: int = 0, role: Role = "positive") -> tuple[Word, ...]:
+        """Return the words of a prompt or negative prompt; with several variants the words of all, each once.
 
         Raises:
-            SettingError: there is no such prompt.
+            SettingError: `prompt` or `role` is outside its range.
         """
-        return words_of(self._variants(prompt, lane))
+        return list_words(self._get_variants(prompt, role))
 
     def find(
-        self, phrase: str, occurrence: int = 0, *, prompt: int = 0, lane: Role = "positive"
+        self, phrase: str, occurrence: int = 0, *, prompt: int = 0, role: Role = "positive"
     ) -> tuple[Word, ...]:
-        """Find consecutive words that read as `phrase`, in any text of a prompt or negative prompt.
+        """Find the consecutive words of `phrase` in any variant of a prompt or negative prompt.
 
         Raises:
-            WordNotFoundError: none holds the phrase; lists the words there are.
-            SettingError: there is no such prompt.
+            WordNotFoundError: no variant contains the phrase; the error lists the words.
+            SettingError: `prompt` or `role` is outside its range.
         """
-        return find(self._variants(prompt, lane), phrase, occurrence).words
+        return find_phrase(self._get_variants(prompt, role), phrase, occurrence).words
 
     @property
-    def found(self) -> dict[int, tuple[ShareResult, ...]]:
-        """The weights that were found for phrases with targets, and the shares they got, by picture."""
-        return {} if self._prepared.keeper is None else self._prepared.keeper.found()
+    def share_results(self) -> dict[int, tuple[ShareResult, ...]]:
+        """Weights and shares of the phrases with targets, by image."""
+        controller = self.config.share_controller
+        return {} if controller is None else controller.results()
 
-    def hold(self) -> None:
-        """Leave the weights of phrases with targets as they now are; their shares are still measured."""
-        if self._prepared.keeper is not None:
-            self._prepared.keeper.is_held = True
+    def freeze_weights(self) -> None:
+        """Keep the current weights of phrases with targets; their shares are still measured."""
+        if self.config.share_controller is not None:
+            self.config.share_controller.is_frozen = True
 
     def reset(self) -> None:
-        """Forget what was recorded, as every new run of the pipeline does by itself."""
-        self._director.restart()
+        """Drop the recording, as every new run of the pipeline does by itself."""
+        self.controller.restart()
 
-    def _variants(self, prompt: int, lane: Role) -> tuple[PromptVariant, ...]:
-        validation.check_choice("lane", lane, ROLES)
-        of_lane = self._prepared.variants[lane]
-        if not of_lane:
-            raise SettingError(f"lane is {lane!r}, but the session has no {lane} prompts")
-        return of_lane[validation.check_integer("prompt", prompt, 0, len(of_lane) - 1)]
+    def _get_variants(self, prompt: int, role: Role) -> tuple[PromptVariant, ...]:
+        validation.check_choice("role", role, ROLES)
+        of_role = self.config.variants[role]
+        if not of_role:
+            raise SettingError(
+                f"role must be a role with prompts; got {role!r}, of which the session has none"
+            )
+        return of_role[validation.check_integer("prompt", prompt, 0, len(of_role) - 1)]
 
 
-def keep_once(warnings: list[Message], warning: Message) -> None:
-    """Add a warning that is not there yet."""
+def _append_once(warnings: list[Message], warning: Message) -> None:
+    """Append a warning unless the list has it."""
     if warning not in warnings:
         warnings.append(warning)

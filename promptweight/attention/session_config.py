@@ -1,4 +1,4 @@
-"""What is settled about a session before the model runs: whose words, which weights, what is recorded."""
+"""Configuration of a session, made before the model runs: prompt variants, weights, targets and recording."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.attention.batch_rows import BatchRow, PromptEmbeds
 from promptweight.attention.control.composition import PromptComposer
 from promptweight.attention.control.prompt_to_prompt import PromptEdits, PromptToPrompt
-from promptweight.attention.control.rules import KeyMode, KeyRules, read_key_rules
+from promptweight.attention.control.rules import KeyRules, make_key_rules
 from promptweight.attention.control.share_controller import ShareController
 from promptweight.attention.control.share_solver import ShareTargets, read_prompt_shares, read_share_targets
 from promptweight.attention.layers import ModelLayout, read_layout, select_layers
@@ -17,53 +17,49 @@ from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import Store
 from promptweight.conditioning import ROLES, Role, has_blend
 from promptweight.errors import AttachError, SettingError
-from promptweight.maps import PlacedTable, PromptVariant, find, occurrences, recorded_rows
+from promptweight.maps import PlacedTable, PromptVariant, find_occurrences, find_phrase, list_recorded_rows
 from promptweight.messages import Message, message
+from promptweight.weighting import KeyMode
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding
 
-TextKey = tuple[Role, int, int]
-"""One text of the session: its role, its prompt, and which of the prompt's texts it is."""
+VariantKey = tuple[Role, int, int]
+"""Role, prompt and variant of one text of the session."""
 
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """All that a session asks of a pipeline's model."""
+    """Settings of a session on a pipeline's model."""
 
     inputs: dict[str, Any]
-    """Keyword arguments for the pipeline's call, the text embeddings among them."""
+    """Keyword arguments for the pipeline's call, with the text embeddings."""
     layout: ModelLayout
-    registered: PromptEmbeds
+    prompt_embeds: PromptEmbeds
     variants: Mapping[Role, Sequence[tuple[PromptVariant, ...]]]
-    """Every text of every prompt and negative prompt."""
-    texts: tuple[TextKey, ...]
-    """All texts in one row; `rules` knows them by their place here."""
-    planned: int
-    """The sampling steps over which the prompts' changes were planned."""
+    """Variants of every prompt and negative prompt."""
+    variant_keys: tuple[VariantKey, ...]
+    """Keys of all variants; `rules` and `share_controller` use their indices here."""
+    planned_steps: int
+    """Number of sampling steps of the prompts' schedules."""
     composer: PromptComposer
     rules: KeyRules
-    acts_in: frozenset[str]
-    """The names of the layers in which weights act."""
-    keeper: ShareController | None
-    """Finds the weights of phrases with targets, where there are any."""
+    weighted_layers: frozenset[str]
+    """Names of the layers in which weights act."""
+    share_controller: ShareController | None
+    """Controller of phrases with targets; None where there are none."""
     store: Store | None
-    """Where sums are kept, when anything is recorded."""
+    """Store of the recording; None where nothing is recorded."""
     edits: PromptEdits | None
 
-    def text_of(self, lane: BatchRow | None) -> int | None:
-        """The place in `texts` of the text that a row carries."""
-        return None if lane is None else self.texts.index((lane.role, lane.prompt, lane.variant))
-
-    @property
-    def placed(self) -> dict[Role, list[PromptVariant]]:
-        """The tables of every prompt's first text."""
-        return {role: [variants[0] for variants in self.variants[role]] for role in ROLES}
+    def variant_index(self, row: BatchRow | None) -> int | None:
+        """Return the index in `variant_keys` of a batch row's variant; None for None."""
+        return None if row is None else self.variant_keys.index((row.role, row.prompt, row.variant))
 
 
 def configure_session(
     pipe: Any,
-    staged: ScheduledEncoding,
+    scheduled: ScheduledEncoding,
     *,
     mode: KeyMode | None,
     layers: Sequence[str],
@@ -73,167 +69,160 @@ def configure_session(
     record: bool | Record,
     warn: Callable[[Message], None],
 ) -> SessionConfig:
-    """Read a pipeline's model and the texts of its prompts; arguments as in `attach`.
+    """Make the configuration of a session from a pipeline's model and its prompts; arguments as in `attach`.
 
     Args:
         pipe: the pipeline.
-        staged: the encoded texts, and when each is said.
-        mode: how weights act in attention whose words name no mode; None when they act in the embeddings.
-        layers: parts of the names of the layers in which they act.
-        edit: how the pictures of all prompts but the first are edited.
+        scheduled: the encoded variants and their schedules.
+        mode: mode of weights without one; None where such weights act in the embeddings.
+        layers: parts of the names of the layers in which weights act.
+        edit: the edit of all prompts but the first.
         targets: shares of attention by phrase.
-        balance: whether phrases are to have equal shares, or which.
-        record: whether to record, or what.
-        warn: told, in a sentence, what a person should know.
+        balance: True for equal shares of all phrases, or the phrases to balance.
+        record: True or False, or the settings of the recording.
+        warn: receives warnings.
 
     Raises:
-        AttachError: the pipeline has no attention that can be read, or the encoding is not of this kind.
+        AttachError: the pipeline's attention is not supported, or tables and embeddings do not match.
         SettingError: a value outside its range, or two settings that exclude each other.
     """
-    inputs, variants = staged.inputs, read_variants(staged)
-    texts = tuple(
+    inputs, variants = scheduled.inputs, read_variants(scheduled)
+    keys = tuple(
         (role, prompt, variant)
         for role in ROLES
         for prompt, of_prompt in enumerate(variants[role])
         for variant in range(len(of_prompt))
     )
-    placed = {role: [of_prompt[0] for of_prompt in variants[role]] for role in ROLES}
+    by_key = {key: variants[key[0]][key[1]][key[2]] for key in keys}
     layout = read_layout(pipe)
-    registered = PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
-    composer = PromptComposer(staged, pipe, warn)
-    length = registered.positive.shape[1]
-    rules = KeyRules(
-        [read_key_rules(variants[role][prompt][variant], mode) for role, prompt, variant in texts], length
-    )
-    acts_in = frozenset(select_layers(layout.layers, layers))
-    keeper = build_share_controller(variants, texts, targets, balance, length, warn)
-    chosen = record if isinstance(record, Record) else Record()
-    if keeper is not None and "positive" not in chosen.lanes:
-        raise SettingError(f"lanes={chosen.lanes!r}; shares are found by recording the positive lane")
+    prompt_embeds = PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+    composer = PromptComposer(scheduled, pipe, warn)
+    length = prompt_embeds.positive.shape[1]
+    rules = KeyRules([make_key_rules(variant, mode) for variant in by_key.values()], length)
+    weighted_layers = frozenset(select_layers(layout.layers, layers))
+    share_controller = build_share_controller(variants, by_key, targets, balance, length, warn)
+    settings = record if isinstance(record, Record) else Record()
+    if share_controller is not None and "positive" not in settings.roles:
+        raise SettingError(
+            f"roles must include 'positive', where the shares of targets are measured; got {settings.roles!r}"
+        )
     store = None
-    if record or keeper is not None:
-        columns = {
-            (role, prompt, variant): recorded_rows(variants[role][prompt][variant])
-            for role, prompt, variant in texts
-        }
-        read = [layout.layers[name][0] for name in select_layers(layout.layers, chosen.layers)]
-        store = Store(chosen, read, columns, length)
-        if keeper is not None and acts_in.isdisjoint(layer.name for layer in read):
+    if record or share_controller is not None:
+        columns = {key: list_recorded_rows(variant) for key, variant in by_key.items()}
+        recorded = [layout.layers[name][0] for name in select_layers(layout.layers, settings.layers)]
+        store = Store(settings, recorded, columns, length)
+        if share_controller is not None and weighted_layers.isdisjoint(layer.name for layer in recorded):
             raise SettingError(
-                f"weights act in layers={layers!r} and Record(layers={chosen.layers!r}) records none of "
-                "these; shares are measured in layers that both name"
+                "shares are measured in layers that are both weighted and recorded; got "
+                f"layers={layers!r} and Record(layers={settings.layers!r})"
             )
     if record:
-        for prompt in dict.fromkeys(each[0].table.prompt for each in placed["positive"] if is_blend(each)):
-            warn(
-                message(
-                    "blend-shared-maps",
-                    prompt=prompt.source,
-                )
-            )
+        first = [of_prompt[0] for of_prompt in variants["positive"]]
+        for prompt in dict.fromkeys(each[0].table.prompt for each in first if _is_blend(each)):
+            warn(message("blend-shared-maps", prompt=prompt.source))
     edits = None
     if edit is not None:
-        edits = PromptEdits(edit, variants["positive"], staged.scripts["positive"], staged.steps, length)
+        timelines = scheduled.timelines["positive"]
+        edits = PromptEdits(edit, variants["positive"], timelines, scheduled.steps, length)
     if edits is not None and store is not None and store.record.patches:
-        raise SettingError("patches of the picture cannot be recorded in an edit; record words alone")
-    if edits is not None and keeper is not None:
-        raise SettingError("an edit takes the attention of its source, so its words cannot have targets")
+        raise SettingError(
+            f"patches must be empty in an edit, which records words only; got {store.record.patches!r}"
+        )
+    if edits is not None and share_controller is not None:
+        raise SettingError("an edit uses the attention of its source, so its words cannot have targets")
     return SessionConfig(
         inputs=inputs,
         layout=layout,
-        registered=registered,
+        prompt_embeds=prompt_embeds,
         variants=variants,
-        texts=texts,
-        planned=staged.steps,
+        variant_keys=keys,
+        planned_steps=scheduled.steps,
         composer=composer,
         rules=rules,
-        acts_in=acts_in,
-        keeper=keeper,
+        weighted_layers=weighted_layers,
+        share_controller=share_controller,
         store=store,
         edits=edits,
     )
 
 
-def is_blend(variant: PromptVariant) -> bool:
-    """Whether rows of a text stand for the words of several parts at once."""
-    return any(has_blend(placed.table) for placed in variant)
-
-
 def build_share_controller(
     variants: Mapping[Role, Sequence[tuple[PromptVariant, ...]]],
-    texts: Sequence[TextKey],
+    by_key: Mapping[VariantKey, PromptVariant],
     targets: Mapping[str, float] | None,
     balance: bool | Sequence[str],
     length: int,
     warn: Callable[[Message], None],
 ) -> ShareController | None:
-    """What finds the weights of phrases with targets; None where no prompt has any.
+    """Build the controller of phrases with targets.
 
     Args:
-        variants: the token tables of every text of every prompt.
-        texts: all texts in one row; the keeper knows them by their place here.
-        targets: shares by phrase, besides those that the prompts ask for.
-        balance: whether phrases are to have equal shares, or which.
-        length: how many text positions the model reads.
-        warn: told where a share that is asked for has no effect.
+        variants: the variants of every prompt.
+        by_key: all variants; the controller uses their indices in this order.
+        targets: shares by phrase, besides those in the prompts.
+        balance: True for equal shares of all phrases, or the phrases to balance.
+        length: number of text positions of the model.
+        warn: receives a warning for a share without effect.
+
+    Returns:
+        The controller; None where no prompt has targets.
 
     Raises:
-        SettingError: targets that cannot be had together.
-        WordNotFoundError: no text of a prompt holds a phrase.
+        SettingError: targets that exclude each other.
+        WordNotFoundError: no variant of a prompt contains a phrase.
     """
-    wanted: dict[TextKey, ShareTargets | None] = {}
+    by_variant: dict[VariantKey, ShareTargets | None] = {}
     for prompt, of_prompt in enumerate(variants["positive"]):
         named = [*(targets or {}), *(() if isinstance(balance, bool) else balance)]
         for phrase in named:
-            find(of_prompt, phrase)
+            find_phrase(of_prompt, phrase)
         for number, variant in enumerate(of_prompt):
-            held = {phrase for phrase in named if any(occurrences(variant, phrase))}
-            wanted["positive", prompt, number] = read_share_targets(
+            contained = {phrase for phrase in named if any(find_occurrences(variant, phrase))}
+            by_variant["positive", prompt, number] = read_share_targets(
                 variant,
-                {phrase: share for phrase, share in (targets or {}).items() if phrase in held},
-                balance if isinstance(balance, bool) else [phrase for phrase in balance if phrase in held],
+                {phrase: share for phrase, share in (targets or {}).items() if phrase in contained},
+                balance
+                if isinstance(balance, bool)
+                else [phrase for phrase in balance if phrase in contained],
             )
-        if balance is not False and not any(
-            wanted["positive", prompt, number] for number in range(len(of_prompt))
-        ):
-            text = of_prompt[0][0].table.prompt.text
-            warn(message("balance-one-phrase", text=text))
+        of_variants = [by_variant["positive", prompt, number] for number in range(len(of_prompt))]
+        if balance is not False and not any(of_variants):
+            warn(message("balance-one-phrase", text=of_prompt[0][0].table.prompt.text))
     if any(read_prompt_shares(variant) for of_prompt in variants["negative"] for variant in of_prompt):
         warn(message("share-negative"))
-    if not any(wanted.values()):
+    if not any(by_variant.values()):
         return None
-    tables = [variants[role][prompt][variant] for role, prompt, variant in texts]
-    return ShareController([wanted.get(text) for text in texts], tables, length)
+    return ShareController([by_variant.get(key) for key in by_key], list(by_key.values()), length)
 
 
-def read_variants(staged: ScheduledEncoding) -> dict[Role, list[tuple[PromptVariant, ...]]]:
-    """Every text of every prompt and negative prompt; none for negative prompts without embeddings.
+def read_variants(scheduled: ScheduledEncoding) -> dict[Role, list[tuple[PromptVariant, ...]]]:
+    """Return the variants of every prompt and negative prompt; none for prompts without embeddings.
 
     Raises:
-        AttachError: tables and embeddings do not describe the same prompts.
+        AttachError: token tables and embeddings do not match.
     """
-    inputs = staged.encoded.inputs
+    inputs = scheduled.encoded.inputs
     placed = place_tables(
-        staged.encoded, PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
+        scheduled.encoded, PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
     )
     return {
         role: [
-            tuple(placed[role][first : first + len(script.variants)])
-            for first, script in zip(staged.firsts[role], staged.scripts[role], strict=True)
+            tuple(placed[role][first : first + len(timeline.variants)])
+            for first, timeline in zip(scheduled.first_rows[role], scheduled.timelines[role], strict=True)
             if placed[role]
         ]
         for role in ROLES
     }
 
 
-def place_tables(encoded: EncodedPrompts, registered: PromptEmbeds) -> dict[Role, list[PromptVariant]]:
-    """The token tables of every prompt, for each text encoder; none for negative prompts without embeddings.
+def place_tables(encoded: EncodedPrompts, prompt_embeds: PromptEmbeds) -> dict[Role, list[PromptVariant]]:
+    """Return the token tables of every encoded text, each with its first row; none without embeddings.
 
     Raises:
-        AttachError: tables and embeddings do not describe the same prompts.
+        AttachError: token tables and embeddings do not match.
     """
     placed: dict[Role, list[PromptVariant]] = {"positive": [], "negative": []}
-    for role, embeds in zip(ROLES, (registered.positive, registered.negative), strict=True):
+    for role, embeds in zip(ROLES, (prompt_embeds.positive, prompt_embeds.negative), strict=True):
         if embeds is None:
             continue
         sections = [section for section in encoded.sections if section.encoders]
@@ -241,11 +230,16 @@ def place_tables(encoded: EncodedPrompts, registered: PromptEmbeds) -> dict[Role
         prompts = {len(getattr(section, role)) for section in sections}
         if prompts != {len(embeds)} or max(ends) > embeds.shape[1]:
             raise AttachError(
-                f"the {role} embeddings have shape {tuple(embeds.shape)}, but their token tables are of "
-                f"{prompts} prompts and end at rows {ends}; both must describe the same prompts"
+                f"token tables and embeddings must describe the same {role} prompts; got embeddings of shape "
+                f"{tuple(embeds.shape)} and tables of {prompts} prompts that end at rows {ends}"
             )
         placed[role] = [
             tuple(PlacedTable(each.start, each.encoders, getattr(each, role)[number]) for each in sections)
             for number in range(len(embeds))
         ]
     return placed
+
+
+def _is_blend(variant: PromptVariant) -> bool:
+    """Return True if rows of a variant stand for words of several parts of a blend."""
+    return any(has_blend(placed.table) for placed in variant)

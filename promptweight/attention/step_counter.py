@@ -1,4 +1,4 @@
-"""Which step of which run of a pipeline a call of its model belongs to."""
+"""Step counter: the run and the step of a pipeline to which a call of its model belongs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from promptweight.conditioning import ROLES, Role
 
 
 class StepCounter:
-    """Counts the steps of a pipeline's runs by the calls of its model.
+    """Counter of the steps of a pipeline's runs, by the calls of its model.
 
-    A step is one call for each role, whether the pipeline makes a single call with all roles or one after the
-    other. No timestep is read: that would make the host wait for the device, and some schedules repeat them.
+    A step has one call for each role, in a single call with all roles or in one call after the other. No
+    timestep is compared: that would make the host wait for the device, and some schedules repeat timesteps.
     """
 
     def __init__(self, pipe: Any) -> None:
@@ -24,8 +24,8 @@ class StepCounter:
         """Count from the first step again."""
         self._calls: dict[Role, int] = dict.fromkeys(ROLES, 0)
 
-    def has_begun(self) -> bool:
-        """Whether the pipeline has begun another run since the last time this was asked.
+    def detect_new_run(self) -> bool:
+        """Return True if the pipeline has begun another run since the last call of this method.
 
         Every run makes its schedule anew, so another tensor of timesteps means another run.
         """
@@ -38,38 +38,38 @@ class StepCounter:
 
     @property
     def steps(self) -> int:
-        """How many steps the run has; 1 when the pipeline does not tell."""
+        """Number of steps of the run; 1 for a pipeline without a schedule."""
         if self._timesteps is None:
             return 1
-        planned = len(self._timesteps)
-        # Pictures that begin from another one use the last part of the schedule only.
-        return min(planned, getattr(self._pipe, "_num_timesteps", planned))
+        scheduled = len(self._timesteps)
+        # A run that begins from an image uses only the last part of the schedule.
+        return min(scheduled, getattr(self._pipe, "_num_timesteps", scheduled))
 
-    def is_of(self, planned: int) -> bool:
-        """Whether a run of so many sampling steps calls the model as often as this one."""
+    def matches_plan(self, planned: int) -> bool:
+        """Return True if a run of `planned` sampling steps calls the model as often as this one."""
         order = getattr(self._pipe.scheduler, "order", 1)
         return planned <= self.steps <= order * planned + 1
 
-    def position(self, step: int, planned: int) -> int:
-        """Which of `planned` sampling steps a step belongs to.
+    def planned_position(self, step: int, planned: int) -> int:
+        """Return the index, among `planned` sampling steps, of the one to which a step belongs.
 
-        Second-order samplers call the model twice in a sampling step, others twice in the first alone; their
-        calls are shared out evenly, which puts both into the step that they work on.
+        Second-order samplers call the model twice in a sampling step, others twice in the first only. An even
+        division of the calls assigns both to the sampling step of their latents.
         """
         return min(step * planned // max(1, self.steps), planned - 1)
 
     def count(self, roles: Iterable[Role]) -> int:
-        """The number of the step, from 0, of a call with rows of these roles; the next call has the next."""
+        """Count a call with rows of these roles; return the number of its step, from 0."""
         roles = set(roles)
         step = max((self._calls[role] for role in roles), default=0)
         self._calls |= dict.fromkeys(roles, step + 1)
         return step
 
     def is_repeated(self, roles: Iterable[Role]) -> bool:
-        """Whether a call with rows of these roles comes again in its step, as modular guiders make them.
+        """Return True if a call with rows of these roles repeats one of its step, as in modular guiders.
 
-        Such a guider tells its step. What it calls for after the prompt's own turn is the prompt under
-        disturbed attention or without some layers.
+        Such a guider has the number of its step. Its calls after the prompt's own are for the prompt under
+        perturbed attention or without some layers.
         """
         step = getattr(getattr(self._pipe, "guider", None), "_step", None)
         roles = set(roles)
@@ -77,5 +77,5 @@ class StepCounter:
 
     @property
     def current(self) -> int:
-        """The step of the last call that was counted."""
+        """Step of the last counted call."""
         return max(0, max(self._calls.values()) - 1)

@@ -1,15 +1,26 @@
-"""Batches: many pictures from a job file, in a run that can be killed, continued, split and trusted.
+"""Batches: images from a job file, in a run that can be stopped, resumed and split across processes.
 
     from promptweight import batch
 
-    jobs = batch.read("prompts.txt")              # errors as file:line:column, before anything is loaded
-    plan = batch.make_plan(jobs, model="mini")
+    jobs = batch.read_jobs("prompts.txt")         # errors as file:line:column, before a model is loaded
+    plan = batch.plan_batch(jobs, model="mini")
     outcome = batch.run(plan, "out", batch_size=4)
 
-The way of a job: `sources` reads rows, `sweep` multiplies them, `plan` gives each picture its id, `folder`
-knows which are finished and who works on what, `engine` runs, `working` (or `on_ray`) makes the rest,
-`encodings` reads the prompts, `drawing` calls the model, `saving` writes, `ledger` notes what became of each.
-Reading and planning need no torch.
+From a file to images:
+
+    job_files, job_rows, csv_jsonl   job files as rows of settings
+    jobs                             the settings of one image and their checks
+    sweep, plan                      rows × seeds × sweep = planned images, each with an id
+    sharding                         the part of the plan for this process
+    runner, executor                 the run, and the interface to what executes it
+    worker, ray_backend              execution in this process, or by workers of a Ray cluster
+    prompt_cache, renderer           parsed and encoded prompts, and the calls of the model
+    oom_fallback                     measures against a lack of memory
+    writer, contact_sheets           the files of an image, and of a sweep
+    output_folder, manifest          finished images, claims, and the log of the run
+    progress                         counts, remaining time, and the request to stop
+
+Reading and planning import no torch.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""Job files as tables: CSV with a header line, and JSON Lines.
+"""Parsers of tabular job files: CSV with a header line, and JSON Lines.
 
-Python's own CSV reader does not tell where a field stands, which error messages need; the one here follows
-RFC 4180, with the separator (comma, semicolon or tab) read off the header.
+Python's own CSV reader does not report the position of a field, which error messages need; this one follows
+RFC 4180 and detects the delimiter (comma, semicolon or tab) from the header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DELIMITERS = (",", ";", "\t")
 
 
 class CsvField(NamedTuple):
-    """A field of a CSV table and where it begins, from 1."""
+    """Field of a CSV table and the position of its first character, from 1."""
 
     text: str
     line: int
@@ -27,8 +27,8 @@ class CsvField(NamedTuple):
 
 
 def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yield a row for each record behind the header; an empty field leaves the setting to the command."""
-    records = _records(lines, _separator(lines), file, problems)
+    """Yield a row for each record after the header; an empty field does not set its option."""
+    records = _read_records(lines, _detect_delimiter(lines), file, problems)
     header = next(records, None)
     if header is None:
         return
@@ -41,119 +41,124 @@ def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterat
             options.append(None)
             continue
         if option in options:
-            problems.append(Problem(file, field.line, field.column, f"column {field.text!r} is there twice"))
+            text = f"columns must be distinct; {field.text!r} is repeated"
+            problems.append(Problem(file, field.line, field.column, text))
         options.append(option)
-    if OPTIONS_BY_NAME["prompt"] not in options:
-        problems.append(Problem(file, header[0].line, 1, "the header has no column 'prompt'"))
+    prompt_option = OPTIONS_BY_NAME["prompt"]
+    if prompt_option not in options:
+        problems.append(Problem(file, header[0].line, 1, "the header must have a column 'prompt'"))
         return
     for record in records:
-        reading = RowBuilder(file, record[0].line, problems)
+        builder = RowBuilder(file, record[0].line, problems)
         for field in record[len(options) :]:
             if field.text.strip():
-                reading.refuse(field.column, f"more fields than the {len(options)} columns", field.line)
+                text = f"a record must have at most {len(options)} fields, as the header"
+                builder.add_error(field.column, text, field.line)
                 break
-        for field, name, chosen in zip(record, header, options, strict=False):
-            required = chosen is OPTIONS_BY_NAME["prompt"]
-            if chosen is not None and (field.text.strip() or required):
-                reading.take(chosen, name.text.strip(), field.text.strip(), field.column, field.line)
-        yield reading.done()
+        for field, name, column_option in zip(record, header, options, strict=False):
+            text, is_required = field.text.strip(), column_option is prompt_option
+            if column_option is not None and (text or is_required):
+                builder.set_value(column_option, name.text.strip(), text, field.column, field.line)
+        yield builder.build()
 
 
-def _separator(lines: Sequence[str]) -> str:
+def _detect_delimiter(lines: Sequence[str]) -> str:
     header = next((line for line in lines if line.strip()), "")
-    outside = re.sub(r'"[^"]*"', "", header)
-    return max(DELIMITERS, key=outside.count)
+    unquoted = re.sub(r'"[^"]*"', "", header)
+    return max(DELIMITERS, key=unquoted.count)
 
 
-def _records(
-    lines: Sequence[str], separator: str, file: str, problems: list[Problem]
+def _read_records(
+    lines: Sequence[str], delimiter: str, file: str, problems: list[Problem]
 ) -> Iterator[list[CsvField]]:
-    """Yield the records of a table; fields in quotes may hold separators, line ends and doubled quotes."""
+    """Yield the records of a table; quoted fields may contain delimiters, line breaks and doubled quotes."""
     number = 0
     while number < len(lines):
-        line, at = lines[number], 0
+        line, position = lines[number], 0
         number += 1
         if not line.strip():
             continue
         record: list[CsvField] = []
         while True:
-            start_line, start = number, at + 1
-            if line.startswith('"', at):
+            start_line, start = number, position + 1
+            if line.startswith('"', position):
                 parts: list[str] = []
-                at += 1
-                while (end := line.find('"', at)) < 0 or line.startswith('""', end):
+                position += 1
+                while (end := line.find('"', position)) < 0 or line.startswith('""', end):
                     if end >= 0:
-                        parts.append(line[at : end + 1])
-                        at = end + 2
+                        parts.append(line[position : end + 1])
+                        position = end + 2
                         continue
                     if number >= len(lines):
                         problems.append(Problem(file, start_line, start, "the quote is not closed"))
                         return
-                    parts += [line[at:], "\n"]
-                    line, at = lines[number], 0
+                    parts += [line[position:], "\n"]
+                    line, position = lines[number], 0
                     number += 1
-                parts.append(line[at:end])
-                at = end + 1
-                field = "".join(parts)
+                parts.append(line[position:end])
+                position = end + 1
+                text = "".join(parts)
             else:
-                end = line.find(separator, at)
+                end = line.find(delimiter, position)
                 end = len(line) if end < 0 else end
-                field, at = line[at:end], end
-            record.append(CsvField(field, start_line, start))
-            if at >= len(line):
+                text, position = line[position:end], end
+            record.append(CsvField(text, start_line, start))
+            if position >= len(line):
                 break
-            if not line.startswith(separator, at):
-                problems.append(Problem(file, number, at + 1, "text after the closing quote of a field"))
-                at = line.find(separator, at)
-                if at < 0:
+            if not line.startswith(delimiter, position):
+                error = "no text may follow the closing quote of a field"
+                problems.append(Problem(file, number, position + 1, error))
+                position = line.find(delimiter, position)
+                if position < 0:
                     break
-            at += 1
-            if at >= len(line):
-                record.append(CsvField("", number, at + 1))
+            position += 1
+            if position >= len(line):
+                record.append(CsvField("", number, position + 1))
                 break
         yield record
 
 
 def read_jsonl(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yield a row for each line that is not blank: a JSON object of settings; null leaves one out."""
+    """Yield a row for each line that is not blank: a JSON object of settings; null does not set an option."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        reading = RowBuilder(file, number, problems)
+        builder = RowBuilder(file, number, problems)
         try:
-            pairs = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_refuse_constant)
+            pairs = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_reject_constant)
         except json.JSONDecodeError as error:
-            reading.refuse(error.colno, f"no JSON: {error.msg}")
+            builder.add_error(error.colno, f"the line is not valid JSON: {error.msg}")
             continue
         except (ValueError, RecursionError) as error:
-            reading.refuse(1, f"no JSON that can be read: {error}")
+            builder.add_error(1, f"the line is not valid JSON: {error}")
             continue
         if not isinstance(pairs, _Pairs):
-            reading.refuse(1, 'a line must hold one JSON object, such as {"prompt": "um gato"}')
+            builder.add_error(1, 'the line must be one JSON object, such as {"prompt": "um gato"}')
             continue
         for name, value in pairs:
-            _take(reading, line, name, value)
-        if "prompt" not in reading.values:
-            reading.refuse(1, 'there is no "prompt"')
-        yield reading.done()
+            _set_json_value(builder, line, name, value)
+        if "prompt" not in builder.values:
+            builder.add_error(1, 'the object must have a "prompt"')
+        yield builder.build()
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The pairs of a JSON object as they stand, repeated names too."""
+    """Pairs of a JSON object in their order, with repeated names."""
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _take(reading: RowBuilder, line: str, name: str, value: Any) -> None:
+def _set_json_value(builder: RowBuilder, line: str, name: str, value: Any) -> None:
     key = re.search(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:\s*+", line)
     try:
         option = find_option(name)
     except SettingError as error:
-        reading.refuse(key.start() + 1 if key else 1, str(error))
+        builder.add_error(key.start() + 1 if key else 1, str(error))
         return
+    column = key.end() + 1 if key else 1
     if value is not None:
-        reading.take(option, name, value, key.end() + 1 if key else 1)
+        builder.set_value(option, name, value, column)
     elif option.field == "prompt":
-        reading.refuse(key.end() + 1 if key else 1, "the prompt is null")
+        builder.add_error(column, "the prompt must not be null")

@@ -1,4 +1,4 @@
-"""A row of a job file with the places of its values, and what may be wrong with it."""
+"""Row of a job file with the positions of its values, and problems with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from promptweight.errors import SettingError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong at a place of a file, in the form that editors jump to: `file:line:column: message`."""
+    """Error or warning at a position of a file.
+
+    Its text is `file:line:column: message`, which editors understand.
+    """
 
     file: str
     line: int
@@ -27,13 +30,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one row asks for.
+    """Settings of one row.
 
     Attributes:
-        file: the file's name as it was given, `-` for stdin.
-        line: the line it begins in, from 1.
-        values: what it sets, by field of `Job`; also `seeds` and `count`.
-        columns: where each value begins, from 1, in characters; in `lines` where that is another line.
+        file: name of the file as it was passed, `-` for stdin.
+        line: the line in which the row begins, from 1.
+        values: values by field of `Job`; also `seeds` and `count`.
+        columns: columns in which the values begin, from 1, in characters.
     """
 
     file: str
@@ -41,14 +44,22 @@ class Row:
     values: Mapping[str, Any]
     columns: Mapping[str, int] = field(default_factory=dict)
 
-    def problem(self, about: str, message: str, *, offset: int = 0, is_warning: bool = False) -> Problem:
-        """Return a problem at the place of one of the values."""
-        return Problem(self.file, self.line, self.columns.get(about, 1) + offset, message, is_warning)
+    def problem(self, name: str, message: str, *, offset: int = 0, is_warning: bool = False) -> Problem:
+        """Return a problem at the position of the value with this name."""
+        return Problem(self.file, self.line, self.columns.get(name, 1) + offset, message, is_warning)
 
 
 @dataclass
 class RowBuilder:
-    """A row while it is read: takes values one by one, and keeps what is wrong with them."""
+    """Row under construction, which collects values and problems.
+
+    Attributes:
+        file: name of the file.
+        line: the line in which the row begins.
+        problems: the list that takes problems.
+        values: the values up to now; None for one that is not valid.
+        columns: their columns.
+    """
 
     file: str
     line: int
@@ -56,22 +67,24 @@ class RowBuilder:
     values: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, int] = field(default_factory=dict)
 
-    def take(self, option: JobOption, name: str, value: Any, column: int, line: int | None = None) -> None:
-        """Read one value; a wrong or repeated one becomes a problem."""
+    def set_value(
+        self, option: JobOption, name: str, value: Any, column: int, line: int | None = None
+    ) -> None:
+        """Check and set one value; one that is not valid or repeated becomes a problem."""
         if option.field in self.values:
-            self.refuse(column, f"{name} is given twice", line)
+            self.add_error(column, f"{name} must be given once; it is repeated here", line)
             return
         self.columns[option.field] = column
         try:
-            self.values[option.field] = option.read(name, value)
+            self.values[option.field] = option.parse(name, value)
         except SettingError as error:
             self.values[option.field] = None
-            self.refuse(column, str(error), line)
+            self.add_error(column, str(error), line)
 
-    def refuse(self, column: int, message: str, line: int | None = None) -> None:
-        """Note a problem of this row."""
+    def add_error(self, column: int, message: str, line: int | None = None) -> None:
+        """Add an error of this row."""
         self.problems.append(Problem(self.file, self.line if line is None else line, column, message))
 
-    def done(self) -> Row:
-        """Return the row; it counts only where no problem was noted."""
+    def build(self) -> Row:
+        """Return the row, which is valid only without errors."""
         return Row(self.file, self.line, self.values, self.columns)

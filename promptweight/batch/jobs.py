@@ -1,6 +1,6 @@
-"""A job: everything that decides how one picture looks, and the settings that a row of a job file may give.
+"""Job: the settings of one image, and the options that set them in job files and on the command line.
 
-Names and ranges are checked here without torch, so that a mistake is found before anything is loaded.
+Names and ranges are checked without torch, so that errors appear before a model is loaded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight import validation
 from promptweight.errors import SettingError
 from promptweight.generation import (
     MAX_CLIP_SKIP,
@@ -20,24 +19,21 @@ from promptweight.generation import (
     MAX_SEED,
     MAX_SIDE,
     MAX_STEPS,
-    METHODS,
-    MODES,
-    NORMALIZERS,
-    POOLED,
-    SPACES,
 )
+from promptweight.messages import message
 from promptweight.models import NOISE_SCHEDULES, SAMPLERS, is_known_sampler
 from promptweight.prompt import DIALECTS
-from promptweight.validation import did_you_mean
+from promptweight.validation import check_choice, check_integer, check_number, did_you_mean
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES, POOLED, SPACES
 
 MAX_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture to be made; the fields are parameters of `promptweight.generate`, and the scheduler's name.
+    """Settings of one image: parameters of `promptweight.generate`, and the name of a scheduler.
 
-    `scheduler` None is the model's own, as are `guidance_scale`, `height` and `width`.
+    None for `scheduler`, `guidance_scale`, `height` and `width` means the default of the model.
     """
 
     prompt: str
@@ -60,96 +56,100 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobOption:
-    """A setting as rows and the command write it: its names, and how a value is read (text or JSON)."""
+    """Option of a job file or the command line.
+
+    Attributes:
+        field: field of `Job`, or `seeds` or `count`.
+        names: spellings of the option.
+        parse: takes the spelling in use and a value (text or JSON), and returns the checked value.
+    """
 
     field: str
     names: tuple[str, ...]
-    read: Callable[[str, Any], Any]
+    parse: Callable[[str, Any], Any]
 
 
-def _whole(lowest: int, highest: int) -> Callable[[str, Any], int]:
-    def read(name: str, value: Any) -> int:
+def _integer(lowest: int, highest: int) -> Callable[[str, Any], int]:
+    def parse(name: str, value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", value):
             value = int(value)
         if isinstance(value, bool):
-            raise SettingError(f"{name} is {value!r}; it must be a whole number")
-        return validation.check_integer(name, value, lowest, highest)
+            raise SettingError(message("integer-type", name=name, value=value))
+        return check_integer(name, value, lowest, highest)
 
-    return read
+    return parse
 
 
 def _number(lowest: float, highest: float) -> Callable[[str, Any], float]:
-    def read(name: str, value: Any) -> float:
+    def parse(name: str, value: Any) -> float:
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", value):
-            raise SettingError(f"{name} is {value!r}; it must be a number with a point, not a comma")
-        if isinstance(value, str) and not value.isascii():
-            raise SettingError(f"{name} is {value!r}; it must be a number")
-        if isinstance(value, bool):
-            raise SettingError(f"{name} is {value!r}; it must be a number")
-        return validation.check_number(name, value, lowest, highest)
+            raise SettingError(f"{name} must be a number with a decimal point; got {value!r}")
+        if isinstance(value, bool) or (isinstance(value, str) and not value.isascii()):
+            raise SettingError(message("number-type", name=name, value=value))
+        return check_number(name, value, lowest, highest)
 
-    return read
+    return parse
 
 
 def _choice(choices: Iterable[str]) -> Callable[[str, Any], str]:
     known = tuple(choices)
 
-    def read(name: str, value: Any) -> str:
-        validation.check_choice(name, value, known)
+    def parse(name: str, value: Any) -> str:
+        check_choice(name, value, known)
         return str(value)
 
-    return read
+    return parse
 
 
-def _yes_or_no(name: str, value: Any) -> bool:
+def _boolean(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     known = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     if str(value).strip().lower() not in known:
-        raise SettingError(f"{name} is {value!r}; it must be yes or no")
+        raise SettingError(f"{name} must be yes or no; got {value!r}")
     return known[str(value).strip().lower()]
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise SettingError(f"{name} is {value!r}; it must be text")
+        raise SettingError(f"{name} must be text; got {value!r}")
     if len(value) > MAX_PROMPT_LENGTH:
-        raise SettingError(f"{name} has {len(value)} characters; at most {MAX_PROMPT_LENGTH} are read")
-    half = next((at for at, letter in enumerate(value) if "\ud800" <= letter <= "\udfff"), None)
-    if half is not None:
-        raise SettingError(f"{name} holds half a character (a lone surrogate) at its position {half + 1}")
+        raise SettingError(f"{name} must have at most {MAX_PROMPT_LENGTH} characters; got {len(value)}")
+    surrogate = next((index for index, letter in enumerate(value) if "\ud800" <= letter <= "\udfff"), None)
+    if surrogate is not None:
+        raise SettingError(f"{name} must not contain a lone surrogate; got one at character {surrogate + 1}")
     return value
 
 
 def _prompt(name: str, value: Any) -> str:
     if not _text(name, value).strip():
-        raise SettingError(f"{name} is empty")
+        raise SettingError(f"{name} must not be empty")
     return str(value)
 
 
 def _size(name: str, value: Any) -> int:
-    pixels = _whole(8, MAX_SIDE)(name, value)
+    pixels = _integer(8, MAX_SIDE)(name, value)
     if pixels % 8:
-        raise SettingError(f"{name} is {pixels}; models make pictures in multiples of 8 or more")
+        raise SettingError(f"{name} must be a multiple of 8; got {pixels}")
     return pixels
 
 
 def _scheduler(name: str, value: Any) -> str:
-    """Whether a model takes it is known when the model is loaded; here what no model takes is refused."""
+    """Check that a scheduler exists; the model's support is checked when the model is loaded."""
     text = " ".join(_text(name, value).split())
     if is_known_sampler(text):
         return text
     known = (*SAMPLERS, *(f"{each} Karras" for each in SAMPLERS))
     raise SettingError(
-        f"{name} is {text!r}; valid: {', '.join(SAMPLERS)} (each also with {', '.join(NOISE_SCHEDULES)}), "
-        f"or a class of diffusers{did_you_mean(text, known)}"
+        f"{name} must be one of: {', '.join(SAMPLERS)} (each also with {', '.join(NOISE_SCHEDULES)}), or a "
+        f"class of diffusers; got {text!r}{did_you_mean(text, known)}"
     )
 
 
 def parse_seeds(name: str, value: Any) -> tuple[int, ...]:
-    """Return seeds: a whole number, a list of them, or text such as `1,2,5-8`.
+    """Return seeds from a whole number, a list of them, or text such as `1,2,5-8`.
 
-    >>> read_seeds("seeds", "1, 5-8")
+    >>> parse_seeds("seeds", "1, 5-8")
     (1, 5, 6, 7, 8)
     """
     if isinstance(value, int) and not isinstance(value, bool):
@@ -159,49 +159,54 @@ def parse_seeds(name: str, value: Any) -> tuple[int, ...]:
         for part in value.split(","):
             match = re.fullmatch(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", part)
             if match is None:
-                raise SettingError(f"{name} is {value!r}; valid are numbers and ranges, such as 1,2,5-8")
+                raise SettingError(f"{name} must be numbers and ranges, such as 1,2,5-8; got {value!r}")
             first, last = int(match[1]), int(match[2] or match[1])
             if last < first or last - first >= MAX_SEEDS:
                 raise SettingError(
-                    f"{name} has the range {part.strip()}; which must go up by less than a million"
+                    f"a range of {name} must ascend by less than {MAX_SEEDS}; got {part.strip()}"
                 )
             seeds += range(first, last + 1)
         value = seeds
     if not isinstance(value, (list, tuple)) or not value or len(value) > MAX_SEEDS:
-        raise SettingError(f"{name} is {value!r}; it must be a seed, or a list of at least one")
-    return tuple(dict.fromkeys(_whole(0, MAX_SEED)(name, each) for each in value))
+        raise SettingError(f"{name} must be a seed or a list of 1 to {MAX_SEEDS} seeds; got {value!r}")
+    return tuple(dict.fromkeys(_integer(0, MAX_SEED)(name, each) for each in value))
 
 
 JOB_OPTIONS: tuple[JobOption, ...] = (
     JobOption("prompt", ("prompt",), _prompt),
     JobOption("negative_prompt", ("n", "negative", "negative_prompt"), _text),
     JobOption("seeds", ("d", "seed", "seeds"), parse_seeds),
-    JobOption("count", ("count", "images", "num_images_per_prompt"), _whole(1, MAX_SEEDS)),
-    JobOption("num_inference_steps", ("s", "steps", "num_inference_steps"), _whole(1, MAX_STEPS)),
+    JobOption("count", ("count", "images", "num_images_per_prompt"), _integer(1, MAX_SEEDS)),
+    JobOption("num_inference_steps", ("s", "steps", "num_inference_steps"), _integer(1, MAX_STEPS)),
     JobOption(
         "guidance_scale", ("l", "guidance", "guidance_scale", "cfg", "cfg_scale"), _number(0, MAX_GUIDANCE)
     ),
     JobOption("width", ("w", "width"), _size),
     JobOption("height", ("h", "height"), _size),
-    JobOption("method", ("method",), _choice(METHODS)),
-    JobOption("normalizer", ("normalizer",), _choice(NORMALIZERS)),
+    JobOption("method", ("method",), _choice(METHOD_NAMES)),
+    JobOption("normalizer", ("normalizer",), _choice(NORMALIZER_NAMES)),
     JobOption("space", ("space",), _choice(SPACES)),
-    JobOption("mode", ("mode",), _choice(MODES)),
-    JobOption("clip_skip", ("clip_skip",), _whole(0, MAX_CLIP_SKIP)),
+    JobOption("mode", ("mode",), _choice(ATTACH_MODES)),
+    JobOption("clip_skip", ("clip_skip",), _integer(0, MAX_CLIP_SKIP)),
     JobOption("pooled", ("pooled",), _choice(POOLED)),
     JobOption("dialect", ("dialect",), _choice(DIALECTS)),
     JobOption("scheduler", ("scheduler", "sampler"), _scheduler),
-    JobOption("balance", ("balance",), _yes_or_no),
+    JobOption("balance", ("balance",), _boolean),
 )
+"""Options of job files and of the command line."""
 
 OPTIONS_BY_NAME: Mapping[str, JobOption] = {name: option for option in JOB_OPTIONS for name in option.names}
 
 
 def find_option(name: str, *, shown: str | None = None) -> JobOption:
-    """Return the option of that name, dashes or underscores alike.
+    """Return the option of that name, with dashes or underscores.
+
+    Args:
+        name: one of its spellings.
+        shown: the name in error messages, with its dashes.
 
     Raises:
-        SettingError: there is none; says which is close.
+        SettingError: no option has that name; suggests a similar one.
     """
     folded = name.strip().casefold().replace("-", "_").replace(" ", "_")
     if folded in OPTIONS_BY_NAME:

@@ -1,4 +1,4 @@
-"""What became of every picture of a run: counted, told in the manifest, its claim given back."""
+"""Outcome of every image of a run: counted, logged in the manifest, and its claim released."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from promptweight.batch.sharding import Shard
 from promptweight.errors import PromptweightError
 
 ManifestLine = dict[str, Any]
-"""A line of the manifest: id, status (ok, failed, skipped), file, seconds, error, and more."""
+"""Line of the manifest: id, status (ok, failed, skipped), file, seconds, error, and more."""
 
 
 @dataclass
 class BatchOutcome:
-    """What became of a run; `left` counts the pictures that it was to make and did not come to."""
+    """Outcome of a run.
+
+    Attributes:
+        ok: number of images that were drawn.
+        skipped: number of images that were finished before.
+        failed: number of images that could not be drawn.
+        left: number of images that a stopped run did not draw.
+        is_stopped: whether the run was stopped.
+        seconds: duration of the run.
+        files: the images that were drawn.
+    """
 
     ok: int = 0
     skipped: int = 0
@@ -30,77 +40,88 @@ class BatchOutcome:
 
 
 class Manifest:
-    """The book of one run.
+    """Log of one run.
+
+    Args:
+        folder: the output folder, which holds the file.
+        shard: the part of the plan for this process.
+        on_line: called with each line.
 
     Attributes:
-        outcome: what became of the pictures up to now.
-        settled: how many of those that were to be made are done with, in whatever way.
+        outcome: the outcome up to now.
+        completed: number of images to draw that are finished, skipped or failed.
     """
 
-    def __init__(self, folder: OutputFolder, shard: Shard, tell: Callable[[ManifestLine], None] | None) -> None:
+    def __init__(
+        self, folder: OutputFolder, shard: Shard, on_line: Callable[[ManifestLine], None] | None
+    ) -> None:
         self.outcome = BatchOutcome()
-        self.settled = 0
-        self._folder, self._shard, self._tell = folder, shard, tell
+        self.completed = 0
+        self._folder, self._shard, self._on_line = folder, shard, on_line
 
-    def done(self, picture: PlannedImage, seconds: float, files: Sequence[Path], warnings: Sequence[str]) -> None:
-        """Note a picture that is made: its files, the picture first."""
+    def add_finished(
+        self, image: PlannedImage, seconds: float, files: Sequence[Path], warnings: Sequence[str]
+    ) -> None:
+        """Log an image that is drawn, with its files, the image first."""
         names = [path.name for path in files]
         line: ManifestLine = {"status": "ok", "file": names[0], "seconds": round(seconds, 3)}
         if names[1:]:
             line["beside"] = names[1:]
         if warnings:
             line["warnings"] = list(warnings)
-        self._note(picture, line)
+        self._append(image, line)
 
-    def skipped(self, picture: PlannedImage, *, was_to_be_made: bool = False) -> None:
-        """Note a picture that is there already, perhaps because another process was quicker."""
-        self._note(
-            picture,
-            {"status": "skipped", "file": self._folder.picture(picture).name},
-            counts=was_to_be_made,
-        )
+    def add_skipped(self, image: PlannedImage, *, was_unfinished: bool = False) -> None:
+        """Log an image that is finished; `was_unfinished` if another process drew it during this run."""
+        line: ManifestLine = {"status": "skipped", "file": self._folder.image_path(image).name}
+        self._append(image, line, completes=was_unfinished)
 
-    def failed(self, picture: PlannedImage, error: Exception, seconds: float = 0.0) -> None:
-        """Note a picture that could not be made."""
+    def add_failed(self, image: PlannedImage, error: Exception, seconds: float = 0.0) -> None:
+        """Log an image that could not be drawn."""
         kind = "" if isinstance(error, (PromptweightError, OSError)) else f"{type(error).__name__}: "
-        message = f"{kind}{str(error).strip() or type(error).__name__}"
-        self._note(picture, {"status": "failed", "seconds": round(seconds, 3), "error": message})
+        text = f"{kind}{str(error).strip() or type(error).__name__}"
+        self._append(image, {"status": "failed", "seconds": round(seconds, 3), "error": text})
 
-    def made_by_another(self, picture: PlannedImage) -> None:
-        """Count a picture that a process which died has made: it was not there when the run began."""
-        line: ManifestLine = {"status": "ok", "file": self._folder.picture(picture).name}
-        self.count(self._whole(picture, line))
+    def count_unlogged(self, image: PlannedImage) -> None:
+        """Count an image that was drawn by a process that died before it could report it."""
+        line: ManifestLine = {"status": "ok", "file": self._folder.image_path(image).name}
+        self.count(self._complete_line(image, line))
 
-    def count(self, line: ManifestLine, *, counts: bool = True) -> None:
-        """Count a line that is in the manifest and tells of it; `counts` where it was to be made."""
+    def count(self, line: ManifestLine, *, completes: bool = True) -> None:
+        """Count a line that is in the manifest and report it.
+
+        Args:
+            line: the line.
+            completes: whether it completes one of the images to draw.
+        """
         outcome, status = self.outcome, line["status"]
         outcome.ok += status == "ok"
         outcome.skipped += status == "skipped"
         outcome.failed += status == "failed"
-        self.settled += counts
+        self.completed += completes
         if status == "ok":
             outcome.files.append(self._folder.path / line["file"])
-        if self._tell is not None:
-            self._tell(line)
+        if self._on_line is not None:
+            self._on_line(line)
 
-    def _note(self, picture: PlannedImage, line: ManifestLine, *, counts: bool = True) -> None:
-        self._folder.free(picture)
-        whole = self._whole(picture, line)
-        self._folder.note(whole)
-        self.count(whole, counts=counts)
+    def _append(self, image: PlannedImage, line: ManifestLine, *, completes: bool = True) -> None:
+        self._folder.release(image)
+        complete = self._complete_line(image, line)
+        self._folder.append_line(complete)
+        self.count(complete, completes=completes)
 
-    def _whole(self, picture: PlannedImage, line: ManifestLine) -> ManifestLine:
-        """Return a line with what is told of every picture."""
-        whole: ManifestLine = {
-            "id": picture.id,
+    def _complete_line(self, image: PlannedImage, line: ManifestLine) -> ManifestLine:
+        """Return a line with the fields that every line has."""
+        complete: ManifestLine = {
+            "id": image.id,
             **line,
-            "index": picture.index,
-            "line": picture.row.line,
-            "seed": picture.job.seed,
-            "prompt": picture.job.prompt,
+            "index": image.index,
+            "line": image.row.line,
+            "seed": image.job.seed,
+            "prompt": image.job.prompt,
         }
-        if picture.labels:
-            whole["sweep"] = list(picture.labels)
+        if image.labels:
+            complete["sweep"] = list(image.labels)
         if self._shard.total > 1:
-            whole["shard"] = f"{self._shard.number}/{self._shard.total}"
-        return whole
+            complete["shard"] = f"{self._shard.number}/{self._shard.total}"
+        return complete

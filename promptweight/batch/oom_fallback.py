@@ -1,8 +1,8 @@
-"""What is done, one measure after the other, when the device's memory is not enough for a batch.
+"""Measures against a lack of device memory, one after the other.
 
-First the batch is halved, until it is one picture; then the autoencoder decodes in slices and tiles; then
-parts of the model wait in main memory until their turn. If that is not enough the job alone has failed.
-Tiles change a picture a little where they meet, so they are told of and taken back after the job.
+First the batch is halved until it is one image; then the autoencoder decodes in slices and tiles; then parts
+of the model are offloaded to main memory. If that is not enough, the job fails by itself. Tiles may change an
+image a little at their borders, so they are reported and disabled again after the job.
 """
 
 from __future__ import annotations
@@ -10,115 +10,73 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.prompt_cache import PreparedJob, settings_key
-from promptweight.batch.renderer import BatchRenderer, RenderCancelled, RenderedImage
+from promptweight.batch.renderer import BatchRenderer, RenderCancelled
+from promptweight.messages import Message
 
-TILING_WARNING = "memory was not enough, so the picture was decoded in tiles, which may show where they meet"
+if TYPE_CHECKING:
+    from promptweight.generation import Result
+
+TILING_WARNING = Message(
+    "the image was decoded in tiles because memory was short; the borders of the tiles may be visible"
+)
+"""Warning of an image that was decoded in tiles."""
 
 
 class OomFallback:
-    """A painter that does with less memory when there is not enough.
+    """A renderer that reduces its use of memory after an out-of-memory error.
+
+    Args:
+        renderer: the renderer.
+        device: the device of the model.
+        is_offloaded: whether parts of the model are offloaded already.
 
     Attributes:
-        painter: what draws.
-        largest: the largest batch that fitted, by settings, where a larger one did not.
-        needs_tiles: settings whose pictures are decoded in tiles.
-        is_offloaded: whether parts of the model wait in main memory.
+        max_batch: the largest batch that fits, by settings, where a larger one did not.
+        tiled: settings whose images are decoded in tiles.
     """
 
-    def __init__(self, painter: BatchRenderer, device: str, *, is_offloaded: bool = False) -> None:
-        self.painter = painter
+    def __init__(self, renderer: BatchRenderer, device: str, *, is_offloaded: bool = False) -> None:
+        self.renderer = renderer
         self.device = device
         self.is_offloaded = is_offloaded
-        self.largest: dict[Any, int] = {}
-        self.needs_tiles: set[Any] = set()
+        self.max_batch: dict[Any, int] = {}
+        self.tiled: set[Any] = set()
 
-    def draw(self, jobs: Sequence[PreparedJob]) -> Iterator[tuple[PreparedJob, RenderedImage | Exception]]:
-        """Yield every job with its picture, or with the error that it alone failed with.
+    def render(self, jobs: Sequence[PreparedJob]) -> Iterator[tuple[PreparedJob, Result | Exception]]:
+        """Yield every job with its result, or with the error that it failed with.
 
         Raises:
-            GivenUp: nobody wants the rest any more.
+            RenderCancelled: the remaining images are dropped.
         """
         key = settings_key(jobs[0])
-        size = min(len(jobs), self.largest.get(key, len(jobs)))
-        place = 0
-        while place < len(jobs):
-            some = jobs[place : place + size]
+        size = min(len(jobs), self.max_batch.get(key, len(jobs)))
+        start = 0
+        while start < len(jobs):
+            group = jobs[start : start + size]
             try:
-                drawn = self._draw(some, key)
+                results = self._render(group, key)
             except RenderCancelled:
                 raise
-            except Exception as error:  # whatever a model raises must not end the other jobs
-                if is_out_of_memory(error) and len(some) > 1:
-                    _let_go(error)
-                    size = self.largest[key] = len(some) // 2
-                    self._free()
+            except Exception as error:  # an error of the model must not end the other jobs
+                if is_out_of_memory(error) and len(group) > 1:
+                    _drop_traceback(error)
+                    size = self.max_batch[key] = len(group) // 2
+                    self.free_memory()
                     continue
-                if len(some) == 1:
-                    yield some[0], error
-                else:  # one of them, or the batch itself: each is tried by itself
-                    for job in some:
-                        yield from self.draw([job])
+                if len(group) == 1:
+                    yield group[0], error
+                else:  # the error of one job or of the batch: try each job by itself
+                    for job in group:
+                        yield from self.render([job])
             else:
-                yield from zip(some, drawn, strict=True)
-            place += len(some)
+                yield from zip(group, results, strict=True)
+            start += len(group)
 
-    def _draw(self, jobs: Sequence[PreparedJob], key: Any) -> list[RenderedImage]:
-        """Draw jobs; a single one with more and more frugal measures."""
-        try:
-            with self._tiles(key in self.needs_tiles):
-                return self._told(self.painter.draw(jobs), key)
-        except Exception as error:
-            if not is_out_of_memory(error) or len(jobs) > 1:
-                raise
-            failed = _let_go(error)
-        if key not in self.needs_tiles and _autoencoder(self.painter.pipe) is not None:
-            self._free()
-            try:
-                with self._tiles(True):
-                    drawn = self.painter.draw(jobs)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                failed = _let_go(error)
-            else:
-                self.needs_tiles.add(key)
-                return self._told(drawn, key)
-        if self.is_offloaded or self.device == "cpu":
-            raise failed
-        self._free()
-        self.painter.pipe.enable_model_cpu_offload(device=self.device)
-        self.is_offloaded = True
-        with self._tiles(key in self.needs_tiles):
-            return self._told(self.painter.draw(jobs), key)
-
-    def _told(self, drawn: list[RenderedImage], key: Any) -> list[RenderedImage]:
-        if key not in self.needs_tiles:
-            return drawn
-        return [
-            replace(each, warnings=(*each.warnings, TILING_WARNING), record={**each.record, "vae_tiling": True})
-            for each in drawn
-        ]
-
-    @contextmanager
-    def _tiles(self, wanted: bool) -> Iterator[None]:
-        """Decode in slices and tiles inside the block, and as before after it."""
-        autoencoder = _autoencoder(self.painter.pipe)
-        if not wanted or autoencoder is None:
-            yield
-            return
-        before = {name: getattr(autoencoder, name, False) for name in ("use_slicing", "use_tiling")}
-        for name in before:
-            setattr(autoencoder, name, True)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(autoencoder, name, value)
-
-    def _free(self) -> None:
+    def free_memory(self) -> None:
+        """Release unused memory of the device."""
         import gc
 
         import torch
@@ -128,9 +86,66 @@ class OomFallback:
             if self.device.startswith(kind):
                 getattr(torch, kind).empty_cache()
 
+    def _render(self, jobs: Sequence[PreparedJob], key: Any) -> list[Result]:
+        """Draw jobs; a single one with one measure after the other."""
+        try:
+            with self._tiling(key in self.tiled):
+                return self._with_warning(self.renderer.render(jobs), key)
+        except Exception as error:
+            if not is_out_of_memory(error) or len(jobs) > 1:
+                raise
+            failure = _drop_traceback(error)
+        if key not in self.tiled and _tileable_vae(self.renderer.pipe) is not None:
+            self.free_memory()
+            try:
+                with self._tiling(True):
+                    results = self.renderer.render(jobs)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                failure = _drop_traceback(error)
+            else:
+                self.tiled.add(key)
+                return self._with_warning(results, key)
+        if self.is_offloaded or self.device == "cpu":
+            raise failure
+        self.free_memory()
+        self.renderer.pipe.enable_model_cpu_offload(device=self.device)
+        self.is_offloaded = True
+        with self._tiling(key in self.tiled):
+            return self._with_warning(self.renderer.render(jobs), key)
+
+    def _with_warning(self, results: list[Result], key: Any) -> list[Result]:
+        if key not in self.tiled:
+            return results
+        return [
+            replace(
+                each,
+                warnings=(*each.warnings, TILING_WARNING),
+                settings={**each.settings, "vae_tiling": True},
+            )
+            for each in results
+        ]
+
+    @contextmanager
+    def _tiling(self, wanted: bool) -> Iterator[None]:
+        """Decode in slices and tiles inside the block, and as before after it."""
+        vae = _tileable_vae(self.renderer.pipe)
+        if not wanted or vae is None:
+            yield
+            return
+        before = {name: getattr(vae, name, False) for name in ("use_slicing", "use_tiling")}
+        for name in before:
+            setattr(vae, name, True)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(vae, name, value)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was not enough, on any device."""
+    """Return True if an error reports a lack of memory, on any device."""
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -140,13 +155,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 
-def _let_go(error: Exception) -> Exception:
-    """Return an error without the calls it came through, whose variables hold what should be freed."""
+def _drop_traceback(error: Exception) -> Exception:
+    """Return an error without its frames, whose variables hold the memory that is to be freed."""
     error.__context__ = None
     return error.with_traceback(None)
 
 
-def _autoencoder(pipe: Any) -> Any:
-    """Return the autoencoder of a pipeline where it can decode in tiles."""
-    autoencoder = getattr(pipe, "vae", None)
-    return autoencoder if hasattr(autoencoder, "use_tiling") else None
+def _tileable_vae(pipe: Any) -> Any:
+    """Return the autoencoder of a pipeline if it can decode in tiles, else None."""
+    vae = getattr(pipe, "vae", None)
+    return vae if hasattr(vae, "use_tiling") else None

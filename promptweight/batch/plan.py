@@ -1,8 +1,8 @@
-"""The plan of a batch: rows multiplied by seeds and sweeps, each picture with an id that it keeps for ever.
+"""Plan of a batch: rows multiplied by seeds and sweeps into images with stable ids.
 
-The id is a digest of all that decides how the picture looks: the model and its revision or the fingerprint
-of its files, the prompt as it is understood, every setting, the seed, and the version of promptweight. The
-same job has the same id in any order, shard or file, so that a finished picture is known by its name.
+An id is a digest of all that determines an image: the model and its revision or the fingerprint of its files,
+the parsed prompt, every setting, the seed, and the version of promptweight. The same job has the same id in
+any order, shard or file, so its file name identifies a finished image.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from promptweight._version import __version__
 from promptweight.batch.job_rows import Problem, Row
 from promptweight.batch.jobs import Job
 from promptweight.batch.sweep import Sweep, sweep_points
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation import MAX_SEED
 from promptweight.models import ModelIdentity, fingerprint_files, identify_model
-from promptweight.prompt import Prompt, expand, parse, places
+from promptweight.prompt import Prompt, expand, find_phrase, parse
 
 MAX_PLANNED_IMAGES = 1_000_000
 ID_DIGITS = 12
@@ -31,14 +32,14 @@ _JOB_FIELDS = tuple(each.name for each in fields(Job))
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """One picture of a plan.
+    """One image of a plan.
 
     Attributes:
-        job: how it is made.
+        job: its settings.
         id: `ID_DIGITS` hexadecimal digits.
         index: its number in the plan, from 1.
         row: the row of the job file that it comes from.
-        labels: what a sweep varies, in words, the seed last; empty without a sweep.
+        labels: the varied settings of a sweep as text, the seed last; empty without a sweep.
     """
 
     job: Job
@@ -49,24 +50,33 @@ class PlannedImage:
 
     @property
     def stem(self) -> str:
-        """The name of its files without their ending."""
+        """The name of its files without the suffix."""
         return f"{self.index:05d}-{self.job.seed}-{self.id}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All pictures of a batch, and what should be known about them before they are made."""
+    """All images of a batch.
 
-    pictures: tuple[PlannedImage, ...]
+    Attributes:
+        images: the images, in order.
+        model: the identity of the model.
+        problems: errors and warnings about the rows.
+        sweep: the sweep.
+        lora_dir: as in `promptweight.generate`, like `embeddings_dir`.
+        embeddings_dir: likewise.
+    """
+
+    images: tuple[PlannedImage, ...]
     model: ModelIdentity
     problems: tuple[Problem, ...] = ()
     sweep: Sweep = field(default_factory=Sweep)
     lora_dir: str | None = None
     embeddings_dir: str | None = None
 
-    def taking(self, pictures: Sequence[PlannedImage]) -> Plan:
-        """The same plan with only some of its pictures."""
-        return replace(self, pictures=tuple(pictures))
+    def with_images(self, images: Sequence[PlannedImage]) -> Plan:
+        """Return the same plan with other images."""
+        return replace(self, images=tuple(images))
 
 
 def plan_batch(
@@ -80,32 +90,33 @@ def plan_batch(
     embeddings_dir: str | None = None,
     offline: bool = False,
 ) -> Plan:
-    """Return the plan of some rows; mistakes are among its `problems`.
+    """Return the plan of some rows; errors in them are among its `problems`.
 
-    A row without seeds gets one from its prompt and negative prompt, another for each repetition: the same
-    whatever else is in the file. Choices such as `{a|b}` are made with the picture's own seed.
+    A row without seeds gets one from its prompt and negative prompt, a different one for each repetition,
+    whatever else is in the file. Choices such as `{a|b}` are made with the seed of the image.
 
     Args:
-        rows: as `sources.read` returns them.
+        rows: as `read_jobs` returns them.
         model: what `promptweight.load` takes.
-        defaults: values for what a row leaves open, by field; also `seeds` and `count`.
-        sweep: what is varied.
-        wildcards: the folder of the files that `__name__` stands for.
-        lora_dir: the folder of LoRAs; with `embeddings_dir` as in `promptweight.generate`.
-        offline: whether a model that is not on this machine is left alone instead of fetched.
+        defaults: values of fields that a row does not set; also `seeds` and `count`.
+        sweep: the axes that vary.
+        wildcards: folder of the files that `__name__` refers to.
+        lora_dir: folder of LoRAs; with `embeddings_dir` as in `promptweight.generate`.
+        embeddings_dir: folder of textual inversions.
+        offline: whether a model that is not on this machine is not downloaded.
 
     Raises:
         ModelError: the model cannot be found.
-        SettingError: more than a million pictures.
+        SettingError: the plan has more than a million images, or no prompt contains a phrase of the sweep.
     """
     identity = identify_model(model, offline=offline)
     problems: list[Problem] = []
-    pictures: list[PlannedImage] = []
-    seen: dict[str, PlannedImage] = {}
-    repeated: Counter[tuple[str, str]] = Counter()
-    unused = {phrase for phrase, _ in sweep.weights}
+    images: list[PlannedImage] = []
+    by_id: dict[str, PlannedImage] = {}
+    repetitions: Counter[tuple[str, str]] = Counter()
+    unused_phrases = {phrase for phrase, _ in sweep.weights}
     common = {
-        "version": _version(),
+        "version": __version__,
         "model": [identity.name, identity.revision, identity.fingerprint],
     }
     for row in rows:
@@ -114,120 +125,122 @@ def plan_batch(
             **{name: value for name, value in row.values.items() if value is not None},
         }
         try:
-            for job, labels in _jobs_of(values, sweep, repeated, wildcards):
-                prompt = _parsed(job.prompt, job.dialect)
-                adapters = _adapters(job, lora_dir, embeddings_dir)
-                picture_id = _digest({**common, **_described(job), **adapters})
-                if picture_id in seen:
-                    same = f"the same picture as line {seen[picture_id].row.line}"
-                    told = row.problem("prompt", same, is_warning=True)
-                    if told not in problems[-1:]:
-                        problems.append(told)
+            for job, labels in _expand_row(values, sweep, repetitions, wildcards):
+                prompt = _parse_cached(job.prompt, job.dialect)
+                adapters = _adapter_fingerprints(job, lora_dir, embeddings_dir)
+                image_id = _digest({**common, **_normalized(job), **adapters})
+                if image_id in by_id:
+                    text = f"the same image as line {by_id[image_id].row.line}"
+                    duplicate = row.problem("prompt", text, is_warning=True)
+                    if duplicate not in problems[-1:]:
+                        problems.append(duplicate)
                     continue
-                if len(pictures) >= MAX_PLANNED_IMAGES:
-                    raise SettingError(f"the plan has more than {MAX_PLANNED_IMAGES} pictures")
-                unused -= {phrase for phrase in unused if places(prompt, phrase)} if unused else set()
-                seen[picture_id] = PlannedImage(job, picture_id, len(pictures) + 1, row, labels)
-                pictures.append(seen[picture_id])
+                if len(images) >= MAX_PLANNED_IMAGES:
+                    raise SettingError(f"the plan must have at most {MAX_PLANNED_IMAGES} images; got more")
+                if unused_phrases:
+                    unused_phrases -= {phrase for phrase in unused_phrases if find_phrase(prompt, phrase)}
+                by_id[image_id] = PlannedImage(job, image_id, len(images) + 1, row, labels)
+                images.append(by_id[image_id])
         except PromptweightError as error:
-            if len(pictures) >= MAX_PLANNED_IMAGES:
+            if len(images) >= MAX_PLANNED_IMAGES:
                 raise
             problems.append(row.problem("prompt", str(error)))
-    for phrase in sorted(unused):
-        raise SettingError(f"weights are given for {phrase!r}, but no prompt holds it")
-    return Plan(tuple(pictures), identity, tuple(problems), sweep, lora_dir, embeddings_dir)
+    for phrase in sorted(unused_phrases):
+        raise SettingError(f"weights must be of a phrase in a prompt; no prompt contains {phrase!r}")
+    return Plan(tuple(images), identity, tuple(problems), sweep, lora_dir, embeddings_dir)
 
 
 def prompt_diagnostics(plan: Plan) -> Iterator[Problem]:
-    """Yield what the prompt language finds odd in the prompts of a plan, once for each row and remark."""
-    told: set[tuple[int, int, str]] = set()
-    for picture in plan.pictures:
-        prompt = _parsed(picture.job.prompt, picture.job.dialect)
-        for remark in prompt.diagnostics:
-            key = (picture.row.line, remark.start, remark.message)
-            if remark.severity != "info" and key not in told:
-                told.add(key)
-                is_source = picture.job.prompt == picture.row.values.get("prompt")
-                offset = remark.start if is_source else 0
-                yield picture.row.problem("prompt", remark.message, offset=offset, is_warning=True)
+    """Yield the diagnostics of the prompts of a plan as warnings, each once for each row."""
+    reported: set[tuple[int, int, str]] = set()
+    for image in plan.images:
+        prompt = _parse_cached(image.job.prompt, image.job.dialect)
+        for diagnostic in prompt.diagnostics:
+            key = (image.row.line, diagnostic.start, diagnostic.message)
+            if diagnostic.severity != "info" and key not in reported:
+                reported.add(key)
+                is_source = image.job.prompt == image.row.values.get("prompt")
+                offset = diagnostic.start if is_source else 0
+                yield image.row.problem("prompt", diagnostic.message, offset=offset, is_warning=True)
 
 
 def default_seed(prompt: str, negative_prompt: str, repetition: int) -> int:
-    """Return the seed of a row that names none: 0 .. 2³² − 1, from its prompts alone."""
+    """Return the seed of a row without seeds: 0 .. 2³² - 1, from its prompts alone."""
     text = json.dumps([prompt, negative_prompt, repetition])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def _jobs_of(
+def _expand_row(
     values: Mapping[str, Any],
     sweep: Sweep,
-    repeated: Counter[tuple[str, str]],
+    repetitions: Counter[tuple[str, str]],
     wildcards: str | Path | None,
 ) -> Iterator[tuple[Job, tuple[str, ...]]]:
+    """Yield the jobs of a row with the labels of the sweep."""
     settings = {name: value for name, value in values.items() if name in _JOB_FIELDS and name != "prompt"}
     prompt, negative = values["prompt"], values.get("negative_prompt", "")
     seeds: Sequence[int] = sweep.seeds or values.get("seeds") or ()
     count = values.get("count") or 1
     if seeds and count > 1:
         if len(seeds) * count > MAX_PLANNED_IMAGES:
-            raise SettingError(f"{len(seeds)} seeds times {count} are more than {MAX_PLANNED_IMAGES} pictures")
+            raise SettingError(
+                f"seeds × count must be at most {MAX_PLANNED_IMAGES}; got {len(seeds)} × {count}"
+            )
         seeds = list(dict.fromkeys(seed + number for seed in seeds for number in range(count)))
         if max(seeds) > MAX_SEED:
-            raise SettingError(f"the last of {count} pictures has the seed {max(seeds)}; at most {MAX_SEED}")
+            raise SettingError(
+                f"the last seed of {count} images must be at most {MAX_SEED}; got {max(seeds)}"
+            )
     if not seeds:
-        first = repeated[prompt, negative]
-        repeated[prompt, negative] += count
+        first = repetitions[prompt, negative]
+        repetitions[prompt, negative] += count
         seeds = [default_seed(prompt, negative, first + number) for number in range(count)]
-    for variant in sweep_points(prompt, settings.get("dialect", "pw"), sweep):
+    for point in sweep_points(prompt, settings.get("dialect", "pw"), sweep):
         for seed in seeds:
             job = Job(
-                expand(variant.prompt, seed, wildcards),
-                **{**settings, **variant.settings, "seed": seed},
+                expand(point.prompt, seed, wildcards),
+                **{**settings, **point.settings, "seed": seed},
             )
             if negative:
                 job = replace(job, negative_prompt=expand(negative, seed, wildcards))
-            yield job, (*variant.labels, f"seed {seed}") if sweep else ()
+            yield job, (*point.labels, f"seed {seed}") if sweep else ()
 
 
-def _described(job: Job) -> dict[str, Any]:
-    """Return a job with its prompts as they are understood: spelling that changes nothing is left out."""
+def _normalized(job: Job) -> dict[str, Any]:
+    """Return a job with its prompts in a form that does not depend on their spelling."""
     return {
         **asdict(job),
-        "prompt": str(_parsed(job.prompt, job.dialect)),
-        "negative_prompt": str(_parsed(job.negative_prompt, job.dialect)),
+        "prompt": str(_parse_cached(job.prompt, job.dialect)),
+        "negative_prompt": str(_parse_cached(job.negative_prompt, job.dialect)),
     }
 
 
-def _adapters(job: Job, lora_dir: str | None, embeddings_dir: str | None) -> dict[str, Any]:
-    """Return the files that the prompts name, by what identifies them; empty for most prompts."""
+def _adapter_fingerprints(job: Job, lora_dir: str | None, embeddings_dir: str | None) -> dict[str, Any]:
+    """Return the fingerprints of the files that the prompts name; empty for most prompts."""
     if lora_dir is None and embeddings_dir is None:
         return {}
     from promptweight.models import find_adapters
 
-    prompts = _parsed(job.prompt, job.dialect), _parsed(job.negative_prompt, job.dialect)
-    chosen = find_adapters(
+    prompts = _parse_cached(job.prompt, job.dialect), _parse_cached(job.negative_prompt, job.dialect)
+    adapters = find_adapters(
         *prompts,
         lora_dir=lora_dir,
         embeddings_dir=embeddings_dir,
         num_inference_steps=job.num_inference_steps,
     )
     return {
-        "loras": {name: [lora.weight, fingerprint_files([lora.path])] for name, lora in chosen.loras.items()},
-        "embeddings": {name: fingerprint_files([path]) for name, path in chosen.embeddings.items()},
+        "loras": {
+            name: [lora.weight, fingerprint_files([lora.path])] for name, lora in adapters.loras.items()
+        },
+        "embeddings": {name: fingerprint_files([path]) for name, path in adapters.embeddings.items()},
     }
 
 
 @lru_cache(maxsize=1024)
-def _parsed(text: str, dialect: str) -> Prompt:
-    return parse(text, dialect)
+def _parse_cached(text: str, dialect: str) -> Prompt:
+    return parse(text, dialect).at()
 
 
 def _digest(value: Mapping[str, Any]) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
-
-
-def _version() -> str:
-    from promptweight import __version__
-
-    return __version__

@@ -1,7 +1,7 @@
-"""The prompts of jobs, read and encoded each by itself; the last ones are remembered.
+"""Cache of parsed and encoded prompts of batch jobs.
 
-A prompt is encoded through the same code as a single picture's, and joined with others only when it is
-encoded, so no other prompt changes its embeddings.
+A prompt is encoded by itself, with the same code as for a single image, and joined with others only
+afterwards, so no other prompt changes its embeddings.
 """
 
 from __future__ import annotations
@@ -18,25 +18,33 @@ if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts
     from promptweight.models import Adapters
 
-_REMEMBERED = 32
+_MAX_ENTRIES = 32
 
 
 @dataclass(frozen=True)
 class PreparedJob:
-    """A job whose prompts are read and, where nothing has to be put on the model for them, encoded."""
+    """A job with its prompts parsed and, if the model needs no adapters for them, encoded.
+
+    Attributes:
+        job: the job.
+        prompt: the parsed prompt.
+        negative_prompt: the parsed negative prompt.
+        adapters: LoRAs and textual inversions of the prompts.
+        encoded: the embeddings; None if they must be encoded when the job is drawn.
+    """
 
     job: Job
     prompt: Prompt
     negative_prompt: Prompt
-    chosen: Adapters
+    adapters: Adapters
     encoded: EncodedPrompts | None
 
     @property
-    def goes_alone(self) -> bool:
-        """Whether it is drawn as `promptweight.generate` does, by itself.
+    def needs_own_run(self) -> bool:
+        """True if `promptweight.generate` must draw the job by itself.
 
-        So are prompts that change while they are drawn or have several parts, whose embeddings are more than
-        one set, and those whose phrases are balanced, which are told of one by one.
+        Prompts that change during denoising or have several parts have more than one set of embeddings, and
+        balanced phrases are reported for one image at a time.
         """
         prompts = (self.prompt, self.negative_prompt)
         return self.job.balance or any(
@@ -44,8 +52,8 @@ class PreparedJob:
         )
 
     @property
-    def acts_in_attention(self) -> bool:
-        """Whether a weight of it acts there."""
+    def has_attention_weights(self) -> bool:
+        """True if a weight of the prompts acts in attention."""
         prompts = (self.prompt, self.negative_prompt)
         return self.job.space == "attention" or any(
             span.options for prompt in prompts for span in prompt.spans
@@ -53,51 +61,52 @@ class PreparedJob:
 
 
 class PromptCache:
-    """What a pipeline's text encoders make of prompts.
+    """Prompts encoded by the text encoders of a pipeline.
 
     Args:
         pipe: the pipeline.
         lora_dir: as in `promptweight.generate`, like `embeddings_dir`.
+        embeddings_dir: likewise.
     """
 
     def __init__(self, pipe: Any, *, lora_dir: str | None = None, embeddings_dir: str | None = None) -> None:
         self.pipe = pipe
         self.lora_dir, self.embeddings_dir = lora_dir, embeddings_dir
-        self._known: OrderedDict[Any, EncodedPrompts] = OrderedDict()
+        self._entries: OrderedDict[Any, EncodedPrompts] = OrderedDict()
 
-    def ready(self, job: Job) -> PreparedJob:
-        """Read the prompts of a job and encodes them; safe in a thread of its own."""
+    def prepare(self, job: Job) -> PreparedJob:
+        """Parse and encode the prompts of a job; may run in a thread of its own."""
         from promptweight.models import find_adapters
 
-        prompt, negative = parse(job.prompt, job.dialect), parse(job.negative_prompt, job.dialect)
-        chosen = find_adapters(
+        prompt, negative = parse(job.prompt, job.dialect).at(), parse(job.negative_prompt, job.dialect).at()
+        adapters = find_adapters(
             prompt,
             negative,
             lora_dir=self.lora_dir,
             embeddings_dir=self.embeddings_dir,
             num_inference_steps=job.num_inference_steps,
         )
-        ready = PreparedJob(job, prompt, negative, chosen, None)
-        if chosen.loras or chosen.embeddings or ready.goes_alone:
-            return ready
+        prepared = PreparedJob(job, prompt, negative, adapters, None)
+        if adapters.loras or adapters.embeddings or prepared.needs_own_run:
+            return prepared
         key = (prompt.source, negative.source, job.dialect, tuple(job_weighting(job).items()))
-        if key not in self._known:
-            self._known[key] = self.encode(ready)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return replace(ready, encoded=self._known[key])
+        if key not in self._entries:
+            self._entries[key] = self.encode(prepared)
+            if len(self._entries) > _MAX_ENTRIES:
+                self._entries.popitem(last=False)
+        return replace(prepared, encoded=self._entries[key])
 
-    def encode(self, ready: PreparedJob) -> EncodedPrompts:
-        """Encode the prompts of a job with the model as it is."""
+    def encode(self, prepared: PreparedJob) -> EncodedPrompts:
+        """Encode the prompts of a job with the current state of the model."""
         from promptweight.conditioning import encode_prompts
 
-        job = ready.job
+        job = prepared.job
         in_attention = job.space == "attention"
         pooled: Any = job.pooled
         return encode_prompts(
             self.pipe,
-            ready.prompt,
-            ready.negative_prompt,
+            prepared.prompt,
+            prepared.negative_prompt,
             method="none" if in_attention else job.method,
             normalizer=job.normalizer,
             clip_skip=job.clip_skip,
@@ -107,22 +116,22 @@ class PromptCache:
 
 
 def job_weighting(job: Job) -> dict[str, Any]:
-    """Return the settings of a job that say how its weights act, as pictures are told of them."""
+    """Return the settings of a job that choose how its weights act, as the record of an image has them."""
     names = ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
     weighting = {name: getattr(job, name) for name in names}
     return {**weighting, "balance": True} if job.balance else weighting
 
 
-def settings_key(ready: PreparedJob) -> tuple[Any, ...]:
-    """Return what jobs must agree in to be drawn in one call."""
-    job = replace(ready.job, prompt="", negative_prompt="", seed=0)
-    loras = tuple((name, lora.weight, str(lora.path)) for name, lora in ready.chosen.loras.items())
-    embeddings = tuple((name, str(path)) for name, path in ready.chosen.embeddings.items())
-    return job, loras, embeddings, ready.goes_alone
+def settings_key(prepared: PreparedJob) -> tuple[Any, ...]:
+    """Return a key that is equal for jobs that one call of the model can draw."""
+    job = replace(prepared.job, prompt="", negative_prompt="", seed=0)
+    loras = tuple((name, lora.weight, str(lora.path)) for name, lora in prepared.adapters.loras.items())
+    embeddings = tuple((name, str(path)) for name, path in prepared.adapters.embeddings.items())
+    return job, loras, embeddings, prepared.needs_own_run
 
 
 def join_embeds(encodings: Sequence[EncodedPrompts]) -> EncodedPrompts:
-    """Return several encodings of equal shape, each of one prompt, as one of all of them."""
+    """Join encodings of equal shape, each of one prompt, along the batch axis."""
     import torch
 
     first = encodings[0]

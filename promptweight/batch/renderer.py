@@ -1,115 +1,97 @@
-"""Pictures of equal settings drawn in one call of the model, each from its own prompt and CPU generator.
+"""Drawing of batch jobs: images of equal settings in one call of the model.
 
-A prompt of other length than its mates goes into a call of its own, so none is padded because of another.
-What is left to the size of a batch is the arithmetic of the device's kernels: on the CPU and on most GPUs
-they sum in another order for another size, which moves the picture's values by about 1e-5 of their range, and
-now and then a level of its 256 by one. A batch of one is the picture of `promptweight.generate` to the last
-bit.
+Each image has its own prompt and seed. A prompt whose embeddings have another length gets a call of its own,
+so no prompt is padded because of another. What depends on the batch size is the arithmetic of the device's
+kernels: on the CPU and most GPUs they sum in another order for another size, which changes values by about
+    1e-5 of their range, and sometimes a
+level of 256 by one. A batch of one is the image of `promptweight.generate` to the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.jobs import Job
 from promptweight.batch.prompt_cache import PreparedJob, PromptCache, job_weighting, join_embeds
 from promptweight.errors import PromptweightError
-from promptweight.generation import check_size, collect_settings, find_unused_settings, generate
-from promptweight.messages import Message
-from promptweight.prompt import Prompt
+from promptweight.generation import build_result, check_size, generate, run_pipeline
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from promptweight.generation import Result
+    from promptweight.messages import Message
 
-    from promptweight.conditioning import Word
-    from promptweight.maps import AttentionMaps
-
-Step = Callable[[int, int, int], bool]
-"""Takes the step, the steps and how many pictures they are of; False gives the pictures up."""
-
-
-@dataclass(frozen=True)
-class RenderedImage:
-    """A picture that is drawn and not yet saved; in `maps` it has the number `number`."""
-
-    image: Image.Image
-    maps: AttentionMaps | None
-    number: int
-    prompt: Prompt
-    words: tuple[Word, ...]
-    record: dict[str, Any]
-    parameters: str
-    warnings: tuple[str, ...]
+StepCallback = Callable[[int, int, int], bool]
+"""Takes the finished steps, the number of steps and the number of images; False drops the images."""
 
 
 class RenderCancelled(Exception):  # noqa: N818 - control flow, not an error
-    """Leaves a run of the pipeline whose pictures are not wanted any more."""
+    """Exit from a run of the pipeline whose images are dropped."""
 
 
 class BatchRenderer:
-    """A pipeline that draws jobs.
+    """A pipeline that draws prepared jobs.
 
     Args:
-        encodings: of the pipeline.
+        prompt_cache: the prompt cache of the pipeline.
         records: whether attention is recorded.
-        step: called after every step.
+        on_step: called after every step.
     """
 
-    def __init__(self, encodings: PromptCache, *, records: bool = False, step: Step | None = None) -> None:
-        self.pipe, self.encodings = encodings.pipe, encodings
+    def __init__(
+        self, prompt_cache: PromptCache, *, records: bool = False, on_step: StepCallback | None = None
+    ) -> None:
+        self.pipe, self.prompt_cache = prompt_cache.pipe, prompt_cache
         self.records = records
-        self.step = step
+        self.on_step = on_step
         self._schedulers: dict[str | None, Any] = {None: self.pipe.scheduler}
 
     def check(self, job: Job) -> None:
-        """Raise `SettingError` where the model cannot take the settings of a job."""
+        """Raise `SettingError` if the model does not accept the settings of a job."""
         self._scheduler(job)
         check_size(self.pipe, job.height, job.width)
 
-    def draw(self, jobs: Sequence[PreparedJob]) -> list[RenderedImage]:
-        """Draw jobs whose settings are equal but for prompts and seed (`same_settings`).
+    def render(self, jobs: Sequence[PreparedJob]) -> list[Result]:
+        """Draw jobs whose settings are equal except for prompts and seed (`settings_key`).
 
         Raises:
-            GivenUp: `step` did not want to go on.
-            PromptweightError: the model does not allow the settings, or the picture holds no numbers.
+            RenderCancelled: `on_step` returned False.
+            PromptweightError: the model does not accept the settings, or an image contains NaN values.
         """
         first = jobs[0]
         self.pipe.scheduler = self._scheduler(first.job)
-        if first.goes_alone:
-            return [self._draw_alone(each) for each in jobs]
+        if first.needs_own_run:
+            return [self.render_alone(each) for each in jobs]
         with ExitStack() as stack:
-            if first.chosen.loras or first.chosen.embeddings:
+            if first.adapters.loras or first.adapters.embeddings:
                 from promptweight.models import apply_adapters
 
-                stack.enter_context(apply_adapters(self.pipe, first.chosen))
-                jobs = [replace(each, encoded=self.encodings.encode(each)) for each in jobs]
+                stack.enter_context(apply_adapters(self.pipe, first.adapters))
+                jobs = [replace(each, encoded=self.prompt_cache.encode(each)) for each in jobs]
             by_shape: dict[Any, list[int]] = {}
-            for place, each in enumerate(jobs):
+            for index, each in enumerate(jobs):
                 assert each.encoded is not None
                 shape = tuple((name, tuple(x.shape[1:])) for name, x in each.encoded.inputs.items())
-                by_shape.setdefault(shape, []).append(place)
-            drawn: dict[int, RenderedImage] = {}
-            for alike in by_shape.values():
-                made = self._draw_together([jobs[place] for place in alike])
-                drawn |= dict(zip(alike, made, strict=True))
-        return [drawn[place] for place in range(len(jobs))]
+                by_shape.setdefault(shape, []).append(index)
+            results: dict[int, Result] = {}
+            for indices in by_shape.values():
+                group = self.render_group([jobs[index] for index in indices])
+                results |= dict(zip(indices, group, strict=True))
+        return [results[index] for index in range(len(jobs))]
 
-    def leave(self) -> None:
+    def restore(self) -> None:
         """Give the pipeline its own scheduler back."""
         self.pipe.scheduler = self._schedulers[None]
 
-    def _draw_together(self, jobs: Sequence[PreparedJob]) -> list[RenderedImage]:
-        import torch
-
+    def render_group(self, jobs: Sequence[PreparedJob]) -> list[Result]:
+        """Draw jobs with embeddings of equal shape in one call of the model."""
         from promptweight.attention import attach
-        from promptweight.generation import EarlyLeakCheck, pipeline_run
-        from promptweight.models import default_guidance_scale
+        from promptweight.models import get_default_guidance_scale
 
         pipe, job = self.pipe, jobs[0].job
-        guidance = default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
+        guidance = get_default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
         call = {
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": guidance,
@@ -117,69 +99,51 @@ class BatchRenderer:
         }
         weighting = job_weighting(job)
         encoded = join_embeds([each.encoded for each in jobs if each.encoded is not None])
-        look: EarlyLeakCheck | None = None
-        maps, inputs, said, found = None, encoded.inputs, list[Message](), dict[int, Any]()
-
-        def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            steps = getattr(pipe, "num_timesteps", job.num_inference_steps)
-            if self.step is not None and not self.step(step + 1, steps, len(jobs)):
-                raise RenderCancelled
-            if look is not None:
-                look.after(step + 1, steps)
-            return tensors
-
-        attaches = self.records or any(each.acts_in_attention for each in jobs)
-        with ExitStack() as stack:
-            if attaches:
-                space: Any = job.space
-                mode: Any = job.mode
-                session = stack.enter_context(
-                    attach(pipe, encoded, space=space, mode=mode, record=self.records)
+        seeds = [each.job.seed for each in jobs]
+        warnings: Sequence[Message] = ()
+        shares: dict[int, Any] = {}
+        if self.records or any(each.has_attention_weights for each in jobs):
+            space: Any = job.space
+            mode: Any = job.mode
+            with attach(pipe, encoded, space=space, mode=mode, record=self.records) as session:
+                images = run_pipeline(
+                    pipe,
+                    session.inputs,
+                    call,
+                    seeds,
+                    recorder=session if self.records else None,
+                    on_step=self._step_callback(len(jobs)),
                 )
-                inputs = session.inputs
-                look = EarlyLeakCheck(session, len(jobs)) if self.records else None
-            output = pipe(
-                **inputs,
-                **call,
-                generator=[torch.Generator("cpu").manual_seed(each.job.seed) for each in jobs],
-                output_type="np",
-                callback_on_step_end=after_step,
-            )
-            if attaches:
-                said, found = session.warnings[len(encoded.warnings) :], session.found
-                maps = session.maps if self.records else None
-        drawn = []
-        for number, each in enumerate(jobs):
+                warnings, shares = session.warnings[len(encoded.warnings) :], session.share_results
+        else:
+            on_step = self._step_callback(len(jobs))
+            images = run_pipeline(pipe, encoded.inputs, call, seeds, on_step=on_step)
+        results = []
+        for index, (each, image) in enumerate(zip(jobs, images, strict=True)):
             assert each.encoded is not None
-            image, warnings = pipeline_run.extract_image(output, 1, number)
-            _refuse_no_numbers(warnings)
-            words = each.encoded.positive[0].words
-            settings = collect_settings(pipe, each.prompt, each.negative_prompt, weighting, each.chosen, call)
-            about = [
-                *each.chosen.warnings,
-                *each.encoded.warnings,
-                *said,
-                *(share.told(1) for share in found.get(number, ())),
-                *find_unused_settings(call, weighting, each.negative_prompt),
-                *warnings,
-                *(pipeline_run.leak_warnings(look.leaks[number], 1) if look is not None else ()),
-            ]
-            drawn.append(_drawn(each, image, maps, number, words, settings, about))
-        return drawn
+            result = build_result(
+                pipe,
+                (image,),
+                prompt=each.prompt,
+                negative_prompt=each.negative_prompt,
+                words=each.encoded.positive[0].words,
+                seeds=(each.job.seed,),
+                weighting=weighting,
+                call=call,
+                adapters=each.adapters,
+                warnings=(*each.encoded.warnings, *warnings),
+                shares=(shares.get(index, ()),),
+            )
+            results.append(_without_nan(result))
+        return results
 
-    def _draw_alone(self, ready: PreparedJob) -> RenderedImage:
-        """Draw a job as `generate` does."""
-        job = ready.job
-
-        def callback(progress: Any) -> bool:
-            if self.step is not None and not self.step(progress.step, progress.steps, 1):
-                raise RenderCancelled
-            return True
-
+    def render_alone(self, prepared: PreparedJob) -> Result:
+        """Draw a job with `promptweight.generate`."""
+        job, on_step = prepared.job, self._step_callback(1)
         result = generate(
-            ready.prompt,
+            prepared.prompt,
             self.pipe,
-            negative_prompt=ready.negative_prompt,
+            negative_prompt=prepared.negative_prompt,
             **job_weighting(job),
             num_inference_steps=job.num_inference_steps,
             guidance_scale=job.guidance_scale,
@@ -187,21 +151,19 @@ class BatchRenderer:
             width=job.width,
             seed=job.seed,
             record=self.records,
-            callback=callback,
-            lora_dir=self.encodings.lora_dir,
-            embeddings_dir=self.encodings.embeddings_dir,
+            callback=lambda progress: on_step(progress.step, progress.steps, progress.latents),
+            lora_dir=self.prompt_cache.lora_dir,
+            embeddings_dir=self.prompt_cache.embeddings_dir,
         )
-        _refuse_no_numbers(result.warnings)
-        return RenderedImage(
-            result.images[0],
-            result.maps,
-            0,
-            result.prompt,
-            result.words,
-            result.record(),
-            result.parameters(),
-            result.warnings,
-        )
+        return _without_nan(result)
+
+    def _step_callback(self, images: int) -> Callable[[int, int, Any], bool]:
+        def on_step(step: int, steps: int, _latents: Any) -> bool:
+            if self.on_step is not None and not self.on_step(step, steps, images):
+                raise RenderCancelled
+            return True
+
+        return on_step
 
     def _scheduler(self, job: Job) -> Any:
         if job.scheduler not in self._schedulers:
@@ -211,23 +173,9 @@ class BatchRenderer:
         return self._schedulers[job.scheduler]
 
 
-def _refuse_no_numbers(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        if "no numbers (NaN)" in warning:
+def _without_nan(result: Result) -> Result:
+    """Return a result; raise `PromptweightError` if its image contains NaN values."""
+    for warning in result.warnings:
+        if warning.code == "nan-image":
             raise PromptweightError(warning)
-
-
-def _drawn(
-    ready: PreparedJob,
-    image: Image.Image,
-    maps: AttentionMaps | None,
-    number: int,
-    words: tuple[Word, ...],
-    settings: dict[str, Any],
-    warnings: Sequence[str],
-) -> RenderedImage:
-    from promptweight.generation import Result
-
-    result = Result((image,), None, ready.prompt, ready.negative_prompt, words, (ready.job.seed,), settings)
-    told = tuple(dict.fromkeys(warnings))
-    return RenderedImage(image, maps, number, ready.prompt, words, result.record(), result.parameters(), told)
+    return result

@@ -1,4 +1,4 @@
-"""Which part of a plan this process makes: told, or read from what launchers put into the environment."""
+"""Shard of a plan for this process: passed, or read from the environment of a launcher."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from promptweight.errors import SettingError
 
 T = TypeVar("T")
 
-_RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
-"""What torchrun, accelerate and MPI call the number of a process, from 0, and how many there are."""
+_RANK_VARIABLES = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+)
+"""Variables of torchrun, accelerate and MPI with the number of a process, from 0, and of how many."""
 
 
 class Shard(NamedTuple):
-    """Part `number` (from 1) of `total`, and who said so."""
+    """Part of a plan.
+
+    Attributes:
+        number: number of the part, from 1.
+        total: number of parts.
+        source: origin of the two numbers, for error messages.
+    """
 
     number: int
     total: int
@@ -26,40 +36,44 @@ class Shard(NamedTuple):
         return f"shard {self.number}/{self.total}"
 
     def of(self, items: Sequence[T]) -> list[T]:
-        """Every `total`-th item, so that parts differ by one at most and none is in two."""
+        """Return every `total`-th item, so that parts are disjoint and differ by one item at most."""
         return list(items[self.number - 1 :: self.total])
 
 
 def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
-    """Return the part of this process: `given` as `i/n`, else what its launcher says, else all.
+    """Return the shard of this process: `given` as `i/n`, else that of its launcher, else the whole.
 
-    Read are torchrun's and accelerate's RANK and WORLD_SIZE, MPI's (which accelerate uses without GPUs), and
-    SLURM's step and job array, multiplied.
+    The environment variables are RANK and WORLD_SIZE of torchrun and accelerate, those of MPI (which
+    accelerate uses without GPUs), and the step and job array of SLURM, multiplied.
 
     Raises:
-        SettingError: it is no part of a whole.
+        SettingError: the numbers are not a part of a whole.
     """
     if given is not None:
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", given)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise SettingError(f"shard is {given!r}; it must be i/n with i from 1 to n, such as 2/4")
+            raise SettingError(f"shard must be i/n with i from 1 to n, such as 2/4; got {given!r}")
         return Shard(int(match[1]), int(match[2]), "--shard")
-    for rank, size in _RANKS:
+    for rank, size in _RANK_VARIABLES:
         if size in environment:
-            total = _number(environment, size, 1)
-            return _checked(Shard(_number(environment, rank, 0) + 1, total, f"{rank} and {size}"))
-    # SLURM_PROCID alone is no sign of a step: in a batch script itself it is 0 of as many tasks as asked for.
-    tasks = _number(environment, "SLURM_STEP_NUM_TASKS", 1)
-    task = _number(environment, "SLURM_PROCID", 0) if tasks > 1 else 0
-    arrays = _number(environment, "SLURM_ARRAY_TASK_COUNT", 1)
-    step = max(1, _number(environment, "SLURM_ARRAY_TASK_STEP", 1))
-    first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
-    array = (_number(environment, "SLURM_ARRAY_TASK_ID", first) - first) // step if arrays > 1 else 0
-    return _checked(Shard(array * tasks + task + 1, arrays * tasks, "SLURM" if arrays * tasks > 1 else ""))
+            total = _read_integer(environment, size, 1)
+            return _check(Shard(_read_integer(environment, rank, 0) + 1, total, f"{rank} and {size}"))
+    # SLURM_PROCID alone does not show a step: in a batch script it is 0 of the number of requested tasks.
+    tasks = _read_integer(environment, "SLURM_STEP_NUM_TASKS", 1)
+    task = _read_integer(environment, "SLURM_PROCID", 0) if tasks > 1 else 0
+    arrays = _read_integer(environment, "SLURM_ARRAY_TASK_COUNT", 1)
+    step = max(1, _read_integer(environment, "SLURM_ARRAY_TASK_STEP", 1))
+    first = _read_integer(environment, "SLURM_ARRAY_TASK_MIN", 0)
+    array = (_read_integer(environment, "SLURM_ARRAY_TASK_ID", first) - first) // step if arrays > 1 else 0
+    total = arrays * tasks
+    return _check(Shard(array * tasks + task + 1, total, "SLURM" if total > 1 else ""))
 
 
 def choose_local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the device of this process: `auto` is a GPU of its own where a launcher started several."""
+    """Return the device of this process.
+
+    `auto` is a GPU of its own if a launcher started several processes.
+    """
     local = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", ""))
     if device != "auto" or not local.isdecimal():
         return device
@@ -67,23 +81,24 @@ def choose_local_device(device: str, environment: Mapping[str, str] = os.environ
         return "cpu"
     import torch
 
-    # A launcher that shows each process one GPU alone calls that one 0.
+    # A launcher that shows each process a single GPU numbers it 0.
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return f"cuda:{int(local) % count}" if count > 1 else device
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _read_integer(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
     if not text.isdecimal():
-        raise SettingError(f"the environment variable {name} is {text!r}; it must be a whole number")
+        raise SettingError(f"the environment variable {name} must be a whole number; got {text!r}")
     return int(text)
 
 
-def _checked(shard: Shard) -> Shard:
+def _check(shard: Shard) -> Shard:
     if not 1 <= shard.number <= shard.total:
         raise SettingError(
-            f"{shard.source} give part {shard.number} of {shard.total}, which is none; --shard i/n overrules"
+            f"the shard from {shard.source} must be from 1 to {shard.total}; got {shard.number}. --shard i/n "
+            "replaces it"
         )
     return shard

@@ -1,6 +1,6 @@
-"""The work of one process: claim pictures, draw them in batches, and read ahead and write behind meanwhile.
+"""Execution of a batch in this process: claim images, draw them in batches, encode ahead and write behind.
 
-While the model draws, a thread reads and encodes the next prompts and two others write finished pictures.
+While the model draws, one thread parses and encodes the next prompts and two others write finished images.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptweight.batch.manifest import Manifest
-from promptweight.batch.output_folder import OutputFolder, is_persistent_error
-from promptweight.batch.plan import Plan, PlannedImage
-from promptweight.batch.progress import BatchProgress
+from promptweight.batch.executor import BatchTask
+from promptweight.batch.output_folder import is_persistent_error
+from promptweight.batch.plan import PlannedImage
 from promptweight.batch.sharding import choose_local_device
-from promptweight.batch.writer import OutputOptions, is_finished, save_image
+from promptweight.batch.writer import is_finished, save_image
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
@@ -25,180 +24,166 @@ if TYPE_CHECKING:
     from promptweight.batch.prompt_cache import PreparedJob, PromptCache
     from promptweight.batch.renderer import BatchRenderer
 
-_WAIT = 0.2
-"""Seconds between two looks at a picture that another process is making."""
+_CLAIM_WAIT = 0.2
+"""Seconds between two checks of images that other processes have claimed."""
 
 
+@dataclass(frozen=True)
 class LocalExecutor:
-    """One process's part of a run; what becomes of its pictures goes into the ledger."""
+    """Executor that draws in this process.
 
-    def __init__(
-        self, plan: Plan, folder: OutputFolder, saving: OutputOptions, watch: BatchProgress, ledger: Manifest, *, overwrite: bool
-    ) -> None:
-        self.plan, self.folder, self.saving, self.watch, self.ledger = plan, folder, saving, watch, ledger
-        self.overwrite = overwrite
-        self.writing: deque[tuple[PlannedImage, float, Future[Any]]] = deque()
+    Attributes:
+        load: returns the pipeline; by default `promptweight.load` of the plan's model.
+    """
 
-    def make(self, todo: Sequence[PlannedImage], batch_size: int, load: Callable[[], Any]) -> None:
-        """Make pictures until none is left or the person stops.
+    load: Callable[[], Any] | None = None
 
-        Raises:
-            SettingError: the model cannot take their settings.
-            OSError: the disk is full, or cannot be written to any more.
-        """
+    def execute(self, task: BatchTask) -> None:
+        """Draw the images of a task; see `Executor.execute`."""
+        from promptweight.models import load
+
+        _LocalRun(task).draw(load(task.plan.model.source) if self.load is None else self.load())
+
+
+class _LocalRun:
+    """Execution of one task."""
+
+    def __init__(self, task: BatchTask) -> None:
+        self.task = task
+        self.folder, self.progress, self.manifest = task.folder, task.progress, task.manifest
+        self.pending: deque[tuple[PlannedImage, float, Future[Any]]] = deque()
+        """Images that are being written, with the seconds that they took."""
+
+    def draw(self, pipe: Any) -> None:
         from promptweight.batch.oom_fallback import OomFallback
         from promptweight.batch.prompt_cache import PromptCache
         from promptweight.batch.renderer import BatchRenderer, RenderCancelled
 
-        pipe = load()
-        encodings = PromptCache(pipe, lora_dir=self.plan.lora_dir, embeddings_dir=self.plan.embeddings_dir)
-        painter = BatchRenderer(encodings, records=self.saving.records, step=self.watch.step)
-        _check(painter, todo)
+        plan = self.task.plan
+        cache = PromptCache(pipe, lora_dir=plan.lora_dir, embeddings_dir=plan.embeddings_dir)
+        records = self.task.output_options.needs_recording
+        renderer = BatchRenderer(cache, records=records, on_step=self.progress.on_step)
+        _check_settings(renderer, plan.images)
         is_offloaded = getattr(pipe, "_offload_device", None) is not None
-        frugal = OomFallback(painter, str(pipe._execution_device), is_offloaded=is_offloaded)
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
+        fallback = OomFallback(renderer, str(pipe._execution_device), is_offloaded=is_offloaded)
+        with ThreadPoolExecutor(1) as encoder, ThreadPoolExecutor(2) as writer:
             try:
-                for batch in self._batches(todo, batch_size, encodings, reader, frugal):
-                    self._draw(batch, frugal, writer)
-                    self._collect(2 * batch_size)
+                for batch in self._batches(cache, encoder, fallback):
+                    self._render(batch, fallback, writer)
+                    self._log_written(2 * self.task.batch_size)
             except RenderCancelled:
                 pass
             finally:
-                painter.leave()
-                self._collect(0)
+                renderer.restore()
+                self._log_written(0)
 
     def _batches(
-        self,
-        todo: Sequence[PlannedImage],
-        batch_size: int,
-        encodings: PromptCache,
-        reader: ThreadPoolExecutor,
-        frugal: OomFallback,
+        self, cache: PromptCache, encoder: ThreadPoolExecutor, fallback: OomFallback
     ) -> Iterator[list[tuple[PlannedImage, PreparedJob]]]:
-        """Yield claimed batches of equal settings, the next one's prompts being read meanwhile.
+        """Yield claimed batches of equal settings, while the prompts of the next batch are encoded.
 
-        Pictures that other processes have claimed come last, when those are done with them or have died.
+        Images that other processes have claimed come last, when those have finished them or have died.
         """
         from promptweight.batch.prompt_cache import settings_key
 
-        waiting = deque(group_batches(todo, batch_size))
-        busy: list[PlannedImage] = []
+        batch_size = self.task.batch_size
+        waiting = deque(group_batches(self.task.plan.images, batch_size))
+        claimed_elsewhere: list[PlannedImage] = []
         ahead: Future[Any] | None = None
-        while (waiting or busy) and self.watch.goes_on:
+        while (waiting or claimed_elsewhere) and self.progress.goes_on:
             if not waiting:
-                self._collect(0)
-                time.sleep(_WAIT)
-                waiting, busy, ahead = deque(group_batches(busy, batch_size)), [], None
-            pictures = waiting.popleft()
+                self._log_written(0)
+                time.sleep(_CLAIM_WAIT)
+                waiting, ahead = deque(group_batches(claimed_elsewhere, batch_size)), None
+                claimed_elsewhere = []
+            images = waiting.popleft()
             if ahead is None:
-                ahead = reader.submit(_read, encodings, pictures)
-            read, ahead = ahead.result(), None
+                ahead = encoder.submit(_prepare, cache, images)
+            prepared, ahead = ahead.result(), None
             claimed = []
-            for picture, ready in read:
-                if not self.folder.claim(picture):
-                    busy.append(picture)
-                elif not self.overwrite and is_finished(self.folder, picture, self.saving):
-                    self.ledger.skipped(picture, was_to_be_made=True)
-                elif isinstance(ready, Exception):
-                    self.ledger.failed(picture, ready)
+            for image, job in prepared:
+                if not self.folder.claim(image):
+                    claimed_elsewhere.append(image)
+                elif not self.task.overwrite and is_finished(self.folder, image, self.task.output_options):
+                    self.manifest.add_skipped(image, was_unfinished=True)
+                elif isinstance(job, Exception):
+                    self.manifest.add_failed(image, job)
                 else:
-                    claimed.append((picture, ready))
-            # What is drawn alone reads its prompts itself, meanwhile nobody else may use the text encoders.
-            changes_model = any(
-                ready.chosen.loras or ready.chosen.embeddings or ready.goes_alone for _, ready in claimed
+                    claimed.append((image, job))
+            # A job drawn alone encodes its prompts itself; the text encoders must not be used meanwhile.
+            uses_encoders = any(
+                job.adapters.loras or job.adapters.embeddings or job.needs_own_run for _, job in claimed
             )
-            if waiting and not (changes_model or frugal.is_offloaded):
-                ahead = reader.submit(_read, encodings, waiting[0])
+            if waiting and not (uses_encoders or fallback.is_offloaded):
+                ahead = encoder.submit(_prepare, cache, waiting[0])
             by_settings: dict[Any, list[tuple[PlannedImage, PreparedJob]]] = {}
-            for picture, ready in claimed:
-                by_settings.setdefault(settings_key(ready), []).append((picture, ready))
-            alike = list(by_settings.values())
-            for number, batch in enumerate(alike):
-                if not self.watch.goes_on:
-                    for picture, _ in [each for later in alike[number:] for each in later]:
-                        self.folder.free(picture)
+            for image, job in claimed:
+                by_settings.setdefault(settings_key(job), []).append((image, job))
+            batches = list(by_settings.values())
+            for number, batch in enumerate(batches):
+                if not self.progress.goes_on:
+                    for image, _ in [each for later in batches[number:] for each in later]:
+                        self.folder.release(image)
                     return
                 yield batch
 
-    def _draw(
-        self, batch: Sequence[tuple[PlannedImage, PreparedJob]], frugal: OomFallback, writer: ThreadPoolExecutor
+    def _render(
+        self,
+        batch: Sequence[tuple[PlannedImage, PreparedJob]],
+        fallback: OomFallback,
+        writer: ThreadPoolExecutor,
     ) -> None:
-        """Draw a batch and hands its pictures to the writers."""
+        """Draw a batch and submit its images to the writers."""
         from promptweight.batch.renderer import RenderCancelled
 
-        by_job = {id(ready): picture for picture, ready in batch}
+        by_job = {id(job): image for image, job in batch}
         start = time.monotonic()
         try:
-            for ready, drawn in frugal.draw([ready for _, ready in batch]):
-                picture, seconds = by_job.pop(id(ready)), (time.monotonic() - start)
+            for job, result in fallback.render([job for _, job in batch]):
+                image, seconds = by_job.pop(id(job)), (time.monotonic() - start)
                 start += seconds
-                if isinstance(drawn, Exception):
-                    self.ledger.failed(picture, drawn, seconds)
+                if isinstance(result, Exception):
+                    self.manifest.add_failed(image, result, seconds)
                 else:
-                    path = self.folder.picture(picture)
-                    self.writing.append((picture, seconds, writer.submit(save_image, drawn, path, self.saving)))
-                self.watch.finished(1, seconds)
+                    path = self.folder.image_path(image)
+                    written = writer.submit(save_image, result, path, self.task.output_options)
+                    self.pending.append((image, seconds, written))
+                self.progress.on_finished(1, seconds)
         except RenderCancelled:
-            for picture in by_job.values():
-                self.folder.free(picture)
+            for image in by_job.values():
+                self.folder.release(image)
             raise
 
-    def _collect(self, allowed: int) -> None:
-        """Note pictures that are written; waits until at most `allowed` are not."""
-        hopeless: OSError | None = None
-        while self.writing and (len(self.writing) > allowed or self.writing[0][2].done()):
-            picture, seconds, future = self.writing.popleft()
+    def _log_written(self, allowed: int) -> None:
+        """Log images that are written; wait until at most `allowed` are not."""
+        persistent: OSError | None = None
+        while self.pending and (len(self.pending) > allowed or self.pending[0][2].done()):
+            image, seconds, future = self.pending.popleft()
             error = future.exception()
             if error is None:
-                self.ledger.done(picture, seconds, *future.result())
+                self.manifest.add_finished(image, seconds, *future.result())
                 continue
-            self.folder.free(picture)
+            self.folder.release(image)
             if isinstance(error, OSError) and is_persistent_error(error):
-                hopeless = hopeless or error
+                persistent = persistent or error
             elif isinstance(error, Exception):
-                self.ledger.failed(picture, error, seconds)
+                self.manifest.add_failed(image, error, seconds)
             else:
                 raise error
-        if hopeless is not None:
-            self.watch.presses = max(self.watch.presses, 1)
-            raise hopeless
+        if persistent is not None:
+            self.progress.stop_level = max(self.progress.stop_level, 1)
+            raise persistent
 
 
-def group_batches(pictures: Sequence[PlannedImage], batch_size: int) -> Iterator[list[PlannedImage]]:
-    """Yield up to `batch_size` pictures of equal settings at a time, in the order of the first of a kind."""
+def group_batches(images: Sequence[PlannedImage], batch_size: int) -> Iterator[list[PlannedImage]]:
+    """Yield up to `batch_size` images of equal settings at a time, in the order of the first of each kind."""
     groups: dict[Any, list[PlannedImage]] = {}
-    for picture in pictures:
-        alike = replace(picture.job, prompt="", negative_prompt="", seed=0)
-        groups.setdefault(alike, []).append(picture)
+    for image in images:
+        settings = replace(image.job, prompt="", negative_prompt="", seed=0)
+        groups.setdefault(settings, []).append(image)
     for group in groups.values():
         for start in range(0, len(group), batch_size):
             yield group[start : start + batch_size]
-
-
-def _read(encodings: PromptCache, pictures: Sequence[PlannedImage]) -> list[tuple[PlannedImage, PreparedJob | Exception]]:
-    """Read and encodes the prompts of some pictures; one that cannot be is an error of its own."""
-    read: list[tuple[PlannedImage, Any]] = []
-    for picture in pictures:
-        try:
-            read.append((picture, encodings.ready(picture.job)))
-        except Exception as error:  # it fails alone
-            read.append((picture, error))
-    return read
-
-
-def _check(painter: BatchRenderer, todo: Sequence[PlannedImage]) -> None:
-    """Raise `SettingError` naming the row where the model cannot take its settings."""
-    seen = set()
-    for picture in todo:
-        key = (picture.job.scheduler, picture.job.width, picture.job.height)
-        if key in seen:
-            continue
-        seen.add(key)
-        try:
-            painter.check(picture.job)
-        except SettingError as error:
-            about = next((name for name in ("scheduler", "width", "height") if name in str(error)), "prompt")
-            raise SettingError(str(picture.row.problem(about, str(error)))) from error
 
 
 def load_on_local_device(model: str, device: str, dtype: str, offload: str | None) -> Any:
@@ -206,3 +191,31 @@ def load_on_local_device(model: str, device: str, dtype: str, offload: str | Non
     from promptweight.models import load
 
     return load(model, device=choose_local_device(device), dtype=dtype, offload=offload)
+
+
+def _prepare(
+    cache: PromptCache, images: Sequence[PlannedImage]
+) -> list[tuple[PlannedImage, PreparedJob | Exception]]:
+    """Parse and encode the prompts of some images; a failed one becomes an error of its own."""
+    prepared: list[tuple[PlannedImage, Any]] = []
+    for image in images:
+        try:
+            prepared.append((image, cache.prepare(image.job)))
+        except Exception as error:  # it fails by itself
+            prepared.append((image, error))
+    return prepared
+
+
+def _check_settings(renderer: BatchRenderer, images: Sequence[PlannedImage]) -> None:
+    """Raise `SettingError` with the row of the first settings that the model does not accept."""
+    checked = set()
+    for image in images:
+        key = (image.job.scheduler, image.job.width, image.job.height)
+        if key in checked:
+            continue
+        checked.add(key)
+        try:
+            renderer.check(image.job)
+        except SettingError as error:
+            field = next((name for name in ("scheduler", "width", "height") if name in str(error)), "prompt")
+            raise SettingError(str(image.row.problem(field, str(error)))) from error

@@ -1,6 +1,6 @@
-"""What is written of a finished picture: first what stands beside it, then the picture itself.
+"""Files of a drawn image: first its sidecar files (overlays, masks, maps), then the image itself.
 
-So a picture that is there has everything beside it, wherever a run was killed.
+An image that exists therefore has all its sidecar files, at whatever moment a run was killed.
 """
 
 from __future__ import annotations
@@ -12,31 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.atomic_files import write_atomically
+from promptweight.batch.output_folder import OutputFolder
+from promptweight.batch.plan import PlannedImage
 from promptweight.generation import common_weight, slugify
-from promptweight.maps import raw_maps
 from promptweight.metadata import METADATA_PARTS, encode_image
-from promptweight.prompt import script_of, split_words
+from promptweight.prompt import make_timeline, split_words
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from promptweight.batch.output_folder import OutputFolder
-    from promptweight.batch.plan import PlannedImage
-    from promptweight.batch.renderer import RenderedImage
+    from promptweight.generation import Result
     from promptweight.maps import AttentionMaps
     from promptweight.prompt import Prompt
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is saved.
+    """Files written for each image.
 
     Attributes:
-        format: one of `promptweight.metadata.FORMATS`.
-        metadata: which of `promptweight.metadata.PARTS` the files carry.
-        overlays: phrases of which a picture with their heat is written, where a prompt holds them.
+        format: one of `promptweight.metadata.IMAGE_FORMATS`.
+        metadata: the parts of `promptweight.metadata.METADATA_PARTS` in the files.
+        overlays: phrases for which an overlay with their heat is written, if the prompt contains them.
         maps: whether the maps of all words are written.
-        masks: whether masks are written: of the phrases of `overlays`, or of every word where there are none.
+        masks: whether masks are written: of the phrases of `overlays`, or of every word without overlays.
     """
 
     format: str = "png"
@@ -46,129 +45,153 @@ class OutputOptions:
     masks: bool = False
 
     @property
-    def records(self) -> bool:
-        """Whether attention has to be recorded."""
+    def needs_recording(self) -> bool:
+        """True if attention must be recorded."""
         return bool(self.overlays or self.maps or self.masks)
 
 
-def sidecar_suffixes(saving: OutputOptions, prompt: Prompt, steps: int) -> tuple[str, ...]:
-    """Return the endings of the names of the files beside a picture of `prompt` in so many steps."""
-    phrases = phrases_in_prompt(prompt, saving.overlays, steps)
-    overlays = [f".{name}.png" for name in _names(phrases)]
-    masks = [f".{name}.mask.png" for name in _names(_masked(saving, prompt, steps))]
-    return (*overlays, *masks, *([".maps.safetensors"] if saving.maps else []))
+def sidecar_suffixes(output_options: OutputOptions, prompt: Prompt, steps: int) -> tuple[str, ...]:
+    """Return the suffixes of the sidecar files of an image.
+
+    Args:
+        output_options: the files written for each image.
+        prompt: the prompt of the image.
+        steps: number of denoising steps.
+    """
+    phrases = phrases_in_prompt(prompt, output_options.overlays, steps)
+    overlays = [f".{name}.png" for name in _unique_names(phrases)]
+    masks = [f".{name}.mask.png" for name in _unique_names(_masked_phrases(output_options, prompt, steps))]
+    return (*overlays, *masks, *([".maps.safetensors"] if output_options.maps else []))
 
 
-def is_finished(folder: OutputFolder, picture: PlannedImage, saving: OutputOptions) -> bool:
-    """Whether a picture and all that is to stand beside it are in a folder."""
+def is_finished(folder: OutputFolder, image: PlannedImage, output_options: OutputOptions) -> bool:
+    """Return True if an image and all its sidecar files are in a folder."""
     from promptweight.prompt import parse
 
-    beside: tuple[str, ...] = ()
-    if saving.records:
-        prompt = parse(picture.job.prompt, picture.job.dialect)
-        beside = sidecar_suffixes(saving, prompt, picture.job.num_inference_steps)
-    return folder.is_finished(picture, beside)
+    suffixes: tuple[str, ...] = ()
+    if output_options.needs_recording:
+        prompt = parse(image.job.prompt, image.job.dialect).at()
+        suffixes = sidecar_suffixes(output_options, prompt, image.job.num_inference_steps)
+    return folder.is_finished(image, suffixes)
 
 
 def phrases_in_prompt(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
-    """Return those of some phrases that a prompt says at any of so many steps."""
-    from promptweight.prompt import places
+    """Return the phrases that a prompt contains at any of its denoising steps."""
+    from promptweight.prompt import find_phrase
 
-    said = script_of(prompt, steps).variants
-    return [phrase for phrase in phrases if any(places(text, phrase) for text in said)]
+    variants = make_timeline(prompt, steps).variants
+    return [phrase for phrase in phrases if any(find_phrase(variant, phrase) for variant in variants)]
 
 
-def save_image(drawn: RenderedImage, path: Path, saving: OutputOptions) -> tuple[list[Path], tuple[str, ...]]:
-    """Write everything of a picture; returns the files, the picture first, and all warnings.
+def save_image(
+    result: Result, path: Path, output_options: OutputOptions
+) -> tuple[list[Path], tuple[str, ...]]:
+    """Write all files of an image.
+
+    Args:
+        result: the result of one image.
+        path: the path of the image.
+        output_options: the files to write.
+
+    Returns:
+        The paths, the image first, and all warnings.
 
     Raises:
-        OSError: the disk's own error; the picture is then not there.
+        OSError: a file cannot be written; the image then does not exist.
     """
     files: list[Path] = []
-    if drawn.maps is not None:
-        files = _save_beside(drawn, drawn.maps, path, saving)
+    if result.maps is not None:
+        files = _save_sidecars(result, result.maps, path, output_options)
     content, warnings = encode_image(
-        drawn.image, saving.format, drawn.record, drawn.parameters, saving.metadata
+        result.images[0], output_options.format, result.record(), result.infotext(), output_options.metadata
     )
     write_atomically(path, lambda file: file.write(content), overwrite=True)
-    _keep_name(path.parent)
-    return [path, *files], (*drawn.warnings, *warnings)
+    _sync_folder(path.parent)
+    return [path, *files], (*result.warnings, *warnings)
 
 
-def _save_beside(drawn: RenderedImage, maps: AttentionMaps, path: Path, saving: OutputOptions) -> list[Path]:
-    prompt, steps, files = drawn.prompt, drawn.record["num_inference_steps"], []
-    phrases = phrases_in_prompt(prompt, saving.overlays, steps)
-    for phrase, name in zip(phrases, _names(phrases), strict=True):
-        shown = _overlay(maps, phrase, drawn)
-        record = {**drawn.record, "overlay": phrase}
-        files.append(_write_png(path.with_name(f"{path.stem}.{name}.png"), shown, record, drawn, saving))
-    masked = _masked(saving, prompt, steps)
-    for phrase, name in zip(masked, _names(masked), strict=True):
-        mask = _mask(maps, phrase, drawn)
-        record = {**drawn.record, "mask": phrase}
-        files.append(_write_png(path.with_name(f"{path.stem}.{name}.mask.png"), mask, record, drawn, saving))
-    if saving.maps:
-        files.append(_save_maps(drawn, maps, path))
+def _save_sidecars(
+    result: Result, maps: AttentionMaps, path: Path, output_options: OutputOptions
+) -> list[Path]:
+    prompt, steps, files = result.prompt, result.settings["num_inference_steps"], []
+    phrases = phrases_in_prompt(prompt, output_options.overlays, steps)
+    for phrase, name in zip(phrases, _unique_names(phrases), strict=True):
+        overlay = _draw_overlay(maps, phrase, result.images[0])
+        overlay_path = path.with_name(f"{path.stem}.{name}.png")
+        files.append(_write_png(overlay_path, overlay, result, output_options, overlay=phrase))
+    masked = _masked_phrases(output_options, prompt, steps)
+    for phrase, name in zip(masked, _unique_names(masked), strict=True):
+        mask = _draw_mask(maps, phrase, result.images[0])
+        mask_path = path.with_name(f"{path.stem}.{name}.mask.png")
+        files.append(_write_png(mask_path, mask, result, output_options, mask=phrase))
+    if output_options.maps:
+        files.append(_save_maps(result, maps, path))
     return files
 
 
-def _masked(saving: OutputOptions, prompt: Prompt, steps: int) -> list[str]:
-    if not saving.masks:
+def _masked_phrases(output_options: OutputOptions, prompt: Prompt, steps: int) -> list[str]:
+    if not output_options.masks:
         return []
-    if saving.overlays:
-        return phrases_in_prompt(prompt, saving.overlays, steps)
+    if output_options.overlays:
+        return phrases_in_prompt(prompt, output_options.overlays, steps)
     words = (
-        said.text[word.start : word.end]
-        for said in script_of(prompt, steps).variants
-        for word in split_words(said.text, said.breaks)
+        variant.text[word.start : word.end]
+        for variant in make_timeline(prompt, steps).variants
+        for word in split_words(variant.text, variant.breaks)
         if not word.is_punctuation
     )
     return list(dict.fromkeys(words))
 
 
-def _overlay(maps: AttentionMaps, phrase: str, drawn: RenderedImage) -> Image.Image:
-    """Return the picture under the heat of a phrase; under none for a word that was cut off."""
+def _draw_overlay(maps: AttentionMaps, phrase: str, image: Image.Image) -> Image.Image:
+    """Return the image with the heat of a phrase; without heat for a word that was cut off."""
     import torch
 
     from promptweight.errors import WordNotFoundError
     from promptweight.render import overlay
 
     try:
-        heat = maps.word(phrase, image=drawn.number)
+        heat = maps.word(phrase)
     except WordNotFoundError:
-        return overlay(drawn.image, torch.zeros(drawn.image.size[::-1]), label=phrase)
-    return overlay(drawn.image, heat, label=phrase, weight=common_weight(heat))
+        return overlay(image, torch.zeros(image.size[::-1]), label=phrase)
+    return overlay(image, heat, label=phrase, weight=common_weight(heat))
 
 
-def _mask(maps: AttentionMaps, phrase: str, drawn: RenderedImage) -> Image.Image:
-    """Return white where the phrase is, black elsewhere; all black for a word that was cut off."""
+def _draw_mask(maps: AttentionMaps, phrase: str, image: Image.Image) -> Image.Image:
+    """Return a mask, white in the region of the phrase; all black for a word that was cut off."""
     import torch
     from PIL import Image
 
     from promptweight.errors import WordNotFoundError
 
     try:
-        mask = maps.word(phrase, image=drawn.number).mask()
+        mask = maps.word(phrase).mask()
     except WordNotFoundError:
-        return Image.new("L", drawn.image.size, 0)
+        return Image.new("L", image.size, 0)
     return Image.fromarray((mask.to(torch.uint8) * 255).numpy())
 
 
-def _save_maps(drawn: RenderedImage, maps: AttentionMaps, path: Path) -> Path:
-    content = raw_maps(maps, drawn.words, drawn.prompt.text, drawn.image.size, image=drawn.number)
-    beside = path.with_name(f"{path.stem}.maps.safetensors")
-    write_atomically(beside, lambda file: file.write(content), overwrite=True)
-    return beside
+def _save_maps(result: Result, maps: AttentionMaps, path: Path) -> Path:
+    from promptweight.maps import serialize_maps
+
+    content = serialize_maps(maps, result.words, result.prompt.text, result.images[0].size)
+    maps_path = path.with_name(f"{path.stem}.maps.safetensors")
+    write_atomically(maps_path, lambda file: file.write(content), overwrite=True)
+    return maps_path
 
 
-def _write_png(path: Path, image: Image.Image, record: dict[str, Any], drawn: RenderedImage, saving: OutputOptions) -> Path:
-    content, _ = encode_image(image, "png", record, drawn.parameters, saving.metadata)
+def _write_png(
+    path: Path, image: Image.Image, result: Result, output_options: OutputOptions, **more: Any
+) -> Path:
+    """Write a sidecar image with the record of its image and `more`."""
+    record = {**result.record(), **more}
+    content, _ = encode_image(image, "png", record, result.infotext(), output_options.metadata)
     write_atomically(path, lambda file: file.write(content), overwrite=True)
     return path
 
 
-def _names(phrases: Sequence[str]) -> list[str]:
-    """Return a part of a file name for each phrase, each another."""
+def _unique_names(phrases: Sequence[str]) -> list[str]:
+    """Return a distinct part of a file name for each phrase."""
     names: list[str] = []
     for phrase in phrases:
         base = name = slugify(phrase) or "word"
@@ -180,14 +203,14 @@ def _names(phrases: Sequence[str]) -> list[str]:
     return names
 
 
-def _keep_name(folder: Path) -> None:
-    """Bring the names of a folder to the disk, so that a power cut does not take a finished picture back."""
+def _sync_folder(folder: Path) -> None:
+    """Write the entries of a folder to the disk, so that a power failure does not remove a finished image."""
     if os.name != "posix":
         return
-    opened = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(opened)
-    except OSError:  # some network file systems cannot
+        os.fsync(descriptor)
+    except OSError:  # some network file systems do not support it
         pass
     finally:
-        os.close(opened)
+        os.close(descriptor)

@@ -1,10 +1,10 @@
-"""What recording and weighting cost: one model, called plainly and in every other way, turn by turn.
+"""Benchmark of attention recording and weighting: time and memory of one model's calls in several cases.
 
-    for row in bench("sd15", layers=1, size=32):
-        print(row.way, row.seconds, row.ratio)
+    for timing in benchmark_attention("sd15", layers=1, size=32):
+        print(timing.case, timing.seconds, timing.ratio)
 
-The ways take turns within every round, so that whatever else the machine does falls on all of them alike, and
-ratios are taken round by round. Weights are random: their values do not matter to the clock.
+Every round runs all cases in sequence, so that other load on the machine affects all of them alike; ratios
+are computed per round. Weights are random: their values do not affect the time.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from promptweight.attention import (
     require_hook,
     uninstall,
 )
-from promptweight.benchmarks.models import Subject, build, prepare
+from promptweight.benchmarks.models import BenchmarkModel, build_denoiser, prepare_model
 from promptweight.errors import SettingError
 from promptweight.models import choose_device
 
-Clock = Literal["wall", "processor"]
-"""Time as it passes, or the processor time of all threads: on a machine that does other things as well, what
-these take does not count, but neither does a thread's waiting."""
+Timer = Literal["wall", "processor"]
+"""Wall time, or the processor time of all threads, which excludes other programs on a shared machine and also
+the time that a thread waits."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """How long one way of calling the model takes, and what it holds."""
+class Timing:
+    """Time and memory of one case."""
 
-    way: str
+    case: str
     seconds: float
-    """Median of a run of so many steps."""
+    """Median time of a run."""
     ratio: float
-    """Median over the rounds of its time to the plain run's of the same round."""
-    ratios: tuple[float, float]
-    """The least and the most of these."""
+    """Median over the rounds of the ratio to the plain run of the same round."""
+    ratio_range: tuple[float, float]
+    """Lowest and highest of these ratios."""
     peak_mb: float | None
-    """Most memory in MiB during a run, of a CUDA device or of the process on a CPU; None where not known."""
+    """Peak memory of a run in MiB, of a CUDA device or of the process on a CPU; None if unknown."""
 
 
-def bench(
+def benchmark_attention(
     model: str = "sd15",
     *,
     layers: int | None = None,
@@ -66,57 +66,60 @@ def bench(
     rounds: int = 5,
     device: str = "auto",
     dtype: str = "auto",
-    clock: Clock = "wall",
+    timer: Timer = "wall",
     progress: Callable[[int, int], object] | None = None,
-) -> list[Row]:
-    """Time the denoising model's part of a run: plain, recorded, weighted, both, and with a naive softmax.
+) -> list[Timing]:
+    """Measure the denoising model's calls: plain, recorded, weighted, both, and with a naive softmax.
 
     Args:
-        model: "sd15", "sdxl" or "sd35-medium", built here in full size with random weights, or what
-            `promptweight.load` takes.
-        layers: levels of a UNet with attention, blocks of a transformer, from the first on; all when None.
-        size: side of the latents; the model's own when None.
-        steps: calls of the model in one run, each for two rows: a negative prompt and a prompt.
-        rounds: how often every way is timed, after one round that is not.
-        device: as `promptweight.load` takes it.
-        dtype: as `promptweight.load` takes it.
-        clock: which time is taken; "processor" on a CPU alone.
-        progress: told how many runs are done, and of how many, after each.
+        model: "sd15", "sdxl" or "sd35-medium", built in full size with random weights, or any model that
+            `promptweight.load` accepts.
+        layers: number of levels of a UNet with attention, or of blocks of a transformer; None for all.
+        size: side length of the latents; None for the model's default.
+        steps: calls of the model per run, each with two batch rows: a negative prompt and a prompt.
+        rounds: measured runs of every case, after one warm-up round.
+        device: as in `promptweight.load`.
+        dtype: as in `promptweight.load`.
+        timer: "wall" or "processor"; "processor" requires a CPU.
+        progress: called after every run with the number of finished runs and of all runs.
+
+    Returns:
+        One timing per case, the plain one first.
 
     Raises:
-        SettingError: a value outside its range.
-        ModelError: the model is of another kind.
+        SettingError: an argument is out of range.
+        ModelError: the model type is not supported.
     """
     for name, value in (("layers", layers), ("size", size), ("steps", steps), ("rounds", rounds)):
         if value is not None and value < 1:
-            raise SettingError(f"{name} is {value}; it must be 1 or more")
-    validation.check_choice("clock", clock, get_args(Clock))
+            raise SettingError(f"{name} must be 1 or more; got {value}")
+    validation.check_choice("timer", timer, get_args(Timer))
     device = choose_device(device)
-    if clock == "processor" and torch.device(device).type != "cpu":
-        raise SettingError(f"clock='processor' is for a CPU; what {device} does takes no processor time")
-    subject = prepare(build(model, layers, device, dtype), size)
-    ways = ways_of(subject)
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    if timer == "processor" and torch.device(device).type != "cpu":
+        raise SettingError(f"timer must be 'wall' on {device}; got 'processor', which measures CPU time only")
+    subject = prepare_model(build_denoiser(model, layers, device, dtype), size)
+    cases = make_cases(subject)
+    times: dict[str, list[float]] = {case: [] for case in cases}
     peaks: dict[str, float | None] = {}
-    for number in range(rounds + 1):
-        for place, (way, make) in enumerate(ways.items(), number * len(ways) + 1):
-            with make(), torch.no_grad():
-                seconds, peaks[way] = timed(subject.call, steps, device, clock)
-            if number:  # the first round warms up
-                times[way].append(seconds)
+    for round_number in range(rounds + 1):
+        for run, (case, make_context) in enumerate(cases.items(), round_number * len(cases) + 1):
+            with make_context(), torch.no_grad():
+                seconds, peaks[case] = time_calls(subject.call, steps, device, timer)
+            if round_number:  # the first round warms up
+                times[case].append(seconds)
             if progress is not None:
-                progress(place, (rounds + 1) * len(ways))
-    return [summary(way, taken, times["plain"], peaks[way]) for way, taken in times.items()]
+                progress(run, (rounds + 1) * len(cases))
+    return [summarize(case, seconds, times["plain"], peaks[case]) for case, seconds in times.items()]
 
 
-def summary(way: str, taken: list[float], plain: list[float], peak_mb: float | None) -> Row:
-    """The row of one way, from the times of its runs and of the plain ones."""
-    ratios = [own / other for own, other in zip(taken, plain, strict=True)]
-    return Row(way, median(taken), median(ratios), (min(ratios), max(ratios)), peak_mb)
+def summarize(case: str, seconds: list[float], plain: list[float], peak_mb: float | None) -> Timing:
+    """Return the timing of a case from its run times and the plain run times, in seconds, by round."""
+    ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
+    return Timing(case, median(seconds), median(ratios), (min(ratios), max(ratios)), peak_mb)
 
 
-def ways_of(subject: Subject) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
-    """The ways of calling a model, by name; each makes what the calls happen in."""
+def make_cases(subject: BenchmarkModel) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
+    """Return a factory for each case: the context manager in which the model is called."""
     pipe, encoded = subject.pipe, subject.encoded
     recorded = attach(pipe, encoded)
     weighted = attach(pipe, encoded, space="attention", record=False)
@@ -126,76 +129,79 @@ def ways_of(subject: Subject) -> dict[str, Callable[[], AbstractContextManager[A
         "recorded": lambda: recorded,
         "weighted": lambda: weighted,
         "both": lambda: both,
-        "naive softmax": lambda: naive(subject),
+        "naive softmax": lambda: naive_softmax(subject),
     }
 
 
-class Naive(LayerHook):
-    """Attention with its whole softmax written out; the mean over the heads of the text's columns is kept."""
+class NaiveSoftmax(LayerHook):
+    """Attention that materializes the whole softmax and keeps the mean over heads of the text columns."""
 
     def __init__(self, order: TokenOrder, text: int) -> None:
         super().__init__(order=order)
-        self.text = {"cross": slice(None), "image first": slice(-text, None), "text first": slice(text)}[
-            order
-        ]
-        self.kept: Tensor | None = None
+        self.text_columns = {
+            "cross": slice(None),
+            "image first": slice(-text, None),
+            "text first": slice(text),
+        }[order]
+        self.text_weights: Tensor | None = None
+        """Of the last batch row, (queries, text columns)."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The output of attention; arguments as in `LayerHook.attend`."""
+        """Return the output of attention; arguments as in `LayerHook.attend`."""
         logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         weights = (logits if mask is None else logits + mask).softmax(-1)
-        self.kept = weights[-1].mean(0)[:, self.text]
+        self.text_weights = weights[-1].mean(0)[:, self.text_columns]
         return weights @ value
 
 
 @contextmanager
-def naive(subject: Subject) -> Iterator[None]:
-    """The model's text-reading layers as tools without a fused kernel run them."""
+def naive_softmax(subject: BenchmarkModel) -> Iterator[None]:
+    """Install `NaiveSoftmax` in every layer with text attention, as tools without a fused kernel do."""
     layers = read_layout(subject.pipe).layers
     text = subject.encoded.inputs["prompt_embeds"].shape[1]
     originals = {name: attn.processor for name, (_, attn) in layers.items()}
     try:
         for name, (layer, attn) in layers.items():
-            recorder: LayerHook = Naive(layer.order, text)
+            hook: LayerHook = NaiveSoftmax(layer.order, text)
             if not is_swappable(originals[name]):
                 processor = require_hook(make_processor(originals[name], CallState()), name, originals[name])
-                processor.attend = recorder.attend  # type: ignore[method-assign]
-                recorder = processor
-            install(attn, originals[name], recorder)
+                processor.attend = hook.attend  # type: ignore[method-assign]
+                hook = processor
+            install(attn, originals[name], hook)
         yield
     finally:
         for name, (_, attn) in layers.items():
             uninstall(attn, originals[name])
 
 
-def timed(
-    call: Callable[[], Any], steps: int, device: str, clock: Clock = "wall"
+def time_calls(
+    call: Callable[[], Any], steps: int, device: str, timer: Timer = "wall"
 ) -> tuple[float, float | None]:
-    """Seconds and the peak memory in MiB of a run of so many calls."""
-    now = perf_counter if clock == "wall" else process_time
-    kind = torch.device(device).type
-    if kind == "cuda":
+    """Return the seconds and the peak memory in MiB of `steps` calls."""
+    now = perf_counter if timer == "wall" else process_time
+    device_type = torch.device(device).type
+    if device_type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    counts = kind == "cpu" and forget_peak()
-    wait_for(device)
-    begin = now()
+    has_peak = device_type == "cpu" and _reset_peak_memory()
+    _synchronize(device)
+    start = now()
     for _ in range(steps):
         call()
-    wait_for(device)
-    seconds = now() - begin
-    if kind == "cuda":
+    _synchronize(device)
+    seconds = now() - start
+    if device_type == "cuda":
         return seconds, torch.cuda.max_memory_allocated(device) / 2**20
-    return seconds, process_peak() if counts else None
+    return seconds, _read_peak_memory() if has_peak else None
 
 
-def wait_for(device: str) -> None:
-    """Wait until the device has done all that it was given."""
+def _synchronize(device: str) -> None:
+    """Wait for all work that was submitted to the device."""
     if torch.device(device).type != "cpu":
         torch.accelerator.synchronize(torch.device(device))
 
 
-def forget_peak() -> bool:
-    """Begin to measure the process's peak memory anew; whether the system can (Linux)."""
+def _reset_peak_memory() -> bool:
+    """Reset the peak memory of the process; return False where the system cannot (only Linux can)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -203,8 +209,8 @@ def forget_peak() -> bool:
     return True
 
 
-def process_peak() -> float | None:
-    """The peak resident memory of the process in MiB since `forget_peak`."""
+def _read_peak_memory() -> float | None:
+    """Return the peak resident memory of the process in MiB since `_reset_peak_memory`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

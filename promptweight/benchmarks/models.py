@@ -1,4 +1,4 @@
-"""Models to be timed: published architectures in full size, without their weights, and calls of them."""
+"""Models for benchmarks: published architectures in full size with random weights, and their inputs."""
 
 from __future__ import annotations
 
@@ -48,89 +48,93 @@ UNETS: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 2816,
     },
 }
-"""Settings of UNets as published, by name."""
+"""Published configurations of UNets by name."""
 
 SD35_MEDIUM: dict[str, Any] = {
     "sample_size": 128,
     "num_layers": 24,
     "num_attention_heads": 24,
     "caption_projection_dim": 1536,
-    "pos_embed_max_size": 192,  # published: 384; it is cropped to the picture's size, and costs memory alone
+    "pos_embed_max_size": 192,  # published: 384; it is cropped to the image size and affects only memory
     "qk_norm": "rms_norm",
     "dual_attention_layers": tuple(range(13)),
     "in_channels": 16,
     "out_channels": 16,
 }
-"""Settings of Stable Diffusion 3.5 medium's transformer."""
+"""Configuration of the transformer of Stable Diffusion 3.5 medium."""
 
 ARCHITECTURES = (*UNETS, "sd35-medium")
-"""The names of the models that are built here."""
+"""Names of the models that `build_denoiser` builds."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model to be timed."""
+class BenchmarkModel:
+    """A denoising model with the inputs of one call."""
 
     call: Callable[[], Any]
-    """One call of it, with a negative row and a positive one where it is guided by both."""
+    """One call of the model, with a negative and a positive batch row if it uses classifier-free guidance."""
     encoded: EncodedPrompts
-    """The prompts that it is called with."""
+    """The prompts of the call."""
     pipe: Any
-    """What a session attaches to."""
+    """An object with the model as `unet` or `transformer`, for `attach`."""
 
 
-def build(model: str, layers: int | None, device: str, dtype: str = "auto") -> Any:
-    """A denoising model: an architecture with random weights, or the one of a pipeline that is loaded.
+def build_denoiser(model: str, layers: int | None, device: str, dtype: str = "auto") -> Any:
+    """Return a denoising model: an architecture with random weights, or the one of a loaded pipeline.
 
     Args:
-        model: one of `ARCHITECTURES`, or what `promptweight.load` takes.
-        layers: levels of a UNet with attention, blocks of a transformer, from the first on; all when None.
-        device: as torch names it.
-        dtype: as `promptweight.load` takes it.
+        model: one of `ARCHITECTURES`, or any model that `promptweight.load` accepts.
+        layers: number of levels of a UNet with attention, or of blocks of a transformer; None for all.
+        device: a torch device.
+        dtype: as in `promptweight.load`.
 
     Raises:
-        SettingError: a model that is loaded has all its layers; or dtype is no type.
-        ModelError: it cannot be loaded.
+        SettingError: `layers` is given for a loaded model, or `dtype` is not valid.
+        ModelError: the model cannot be loaded.
     """
     if model not in ARCHITECTURES:
         if layers is not None:
-            raise SettingError(f"layers={layers} is for {', '.join(ARCHITECTURES)}; {model} runs whole")
+            raise SettingError(
+                f"layers must be None unless the model is one of: {', '.join(ARCHITECTURES)}; "
+                f"got {layers} for {model}"
+            )
         pipe = load(model, device=device, dtype=dtype)
         parts = (getattr(pipe, name, None) for name in ("unet", "transformer"))
         return next(part for part in parts if part is not None)
-    of_type = choose_dtype(dtype, device, is_transformer=model not in UNETS)
+    torch_dtype = choose_dtype(dtype, device, is_transformer=model not in UNETS)
     torch.manual_seed(0)
     with silence_libraries(), torch.device(device):
         denoiser = SD3Transformer2DModel if model not in UNETS else UNet2DConditionModel
-        return denoiser(**settings_of(model, layers)).to(device, of_type).eval()
+        return denoiser(**_architecture_config(model, layers)).to(device, torch_dtype).eval()
 
 
-def settings_of(model: str, layers: int | None) -> dict[str, Any]:
-    """The settings of an architecture with so many of its layers."""
+def _architecture_config(model: str, layers: int | None) -> dict[str, Any]:
+    """Return the configuration of an architecture with its first `layers` levels or blocks."""
     if model not in UNETS:
         blocks = min(layers or SD35_MEDIUM["num_layers"], SD35_MEDIUM["num_layers"])
         dual = tuple(block for block in SD35_MEDIUM["dual_attention_layers"] if block < blocks)
         return SD35_MEDIUM | {"num_layers": blocks, "dual_attention_layers": dual}
-    settings = dict(UNETS[model])
-    first = next(i for i, name in enumerate(settings["down_block_types"]) if name.startswith("Cross"))
-    levels = len(settings["block_out_channels"]) if layers is None else first + layers
-    by_level = {name: each[:levels] for name, each in settings.items() if isinstance(each, tuple)}
-    return settings | by_level | {"up_block_types": settings["up_block_types"][-levels:]}
+    config = dict(UNETS[model])
+    first = next(i for i, name in enumerate(config["down_block_types"]) if name.startswith("Cross"))
+    levels = len(config["block_out_channels"]) if layers is None else first + layers
+    by_level = {name: values[:levels] for name, values in config.items() if isinstance(values, tuple)}
+    return config | by_level | {"up_block_types": config["up_block_types"][-levels:]}
 
 
-def prepare(denoiser: Any, size: int | None = None) -> Subject:
-    """A call of a model with random latents and embeddings.
+def prepare_model(denoiser: Any, size: int | None = None) -> BenchmarkModel:
+    """Return a model with random latents and embeddings as inputs.
 
     Args:
-        denoiser: the model.
-        size: side of the latents; the model's own when None.
+        denoiser: a UNet, or a transformer of Stable Diffusion 3 or FLUX.1.
+        size: side length of the latents; None for the model's default.
 
     Raises:
-        ModelError: the model is of another kind.
+        ModelError: the model type is not supported.
     """
     if not isinstance(denoiser, (UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel)):
         raise ModelError(
-            f"a {type(denoiser).__name__} cannot be timed; UNets, Stable Diffusion 3 and FLUX.1 can"
+            "the model must be a UNet or a transformer of Stable Diffusion 3 or FLUX.1; "
+            f"got a {type(denoiser).__name__}"
         )
     random: dict[str, Any] = {"device": denoiser.device, "dtype": denoiser.dtype}
     sections: tuple[tuple[str, int], ...]
@@ -159,50 +163,51 @@ def prepare(denoiser: Any, size: int | None = None) -> Subject:
     else:
         config, rows, sections = denoiser.config, 1, (("t5", T5_ROWS),)
         side, width = (size or 128) // 2, config.joint_attention_dim
-        places = torch.cartesian_prod(*map(torch.arange, (1, side, side)))
+        image_ids = torch.cartesian_prod(*map(torch.arange, (1, side, side)))
         arguments = {
             "hidden_states": torch.randn(1, side * side, config.in_channels, **random),
             "timestep": timestep / 1000,
             "guidance": torch.full((1,), 3.5, **random) if config.guidance_embeds else None,
             "pooled_projections": torch.randn(1, config.pooled_projection_dim, **random),
             "txt_ids": torch.zeros(T5_ROWS, 3, **random),
-            "img_ids": places.to(**random),
+            "img_ids": image_ids.to(**random),
         }
     length = sum(length for _, length in sections)
     arguments["encoder_hidden_states"] = embeds = torch.randn(rows, length, width, **random)
-    place = "unet" if isinstance(denoiser, UNet2DConditionModel) else "transformer"
-    pipe = SimpleNamespace(**{place: denoiser})
-    return Subject(lambda: denoiser(**arguments), encoded_as(embeds, sections), pipe)
+    component = "unet" if isinstance(denoiser, UNet2DConditionModel) else "transformer"
+    pipe = SimpleNamespace(**{component: denoiser})
+    return BenchmarkModel(lambda: denoiser(**arguments), _make_encoded_prompts(embeds, sections), pipe)
 
 
-def encoded_as(embeds: torch.Tensor, sections: tuple[tuple[str, int], ...]) -> EncodedPrompts:
-    """The prompt as if these embeddings were its own: of the last row, and of a negative prompt before it."""
-    inputs, made, start = {"prompt_embeds": embeds[-1:]}, [], 0
+def _make_encoded_prompts(embeds: torch.Tensor, sections: tuple[tuple[str, int], ...]) -> EncodedPrompts:
+    """Return `PROMPT` with the last row of `embeds`; the first of two rows is the negative prompt's."""
+    inputs, encoder_sections, start = {"prompt_embeds": embeds[-1:]}, [], 0
     if len(embeds) > 1:
         inputs["negative_prompt_embeds"] = embeds[:1]
     for encoder, length in sections:
-        table = table_of(PROMPT, encoder, length)
-        made.append(EncoderSection((encoder,), start, length, (table,), (table,) * (len(embeds) - 1)))
+        table = _make_token_table(PROMPT, encoder, length)
+        negative_tables = (table,) * (len(embeds) - 1)
+        encoder_sections.append(EncoderSection((encoder,), start, length, (table,), negative_tables))
         start += length
-    return EncodedPrompts(inputs, tuple(made), ())
+    return EncodedPrompts(inputs, tuple(encoder_sections), ())
 
 
-def table_of(source: str, encoder: str, rows: int) -> TokenTable:
-    """A token table with one token for each word."""
-    prompt = parse(source)
+def _make_token_table(source: str, encoder: str, rows: int) -> TokenTable:
+    """Return a token table of `rows` tokens with one token per word."""
+    prompt = parse(source).at()
     words: list[Word] = []
     tokens, start = [Token(0, "<bos>", 0, 0, 0, 0, 1.0, "bos")], 0
     for name in prompt.text.split():
         start = prompt.text.index(name, start)
-        end, place = start + len(name), len(tokens)
+        end, position = start + len(name), len(tokens)
         number = next(i for i, span in enumerate(prompt.spans) if span.clean_start <= start < span.clean_end)
         weight = prompt.spans[number].weight
         occurrence = sum(word.text == name for word in words)
-        tokens.append(Token(1, name, start, end, 0, place, weight, "text", number))
-        words.append(Word(name, start, end, weight, (place,), place - 1, occurrence))
+        tokens.append(Token(1, name, start, end, 0, position, weight, "text", number))
+        words.append(Word(name, start, end, weight, (position,), position - 1, occurrence))
         start = end
     tokens.append(Token(2, "<eos>", 0, 0, 0, len(tokens), 1.0, "eos"))
-    tokens += [Token(2, "<eos>", 0, 0, 0, place, 1.0, "pad") for place in range(len(tokens), rows)]
+    tokens += [Token(2, "<eos>", 0, 0, 0, position, 1.0, "pad") for position in range(len(tokens), rows)]
     beginning, ending = SpecialToken(0, "<bos>"), SpecialToken(2, "<eos>")
     frame = ChunkLayout((beginning,), (ending,), ending, rows)
     return TokenTable(prompt, encoder, tuple(tokens), tuple(words), 1, "", frame)

@@ -1,9 +1,10 @@
-"""`promptweight batch`: pictures from a job file, resumable, on one machine or many."""
+"""`promptweight batch`: images from a job file, resumable, on one machine or many."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -15,41 +16,50 @@ from promptweight.cli import console, options
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch import OutputOptions, Plan, Problem, Shard
-    from promptweight.cli.batch_plan import Counts
+    from promptweight.batch import BatchOutcome, Executor, OutputOptions, Plan, Problem, Shard
+    from promptweight.cli.batch_preview import TokenCounts
 
-_MOST_WARNINGS = 20
+_MAX_WARNINGS = 20
 
 
 def batch(
     file: Annotated[
         str,
         typer.Argument(
-            help="Job file: .txt (a prompt a line, --s 20 --d 1-4 --n 'bad' --w 512 --h 512 --l 7 behind "
-            "it), .csv, .jsonl; - reads stdin."
+            help="Job file: .txt (a prompt on each line, with options such as --s 20 --d 1-4 --n 'bad' "
+            "--w 512 --h 512 --l 7 after it), .csv or .jsonl; - for stdin."
         ),
     ],
     output: options.Output = Path("out"),
     model: options.Model = "mini",
     input_format: Annotated[
-        str | None, typer.Option(help="txt, csv or jsonl; by default the file's ending tells.")
+        str | None,
+        typer.Option(help="Format of the job file: txt, csv or jsonl; by default that of its suffix."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be made, with tokens and warnings.")
+        bool, typer.Option("--dry-run", help="Show the plan with token counts and warnings; draw nothing.")
     ] = False,
     seeds: Annotated[
-        str | None, typer.Option(help="Make every prompt with these seeds, such as 1-8 or 1,5,7.")
+        str | None, typer.Option(help="Draw every prompt with these seeds, such as 1-8 or 1,5,7.")
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="WORD=W,…", help="Vary a word's weight, as in gato=0.5,1,1.5; repeatable."),
+        typer.Option(
+            metavar="WORD=W,…", help="Vary the weight of a word, such as gato=0.5,1,1.5; repeatable."
+        ),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Vary how weights act, as in a1111,comfy,logit.")
+        str | None,
+        typer.Option(help="Vary the weighting: methods and attention modes, such as a1111,comfy,logit."),
     ] = None,
-    count: Annotated[int | None, typer.Option(help="Pictures of each prompt, seed by seed.")] = None,
-    negative: Annotated[str | None, typer.Option(help="Where a line has none, as all below.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; 25 by default.")] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Number of images for each prompt, with consecutive seeds.")
+    ] = None,
+    negative: Annotated[
+        str | None,
+        typer.Option(help="Negative prompt of jobs without one; the options below are defaults likewise."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of denoising steps; 25 by default.")] = None,
     guidance: options.Guidance = None,
     width: options.Pixels = None,
     height: options.Pixels = None,
@@ -62,71 +72,80 @@ def batch(
     balance: options.Balance = False,
     dialect: options.AnyDialect = None,
     scheduler: options.Scheduler = None,
-    wildcards: Annotated[Path | None, typer.Option(help="Folder of the files that __name__ names.")] = None,
+    wildcards: Annotated[
+        Path | None, typer.Option(help="Folder of the files that __name__ in a prompt refers to.")
+    ] = None,
     lora_dir: options.LoraDir = None,
     embeddings_dir: options.EmbeddingsDir = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures of equal settings drawn at once; 1 is exact to the bit.")
+        int,
+        typer.Option(min=1, help="Number of images with equal settings drawn at once; 1 is bit-exact."),
     ] = 1,
     overlay: options.Overlay = None,
     masks: Annotated[
-        bool, typer.Option("--masks", help="Also write masks, of the overlays' words or of all.")
+        bool,
+        typer.Option("--masks", help="Also write masks of the overlay words, or of all words."),
     ] = False,
-    maps: options.Maps = False,
-    picture_format: Annotated[
-        str, typer.Option("--format", help="Of the pictures: png, jpeg, webp or avif.")
+    save_maps: options.SaveMaps = False,
+    image_format: Annotated[
+        str, typer.Option("--format", help="Format of the images: png, jpeg, webp or avif.")
     ] = "png",
-    metadata: options.MetadataParts = options.EVERYTHING,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished pictures again.")] = False,
-    limit: Annotated[int | None, typer.Option(min=0, help="Make at most so many pictures now.")] = None,
+    metadata: options.MetadataParts = options.ALL_METADATA,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Draw finished images again.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Largest number of images drawn by this run.")
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N", help="Make part I of N; by default as accelerate, torchrun or SLURM say."
+            metavar="I/N", help="Draw part I of N; by default that set by accelerate, torchrun or SLURM."
         ),
     ] = None,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Share the work through a Ray cluster; needs the extra ray.")
+        bool, typer.Option("--ray", help="Distribute the work over a Ray cluster; needs the extra ray.")
     ] = False,
     ray_address: Annotated[
-        str | None, typer.Option(help="Of the cluster; by default RAY_ADDRESS, else one on this machine.")
+        str | None,
+        typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, else this machine."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Ray workers; by default one a GPU.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of Ray workers; by default one for each GPU.")
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     offload: options.Offload = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON for each image.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make pictures from a job file; the same command again continues where it stopped."""
-    from promptweight.batch import OutputOptions, job_files, load_on_local_device
-    from promptweight.cli import batch_plan
+    """Generate images from a job file; the same command again continues a stopped run."""
+    from promptweight.batch import LocalExecutor, OutputOptions, RayExecutor, load_on_local_device, parse_rows
+    from promptweight.cli import batch_options, batch_preview
     from promptweight.metadata import parse_parts
 
-    part = batch_plan.shard_of(shard, is_shared=ray)
+    part = batch_options.choose_shard(shard, uses_ray=ray)
     if not ray and (ray_address is not None or workers is not None):
-        raise SettingError("--ray-address and --workers are of a Ray cluster; give --ray, too")
+        raise SettingError("--ray-address and --workers need a Ray cluster; add --ray")
     if method is not None and methods is not None:
-        raise SettingError("--method is for every picture and --methods varies it; give one of them")
-    rows, problems = job_files.read_rows(file, format=input_format)
-    _tell(problems, quiet=quiet)
-    asked = {
+        raise SettingError("--method and --methods cannot be combined; give one of them")
+    rows, problems = parse_rows(file, format=input_format)
+    _report_problems(problems, quiet=quiet)
+    defaults = {
         "count": count, "negative_prompt": negative, "num_inference_steps": steps, "guidance_scale": guidance,
         "width": width, "height": height, "method": method, "normalizer": normalizer, "space": space,
         "mode": mode, "clip_skip": clip_skip, "pooled": pooled, "dialect": dialect, "scheduler": scheduler,
         "balance": balance or None,
     }  # fmt: skip
-    saving = OutputOptions(
-        batch_plan.picture_format(picture_format),
+    output_options = OutputOptions(
+        batch_options.parse_image_format(image_format),
         parse_parts(metadata),
         tuple(dict.fromkeys(overlay or [])),
-        maps,
+        save_maps,
         masks,
     )
-    plan = batch_plan.plan_command(
+    plan = batch_options.build_plan(
         rows,
         model=model,
-        asked=asked,
+        defaults=defaults,
         seeds=seeds,
         weights=weights or [],
         methods=methods,
@@ -135,108 +154,138 @@ def batch(
         embeddings_dir=embeddings_dir,
         offline=dry_run,
     )
-    _tell(plan.problems, quiet=quiet)
-    warnings, counts = batch_plan.remarks(plan, saving, wanted=not quiet or dry_run)
-    _tell(warnings, quiet=quiet and not dry_run, most=None if dry_run else _MOST_WARNINGS)
+    _report_problems(plan.problems, quiet=quiet)
+    warnings, counts = batch_preview.collect_warnings(plan, output_options, wanted=not quiet or dry_run)
+    _report_problems(warnings, quiet=quiet and not dry_run, max_shown=None if dry_run else _MAX_WARNINGS)
     if dry_run:
-        _show_plan(plan, output, saving, part, counts, overwrite=overwrite, as_json=as_json)
+        _print_plan(plan, output, output_options, part, counts, overwrite=overwrite, as_json=as_json)
         return
-    how: dict[str, Any] = {
-        "batch_size": batch_size,
-        "overwrite": overwrite,
-        "limit": limit,
-        "shard": part,
-        "load": partial(load_on_local_device, plan.model.source, device, dtype, offload),
-    }
+    executor: Executor
     if ray:
-        from promptweight.batch import RayCluster
-
-        how["cluster"] = RayCluster(ray_address, workers, device, dtype, offload)
-    _run(plan, output, saving, how, as_json=as_json, quiet=quiet)
-
-
-def _run(
-    plan: Plan, output: Path, saving: OutputOptions, how: dict[str, Any], *, as_json: bool, quiet: bool
-) -> None:
-    """Make the pictures; `how` are further arguments of `engine.run`."""
-    from promptweight.batch import format_duration, run, show_progress
-    from promptweight.cli import batch_plan
-
-    stdout = sys.stdout
-
-    def tell(line: dict[str, Any]) -> None:
-        if as_json:
-            _print_json(line, stdout)
-        elif line["status"] == "failed":
-            typer.echo(f"failed: picture {line['index']} (line {line['line']}): {line['error']}", err=True)
-        elif line["status"] == "ok":
-            console.print_lines((output / name for name in [line["file"], *line.get("beside", [])]), stdout)
-
-    shard: Shard = how["shard"]
-    # What libraries print meanwhile is no data: Ray tells on stdout of workers that died.
-    with redirect_stdout(sys.stderr), show_progress(quiet=quiet, is_first=shard.number == 1) as watch:
-        outcome = run(plan, output, saving=saving, watch=watch, tell=tell, **how)
-    if plan.sweep and not outcome.is_stopped:
-        sheets = batch_plan.sheets(plan, output, saving)
-        if not as_json:
-            console.print_lines(sheets)
-    if not quiet:
-        where = f"{shard}: " if shard.total > 1 else ""
-        failed = f", {outcome.failed} failed" if outcome.failed else ""
-        left = f", {outcome.left} left" if outcome.left else ""
-        typer.echo(
-            f"{where}{outcome.ok} made, {outcome.skipped} there already{failed}{left}, "
-            f"{format_duration(outcome.seconds)}",
-            err=True,
-        )
+        executor = RayExecutor(ray_address, workers, device, dtype, offload)
+    else:
+        executor = LocalExecutor(partial(load_on_local_device, plan.model.source, device, dtype, offload))
+    outcome = _run(
+        plan,
+        output,
+        executor,
+        output_options,
+        part,
+        as_json=as_json,
+        quiet=quiet,
+        batch_size=batch_size,
+        overwrite=overwrite,
+        limit=limit,
+    )
     if outcome.is_stopped:
         raise typer.Exit(130)
     if outcome.failed:
         raise typer.Exit(1)
 
 
-def _print_json(line: dict[str, Any], file: TextIO) -> None:
-    """Print a dictionary as one line of JSON, at once: another program may read along."""
-    readable = (file.encoding or "").lower().replace("-", "") == "utf8"
-    typer.echo(json.dumps(line, ensure_ascii=not readable), file=file)
+def _run(
+    plan: Plan,
+    output: Path,
+    executor: Executor,
+    output_options: OutputOptions,
+    shard: Shard,
+    *,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> BatchOutcome:
+    """Draw the images and report each; `settings` are further arguments of `promptweight.batch.run`."""
+    from promptweight.batch import OutputFolder, format_duration, run, save_contact_sheets
+    from promptweight.cli.progress import show_batch_progress
+
+    stdout = sys.stdout
+
+    def on_line(line: dict[str, Any]) -> None:
+        if as_json:
+            _print_json_line(line, stdout)
+        elif line["status"] == "failed":
+            typer.echo(f"failed: image {line['index']} (line {line['line']}): {line['error']}", err=True)
+        elif line["status"] == "ok":
+            names = [line["file"], *line.get("beside", [])]
+            console.print_lines((output / name for name in names), stdout)
+
+    # Libraries may print to stdout meanwhile, for example Ray about workers that died; that is not data.
+    with (
+        redirect_stdout(sys.stderr),
+        show_batch_progress(quiet=quiet, is_first_shard=shard.number == 1) as progress,
+    ):
+        outcome = run(
+            plan,
+            output,
+            executor=executor,
+            output_options=output_options,
+            shard=shard,
+            progress=progress,
+            on_line=on_line,
+            **settings,
+        )
+    if plan.sweep and not outcome.is_stopped:
+        with OutputFolder(output, format=output_options.format) as folder:
+            sheets = list(save_contact_sheets(plan, folder))
+        if not as_json:
+            console.print_lines(sheets)
+    if not quiet:
+        prefix = f"{shard}: " if shard.total > 1 else ""
+        failed = f", {outcome.failed} failed" if outcome.failed else ""
+        left = f", {outcome.left} left" if outcome.left else ""
+        typer.echo(
+            f"{prefix}{outcome.ok} drawn, {outcome.skipped} already finished{failed}{left}, "
+            f"{format_duration(outcome.seconds)}",
+            err=True,
+        )
+    return outcome
+
+
+def _print_json_line(line: dict[str, Any], file: TextIO) -> None:
+    """Print a dictionary as one line of JSON and flush it for programs that read along."""
+    typer.echo(json.dumps(line, ensure_ascii=not console.is_utf8_stream(file)), file=file)
     file.flush()
 
 
-def _tell(problems: Any, *, quiet: bool, most: int | None = None) -> None:
-    """Print problems on stderr, one a line; mistakes end the program with 2."""
-    mistakes: list[Problem] = [problem for problem in problems if not problem.is_warning]
+def _report_problems(problems: Sequence[Problem], *, quiet: bool, max_shown: int | None = None) -> None:
+    """Print problems on stderr, one on each line; errors end the program with exit code 2."""
     shown = [problem for problem in problems if not (problem.is_warning and quiet)]
-    for problem in shown[:most]:
+    for problem in shown[:max_shown]:
         typer.echo(str(problem), err=True)
-    if most is not None and len(shown) > most:
-        typer.echo(f"and {len(shown) - most} warnings more; --dry-run shows all", err=True)
-    if mistakes:
+    if max_shown is not None and len(shown) > max_shown:
+        typer.echo(f"and {len(shown) - max_shown} more warnings; --dry-run shows all", err=True)
+    if not all(problem.is_warning for problem in problems):
         raise typer.Exit(2)
 
 
-def _show_plan(
-    plan: Plan, output: Path, saving: OutputOptions, shard: Shard, counts: Counts, *, overwrite: bool, as_json: bool
+def _print_plan(
+    plan: Plan,
+    output: Path,
+    output_options: OutputOptions,
+    shard: Shard,
+    counts: TokenCounts,
+    *,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
-    from promptweight.cli import batch_plan
-    from promptweight.cli.prompt_report import visible
+    from promptweight.cli.batch_preview import preview_plan
+    from promptweight.cli.prompt_report import make_visible
 
-    lines = batch_plan.preview(plan, output, saving, shard, counts, overwrite=overwrite)
+    lines = preview_plan(plan, output, output_options, shard, counts, overwrite=overwrite)
     if as_json:
         for line in lines:
-            _print_json(line, sys.stdout)
+            _print_json_line(line, sys.stdout)
         return
-    made = 0
     for line in lines:
-        made += line["status"] == "to make"
         sides = line["width"], line["height"]
-        size = "x".join(str(side or "own") for side in sides) if any(sides) else "own size"
+        size = "x".join(str(side or "default") for side in sides) if any(sides) else "default size"
         tokens = "+".join(str(count["tokens"]) for count in line["tokens"]) or "?"
-        about = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
-        console.print_lines(
-            [
-                f"{line['status']:<13}  {line['file']}  {size:>9}  {line['num_inference_steps']:>3} steps  "
-                f"{tokens:>3} tokens  {visible(line['prompt'])}{about}"
-            ]
+        sweep = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
+        text = (
+            f"{line['status']:<8}  {line['file']}  {size:>12}  {line['num_inference_steps']:>3} steps  "
+            f"{tokens:>3} tokens  {make_visible(line['prompt'])}{sweep}"
         )
-    where = f"{shard}: " if shard.total > 1 else ""
-    typer.echo(f"{where}{made} to make of {len(lines)}, with {plan.model.name}", err=True)
+        console.print_lines([text])
+    prefix = f"{shard}: " if shard.total > 1 else ""
+    to_draw = sum(line["status"] == "to draw" for line in lines)
+    typer.echo(f"{prefix}{to_draw} of {len(lines)} images to draw with {plan.model.name}", err=True)

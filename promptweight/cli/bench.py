@@ -1,4 +1,4 @@
-"""`promptweight bench`: what recording and weighting cost on this machine."""
+"""`promptweight bench`: time and memory of recording and weighting on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from promptweight.cli import console, options
 
 if TYPE_CHECKING:
-    from promptweight.benchmarks.attention import Row
+    from promptweight.benchmarks.attention import Timing
 
 
 def bench(
@@ -21,34 +21,38 @@ def bench(
         typer.Option(
             "--model",
             "-m",
-            help="sd15, sdxl or sd35-medium: in full size, with random weights, nothing is downloaded. "
-            "Or a model of yours: built-in name, folder, .safetensors or hub id.",
+            help="sd15, sdxl or sd35-medium (full size, random weights, no download), or a built-in name, "
+            "folder, .safetensors file or hub id.",
         ),
     ] = "sd15",
     layers: Annotated[
-        int | None, typer.Option(help="Only the first levels of a UNet, or blocks of SD3: quicker.")
+        int | None, typer.Option(help="Number of first levels of a UNet, or blocks of SD3; by default all.")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Side of the latents; by default the model's own.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the run that is timed.")] = 1,
-    rounds: Annotated[int, typer.Option("--rounds", "--repeats", help="How often each way is timed.")] = 5,
+    steps: Annotated[int, typer.Option(help="Number of steps of a timed run.")] = 1,
+    rounds: Annotated[
+        int, typer.Option("--rounds", "--repeats", help="Number of timed runs of each case.")
+    ] = 5,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
-    clock: Annotated[
-        str, typer.Option(help="wall; or processor, the time of all threads: for a CPU that others use too.")
+    timer: Annotated[
+        str,
+        typer.Option(help="wall, or processor (CPU time of all threads) for a machine that is in use."),
     ] = "wall",
     as_json: options.AsJson = False,
 ) -> None:
-    """Time a model plain, recorded, weighted, both, and with a naive softmax, turn by turn.
+    """Time a model without changes, with recording, with weights, with both, and with a naive softmax.
 
-    Seconds are medians; ratios are medians over the rounds of the time to the plain run's in the same round.
+    Seconds are medians. Ratios are medians over the rounds of the time relative to the unchanged run of the
+    round.
     """
-    from promptweight.benchmarks.attention import bench as measure
+    from promptweight.benchmarks.attention import benchmark_attention
 
     screen = console.make_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("runs", total=None)
-        rows = measure(
+        timings = benchmark_attention(
             model,
             layers=layers,
             size=size,
@@ -56,25 +60,26 @@ def bench(
             rounds=rounds,
             device=device,
             dtype=dtype,
-            clock=clock,  # type: ignore[arg-type]  # a choice, which bench checks
+            timer=timer,  # type: ignore[arg-type]  # checked by benchmark_attention
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if as_json:
         numbers = {"layers": layers, "size": size, "steps": steps, "rounds": rounds}
-        names = {"device": device, "dtype": dtype, "clock": clock}
-        console.print_json({"model": model, **numbers, **names, "ways": [*map(asdict, rows)]})
+        names = {"device": device, "dtype": dtype, "timer": timer}
+        console.print_json({"model": model, **numbers, **names, "cases": [*map(asdict, timings)]})
         return
-    console.make_console(stderr=False).print(make_table(rows))
+    console.make_console(stderr=False).print(make_table(timings))
 
 
-def make_table(rows: list[Row]) -> Table:
-    """The figures for people."""
-    made = Table()
-    made.add_column("way")
+def make_table(timings: list[Timing]) -> Table:
+    """Return a table of the timings."""
+    table = Table()
+    table.add_column("case")
     for title in ("seconds", "× plain", "from … to", "peak MiB"):
-        made.add_column(title, justify="right")
-    for row in rows:
-        low, high = row.ratios
-        peak = "unknown" if row.peak_mb is None else f"{row.peak_mb:.0f}"
-        made.add_row(row.way, f"{row.seconds:.4g}", f"{row.ratio:.3f}", f"{low:.3f} … {high:.3f}", peak)
-    return made
+        table.add_column(title, justify="right")
+    for timing in timings:
+        low, high = timing.ratio_range
+        peak = "unknown" if timing.peak_mb is None else f"{timing.peak_mb:.0f}"
+        seconds, ratio = f"{timing.seconds:.4g}", f"{timing.ratio:.3f}"
+        table.add_row(timing.case, seconds, ratio, f"{low:.3f} … {high:.3f}", peak)
+    return table

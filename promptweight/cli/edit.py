@@ -1,4 +1,4 @@
-"""`promptweight edit`: a picture, and the same one with its prompt edited."""
+"""`promptweight edit`: an image, and the same one with its prompt edited."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from promptweight.prompt import parse
 
 
 def edit(
-    source: Annotated[str, typer.Argument(help="The prompt of the picture, such as 'um gato vermelho'.")],
-    edited: Annotated[str, typer.Argument(help="The edited prompt, such as 'um gato azul'.")],
+    source: Annotated[str, typer.Argument(help="Prompt of the source image, such as 'um gato vermelho'.")],
+    edited: Annotated[str, typer.Argument(help="Edited prompt, such as 'um gato azul'.")],
     output: options.Output = Path("out"),
     model: options.Model = "mini",
     kind: Annotated[
-        str, typer.Option(help="replace: words are swapped; refine: words are added or left out.")
+        str, typer.Option(help="replace: words are swapped; refine: words are added or removed.")
     ] = "replace",
     cross: Annotated[
-        float, typer.Option(help="First share of the steps in which words attend as in the source.")
+        float,
+        typer.Option(help="First fraction of the steps with the source's cross-attention of the words."),
     ] = 0.8,
     self_attention: Annotated[
         float,
         typer.Option(
-            "--self", help="First share in which the picture attends to itself as the source; keeps layout."
+            "--self",
+            help="First fraction of the steps with the source's self-attention, which keeps the layout.",
         ),
     ] = 0.4,
-    negative: Annotated[str, typer.Option(help="What should not be in the pictures.")] = "",
+    negative: Annotated[str, typer.Option(help="Negative prompt of both images.")] = "",
     method: options.Method = None,
     space: options.Space = "embedding",
     mode: options.Mode = "logit",
@@ -38,29 +40,30 @@ def edit(
     seed: options.Seed = None,
     width: options.Pixels = None,
     height: options.Pixels = None,
-    metadata: options.MetadataParts = options.EVERYTHING,
+    metadata: options.MetadataParts = options.ALL_METADATA,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     scheduler: options.Scheduler = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make a picture, and an edited one in its layout (prompt-to-prompt).
+    """Generate an image and an edited one in its layout (prompt-to-prompt).
 
-    Writes the source, the edited picture, and a sheet of both.
+    Writes the source image, the edited image, and a sheet of both.
     """
     if not quiet:
         for prompt in (source, edited):
-            console.print_prompt(parse(prompt, dialect), stderr=True)
+            console.print_prompt(parse(prompt, dialect).at(), stderr=True)
     from promptweight.atomic_files import check_folder
-    from promptweight.generation import edit as make
+    from promptweight.cli.progress import show_progress
+    from promptweight.generation import edit as edit_image
     from promptweight.metadata import parse_parts
     from promptweight.models import load
 
     parts = parse_parts(metadata)
-    check_folder(output)  # before a picture is made that has no place
-    with console.show_progress(quiet=quiet) as progress:
-        made = make(
+    check_folder(output)  # before the images are drawn
+    with show_progress(quiet=quiet) as progress:
+        result = edit_image(
             source,
             edited,
             load(model, device=device, dtype=dtype, scheduler=scheduler),
@@ -80,11 +83,12 @@ def edit(
             record=False,
             callback=progress,
         )
-    files = made.save(output, metadata=parts)
-    console.print_warnings(made.warnings)
+    files = result.save(output, metadata=parts)
+    console.print_warnings(result.warnings)
     if as_json:
-        console.print_json({"files": files, "source": made.source.to_dict(), "edited": made.edited.to_dict()})
+        summaries = {"source": result.source.to_dict(), "edited": result.edited.to_dict()}
+        console.print_json({"files": files, **summaries})
     else:
         console.print_lines(files)
-    if made.edited.stopped_after is not None or not made.edited.images:
+    if result.edited.stopped_after is not None or not result.edited.images:
         raise typer.Exit(130)

@@ -1,4 +1,4 @@
-"""`promptweight evaluate`: what a model draws, what its maps find, what weights do to it, in figures."""
+"""The command `promptweight evaluate`: prompt fidelity, attention maps and weights of a model in numbers."""
 
 from __future__ import annotations
 
@@ -12,55 +12,54 @@ from promptweight.cli import console, options
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="A built-in model; with --report any model that generate takes.")
+        str, typer.Argument(help="A built-in model; with --report any model that generate accepts.")
     ] = "mini",
-    number: Annotated[int, typer.Option(min=1, help="Prompts per question.")] = 200,
-    seed: Annotated[int, typer.Option(help="Chooses the held-out prompts and scenes.")] = 0,
+    number: Annotated[int, typer.Option(min=1, help="Prompts per measurement.")] = 200,
+    seed: Annotated[int, typer.Option(help="Selects the held-out prompts and scenes.")] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Write a report with tables and plots into this folder.")
     ] = None,
-    questions: Annotated[
+    only: Annotated[
         str,
         typer.Option(
-            help="What the report asks, separated by commas: drawing, localisation, faithfulness, response, "
-            "targets, leakage. All that the model can be asked when not given."
+            help="Measurements of the report, separated by commas: prompt-fidelity, localization, "
+            "faithfulness, weight-response, share-targets, missing-concepts. By default all that the model "
+            "allows."
         ),
     ] = "",
-    way: Annotated[
+    weighting: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of the question response: a way in which weights act, or a space (embedding, attention). "
-            "May be given several times; all when not given."
+            help="A weighting or a space (embedding, attention) for the measurement weight-response. "
+            "May be repeated; all by default."
         ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a model against truths that are known exactly."""
+    """Measure a model against exact ground truth."""
     from promptweight.errors import SettingError
-    from promptweight.evaluation import run, table, to_list
+    from promptweight.evaluation import make_metric_table, measure_acceptance, metrics_to_list, write_report
 
-    chosen = [name.strip() for name in questions.split(",") if name.strip()]
+    names = [name.strip() for name in only.split(",") if name.strip()]
     if report is None:
-        for option, is_given in (("--questions", chosen), ("--way", way)):
+        for option, is_given in (("--only", names), ("--weighting", weighting)):
             if is_given:
-                raise SettingError(f"{option} chooses the parts of a report; name its folder with --report")
-        figures = run(model, number=number, seed=seed)
+                raise SettingError(f"{option} selects parts of a report; name its folder with --report")
+        metrics = measure_acceptance(model, number=number, seed=seed)
     else:
-        from promptweight.evaluation import report as write_report
-
-        progress = console.make_console(stderr=True)
+        terminal = console.make_console(stderr=True)
         sections, files = write_report(
             model,
             report,
-            chosen=chosen,
+            only=names,
             number=number,
             seed=seed,
-            ways=way or (),
-            follow=lambda name: progress.print(f"measuring {name} …"),
+            weightings=weighting or (),
+            progress=lambda name: terminal.print(f"measuring {name} …"),
         )
-        figures = [figure for section in sections for figure in section.figures]
-        progress.print(f"{files[0]} and {len(files) - 1} more files are written")
+        metrics = [metric for section in sections for metric in section.metrics]
+        terminal.print(f"wrote {files[0]} and {len(files) - 1} more files")
     if as_json:
-        console.print_json(to_list(figures))
-    elif figures:
-        console.make_console(stderr=False).print(table(figures))
+        console.print_json(metrics_to_list(metrics))
+    elif metrics:
+        console.make_console(stderr=False).print(make_metric_table(metrics))

@@ -1,4 +1,4 @@
-"""`promptweight generate`: pictures, overlays and maps from one prompt."""
+"""`promptweight generate`: images, overlays and attention maps from one prompt."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def generate(
     prompt: Annotated[
         str | None,
         typer.Argument(
-            help="The prompt, such as 'um (gato:1.4) vermelho'; - reads stdin, -- goes before one that "
-            "begins with a dash."
+            help="Prompt, such as 'um (gato:1.4) vermelho'; - for stdin; -- precedes one that begins with a "
+            "dash."
         ),
     ] = None,
     output: options.Output = Path("out"),
     model: options.Model = "mini",
-    negative: Annotated[str, typer.Option(help="What should not be in the picture.")] = "",
+    negative: Annotated[str, typer.Option(help="Negative prompt.")] = "",
     method: options.Method = None,
     normalizer: options.Normalizer = None,
     space: options.Space = "embedding",
@@ -37,13 +37,15 @@ def generate(
     steps: options.Steps = 25,
     guidance: options.Guidance = None,
     seed: options.Seed = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="How many pictures, from seed, seed + 1, …")] = 1,
+    n: Annotated[int, typer.Option("-n", "--n", help="Number of images, with consecutive seeds.")] = 1,
     width: options.Pixels = None,
     height: options.Pixels = None,
     overlay: options.Overlay = None,
-    overlay_all: Annotated[bool, typer.Option("--overlay-all", help="One sheet with every word.")] = False,
-    maps: options.Maps = False,
-    metadata: options.MetadataParts = options.EVERYTHING,
+    contact_sheet: Annotated[
+        bool, typer.Option("--contact-sheet", help="Also save a sheet with the heat maps of all words.")
+    ] = False,
+    save_maps: options.SaveMaps = False,
+    metadata: options.MetadataParts = options.ALL_METADATA,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lora_dir: options.LoraDir = None,
@@ -52,23 +54,26 @@ def generate(
     offload: options.Offload = None,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="Make this picture again; options given change it."),
+        typer.Option(
+            "--from", metavar="FILE", help="Image file whose settings are used; other options replace them."
+        ),
     ] = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make pictures and show where each word went."""
+    """Generate images and attention maps from a prompt."""
     if from_file is not None:
         generate(context, **rerun.rerun_options(context, from_file))
         return
     if prompt is None:
-        raise typer.BadParameter("give one, or a picture with --from", param_hint="PROMPT")
+        raise typer.BadParameter("give a prompt, or an image file with --from", param_hint="PROMPT")
     prompt = console.read_argument(prompt)
     if not quiet:
-        console.print_prompt(parse(prompt, dialect), stderr=True)
+        console.print_prompt(parse(prompt, dialect).at(), stderr=True)
     from promptweight.atomic_files import check_folder
+    from promptweight.cli.progress import show_progress
     from promptweight.generation import check_arguments
-    from promptweight.generation import generate as make
+    from promptweight.generation import generate as generate_images
     from promptweight.metadata import parse_parts
     from promptweight.models import load
 
@@ -81,27 +86,29 @@ def generate(
         "clip_skip": clip_skip,
         "pooled": pooled,
     }
-    # A mistake should be told before minutes are spent on loading a model, or on pictures without a place.
+    # Report errors before the model is loaded, which may take minutes.
     check_arguments(
         prompt,
         negative,
         dialect=dialect,
         seed=seed,
-        pictures=n,
+        num_images=n,
         num_inference_steps=steps,
         guidance_scale=guidance,
         **weighting,
     )
     check_folder(output)
     files: list[Path] = []
-    told: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
 
-    def save(picture: Result) -> None:
-        files.extend(picture.save(output, overlays=phrases, sheet=overlay_all, maps=maps, metadata=parts))
+    def save(image: Result) -> None:
+        files.extend(
+            image.save(output, overlays=phrases, contact_sheet=contact_sheet, maps=save_maps, metadata=parts)
+        )
 
     try:
-        with console.show_progress(quiet=quiet) as progress:
-            result = make(
+        with show_progress(quiet=quiet) as progress:
+            result = generate_images(
                 prompt,
                 load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
                 negative_prompt=negative,
@@ -118,14 +125,14 @@ def generate(
                 embeddings_dir=embeddings_dir,
                 require_words=phrases,
                 callback=progress,
-                on_picture=save,
+                on_image=save,
             )
-        told = result.to_dict()
-    finally:  # files written before an error are told, too
+        summary = result.to_dict()
+    finally:  # also list the files written before an error
         if not as_json:
             console.print_lines(files)
-        elif files or told:
-            console.print_json({"files": files, **told})
+        elif files or summary:
+            console.print_json({"files": files, **summary})
     console.print_warnings(result.warnings)
     if len(result.images) < n or result.stopped_after is not None:
         raise typer.Exit(130)

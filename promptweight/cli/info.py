@@ -1,4 +1,4 @@
-"""`promptweight info`: how pictures were made, from what their files say."""
+"""`promptweight info`: the generation settings in image files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def info(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Pictures: PNG, JPEG, WebP or AVIF.")
+        list[Path], typer.Argument(metavar="FILE...", help="Image files: PNG, JPEG, WebP or AVIF.")
     ],
     as_json: options.AsJson = False,
 ) -> None:
-    """Tell how pictures were made: by promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
+    """Show the settings in images of promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
     from promptweight.metadata import read_metadata
 
-    found: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
     failed = False
     for file in files:
         try:
@@ -35,43 +35,42 @@ def info(
             failed = True
             continue
         if as_json:
-            found.append(
-                {"file": str(file), **_described(metadata)} if len(files) > 1 else _described(metadata)
-            )
+            name = {"file": str(file)} if len(files) > 1 else {}
+            described.append({**name, **_to_dict(metadata)})
         else:
             if len(files) > 1:
                 console.print_lines([f"# {file}"])
-            _print(file, metadata)
+            _print_metadata(file, metadata)
     if as_json:
-        console.print_json(found if len(files) > 1 else found[0])
+        console.print_json(described if len(files) > 1 else described[0])
     if failed:
         raise typer.Exit(1)
 
 
-def _described(metadata: ImageMetadata) -> dict[str, Any]:
+def _to_dict(metadata: ImageMetadata) -> dict[str, Any]:
     from promptweight.metadata import parse_infotext
 
-    making = metadata.making()
-    _, negative, settings = parse_infotext(metadata.parameters or "")
+    making = metadata.generation_info()
+    _, negative, settings = parse_infotext(metadata.infotext or "")
     return {
         "tool": None if making is None else making.tool,
         "prompt": "" if making is None else making.prompt,
         "negative_prompt": negative if making is None else making.negative_prompt or negative,
         "settings": settings or ({} if making is None else dict(making.settings)),
         "promptweight": metadata.record,
-        "parameters": metadata.parameters,
+        "parameters": metadata.infotext,
         "digital_source_type": metadata.digital_source_type,
     }
 
 
-def _print(file: Path, metadata: ImageMetadata) -> None:
-    making = metadata.making()
+def _print_metadata(file: Path, metadata: ImageMetadata) -> None:
+    making = metadata.generation_info()
     if metadata.record is not None:
         console.print_lines(f"{name}: {value}" for name, value in metadata.record.items())
     elif making is None:
-        console.print_warnings([f"{file} says nothing about how it was made"])
-    elif making is not metadata.foreign and metadata.parameters is not None:
-        console.print_lines([metadata.parameters])
+        console.print_warnings([f"{file} has no generation settings"])
+    elif making is not metadata.other_tool and metadata.infotext is not None:
+        console.print_lines([metadata.infotext])
     else:
         console.print_lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
         if making.negative_prompt:

@@ -1,4 +1,4 @@
-"""`promptweight parse`, `convert` and `detect`: the prompt language, by itself unless a model is named."""
+"""`promptweight parse`, `convert`, `detect` and `methods`: prompts and weighting methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from promptweight.cli import console, options
 
-PromptText = Annotated[str, typer.Argument(help="The prompt; - reads stdin.")]
+PromptText = Annotated[str, typer.Argument(help="Prompt; - for stdin.")]
 
 
 def parse(
@@ -19,44 +19,44 @@ def parse(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Also show the tokens and chunks of each text encoder of this model: "
-            "a built-in name, a folder, or a hub id from the cache.",
+            help="Also show the tokens and chunks for each text encoder of this model: a built-in name, a "
+            "folder, or a hub id in the cache.",
         ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show how a prompt is understood: its words, their weights, and what is odd in it."""
+    """Show the words of a prompt, their weights, and problems in it."""
     from promptweight.cli import prompt_report
-    from promptweight.prompt import parse as read
+    from promptweight.prompt import parse as parse_prompt
 
-    understood = read(console.read_argument(prompt), dialect)
+    parsed = parse_prompt(console.read_argument(prompt), dialect).at()
     if tokens is None:
         if as_json:
-            console.print_json(prompt_report.to_dict(understood))
+            console.print_json(prompt_report.to_dict(parsed))
         else:
-            console.print_prompt(understood, stderr=False)
+            console.print_prompt(parsed, stderr=False)
         return
     from promptweight.cli.token_report import make_table, to_list
-    from promptweight.models import token_tables
+    from promptweight.models import tokenize_prompt
 
-    tables = token_tables(understood, tokens)
+    tables = tokenize_prompt(parsed, tokens)
     if as_json:
-        console.print_json({**prompt_report.to_dict(understood), "tokens": to_list(tables)})
+        console.print_json({**prompt_report.to_dict(parsed), "tokens": to_list(tables)})
     else:
-        console.print_prompt(understood, stderr=False)
+        console.print_prompt(parsed, stderr=False)
         console.make_console(stderr=False).print(make_table(tables))
 
 
 def convert(
     prompt: PromptText,
-    to: Annotated[str, typer.Option(help="The dialect to write.")],
-    dialect: Annotated[str, typer.Option("--from", help="The dialect to read.")] = "pw",
+    to: Annotated[str, typer.Option(help="Dialect of the result.")],
+    dialect: Annotated[str, typer.Option("--from", help="Dialect of the prompt.")] = "pw",
     as_json: options.AsJson = False,
 ) -> None:
-    """Rewrite a prompt in another tool's dialect, and say what is lost."""
-    from promptweight.prompt import convert as rewrite
+    """Convert a prompt to the dialect of another tool, and report losses."""
+    from promptweight.prompt import convert as convert_prompt
 
-    conversion = rewrite(console.read_argument(prompt), dialect, to)
+    conversion = convert_prompt(console.read_argument(prompt), dialect, to)
     losses = [loss.message for loss in conversion.losses]
     if as_json:
         console.print_json({"prompt": conversion.text, "losses": losses})
@@ -66,24 +66,24 @@ def convert(
 
 
 def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
-    """Guess the dialect of a prompt, and how sure the guess is (0 to 1)."""
-    from promptweight.prompt import detect as guess
+    """Detect the dialect of a prompt, with a confidence from 0 to 1."""
+    from promptweight.prompt import detect as detect_dialect
 
-    found = guess(console.read_argument(prompt))
+    detection = detect_dialect(console.read_argument(prompt))
     if as_json:
-        console.print_json(found._asdict())
+        console.print_json(detection._asdict())
     else:
-        console.print_lines([f"{found.dialect} {found.confidence:.2f}"])
+        console.print_lines([f"{detection.dialect} {detection.confidence:.2f}"])
 
 
 def methods(as_json: options.AsJson = False) -> None:
-    """List the ways weights can act on embeddings."""
+    """List the methods that weight embeddings."""
     from promptweight.weighting import METHODS
 
     if as_json:
         console.print_json({name: method.description for name, method in METHODS.items()})
         return
-    table = Table("method", "what it does")
+    table = Table("method", "description")
     for name, method in METHODS.items():
         table.add_row(name, method.description)
     console.make_console(stderr=False).print(table)

@@ -1,18 +1,18 @@
-"""What a person is shown of a prompt: a table of its fragments, diagnostics with a caret, JSON data."""
+"""Report of a parsed prompt: a table of its spans, diagnostics with a caret, and JSON data."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from promptweight.prompt import Diagnostic, Prompt, Span
+from promptweight.prompt import Diagnostic, Prompt, Span, to_fragments
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-WORDS = {
+LABELS = {
     "en": {
         "text": "text",
         "weight": "weight",
@@ -32,52 +32,51 @@ WORDS = {
 }
 ORIGINS = {"none": "", "round": "( )", "square": "[ ]", "number": "( : )", "plus": "+", "minus": "-"}
 STYLES = {"info": "cyan", "warning": "yellow", "error": "red"}
-WIDEST_LINE = 100
-"""A longer line of the source is cut to this much round the place that a diagnostic points at."""
+MAX_LINE_LENGTH = 100
+"""A longer line of the source is cut to this length around the range of a diagnostic."""
 
 
-def table(prompt: Prompt, language: str = "en") -> Table:
-    """The fragments with their weights, as a rich table; heavier text is warmer."""
+def make_table(prompt: Prompt, language: str = "en") -> Table:
+    """Return the spans with their weights as a rich table; heavier text is warmer."""
     from rich.table import Table
     from rich.text import Text
 
-    words = WORDS[language]
+    labels = LABELS[language]
     rows = [span for span in prompt.spans if span.origin != "gap"]
     with_options = any(span.options for span in rows)
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    shown.add_column(words["text"])
-    shown.add_column(words["weight"], justify="right")
-    shown.add_column(words["from"])
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(labels["text"])
+    table.add_column(labels["weight"], justify="right")
+    table.add_column(labels["from"])
     if with_options:
-        shown.add_column(words["options"])
+        table.add_column(labels["options"])
     for span in rows:
         if span.origin in ("break", "and"):
-            name = (
-                joint(prompt) if span.origin == "and" and prompt.dialect == "compel" else words[span.origin]
-            )
+            is_compel = span.origin == "and" and prompt.dialect == "compel"
+            name = _describe_joint(prompt) if is_compel else labels[span.origin]
             cells = [Text(f"— {name} —", style="dim"), Text(), Text()]
         else:
-            style = weight_style(span)
+            style = _weight_style(span)
             cells = [
-                Text(visible(span.text), style=style),
+                Text(make_visible(span.text), style=style),
                 Text(f"{span.weight:g}", style=style),
                 Text(ORIGINS[span.origin], style="dim"),
             ]
         if with_options:
             cells.append(Text(str(span.options)))
-        shown.add_row(*cells)
-    return shown
+        table.add_row(*cells)
+    return table
 
 
-def joint(prompt: Prompt) -> str:
-    """What joins the parts of a compel prompt, with their weights: ``.blend(0.7, 0.3)``."""
+def _describe_joint(prompt: Prompt) -> str:
+    """Return the operator that joins the parts of a compel prompt, with their weights: `.blend(0.7, 0.3)`."""
     operator = ".and" if prompt.parts[0].blend is None else ".blend"
     weights = [f"{part.weight:g}" for part in prompt.parts]
     return f"{operator}({', '.join(weights if prompt.parts[0].normalize else [*weights, 'no_normalize'])})"
 
 
-def weight_style(span: Span) -> str:
-    """Red above 1, blue below, magenta for negative weights."""
+def _weight_style(span: Span) -> str:
+    """Return red above 1, blue below, magenta for negative weights."""
     if span.weight < 0:
         return "magenta"
     if span.weight == 1:
@@ -85,21 +84,21 @@ def weight_style(span: Span) -> str:
     return "red" if span.weight > 1 else "blue"
 
 
-def diagnostics(prompt: Prompt, language: str = "en") -> Group:
-    """The diagnostics as a rich renderable: each with its line of the source and a caret under the place."""
+def list_diagnostics(prompt: Prompt, language: str = "en") -> Group:
+    """Return the diagnostics as a rich renderable, each with its source line and a caret below the range."""
     from rich.console import Group
 
     return Group(
         *(
             line
             for diagnostic in prompt.diagnostics
-            for line in pointed_at(prompt.source, diagnostic, language)
+            for line in _point_at(prompt.source, diagnostic, language)
         )
     )
 
 
-def pointed_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]:
-    """One diagnostic: its message, the line of the source, the caret."""
+def _point_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]:
+    """Return the message of one diagnostic, the line of the source, and the caret."""
     from rich.cells import cell_len
     from rich.text import Text
 
@@ -107,15 +106,11 @@ def pointed_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]
     line_start = source.rfind("\n", 0, diagnostic.start) + 1
     line_end = source.find("\n", diagnostic.start)
     line_end = len(source) if line_end < 0 else line_end
-    first = max(line_start, min(diagnostic.start - WIDEST_LINE // 3, line_end - WIDEST_LINE))
-    last = min(line_end, first + WIDEST_LINE)
-    before = visible(source[first : diagnostic.start])
-    marked = visible(source[diagnostic.start : max(diagnostic.start, min(diagnostic.end, last))])
-    after = (
-        visible(source[diagnostic.start + len(marked) : last])
-        if len(marked)
-        else visible(source[diagnostic.start : last])
-    )
+    first = max(line_start, min(diagnostic.start - MAX_LINE_LENGTH // 3, line_end - MAX_LINE_LENGTH))
+    last = min(line_end, first + MAX_LINE_LENGTH)
+    before = make_visible(source[first : diagnostic.start])
+    marked = make_visible(source[diagnostic.start : max(diagnostic.start, min(diagnostic.end, last))])
+    after = make_visible(source[diagnostic.start + len(marked) : last])
     style = STYLES[diagnostic.severity]
     caret = " " * cell_len(before) + "^" * max(1, cell_len(marked))
     return [
@@ -127,8 +122,8 @@ def pointed_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]
     ]
 
 
-def visible(text: str) -> str:
-    """Text with every character that would not print as itself replaced by one that does, length kept."""
+def make_visible(text: str) -> str:
+    """Return text of the same length with a visible character for every one that does not print."""
     return "".join(
         character if character.isprintable() else {"\n": "⏎", "\t": "→"}.get(character, "�")
         for character in text
@@ -136,12 +131,12 @@ def visible(text: str) -> str:
 
 
 def to_dict(prompt: Prompt) -> dict[str, Any]:
-    """The prompt as JSON data (``json.dumps`` writes lone surrogates as escapes)."""
+    """Return the prompt as JSON data (`json.dumps` writes lone surrogates as escapes)."""
     return {
         "dialect": prompt.dialect,
         "source": prompt.source,
         "text": prompt.text,
-        "fragments": [{"text": text, "weight": weight} for text, weight in prompt.fragments],
+        "fragments": [{"text": text, "weight": weight} for text, weight in to_fragments(prompt)],
         "spans": [asdict(span) for span in prompt.spans],
         "breaks": list(prompt.breaks),
         "parts": [asdict(part) for part in prompt.parts],

@@ -1,10 +1,10 @@
-"""`promptweight generate --from FILE`: the options that make the picture of a file again."""
+"""Options of `promptweight generate --from FILE`, read from the settings in an image file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -15,17 +15,18 @@ from promptweight.generation import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
 if TYPE_CHECKING:
     from promptweight.metadata import GenerationInfo
 
-_SAME_NAME = (
+_COMMON_NAMES = (
     "prompt", "method", "normalizer", "space", "mode", "clip_skip", "pooled", "dialect", "seed", "width",
     "height", "dtype",
 )  # fmt: skip
-_OTHER_NAME = {
+"""Settings of a record with the name of the option."""
+_OPTION_NAMES = {
     "negative_prompt": "negative",
     "num_inference_steps": "steps",
     "guidance_scale": "guidance",
 }
 _DIALECTS = {"AUTOMATIC1111": "a1111", "ComfyUI": "comfy", "InvokeAI": "compel", "SwarmUI": "pw"}
-_FOREIGN: dict[str, tuple[str, type[int] | type[float], int]] = {
+_OTHER_TOOLS: dict[str, tuple[str, type[int] | type[float], int]] = {
     "steps": ("steps", int, MAX_STEPS),
     "cfg scale": ("guidance", float, MAX_GUIDANCE),
     "cfg_scale": ("guidance", float, MAX_GUIDANCE),
@@ -34,97 +35,112 @@ _FOREIGN: dict[str, tuple[str, type[int] | type[float], int]] = {
     "width": ("width", int, MAX_SIDE),
     "height": ("height", int, MAX_SIDE),
 }
-"""Settings of other tools, in lower case: the option of `generate`, what its value is, and the highest."""
+"""Settings of other tools in lower case: the option of `generate`, its type, and its maximum."""
+_MAX_IGNORED = 20
+"""Number of ignored settings in one warning."""
+
+
+class RerunWarning(NamedTuple):
+    """Setting that cannot be reproduced.
+
+    Attributes:
+        text: the warning.
+        option: option that resolves it, by the name of its parameter.
+    """
+
+    text: str
+    option: str | None = None
 
 
 def rerun_options(context: typer.Context, file: Path) -> dict[str, Any]:
-    """Return all options of `generate`: those given, and for the others what the file says.
+    """Return all options of `generate`: those on the command line, and the others from the file.
 
-    What the file asks for and cannot be followed is warned about.
+    Prints a warning for each setting of the file that cannot be reproduced.
 
     Raises:
-        SettingError: the file does not say how it was made.
+        SettingError: the file has no generation settings.
     """
     from promptweight.metadata import read_metadata
 
     metadata = read_metadata(file)
-    making = metadata.making()
+    making = metadata.generation_info()
     if making is None:
-        raise SettingError(f"{file} says nothing about how it was made")
+        raise SettingError(f"{file} must have generation settings; it has none")
     if metadata.record is not None:
-        values, warnings = _own(metadata.record)
+        values, warnings = options_from_record(metadata.record)
     else:
-        values, warnings = _foreign(making)
+        values, warnings = options_from_info(making)
     given = {
         name
         for name in context.params
         if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
     }
-    asked = [f"--{name.replace('_', '-')}" for name in given]
-    console.print_warnings(each for each in warnings if not each.endswith(tuple(f" with {name}" for name in asked)))
-    kept = {name: value for name, value in values.items() if name not in given}
-    return {**context.params, **kept, "from_file": None}
+    console.print_warnings(warning.text for warning in warnings if warning.option not in given)
+    from_file = {name: value for name, value in values.items() if name not in given}
+    return {**context.params, **from_file, "from_file": None}
 
 
-def _own(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return options and warnings for a picture of promptweight."""
-    values = {name: record[name] for name in _SAME_NAME if name in record}
-    values |= {option: record[name] for name, option in _OTHER_NAME.items() if name in record}
+def options_from_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[RerunWarning]]:
+    """Return options and warnings for an image of promptweight.
+
+    Raises:
+        PromptweightError: the record is damaged.
+    """
+    values = {name: record[name] for name in _COMMON_NAMES if name in record}
+    values |= {option: record[name] for name, option in _OPTION_NAMES.items() if name in record}
     values["scheduler"] = record.get("sampler") or record.get("scheduler")
     warnings = []
     model, revision = str(record.get("model", "mini")), record.get("revision")
-    if _can_be_named(model):
+    if _is_loadable_name(model):
         values["model"] = f"{model}@{revision}" if revision else model
     else:
-        warnings.append(f"the picture was made by {model!r}, a folder or file; name it with --model")
+        text = f"the image was drawn by {model!r}, a folder or file; give it with --model"
+        warnings.append(RerunWarning(text, "model"))
     if record.get("stopped_after") is not None:
-        warnings.append(f"the picture was stopped after {record['stopped_after']} steps; this one is whole")
+        text = f"the image was stopped after {record['stopped_after']} steps; this one is finished"
+        warnings.append(RerunWarning(text))
     if record.get("balance") is True:
         values["balance"] = True
     elif "balance" in record:
-        warnings.append("the picture's balance is of chosen phrases, which only the Python API takes")
+        text = "the image balanced chosen phrases, which only the Python API supports; it is ignored"
+        warnings.append(RerunWarning(text))
     if record.get("targets"):
-        warnings.append("the picture's shares are not followed; write them in the prompt: (word:=25%)")
+        text = "the target shares of the image are ignored; write them in the prompt: (word:=25%)"
+        warnings.append(RerunWarning(text))
     if record.get("regions"):
-        warnings.append("the picture's painted regions are not followed; the app paints them again")
+        text = "the painted regions of the image are ignored; the app can draw them"
+        warnings.append(RerunWarning(text))
     if record.get("vae_tiling"):
-        warnings.append("the picture was decoded in tiles for want of memory; this one is not")
-    warnings += [
-        f"the picture used {name} ({', '.join(record[name])}); name their folder with {option}"
-        for name, option in (("loras", "--lora-dir"), ("embeddings", "--embeddings-dir"))
-        if record.get(name)
-    ]
+        text = "the image was decoded in tiles because memory was short; this one is not"
+        warnings.append(RerunWarning(text))
+    for name, option in (("loras", "lora_dir"), ("embeddings", "embeddings_dir")):
+        if record.get(name):
+            flag = f"--{option.replace('_', '-')}"
+            text = f"the image used {name} ({', '.join(record[name])}); give their folder with {flag}"
+            warnings.append(RerunWarning(text, option))
     wrong = [name for name, value in values.items() if isinstance(value, (list, dict))]
     if wrong or not isinstance(values.get("prompt"), str):
-        raise PromptweightError(
-            f"the file's record is damaged: {(wrong or ['prompt'])[0]} has no fitting value"
-        )
+        raise PromptweightError(f"the record of the file is damaged: {(wrong or ['prompt'])[0]} is not valid")
     return values, warnings
 
 
-def _can_be_named(model: str) -> bool:
-    from promptweight.models import BUILTIN_MODELS
-
-    return model in BUILTIN_MODELS or ("/" in model and not Path(model).is_absolute())
-
-
-def _foreign(making: GenerationInfo) -> tuple[dict[str, Any], list[str]]:
-    """Return options and warnings for a picture of another tool."""
+def options_from_info(info: GenerationInfo) -> tuple[dict[str, Any], list[RerunWarning]]:
+    """Return options and warnings for an image of another tool."""
     from promptweight.models import is_known_sampler
 
     values: dict[str, Any] = {
-        "prompt": making.prompt,
-        "negative": making.negative_prompt,
-        "dialect": _DIALECTS[making.tool],
+        "prompt": info.prompt,
+        "negative": info.negative_prompt,
+        "dialect": _DIALECTS[info.tool],
     }
-    left = []
-    for name, value in making.settings.items():
+    ignored = []
+    for name, value in info.settings.items():
         key = str(name).lower()
         try:
-            if key in _FOREIGN:
-                option, kind, highest = _FOREIGN[key]
+            if key in _OTHER_TOOLS:
+                option, kind, maximum = _OTHER_TOOLS[key]
                 number = kind(value)
-                if not 0 <= number <= highest:
+                if not 0 <= number <= maximum:
                     raise ValueError
                 values[option] = number
             elif key == "size":
@@ -132,19 +148,24 @@ def _foreign(making: GenerationInfo) -> tuple[dict[str, Any], list[str]]:
                 values |= {"width": int(width), "height": int(height)}
             elif key == "clip skip":
                 values["clip_skip"] = max(0, int(value) - 1)
-            elif key == "sampler" and making.tool == "AUTOMATIC1111":
-                schedule = str(making.settings.get("Schedule type", "Automatic"))
+            elif key == "sampler" and info.tool == "AUTOMATIC1111":
+                schedule = str(info.settings.get("Schedule type", "Automatic"))
                 sampler = str(value) if schedule == "Automatic" else f"{value} {schedule}"
                 if not is_known_sampler(sampler):
                     raise ValueError
                 values["scheduler"] = sampler
             elif key not in ("version", "model hash", "schedule type"):
-                left.append(str(name))
-        except (ValueError, TypeError, OverflowError):  # what another program wrote may be anything
-            left.append(str(name))
-    warnings = [
-        f"made by {making.tool} with another program's model: the picture will be alike, not the same"
-    ]
-    if left:
-        warnings.append(f"not followed: {', '.join(left[:20])}")
+                ignored.append(str(name))
+        except (ValueError, TypeError, OverflowError):  # another program may write any value
+            ignored.append(str(name))
+    text = f"the image is of {info.tool} with another model; the new one will be similar, not equal"
+    warnings = [RerunWarning(text)]
+    if ignored:
+        warnings.append(RerunWarning(f"ignored: {', '.join(ignored[:_MAX_IGNORED])}"))
     return values, warnings
+
+
+def _is_loadable_name(model: str) -> bool:
+    from promptweight.models import BUILTIN_MODELS
+
+    return model in BUILTIN_MODELS or ("/" in model and not Path(model).is_absolute())

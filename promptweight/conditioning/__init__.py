@@ -1,7 +1,17 @@
-"""Prompts in, embeddings out: what a diffusers pipeline takes instead of text.
+"""Encoding of weighted prompts to the embeddings that a diffusers pipeline takes instead of text.
 
-`tokenize` lays words and weights on the rows of a text encoder; `encode` gives the keyword arguments of a
-pipeline; `encode_prompts` gives the token tables and the warnings as well. Only these two need torch.
+`tokenize` makes token tables and needs no torch; `encode` returns the keyword arguments for the call of a
+pipeline; `encode_prompts` returns the token tables and warnings as well.
+
+- `chunking`: special tokens and length of a chunk, and the rules that fill chunks;
+- `token_table`, `tokenization`: the tokens, words and weights of a prompt;
+- `compel_blend`: prompts joined by `.and()` and `.blend()`;
+- `families`: the text encoders of each model family, as data;
+- `text_encoder`, `clip_bias`: the embeddings of one text encoder, and weights inside CLIP;
+- `pipeline_encoders`, `prompt_embeds`: the text encoders of a pipeline, and the rows of `prompt_embeds`;
+- `encoding`, `encoding_warnings`: the public functions and their warnings;
+- `scheduled_encoding`: prompts that change during a run;
+- `text_attention`: the self-attention inside a text encoder.
 """
 
 import lazy_loader

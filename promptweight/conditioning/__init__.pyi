@@ -5,9 +5,10 @@ from .encoding import EncodedPrompts as EncodedPrompts
 from .encoding import encode as encode
 from .encoding import encode_prompts as encode_prompts
 from .families import FAMILIES as FAMILIES
+from .families import EncoderKind as EncoderKind
 from .families import Family as Family
 from .families import find_family as find_family
-from .families import get_text_encoders as get_text_encoders
+from .pipeline_encoders import get_text_encoders as get_text_encoders
 from .prompt_embeds import ROLES as ROLES
 from .prompt_embeds import EncoderSection as EncoderSection
 from .prompt_embeds import Role as Role

@@ -1,4 +1,4 @@
-"""What a user should know about prompts that were encoded: text that was cut, weights that do nothing."""
+"""Warnings about encoded prompts: truncated text, and weights and options without effect."""
 
 from __future__ import annotations
 
@@ -6,131 +6,103 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from promptweight.conditioning.compel_blend import split_blocks
-from promptweight.conditioning.families import Family
+from promptweight.conditioning.families import EncoderKind, Family
 from promptweight.conditioning.prompt_embeds import EncoderSection, EncodingSettings
-from promptweight.conditioning.text_encoder import ATTENTION_MODES, EncoderKind
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message, message
 from promptweight.prompt import Prompt
+from promptweight.weighting import KEY_MODES
 
 
-def collect_warnings(sections: Sequence[EncoderSection], family: Family, settings: EncodingSettings) -> Iterator[Message]:
-    """One sentence for each thing that is not as the prompt asks."""
+def collect_warnings(
+    sections: Sequence[EncoderSection], family: Family, settings: EncodingSettings
+) -> Iterator[Message]:
+    """Yield a message for each part of the prompts without effect."""
     kinds = [kind for section in family.sections for kind in section]
-    if settings.clip_skip is not None and not any(kind.skips_layers for kind in kinds):
+    if settings.clip_skip is not None and not any(kind.supports_clip_skip for kind in kinds):
         yield message("clip-skip-unused", family=family.name)
     tables = [table for section in sections for table in (*section.positive, *section.negative)]
     for table in tables:
-        if table.cut:
+        if table.truncated_text:
             yield message(
                 "prompt-truncated",
                 encoder=table.encoder,
-                room=table.frame.capacity,
-                cut=table.cut,
+                room=table.layout.capacity,
+                cut=table.truncated_text,
             )
     if not settings.ignores_weights:
-        unsuited = {kind.name for kind in kinds if kind.method == "none"}
-        for encoder in sorted({table.encoder for table in tables if table.is_weighted} & unsuited):
-            if any(_acts(table, "embedding", settings) for table in tables):
-                yield _unsuited(encoder, settings)
-    yield from dict.fromkeys(_joined(table) for table in tables if _is_stretched(table, kinds))
-    yield from _not_inside(tables, family, settings)
+        unweighted = {kind.name for kind in kinds if kind.method == "none"}
+        for encoder in sorted({table.encoder for table in tables if table.is_weighted} & unweighted):
+            if any(_has_weights(table, "embedding", settings) for table in tables):
+                yield _method_warning(encoder, settings)
+    yield from dict.fromkeys(
+        _joined_rows_warning(table) for table in tables if _exceeds_one_chunk(table, kinds)
+    )
+    yield from _clip_mode_warnings(tables, family, settings)
     for table in tables:
-        yield from _not_in_embeddings(table.prompt, settings)
+        yield from _prompt_warnings(table.prompt, settings)
 
 
-def _is_stretched(table: TokenTable, kinds: Sequence[EncoderKind]) -> bool:
-    """Whether `.and()` gives an encoder more chunks than its models know."""
-    short = {kind.name for kind in kinds if not kind.chunked}
-    return len(table.parts) > 1 and table.encoder in short
+def _exceeds_one_chunk(table: TokenTable, kinds: Sequence[EncoderKind]) -> bool:
+    """Return whether `.and()` gives an encoder with a single chunk several of them."""
+    single_chunk = {kind.name for kind in kinds if not kind.is_chunked}
+    return len(table.parts) > 1 and table.encoder in single_chunk
 
 
-def _joined(table: TokenTable) -> Message:
+def _joined_rows_warning(table: TokenTable) -> Message:
     return message(
         "and-rows",
         encoder=table.encoder,
         parts=len(table.parts),
-        rows=table.frame.length,
+        rows=table.layout.length,
         together=table.rows,
     )
 
 
-def _acts(table: TokenTable, mode: str, settings: EncodingSettings) -> bool:
-    """Whether any word's weight acts in this way."""
+def _has_weights(table: TokenTable, mode: str, settings: EncodingSettings) -> bool:
+    """Return whether any word has a weight that acts in this mode."""
     return any(
         span.weight != 1 and (span.options.mode or settings.mode) == mode for span in table.prompt.spans
     )
 
 
-def _unsuited(encoder: str, settings: EncodingSettings) -> Message:
+def _method_warning(encoder: str, settings: EncodingSettings) -> Message:
     if settings.method is None:
-        return message(
-            "method-none",
-            encoder=encoder,
-        )
-    return message(
-        "method-weak",
-        method=settings.method.name,
-        encoder=encoder,
-    )
+        return message("method-none", encoder=encoder)
+    return message("method-weak", method=settings.method.name, encoder=encoder)
 
 
-def _not_inside(tables: Sequence[TokenTable], family: Family, settings: EncodingSettings) -> Iterator[Message]:
-    """Where weights that act inside CLIP do not reach what the denoiser reads."""
+def _clip_mode_warnings(
+    tables: Sequence[TokenTable], family: Family, settings: EncodingSettings
+) -> Iterator[Message]:
+    """Yield warnings about weights inside CLIP that do not reach the denoiser."""
     others = {kind.name for kind in family.encoders if not kind.is_clip}
-    touched = [table for table in tables if _acts(table, "clip", settings)]
-    for encoder in sorted({table.encoder for table in touched} & others):
-        yield message(
-            "clip-mode-other-encoder",
-            encoder=encoder,
-        )
+    weighted = [table for table in tables if _has_weights(table, "clip", settings)]
+    for encoder in sorted({table.encoder for table in weighted} & others):
+        yield message("clip-mode-other-encoder", encoder=encoder)
     rows = [kind for section in family.sections for kind in section]
-    if touched and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
-        yield message(
-            "clip-mode-pooled",
-            family=family.name,
-        )
+    if weighted and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
+        yield message("clip-mode-pooled", family=family.name)
 
 
-def _not_in_embeddings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Message]:
-    """What a prompt asks for and one set of embeddings cannot hold."""
+def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Message]:
+    """Yield warnings about what one set of embeddings cannot represent."""
     if prompt.scheduled:
-        yield message(
-            "first-step-only",
-            prompt=prompt.source,
-        )
+        yield message("first-step-only", prompt=prompt.source)
     if len(prompt.parts) > 1 and not split_blocks(prompt):
-        yield message(
-            "and-concatenated",
-            parts=len(prompt.parts),
-            prompt=prompt.source,
-        )
+        yield message("and-concatenated", parts=len(prompt.parts), prompt=prompt.source)
     for span in prompt.spans:
         mode, word = span.options.mode, span.text.strip()
-        acts_inside = (mode or settings.mode) == "clip"
-        if settings.ignores_weights and not acts_inside:
+        acts_in_clip = (mode or settings.mode) == "clip"
+        if settings.ignores_weights and not acts_in_clip:
             if mode == "embedding" and span.weight != 1:
-                yield message(
-                    "word-embedding-unused", word=word
-                )
-        elif mode in ATTENTION_MODES:
+                yield message("word-embedding-unused", word=word)
+        elif mode in KEY_MODES:
             if span.weight != 1:
-                yield message(
-                    "word-attention-mode",
-                    word=word,
-                    mode=mode,
-                )
+                yield message("word-attention-mode", word=word, mode=mode)
         elif replace(span.options, mode=None, share=None):
             options = replace(span.options, mode=None, share=None)
-            if acts_inside:
-                yield message(
-                    "word-options-text-encoder",
-                    word=word,
-                    options=options,
-                )
+            if acts_in_clip:
+                yield message("word-options-text-encoder", word=word, options=options)
             else:
-                yield message(
-                    "word-options-embeddings",
-                    word=word,
-                    options=options,
-                )
+                yield message("word-options-embeddings", word=word, options=options)

@@ -1,50 +1,67 @@
-"""The families of models: which text encoders each has, and how their outputs are joined.
+"""Model families: the text encoders of each, and the way their outputs are joined.
 
-Everything that differs between Stable Diffusion 1 and 2, SDXL, Stable Diffusion 3 and FLUX is data in this
-file.
+All differences between Stable Diffusion 1 and 2, SDXL, Stable Diffusion 3 and FLUX are data in this file,
+which needs no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from promptweight.conditioning.text_encoder import EncoderKind, TextEncoder
-from promptweight.errors import ModelError, SettingError
+from promptweight.errors import ModelError
 from promptweight.messages import message
 
-LONGEST_SEQUENCE = 512
-"""The longest text in tokens that the pipelines with a T5 text encoder take."""
+MAX_SEQUENCE_LENGTH = 512
+"""Length in tokens of the longest text that the pipelines with a T5 text encoder accept."""
 
 
-@dataclass(frozen=True)
-class AbsentEncoder:
-    """The zeros that stand for a text encoder which the pipeline was loaded without."""
+@dataclass(frozen=True, slots=True)
+class EncoderKind:
+    """One text encoder of a model family.
 
-    rows: int
-    channels: int
-    pooled_channels: int
-    device: torch.device
-    dtype: torch.dtype
+    Attributes:
+        name: its name in token tables, warnings and metadata.
+        tokenizer: the attribute of the pipeline that holds its tokenizer.
+        model: the attribute of the pipeline that holds the model.
+        layer: the output for the denoiser: the normalized "last" one, or the hidden states before the last
+            layer.
+        method: the weighting method that applies unless the user names another.
+        is_chunked: whether it encodes long prompts in chunks; otherwise in one chunk of `max_sequence_length`
+            or of the tokenizer's length.
+        has_max_sequence_length: whether `max_sequence_length` is the length of its chunk.
+        supports_clip_skip: whether `clip_skip` applies to it.
+        masks_padding: whether its pipelines follow `use_attention_mask` in its configuration.
+        is_clip: whether weights can act inside it.
+    """
 
-    def zeros(self, *shape: int) -> Tensor:
-        """Zeros of this shape where the other encoders' output is."""
-        return torch.zeros(shape, device=self.device, dtype=self.dtype)
+    name: str
+    tokenizer: str
+    model: str
+    layer: Literal["last", "penultimate"]
+    method: str
+    is_chunked: bool = True
+    has_max_sequence_length: bool = False
+    supports_clip_skip: bool = True
+    masks_padding: bool = False
+    is_clip: bool = True
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of pipelines.
+    """A family of pipelines with the same text encoders.
 
-    `sections` lie one after the other along the rows of `prompt_embeds`; the encoders of one section share
-    its rows and lie side by side along the channels. `pooled` names the encoders whose pooled vectors are
-    joined. An encoder that a pipeline was loaded without is left out, or leaves zeros where
-    `absent_is_zeros`. `max_sequence_length` is the usual length of the encoders that `takes_length`. Where
-    `negative_is_optional` the pipelines do without a negative prompt if there is none.
+    Attributes:
+        name: its name for users.
+        pipelines: the names of its pipeline classes in diffusers.
+        sections: the text encoders by sections of `prompt_embeds`. Sections follow each other along the rows;
+            the encoders of one section share its rows and are concatenated along the channels.
+        pooled: the encoders whose pooled vectors are concatenated.
+        absent_is_zeros: whether zeros replace the output of an encoder that the pipeline was loaded without;
+            otherwise the encoder is left out.
+        max_sequence_length: the default length of the encoders with `has_max_sequence_length`.
+        negative_is_optional: whether the pipelines run without negative embeddings where there is no negative
+            prompt.
     """
 
     name: str
@@ -70,13 +87,13 @@ _SD3_T5 = EncoderKind(
     "text_encoder_3",
     "last",
     "none",
-    chunked=False,
-    takes_length=True,
-    skips_layers=False,
+    is_chunked=False,
+    has_max_sequence_length=True,
+    supports_clip_skip=False,
     is_clip=False,
 )
 _FLUX_CLIP = EncoderKind(
-    "clip", "tokenizer", "text_encoder", "last", "none", chunked=False, skips_layers=False
+    "clip", "tokenizer", "text_encoder", "last", "none", is_chunked=False, supports_clip_skip=False
 )
 _FLUX_T5 = EncoderKind(
     "t5",
@@ -84,9 +101,9 @@ _FLUX_T5 = EncoderKind(
     "text_encoder_2",
     "last",
     "none",
-    chunked=False,
-    takes_length=True,
-    skips_layers=False,
+    is_chunked=False,
+    has_max_sequence_length=True,
+    supports_clip_skip=False,
     is_clip=False,
 )
 
@@ -173,12 +190,14 @@ FAMILIES: tuple[Family, ...] = (
         negative_is_optional=True,
     ),
 )
+"""The supported model families."""
 
 
 def find_family(pipe: Any) -> Family:
-    """The family of a pipeline, by its class or a class it is made from.
+    """Return the family of a pipeline, by its class or one of its base classes.
 
-    Raises `ModelError` naming the families and pipelines that are supported.
+    Raises:
+        ModelError: there is none; the error lists the supported families and pipelines.
     """
     names = {base.__name__ for base in type(pipe).__mro__}
     for family in FAMILIES:
@@ -192,57 +211,3 @@ def find_family(pipe: Any) -> Family:
             known=known,
         )
     )
-
-
-def get_text_encoders(
-    pipe: Any, family: Family, max_sequence_length: int | None = None
-) -> dict[EncoderKind, TextEncoder]:
-    """The text encoders that a pipeline was loaded with; `SettingError` for an impossible length."""
-    length = max_sequence_length
-    if length is not None and family.max_sequence_length is None:
-        raise SettingError(
-            f"max_sequence_length is {length}, but {family.name} reads long prompts in chunks."
-        )
-    if length is not None and not (type(length) is int and 2 <= length <= LONGEST_SEQUENCE):
-        raise SettingError(
-            f"max_sequence_length is {length!r}; it must be a whole number from 2 to {LONGEST_SEQUENCE}."
-        )
-    return {
-        kind: TextEncoder(
-            kind,
-            getattr(pipe, kind.tokenizer),
-            getattr(pipe, kind.model),
-            pipe._execution_device,
-            (length or family.max_sequence_length) if kind.takes_length else None,
-        )
-        for kind in family.encoders
-        if getattr(pipe, kind.model, None) is not None and getattr(pipe, kind.tokenizer, None) is not None
-    }
-
-
-def get_absent_encoders(
-    pipe: Any,
-    family: Family,
-    encoders: Mapping[EncoderKind, TextEncoder],
-    max_sequence_length: int | None = None,
-) -> dict[EncoderKind, AbsentEncoder]:
-    """What stands for the text encoders that the pipeline was loaded without, in families where zeros do."""
-    if not family.absent_is_zeros:
-        return {}
-    some = next(iter(encoders.values()))
-    place = {"device": some.device, "dtype": some.model.dtype}
-    config = pipe.transformer.config
-    pooled = config.pooled_projection_dim
-    pooled -= sum(encoders[kind].model.config.projection_dim for kind in family.pooled if kind in encoders)
-    absent = {}
-    for kind in family.encoders:
-        if kind in encoders:
-            continue
-        if kind.takes_length:
-            rows = max_sequence_length or family.max_sequence_length or 0
-            absent[kind] = AbsentEncoder(rows, config.joint_attention_dim, 0, **place)
-        else:
-            # An encoder writes as many channels as it pools; two that are absent leave one block of zeros.
-            absent[kind] = AbsentEncoder(pipe.tokenizer_max_length, pooled, pooled, **place)
-            pooled = 0
-    return absent

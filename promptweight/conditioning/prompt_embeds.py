@@ -1,4 +1,4 @@
-"""The rows of `prompt_embeds`, section by section: one text encoder, or several side by side."""
+"""Rows of `prompt_embeds`, by sections of one text encoder or of several side by side."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.conditioning.families import AbsentEncoder
-from promptweight.conditioning.text_encoder import EncoderKind, EncoderMode, TextEncoder
+from promptweight.conditioning.families import EncoderKind
+from promptweight.conditioning.pipeline_encoders import AbsentEncoder
+from promptweight.conditioning.text_encoder import TextEncoder
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message
-from promptweight.weighting import Method, Normalizer, get_method
+from promptweight.weighting import EncoderMode, Method, Normalizer, get_method
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
 
 Role = Literal["positive", "negative"]
 ROLES: tuple[Role, ...] = get_args(Role)
+"""The two prompts of classifier-free guidance."""
 
 
 @dataclass(frozen=True)
 class EncoderSection:
-    """Which text encoders wrote a stretch of the rows of `prompt_embeds`, and what the rows stand for.
+    """A range of rows of `prompt_embeds` from the same text encoders.
 
-    `start` is the first row; a token's `position` counts from there. `positive` and `negative` hold a table
-    for each prompt, that of the first of `encoders`; encoders that the pipeline lacks are not named.
+    Attributes:
+        encoders: the names of its text encoders, without those that the pipeline lacks.
+        start: its first row; a token's `position` counts from there.
+        rows: the number of its rows.
+        positive: the token table of each prompt for the first of `encoders`.
+        negative: the token table of each negative prompt for the first of `encoders`.
     """
 
     encoders: tuple[str, ...]
@@ -40,9 +46,14 @@ class EncoderSection:
 
 @dataclass(frozen=True)
 class EncodingSettings:
-    """How the user wants prompts encoded; `method` None is each encoder's usual one.
+    """The settings of one call of `encode_prompts`.
 
-    `mode` is where weights act whose words do not say it themselves.
+    Attributes:
+        method: the weighting method; None is the default of each text encoder.
+        normalizer: the normalizer of the weights.
+        clip_skip: the number of last layers to skip; None is the default output.
+        weighted_pool: whether the pooled vector is weighted.
+        mode: the mode of the words without a mode of their own.
     """
 
     method: Method | None
@@ -53,17 +64,17 @@ class EncodingSettings:
 
     @property
     def ignores_weights(self) -> bool:
-        """Whether the user asked for embeddings without weights."""
+        """True if the method leaves the embeddings without weights."""
         return self.method is not None and self.method.name == "none"
 
-    def method_for(self, kind: EncoderKind) -> Method:
-        """The method that weighs the embeddings of this encoder."""
+    def choose_method(self, kind: EncoderKind) -> Method:
+        """Return the method that weights the embeddings of this encoder."""
         return self.method or get_method(kind.method)
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """The encoding of some prompts by the encoders of one pipeline."""
+class BatchEncoder:
+    """Encoder of a batch of prompts with the text encoders of one pipeline."""
 
     prompts: Mapping[Role, Sequence[Prompt]]
     encoders: Mapping[EncoderKind, TextEncoder]
@@ -71,89 +82,99 @@ class Encoding:
     settings: EncodingSettings
     warn: Callable[[Message], None]
 
-    def prompt_embeds(
+    def encode_sections(
         self, sections: Sequence[Sequence[EncoderKind]]
     ) -> tuple[tuple[EncoderSection, ...], dict[Role, Tensor]]:
-        """All sections, and their embeddings one under the other: (batch, rows, channels)."""
-        done: list[EncoderSection] = []
+        """Return all sections, and their embeddings concatenated along the rows, (batch, rows, channels)."""
+        encoded: list[EncoderSection] = []
         parts: dict[Role, list[list[Tensor]]] = {role: [] for role in ROLES}
         for kinds in sections:
-            section, embeds = self._section(kinds, sum(earlier.rows for earlier in done))
-            done.append(section)
+            section, embeds = self._encode_section(kinds, sum(earlier.rows for earlier in encoded))
+            encoded.append(section)
             for role in ROLES:
                 parts[role].append(embeds[role])
         stacked = {
-            role: torch.stack([_stack(of_prompt) for of_prompt in zip(*parts[role], strict=True)])
+            role: torch.stack(
+                [_concatenate_sections(of_prompt) for of_prompt in zip(*parts[role], strict=True)]
+            )
             for role in ROLES
         }
-        return tuple(done), stacked
+        return tuple(encoded), stacked
 
-    def pooled_prompt_embeds(self, kinds: Sequence[EncoderKind]) -> dict[Role, Tensor]:
-        """The pooled vectors of `kinds`, joined: (batch, channels)."""
+    def encode_pooled(self, kinds: Sequence[EncoderKind]) -> dict[Role, Tensor]:
+        """Return the pooled vectors of `kinds`, concatenated, (batch, channels)."""
         return {
-            role: torch.stack([self._pooled(kinds, prompt) for prompt in self.prompts[role]])
-            for role in ROLES
+            role: torch.stack([self._pool(kinds, prompt) for prompt in self.prompts[role]]) for role in ROLES
         }
 
-    def _section(self, kinds: Sequence[EncoderKind], start: int) -> tuple[EncoderSection, dict[Role, list[Tensor]]]:
-        """The section that `kinds` write from row `start` on, and its (rows, channels) for each prompt."""
-        written = [kind for kind in kinds if kind in self.encoders]
+    def _encode_section(
+        self, kinds: Sequence[EncoderKind], start: int
+    ) -> tuple[EncoderSection, dict[Role, list[Tensor]]]:
+        """Return the section of `kinds` from row `start` on, and its (rows, channels) for each prompt."""
+        present = [kind for kind in kinds if kind in self.encoders]
         tables = {
             role: [
-                [self.encoders[kind].tokenize(prompt) for kind in written] for prompt in self.prompts[role]
+                [self.encoders[kind].tokenize(prompt) for kind in present] for prompt in self.prompts[role]
             ]
             for role in ROLES
         }
         every_table = [table for role in ROLES for of_prompt in tables[role] for table in of_prompt]
         chunks = max((table.chunks for table in every_table), default=1)
         if every_table:
-            rows = chunks * every_table[0].frame.length
+            rows = chunks * every_table[0].layout.length
         else:
             rows = max(self.absent[kind].rows for kind in kinds)
         embeds: dict[Role, list[Tensor]] = {
             role: [
                 torch.cat(
-                    list(self._columns(kinds, dict(zip(written, of_prompt, strict=True)), rows, role)), -1
+                    list(self._encode_columns(kinds, dict(zip(present, of_prompt, strict=True)), rows, role)),
+                    -1,
                 )
                 for of_prompt in tables[role]
             ]
             for role in ROLES
         }
         first = {
-            role: tuple(of_prompt[0].padded(chunks) for of_prompt in tables[role] if of_prompt)
-            for role in ROLES
+            role: tuple(of_prompt[0].pad(chunks) for of_prompt in tables[role] if of_prompt) for role in ROLES
         }
-        names = tuple(kind.name for kind in written)
+        names = tuple(kind.name for kind in present)
         return EncoderSection(names, start, rows, first["positive"], first["negative"]), embeds
 
-    def _columns(
+    def _encode_columns(
         self, kinds: Sequence[EncoderKind], tables: Mapping[EncoderKind, TokenTable], rows: int, role: Role
     ) -> Iterator[Tensor]:
-        """What each encoder of a section puts on its channels: (rows, channels of the encoder)."""
-        clip_skip = self.settings.clip_skip if role == "positive" else None
+        """Yield the channels of each encoder of a section, (rows, channels of the encoder)."""
+        settings = self.settings
+        clip_skip = settings.clip_skip if role == "positive" else None
         for kind in kinds:
             if kind in tables:
                 encoder, table = self.encoders[kind], tables[kind]
-                method = self.settings.method_for(kind)
-                settings = self.settings
                 embeds = encoder.embed(
-                    table, method, settings.normalizer, clip_skip, self.warn, settings.mode
+                    table,
+                    settings.choose_method(kind),
+                    settings.normalizer,
+                    clip_skip,
+                    self.warn,
+                    settings.mode,
                 )
-                missing = rows // table.frame.length - table.chunks
-                yield torch.cat([embeds, *[encoder.read_empty(clip_skip).rows] * missing])
+                missing = rows // table.layout.length - table.chunks
+                yield torch.cat([embeds, *[encoder.encode_empty(clip_skip).rows] * missing])
             elif kind in self.absent:
                 yield self.absent[kind].zeros(rows, self.absent[kind].channels)
 
-    def _pooled(self, kinds: Sequence[EncoderKind], prompt: Prompt) -> Tensor:
+    def _pool(self, kinds: Sequence[EncoderKind], prompt: Prompt) -> Tensor:
+        settings = self.settings
         vectors = []
         for kind in kinds:
             if kind in self.encoders:
                 encoder = self.encoders[kind]
-                table = encoder.tokenize(prompt)
-                settings = self.settings
                 vectors.append(
                     encoder.pool(
-                        table, settings.normalizer, weighted=settings.weighted_pool, mode=settings.mode
+                        encoder.tokenize(prompt),
+                        settings.choose_method(kind),
+                        settings.normalizer,
+                        weighted=settings.weighted_pool,
+                        mode=settings.mode,
                     )
                 )
             elif kind in self.absent:
@@ -161,7 +182,7 @@ class Encoding:
         return torch.cat(vectors, -1)
 
 
-def _stack(sections: Sequence[Tensor]) -> Tensor:
-    """Lay sections (rows, channels) one under the other; narrow ones get zeros on their right."""
+def _concatenate_sections(sections: Sequence[Tensor]) -> Tensor:
+    """Concatenate sections (rows, channels) along the rows; zeros fill the missing channels."""
     channels = max(section.shape[-1] for section in sections)
     return torch.cat([F.pad(section, (0, channels - section.shape[-1])) for section in sections])

@@ -1,4 +1,4 @@
-"""Encoding prompts that change during a run or are joined by AND: every text once, and when each is said."""
+"""Encoding of prompts with several variants: scheduled prompts, and parts joined by AND."""
 
 from __future__ import annotations
 
@@ -6,65 +6,69 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promptweight.conditioning.encoding import EncodedPrompts, Prompts, encode_prompts, paired_prompts
+from promptweight.conditioning.encoding import EncodedPrompts, Prompts, encode_prompts, parse_prompt_pairs
 from promptweight.conditioning.prompt_embeds import ROLES, Role
 from promptweight.conditioning.token_table import TokenTable
-from promptweight.prompt import ALONE, Prompt, Script, script_of
+from promptweight.prompt import FIRST_VARIANT, Prompt, PromptTimeline, make_timeline
 
 
 @dataclass(frozen=True)
 class ScheduledEncoding:
-    """Encoded prompts that may change from step to step.
+    """Encoded prompts that can change from step to step.
 
-    `encoded` holds a row for every text of every prompt, one prompt after the other, all of one length.
-    `scripts` tell for each prompt of the batch which texts it has, and when each is said; `firsts` the row of
-    its first text.
+    Attributes:
+        encoded: one row for each variant of each prompt, prompt after prompt, all of one length.
+        timelines: the variants of each prompt of the batch and the steps of each.
+        first_rows: the row of the first variant of each prompt.
     """
 
     encoded: EncodedPrompts
-    scripts: Mapping[Role, tuple[Script, ...]]
-    firsts: Mapping[Role, tuple[int, ...]]
+    timelines: Mapping[Role, tuple[PromptTimeline, ...]]
+    first_rows: Mapping[Role, tuple[int, ...]]
 
     @classmethod
     def plain(cls, encoded: EncodedPrompts) -> ScheduledEncoding:
-        """Prompts that were encoded as they are and stay so."""
+        """Wrap encoded prompts that do not change."""
         tables = {"positive": encoded.positive, "negative": encoded.negative}
         return cls(
             encoded,
-            {role: tuple(Script((table.prompt,), (ALONE,)) for table in tables[role]) for role in ROLES},
+            {
+                role: tuple(PromptTimeline((table.prompt,), (FIRST_VARIANT,)) for table in tables[role])
+                for role in ROLES
+            },
             {role: tuple(range(len(tables[role]))) for role in ROLES},
         )
 
     @property
     def changes(self) -> bool:
-        """Whether any prompt has more than one text."""
-        return any(not script.is_plain for role in ROLES for script in self.scripts[role])
+        """True if any prompt has more than one variant."""
+        return any(not timeline.is_plain for role in ROLES for timeline in self.timelines[role])
 
     @property
     def steps(self) -> int:
-        """How many steps the changes were planned for; 1 where no prompt changes."""
-        changing = [script for role in ROLES for script in self.scripts[role] if script.changes]
-        return max((len(script.turns) for script in changing), default=1)
+        """Number of steps that the schedule was made for; 1 where no prompt changes."""
+        changing = [timeline for role in ROLES for timeline in self.timelines[role] if timeline.changes]
+        return max((len(timeline.steps) for timeline in changing), default=1)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The keyword arguments of the pipeline's call: of every prompt the text that is said first."""
+        """Keyword arguments for the call of the pipeline, with the first variant of every prompt."""
         if not self.changes:
             return dict(self.encoded.inputs)
         return {
-            key: value[self._said_first("negative" if key.startswith("negative_") else "positive")]
+            key: value[self._initial_rows("negative" if key.startswith("negative_") else "positive")]
             for key, value in self.encoded.inputs.items()
         }
 
     @property
     def tables(self) -> dict[Role, tuple[TokenTable, ...]]:
-        """The token table of every prompt's text that is said first."""
+        """Token table of the first variant of every prompt."""
         every = {"positive": self.encoded.positive, "negative": self.encoded.negative}
-        return {role: tuple(every[role][row] for row in self._said_first(role)) for role in ROLES}
+        return {role: tuple(every[role][row] for row in self._initial_rows(role)) for role in ROLES}
 
-    def _said_first(self, role: Role) -> list[int]:
-        pairs = zip(self.firsts[role], self.scripts[role], strict=True)
-        return [first + script.at(0)[0][0] for first, script in pairs]
+    def _initial_rows(self, role: Role) -> list[int]:
+        pairs = zip(self.first_rows[role], self.timelines[role], strict=True)
+        return [first + timeline.at(0)[0][0] for first, timeline in pairs]
 
 
 def encode_scheduled(
@@ -76,34 +80,34 @@ def encode_scheduled(
     dialect: str = "pw",
     **settings: Any,
 ) -> ScheduledEncoding:
-    """Encode prompts, each with all the texts that it has in a run of `num_inference_steps` sampling steps.
+    """Encode prompts with all their variants in a run of `num_inference_steps` sampling steps.
 
-    Without the number of steps, prompts that change keep the text of their first step, and a warning says so.
-    All texts are evened out with empty chunks, so that the model is given one shape at every step. `settings`
-    and errors are those of `encode_prompts`.
+    Without the number of steps, scheduled prompts keep the variant of their first step, with a warning. Empty
+    chunks pad all variants to one length, so the shape is the same at every step. `settings` and errors are
+    those of `encode_prompts`.
     """
-    prompts, negatives = paired_prompts(prompt, negative_prompt, dialect)
-    scripts: dict[Role, tuple[Script, ...]] = {
-        "positive": tuple(script_of(each, num_inference_steps) for each in prompts),
-        "negative": tuple(script_of(each, num_inference_steps) for each in negatives),
+    prompts, negatives = parse_prompt_pairs(prompt, negative_prompt, dialect)
+    timelines: dict[Role, tuple[PromptTimeline, ...]] = {
+        "positive": tuple(make_timeline(each, num_inference_steps) for each in prompts),
+        "negative": tuple(make_timeline(each, num_inference_steps) for each in negatives),
     }
-    texts: dict[Role, list[Prompt]] = {}
-    firsts: dict[Role, tuple[int, ...]] = {}
+    variants: dict[Role, list[Prompt]] = {}
+    first_rows: dict[Role, tuple[int, ...]] = {}
     for role in ROLES:
-        texts[role], firsts[role] = laid_out(scripts[role])
-    longest = max(map(len, texts.values()))
-    for each in texts.values():
+        variants[role], first_rows[role] = _concatenate_variants(timelines[role])
+    longest = max(map(len, variants.values()))
+    for each in variants.values():
         each += [each[-1]] * (longest - len(each))
-    negative_texts = None if negative_prompt is None else texts["negative"]
-    encoded = encode_prompts(pipe, texts["positive"], negative_texts, **settings)
-    return ScheduledEncoding(encoded, scripts, firsts)
+    negative_variants = None if negative_prompt is None else variants["negative"]
+    encoded = encode_prompts(pipe, variants["positive"], negative_variants, **settings)
+    return ScheduledEncoding(encoded, timelines, first_rows)
 
 
-def laid_out(scripts: Sequence[Script]) -> tuple[list[Prompt], tuple[int, ...]]:
-    """All texts of some prompts one after the other, and where each prompt's first one is."""
-    texts: list[Prompt] = []
-    firsts = []
-    for script in scripts:
-        firsts.append(len(texts))
-        texts += script.variants
-    return texts, tuple(firsts)
+def _concatenate_variants(timelines: Sequence[PromptTimeline]) -> tuple[list[Prompt], tuple[int, ...]]:
+    """Return the variants of all prompts, prompt after prompt, and the index of each prompt's first one."""
+    variants: list[Prompt] = []
+    first_rows = []
+    for timeline in timelines:
+        first_rows.append(len(variants))
+        variants += timeline.variants
+    return variants, tuple(first_rows)

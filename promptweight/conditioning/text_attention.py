@@ -1,10 +1,10 @@
-"""What the words of a prompt read in each other: the self-attention inside a text encoder.
+"""Self-attention inside a text encoder: the attention that each word of a prompt pays to each other word.
 
-    attention = read_text_attention(pipe, "um gato vermelho")
-    attention.words(layers=[11])        # how much of each word every word reads in the last layer
+    attention = record_text_attention(pipe, "um gato vermelho")
+    attention.words(layers=[11])        # the attention of every word to every word in the last layer
 
-Color reaches a noun, or the wrong noun, here before the picture's model sees either. A CLIP text encoder is
-causal: a word reads itself and what stands before it, so what a phrase means is gathered on its last word.
+A color is bound to a noun, or to the wrong noun, here, before the denoiser. A CLIP text encoder is causal: a
+word attends to itself and to the words before it, so the last word of a phrase holds its meaning.
 """
 
 from __future__ import annotations
@@ -18,63 +18,71 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.compel_blend import has_blend
-from promptweight.conditioning.families import find_family, get_text_encoders
+from promptweight.conditioning.families import find_family
+from promptweight.conditioning.pipeline_encoders import get_text_encoders
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message
-from promptweight.prompt import parse
+from promptweight.prompt import as_prompt
+from promptweight.validation import check_choice
 
 if TYPE_CHECKING:
     from promptweight.conditioning.token_table import TokenTable
     from promptweight.prompt import Prompt
 
 ATTENTION_CLASSES = ("CLIPAttention", "T5Attention")
-"""The classes, in transformers, of the layers in which a text encoder attends to its own tokens."""
+"""Classes of self-attention layers in the text encoders of transformers."""
 
 
 @dataclass(frozen=True)
 class TextAttention:
-    """The self-attention of one text encoder while it read one prompt."""
+    """The self-attention of one text encoder for one prompt.
+
+    Attributes:
+        encoder: the name of the text encoder, such as "clip" or "t5".
+        table: the token table of the prompt.
+        probabilities: the attention of each token (row) to each token (column), float32 of shape (chunks,
+            layers, heads, tokens, tokens).
+    """
 
     encoder: str
-    """Its name, such as "clip" or "t5"."""
     table: TokenTable
     probabilities: Tensor
-    """(chunks, layers, heads, tokens, tokens) float32: what a token, in rows, reads of each, in columns."""
 
     def tokens(self, layers: Sequence[int] = (), heads: Sequence[int] = ()) -> Tensor:
-        """Mean over the layers and heads named, or all: (rows, rows) of the token table, each row sums to 1.
+        """Return the mean over the given layers and heads, or all, (rows, rows) of the token table.
 
-        Chunks are read apart, so between tokens of different chunks it is 0.
+        Each row sums to 1. The encoder encodes chunks separately, so the attention between chunks is 0.
 
         Raises:
             SettingError: there is no such layer or head.
         """
         _, n_layers, n_heads, _, _ = self.probabilities.shape
-        chosen = self.probabilities[:, list(checked("layer", layers, n_layers))]
-        chosen = chosen[:, :, list(checked("head", heads, n_heads))]
-        return torch.block_diag(*chosen.mean((1, 2)))
+        selected = self.probabilities[:, list(_resolve_indices("layer", layers, n_layers))]
+        selected = selected[:, :, list(_resolve_indices("head", heads, n_heads))]
+        return torch.block_diag(*selected.mean((1, 2)))
 
     def words(self, layers: Sequence[int] = (), heads: Sequence[int] = ()) -> Tensor:
-        """How much each word of `table.words` reads, in rows, of each, in columns: (words, words), 0 to 1.
+        """Return the attention of each word (row) to each word (column), (words, words), 0 to 1.
 
-        The mean over the reading word's tokens, summed over the tokens of the word that is read. What a row
-        lacks of 1 goes to the beginning, which often takes most, to the end and to padding.
+        It is the mean over the tokens of the word in the row and the sum over the tokens of the word in the
+        column. The remainder of each row goes to the beginning token, which often gets most, the end token
+        and padding.
         """
-        belongs = torch.zeros(len(self.table.words), self.table.rows)
+        membership = torch.zeros(len(self.table.words), self.table.rows)
         for number, word in enumerate(self.table.words):
-            belongs[number, list(word.positions)] = 1
-        return (belongs / belongs.sum(1, keepdim=True)) @ self.tokens(layers, heads) @ belongs.T
+            membership[number, list(word.positions)] = 1
+        return (membership / membership.sum(1, keepdim=True)) @ self.tokens(layers, heads) @ membership.T
 
 
-def checked(name: str, indices: Sequence[int], number: int) -> Sequence[int]:
-    """The indices, or all of `number` when there are none; negative ones count from the last.
+def _resolve_indices(name: str, indices: Sequence[int], number: int) -> Sequence[int]:
+    """Return the indices, or all of `number` where there are none; negative ones count from the last.
 
     Raises:
-        SettingError: one lies outside.
+        SettingError: an index is out of range.
     """
     for index in indices:
         if not -number <= index < number:
-            raise SettingError(f"{name} {index}; the text encoder has {name}s 0 to {number - 1}")
+            raise SettingError(f"{name} must be from 0 to {number - 1} for this text encoder; got {index}")
     return indices or range(number)
 
 
@@ -87,69 +95,66 @@ def record_text_attention(
     dialect: str = "pw",
     weighted: bool = False,
 ) -> TextAttention:
-    """The self-attention of a text encoder, all layers and heads, as it reads a prompt.
+    """Record the self-attention of a text encoder for a prompt, in all layers and heads.
 
-    The encoder runs as for `conditioning.encode_prompts` with every weight 1, but with its softmax written
-    out, since a fused kernel keeps none. How it computes attention is put back afterwards.
+    The encoder runs as in `encode_prompts` with every weight 1, but with the eager attention implementation,
+    since fused kernels return no softmax. Its own implementation is restored afterwards.
 
     Args:
         pipe: a pipeline of a supported family.
         prompt: the prompt, as text or parsed.
-        encoder: the encoder's name ("clip", "clip_l", "clip_g", "t5"); the family's first when None.
-        dialect: how a prompt given as text is read.
+        encoder: the name of the text encoder ("clip", "clip_l", "clip_g", "t5"); None is the family's first.
+        dialect: the dialect of a prompt given as text.
         weighted: whether the prompt's weights act inside a CLIP text encoder, as with `mode="clip"`.
 
     Raises:
         ModelError: the pipeline is of no supported family, or its encoder is of no known class.
-        SettingError: it has no encoder of this name; or the prompt blends several texts.
+        SettingError: there is no encoder of this name, or the prompt blends several texts.
     """
     encoders = {kind.name: each for kind, each in get_text_encoders(pipe, find_family(pipe)).items()}
     if not encoders:
-        raise ModelError(f"This {type(pipe).__name__} was loaded without text encoders.")
-    if encoder is not None and encoder not in encoders:
-        raise SettingError(f"no text encoder is called {encoder!r}; there are: {', '.join(encoders)}")
+        raise ModelError(f"this {type(pipe).__name__} was loaded without text encoders")
+    if encoder is not None:
+        check_choice("encoder", encoder, tuple(encoders))
     name = encoder or next(iter(encoders))
-    reader = encoders[name]
-    table = reader.tokenize(parse(prompt, dialect) if isinstance(prompt, str) else prompt)
+    text_encoder = encoders[name]
+    table = text_encoder.tokenize(as_prompt(prompt, dialect))
     if has_blend(table):
-        raise SettingError(
-            message(
-                "text-attention-blend",
-                prompt=table.prompt.source,
-            )
-        )
+        raise SettingError(message("text-attention-blend", prompt=table.prompt.source))
     weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)
-    read: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
+    recorded: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
     chunks = []
     for chunk, (ids, of_chunk) in enumerate(zip(table.ids, weights.chunk(table.chunks), strict=True)):
         key = (tuple(ids), tuple(of_chunk.tolist()))
-        if key not in read:  # the reader runs its model once for equal chunks
-            read[key] = softmaxes(reader.model, partial(reader.read, table, chunk, inside=weights))
-        chunks.append(read[key])
+        if key not in recorded:  # the encoder runs its model once for equal chunks
+            recorded[key] = _record_softmaxes(
+                text_encoder.model, partial(text_encoder.encode_chunk, table, chunk, clip_weights=weights)
+            )
+        chunks.append(recorded[key])
     return TextAttention(name, table, torch.stack(chunks))
 
 
-def softmaxes(model: Any, read: Callable[[], object]) -> Tensor:
-    """The softmax of every layer of a text encoder while it reads one chunk: (layers, heads, tokens, tokens).
+def _record_softmaxes(model: Any, run: Callable[[], object]) -> Tensor:
+    """Record the softmax of every layer of a text encoder during `run`, (layers, heads, tokens, tokens).
 
     Raises:
-        ModelError: the encoder is of no known class.
+        ModelError: the attention layers of the encoder are of no known class.
     """
     modules = [module for module in model.modules() if type(module).__name__ in ATTENTION_CLASSES]
     if not modules:
         raise ModelError(message("text-attention-unsupported", name=type(model).__name__))
-    found: list[Tensor] = []
+    softmaxes: list[Tensor] = []
 
-    def keep(_module: Any, _inputs: Any, output: tuple[Tensor, ...]) -> None:
-        found.append(output[-1][0].float().cpu())
+    def record(_module: Any, _inputs: Any, output: tuple[Tensor, ...]) -> None:
+        softmaxes.append(output[-1][0].float().cpu())
 
-    usual = model.config._attn_implementation
-    hooks = [module.register_forward_hook(keep) for module in modules]
+    implementation = model.config._attn_implementation
+    hooks = [module.register_forward_hook(record) for module in modules]
     try:
         model.set_attn_implementation("eager")
-        read()
+        run()
     finally:
-        model.set_attn_implementation(usual)
+        model.set_attn_implementation(implementation)
         for hook in hooks:
             hook.remove()
-    return torch.stack(found)
+    return torch.stack(softmaxes)

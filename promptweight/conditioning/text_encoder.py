@@ -1,14 +1,14 @@
-"""One text encoder of a pipeline: token tables of prompts, and their embeddings under weights.
+"""Text encoders of a pipeline: token tables of prompts, and their embeddings under weights.
 
-Every chunk of every prompt goes through the model by itself, in a batch of one, as a pipeline does for one
-prompt. So a prompt's embeddings are the same bits whatever is encoded with it.
+Every chunk of every prompt passes through the model alone, in a batch of one, as in a pipeline that encodes
+one prompt. The embeddings of a prompt are therefore bit for bit independent of the prompts encoded with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,51 +16,27 @@ from torch import Tensor
 from promptweight.conditioning.chunking import ChunkLayout, read_chunk_layout
 from promptweight.conditioning.clip_bias import apply_clip_bias
 from promptweight.conditioning.compel_blend import join_embeddings, join_pooled
+from promptweight.conditioning.families import EncoderKind
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message
-from promptweight.weighting import Method, Normalizer
+from promptweight.weighting import KEY_MODES, EncoderMode, Hiding, Method, Normalizer
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
 
-ATTENTION_MODES = frozenset({"logit", "p2p", "value"})
-"""A word may ask for its weight to act in attention; the embeddings then leave it alone."""
-
-EncoderMode = Literal["embedding", "clip"]
-"""Where a weight acts on the way to the embeddings: on what a text encoder gives, or inside a CLIP one."""
-
-_NEUTRAL = "+"  # what ADV_CLIP_emb puts in the place of a hidden word
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderKind:
-    """What a family of models says about one of its text encoders.
-
-    `tokenizer` and `model` are attributes of the pipeline. `layer` is the output that the denoiser reads: the
-    normalized last one, or the hidden states before the last layer. `method` weighs it unless the user asks
-    for another. `chunked` encoders read long prompts in chunks, the others one chunk: of
-    `max_sequence_length` if `takes_length`, or of the tokenizer's length. `skips_layers` tells whether
-    clip_skip means anything to it, `masks_padding` whether its pipelines heed `use_attention_mask` in its
-    configuration, `is_clip` whether weights can act inside it.
-    """
-
-    name: str
-    tokenizer: str
-    model: str
-    layer: Literal["last", "penultimate"]
-    method: str
-    chunked: bool = True
-    takes_length: bool = False
-    skips_layers: bool = True
-    masks_padding: bool = False
-    is_clip: bool = True
+_NEUTRAL_TOKEN = "+"  # replaces a hidden word, as in ADV_CLIP_emb
 
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What a text encoder made of one chunk: rows for the denoiser (tokens, dim), the pooled vector (dim)."""
+    """The output of a text encoder for one chunk.
+
+    Attributes:
+        rows: the rows for the denoiser, (tokens, dim).
+        pooled: the pooled vector, (dim); None where the encoder has none.
+    """
 
     rows: Tensor
     pooled: Tensor | None
@@ -68,28 +44,28 @@ class EncoderOutput:
 
 @dataclass
 class TextEncoder:
-    """A text encoder at work for one call of `encode_prompts`; remembers the chunks that it has read."""
+    """A text encoder during one call of `encode_prompts`, with a cache of the chunks that it encoded."""
 
     kind: EncoderKind
     tokenizer: Any
     model: Any
     device: torch.device
     max_length: int | None = None
-    _read: dict[Any, EncoderOutput] = field(default_factory=dict, repr=False)
+    _outputs: dict[Any, EncoderOutput] = field(default_factory=dict, repr=False)
 
     @property
-    def frame(self) -> ChunkLayout:
-        """What the tokenizer puts round a chunk."""
+    def layout(self) -> ChunkLayout:
+        """The special tokens and the length of a chunk."""
         return read_chunk_layout(self.tokenizer, self.max_length)
 
     def tokenize(self, prompt: Prompt) -> TokenTable:
-        """The token table of one prompt."""
+        """Return the token table of one prompt."""
         return tokenize(
             self.tokenizer,
             prompt,
             encoder=self.kind.name,
             max_length=self.max_length,
-            max_chunks=None if self.kind.chunked else 1,
+            max_chunks=None if self.kind.is_chunked else 1,
         )
 
     def embed(
@@ -101,22 +77,30 @@ class TextEncoder:
         warn: Callable[[Message], None],
         mode: EncoderMode = "embedding",
     ) -> Tensor:
-        """The weighted embeddings of a prompt, (chunks x tokens, dim); plain ones where all weights are 1.
+        """Return the weighted embeddings of a prompt, (chunks × tokens, dim).
 
-        `mode` is where weights act whose words do not say it themselves.
+        They are the plain embeddings where all weights are 1. `mode` applies to the words without a mode of
+        their own.
         """
         if table.parts:
-            empty = self.read_empty(clip_skip).rows
+            empty = self.encode_empty(clip_skip).rows
             return join_embeddings(
                 table, lambda part: self.embed(part, method, normalizer, clip_skip, warn, mode), empty
             )
-        rows = _Rows.of(table, normalizer, mode)
+        rows = _WeightedRows.of(table, normalizer, mode)
 
         def encode(hidden: Tensor) -> Tensor:
             masks = hidden.cpu().reshape(table.chunks, -1).tolist()
             return torch.cat(
                 [
-                    self.read(table, chunk, clip_skip, hidden=mask, how=method.hides, inside=rows.inside).rows
+                    self.encode_chunk(
+                        table,
+                        chunk,
+                        clip_skip,
+                        hidden=mask,
+                        hides=method.hides,
+                        clip_weights=rows.clip_weights,
+                    ).rows
                     for chunk, mask in enumerate(masks)
                 ]
             )
@@ -128,116 +112,176 @@ class TextEncoder:
         return method(
             plain,
             rows.weights.to(plain.device),
-            self.read_empty(clip_skip).rows,
+            self.encode_empty(clip_skip).rows,
             encode=encode,
             segments=rows.segments.to(plain.device),
             is_text=rows.is_text.to(plain.device),
             is_padding=rows.is_padding.to(plain.device),
-            chunk_rows=table.frame.length,
+            chunk_rows=table.layout.length,
             warn=warn,
         )
 
     def pool(
         self,
         table: TokenTable,
+        method: Method,
         normalizer: Normalizer,
         *,
         weighted: bool,
         mode: EncoderMode = "embedding",
     ) -> Tensor:
-        """The pooled vector (dim) of a prompt's first chunk.
+        """Return the pooled vector (dim) of a prompt's first chunk.
 
-        `weighted` adds (w − 1)·(p − p without the segment) to the plain vector p for each weighted segment;
-        weights inside the encoder act on p itself.
+        Where `method.weights_pooled`, the method applies to the plain vector p. `weighted` adds
+        (w − 1)·(p − p without the segment) for each other weighted segment; weights inside the encoder act on
+        p itself.
+
+        Raises:
+            ModelError: the encoder has no pooled vector.
         """
         if table.parts:
-            return join_pooled(table, lambda part: self.pool(part, normalizer, weighted=weighted, mode=mode))
-        rows = _Rows.of(table, normalizer, mode)
-        inside = rows.inside if weighted else None
-        plain = self.read(table, 0, inside=inside).pooled
-        if plain is None:
-            raise ModelError(f"The text encoder {self.kind.name} gives no pooled vector.")
-        if not weighted:
+            return join_pooled(
+                table, lambda part: self.pool(part, method, normalizer, weighted=weighted, mode=mode)
+            )
+        rows = _WeightedRows.of(table, normalizer, mode)
+        clip_weights = rows.clip_weights if weighted else None
+        first = slice(0, table.layout.length)
+        weights = rows.weights[first]
+
+        def encode(hidden: Tensor, hides: Hiding) -> Tensor:
+            pooled = self.encode_chunk(
+                table, 0, hidden=hidden.tolist(), hides=hides, clip_weights=clip_weights
+            ).pooled
+            if pooled is None:
+                raise ModelError(f"the text encoder {self.kind.name} has no pooled vector")
+            return pooled
+
+        plain = encode(torch.zeros_like(weights, dtype=torch.bool), "")
+        if not weighted and not method.weights_pooled:
             return plain
-        first = slice(0, table.frame.length)
         pooled = plain.float()
-        for segment in rows.segments[first][rows.weights[first] != 1].unique():
-            hidden = rows.segments[first] == segment
-            without = self.read(table, 0, hidden=hidden.tolist(), how="attention", inside=inside).pooled
-            assert without is not None
-            weight = float(rows.weights[first][hidden][0])
-            pooled = pooled + (weight - 1) * (plain.float() - without.float())
+        remaining = weights != 1
+        if method.weights_pooled and bool((weights < 1).any()):
+            # The vector as one row for each token; the first token is special and has weight 1.
+            of_rows = method(
+                plain.expand(len(weights), -1),
+                weights.clamp(max=1).to(plain.device),
+                plain.expand(len(weights), -1),
+                encode=lambda hidden: encode(hidden.cpu(), method.hides).expand(len(weights), -1),
+            )
+            pooled, remaining = of_rows[0].float(), weights > 1
+        if weighted:
+            for segment in rows.segments[first][remaining].unique():
+                hidden = rows.segments[first] == segment
+                change = plain.float() - encode(hidden, "attention").float()
+                pooled = pooled + (float(weights[hidden][0]) - 1) * change
         return pooled.to(plain.dtype)
 
-    def read_empty(self, clip_skip: int | None = None) -> EncoderOutput:
-        """What the encoder makes of a chunk without text."""
-        frame = self.frame
-        ids = [special.id for special in (*frame.before, *frame.after)]
-        padding = frame.length - len(ids)
-        return self._run([*ids, *[frame.pad.id] * padding], [True] * len(ids) + [False] * padding, clip_skip)
+    def encode_empty(self, clip_skip: int | None = None) -> EncoderOutput:
+        """Return the encoder's output for a chunk without text."""
+        layout = self.layout
+        ids = [special.id for special in (*layout.before, *layout.after)]
+        padding = layout.length - len(ids)
+        return self._encode_ids(
+            [*ids, *[layout.pad.id] * padding], [True] * len(ids) + [False] * padding, clip_skip
+        )
 
-    def read(
+    def encode_chunk(
         self,
         table: TokenTable,
         chunk: int,
         clip_skip: int | None = None,
         *,
         hidden: Sequence[bool] = (),
-        how: Literal["", "attention", "token"] = "",
-        inside: Tensor | None = None,
+        hides: Hiding = "",
+        clip_weights: Tensor | None = None,
     ) -> EncoderOutput:
-        """What the encoder makes of one chunk, with tokens hidden in the way that `Method.hides` names.
+        """Return the encoder's output for one chunk.
 
-        `inside` holds the weights that act in its own attention, one for each row of the table.
+        Args:
+            table: the token table of the prompt.
+            chunk: the number of the chunk.
+            clip_skip: the number of last layers to skip; None is the default output.
+            hidden: whether each token of the chunk is hidden; empty is none.
+            hides: the way of hiding, as in `Method.hides`.
+            clip_weights: weights inside a CLIP text encoder, one for each row of the table.
         """
-        rows = slice(chunk * table.frame.length, (chunk + 1) * table.frame.length)
+        rows = slice(chunk * table.layout.length, (chunk + 1) * table.layout.length)
         tokens = table.tokens[rows]
         ids = [token.id for token in tokens]
-        attended = [token.kind != "pad" for token in tokens]
-        weights = None if inside is None or not self.kind.is_clip else inside[rows].tolist()
+        is_content = [token.kind != "pad" for token in tokens]
+        weights = None if clip_weights is None or not self.kind.is_clip else clip_weights[rows].tolist()
         if not any(hidden):
-            return self._run(ids, attended, clip_skip, weights=weights)
-        if how == "token":
-            neutral = self.tokenizer(_NEUTRAL, add_special_tokens=False).input_ids[-1]
+            return self._encode_ids(ids, is_content, clip_skip, weights=weights)
+        if hides == "removal":
+            return self._encode_without(ids, is_content, hidden, clip_skip, weights)
+        if hides == "token":
+            neutral = self.tokenizer(_NEUTRAL_TOKEN, add_special_tokens=False).input_ids[-1]
             ids = [neutral if hide else token_id for token_id, hide in zip(ids, hidden, strict=True)]
-            return self._run(ids, attended, clip_skip, weights=weights)
-        shown = [not hide for hide in hidden]
-        return self._run(ids, attended, clip_skip, shown, weights)
+            return self._encode_ids(ids, is_content, clip_skip, weights=weights)
+        visible = [not hide for hide in hidden]
+        return self._encode_ids(ids, is_content, clip_skip, visible, weights)
 
-    def _run(
+    def _encode_without(
         self,
         ids: Sequence[int],
-        attended: Sequence[bool],
+        is_content: Sequence[bool],
+        hidden: Sequence[bool],
         clip_skip: int | None,
-        shown: Sequence[bool] | None = None,
+        weights: Sequence[float] | None,
+    ) -> EncoderOutput:
+        """Encode a chunk without its hidden tokens; padding fills its end.
+
+        The rows of the remaining tokens return to the places of these tokens, and the last rows, those of the
+        additional padding, fill the places of the hidden ones.
+        """
+        order = sorted(range(len(ids)), key=lambda row: hidden[row])  # stable: the remaining rows come first
+        kept = len(ids) - sum(hidden)
+        padding = len(ids) - kept
+        output = self._encode_ids(
+            [*(ids[row] for row in order[:kept]), *[self.layout.pad.id] * padding],
+            [*(is_content[row] for row in order[:kept]), *[False] * padding],
+            clip_skip,
+            weights=None if weights is None else [*(weights[row] for row in order[:kept]), *[1.0] * padding],
+        )
+        rows = torch.empty_like(output.rows)
+        rows[order] = output.rows
+        return EncoderOutput(rows, output.pooled)
+
+    def _encode_ids(
+        self,
+        ids: Sequence[int],
+        is_content: Sequence[bool],
+        clip_skip: int | None,
+        visible: Sequence[bool] | None = None,
         weights: Sequence[float] | None = None,
     ) -> EncoderOutput:
         if weights is not None and all(weight == 1 for weight in weights):
-            weights = None  # read as by the pipeline itself, to the last bit
-        if not self.kind.skips_layers:
+            weights = None  # the call of the pipeline itself, so that the output is bit for bit the same
+        if not self.kind.supports_clip_skip:
             clip_skip = None
         if self.kind.masks_padding and getattr(self.model.config, "use_attention_mask", False):
-            shown = [a and (shown is None or shown[row]) for row, a in enumerate(attended)]
+            visible = [a and (visible is None or visible[row]) for row, a in enumerate(is_content)]
         key = (
             tuple(ids),
-            None if shown is None else tuple(shown),
+            None if visible is None else tuple(visible),
             clip_skip,
             None if weights is None else tuple(weights),
         )
-        if key not in self._read:
+        if key not in self._outputs:
             if weights is None:
-                mask = None if shown is None else torch.tensor([shown], device=self.device).long()
-                self._read[key] = self._forward(ids, mask, clip_skip)
+                mask = None if visible is None else torch.tensor([visible], device=self.device).long()
+                self._outputs[key] = self._run_model(ids, mask, clip_skip)
             else:
-                with apply_clip_bias(self.model, weights, shown) as bias:
-                    self._read[key] = self._forward(ids, bias.to(self.device), clip_skip)
-        return self._read[key]
+                with apply_clip_bias(self.model, weights, visible) as bias:
+                    self._outputs[key] = self._run_model(ids, bias.to(self.device), clip_skip)
+        return self._outputs[key]
 
-    def _forward(self, ids: Sequence[int], mask: Tensor | None, clip_skip: int | None) -> EncoderOutput:
-        inner = self.kind.layer == "penultimate" or clip_skip is not None
-        options = {"output_hidden_states": True} if inner else {}
+    def _run_model(self, ids: Sequence[int], mask: Tensor | None, clip_skip: int | None) -> EncoderOutput:
+        is_inner = self.kind.layer == "penultimate" or clip_skip is not None
+        options = {"output_hidden_states": True} if is_inner else {}
         output = self.model(torch.tensor([list(ids)], device=self.device), attention_mask=mask, **options)
-        rows = self._inner_rows(output.hidden_states, clip_skip or 0) if inner else output[0]
+        rows = self._inner_rows(output.hidden_states, clip_skip or 0) if is_inner else output[0]
         pooled = getattr(output, "text_embeds", None)
         if pooled is None:
             pooled = getattr(output, "pooler_output", None)
@@ -245,49 +289,49 @@ class TextEncoder:
         return EncoderOutput(rows[0].to(dtype), None if pooled is None else pooled[0].to(dtype))
 
     def _inner_rows(self, states: Sequence[Tensor], clip_skip: int) -> Tensor:
-        """The hidden states `clip_skip` layers before those that the denoiser usually reads."""
-        usual = 2 if self.kind.layer == "penultimate" else 1
-        if usual + clip_skip > len(states):
-            most = len(states) - usual
+        """Return the hidden states `clip_skip` layers before the default output."""
+        default = 2 if self.kind.layer == "penultimate" else 1
+        if default + clip_skip > len(states):
             raise SettingError(
-                f"clip_skip is {clip_skip}; the text encoder {self.kind.name} allows 0 to {most}."
+                f"clip_skip must be from 0 to {len(states) - default} for the text encoder {self.kind.name}; "
+                f"got {clip_skip}"
             )
-        rows = states[-usual - clip_skip]
+        rows = states[-default - clip_skip]
         if self.kind.layer == "penultimate":
             return rows
-        # CLIPTextModel has held its layers itself since transformers 5.6, in `text_model` before.
+        # Since transformers 5.6 CLIPTextModel holds its layers itself; before, in `text_model`.
         return getattr(self.model, "text_model", self.model).final_layer_norm(rows)
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """A token table as the weighting methods read it: tensors over its rows.
+class _WeightedRows:
+    """The rows of a token table as tensors for the weighting methods.
 
-    `weights` act on the embeddings, `inside` in the encoder's own attention; where a word acts in the one way
-    its weight in the other is 1, and both are 1 where it acts in the denoiser's attention.
+    `weights` act on the embeddings, `clip_weights` inside a CLIP text encoder. A word that acts in one of
+    them has weight 1 in the other; a word that acts in the denoiser's attention has weight 1 in both.
     """
 
     weights: Tensor
-    inside: Tensor
+    clip_weights: Tensor
     segments: Tensor
     is_text: Tensor
     is_padding: Tensor
 
     @classmethod
-    def of(cls, table: TokenTable, normalizer: Normalizer, mode: EncoderMode) -> _Rows:
+    def of(cls, table: TokenTable, normalizer: Normalizer, mode: EncoderMode) -> _WeightedRows:
         spans = table.prompt.spans
         modes = [(token.span >= 0 and spans[token.span].options.mode) or mode for token in table.tokens]
-        asked = [
-            1.0 if each in ATTENTION_MODES else token.weight
+        encoder_weights = [
+            1.0 if each in KEY_MODES else token.weight
             for each, token in zip(modes, table.tokens, strict=True)
         ]
         is_text = torch.tensor([token.kind == "text" for token in table.tokens])
         segments = torch.tensor([token.span for token in table.tokens])
-        weights = normalizer(torch.tensor(asked), is_text=is_text, segments=segments)
-        acts_inside = torch.tensor([each == "clip" for each in modes])
+        weights = normalizer(torch.tensor(encoder_weights), is_text=is_text, segments=segments)
+        in_clip = torch.tensor([each == "clip" for each in modes])
         return cls(
-            weights.masked_fill(acts_inside, 1.0),
-            weights.masked_fill(~acts_inside, 1.0),
+            weights.masked_fill(in_clip, 1.0),
+            weights.masked_fill(~in_clip, 1.0),
             segments,
             is_text,
             torch.tensor([token.kind == "pad" for token in table.tokens]),

@@ -1,9 +1,7 @@
-"""The token table: which rows of an encoder's embeddings stand for which word, and at which weight.
+"""Token tables: the tokens, words, weights and embedding rows of one prompt for one text encoder.
 
-The clean text is tokenized once and weights are laid on by character offsets, so a weight never changes the
-tokenisation. The dialects that reproduce other tools tokenize each weighted segment apart, and a1111 and
-comfy cut long prompts where those tools do. One table is made for each prompt and encoder; the embeddings,
-the attention maps and the app all read the same words from it.
+The embeddings, the attention maps and the app take the words of a prompt from the same table;
+`promptweight.conditioning.tokenization` makes it.
 """
 
 from __future__ import annotations
@@ -13,11 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from promptweight.conditioning.chunking import (
-    ChunkLayout,
-    SpecialToken,
-    TextToken,
-)
+from promptweight.conditioning.chunking import ChunkLayout, SpecialToken, TextToken
 from promptweight.errors import WordNotFoundError
 from promptweight.messages import Message, message
 from promptweight.prompt import fold, split_words
@@ -25,17 +19,26 @@ from promptweight.prompt import fold, split_words
 if TYPE_CHECKING:
     from promptweight.prompt import Options, Prompt
 
-NO_WORDS = message("none")
+_NO_WORDS = message("none")
 
 TokenKind = Literal["bos", "text", "eos", "pad"]
+"""Kind of a token: text, or a special token at the beginning, at the end or in the padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One row of an encoder's embeddings.
+    """One token of a prompt, which is one row of its embeddings.
 
-    `start` and `end` are character offsets in the clean text (0, 0 for the special tokens); `position` is the
-    row, chunks being laid end to end; `span` is the index of its span in the prompt, -1 for special tokens.
+    Attributes:
+        id: its id in the vocabulary.
+        piece: its text in the vocabulary, such as "gato</w>".
+        start: its first character in the clean text; 0 for special tokens.
+        end: the character after its last one; 0 for special tokens.
+        chunk: the index of its chunk.
+        position: its row; the rows of all chunks are numbered consecutively.
+        weight: its weight, 1.0 for special tokens.
+        kind: "text", or the kind of special token.
+        span: the index of its span in the prompt, -1 for special tokens.
     """
 
     id: int
@@ -51,10 +54,18 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word as people see it: its place in the clean text and the rows of the embeddings that stand for it.
+    """A word of the clean text and the embedding rows of its tokens.
 
-    `index` counts the words of the table, `occurrence` the equal words before it; `options` are those of
-    the span in which the word begins.
+    Attributes:
+        text: its characters.
+        start: its first character in the clean text.
+        end: the character after its last one.
+        weight: its weight, a mean over its characters where they lie in several spans.
+        positions: its rows.
+        index: its number in the table.
+        occurrence: how many equal words come before it.
+        options: those of the span in which the word begins.
+        is_punctuation: whether it is a punctuation mark.
     """
 
     text: str
@@ -70,11 +81,19 @@ class Word:
 
 @dataclass(frozen=True)
 class TokenTable:
-    """The tokens and words of one prompt for one encoder.
+    """The tokens and words of one prompt for one text encoder.
 
-    `cut` quotes the end of the clean text that did not fit in; its words are not in `words`. `parts` are the
-    tables that the table of a joined prompt was made of (`promptweight.conditioning.compel_blend`): a row of a
-    blend stands for a token of each, of which `tokens` holds one, while `words` are those of all.
+    Attributes:
+        prompt: the parsed prompt.
+        encoder: the name of the text encoder.
+        tokens: one token for each row, special tokens included.
+        words: the words of the clean text that fit.
+        chunks: the number of chunks.
+        truncated_text: the end of the clean text that did not fit; its words are not in `words`.
+        layout: the special tokens and the length of a chunk.
+        parts: for a prompt joined by `.and()` or `.blend()`, the tables of its parts, grouped by blend
+            (`promptweight.conditioning.compel_blend`). A row of a blend holds a token of each part; `tokens`
+            holds one of them, `words` the words of all parts.
     """
 
     prompt: Prompt
@@ -82,117 +101,111 @@ class TokenTable:
     tokens: tuple[Token, ...]
     words: tuple[Word, ...]
     chunks: int
-    cut: str
-    frame: ChunkLayout
+    truncated_text: str
+    layout: ChunkLayout
     parts: tuple[tuple[TokenTable, ...], ...] = field(default=(), repr=False)
 
     @property
     def rows(self) -> int:
-        """How many rows of embeddings the prompt takes: chunks x tokens in a chunk."""
+        """Number of embedding rows: chunks × tokens in a chunk."""
         return len(self.tokens)
 
     @property
     def ids(self) -> list[list[int]]:
-        """The token ids, a list for each chunk."""
-        length = self.frame.length
+        """Token ids, one list for each chunk."""
+        length = self.layout.length
         return [
             [token.id for token in self.tokens[k * length : (k + 1) * length]] for k in range(self.chunks)
         ]
 
     @property
     def weights(self) -> list[float]:
-        """The weight of each row; 1.0 for the special tokens."""
+        """Weight of each row, 1.0 for special tokens."""
         return [token.weight for token in self.tokens]
 
     @property
     def is_weighted(self) -> bool:
-        """Whether any row has a weight other than 1."""
+        """True if any row has a weight other than 1."""
         return any(token.weight != 1.0 for token in self.tokens)
 
     def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:
-        """Find consecutive words that read as `phrase`, whatever their case and the composition of accents.
+        """Find consecutive words that spell `phrase`, ignoring case and the composition of accents.
 
-        `occurrence` 0 is the first place, 1 the next. Raises `WordNotFoundError`, which lists the words
-        there are.
+        Args:
+            phrase: one word or several.
+            occurrence: 0 for the first match, 1 for the next.
+
+        Raises:
+            WordNotFoundError: there is no such occurrence; the error lists the words of the table.
         """
         names = [name for name in {word.text for word in self.words} if len(split_words(name)) > 1]
         wholes = {
             match.start(): match.end() for name in names for match in re.finditer(re.escape(name), phrase)
         }
-        sought = [fold(phrase[start:end]) for start, end, _ in split_words(phrase, (), wholes)]
+        wanted = [fold(phrase[start:end]) for start, end, _ in split_words(phrase, (), wholes)]
         folded = [fold(word.text) for word in self.words]
-        places = [
-            place
-            for place in range(len(folded) - len(sought) + 1)
-            if sought and folded[place : place + len(sought)] == sought
+        matches = [
+            first
+            for first in range(len(folded) - len(wanted) + 1)
+            if wanted and folded[first : first + len(wanted)] == wanted
         ]
-        if 0 <= occurrence < len(places):
-            place = places[occurrence]
-            return self.words[place : place + len(sought)]
-        raise WordNotFoundError(self._not_found(phrase, occurrence, len(places)))
+        if 0 <= occurrence < len(matches):
+            first = matches[occurrence]
+            return self.words[first : first + len(wanted)]
+        if matches:
+            raise WordNotFoundError(describe_missing_occurrence(phrase, occurrence, len(matches)))
+        raise WordNotFoundError(describe_missing_word(phrase, self.words, self.truncated_text))
 
-    def padded(self, chunks: int) -> TokenTable:
-        """The same table with empty chunks added until there are `chunks`."""
+    def pad(self, chunks: int) -> TokenTable:
+        """Return the table with empty chunks appended until it has `chunks`."""
         empty = [
-            token
-            for chunk in range(self.chunks, chunks)
-            for token in _chunk_tokens([], [], self.frame, chunk)
+            token for chunk in range(self.chunks, chunks) for token in build_chunk([], [], self.layout, chunk)
         ]
         return replace(self, tokens=(*self.tokens, *empty), chunks=chunks) if empty else self
 
-    def _not_found(self, phrase: str, occurrence: int, places: int) -> Message:
-        return (
-            describe_missing_occurrence(phrase, occurrence, places)
-            if places
-            else describe_missing_word(phrase, self.words, self.cut)
-        )
+
+def describe_missing_occurrence(phrase: str, occurrence: int, count: int) -> Message:
+    """Return the message that a prompt has only `count` occurrences of a phrase."""
+    if count == 1:
+        return message("occurrence-only-one", phrase=phrase, occurrence=occurrence)
+    return message("occurrence-missing", phrase=phrase, times=count, occurrence=occurrence)
 
 
-def describe_missing_occurrence(phrase: str, occurrence: int, places: int) -> Message:
-    """State that a phrase is not in the prompt as often as was thought."""
-    if places == 1:
-        return message(
-            "occurrence-only-one",
-            phrase=phrase,
-            occurrence=occurrence,
-        )
-    return message(
-        "occurrence-missing",
-        phrase=phrase,
-        times=places,
-        occurrence=occurrence,
+def describe_missing_word(phrase: str, words: Iterable[Word], truncated_text: str = "") -> Message:
+    """Return the message that a phrase is not in the prompt, with the words that are in it."""
+    names = (
+        ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or _NO_WORDS
     )
-
-
-def describe_missing_word(phrase: str, words: Iterable[Word], cut: str = "") -> Message:
-    """State that a phrase is not in the prompt, and what is; `cut` is the end that was left out."""
-    names = ", ".join(dict.fromkeys(repr(word.text) for word in words if not word.is_punctuation)) or NO_WORDS
-    if cut:
-        return message(
-            "word-missing-truncated",
-            phrase=phrase,
-            words=names,
-            cut=cut,
-        )
+    if truncated_text:
+        return message("word-missing-truncated", phrase=phrase, words=names, cut=truncated_text)
     return message("word-missing", phrase=phrase, words=names)
 
 
-def _chunk_tokens(pieces: Sequence[TextToken], names: Sequence[str], frame: ChunkLayout, chunk: int) -> list[Token]:
-    """The tokens of one whole chunk: beginning, text, end, padding."""
+def build_chunk(
+    text_tokens: Sequence[TextToken], pieces: Sequence[str], layout: ChunkLayout, chunk: int
+) -> list[Token]:
+    """Return all tokens of chunk number `chunk`: beginning, text, end and padding.
+
+    Args:
+        text_tokens: the tokens of its text.
+        pieces: the texts of these tokens in the vocabulary.
+        layout: the special tokens and the length of the chunk.
+        chunk: its number.
+    """
     tokens: list[Token] = []
 
-    def add(token_id: int, name: str, kind: TokenKind, piece: TextToken | None = None) -> None:
-        start, end, weight, span = piece[1:] if piece else (0, 0, 1.0, -1)
-        position = chunk * frame.length + len(tokens)
-        tokens.append(Token(token_id, name, start, end, chunk, position, weight, kind, span))
+    def add(token_id: int, piece: str, kind: TokenKind, text: TextToken | None = None) -> None:
+        start, end, weight, span = text[1:] if text else (0, 0, 1.0, -1)
+        position = chunk * layout.length + len(tokens)
+        tokens.append(Token(token_id, piece, start, end, chunk, position, weight, kind, span))
 
     def add_special(specials: Sequence[SpecialToken], kind: TokenKind) -> None:
         for special in specials:
             add(special.id, special.piece, kind)
 
-    add_special(frame.before, "bos")
-    for piece, name in zip(pieces, names, strict=True):
-        add(piece.id, name, "text", piece)
-    add_special(frame.after, "eos")
-    add_special([frame.pad] * (frame.length - len(tokens)), "pad")
+    add_special(layout.before, "bos")
+    for text, piece in zip(text_tokens, pieces, strict=True):
+        add(text.id, piece, "text", text)
+    add_special(layout.after, "eos")
+    add_special([layout.pad] * (layout.length - len(tokens)), "pad")
     return tokens

@@ -1,8 +1,21 @@
-"""Measures what a model draws and what its attention maps find, against truths that are known exactly.
+"""Evaluation of prompt fidelity, attention maps and weights against exact ground truth.
 
-The built-in world (`promptweight.mini`) is drawn, so every mask and colour is known: `drawing` asks whether
-the model draws what is said, `localisation` whether a word's map finds its thing, and `report` runs both and
-holds them against the bars that the built-in models are shipped by.
+The ground truth comes from the built-in world (`promptweight.mini`): its scenes are rendered, so the mask and
+color of every object are known. `measure_acceptance` compares a built-in model with its acceptance bars;
+`write_report` runs the measurements below and writes tables and plots.
+
+- `prompt_fidelity`: objects, colors and relations in images of held-out prompts
+- `recognizer`: detection of the built-in world's objects in images
+- `localization`: IoU and pointing accuracy of the maps of single words
+- `map_rules`, `rule_comparison`, `layer_comparison`: localization by rule, layer and head
+- `map_metrics`: metrics of maps against masks
+- `noising`: rendered scenes at known noise levels
+- `faithfulness`: maps against the effect of removing a word
+- `weight_response`, `response_curves`, `region_response`: effect of a weight on the image
+- `share_targets`: attention shares against their targets
+- `missing_concepts`: precision of the early warning
+- `statistics`, `checkpoint`: confidence intervals, and resumable measurements
+- `report`: sections, files and the acceptance test
 """
 
 import lazy_loader

@@ -1,5 +1,5 @@
-from .noising import look_at as look_at
-from .report.acceptance import run as run
-from .report.acceptance import table as table
-from .report.document import to_list as to_list
-from .report.run import report as report
+from .noising import record_scene as record_scene
+from .report.acceptance import make_metric_table as make_metric_table
+from .report.acceptance import measure_acceptance as measure_acceptance
+from .report.document import metrics_to_list as metrics_to_list
+from .report.run import write_report as write_report

@@ -1,7 +1,6 @@
-"""Keeps what was measured in a file while it is being measured, so that a long run that was stopped goes on.
+"""Checkpoint file of a long measurement, so that a stopped run can resume.
 
-The file holds JSON, one value a line: first the settings that it was measured with, then for every part of
-the measurement its key and its rows.
+The file is JSON lines: first the settings of the measurement, then one [key, rows] pair per finished part.
 """
 
 from __future__ import annotations
@@ -11,21 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from promptweight.errors import SettingError
+from promptweight.errors import FileFormatError, SettingError
 
 Rows = list[dict[str, Any]]
 
 
-class Kept:
-    """The parts of a measurement that are done.
+class Checkpoint:
+    """The finished parts of a measurement.
 
     Args:
-        path: the file; made anew where there is none.
-        settings: what the rows depend on, as plain data.
+        path: the file; created if it does not exist.
+        settings: the settings that determine the rows, as plain data.
 
     Raises:
-        SettingError: the file was made with other settings, or is something else.
-        OSError: the disk's own error.
+        FileFormatError: the file is not a checkpoint.
+        SettingError: the file belongs to other settings.
+        OSError: the file cannot be read or written.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -33,29 +33,27 @@ class Kept:
         self._rows: dict[str, Rows] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        whole = [line for line in lines if line.endswith("\n")]  # a run that was killed may leave half a line
-        if not whole:
+        complete = [line for line in lines if line.endswith("\n")]  # a killed run may leave a partial line
+        if not complete:
             path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
             return
         try:
-            of, *parts = map(json.loads, whole)
-            self._rows = {_name(key): rows for key, rows in parts}
+            stored_settings, *parts = map(json.loads, complete)
+            self._rows = {json.dumps(key): rows for key, rows in parts}
         except ValueError as error:
-            raise SettingError(f"{path} is not what was kept of a measurement: {error}") from error
-        if of != settings:
-            raise SettingError(f"{path} was measured with {of}, not with {settings}; name another folder")
-        if len(whole) < len(lines):
-            path.write_text("".join(whole), encoding="utf-8")
+            raise FileFormatError(f"{path} is not a checkpoint of a measurement: {error}") from error
+        if stored_settings != settings:
+            raise SettingError(
+                f"{path} must have the settings {settings}; got {stored_settings}. Use another folder"
+            )
+        if len(complete) < len(lines):
+            path.write_text("".join(complete), encoding="utf-8")
 
-    def rows(self, key: tuple[Any, ...], make: Callable[[], Rows]) -> Rows:
-        """The rows kept under a key; where there are none, they are made and kept."""
-        name = _name(key)
+    def get_or_measure(self, key: tuple[Any, ...], measure: Callable[[], Rows]) -> Rows:
+        """Return the stored rows of `key`; call `measure` and store its rows if there are none."""
+        name = json.dumps(key)
         if name not in self._rows:
-            self._rows[name] = make()
+            self._rows[name] = measure()
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([key, self._rows[name]]) + "\n")
         return self._rows[name]
-
-
-def _name(key: Any) -> str:
-    return json.dumps(key)

@@ -1,10 +1,10 @@
-"""Does a word act where its map is? Maps are held against what leaving the word out changes.
+"""Faithfulness of attention maps: rank correlation of a word's map with the effect of removing the word.
 
     effect(x) = |ε with the word − ε without it|, summed over the latent channels, at every latent x
 
-"Without" is meant in two ways: the word's keys are masked in attention, which is all that a map can speak
-of; or the word is taken out of the text, which also changes what the other words say. The rank correlation
-of map and effect over the latents is 1 where the map orders places as the effect does.
+A word is removed in two ways: its keys are masked in attention, which is the only effect that a map can
+represent; or it is deleted from the text, which also changes the embeddings of the other words. The rank
+correlation over the latents is 1 if the map orders positions as the effect does.
 """
 
 from __future__ import annotations
@@ -16,90 +16,107 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.evaluation.noising import noised, predict
+from promptweight.evaluation.noising import predict, run_noised_scenes
 from promptweight.evaluation.statistics import spearman
 from promptweight.mini import phrase
 
-UNITS = ("probability", "share", "refined", "refined share")
-WAYS = ("masked", "unsaid")
+MAP_VIEWS = ("probability", "share", "refined", "refined share")
+ABLATIONS = ("masked", "deleted")
 
 
 @dataclass(frozen=True)
-class Faith:
-    """The rank correlation of one word's map with the effect of leaving the word out."""
+class FaithfulnessSample:
+    """Rank correlation of one word's map with the effect of one ablation."""
 
     scene: int
     level: int
     part: str
-    unit: str
-    way: str
+    """"noun", "color" or "phrase"."""
+    view: str
+    """One of `MAP_VIEWS`."""
+    ablation: str
+    """One of `ABLATIONS`."""
     correlation: float
     strength: float
-    """The effect as a part of what taking the word out of the text has: 1 where it goes by the word's keys
-    alone, near 0 where other tokens have taken over what it says."""
+    """The effect relative to that of deletion: 1 if the word acts through its own keys only, near 0 if other
+    tokens carry its meaning."""
 
 
-def effect(with_word: Tensor, without: Tensor) -> Tensor:
-    """|ε with − ε without| of predictions (1, channels, height, width), summed over channels."""
-    return (with_word - without).float().abs().sum(1)[0].cpu()
+def compute_effect(with_word: Tensor, without_word: Tensor) -> Tensor:
+    """Return |ε with − ε without| of predictions (1, channels, height, width), summed over channels."""
+    return (with_word - without_word).float().abs().sum(1)[0].cpu()
 
 
-def without_words(prompt: str, words: str) -> str:
-    """The text with the first `words` taken out."""
+def remove_words(prompt: str, words: str) -> str:
+    """Return the text without the first occurrence of `words`."""
     return " ".join(prompt.replace(words, "", 1).split())
 
 
 @torch.no_grad()
-def measure(
+def measure_faithfulness(
     pipeline: Any,
     *,
     number: int,
     seed: int,
     timesteps: tuple[int, ...] = (200, 400, 600),
-    is_drawn: bool = True,
-) -> list[Faith]:
-    """Correlates maps of nouns, colours and phrases in drawn scenes with the effect of leaving them out."""
+    is_rendered: bool = True,
+) -> list[FaithfulnessSample]:
+    """Correlate the maps of nouns, colors and phrases with the effect of removing them.
+
+    Args:
+        pipeline: a pipeline that `noising.can_predict` accepts.
+        number: number of scenes.
+        seed: selects scenes and noise.
+        timesteps: noise levels, as in `noising.noise_levels`.
+        is_rendered: True to encode rendered scenes, in both languages; False for images that the model
+            generates, in English.
+    """
     from promptweight.attention import Record
     from promptweight.conditioning import encode
 
-    found: list[Faith] = []
-    record = Record(refine=True)
-    for noise in noised(
+    samples: list[FaithfulnessSample] = []
+    for noised in run_noised_scenes(
         pipeline,
         number=number,
         seed=seed,
         timesteps=timesteps,
-        languages=("pt", "en") if is_drawn else ("en",),
-        is_drawn=is_drawn,
-        record=record,
+        languages=("pt", "en") if is_rendered else ("en",),
+        is_rendered=is_rendered,
+        record=Record(refine=True),
     ):
-        session, maps = noise.session, noise.session.maps
+        session, maps = noised.session, noised.session.maps
         text = session.tables["positive"][0].prompt.text
-        for thing in noise.scene.things:
-            words = phrase(thing, noise.language)
-            for part, said in (("noun", words.noun), ("colour", words.adjective), ("phrase", words.core)):
-                session.set_weight(said, 0.0)
+        for thing in noised.scene.things:
+            words = phrase(thing, noised.language)
+            for part, removed in (("noun", words.noun), ("color", words.adjective), ("phrase", words.core)):
+                session.set_weight(removed, 0.0)
                 session.reset()
-                masked = predict(pipeline, noise.latents, noise.level.timestep, session.inputs)
-                session.set_weight(said, 1.0)
-                other = encode(pipeline, without_words(text, said))
-                unsaid = predict(pipeline, noise.latents, noise.level.timestep, other)
+                masked = predict(pipeline, noised.latents, noised.level.timestep, session.inputs)
+                session.set_weight(removed, 1.0)
+                shorter = encode(pipeline, remove_words(text, removed))
+                deleted = predict(pipeline, noised.latents, noised.level.timestep, shorter)
                 effects = {
-                    "masked": effect(noise.predicted, masked),
-                    "unsaid": effect(noise.predicted, unsaid),
+                    "masked": compute_effect(noised.prediction, masked),
+                    "deleted": compute_effect(noised.prediction, deleted),
                 }
-                whole = float(effects["unsaid"].sum())
-                for unit in UNITS:
-                    view = maps.refined() if unit.startswith("refined") else maps
-                    view = view.share() if unit.endswith("share") else view
-                    heat = view.word(said).tensor.cpu()
-                    for way, changed in effects.items():
-                        small = F.interpolate(
-                            heat[None, None], changed.shape, mode="bilinear", antialias=True
+                total = float(effects["deleted"].sum())
+                for view_name in MAP_VIEWS:
+                    view = maps.refined() if view_name.startswith("refined") else maps
+                    view = view.share() if view_name.endswith("share") else view
+                    heat = view.word(removed).tensor.cpu()
+                    for ablation, effect in effects.items():
+                        resized = F.interpolate(
+                            heat[None, None], effect.shape, mode="bilinear", antialias=True
                         )[0, 0]
-                        correlation = spearman(small.flatten().tolist(), changed.flatten().tolist())
-                        strength = float(changed.sum()) / max(whole, 1e-12)
-                        found.append(
-                            Faith(noise.number, noise.level.name, part, unit, way, correlation, strength)
+                        samples.append(
+                            FaithfulnessSample(
+                                noised.number,
+                                noised.level.name,
+                                part,
+                                view_name,
+                                ablation,
+                                spearman(resized.flatten().tolist(), effect.flatten().tolist()),
+                                float(effect.sum()) / max(total, 1e-12),
+                            )
                         )
-    return found
+    return samples

@@ -1,14 +1,14 @@
-"""Ways of making one map of a word out of all layers and heads: ours, and those of three other tools.
+"""Rules that combine layers and heads into one map of a word, of `AttentionMaps` and of three other tools.
 
-All read the same recorded probabilities, so that a difference is the rule's alone:
+All rules use the same recorded probabilities, so that only the rule differs:
 
     probability, share, refined, refined share   the views of `AttentionMaps`
-    daam      bicubic to the latents' size, negative values cut off, mean over all layers and heads alike
+    daam      bicubic to the size of the latents, negative values set to 0, mean over all layers and heads
               (Tang et al., 2023; castorini/daam)
-    heads summed   bilinear to the picture, sum over heads, mean over layers (attention-map-diffusers)
-    concepts  softmax over the prompt's words of their logits summed over heads, mean over layers, nearest
-              neighbours to pixels (Helbling et al., 2025; ConceptAttention). Its authors compare outputs of
-              attention; this is their rule on the attention itself, all that a recording holds.
+    heads summed   bilinear to the image, sum over heads, mean over layers (attention-map-diffusers)
+    concepts  softmax over the words of the prompt of their logits summed over heads, mean over layers,
+              nearest neighbor to pixels (Helbling et al., 2025; ConceptAttention). Its authors compare
+              attention outputs; here their rule applies to the attention itself, all that is recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from promptweight.maps import AttentionMaps, RecordedSlot, find_rows
+from promptweight.maps import AttentionMaps, RecordedSlot, find_phrase_rows
 
 RULES = (
     "probability",
@@ -32,23 +32,23 @@ RULES = (
 )
 
 
-def heat(maps: AttentionMaps, phrase: str, rule: str) -> Tensor:
-    """The map of a phrase in the first picture by one of `RULES`: (height, width) float32 on the CPU.
+def apply_rule(maps: AttentionMaps, phrase: str, rule: str) -> Tensor:
+    """Return the map of a phrase in the first image by one rule: (height, width) float32 on the CPU.
 
     Args:
-        maps: of a recording of one call of the model with `Record(heads="keep", refine=True)`.
+        maps: recording of one call of the model with `Record(heads="keep", refine=True)`.
         phrase: the word or words.
         rule: one of `RULES`.
     """
-    if rule in ("daam", "heads summed", "concepts"):
-        return OTHERS[rule](maps, phrase)
+    if rule in _PEER_RULES:
+        return _PEER_RULES[rule](maps, phrase)
     view = maps.refined() if rule.startswith("refined") else maps
     view = view.share() if rule.endswith("share") else view
     return view.word(phrase).tensor.cpu()
 
 
-def layers(maps: AttentionMaps) -> Iterator[tuple[RecordedSlot, Tensor]]:
-    """Every layer and its probabilities (heads, height, width, columns), mean over calls."""
+def layer_probabilities(maps: AttentionMaps) -> Iterator[tuple[RecordedSlot, Tensor]]:
+    """Yield every layer and its probabilities (heads, height, width, columns), mean over calls."""
     for slot in maps.recording.slots:
         if slot.kind == "words":
             count = slot.counts[:, 0, 0].sum().clamp_min(1)
@@ -56,59 +56,54 @@ def layers(maps: AttentionMaps) -> Iterator[tuple[RecordedSlot, Tensor]]:
             yield slot, mean.unflatten(1, (slot.height, slot.width))
 
 
-def columns_of(maps: AttentionMaps, phrase: str) -> list[int]:
-    """The columns of a phrase's tokens."""
+def find_columns(maps: AttentionMaps, phrase: str, occurrence: int = 0) -> list[int]:
+    """Return the recorded columns of a phrase's tokens in the first image."""
     columns = maps.recording.columns(("positive", 0))
-    rows, _ = find_rows(maps.recording.tables["positive", 0], phrase)
+    rows, _ = find_phrase_rows(maps.recording.tables["positive", 0], phrase, occurrence)
     return [columns[row] for row in sorted(rows)]
 
 
-def daam(maps: AttentionMaps, phrase: str) -> Tensor:
-    """DAAM's rule."""
-    columns = columns_of(maps, phrase)
-    finest = max((slot.height, slot.width) for slot, _ in layers(maps))
-    stride = min(slot.stride for slot, _ in layers(maps))
+def _daam(maps: AttentionMaps, phrase: str) -> Tensor:
+    """Apply the rule of DAAM."""
+    columns = find_columns(maps, phrase)
+    finest = max((slot.height, slot.width) for slot, _ in layer_probabilities(maps))
+    stride = min(slot.stride for slot, _ in layer_probabilities(maps))
     size = (finest[0] * stride, finest[1] * stride)
-    found = [
+    resized = [
         F.interpolate(p[..., columns].permute(3, 0, 1, 2), size, mode="bicubic").clamp_min(0)
-        for _, p in layers(maps)
+        for _, p in layer_probabilities(maps)
     ]
-    mean = torch.cat(found, 1).mean((0, 1))  # tokens, then layers and heads together
+    mean = torch.cat(resized, 1).mean((0, 1))  # tokens, then layers and heads together
     return F.interpolate(mean[None, None], maps.recording.size, mode="bicubic")[0, 0].clamp_min(0)
 
 
-def heads_summed(maps: AttentionMaps, phrase: str) -> Tensor:
-    """The rule of attention-map-diffusers."""
-    columns = columns_of(maps, phrase)
-    found = [
+def _heads_summed(maps: AttentionMaps, phrase: str) -> Tensor:
+    """Apply the rule of attention-map-diffusers."""
+    columns = find_columns(maps, phrase)
+    resized = [
         F.interpolate(p[..., columns].sum(0).permute(2, 0, 1)[None], maps.recording.size, mode="bilinear")[0]
-        for _, p in layers(maps)
+        for _, p in layer_probabilities(maps)
     ]
-    return torch.stack(found).mean((0, 1))
+    return torch.stack(resized).mean((0, 1))
 
 
-def concepts(maps: AttentionMaps, phrase: str) -> Tensor:
-    """ConceptAttention's rule, the concepts being the words of the prompt.
+def _concepts(maps: AttentionMaps, phrase: str) -> Tensor:
+    """Apply the rule of ConceptAttention with the words of the prompt as concepts.
 
-    The logarithm of a probability is its logit less a number that all words of a pixel and head share, which
-    a softmax over words does not see; summed over the heads it is the product of the whole vectors.
+    The logarithm of a probability is its logit minus a constant that all words of a pixel and head share; the
+    softmax over words cancels it. Summed over the heads, the logits are products of the whole vectors.
     """
     words = [word for word in maps.words if not word.is_punctuation]
-    columns = maps.recording.columns(("positive", 0))
-    tables = maps.recording.tables["positive", 0]
-    of_words = []
-    for word in words:
-        rows, _ = find_rows(tables, word.text, word.occurrence)
-        of_words.append([columns[row] for row in sorted(rows)])
-    wanted = set(columns_of(maps, phrase))
-    own = [place for place, found in enumerate(of_words) if wanted.issuperset(found)]
-    found = []
-    for _, p in layers(maps):
+    word_columns = [find_columns(maps, word.text, word.occurrence) for word in words]
+    phrase_columns = set(find_columns(maps, phrase))
+    own = [index for index, columns in enumerate(word_columns) if phrase_columns.issuperset(columns)]
+    resized = []
+    for _, p in layer_probabilities(maps):
         logits = p.clamp_min(1e-30).log().sum(0)  # (height, width, columns)
-        by_word = torch.stack([logits[..., each].mean(-1) for each in of_words], -1)
-        part = by_word.softmax(-1)[..., own].sum(-1)
-        found.append(F.interpolate(part[None, None], maps.recording.size, mode="nearest")[0, 0])
-    return torch.stack(found).mean(0)
+        by_word = torch.stack([logits[..., columns].mean(-1) for columns in word_columns], -1)
+        probability = by_word.softmax(-1)[..., own].sum(-1)
+        resized.append(F.interpolate(probability[None, None], maps.recording.size, mode="nearest")[0, 0])
+    return torch.stack(resized).mean(0)
 
 
-OTHERS = {"daam": daam, "heads summed": heads_summed, "concepts": concepts}
+_PEER_RULES = {"daam": _daam, "heads summed": _heads_summed, "concepts": _concepts}

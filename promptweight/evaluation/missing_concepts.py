@@ -1,7 +1,8 @@
-"""Is the warning of things missing or mixed up right? Given after 5 steps of 25, held against the picture.
+"""Precision and recall of the early warning of missing or mixed-up objects, against the finished images.
 
-`generate` warns above `promptweight.generation.early_warning.LEAK_THRESHOLD`, which was chosen on other pictures; here it
-is judged (`at_threshold`), beside the threshold that half of these pictures would choose (`judge`).
+`generate` checks the maps after a fifth of the steps and warns above `LEAK_THRESHOLD`, which was selected on
+other images. `assess_threshold` measures that threshold; `assess_selected_threshold` measures one that half
+of these images select.
 """
 
 from __future__ import annotations
@@ -15,187 +16,206 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight.evaluation.prompt_fidelity import Drawn, held_out
-from promptweight.evaluation.recognizer import recognise
-from promptweight.evaluation.statistics import Share
+from promptweight.evaluation.prompt_fidelity import SceneDetections, held_out_scenes
+from promptweight.evaluation.recognizer import recognize
+from promptweight.evaluation.statistics import Proportion, area_under_roc
 from promptweight.mini import COLORS, GROUP_SIDE, KINDS, Scene, Thing, phrase, plainly
 
-STEPS, WARNED_AFTER = 25, 5
-PROMPTS = ("two things", "two of one kind", "three things", "four things")
-"""What prompts name. The model learnt from scenes of up to three things of different kinds."""
+STEPS, WARNING_STEP = 25, 5
+PROMPT_TYPES = ("two objects", "two of one kind", "three objects", "four objects")
+"""Types of prompts. Training scenes have up to three objects, of different kinds."""
 
 
 @dataclass(frozen=True)
-class Warned:
-    """What the maps said early of a picture or of one phrase of it, and how that came out."""
+class WarningSample:
+    """Early score of an image or of one of its phrases, and the state of the finished image."""
 
     scene: int
-    prompts: str
-    """Which of `PROMPTS`."""
+    prompt_type: str
+    """One of `PROMPT_TYPES`."""
     score: float
-    """Of the phrase, or the highest of the picture's; see `promptweight.generation.early_warning`."""
-    is_wrong: bool
-    """The phrase's thing, or any that was asked for, is not there in its colour."""
-    is_mixed: bool
-    """Its kind, or any kind that was asked for, came out in a colour that was not asked for with it."""
+    """Score of the phrase, or the highest of the image; see `promptweight.generation.early_warning`."""
+    is_missing: bool
+    """True if the phrase's object, or any of the image's, is not present in its color."""
+    is_misbound: bool
+    """True if its kind, or any kind of the prompt, is present in a color that the prompt does not give it."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How right the warning is at one threshold, on pictures that did not choose it."""
+class WarningQuality:
+    """Quality of the warning at one threshold."""
 
     threshold: float
-    precision: Share
-    recall: Share
-    base: Share
-    """How often what is warned of happens at all."""
+    precision: Proportion
+    recall: Proportion
+    base_rate: Proportion
+    """Proportion of samples with the fault."""
     area: float
-    """The chance that a picture in which it happens has a higher score than one in which it does not."""
+    """Area under the ROC curve: the probability that a faulty sample has a higher score than another."""
 
 
-def scenes_of(number: int, seed: int) -> list[tuple[str, Scene]]:
-    """So many held-out scenes for each kind of prompt; places and sizes count for nothing."""
-    rng = Random(f"leakage/{seed}")
-    made: dict[str, list[Scene]] = {
-        "two things": list(held_out(number, 2, False, seed)),
-        "three things": list(held_out(number, 3, False, seed)),
+def sample_scenes(number: int, seed: int) -> list[tuple[str, Scene]]:
+    """Return `number` held-out scenes of each prompt type; positions and sizes are not used."""
+    rng = Random(f"leakage/{seed}")  # this key selects the scenes of the published reports
+    scenes: dict[str, list[Scene]] = {
+        "two objects": list(held_out_scenes(number, 2, False, seed)),
+        "three objects": list(held_out_scenes(number, 3, False, seed)),
     }
-    for name, things in (("two of one kind", 2), ("four things", 4)):
-        made[name] = []
+    for name, objects in (("two of one kind", 2), ("four objects", 4)):
+        scenes[name] = []
         for _ in range(number):
-            kinds = [rng.choice(KINDS)] * 2 if things == 2 else rng.sample(KINDS, things)
-            named = zip(kinds, rng.sample(list(COLORS), things), strict=True)
-            made[name].append(Scene(tuple(Thing(kind, colour, 0, 0, GROUP_SIDE) for kind, colour in named)))
-    return [(name, scene) for name in PROMPTS for scene in made[name]]
+            kinds = [rng.choice(KINDS)] * 2 if objects == 2 else rng.sample(KINDS, objects)
+            pairs = zip(kinds, rng.sample(list(COLORS), objects), strict=True)
+            scenes[name].append(Scene(tuple(Thing(kind, color, 0, 0, GROUP_SIDE) for kind, color in pairs)))
+    return [(name, scene) for name in PROMPT_TYPES for scene in scenes[name]]
 
 
-def told(scene: Scene, language: str) -> str:
-    """The scene's plain caption; of four things or more as a list like that of three."""
+def write_caption(scene: Scene, language: str) -> str:
+    """Return the scene's caption; four objects or more are listed as three are."""
     if len(scene.things) < 4:
         return plainly(scene, language)
     *first, last = [str(phrase(thing, language)) for thing in scene.things]
     return f"{', '.join(first)} {'e' if language == 'pt' else 'and'} {last}"
 
 
-def mixed(drawn: Drawn, thing: Thing | None = None) -> bool:
-    """Whether a thing, or any, came out in a colour that was not asked for with its kind."""
-    asked = {(each.kind, each.color) for each in drawn.scene.things}
-    kinds = {each.kind for each in drawn.scene.things} if thing is None else {thing.kind}
-    is_there = thing is not None and drawn.match(thing) is not None
-    return not is_there and any(
-        each.kind in kinds and (each.kind, each.color) not in asked for each in drawn.found
+def has_misbound_object(result: SceneDetections, thing: Thing | None = None) -> bool:
+    """Return True if an object, or any if None, has a color that the prompt does not give its kind."""
+    pairs = {(each.kind, each.color) for each in result.scene.things}
+    kinds = {each.kind for each in result.scene.things} if thing is None else {thing.kind}
+    is_present = thing is not None and result.match(thing) is not None
+    return not is_present and any(
+        each.kind in kinds and (each.kind, each.color) not in pairs for each in result.detections
     )
 
 
-def measure(
-    pipeline: Any, scenes: Sequence[tuple[str, Scene]], *, seed: int, batch: int = 8, steps: int = STEPS
-) -> tuple[list[Warned], list[Warned]]:
-    """Draw scenes of two things or more, and reads the maps after a fifth of the steps.
+def measure_missing_concepts(
+    pipeline: Any,
+    scenes: Sequence[tuple[str, Scene]],
+    *,
+    seed: int,
+    batch_size: int = 8,
+    steps: int = STEPS,
+) -> tuple[list[WarningSample], list[WarningSample]]:
+    """Generate scenes of two objects or more, and score their maps after a fifth of the steps.
 
     Args:
-        pipeline: one that draws the built-in world.
-        scenes: as `scenes_of` gives them. Captions are Portuguese and English, two by turns.
-        seed: of the noises.
-        batch: how many pictures are made at once.
-        steps: of each picture.
+        pipeline: a pipeline of the built-in world.
+        scenes: the result of `sample_scenes`. Two captions in Portuguese alternate with two in English.
+        seed: selects the noise.
+        batch_size: images per batch.
+        steps: steps of each image.
 
     Returns:
-        The pictures, and their phrases.
+        The samples of the images and those of their phrases.
     """
     from promptweight.attention import attach
     from promptweight.generation import score_leaks
 
-    found: list[Warned] = []
-    of_phrases: list[Warned] = []
-    for first in range(0, len(scenes), batch):
-        part = scenes[first : first + batch]
-        numbers = range(first, first + len(part))
+    of_images: list[WarningSample] = []
+    of_phrases: list[WarningSample] = []
+    for first in range(0, len(scenes), batch_size):
+        batch = scenes[first : first + batch_size]
+        numbers = range(first, first + len(batch))
         prompts = [
-            told(scene, ("pt", "en")[number // 2 % 2])  # both in either half that `judge` makes
-            for number, (_, scene) in zip(numbers, part, strict=True)
+            write_caption(scene, ("pt", "en")[number // 2 % 2])  # both languages in either half of the scenes
+            for number, (_, scene) in zip(numbers, batch, strict=True)
         ]
         generators = [torch.Generator().manual_seed(1_000_000 * (seed + 21) + number) for number in numbers]
         with attach(pipeline, prompts) as session:
-            images, maps = draw(pipeline, session, generators, steps)
-        for place, ((name, scene), image) in enumerate(zip(part, images, strict=True)):
-            picture = (image * 255).round().astype(np.uint8)
-            drawn = Drawn(scene, prompts[place], tuple(recognise(picture, max(4, len(scene.things)))))
-            scores = [leak.score for leak in score_leaks(maps, place)]
+            images, maps = generate_with_early_maps(pipeline, session, generators, steps)
+        for index, ((prompt_type, scene), image) in enumerate(zip(batch, images, strict=True)):
+            pixels = (image * 255).round().astype(np.uint8)
+            detections = tuple(recognize(pixels, max(4, len(scene.things))))
+            result = SceneDetections(scene, prompts[index], detections)
+            scores = [leak.score for leak in score_leaks(maps, index)]
             rows = [
-                Warned(first + place, name, score, drawn.match(thing) is None, mixed(drawn, thing))
+                WarningSample(
+                    first + index,
+                    prompt_type,
+                    score,
+                    result.match(thing) is None,
+                    has_misbound_object(result, thing),
+                )
                 for score, thing in zip(scores, scene.things, strict=True)
             ]
             of_phrases += rows
-            is_wrong = any(row.is_wrong for row in rows)
-            found.append(Warned(first + place, name, max(scores), is_wrong, mixed(drawn)))
-    return found, of_phrases
+            of_images.append(
+                WarningSample(
+                    first + index,
+                    prompt_type,
+                    max(scores),
+                    any(row.is_missing for row in rows),
+                    has_misbound_object(result),
+                )
+            )
+    return of_images, of_phrases
 
 
-def draw(
+def generate_with_early_maps(
     pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
-    """Run the pipeline; returns its pictures, 0 to 1, and the maps that `generate` would look at."""
+    """Run the pipeline; return its images, 0 to 1, and the maps that `generate` would check."""
     from promptweight.generation import EarlyLeakCheck
-    from promptweight.models import default_guidance_scale
+    from promptweight.models import get_default_guidance_scale
 
-    look = EarlyLeakCheck(session, len(generators))
+    check = EarlyLeakCheck(session, len(generators))
 
-    def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        look.after(step + 1, steps)
+    def on_step_end(_pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        check.on_step_end(step + 1, steps)
         return tensors
 
     output = pipeline(
         **session.inputs,
         num_inference_steps=steps,
-        guidance_scale=default_guidance_scale(pipeline),
+        guidance_scale=get_default_guidance_scale(pipeline),
         generator=generators,
         output_type="np",
-        callback_on_step_end=after_step,
+        callback_on_step_end=on_step_end,
     )
-    return output.images, look.maps
+    return output.images, check.maps
 
 
-def judge(found: Sequence[Warned], truth: str) -> Verdict:
-    """Choose the threshold of the best F-score on every second scene, and judges it on the others.
+def assess_selected_threshold(samples: Sequence[WarningSample], fault: str) -> WarningQuality:
+    """Select the threshold with the best F-score on every second scene, and assess it on the others.
 
     Args:
-        found: what was measured of pictures or of phrases.
-        truth: "is_mixed" or "is_wrong".
+        samples: samples of images or of phrases.
+        fault: "is_misbound" or "is_missing".
     """
-    choosing, judged = ([each for each in found if each.scene % 2 == half] for half in (0, 1))
+    selection, evaluation = ([each for each in samples if each.scene % 2 == half] for half in (0, 1))
     threshold = max(
-        (each.score for each in choosing),
-        key=lambda limit: f_score([(each.score >= limit, getattr(each, truth)) for each in choosing]),
+        (each.score for each in selection),
+        key=lambda limit: f_score([(each.score >= limit, getattr(each, fault)) for each in selection]),
         default=0.0,
     )
-    pairs = [(each.score >= threshold, bool(getattr(each, truth))) for each in judged]
-    return verdict_of(pairs, threshold, found, truth)
+    pairs = [(each.score >= threshold, bool(getattr(each, fault))) for each in evaluation]
+    return _summarize(pairs, threshold, samples, fault)
 
 
-def at_threshold(found: Sequence[Warned], truth: str, threshold: float) -> Verdict:
-    """Judge a threshold that none of these pictures chose, on all of them; arguments as in `judge`."""
-    pairs = [(each.score > threshold, bool(getattr(each, truth))) for each in found]
-    return verdict_of(pairs, threshold, found, truth)
-
-
-def verdict_of(
-    pairs: Sequence[tuple[bool, bool]], threshold: float, found: Sequence[Warned], truth: str
-) -> Verdict:
-    """The verdict on (warned, is bad) pairs; the area is of all that was found."""
-    bad = [each.score for each in found if getattr(each, truth)]
-    good = [each.score for each in found if not getattr(each, truth)]
-    above = [(one > other) + (one == other) / 2 for one in bad for other in good]
-    return Verdict(
-        threshold,
-        Share.of_all(is_bad for warned, is_bad in pairs if warned),
-        Share.of_all(warned for warned, is_bad in pairs if is_bad),
-        Share.of_all(is_bad for _, is_bad in pairs),
-        float(np.mean(above)) if above else float("nan"),
-    )
+def assess_threshold(samples: Sequence[WarningSample], fault: str, threshold: float) -> WarningQuality:
+    """Assess a given threshold on all samples; arguments as in `assess_selected_threshold`."""
+    pairs = [(each.score > threshold, bool(getattr(each, fault))) for each in samples]
+    return _summarize(pairs, threshold, samples, fault)
 
 
 def f_score(pairs: Sequence[tuple[bool, bool]]) -> float:
-    """The harmonic mean of precision and recall of (warned, is bad) pairs."""
-    right = sum(warned and is_bad for warned, is_bad in pairs)
-    either = sum(warned for warned, _ in pairs) + sum(is_bad for _, is_bad in pairs)
-    return 2 * right / either if either else 0.0
+    """Return the harmonic mean of precision and recall of (warned, faulty) pairs."""
+    correct = sum(warned and faulty for warned, faulty in pairs)
+    either = sum(warned for warned, _ in pairs) + sum(faulty for _, faulty in pairs)
+    return 2 * correct / either if either else 0.0
+
+
+def _summarize(
+    pairs: Sequence[tuple[bool, bool]], threshold: float, samples: Sequence[WarningSample], fault: str
+) -> WarningQuality:
+    """Return the quality of (warned, faulty) pairs; the area is that of all samples."""
+    return WarningQuality(
+        threshold,
+        Proportion.from_outcomes(faulty for warned, faulty in pairs if warned),
+        Proportion.from_outcomes(warned for warned, faulty in pairs if faulty),
+        Proportion.from_outcomes(faulty for _, faulty in pairs),
+        area_under_roc(
+            [each.score for each in samples if getattr(each, fault)],
+            [each.score for each in samples if not getattr(each, fault)],
+        ),
+    )

@@ -1,7 +1,7 @@
-"""Does a model draw what is asked? Counts things, colours and relations in pictures of held-out prompts.
+"""Prompt fidelity: proportion of correct objects, colors and relations in images of held-out prompts.
 
-Prompts are made from random scenes, half in Portuguese and half in English, and the pictures are read by
-`recognise`. A picture that cannot be read counts as wrong.
+Prompts are captions of random scenes, half in Portuguese and half in English; `recognize` detects the objects
+of the images. An image without a detection counts as wrong.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from promptweight.evaluation.recognizer import Found, recognise
-from promptweight.evaluation.statistics import Share
+from promptweight.evaluation.recognizer import Detection, recognize
+from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import (
     ABOVE,
     BELOW,
@@ -36,43 +36,44 @@ SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20,
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A scene that was asked for, the words it was asked in, and what the picture shows."""
+class SceneDetections:
+    """A scene, its caption, and the detections in the image of the caption."""
 
     scene: Scene
     prompt: str
-    found: tuple[Found, ...]
+    detections: tuple[Detection, ...]
 
-    def match(self, thing: Thing) -> Found | None:
-        """Return what was found of a thing, of the right kind and colour."""
-        return next((f for f in self.found if (f.kind, f.color) == (thing.kind, thing.color)), None)
+    def match(self, thing: Thing) -> Detection | None:
+        """Return the detection with the kind and color of an object; None if it is missing."""
+        return next(
+            (each for each in self.detections if (each.kind, each.color) == (thing.kind, thing.color)), None
+        )
 
 
-def held_out(number: int, things: int, related: bool, seed: int) -> Iterator[Scene]:
-    """Yield random scenes with that many things, on plain ground, with a relation or with none."""
-    rng = Random(f"drawing/{seed}/{things}/{related}")
+def held_out_scenes(number: int, objects: int, has_relation: bool, seed: int) -> Iterator[Scene]:
+    """Yield random scenes with `objects` objects on a plain background, with a relation or without one."""
+    rng = Random(f"drawing/{seed}/{objects}/{has_relation}")  # this key selects the published scenes
     while number:
         scene = random_scene(rng)
-        if len(scene.things) == things and scene.relation in (RELATIONS if related else ("",)):
+        if len(scene.things) == objects and scene.relation in (RELATIONS if has_relation else ("",)):
             number -= 1
             yield replace(scene, background="plain")
 
 
-def pictures(
+def generate_images(
     pipeline: Any,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
     steps: int = 25,
     guidance_scale: float,
-    batch: int = 10,
+    batch_size: int = 10,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield one picture (height, width, 3) per prompt, each from a generator of its own."""
-    for first in range(0, len(prompts), batch):
-        texts = list(prompts[first : first + batch])
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch]]
+    """Yield one image (height, width, 3) per prompt, each with its own generator."""
+    for first in range(0, len(prompts), batch_size):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch_size]]
         output = pipeline(
-            texts,
+            list(prompts[first : first + batch_size]),
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
             generator=generators,
@@ -81,28 +82,28 @@ def pictures(
         yield from (output.images * 255).round().astype(np.uint8)
 
 
-def draw(
+def generate_and_recognize(
     pipeline: Any,
     scenes: Sequence[Scene],
     *,
     seed: int,
     guidance_scale: float,
     languages: Sequence[str] = LANGUAGES,
-) -> list[Drawn]:
-    """Ask for scenes, in the languages by turns, and reads the pictures."""
+) -> list[SceneDetections]:
+    """Generate an image of every scene's caption, in alternating languages, and detect its objects."""
     prompts = [plainly(scene, languages[index % len(languages)]) for index, scene in enumerate(scenes)]
     seeds = [1_000_000 * (seed + 1) + index for index in range(len(scenes))]
-    drawn = pictures(pipeline, prompts, seeds, guidance_scale=guidance_scale)
+    images = generate_images(pipeline, prompts, seeds, guidance_scale=guidance_scale)
     return [
-        Drawn(scene, prompt, tuple(recognise(picture)))
-        for scene, prompt, picture in zip(scenes, prompts, drawn, strict=True)
+        SceneDetections(scene, prompt, tuple(recognize(image)))
+        for scene, prompt, image in zip(scenes, prompts, images, strict=True)
     ]
 
 
-def relation_holds(relation: str, first: Found, second: Found) -> bool:
-    """Tell whether two things found stand to each other as the relation says."""
-    across = second.centre[0] - first.centre[0]
-    down = second.centre[1] - first.centre[1]
+def relation_holds(relation: str, first: Detection, second: Detection) -> bool:
+    """Return True if the positions of two detections satisfy the relation."""
+    across = second.center[0] - first.center[0]
+    down = second.center[1] - first.center[1]
     sideways = abs(across) > abs(down)
     return {
         LEFT: sideways and across > 0,
@@ -115,47 +116,56 @@ def relation_holds(relation: str, first: Found, second: Found) -> bool:
     }[relation]
 
 
-def both_and_relation(drawn: Drawn) -> tuple[bool, bool]:
-    """Tell whether both things of a pair are there, and whether they also stand as was said."""
-    first, second = (drawn.match(thing) for thing in drawn.scene.things)
-    both = first is not None and second is not None
-    return both, both and relation_holds(drawn.scene.relation, first, second)  # type: ignore[arg-type]
+def check_pair(result: SceneDetections) -> tuple[bool, bool]:
+    """Return whether both objects of a pair are present, and whether their relation holds too."""
+    first, second = (result.match(thing) for thing in result.scene.things)
+    if first is None or second is None:
+        return False, False
+    return True, relation_holds(result.scene.relation, first, second)
 
 
-def measure(pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: float) -> dict[str, Share]:
-    """Measure how often single things, pairs and relations come out right.
+def measure_prompt_fidelity(
+    pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: float
+) -> dict[str, Proportion]:
+    """Measure how often single objects, pairs and relations are correct.
 
     Args:
-        pipeline: a text-to-image pipeline that draws the built-in world at 64 × 64.
-        number: prompts per question.
-        seed: which prompts and noises; training uses none of these seeds.
+        pipeline: a text-to-image pipeline of the built-in world at 64 × 64 pixels.
+        number: prompts per metric.
+        seed: selects prompts and noise; training uses none of these seeds.
         guidance_scale: classifier-free guidance.
 
     Returns:
-        A `Share` per question, in the order of the report.
+        A proportion per metric, in the order of the report.
     """
-    single = draw(pipeline, list(held_out(number, 1, False, seed)), seed=seed, guidance_scale=guidance_scale)
-    pairs = draw(
-        pipeline, list(held_out(number, 2, False, seed)), seed=seed + 1, guidance_scale=guidance_scale
-    )
-    related = draw(
-        pipeline, list(held_out(number, 2, True, seed)), seed=seed + 2, guidance_scale=guidance_scale
-    )
-    sentence = draw(
-        pipeline, [SENTENCE] * 10, seed=seed + 3, guidance_scale=guidance_scale, languages=("pt",)
-    )
-    wanted = [drawn.scene.things[0] for drawn in single]
-    largest = [drawn.found[0] if drawn.found else None for drawn in single]
-    judged = [both_and_relation(drawn) for drawn in related]
+
+    def generate(scenes: list[Scene], offset: int, **options: Any) -> list[SceneDetections]:
+        return generate_and_recognize(
+            pipeline, scenes, seed=seed + offset, guidance_scale=guidance_scale, **options
+        )
+
+    single = generate(list(held_out_scenes(number, 1, False, seed)), 0)
+    pairs = generate(list(held_out_scenes(number, 2, False, seed)), 1)
+    related = generate(list(held_out_scenes(number, 2, True, seed)), 2)
+    sentence = generate([SENTENCE] * 10, 3, languages=("pt",))
+    expected = [result.scene.things[0] for result in single]
+    largest = [result.detections[0] if result.detections else None for result in single]
+    checked = [check_pair(result) for result in related]
     return {
-        "one thing: colour": Share.of_all(
-            f is not None and f.color == t.color for f, t in zip(largest, wanted, strict=True)
+        "one object: color": Proportion.from_outcomes(
+            detection is not None and detection.color == thing.color
+            for detection, thing in zip(largest, expected, strict=True)
         ),
-        "one thing: kind": Share.of_all(
-            f is not None and f.kind == t.kind for f, t in zip(largest, wanted, strict=True)
+        "one object: kind": Proportion.from_outcomes(
+            detection is not None and detection.kind == thing.kind
+            for detection, thing in zip(largest, expected, strict=True)
         ),
-        "two things: both, each in its colour": Share.of_all(both_and_relation(drawn)[0] for drawn in pairs),
-        "relation: both things and the relation": Share.of_all(holds for _, holds in judged),
-        "relation: where both things are there": Share.of_all(holds for both, holds in judged if both),
-        "the sentence": Share.of_all(both_and_relation(drawn)[1] for drawn in sentence),
+        "two objects: both, each in its color": Proportion.from_outcomes(
+            check_pair(result)[0] for result in pairs
+        ),
+        "relation: both objects and the relation": Proportion.from_outcomes(holds for _, holds in checked),
+        "relation: images with both objects": Proportion.from_outcomes(
+            holds for both, holds in checked if both
+        ),
+        "the sentence": Proportion.from_outcomes(check_pair(result)[1] for result in sentence),
     }

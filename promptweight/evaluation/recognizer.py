@@ -1,8 +1,8 @@
-"""Recognises the built-in world's things in a picture, by drawing every explanation and keeping the best.
+"""Recognizer of the built-in world's objects in an image, by matching every icon in every size and color.
 
-Each icon in each size and colour is laid over each place of a grid; what counts is how much of the picture's
-difference from its ground the icon explains (1 is all of it). There is nothing to train, and how often it
-errs on drawn scenes, whose truth is known, is measured by `recogniser_error`.
+Each icon is compared with the image at every position of a grid; the score is the fraction of the image's
+difference from its background that the icon explains (1 for all of it). There is nothing to train;
+`recognizer_accuracy` measures its errors on rendered scenes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptweight.evaluation.statistics import Share
+from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import (
     COLORS,
     GROUP_SIDE,
@@ -32,14 +32,14 @@ from promptweight.mini import (
 )
 
 SIDES = (GROUP_SIDE, *SINGLE_SIDES)
-GRID = 2  # places that are tried, in pixels
-LEAST_FIT = 0.5  # of the difference from the ground that an explanation must account for
-LEAST_ENERGY = 0.6  # summed squared difference (values 0 to 1) under which a square counts as empty ground
+GRID = 2  # distance between tested positions, in pixels
+MIN_FIT = 0.5  # fraction of the difference from the background that a detection must explain
+MIN_ENERGY = 0.6  # summed squared difference (values 0 to 1) below which a square counts as background
 
 
 @dataclass(frozen=True)
-class Found:
-    """A thing found in a picture: what, which colour, where (pixels), and how much it explains (0 to 1)."""
+class Detection:
+    """An object detected in an image: kind, color, square (pixels) and explained fraction (0 to 1)."""
 
     kind: str
     color: str
@@ -49,159 +49,166 @@ class Found:
     fit: float
 
     @property
-    def centre(self) -> tuple[float, float]:
-        """The middle of its square (x, y) in pixels."""
+    def center(self) -> tuple[float, float]:
+        """The center of its square (x, y) in pixels."""
         return self.x + self.side / 2, self.y + self.side / 2
 
 
 @dataclass(frozen=True)
 class _Templates:
-    """Every kind and colour at one size, as what it adds to the ground: alpha·(colour − ground)."""
+    """Every kind and color at one size, as the difference that it adds: alpha·(color − background)."""
 
-    paint: Tensor  # (kinds·colours, 3, side, side), colour premultiplied by its cover
-    cover: Tensor  # (kinds·colours, side, side)
+    paint: Tensor  # (kinds·colors, 3, side, side), color premultiplied by its coverage
+    coverage: Tensor  # (kinds·colors, side, side)
     names: tuple[tuple[str, str], ...]
 
 
 @cache
 def _templates(side: int) -> _Templates:
-    paints, covers, names = [], [], []
+    paints, coverages, names = [], [], []
     for kind in KINDS:
-        for colour in COLORS:
+        for color in COLORS:
             black, white = (
-                paint(np.full((side, side, 3), ground, np.float32), kind, colour) for ground in (0, 255)
+                paint(np.full((side, side, 3), background, np.float32), kind, color)
+                for background in (0, 255)
             )
             paints.append(black.transpose(2, 0, 1) / 255)
-            covers.append(1 - (white - black).mean(2) / 255)
-            names.append((kind, colour))
-    return _Templates(torch.from_numpy(np.stack(paints)), torch.from_numpy(np.stack(covers)), tuple(names))
+            coverages.append(1 - (white - black).mean(2) / 255)
+            names.append((kind, color))
+    return _Templates(torch.from_numpy(np.stack(paints)), torch.from_numpy(np.stack(coverages)), tuple(names))
 
 
-def ground_colour(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the colour (3,) of the ground, 0 to 1: the commonest colour of the outermost two pixels."""
-    frame = np.concatenate(
+def background_color(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the background color (3,), 0 to 1: the median color of the outermost two pixels."""
+    border = np.concatenate(
         [
-            picture[:2].reshape(-1, 3),
-            picture[-2:].reshape(-1, 3),
-            picture[:, :2].reshape(-1, 3),
-            picture[:, -2:].reshape(-1, 3),
+            image[:2].reshape(-1, 3),
+            image[-2:].reshape(-1, 3),
+            image[:, :2].reshape(-1, 3),
+            image[:, -2:].reshape(-1, 3),
         ]
     )
-    return np.median(frame, axis=0).astype(np.float32) / 255
+    return np.median(border, axis=0).astype(np.float32) / 255
 
 
-def recognise(picture: NDArray[np.uint8], most: int = 4) -> list[Found]:
-    """Find up to `most` things in a picture (64, 64, 3), the best explained first, none over another."""
-    if picture.shape != (UNITS, UNITS, 3):
-        raise ValueError(f"the picture has shape {picture.shape}; the recogniser reads (64, 64, 3)")
-    ground = torch.from_numpy(ground_colour(picture))[:, None, None]
-    difference = torch.from_numpy(picture).permute(2, 0, 1).float() / 255 - ground  # (3, 64, 64)
-    candidates: list[tuple[float, float, Found]] = []
+def recognize(image: NDArray[np.uint8], max_objects: int = 4) -> list[Detection]:
+    """Return up to `max_objects` detections in an image (64, 64, 3), without overlap, the best first."""
+    if image.shape != (UNITS, UNITS, 3):
+        raise ValueError(f"image must have the shape ({UNITS}, {UNITS}, 3); got {image.shape}")
+    background = torch.from_numpy(background_color(image))[:, None, None]
+    difference = torch.from_numpy(image).permute(2, 0, 1).float() / 255 - background  # (3, 64, 64)
+    candidates: list[tuple[float, Detection]] = []
     for side in SIDES:
         templates = _templates(side)
-        added = templates.paint - templates.cover[:, None] * ground  # what each changes on this ground
+        added = templates.paint - templates.coverage[:, None] * background
         energy = F.conv2d(difference.square().sum(0)[None, None], torch.ones(1, 1, side, side), stride=GRID)[
             0, 0
         ]
         overlap = F.conv2d(difference[None], added, stride=GRID)[0]  # (templates, rows, columns)
         explained = 2 * overlap - added.square().sum((1, 2, 3))[:, None, None]
-        fit = explained / energy.clamp_min(LEAST_ENERGY)
-        for row, column in (fit.amax(0) >= LEAST_FIT).nonzero().tolist():
+        fit = explained / energy.clamp_min(MIN_ENERGY)
+        for row, column in (fit.amax(0) >= MIN_FIT).nonzero().tolist():
             best = int(fit[:, row, column].argmax())
-            kind, colour = templates.names[best]
-            found = Found(
-                kind, colour, column * GRID, row * GRID, side, round(float(fit[best, row, column]), 4)
-            )
-            candidates.append((float(explained[best, row, column]), found.fit, found))
-    return _keep_apart(candidates, most)
+            kind, color = templates.names[best]
+            score = round(float(fit[best, row, column]), 4)
+            detection = Detection(kind, color, column * GRID, row * GRID, side, score)
+            candidates.append((float(explained[best, row, column]), detection))
+    return _suppress_overlaps(candidates, max_objects)
 
 
-def _keep_apart(candidates: list[tuple[float, float, Found]], most: int) -> list[Found]:
-    """Keep what explains most, leaving out every square that lies over one already kept."""
-    kept: list[Found] = []
-    for _, _, found in sorted(candidates, key=lambda item: (-item[1] * item[0], item[2].x, item[2].y)):
-        x, y = found.centre
-        reach = [(other.side + found.side) / 2 * 0.7 for other in kept]
-        apart = all(
-            max(abs(x - other.centre[0]), abs(y - other.centre[1])) >= limit
-            for other, limit in zip(kept, reach, strict=True)
+def _suppress_overlaps(candidates: list[tuple[float, Detection]], max_objects: int) -> list[Detection]:
+    """Return the best (explained energy, detection) candidates without those that overlap a better one."""
+    kept: list[Detection] = []
+    for _, detection in sorted(candidates, key=lambda item: (-item[1].fit * item[0], item[1].x, item[1].y)):
+        x, y = detection.center
+        has_space = all(
+            max(abs(x - other.center[0]), abs(y - other.center[1])) >= (other.side + detection.side) / 2 * 0.7
+            for other in kept
         )
-        if apart:
-            kept.append(found)
-        if len(kept) == most:
+        if has_space:
+            kept.append(detection)
+        if len(kept) == max_objects:
             break
     return kept
 
 
-def recogniser_error(scenes: int = 400, seed: str = "recogniser") -> dict[str, Share]:
-    """Measure the recogniser on drawn scenes of one to three things: shares of both that are read right."""
+def recognizer_accuracy(scenes: int = 400, seed: str | bytes = b"recogniser") -> dict[str, Proportion]:
+    """Measure the recognizer on rendered scenes of one to three objects.
+
+    Args:
+        scenes: number of scenes.
+        seed: selects the scenes; the default is that of the published reports.
+
+    Returns:
+        The proportions of objects ("objects") and of whole scenes ("scenes") that are recognized.
+    """
     rng = Random(seed)
-    right = things = whole = tried = 0
-    while tried < scenes:
+    correct = objects = correct_scenes = tested = 0
+    while tested < scenes:
         scene: Scene = random_scene(rng)
         if scene.relation in ("ride", "mirror"):
             continue
-        tried += 1
-        found = {(item.kind, item.color) for item in recognise(render(scene)[0])}
-        wanted = {(thing.kind, thing.color) for thing in scene.things}
-        right += len(found & wanted)
-        things += len(wanted)
-        whole += found == wanted
-    return {"things": Share(right, things), "scenes": Share(whole, tried)}
+        tested += 1
+        detected = {(item.kind, item.color) for item in recognize(render(scene)[0])}
+        expected = {(thing.kind, thing.color) for thing in scene.things}
+        correct += len(detected & expected)
+        objects += len(expected)
+        correct_scenes += detected == expected
+    return {"objects": Proportion(correct, objects), "scenes": Proportion(correct_scenes, tested)}
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A picture, read against its scene."""
+class SceneAnalysis:
+    """Detections and colored pixels of a scene's objects in an image."""
 
-    found: tuple[Found | None, ...]
-    """For each thing what was found of its kind and colour; None where it is missing."""
-    kinds: tuple[bool, ...]
-    """For each thing whether its kind is there, in any colour."""
-    own: NDArray[np.bool_]
-    """The pixels that have a thing's colours, (things, height, width)."""
+    matches: tuple[Detection | None, ...]
+    """For each object the detection with its kind and color; None if it is missing."""
+    has_kind: tuple[bool, ...]
+    """For each object True if its kind is detected in any color."""
+    color_masks: NDArray[np.bool_]
+    """The pixels in an object's colors, (objects, height, width)."""
 
-    def has(self, thing: int) -> bool:
-        """Whether the thing is there in its colour."""
-        return self.found[thing] is not None
+    def has(self, index: int) -> bool:
+        """Return True if the object is present in its color."""
+        return self.matches[index] is not None
 
-    def area(self, thing: int) -> float:
-        """The part of the picture that has the thing's colours."""
-        return float(self.own[thing].mean())
+    def area(self, index: int) -> float:
+        """Return the fraction of the image in the object's colors."""
+        return float(self.color_masks[index].mean())
 
-    def box(self, thing: int) -> NDArray[np.bool_]:
-        """The square that the thing was found in, (height, width); empty where it is missing."""
-        inside = np.zeros(self.own.shape[1:], bool)
-        found = self.found[thing]
-        if found is not None:
-            inside[found.y : found.y + found.side, found.x : found.x + found.side] = True
+    def box(self, index: int) -> NDArray[np.bool_]:
+        """Return the detected square of the object as a mask (height, width); empty if it is missing."""
+        inside = np.zeros(self.color_masks.shape[1:], bool)
+        match = self.matches[index]
+        if match is not None:
+            inside[match.y : match.y + match.side, match.x : match.x + match.side] = True
         return inside
 
 
-def colours_of(thing: Thing) -> NDArray[np.float32]:
-    """The colours (2, 3; 0 to 1) that a thing's fill and rim are painted in."""
+def object_colors(thing: Thing) -> NDArray[np.float32]:
+    """Return the colors (2, 3; 0 to 1) of an object's fill and outline."""
     fill = np.array(COLORS[thing.color], np.float32)
-    dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
-    rim = np.float32(80) + fill * np.float32(0.3) if dark else fill * np.float32(0.58)
-    colours: NDArray[np.float32] = (np.stack([fill, rim]) / 255).astype(np.float32)
-    return colours
+    is_dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
+    outline = np.float32(80) + fill * np.float32(0.3) if is_dark else fill * np.float32(0.58)
+    colors: NDArray[np.float32] = (np.stack([fill, outline]) / 255).astype(np.float32)
+    return colors
 
 
-def look(picture: NDArray[np.uint8], scene: Scene) -> Seen:
-    """Read a picture (64, 64, 3) of a scene."""
-    found = recognise(picture)
+def analyze_image(image: NDArray[np.uint8], scene: Scene) -> SceneAnalysis:
+    """Return the detections and colored pixels of a scene's objects in an image (64, 64, 3)."""
+    detections = recognize(image)
     palette = np.concatenate(
-        [ground_colour(picture)[None], *(colours_of(thing) for thing in scene.things), [[40 / 255] * 3]]
+        [background_color(image)[None], *(object_colors(thing) for thing in scene.things), [[40 / 255] * 3]]
     )
-    distances = np.linalg.norm(picture[:, :, None].astype(np.float32) / 255 - palette, axis=-1)
+    distances = np.linalg.norm(image[:, :, None].astype(np.float32) / 255 - palette, axis=-1)
     nearest = distances.argmin(-1)
-    own = np.stack([(nearest - 1) // 2 == index for index in range(len(scene.things))])
-    own &= (nearest > 0) & (nearest <= 2 * len(scene.things))
-    return Seen(
+    masks = np.stack([(nearest - 1) // 2 == index for index in range(len(scene.things))])
+    masks &= (nearest > 0) & (nearest <= 2 * len(scene.things))
+    return SceneAnalysis(
         tuple(
-            next((each for each in found if (each.kind, each.color) == (thing.kind, thing.color)), None)
+            next((each for each in detections if (each.kind, each.color) == (thing.kind, thing.color)), None)
             for thing in scene.things
         ),
-        tuple(any(each.kind == thing.kind for each in found) for thing in scene.things),
-        own,
+        tuple(any(each.kind == thing.kind for each in detections) for thing in scene.things),
+        masks,
     )

@@ -1,4 +1,4 @@
-"""Does a weight confined to a part of the picture bring its thing there?"""
+"""Effect of a weight confined to one half of the image: fraction of its object that lies in that half."""
 
 from __future__ import annotations
 
@@ -7,62 +7,72 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from promptweight.evaluation.checkpoint import Kept
-from promptweight.evaluation.recognizer import Seen, look
-from promptweight.evaluation.weight_response import Plain, pictures, weighted
+from promptweight.evaluation.checkpoint import Checkpoint
+from promptweight.evaluation.recognizer import SceneAnalysis, analyze_image
+from promptweight.evaluation.weight_response import Baseline, generate_weighted_images, weight_caption
 from promptweight.mini import Scene
 
 REGION_WEIGHT = 2.5
 MODES = ("logit", "p2p")
-"""In attention; `value` gives the output of `p2p`."""
+"""Modes of weighting in attention; `value` is left out because its output equals that of `p2p`."""
 
 
 @dataclass(frozen=True)
-class Bounded:
-    """How much of the weighted thing lies in the region that its weight was confined to, and without one."""
+class RegionSample:
+    """Fraction of the weighted object in the region of its weight, with and without the weight."""
 
     scene: int
     mode: str
     region: str
     inside: float
-    inside_without: float
-    """The same in the picture at weight 1."""
+    inside_baseline: float
+    """The same in the image at weight 1."""
 
 
-def measure(
-    pipeline: Any, scenes: Sequence[Scene], plain: Plain, *, steps: int = 25, kept: Kept | None = None
-) -> list[Bounded]:
-    """Draw every scene with a high weight on its first phrase, in the half in which it would not stand.
+def measure_region_response(
+    pipeline: Any,
+    scenes: Sequence[Scene],
+    baseline: Baseline,
+    *,
+    steps: int = 25,
+    checkpoint: Checkpoint | None = None,
+) -> list[RegionSample]:
+    """Generate every scene with a high weight on its first phrase, in the half without its object.
 
     Args:
-        pipeline: one that draws the built-in world.
-        scenes: pairs.
-        plain: what `response.drawn_plainly` made of them with as many steps.
-        steps: of each picture.
-        kept: where the measures of each mode are kept as soon as they are made.
+        pipeline: a pipeline of the built-in world.
+        scenes: pairs of objects.
+        baseline: the result of `weight_response.generate_baseline` for these scenes and steps.
+        steps: steps of each image.
+        checkpoint: store of finished modes; None to measure all.
     """
-    halves = ["right" if in_left_half(seen) > 0.5 else "left" for seen in plain.seen]
+    halves = ["right" if left_half_share(analysis) > 0.5 else "left" for analysis in baseline.analyses]
 
-    def at(mode: str) -> list[dict[str, Any]]:
-        texts = [
-            weighted(scene, language, REGION_WEIGHT, f"region={half}, mode={mode}")
-            for scene, language, half in zip(scenes, plain.languages, halves, strict=True)
+    def measure(mode: str) -> list[dict[str, Any]]:
+        prompts = [
+            weight_caption(scene, language, REGION_WEIGHT, f"region={half}, mode={mode}")
+            for scene, language, half in zip(scenes, baseline.languages, halves, strict=True)
         ]
-        drawn = pictures(pipeline, texts, plain.seeds, steps=steps, space="attention")
-        found = []
-        for place, picture in enumerate(drawn):
-            now = in_left_half(look(picture, scenes[place]))
-            was = in_left_half(plain.seen[place])
-            if halves[place] == "right":
-                now, was = 1 - now, 1 - was
-            found.append(asdict(Bounded(place, mode, halves[place], now, was)))
-        return found
+        images = generate_weighted_images(pipeline, prompts, baseline.seeds, steps=steps, space="attention")
+        rows = []
+        for index, image in enumerate(images):
+            inside = left_half_share(analyze_image(image, scenes[index]))
+            before = left_half_share(baseline.analyses[index])
+            if halves[index] == "right":
+                inside, before = 1 - inside, 1 - before
+            rows.append(asdict(RegionSample(index, mode, halves[index], inside, before)))
+        return rows
 
-    rows = [(at(mode) if kept is None else kept.rows(("region", mode), partial(at, mode))) for mode in MODES]
-    return [Bounded(**row) for of_mode in rows for row in of_mode]
+    by_mode = [
+        measure(mode)
+        if checkpoint is None
+        else checkpoint.get_or_measure(("region", mode), partial(measure, mode))
+        for mode in MODES
+    ]
+    return [RegionSample(**row) for rows in by_mode for row in rows]
 
 
-def in_left_half(seen: Seen) -> float:
-    """The part of the first thing's coloured pixels that lies in the left half; a half where it has none."""
-    own = seen.own[0]
-    return float(own[:, : own.shape[1] // 2].sum() / own.sum()) if own.any() else 0.5
+def left_half_share(analysis: SceneAnalysis) -> float:
+    """Return the fraction of the first object's pixels in the left half; 0.5 if it has none."""
+    mask = analysis.color_masks[0]
+    return float(mask[:, : mask.shape[1] // 2].sum() / mask.sum()) if mask.any() else 0.5

@@ -1,4 +1,4 @@
-"""What is read from the areas of things at many weights: do they rise, in which steps, up to which weight?"""
+"""Response curves of one weighting: monotonicity, smoothness and usable range of the area by weight."""
 
 from __future__ import annotations
 
@@ -6,87 +6,93 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from promptweight.evaluation.statistics import Clustered, spearman
-from promptweight.evaluation.weight_response import Drawn
+from promptweight.evaluation.statistics import ClusterMean, spearman
+from promptweight.evaluation.weight_response import WeightSample
 
-KEPT = 0.8
-"""Weights are of use while both things are found at least so often as at weight 1."""
+MIN_RELATIVE_PRESENCE = 0.8
+"""Usable weights keep both objects at least this often, relative to weight 1."""
 
 
-def monotone(found: Sequence[Drawn]) -> list[tuple[int, float]]:
-    """For each scene of one way the rank correlation of weight, from 0 up, and area."""
+def correlate_by_scene(samples: Sequence[WeightSample]) -> list[tuple[int, float]]:
+    """Return (scene, rank correlation of weight and area) for weights of 0 and above.
+
+    Scenes with a constant area are omitted.
+    """
     return [
         (scene, spearman(weights, areas))
-        for scene, (weights, areas) in curves(found).items()
+        for scene, (weights, areas) in area_curves(samples).items()
         if np.ptp(areas)
     ]
 
 
-def monotone_mean(found: Sequence[Drawn], resamples: int = 500) -> Clustered:
-    """The rank correlation of weight, from 0 up, and the mean area over the scenes of one way.
+def correlate_mean_curve(samples: Sequence[WeightSample], resamples: int = 500) -> ClusterMean:
+    """Return the rank correlation of weight and mean area over the scenes, for weights of 0 and above.
 
-    The interval (95 %) comes from drawing whole scenes again.
+    The interval (95 %) is a bootstrap over scenes.
     """
-    of_scenes = list(curves(found).values())
-    if not of_scenes:
-        return Clustered(np.nan, np.nan, np.nan, 0)
-    weights, areas = of_scenes[0][0], np.array([areas for _, areas in of_scenes])
+    curves = list(area_curves(samples).values())
+    if not curves:
+        return ClusterMean(np.nan, np.nan, np.nan, 0)
+    weights, areas = curves[0][0], np.array([areas for _, areas in curves])
     draws = np.random.default_rng(0).integers(0, len(areas), (resamples, len(areas)))
-    again = [spearman(weights, areas[draw].mean(0)) for draw in draws]
-    several = len(areas) > 1 and not np.isnan(again).all()
-    low, high = np.nanquantile(again, [0.025, 0.975]) if several else (np.nan, np.nan)
-    return Clustered(spearman(weights, areas.mean(0)), float(low), float(high), len(areas))
+    correlations = [spearman(weights, areas[draw].mean(0)) for draw in draws]
+    has_interval = len(areas) > 1 and not np.isnan(correlations).all()
+    low, high = np.nanquantile(correlations, [0.025, 0.975]) if has_interval else (np.nan, np.nan)
+    return ClusterMean(spearman(weights, areas.mean(0)), float(low), float(high), len(areas))
 
 
-def grown(found: Sequence[Drawn]) -> list[tuple[int, float, float]]:
-    """Scene, weight and area, in parts of that at weight 1, of the pictures of one way that hold the thing.
+def relative_areas(samples: Sequence[WeightSample]) -> list[tuple[int, float, float]]:
+    """Return (scene, weight, area relative to weight 1) of the images that contain the object.
 
-    Tells a thing that grows with its weight from one that is only drawn more or less often.
+    These areas separate growth of an object from a change in how often it is present.
     """
-    before = {each.scene: each.area for each in found if each.weight == 1}
+    baseline = {sample.scene: sample.area for sample in samples if sample.weight == 1}
     return [
-        (each.scene, each.weight, each.area / before[each.scene])
-        for each in found
-        if each.present and before.get(each.scene)
+        (sample.scene, sample.weight, sample.area / baseline[sample.scene])
+        for sample in samples
+        if sample.present and baseline.get(sample.scene)
     ]
 
 
-def part_of(found: Sequence[Drawn], low: float, high: float) -> list[Drawn]:
-    """What was drawn at weights of a range."""
-    return [each for each in found if low <= each.weight <= high]
+def select_weights(samples: Sequence[WeightSample], low: float, high: float) -> list[WeightSample]:
+    """Return the samples whose weight lies in a range."""
+    return [sample for sample in samples if low <= sample.weight <= high]
 
 
-def smooth(found: Sequence[Drawn]) -> list[tuple[int, float]]:
-    """For each scene 1 less the largest jump of the area between neighbouring weights, of its whole range."""
+def smoothness_by_scene(samples: Sequence[WeightSample]) -> list[tuple[int, float]]:
+    """Return (scene, 1 − largest jump of the area between neighboring weights / range of the area)."""
     return [
         (scene, 1 - float(np.abs(np.diff(areas)).max() / np.ptp(areas)))
-        for scene, (_, areas) in curves(found).items()
+        for scene, (_, areas) in area_curves(samples).items()
         if np.ptp(areas)
     ]
 
 
-def curves(found: Sequence[Drawn]) -> dict[int, tuple[list[float], list[float]]]:
-    """The areas of each scene at the weights from 0 up, in the order of the weights."""
+def area_curves(samples: Sequence[WeightSample]) -> dict[int, tuple[list[float], list[float]]]:
+    """Return the weights of 0 and above in ascending order, and the area at each, by scene."""
     by_scene: dict[int, dict[float, float]] = {}
-    for each in found:
-        if each.weight >= 0:
-            by_scene.setdefault(each.scene, {})[each.weight] = each.area
+    for sample in samples:
+        if sample.weight >= 0:
+            by_scene.setdefault(sample.scene, {})[sample.weight] = sample.area
     return {
         scene: (sorted(areas), [areas[weight] for weight in sorted(areas)])
         for scene, areas in by_scene.items()
     }
 
 
-def usable(found: Sequence[Drawn]) -> tuple[float, float]:
-    """The weights round 1 at which both things are there at least `KEPT` as often as at 1."""
-    at: dict[float, list[float]] = {}
-    for each in found:
-        at.setdefault(each.weight, []).append(each.present * each.other_present)
-    shares = {weight: float(np.mean(values)) for weight, values in sorted(at.items())}
-    weights, limit = list(shares), KEPT * shares[1.0]
+def usable_weights(samples: Sequence[WeightSample]) -> tuple[float, float]:
+    """Return the range of weights around 1 that keeps both objects.
+
+    Their presence is at least `MIN_RELATIVE_PRESENCE` of that at weight 1.
+    """
+    by_weight: dict[float, list[float]] = {}
+    for sample in samples:
+        by_weight.setdefault(sample.weight, []).append(sample.present * sample.other_present)
+    presence = {weight: float(np.mean(values)) for weight, values in sorted(by_weight.items())}
+    weights, limit = list(presence), MIN_RELATIVE_PRESENCE * presence[1.0]
     low = high = weights.index(1.0)
-    while low > 0 and shares[weights[low - 1]] >= limit:
+    while low > 0 and presence[weights[low - 1]] >= limit:
         low -= 1
-    while high < len(weights) - 1 and shares[weights[high + 1]] >= limit:
+    while high < len(weights) - 1 and presence[weights[high + 1]] >= limit:
         high += 1
     return weights[low], weights[high]

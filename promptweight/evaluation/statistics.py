@@ -1,4 +1,4 @@
-"""Shares and means with the uncertainty that their number of samples leaves."""
+"""Proportions, means and rank correlations with 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 Z = 1.96  # two-sided 95 %
 
 
 @dataclass(frozen=True)
-class Share:
-    """How many of how many, with the Wilson score interval (95 %)."""
+class Proportion:
+    """A proportion of outcomes with its Wilson score interval (95 %)."""
 
     hits: int
-    of: int
+    count: int
+    """Number of outcomes."""
 
-    @staticmethod
-    def of_all(outcomes: Iterable[bool]) -> Share:
-        """Count outcomes."""
-        counted = [bool(outcome) for outcome in outcomes]
-        return Share(sum(counted), len(counted))
+    @classmethod
+    def from_outcomes(cls, outcomes: Iterable[bool]) -> Proportion:
+        """Count the true outcomes."""
+        values = [bool(outcome) for outcome in outcomes]
+        return cls(sum(values), len(values))
 
     @property
     def value(self) -> float:
-        """The share itself, 0 to 1; not a number when nothing was counted."""
-        return self.hits / self.of if self.of else math.nan
+        """The proportion, 0 to 1; NaN without outcomes."""
+        return self.hits / self.count if self.count else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
         """The Wilson score interval (Wilson, 1927)."""
-        if not self.of:
+        if not self.count:
             return 0.0, 1.0
-        share, n = self.value, self.of
-        middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-        half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        p, n = self.value, self.count
+        center = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return max(0.0, center - half), min(1.0, center + half)
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,19 @@ class Mean:
 
     value: float
     half_width: float
-    of: int
+    count: int
+    """Number of samples."""
 
-    @staticmethod
-    def of_all(samples: Iterable[float]) -> Mean:
-        """Average samples."""
+    @classmethod
+    def from_samples(cls, samples: Iterable[float]) -> Mean:
+        """Compute the mean and its standard error; NaN without samples."""
         values = list(samples)
         n = len(values)
         if n == 0:
-            return Mean(math.nan, math.nan, 0)
+            return cls(math.nan, math.nan, 0)
         mean = sum(values) / n
         variance = sum((value - mean) ** 2 for value in values) / max(1, n - 1)
-        return Mean(mean, Z * math.sqrt(variance / n), n)
+        return cls(mean, Z * math.sqrt(variance / n), n)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -67,56 +68,62 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Clustered:
-    """A mean with its bootstrap interval (95 %): whole clusters, such as scenes, are drawn again.
+class ClusterMean:
+    """A mean with its cluster bootstrap interval (95 %): whole clusters, such as scenes, are resampled.
 
-    Samples of one scene, at several noise levels say, are alike; to draw them one by one would make the
-    interval too narrow. One cluster has no interval.
+    Samples of one scene, for example at several noise levels, are correlated; resampling single samples would
+    give too narrow an interval. One cluster has no interval.
     """
 
     value: float
     low: float
     high: float
-    of: int
-    """How many clusters."""
+    count: int
+    """Number of clusters."""
 
-    @staticmethod
-    def of_all(samples: Iterable[tuple[object, float]], resamples: int = 2000) -> Clustered:
-        """Average (cluster, value) pairs; values that are not numbers do not count."""
-        sums: dict[object, list[float]] = {}
+    @classmethod
+    def from_samples(cls, samples: Iterable[tuple[object, float]], resamples: int = 2000) -> ClusterMean:
+        """Compute the mean of (cluster, value) pairs; NaN values are ignored."""
+        by_cluster: dict[object, list[float]] = {}
         for cluster, value in samples:
             if not math.isnan(value):
-                sums.setdefault(cluster, []).append(value)
-        if not sums:
-            return Clustered(math.nan, math.nan, math.nan, 0)
-        totals = np.array([[sum(values), len(values)] for values in sums.values()])
-        value = float(totals[:, 0].sum() / totals[:, 1].sum())
-        if len(totals) == 1:  # nothing can be said of how clusters differ
-            return Clustered(value, math.nan, math.nan, 1)
-        drawn = np.random.default_rng(0).multinomial(
+                by_cluster.setdefault(cluster, []).append(value)
+        if not by_cluster:
+            return cls(math.nan, math.nan, math.nan, 0)
+        totals = np.array([[sum(values), len(values)] for values in by_cluster.values()])
+        mean = float(totals[:, 0].sum() / totals[:, 1].sum())
+        if len(totals) == 1:  # the variance between clusters is unknown
+            return cls(mean, math.nan, math.nan, 1)
+        counts = np.random.default_rng(0).multinomial(
             len(totals), np.full(len(totals), 1 / len(totals)), resamples
         )
-        means = (drawn @ totals[:, 0]) / (drawn @ totals[:, 1])
+        means = (counts @ totals[:, 0]) / (counts @ totals[:, 1])
         low, high = np.quantile(means, [0.025, 0.975])
-        return Clustered(value, float(low), float(high), len(totals))
+        return cls(mean, float(low), float(high), len(totals))
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The interval."""
+        """The interval; NaN with fewer than two clusters."""
         return self.low, self.high
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation, ties sharing their ranks; not a number where one does not vary."""
-    one, other = ranks(first), ranks(second)
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
+    """Return Spearman's rank correlation; NaN if either sequence is constant."""
+    from scipy.stats import spearmanr  # of the extra "report"
+
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
-    return float(np.corrcoef(one, other)[0, 1])
+    return float(spearmanr(first, second).statistic)
 
 
-def ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    """The ranks of values, equal ones sharing the mean of theirs."""
-    array = np.asarray(values, np.float64)
-    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    return ((last - counts + last - 1) / 2)[inverse]
+def area_under_roc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Return the probability that a positive has a higher score than a negative; ties count half.
+
+    Computed from the rank sum (Mann and Whitney, 1947); NaN if either sequence is empty.
+    """
+    from scipy.stats import rankdata  # of the extra "report"
+
+    if not positive or not negative:
+        return math.nan
+    rank_sum = rankdata([*positive, *negative])[: len(positive)].sum()
+    return float(rank_sum - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))

@@ -1,8 +1,8 @@
-"""What a weight does to a picture: the same seeds drawn at every weight, by every way in which weights act.
+"""Response of images to the weight of a phrase: the same seeds at every weight, for every weighting.
 
-The first thing of a pair carries the weight, as a phrase. At each weight it is asked: is the thing there, how
-much of the picture has its colours, how much of the other thing's place does it take, what changed where it
-is not?
+The first object of a pair carries the weight, as a phrase. The metrics of an image are the presence of the
+object, the area of its colors, the part of the other object's square that they cover, and the change outside
+the object.
 """
 
 from __future__ import annotations
@@ -19,84 +19,108 @@ import torch
 from numpy.typing import NDArray
 
 from promptweight import validation
-from promptweight.evaluation.checkpoint import Kept
-from promptweight.evaluation.recognizer import Seen, look
+from promptweight.evaluation.checkpoint import Checkpoint
+from promptweight.evaluation.recognizer import SceneAnalysis, analyze_image
 from promptweight.mini import Scene, phrase, plainly
+from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, SPACES
 
 WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
-SPACES = ("embedding", "attention")
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way in which weights act."""
+class WeightingCase:
+    """A weighting and the part of the run in which it acts."""
 
     name: str
     settings: tuple[tuple[str, Any], ...] = ()
-    """Of `attach`."""
+    """Arguments of `attach`."""
     options: str = ""
-    """Written after the weight in the prompt, without braces."""
+    """Options after the weight in the prompt, without braces."""
 
     @property
     def space(self) -> str:
-        """Where it acts: "embedding" or "attention"."""
+        """The space in which the weights act: "embedding" or "attention"."""
         return dict(self.settings).get("space", "embedding")
 
 
-def ways() -> tuple[Way, ...]:
-    """All ways that are measured: methods, modes in attention, and parts of the run.
+def weighting_cases() -> tuple[WeightingCase, ...]:
+    """Return all cases: the methods, the modes in attention, and parts of the run.
 
-    The mode `value` gives the output of `p2p` (see `promptweight.attention.control.rules`): it is not drawn again.
+    The mode `value` is left out: its output equals that of `p2p` (`promptweight.attention.control.rules`).
     """
-    from promptweight.attention import ATTACH_MODES
-    from promptweight.weighting import METHODS
-
-    methods = [name for name in METHODS if name not in ("none", "ignore")]
+    methods = [name for name in METHOD_NAMES if name not in ("none", "ignore")]
+    modes = [mode for mode in ATTACH_MODES if mode != "value"]
     attention = ("space", "attention")
     return (
-        *(Way(name, (("method", name),)) for name in methods),
-        *(Way(f"attention {mode}", (attention, ("mode", mode))) for mode in ATTACH_MODES if mode != "value"),
+        *(WeightingCase(name, (("method", name),)) for name in methods),
+        *(WeightingCase(f"attention {mode}", (attention, ("mode", mode))) for mode in modes),
         *(
-            Way(f"attention logit, steps {steps}", (attention,), f"steps={steps}")
+            WeightingCase(f"attention logit, steps {steps}", (attention,), f"steps={steps}")
             for steps in ("0-0.2", "0-0.5", "0.5-1")
         ),
     )
 
 
-def chosen_ways(names: Sequence[str]) -> tuple[Way, ...]:
-    """Some of the ways, by their names or by the spaces in which they act; all when no name is given.
+def select_weightings(names: Sequence[str]) -> tuple[WeightingCase, ...]:
+    """Return the cases with these names or spaces; all cases if `names` is empty.
 
     Raises:
-        SettingError: a name that is neither.
+        SettingError: a name is neither a case nor a space.
     """
-    known = ways()
+    cases = weighting_cases()
     for name in names:
-        validation.check_choice("way", name, [*SPACES, *(way.name for way in known)])
-    return tuple(way for way in known if not names or way.name in names or way.space in names)
+        validation.check_choice("weighting", name, [*SPACES, *(case.name for case in cases)])
+    return tuple(case for case in cases if not names or case.name in names or case.space in names)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One picture at one weight, against the one of the same seed at weight 1."""
+class WeightSample:
+    """Metrics of one image at one weight, relative to the image of the same seed at weight 1."""
 
     scene: int
-    way: str
+    weighting: str
     weight: float
     present: float
-    """1 where the weighted thing is there in its colour."""
-    right_colour: float
-    """1 where its kind is there in its colour, 0 in another; not a number where its kind is missing."""
+    """1 if the weighted object is present in its color, else 0."""
+    right_color: float
+    """1 if an object of its kind is present in its color, 0 in another color; NaN if the kind is missing."""
     other_present: float
     area: float
-    """The part of the picture that has the weighted thing's colours."""
+    """Fraction of the image in the weighted object's colors."""
     spill: float
-    """The part of the other thing's square, where it stands at weight 1, that has them."""
+    """Fraction of the other object's square, as at weight 1, in these colors."""
     outside: float
-    """The mean difference of pixels (0 to 1) outside the squares where the thing stood and stands."""
+    """Mean difference of pixels (0 to 1) outside the squares of the object at both weights."""
 
 
-def weighted(scene: Scene, language: str, weight: float, options: str = "") -> str:
-    """The scene's plain caption with a weight on its first phrase."""
+@dataclass(frozen=True)
+class Baseline:
+    """Images of scenes at weight 1, generated once for all comparisons."""
+
+    languages: list[str]
+    seeds: list[int]
+    images: list[NDArray[np.uint8]]
+    analyses: list[SceneAnalysis]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the images, which identifies the model: other weights generate other images."""
+        return hashlib.sha256(b"".join(image.tobytes() for image in self.images)).hexdigest()
+
+
+@dataclass(frozen=True)
+class ChangeSample:
+    """Change of one image by a weight, independent of its content."""
+
+    scene: int
+    weighting: str
+    weight: float
+    change: float
+    """Mean difference of pixels (0 to 1) from the image of the same seed at weight 1."""
+
+
+def weight_caption(scene: Scene, language: str, weight: float, options: str = "") -> str:
+    """Return the scene's caption with a weight, and options without braces, on its first phrase."""
     caption, core = plainly(scene, language), phrase(scene.things[0], language).core
     if weight == 1 and not options:
         return caption
@@ -104,158 +128,163 @@ def weighted(scene: Scene, language: str, weight: float, options: str = "") -> s
     return re.sub(re.escape(core), lambda match: f"({match[0]}:{weight:g}{braces})", caption, count=1)
 
 
-def pictures(
+def generate_weighted_images(
     pipeline: Any,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
     steps: int,
-    batch: int = 10,
+    batch_size: int = 10,
     **settings: Any,
 ) -> list[NDArray[np.uint8]]:
-    """One picture (height, width, 3) per prompt, each from a generator of its own."""
-    from promptweight.attention import attach
-    from promptweight.models import default_guidance_scale
+    """Return one image (height, width, 3) per prompt, each with its own generator.
 
-    made: list[NDArray[np.uint8]] = []
-    for first in range(0, len(prompts), batch):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch]]
-        with attach(
-            pipeline, list(prompts[first : first + batch]), **{"record": False} | settings
-        ) as session:
+    Args:
+        pipeline: a text-to-image pipeline.
+        prompts: the prompts.
+        seeds: one seed per prompt.
+        steps: steps of each image.
+        batch_size: images per batch.
+        settings: arguments of `attach`.
+    """
+    from promptweight.attention import attach
+    from promptweight.models import get_default_guidance_scale
+
+    images: list[NDArray[np.uint8]] = []
+    for first in range(0, len(prompts), batch_size):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch_size]]
+        batch = list(prompts[first : first + batch_size])
+        with attach(pipeline, batch, **{"record": False} | settings) as session:
             output = pipeline(
                 **session.inputs,
                 num_inference_steps=steps,
-                guidance_scale=default_guidance_scale(pipeline),
+                guidance_scale=get_default_guidance_scale(pipeline),
                 generator=generators,
                 output_type="np",
             )
-        made += list((output.images * 255).round().astype(np.uint8))
-    return made
+        images += list((output.images * 255).round().astype(np.uint8))
+    return images
 
 
-def compare(
-    picture: NDArray[np.uint8], now: Seen, plain: NDArray[np.uint8], before: Seen
+def generate_baseline(pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int = 25) -> Baseline:
+    """Generate every scene without weights; captions alternate between Portuguese and English."""
+    languages = [("pt", "en")[index % 2] for index in range(len(scenes))]
+    seeds = _scene_seeds(scenes, seed)
+    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
+    images = generate_weighted_images(pipeline, captions, seeds, steps=steps)
+    analyses = [analyze_image(image, scene) for image, scene in zip(images, scenes, strict=True)]
+    return Baseline(languages, seeds, images, analyses)
+
+
+def measure_weight_response(
+    pipeline: Any,
+    scenes: Sequence[Scene],
+    baseline: Baseline,
+    *,
+    steps: int = 25,
+    cases: Sequence[WeightingCase] | None = None,
+    weights: Sequence[float] = WEIGHTS,
+    checkpoint: Checkpoint | None = None,
+) -> list[WeightSample]:
+    """Generate every scene with every weighting at every weight.
+
+    Args:
+        pipeline: a pipeline of the built-in world.
+        scenes: pairs of objects. Scenes whose baseline image lacks an object are omitted: they have nothing
+            to compare with.
+        baseline: the result of `generate_baseline` for these scenes and steps.
+        steps: steps of each image.
+        cases: the weightings; None for all.
+        weights: the weights.
+        checkpoint: store of the finished weightings and weights; None to measure all.
+    """
+    complete = [i for i, analysis in enumerate(baseline.analyses) if analysis.has(0) and analysis.has(1)]
+
+    def measure(case: WeightingCase, weight: float) -> list[dict[str, Any]]:
+        if weight == 1:
+            images = [baseline.images[i] for i in complete]
+        else:
+            prompts = [
+                weight_caption(scenes[i], baseline.languages[i], weight, case.options) for i in complete
+            ]
+            seeds = [baseline.seeds[i] for i in complete]
+            images = generate_weighted_images(pipeline, prompts, seeds, steps=steps, **dict(case.settings))
+        rows = []
+        for i, image in zip(complete, images, strict=True):
+            analysis = analyze_image(image, scenes[i])
+            metrics = compare_with_baseline(image, analysis, baseline.images[i], baseline.analyses[i])
+            rows.append(asdict(WeightSample(i, case.name, weight, **metrics)))
+        return rows
+
+    samples: list[WeightSample] = []
+    for case in weighting_cases() if cases is None else cases:
+        for weight in weights:
+            measure_case = partial(measure, case, weight)
+            rows = (
+                measure_case()
+                if checkpoint is None
+                else checkpoint.get_or_measure((case.name, weight), measure_case)
+            )
+            samples += [WeightSample(**row) for row in rows]
+    return samples
+
+
+def compare_with_baseline(
+    image: NDArray[np.uint8],
+    analysis: SceneAnalysis,
+    baseline_image: NDArray[np.uint8],
+    baseline_analysis: SceneAnalysis,
 ) -> dict[str, float]:
-    """The measures of a picture at some weight against the one at weight 1."""
-    other_box = before.box(1)
-    outside = ~(before.box(0) | now.box(0))
-    change = np.abs(picture.astype(np.float32) - plain).mean(-1) / 255
+    """Return the metrics of an image relative to the image at weight 1."""
+    other_box = baseline_analysis.box(1)
+    outside = ~(baseline_analysis.box(0) | analysis.box(0))
+    change = np.abs(image.astype(np.float32) - baseline_image).mean(-1) / 255
     return {
-        "present": float(now.has(0)),
-        "right_colour": float(now.has(0)) if now.kinds[0] else float("nan"),
-        "other_present": float(now.has(1)),
-        "area": now.area(0),
-        "spill": float(now.own[0][other_box].mean()) if other_box.any() else float("nan"),
+        "present": float(analysis.has(0)),
+        "right_color": float(analysis.has(0)) if analysis.has_kind[0] else float("nan"),
+        "other_present": float(analysis.has(1)),
+        "area": analysis.area(0),
+        "spill": float(analysis.color_masks[0][other_box].mean()) if other_box.any() else float("nan"),
         "outside": float(change[outside].mean()),
     }
 
 
-@dataclass(frozen=True)
-class Plain:
-    """Scenes drawn without weights, once for all that is compared with them."""
-
-    languages: list[str]
-    seeds: list[int]
-    pictures: list[NDArray[np.uint8]]
-    seen: list[Seen]
-
-    @property
-    def digest(self) -> str:
-        """Tells these pictures from all others: a model trained on, or another one, draws other pictures."""
-        return hashlib.sha256(b"".join(picture.tobytes() for picture in self.pictures)).hexdigest()
-
-
-def drawn_plainly(pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int = 25) -> Plain:
-    """Every scene's language and noise, its picture without weights, and what that shows.
-
-    Captions are Portuguese and English by turns.
-    """
-    languages = [("pt", "en")[place % 2] for place in range(len(scenes))]
-    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
-    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
-    plain = pictures(pipeline, captions, seeds, steps=steps)
-    seen = [look(each, scene) for each, scene in zip(plain, scenes, strict=True)]
-    return Plain(languages, seeds, plain, seen)
-
-
-def measure(
-    pipeline: Any,
-    scenes: Sequence[Scene],
-    plain: Plain,
-    *,
-    steps: int = 25,
-    chosen: Sequence[Way] | None = None,
-    weights: Sequence[float] = WEIGHTS,
-    kept: Kept | None = None,
-) -> list[Drawn]:
-    """Draw every scene, of two things, in every way at every weight.
-
-    Args:
-        pipeline: one that draws the built-in world.
-        scenes: pairs. Those in which the picture at weight 1 lacks one of the two things are left out:
-            there is nothing to compare with.
-        plain: what `drawn_plainly` made of them with as many steps.
-        steps: of each picture.
-        chosen: the ways; all when None.
-        weights: the weights.
-        kept: where the measures of each way and weight are kept as soon as they are made.
-    """
-    whole = [place for place, seen in enumerate(plain.seen) if seen.has(0) and seen.has(1)]
-
-    def at(way: Way, weight: float) -> list[dict[str, Any]]:
-        if weight == 1:
-            drawn = [plain.pictures[place] for place in whole]
-        else:
-            texts = [weighted(scenes[place], plain.languages[place], weight, way.options) for place in whole]
-            seeds = [plain.seeds[place] for place in whole]
-            drawn = pictures(pipeline, texts, seeds, steps=steps, **dict(way.settings))
-        return [
-            asdict(Drawn(place, way.name, weight, **compare(picture, look(picture, scenes[place]), *before)))
-            for place, picture in zip(whole, drawn, strict=True)
-            for before in [(plain.pictures[place], plain.seen[place])]
-        ]
-
-    found: list[Drawn] = []
-    for way in ways() if chosen is None else chosen:
-        for weight in weights:
-            make = partial(at, way, weight)
-            rows = make() if kept is None else kept.rows((way.name, weight), make)
-            found += [Drawn(**row) for row in rows]
-    return found
-
-
-@dataclass(frozen=True)
-class Changed:
-    """How much a weight changed a picture, whatever is on it."""
-
-    scene: int
-    way: str
-    weight: float
-    change: float
-    """The mean difference of pixels (0 to 1) from the picture of the same seed at weight 1."""
-
-
-def measure_change(
+def measure_image_change(
     pipeline: Any,
     scenes: Sequence[Scene],
     *,
     seed: int,
     steps: int = 25,
-    chosen: Sequence[Way] | None = None,
+    cases: Sequence[WeightingCase] | None = None,
     weights: Sequence[float] = WEIGHTS,
-) -> list[Changed]:
-    """As `measure`, for any model: without knowing what a picture shows. Captions are English."""
-    seeds = [1_000_000 * (seed + 11) + place for place in range(len(scenes))]
-    plain = pictures(pipeline, [plainly(scene, "en") for scene in scenes], seeds, steps=steps, batch=1)
-    found: list[Changed] = []
-    for way in ways() if chosen is None else chosen:
+) -> list[ChangeSample]:
+    """Measure the change of images by weights for any model, without analysis of the content.
+
+    Args:
+        pipeline: a text-to-image pipeline.
+        scenes: the scenes, with English captions.
+        seed: selects the noise.
+        steps: steps of each image.
+        cases: the weightings; None for all.
+        weights: the weights.
+    """
+    seeds = _scene_seeds(scenes, seed)
+    captions = [plainly(scene, "en") for scene in scenes]
+    baseline = generate_weighted_images(pipeline, captions, seeds, steps=steps, batch_size=1)
+    samples: list[ChangeSample] = []
+    for case in weighting_cases() if cases is None else cases:
         for weight in weights:
-            drawn = plain
+            images = baseline
             if weight != 1:
-                texts = [weighted(scene, "en", weight, way.options) for scene in scenes]
-                drawn = pictures(pipeline, texts, seeds, steps=steps, batch=1, **dict(way.settings))
-            for place, (picture, before) in enumerate(zip(drawn, plain, strict=True)):
-                change = float(np.abs(picture.astype(np.float32) - before).mean() / 255)
-                found.append(Changed(place, way.name, weight, change))
-    return found
+                prompts = [weight_caption(scene, "en", weight, case.options) for scene in scenes]
+                images = generate_weighted_images(
+                    pipeline, prompts, seeds, steps=steps, batch_size=1, **dict(case.settings)
+                )
+            for index, (image, before) in enumerate(zip(images, baseline, strict=True)):
+                change = float(np.abs(image.astype(np.float32) - before).mean() / 255)
+                samples.append(ChangeSample(index, case.name, weight, change))
+    return samples
+
+
+def _scene_seeds(scenes: Sequence[Scene], seed: int) -> list[int]:
+    return [1_000_000 * (seed + 11) + index for index in range(len(scenes))]

@@ -4,15 +4,8 @@ from .arguments import MAX_PROMPT_LENGTH as MAX_PROMPT_LENGTH
 from .arguments import MAX_SEED as MAX_SEED
 from .arguments import MAX_SIDE as MAX_SIDE
 from .arguments import MAX_STEPS as MAX_STEPS
-from .arguments import METHODS as METHODS
-from .arguments import MODES as MODES
-from .arguments import NORMALIZERS as NORMALIZERS
-from .arguments import POOLED as POOLED
-from .arguments import SPACES as SPACES
 from .arguments import check_arguments as check_arguments
 from .arguments import check_size as check_size
-from .arguments import collect_settings as collect_settings
-from .arguments import find_unused_settings as find_unused_settings
 from .early_warning import LEAK_THRESHOLD as LEAK_THRESHOLD
 from .early_warning import EarlyLeakCheck as EarlyLeakCheck
 from .early_warning import score_leaks as score_leaks
@@ -20,8 +13,10 @@ from .image_editing import Edit as Edit
 from .image_editing import edit as edit
 from .image_generation import generate as generate
 from .pipeline_run import Progress as Progress
+from .pipeline_run import progress_reporter as progress_reporter
 from .pipeline_run import run_pipeline as run_pipeline
 from .result import Result as Result
 from .result import common_weight as common_weight
 from .result import slugify as slugify
+from .result_builder import build_result as build_result
 from .share_targets import solve as solve

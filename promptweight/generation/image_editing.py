@@ -1,11 +1,11 @@
-"""Editing a picture through its prompt: the picture of a source prompt, and of an edited one in its layout.
+"""Image editing through the prompt: an image, and one of the edited prompt in the same layout.
 
-    made = edit("um gato vermelho", "um gato azul", seed=1)
-    made.sheet().save("before-and-after.png")
+    result = edit("um gato vermelho", "um gato azul", seed=1)
+    result.sheet().save("before-and-after.png")
 
-Prompt-to-prompt (Hertz et al., 2022): both pictures are made at once from the same noise, and for a share of
-the steps the edited one attends as the source does. This module is light; torch and diffusers are imported
-when `edit` is called.
+Prompt-to-prompt (Hertz et al., 2022): both images are denoised at once from the same noise, and for a
+fraction of the steps the edited one uses the attention of the source. torch and diffusers are imported when
+`edit` is called.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.errors import SettingError
-from promptweight.generation.arguments import (
-    check_arguments,
-    collect_settings,
-    find_unused_settings,
-    open_pipeline,
-)
-from promptweight.generation.pipeline_run import Callback, GeneratedImage, run_pipeline
+from promptweight.generation.arguments import check_arguments, open_pipeline
+from promptweight.generation.pipeline_run import Callback, progress_reporter, run_pipeline
 from promptweight.generation.result import Result
+from promptweight.generation.result_builder import build_result
 from promptweight.messages import message
 
 if TYPE_CHECKING:
@@ -34,43 +30,53 @@ if TYPE_CHECKING:
 
     from promptweight.models import Adapters
     from promptweight.prompt import Prompt
+    from promptweight.weighting import AttachMode, Pooled, Space
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What one call of `edit` made: two results, each with its picture, its words and its maps."""
+    """Results of one call of `edit`.
+
+    Attributes:
+        source: the image of the source prompt.
+        edited: the image of the edited prompt.
+    """
 
     source: Result
     edited: Result
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the person should know, in full sentences."""
+        """Warnings of both images, each once."""
         return tuple(dict.fromkeys([*self.source.warnings, *self.edited.warnings]))
 
     def sheet(self) -> Image.Image:
-        """The two pictures side by side, each with its prompt under it.
+        """Return the two images side by side, each with its prompt under it.
 
         Raises:
-            SettingError: the run was stopped before there were pictures.
+            SettingError: the run was stopped before the images existed.
         """
         from promptweight.render import contact_sheet, enlarge
 
-        pictures = [enlarge(image, 256) for result in self for image in result.images]
-        if len(pictures) < 2:
-            raise SettingError("the run was stopped before there were pictures to show")
-        return contact_sheet(pictures, [result.prompt.text for result in self], columns=2)
+        images = [enlarge(image, 256) for result in self for image in result.images]
+        if len(images) < 2:
+            raise SettingError("the run was stopped before its images existed")
+        return contact_sheet(images, [result.prompt.text for result in self], columns=2)
 
     def save(
         self, directory: str | os.PathLike[str], *, metadata: Collection[str] | None = None
     ) -> list[Path]:
-        """Write the source, the edited picture and, beside it as `….edit.png`, the sheet; returns the files.
+        """Write the source, the edited image and their sheet (`….edit.png`), and return the paths.
 
-        Files are named, numbered and written as by `Result.save`, which tells what `metadata` is.
+        Files are named, numbered and written as by `Result.save`.
+
+        Args:
+            directory: the folder; it is created if it does not exist.
+            metadata: as in `Result.save`.
 
         Raises:
-            SettingError: there is no such metadata.
-            OSError: the disk's own error; what was complete by then stays.
+            SettingError: a part of the metadata is not valid.
+            OSError: a file cannot be written; complete files stay.
         """
         from promptweight.atomic_files import save_png
         from promptweight.metadata import METADATA_PARTS, build_png_info
@@ -80,11 +86,11 @@ class Edit:
         if len(files) < 2:
             return files
         path = files[-1].with_name(f"{files[-1].stem}.edit.png")
-        save_png(self.sheet(), path, build_png_info(self.edited.record(), self.edited.parameters(), parts))
+        save_png(self.sheet(), path, build_png_info(self.edited.record(), self.edited.infotext(), parts))
         return [*files, path]
 
     def __iter__(self) -> Iterator[Result]:
-        """First the source, then the edited one."""
+        """Iterate over the source and the edited result."""
         return iter((self.source, self.edited))
 
 
@@ -99,10 +105,10 @@ def edit(
     negative_prompt: str | Prompt = "",
     method: str | None = None,
     normalizer: str | None = None,
-    space: Literal["embedding", "attention"] = "embedding",
-    mode: Literal["logit", "p2p", "value", "clip"] = "logit",
+    space: Space = "embedding",
+    mode: AttachMode = "logit",
     clip_skip: int | None = None,
-    pooled: Literal["clean", "weighted"] = "clean",
+    pooled: Pooled = "clean",
     dialect: str = "pw",
     num_inference_steps: int = 25,
     guidance_scale: float | None = None,
@@ -114,31 +120,47 @@ def edit(
     embeddings_dir: str | os.PathLike[str] | None = None,
     callback: Callback | None = None,
 ) -> Edit:
-    """Make the picture of a prompt, and that of an edited prompt with the first one's attention.
+    """Generate the image of a prompt, and that of an edited prompt with the attention of the first.
 
-    The source picture is that of `generate` with the same seed, but for the rounding of a larger batch: the
-    edit does nothing to it. Recorded maps are of the attention that acted. Where a word's attention is taken
-    from the source, a weight in the edited prompt acts on its value, not on its logit. Prompts may change
-    while the pictures are made; at every step the words of the two texts said then are paired.
+    The source image is that of `generate` with the same seed, up to the rounding of a larger batch. Recorded
+    maps are of the attention after the edit. Where a word's attention comes from the source, a weight in the
+    edited prompt acts on its value, not on its logit. Prompts may change during denoising; at every step the
+    words of the two current texts are paired.
 
     Args:
-        source_prompt: the prompt of the first picture.
-        edited_prompt: the prompt of the second.
-        model: a pipeline, or what `promptweight.load` takes: every family that can be attached to.
-        kind: `replace` swaps words for others, each taking the attention of the one in whose place it stands,
-            whatever the number of their tokens; `refine` adds words or leaves some out, and those that are in
-            both prompts keep the source's attention.
-        cross_replace_steps: for which first share of the steps words take the source's attention, 0 .. 1.
-        self_replace_steps: for which first share the image attends to itself as the source does, 0 .. 1;
-            more keeps more of the layout.
-        negative_prompt: for both pictures; this and all the others as in `promptweight.generate`, except that
-            LoRAs are those of the source prompt.
+        source_prompt: the prompt of the source image.
+        edited_prompt: the prompt of the edited image.
+        model: a pipeline of a supported family, or what `promptweight.load` takes.
+        kind: `replace` swaps words, each taking the attention of the word at its position, whatever the
+            number of their tokens; `refine` adds or removes words, and the words of both prompts keep the
+            attention of the source.
+        cross_replace_steps: first fraction of the steps in which words take the source's attention, 0 .. 1.
+        self_replace_steps: first fraction of the steps in which the image takes the source's self-attention,
+            0 .. 1; a larger one keeps more of the layout.
+        negative_prompt: for both images; this and the following arguments as in `promptweight.generate`,
+            except that LoRAs are those of the source prompt.
+        method: as in `promptweight.generate`, like all arguments below.
+        normalizer: likewise.
+        space: likewise.
+        mode: likewise.
+        clip_skip: likewise.
+        pooled: likewise.
+        dialect: likewise.
+        num_inference_steps: likewise.
+        guidance_scale: likewise.
+        seed: likewise.
+        height: likewise.
+        width: likewise.
+        record: whether attention is recorded.
+        lora_dir: likewise.
+        embeddings_dir: likewise.
+        callback: likewise.
 
     Raises:
-        SettingError: a value outside its range; with `replace`, a word that stands in no other's place; AND
-            in one of the two prompts.
+        SettingError: a value is outside its range; with `replace`, a word has no counterpart; a prompt has
+            AND.
         ModelError: the model cannot be loaded.
-        AttachError: the model's attention cannot be read.
+        AttachError: the attention of the model cannot be recorded.
     """
     from promptweight.models import silence_libraries
 
@@ -146,14 +168,14 @@ def edit(
         from promptweight.attention import PromptToPrompt, attach
         from promptweight.models import apply_adapters, find_adapters
 
-    how = PromptToPrompt(kind, cross_replace_steps, self_replace_steps)
-    asked = check_arguments(
+    prompt_to_prompt = PromptToPrompt(kind, cross_replace_steps, self_replace_steps)
+    arguments = check_arguments(
         source_prompt,
         edited_prompt,
         negative_prompt,
         dialect=dialect,
         seed=seed,
-        pictures=1,
+        num_images=1,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         method=method,
@@ -163,66 +185,64 @@ def edit(
         clip_skip=clip_skip,
         pooled=pooled,
     )
-    source, edited, negative = asked.prompts
-    steps, (only_seed,) = asked.num_inference_steps, asked.seeds
-    where: dict[str, Any] = {
+    source, edited, negative = arguments.prompts
+    prompts, steps, weighting = (source, edited), arguments.num_inference_steps, arguments.weighting
+    folders: dict[str, Any] = {
         "lora_dir": lora_dir,
         "embeddings_dir": embeddings_dir,
         "num_inference_steps": steps,
     }
-    chosen = _both(find_adapters(source, negative, **where), find_adapters(edited, **where))
+    adapters = _merge_adapters(find_adapters(source, negative, **folders), find_adapters(edited, **folders))
 
     pipe = open_pipeline(model)
-    call, weighting = asked.call(pipe, height, width), asked.weighting
+    call = arguments.pipeline_kwargs(pipe, height, width)
     with ExitStack() as stack:
         with silence_libraries():
-            stack.enter_context(apply_adapters(pipe, chosen))
-        prompts = (source, edited)
-        session = attach(
-            pipe, prompts, negative, edit=how, record=record, num_inference_steps=steps, **weighting
-        )
-        stack.enter_context(session)
-        pictures = run_pipeline(pipe, session, call, only_seed, (1, 1), record, callback)
-        said = [*chosen.warnings, *session.warnings, *find_unused_settings(call, weighting, negative)]
-    about = {"edit": {**asdict(how), "source": source.source, "edited": edited.source}}
-    return Edit(
-        *(
-            _result(
-                picture,
-                prompt,
+            stack.enter_context(apply_adapters(pipe, adapters))
+        session = stack.enter_context(
+            attach(
+                pipe,
+                prompts,
                 negative,
-                words=session.words(prompt=number),
-                seeds=asked.seeds,
-                settings={**collect_settings(pipe, prompt, negative, weighting, chosen, call), **about},
-                warnings=tuple(dict.fromkeys([*said, *picture.warnings])),
+                edit=prompt_to_prompt,
+                record=record,
+                num_inference_steps=steps,
+                **weighting,
             )
-            for number, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True))
         )
-    )
+        images = run_pipeline(
+            pipe,
+            session.inputs,
+            call,
+            arguments.seeds * 2,
+            recorder=session if record else None,
+            on_step=progress_reporter(callback, session),
+        )
+        about = {**asdict(prompt_to_prompt), "source": source.source, "edited": edited.source}
+        results = [
+            build_result(
+                pipe,
+                (image,),
+                prompt=prompt,
+                negative_prompt=negative,
+                words=session.words(prompt=index),
+                seeds=arguments.seeds,
+                weighting=weighting,
+                call=call,
+                adapters=adapters,
+                warnings=session.warnings,
+                more_settings={"edit": about},
+            )
+            for index, (image, prompt) in enumerate(zip(images, prompts, strict=True))
+        ]
+    return Edit(*results)
 
 
-def _result(picture: GeneratedImage, prompt: Prompt, negative_prompt: Prompt, **more: Any) -> Result:
-    """Return one picture as a result of its own, without any where the run was stopped before there was."""
-    result = Result((), picture.maps, prompt, negative_prompt, **more)
-    if picture.image is None:
-        return replace(result, seeds=())
-    is_unfinished = picture.steps_done < picture.steps
-    return replace(
-        result, images=(picture.image,), stopped_after=picture.steps_done if is_unfinished else None
-    )
-
-
-def _both(source: Adapters, edited: Adapters) -> Adapters:
-    """Return what two prompts name together; the LoRAs of the source alone, which act on the whole model."""
+def _merge_adapters(source: Adapters, edited: Adapters) -> Adapters:
+    """Return the adapters of two prompts; LoRAs of the source alone, because they act on the whole model."""
     warnings = [*source.warnings, *edited.warnings]
-    if edited.loras.keys() - source.loras.keys():
-        names = ", ".join(map(repr, sorted(edited.loras.keys() - source.loras.keys())))
-        warnings.append(
-            message(
-                "edit-loras",
-                names=names,
-            )
-        )
+    if ignored := sorted(edited.loras.keys() - source.loras.keys()):
+        warnings.append(message("edit-loras", names=", ".join(map(repr, ignored))))
     return replace(
         source,
         embeddings={**source.embeddings, **edited.embeddings},

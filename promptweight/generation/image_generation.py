@@ -1,9 +1,9 @@
-"""The one way from a prompt to pictures and maps; the app, the command line and scripts all call it.
+"""Image generation: `generate` makes images and attention maps from one prompt.
 
     result = generate("um (gato:1.4) vermelho", "mini", seed=1)
     result.save("out", overlays=["gato"])
 
-This module itself is light; torch and diffusers are imported when `generate` is called.
+The app, the command line and scripts all call it. torch and diffusers are imported when it is called.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from promptweight.generation.arguments import (
-    check_arguments,
-    collect_settings,
-    find_unused_settings,
-    open_pipeline,
+from promptweight.generation.arguments import check_arguments, open_pipeline
+from promptweight.generation.pipeline_run import (
+    Callback,
+    GeneratedImage,
+    Progress,
+    progress_reporter,
+    run_pipeline,
 )
-from promptweight.generation.pipeline_run import Callback, GeneratedImage, Progress, join_maps, run_pipeline
 from promptweight.generation.result import Result
+from promptweight.generation.result_builder import build_result
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from promptweight.attention import Record, ShareResult
     from promptweight.prompt import Prompt
+    from promptweight.weighting import AttachMode, Pooled, Space
 
 __all__ = ["Callback", "Progress", "generate"]
 
@@ -38,10 +41,10 @@ def generate(
     negative_prompt: str | Prompt = "",
     method: str | None = None,
     normalizer: str | None = None,
-    space: Literal["embedding", "attention"] = "embedding",
-    mode: Literal["logit", "p2p", "value", "clip"] = "logit",
+    space: Space = "embedding",
+    mode: AttachMode = "logit",
     clip_skip: int | None = None,
-    pooled: Literal["clean", "weighted"] = "clean",
+    pooled: Pooled = "clean",
     dialect: str = "pw",
     num_inference_steps: int = 25,
     guidance_scale: float | None = None,
@@ -56,55 +59,58 @@ def generate(
     embeddings_dir: str | os.PathLike[str] | None = None,
     require_words: Sequence[str] = (),
     callback: Callback | None = None,
-    on_picture: Callable[[Result], object] | None = None,
+    on_image: Callable[[Result], object] | None = None,
 ) -> Result:
-    """Make pictures of `prompt` and records where each of its words went.
+    """Generate images of `prompt` and record the attention of each of its words.
 
-    Pictures are made one by one, each from a seed of its own (`seed`, `seed + 1`, …) drawn on the CPU, so a
-    picture is the same to the last bit whatever others are made with it.
+    Images are drawn one by one, each with a seed of its own (`seed`, `seed + 1`, …) for a generator on the
+    CPU, so an image has the same bits whatever other images are drawn with it.
 
     Args:
-        prompt: the prompt, in `dialect`, or already parsed. `[from:to:when]` and `[a|b]` change it while a
-            picture is made, at the steps at which AUTOMATIC1111 does; parts that AND joins are each shown to
-            the model, and their predictions composed by their weights.
+        prompt: the prompt, in `dialect`, or a parsed one. `[from:to:when]` and `[a|b]` change it during
+            denoising, at the same steps as in AUTOMATIC1111; the model predicts each part of an AND prompt by
+            itself, and the predictions are composed by their weights.
         model: a pipeline, or what `promptweight.load` takes.
-        negative_prompt: what should not be in the picture.
-        method: how weights act on the embeddings, a name in `promptweight.weighting.METHODS`; None is the
-            usual one of each text encoder.
-        normalizer: how the weights are evened out before `method` uses them, a name in
-            `promptweight.weighting.NORMALIZERS`; None leaves them as they are.
-        space: `embedding`, or `attention` to let the weights act in the model's attention instead.
+        negative_prompt: the negative prompt.
+        method: how weights act on the embeddings, a name in `promptweight.weighting.METHODS`; None for the
+            default of each text encoder.
+        normalizer: how the weights are normalized before `method` uses them, a name in
+            `promptweight.weighting.NORMALIZERS`; None leaves them unchanged.
+        space: `embedding`, or `attention` for weights in the model's attention.
         mode: how weights act in attention: on the logits (`logit`), on the probabilities without
-            renormalising them (`p2p`), or on the values (`value`); or inside the CLIP text encoders (`clip`),
-            where every token heeds a word by its weight, and a T5 is left alone.
-        clip_skip: how many of the last layers of the CLIP text encoders are left out, 0 or more.
-        pooled: whether the pooled text vector, where the model has one, is of the `clean` text or `weighted`.
-        dialect: how prompts given as text are read.
+            renormalization (`p2p`), on the values (`value`), or on the self-attention inside the CLIP text
+            encoders (`clip`), where every token attends to a word by its weight and a T5 gets no weights.
+        clip_skip: number of last layers of the CLIP text encoders to skip, 0 or more.
+        pooled: text of the pooled vector, where the model has one: `clean` or `weighted`.
+        dialect: syntax of prompts that are passed as text.
         num_inference_steps: 1 .. 1000.
-        guidance_scale: 0 .. 100; None is the model's own default.
-        seed: 0 .. 2⁶³ − 1, less the number of pictures; None draws one.
+        guidance_scale: 0 .. 100; None for the model's default.
+        seed: 0 .. 2⁶³ - the number of images; None for a random one.
         num_images_per_prompt: 1 .. 1000.
-        height: in pixels, a multiple of what the model's autoencoder and patches ask for (mostly 8); None
-            is the model's own size. The same for `width`.
+        height: height in pixels, a multiple of the size of the model's latents and patches (mostly 8); None
+            for the model's default. The same for `width`.
+        width: width in pixels.
         targets: shares of the words' attention, above 0 and below 1, by phrase: at every step weights in
-            attention are found that give each phrase its share, as `(gato:=25%)` in the prompt does.
-        balance: True for weights, found likewise, that give the phrases of the prompt equal shares among each
-            other, so that none is forgotten; or the phrases that are to have them.
-        record: whether attention is recorded, or what of it; without it there are no maps.
-        lora_dir: the folder of the LoRAs that `<lora:name:weight>` in the prompt names; they are taken off
-            the model again at the end.
-        embeddings_dir: the folder of the textual inversions that the prompts name, likewise.
-        require_words: words or phrases that the prompt must hold, checked before the model runs.
-        callback: called after each step with a `Progress`; when it returns False the run stops and the
-            result holds what is there: the finished pictures, and the present one as far as it got.
-        on_picture: called with each picture as soon as it is there, as a result of its own, so that it can be
-            saved before the next is begun.
+            attention are solved for that give each phrase its share, as `(gato:=25%)` in the prompt does.
+        balance: True for equal shares of all phrases of the prompt, solved for likewise, so that none is left
+            out; or the phrases that get equal shares.
+        record: whether attention is recorded, or what of it; False gives no maps.
+        lora_dir: folder of the LoRAs that `<lora:name:weight>` in the prompt names; they are removed from the
+            model at the end.
+        embeddings_dir: folder of the textual inversions that the prompts name, likewise.
+        require_words: words or phrases that the prompt must contain, checked before the model runs.
+        callback: called after each step with a `Progress`; when it returns False, the run stops and the
+            result holds the finished images and the current, unfinished one.
+        on_image: called with each finished image as a result of its own, before the next image begins.
+
+    Returns:
+        The images with their maps, settings and warnings.
 
     Raises:
-        SettingError: a value outside its range.
-        WordNotFoundError: a word of `require_words` is not in the prompt; lists those that are.
+        SettingError: a value is outside its range.
+        WordNotFoundError: a word of `require_words` is not in the prompt; lists its words.
         ModelError: the model cannot be loaded.
-        AttachError: the model's attention cannot be read.
+        AttachError: the attention of the model cannot be recorded.
     """
     from promptweight.models import silence_libraries
 
@@ -112,12 +118,12 @@ def generate(
         from promptweight.attention import attach
         from promptweight.models import apply_adapters, find_adapters
 
-    asked = check_arguments(
+    arguments = check_arguments(
         prompt,
         negative_prompt,
         dialect=dialect,
         seed=seed,
-        pictures=num_images_per_prompt,
+        num_images=num_images_per_prompt,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         method=method,
@@ -127,63 +133,60 @@ def generate(
         clip_skip=clip_skip,
         pooled=pooled,
     )
-    read, negative = asked.prompts
-    steps, seeds = asked.num_inference_steps, asked.seeds
-    chosen = find_adapters(
-        read, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir, num_inference_steps=steps
+    parsed, negative = arguments.prompts
+    steps, seeds = arguments.num_inference_steps, arguments.seeds
+    adapters = find_adapters(
+        parsed, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir, num_inference_steps=steps
     )
 
     pipe = open_pipeline(model)
-    call = asked.call(pipe, height, width)
-    weighting = dict(asked.weighting)
+    call = arguments.pipeline_kwargs(pipe, height, width)
+    weighting = dict(arguments.weighting)
     if targets:
         weighting["targets"] = dict(targets)
     if balance is not False:
         weighting["balance"] = balance if balance is True else list(balance)
-    made: list[GeneratedImage] = []
-    found: list[tuple[ShareResult, ...]] = []
+    images: list[GeneratedImage] = []
+    shares: list[tuple[ShareResult, ...]] = []
 
-    def result(first: int) -> Result:
-        """Return what has been made from the picture with index `first` on."""
-        told = [
-            each.told(number)
-            for number, of_picture in enumerate(found[first:], first + 1)
-            for each in of_picture
-        ]
-        warnings = [*chosen.warnings, *session.warnings, *told, *find_unused_settings(call, weighting, negative)]
-        pictures, last = made[first:], made[-1]
-        images = tuple(picture.image for picture in pictures if picture.image is not None)
-        return Result(
-            images=images,
-            maps=join_maps([picture.maps for picture in pictures if picture.maps is not None]),
-            prompt=read,
+    def result_from(first: int) -> Result:
+        """Return the result of the images from index `first` on."""
+        return build_result(
+            pipe,
+            images[first:],
+            prompt=parsed,
             negative_prompt=negative,
             words=session.words(),
-            seeds=seeds[first : first + len(images)],
-            settings=collect_settings(pipe, read, negative, weighting, chosen, call),
-            warnings=tuple(
-                dict.fromkeys([*warnings, *(note for each in pictures for note in each.warnings)])
-            ),
-            found=tuple(found[first : first + len(images)]) if any(found) else (),
-            stopped_after=last.steps_done
-            if last.image is not None and last.steps_done < last.steps
-            else None,
+            seeds=seeds[first:],
+            weighting=weighting,
+            call=call,
+            adapters=adapters,
+            warnings=session.warnings,
+            shares=shares[first:],
+            first_number=first + 1,
         )
 
     with ExitStack() as stack:
         with silence_libraries():
-            stack.enter_context(apply_adapters(pipe, chosen))
+            stack.enter_context(apply_adapters(pipe, adapters))
         session = stack.enter_context(
-            attach(pipe, read, negative, record=record, num_inference_steps=steps, **weighting)
+            attach(pipe, parsed, negative, record=record, num_inference_steps=steps, **weighting)
         )
         for phrase in require_words:
             session.find(phrase)
-        for index, picture_seed in enumerate(seeds):
-            place = (index + 1, len(seeds))
-            made += run_pipeline(pipe, session, call, picture_seed, place, record, callback)
-            found.append(session.found.get(0, ()))
-            if on_picture is not None and made[-1].image is not None:
-                on_picture(result(index))
-            if made[-1].was_stopped:
+        for index, image_seed in enumerate(seeds):
+            images += run_pipeline(
+                pipe,
+                session.inputs,
+                call,
+                (image_seed,),
+                recorder=session if record else None,
+                number=index + 1,
+                on_step=progress_reporter(callback, session, index + 1, len(seeds)),
+            )
+            shares.append(session.share_results.get(0, ()))
+            if on_image is not None and images[-1].image is not None:
+                on_image(result_from(index))
+            if images[-1].was_stopped:
                 break
-        return result(0)
+        return result_from(0)

@@ -1,8 +1,11 @@
-"""One picture: a pipeline's run, followed step by step, stopped on request, looked at when it is done."""
+"""One call of a diffusion pipeline: step callbacks, stopping, the early leak check, and the finished images.
+
+`generate`, `edit` and batches all draw through `run_pipeline`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +15,26 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from promptweight.attention import AttentionSession, Record
+    from promptweight.attention import AttentionSession
     from promptweight.generation.early_warning import Leak
     from promptweight.maps import AttentionMaps
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, told after every step.
+    """Progress of a run, passed to callbacks after every step.
 
     Attributes:
-        picture: the number of the picture being made, from 1.
-        pictures: how many are wanted.
-        step: how many steps of this picture are done.
-        steps: how many it takes.
-        latents: the picture as it is now, still noisy, in the pipeline's own layout; None where the pipeline
-            does not show it.
+        image_number: number of the current image, from 1.
+        image_count: number of images of the run.
+        step: number of finished steps of this image.
+        steps: number of steps of this image.
+        latents: the current, still noisy latents in the pipeline's own layout; None if the pipeline does not
+            pass them.
     """
 
-    picture: int
-    pictures: int
+    image_number: int
+    image_count: int
     step: int
     steps: int
     latents: Tensor | None
@@ -39,16 +42,29 @@ class Progress:
 
     @property
     def maps(self) -> AttentionMaps:
-        """The attention of this picture up to now; `AttentionMaps` is made only when it is asked for."""
+        """Attention maps of this image up to now, computed on access."""
         return self._session.maps
 
 
 Callback = Callable[[Progress], bool | None]
+"""Called after each step; the run stops when it returns False."""
+
+StepCallback = Callable[[int, int, "Tensor | None"], bool]
+"""Takes the finished steps, the number of steps and the latents; the run stops when it returns False."""
 
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """One picture as far as it got; `image` is None where a pipeline could not be stopped half-way."""
+    """One image of a pipeline run, finished or not.
+
+    Attributes:
+        image: None if the pipeline cannot return an unfinished image.
+        maps: its attention maps, where they were recorded.
+        steps_done: number of finished steps.
+        steps: number of steps of the run.
+        was_stopped: whether the callback stopped the run.
+        warnings: faults of the image.
+    """
 
     image: Image.Image | None
     maps: AttentionMaps | None
@@ -59,87 +75,97 @@ class GeneratedImage:
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
-    """Leaves a pipeline that has no way of its own to be interrupted."""
+    """Exit from a pipeline that has no interrupt flag of its own."""
+
+
+def progress_reporter(
+    callback: Callback | None, session: AttentionSession, image_number: int = 1, image_count: int = 1
+) -> StepCallback | None:
+    """Return a step callback that passes a `Progress` to `callback`."""
+    if callback is None:
+        return None
+
+    def on_step(step: int, steps: int, latents: Tensor | None) -> bool:
+        return callback(Progress(image_number, image_count, step, steps, latents, session)) is not False
+
+    return on_step
 
 
 def run_pipeline(
     pipe: Any,
-    session: AttentionSession,
-    call: dict[str, Any],
-    seed: int,
-    place: tuple[int, int],
-    record: bool | Record,
-    callback: Callback | None,
+    inputs: Mapping[str, Any],
+    call: Mapping[str, Any],
+    seeds: Sequence[int],
+    *,
+    recorder: AttentionSession | None = None,
+    number: int = 1,
+    on_step: StepCallback | None = None,
 ) -> tuple[GeneratedImage, ...]:
-    """Run the pipeline once: one picture for each of the session's prompts, all from the same noise.
+    """Call the pipeline once and return its images, one for each seed.
 
     Args:
         pipe: the pipeline.
-        session: what is attached to it.
-        call: what the pipeline is called with besides the session's inputs.
-        seed: of the CPU generator.
-        place: the number of this run, and how many there are.
-        record: whether the session records.
-        callback: called after each step; False from it stops the run.
+        inputs: the text inputs, as the session or the encoding returns them.
+        call: the other keyword arguments of the pipeline; `num_inference_steps` is one of them.
+        seeds: seeds of the CPU generators, one for each image.
+        recorder: the attached session, if it records.
+        number: number of the images in warnings.
+        on_step: called after each step.
     """
     import torch
 
     from promptweight.generation.early_warning import EarlyLeakCheck
 
-    steps, steps_done, was_stopped = call["num_inference_steps"], 0, False
-    prompts = len(session.tables["positive"])
-    look = EarlyLeakCheck(session, prompts) if record else None
+    steps, steps_done, was_stopped, images = call["num_inference_steps"], 0, False, len(seeds)
+    leak_check = None if recorder is None else EarlyLeakCheck(recorder, images)
 
-    def after_step(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    def on_step_end(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal steps, steps_done, was_stopped
         steps, steps_done = getattr(pipe, "num_timesteps", steps), step + 1
-        if look is not None:
-            look.after(steps_done, steps)
-        progress = Progress(*place, steps_done, steps, tensors.get("latents"), session)
-        if callback is not None and callback(progress) is False:
+        if leak_check is not None:
+            leak_check.on_step_end(steps_done, steps)
+        if on_step is not None and not on_step(steps_done, steps, tensors.get("latents")):
             was_stopped = True
             if steps_done < steps and not hasattr(pipe, "_interrupt"):
                 raise _Stopped
             pipe._interrupt = True
         return tensors
 
-    generators = [torch.Generator("cpu").manual_seed(seed) for _ in range(prompts)]
-    generator = generators if prompts > 1 else generators[0]
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     try:
         output = pipe(
-            **session.inputs, **call, generator=generator, output_type="np", callback_on_step_end=after_step
+            **inputs,
+            **call,
+            generator=generators if images > 1 else generators[0],
+            output_type="np",
+            callback_on_step_end=on_step_end,
         )
     except _Stopped:
-        return (GeneratedImage(None, None, steps_done, steps, True, ()),) * prompts
-    maps = split_maps(session.maps, prompts) if record else (None,) * prompts
-    leaks: tuple[tuple[Leak, ...], ...] = ((),) * prompts if look is None else look.leaks
-    shown = [extract_image(output, place[0], index) for index in range(prompts)]
-    return tuple(
-        GeneratedImage(image, of_image, steps_done, steps, was_stopped, (*warnings, *leak_warnings(of_picture, place[0])))
-        for (image, warnings), of_image, of_picture in zip(shown, maps, leaks, strict=True)
-    )
+        return (GeneratedImage(None, None, steps_done, steps, True, ()),) * images
+    maps = (None,) * images if recorder is None else split_maps(recorder.maps, images)
+    leaks: Sequence[Sequence[Leak]] = ((),) * images if leak_check is None else leak_check.leaks
+    finished = []
+    for index in range(images):
+        image, faults = extract_image(output, number, index)
+        warnings = (*faults, *leak_warnings(leaks[index], number))
+        finished.append(GeneratedImage(image, maps[index], steps_done, steps, was_stopped, warnings))
+    return tuple(finished)
 
 
 def leak_warnings(leaks: Sequence[Leak], number: int) -> list[Message]:
-    """Leaks in sentences, of the picture with this number."""
+    """Return a warning for each leak of the image with this number."""
     return [
-        message(
-            "no-distinct-region",
-            number=number,
-            phrase=leak.phrase,
-            other=leak.other,
-        )
-        for leak in leaks
+        message("no-distinct-region", number=number, phrase=leak.phrase, other=leak.other) for leak in leaks
     ]
 
 
 def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[Message, ...]]:
-    """Return one picture of a pipeline's `output` ("np"), and what is wrong with it in words.
+    """Return one image of a pipeline's output (`output_type="np"`) and its faults.
 
     Args:
-        output: what the pipeline returned.
-        number: what the words call the picture.
-        index: its place in the output.
+        output: the output of the pipeline.
+        number: number of the image in the warnings.
+        index: index of the image in the output.
     """
     import numpy as np
     from PIL import Image
@@ -147,17 +173,10 @@ def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image
     pixels = output.images[index]  # (height, width, 3) float, 0..1
     warnings = []
     if not np.isfinite(pixels).all():
-        warnings.append(
-            message(
-                "nan-image",
-                number=number,
-            )
-        )
+        warnings.append(message("nan-image", number=number))
         pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
     if any((getattr(output, "nsfw_content_detected", None) or ())[index : index + 1]):
-        warnings.append(
-            message("safety-checker", number=number)
-        )
+        warnings.append(message("safety-checker", number=number))
     elif pixels.max() < 1 / 255:
         warnings.append(message("black-image", number=number))
     # The same rounding as diffusers' own conversion to PIL.
@@ -165,7 +184,7 @@ def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image
 
 
 def split_maps(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
-    """Return the maps of one run of several pictures as those of one picture each."""
+    """Split the maps of one run of several images into maps of one image each."""
     from promptweight.maps import AttentionMaps
 
     if images == 1:
@@ -173,24 +192,26 @@ def split_maps(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:
     whole = maps.recording
     parts = []
     for image in range(images):
-        places = slice(image * whole.max_variants, (image + 1) * whole.max_variants)
+        rows = slice(image * whole.max_variants, (image + 1) * whole.max_variants)
         part = replace(
             whole,
             slots=tuple(
-                replace(slot, sums=slot.sums[:, :, places], counts=slot.counts[:, :, places])
+                replace(slot, sums=slot.sums[:, :, rows], counts=slot.counts[:, :, rows])
                 for slot in whole.slots
             ),
-            tables={(role, 0): variant for (role, of), variant in whole.tables.items() if of == image},
+            tables={(role, 0): variant for (role, index), variant in whole.tables.items() if index == image},
             other_variants={
-                (role, 0): variants for (role, of), variants in whole.other_variants.items() if of == image
+                (role, 0): variants
+                for (role, index), variants in whole.other_variants.items()
+                if index == image
             },
         )
-        parts.append(AttentionMaps.of(part))
+        parts.append(AttentionMaps.from_recording(part))
     return tuple(parts)
 
 
 def join_maps(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
-    """Return the maps of pictures that were made one by one as those of one run."""
+    """Join the maps of images drawn one by one into maps of one run; None for no maps."""
     import torch
 
     from promptweight.maps import AttentionMaps
@@ -216,4 +237,6 @@ def join_maps(maps: Sequence[AttentionMaps]) -> AttentionMaps | None:
         for image, recording in enumerate(recordings)
         for (role, _), variants in recording.other_variants.items()
     }
-    return AttentionMaps.of(replace(recordings[0], slots=slots, tables=tables, other_variants=other_variants))
+    return AttentionMaps.from_recording(
+        replace(recordings[0], slots=slots, tables=tables, other_variants=other_variants)
+    )

@@ -1,12 +1,12 @@
-"""What the words looked at: recorded attention as lazy views, from probabilities to pictures.
+"""Lazy views over recorded attention maps: the maps of words, of image patches and of the remaining tokens.
 
     maps = session.maps
-    maps.word("gato vermelho").tensor          # (height, width) of the picture, raw probability
-    maps.share().word("gato", image=1)         # share of all words at every pixel, second picture
+    maps.word("gato vermelho").tensor          # (height, width) of the image, raw probability
+    maps.share().word("gato", image=1)         # share of all words at every pixel, second image
     maps.layers("16x16", "up_blocks").word("gato")
 
-Of a prompt that changes while the picture is made, or whose parts AND joins, a word's map is the mean over
-the steps and parts in which it is said.
+For a prompt with several texts (prompt editing, AND) the map of a word is the mean over the steps and parts
+whose text contains it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from promptweight.conditioning import Role
 from promptweight.errors import SettingError
 from promptweight.maps.heatmap import HeatMap, TextRow
-from promptweight.maps.prompt_words import find, words_of
+from promptweight.maps.prompt_words import find_phrase, list_words
 from promptweight.maps.views import View
 
 if TYPE_CHECKING:
@@ -31,177 +31,181 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AttentionMaps(View):
-    """A view of a recording, and the maps of words, of places and of what is left that it gives."""
+    """A view of a recording with the maps of words, patches and remaining tokens."""
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words of the first picture's prompt."""
-        return self.words_of()
+        """The words of the first image's prompt."""
+        return self.list_words()
 
-    def words_of(self, *, image: int = 0, lane: Role = "positive") -> tuple[Word, ...]:
-        """The words of a picture's prompt or negative prompt; of one with several texts those of all."""
-        return words_of(self._variants(lane, image))
+    def list_words(self, *, image: int = 0, role: Role = "positive") -> tuple[Word, ...]:
+        """Return the words of an image's prompt or negative prompt, with those of all its texts."""
+        return list_words(self._variants(role, image))
 
-    def texts(self, *, image: int = 0, lane: Role = "positive") -> tuple[str, ...]:
-        """What a picture's prompt says: more than one text where it changes or AND joins parts."""
-        return tuple(variant[0].table.prompt.text for variant in self._variants(lane, image))
+    def texts(self, *, image: int = 0, role: Role = "positive") -> tuple[str, ...]:
+        """Return the texts of an image's prompt: several with prompt editing or AND."""
+        return tuple(variant[0].table.prompt.text for variant in self._variants(role, image))
 
     def word(
         self,
         phrase: str,
         occurrence: int = 0,
         image: int = 0,
-        lane: Role = "positive",
+        role: Role = "positive",
         source: str | None = None,
     ) -> HeatMap:
-        """The map of a word or of consecutive words: the sum over their tokens.
+        """Return the map of a word or of consecutive words: the sum over their tokens.
 
         Args:
             phrase: the words, in any case.
-            occurrence: which of several equal phrases.
-            image: which picture of the run.
-            lane: the prompt or the negative prompt.
-            source: a text encoder ("clip", "t5"), when only its tokens are to count; all when None.
+            occurrence: index among several equal phrases.
+            image: index of the image in the run.
+            role: "positive" for the prompt, "negative" for the negative prompt.
+            source: a text encoder ("clip", "t5") to restrict the tokens to; None for all.
 
         Raises:
-            WordNotFoundError: the prompt does not hold the phrase; the message lists its words.
-            SettingError: the image, the lane or the source was not recorded.
+            WordNotFoundError: the prompt does not contain the phrase; the error lists its words.
+            SettingError: the image, the role or the source was not recorded.
         """
-        found = find(self._variants(lane, image, source), phrase, occurrence)
-        tensor = self._on_picture(lane, image, self._columns(lane, image, found.rows))
-        return HeatMap(tensor, " ".join(word.text for word in found.words), found.words)
+        match = find_phrase(self._variants(role, image, source), phrase, occurrence)
+        tensor = self._map_columns(role, image, self._columns(role, image, match.rows))
+        return HeatMap(tensor, " ".join(word.text for word in match.words), match.words)
 
-    def beginning(self, image: int = 0, lane: Role = "positive") -> HeatMap:
-        """The map of the beginning-of-text tokens, where most of a CLIP prompt's attention rests."""
+    def beginning(self, image: int = 0, role: Role = "positive") -> HeatMap:
+        """Return the map of the beginning-of-text tokens, which have most of a CLIP prompt's attention."""
         rows = {
-            number: {row for placed in variant for row in placed.rows("bos")}
-            for number, variant in enumerate(self._variants(lane, image))
+            index: {row for placed in variant for row in placed.rows("bos")}
+            for index, variant in enumerate(self._variants(role, image))
         }
-        heat = self._on_picture(lane, image, self._columns(lane, image, rows))
+        heat = self._map_columns(role, image, self._columns(role, image, rows))
         return HeatMap(heat, "<beginning>", ())
 
-    def rest(self, image: int = 0, lane: Role = "positive") -> HeatMap:
-        """The map of what words and beginnings leave of 1: the end-of-text and padding tokens together.
+    def rest(self, image: int = 0, role: Role = "positive") -> HeatMap:
+        """Return the map of the end-of-text and padding tokens: 1 minus words and beginnings.
 
-        In joint attention the image itself, which attends to itself there, is part of it.
+        In joint attention the image's attention to itself is included.
+
+        Raises:
+            SettingError: the unit of this view is not the probability.
         """
         if self.unit != "probability":
             raise SettingError(
-                f"the rest has a probability, but no {self.unit}; ask probability() for its map"
+                f"the unit of rest() must be the probability; got {self.unit}. Use probability().rest()"
             )
         columns = {
-            number: list(self.recording.columns((lane, image), number).values())
-            for number in range(len(self._variants(lane, image)))
+            index: list(self.recording.columns((role, image), index).values())
+            for index in range(len(self._variants(role, image)))
         }
-        return HeatMap(1 - self._on_picture(lane, image, columns), "<rest>", ())
+        return HeatMap(1 - self._map_columns(role, image, columns), "<rest>", ())
 
-    def patch(self, index: int = 0, image: int = 0, lane: Role = "positive") -> HeatMap:
-        """What a patch of the picture attends to in the picture: place `index` of `Record.patches`.
+    def patch(self, index: int = 0, image: int = 0, role: Role = "positive") -> HeatMap:
+        """Return the attention of an image patch over the image: patch `index` of `Record.patches`.
 
         Raises:
-            SettingError: it was not recorded, or has no value in the unit of this view.
+            SettingError: the patch was not recorded, or the unit of this view is the share.
         """
-        x, y = self._place(index)
+        x, y = self._patch_position(index)
         if self.unit == "share":
-            raise SettingError("a patch's attention to the picture is no share of words; ask probability()")
-        columns = {variant: [index] for variant in range(len(self._variants(lane, image)))}
-        return HeatMap(self._on_picture(lane, image, columns, "patches"), f"<patch {x:g}, {y:g}>", ())
+            raise SettingError(
+                "the unit of patch() must be the probability or the lift; got share, which applies to words"
+            )
+        columns = {variant: [index] for variant in range(len(self._variants(role, image)))}
+        return HeatMap(self._map_columns(role, image, columns, "patches"), f"<patch {x:g}, {y:g}>", ())
 
     def row(
         self,
         index: int = 0,
         image: int = 0,
-        lane: Role = "positive",
+        role: Role = "positive",
         source: str | None = None,
         text: int = 0,
     ) -> TextRow:
-        """What a patch of the picture attends to in the text, padding and all: place `index` of
-        `Record.patches`.
+        """Return the attention of an image patch over the whole text: patch `index` of `Record.patches`.
 
         Args:
-            index: which of the places.
-            image: which picture of the run.
-            lane: the prompt or the negative prompt.
-            source: a text encoder ("clip", "t5"), when only its tokens are to count; all when None.
-            text: which of the texts of a prompt that changes or that AND joins, as `texts` lists them.
+            index: index of the patch.
+            image: index of the image in the run.
+            role: "positive" for the prompt, "negative" for the negative prompt.
+            source: a text encoder ("clip", "t5") to restrict the tokens to; None for all.
+            text: index of the text in `texts`.
 
         Raises:
-            SettingError: it was not recorded, or has no value in the unit of this view.
+            SettingError: the row was not recorded, or the unit of this view is the lift.
         """
-        place = self._place(index)
+        position = self._patch_position(index)
         if self.unit == "lift":
-            raise SettingError("a row has a probability and a share, but no lift; ask probability()")
-        known = self.texts(image=image, lane=lane)
-        if not 0 <= text < len(known):
-            raise SettingError(f"text {text} of a prompt with {len(known)}; the first is 0")
-        tables = self._variants(lane, image, source)[text]
-        grids = [grid[index] for grid, _ in self._columns_by_grid(lane, image, "rows", text)]
+            raise SettingError("the unit of row() must be the probability or the share; got lift")
+        texts = self.texts(image=image, role=role)
+        if not 0 <= text < len(texts):
+            raise SettingError(f"text must be 0 to {len(texts) - 1} for this prompt; got {text}")
+        tables = self._variants(role, image, source)[text]
+        grids = [grid[index] for grid, _ in self._columns_by_grid(role, image, "rows", text)]
         if not grids:
-            raise SettingError(f"the text {known[text]!r} is not said in the steps of this view")
+            raise SettingError(f"the steps of this view must include the text {texts[text]!r}; they do not")
         if self.unit == "share":
-            words = [row for placed in self._variants(lane, image)[text] for row in placed.rows("text")]
+            words = [row for placed in self._variants(role, image)[text] for row in placed.rows("text")]
             grids = [grid / grid[words].sum().clamp_min(1e-12) for grid in grids]
-        return TextRow(place, tables, torch.stack(grids).mean(0))
+        return TextRow(position, tables, torch.stack(grids).mean(0))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the whole recording, whatever this view shows of it, to a .safetensors file."""
+        """Write the whole recording, independent of this view's selection, to a .safetensors file."""
         from promptweight.maps.files import save_recording
 
         save_recording(self.recording, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> AttentionMaps:
-        """Map that `save` wrote.
+        """Load the maps that `save` wrote.
 
         Raises:
-            SettingError: the file holds something else.
-            OSError: it cannot be read.
+            FileFormatError: the file has no attention maps.
+            OSError: the file cannot be read.
         """
         from promptweight.maps.files import load_recording
 
-        return cls.of(load_recording(path))
+        return cls.from_recording(load_recording(path))
 
     def _repr_html_(self) -> str:
-        """In notebooks: the first picture's words, and the map of the word under the pointer."""
+        """Return HTML for notebooks: the words of the first image, and the map of the word pointed at."""
         from promptweight.render import render_hover_html
 
-        return render_hover_html(self)
+        heats = [self.word(word.text, word.occurrence) for word in self.words]
+        return render_hover_html([(heat.text, heat.tensor) for heat in heats])
 
-    def _place(self, index: int) -> tuple[float, float]:
-        places = self.recording.patches
-        if not 0 <= index < len(places):
+    def _patch_position(self, index: int) -> tuple[float, float]:
+        patches = self.recording.patches
+        if not 0 <= index < len(patches):
             raise SettingError(
-                f"patch {index} was not recorded; there are {len(places)}, named by Record(patches=[(x, y)])"
+                f"patch {index} was not recorded; there are {len(patches)}, named by Record(patches=[(x, y)])"
             )
-        return places[index]
+        return patches[index]
 
-    def _columns(self, lane: Role, image: int, rows: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
-        """The columns of rows of the text embeddings, by the number of the text."""
-        columns = {variant: self.recording.columns((lane, image), variant) for variant in rows}
-        return {variant: [columns[variant][row] for row in sorted(of_variant)] for variant, of_variant in rows.items()}
+    def _columns(self, role: Role, image: int, rows: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
+        """Return the recorded columns of rows of the text embeddings, by the index of the text."""
+        columns = {index: self.recording.columns((role, image), index) for index in rows}
+        return {index: [columns[index][row] for row in sorted(of_text)] for index, of_text in rows.items()}
 
 
-def raw_maps(
+def serialize_maps(
     maps: AttentionMaps | None, words: Sequence[Word], prompt: str, size: tuple[int, int], *, image: int = 0
 ) -> bytes:
-    """Return a file with one float32 tensor `maps` of the shape (words, height, width).
+    """Return a safetensors file with one float32 tensor `maps` of the shape (words, height, width).
 
-    The header holds `words`, a JSON list of their texts, weights and places in the prompt, and `prompt`, the
-    clean text as a JSON string.
+    The header holds `words`, a JSON list of their texts, weights and positions in the prompt, and `prompt`,
+    the clean text as a JSON string.
 
     Args:
-        maps: the attention of the run; None where there are no words.
+        maps: the attention of the run; None if there are no words.
         words: the words of the prompt.
         prompt: its clean text.
-        size: width and height of the picture.
-        image: the picture's number in the run.
+        size: width and height of the image.
+        image: index of the image in the run.
     """
-    import torch
     from safetensors.torch import save
 
     tensor = torch.zeros(0, size[1], size[0])
     if words and maps is not None:
         heats = [maps.word(word.text, occurrence=word.occurrence, image=image) for word in words]
         tensor = torch.stack([heat.tensor for heat in heats]).cpu().contiguous()
-    about = [{"text": word.text, "weight": word.weight, "start": word.start} for word in words]
-    return save({"maps": tensor}, {"words": json.dumps(about), "prompt": json.dumps(prompt)})
+    header = [{"text": word.text, "weight": word.weight, "start": word.start} for word in words]
+    return save({"maps": tensor}, {"words": json.dumps(header), "prompt": json.dumps(prompt)})

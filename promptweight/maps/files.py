@@ -1,4 +1,4 @@
-"""Recordings as safetensors files: the sums of every layer, and as JSON the words they belong to."""
+"""Files of recorded attention: the sums of every layer as safetensors, and the token tables as JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from promptweight.conditioning import ChunkLayout, Token, TokenTable, Word
-from promptweight.errors import SettingError
+from promptweight.errors import FileFormatError
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
 from promptweight.prompt import Options, Prompt, Span, parse
 
-FORMAT = "promptweight attention 1"
+FORMAT = "promptweight attention 2"
+"""Name and version of the file format, in the metadata of a file."""
 
 
 def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
@@ -28,10 +29,10 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     for number, slot in enumerate(recording.slots):
         tensors[f"{number}.sums"] = slot.sums.cpu().contiguous()
         tensors[f"{number}.counts"] = slot.counts.cpu().contiguous()
-    variants = {lane: recording.variants(lane) for lane in recording.tables}
-    placed = [each for of_lane in variants.values() for variant in of_lane for each in variant]
-    tables = list({id(each.table): each.table for each in placed}.values())
-    numbers = {id(table): number for number, table in enumerate(tables)}
+    variants = {key: recording.variants(key) for key in recording.tables}
+    placed_tables = [placed for of_prompt in variants.values() for variant in of_prompt for placed in variant]
+    tables = list({id(placed.table): placed.table for placed in placed_tables}.values())
+    table_indices = {id(table): index for index, table in enumerate(tables)}
     description = {
         "slots": [
             [slot.layers, slot.stride, slot.height, slot.width, slot.kind, slot.is_advised]
@@ -40,29 +41,29 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
         "patches": recording.patches,
         "roles": recording.roles,
         "size": recording.size,
-        "tables": [describe_table(table) for table in tables],
-        "voices": recording.max_variants,
-        "lanes": [
+        "tables": [_describe_table(table) for table in tables],
+        "max_variants": recording.max_variants,
+        "prompts": [
             [
                 role,
                 image,
                 [
-                    [[each.start, each.encoders, numbers[id(each.table)]] for each in variant]
-                    for variant in of_lane
+                    [[placed.start, placed.encoders, table_indices[id(placed.table)]] for placed in variant]
+                    for variant in of_prompt
                 ],
             ]
-            for (role, image), of_lane in variants.items()
+            for (role, image), of_prompt in variants.items()
         ],
     }
     save_file(tensors, path, metadata={"format": FORMAT, "recording": json.dumps(description)})
 
 
 def load_recording(path: str | PathLike[str]) -> Recording:
-    """Read a file that `save_recording` wrote.
+    """Load a file that `save_recording` wrote.
 
     Raises:
-        SettingError: the file holds something else.
-        OSError: it cannot be read.
+        FileFormatError: the file has no attention maps, or is incomplete.
+        OSError: the file cannot be read.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -70,43 +71,45 @@ def load_recording(path: str | PathLike[str]) -> Recording:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise SettingError(f"{path} holds no attention maps; AttentionMaps.save writes such files")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        return rebuild(json.loads(metadata["recording"]), tensors)
+                raise FileFormatError(
+                    f"{path} is not a file of attention maps; AttentionMaps.save writes them"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return _rebuild_recording(json.loads(metadata["recording"]), tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, SettingError):
+        if isinstance(error, FileFormatError):
             raise
-        raise SettingError(f"{path} is not a whole file of attention maps: {error}") from error
+        raise FileFormatError(f"{path} is not a complete file of attention maps: {error}") from error
 
 
-def rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Recording:
-    """The recording that `save_recording` took apart."""
-    tables = [rebuild_table(table) for table in description["tables"]]
+def _rebuild_recording(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Recording:
+    """Return the recording of a description and tensors of `save_recording`."""
+    tables = [_rebuild_table(table) for table in description["tables"]]
     slots = []
-    for number, (layers, stride, height, width, kind, *advised) in enumerate(description["slots"]):
+    for number, (layers, stride, height, width, kind, is_advised) in enumerate(description["slots"]):
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
-        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind, *advised))
+        slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind, is_advised))
     height, width = description["size"]
     variants = {
         (role, image): tuple(
-            tuple(PlacedTable(start, tuple(names), tables[n]) for start, names, n in variant)
-            for variant in of_lane
+            tuple(PlacedTable(start, tuple(names), tables[index]) for start, names, index in variant)
+            for variant in of_prompt
         )
-        for role, image, of_lane in description["lanes"]
+        for role, image, of_prompt in description["prompts"]
     }
     return Recording(
         slots=tuple(slots),
         roles=tuple(description["roles"]),
-        tables={lane: of_lane[0] for lane, of_lane in variants.items()},
+        tables={key: of_prompt[0] for key, of_prompt in variants.items()},
         size=(height, width),
         patches=tuple((x, y) for x, y in description["patches"]),
-        other_variants={lane: of_lane[1:] for lane, of_lane in variants.items() if len(of_lane) > 1},
-        max_variants=description["voices"],
+        other_variants={key: of_prompt[1:] for key, of_prompt in variants.items() if len(of_prompt) > 1},
+        max_variants=description["max_variants"],
     )
 
 
-def describe_table(table: TokenTable) -> dict[str, Any]:
-    """A token table for JSON: the prompt as its source, the words without the options that it gives them."""
+def _describe_table(table: TokenTable) -> dict[str, Any]:
+    """Return a token table as JSON data, without the options of the words: the prompt's source holds them."""
     words = [
         (word.text, word.start, word.end, word.weight, word.positions, word.index, word.occurrence)
         for word in table.words
@@ -114,36 +117,36 @@ def describe_table(table: TokenTable) -> dict[str, Any]:
     return {
         "source": table.prompt.source,
         "dialect": table.prompt.dialect,
-        "variant": describe_variant(table.prompt),
+        "variant": _describe_variant(table.prompt),
         "encoder": table.encoder,
         "tokens": [astuple(token) for token in table.tokens],
         "words": [[*word, known.is_punctuation] for word, known in zip(words, table.words, strict=True)],
         "chunks": table.chunks,
-        "cut": table.cut,
-        "frame": astuple(table.frame),
+        "truncated_text": table.truncated_text,
+        "layout": astuple(table.layout),
     }
 
 
-def rebuild_table(description: Mapping[str, Any]) -> TokenTable:
-    """The token table that `describe_table` described."""
-    prompt = parse(description["source"], description["dialect"])
+def _rebuild_table(description: Mapping[str, Any]) -> TokenTable:
+    """Return the token table of a description of `_describe_table`."""
+    prompt = parse(description["source"], description["dialect"]).at()
     if description["variant"] is not None:
-        prompt = rebuild_variant(prompt, description["variant"])
-    before, after, pad, length = description["frame"]
+        prompt = _rebuild_variant(prompt, description["variant"])
+    before, after, pad, length = description["layout"]
     return TokenTable(
         prompt,
         description["encoder"],
         tuple(Token(*token) for token in description["tokens"]),
-        tuple(rebuild_word(prompt, *word) for word in description["words"]),
+        tuple(_rebuild_word(prompt, *word) for word in description["words"]),
         description["chunks"],
-        description["cut"],
+        description["truncated_text"],
         ChunkLayout(tuple(before), tuple(after), pad, length),
     )
 
 
-def describe_variant(prompt: Prompt) -> dict[str, Any] | None:
-    """What one of several texts of a prompt has of its own; None where the source alone gives it."""
-    read = parse(prompt.source, prompt.dialect)
+def _describe_variant(prompt: Prompt) -> dict[str, Any] | None:
+    """Return the parts of a prompt's text that its source does not determine; None if there are none."""
+    read = (prompt.tree or parse(prompt.source, prompt.dialect)).at()
     if (read.text, read.spans) == (prompt.text, prompt.spans):
         return None
     return {
@@ -154,8 +157,8 @@ def describe_variant(prompt: Prompt) -> dict[str, Any] | None:
     }
 
 
-def rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
-    """The text that `describe_variant` described, of the prompt as it is read from its source."""
+def _rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
+    """Return the text of a description of `_describe_variant`; `prompt` is parsed from the source."""
     spans = []
     for *places, options, origin in description["spans"]:
         values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in options]
@@ -172,7 +175,7 @@ def rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
     )
 
 
-def rebuild_word(
+def _rebuild_word(
     prompt: Prompt,
     text: str,
     start: int,
@@ -183,7 +186,7 @@ def rebuild_word(
     occurrence: int,
     is_punctuation: bool,
 ) -> Word:
-    """A word with the options of the span in which it begins."""
+    """Return a word with the options of the span in which it begins."""
     span = bisect_right([span.clean_start for span in prompt.spans], start) - 1
     options = prompt.spans[span].options if span >= 0 else None
     return Word(text, start, end, weight, tuple(positions), index, occurrence, options, is_punctuation)

@@ -1,4 +1,4 @@
-"""All that a session recorded of one run, by itself: no model, no pipeline, nothing normalized yet."""
+"""The attention recorded in one run: sums of probabilities by layer, and the token tables of the prompts."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from typing import Literal
 from torch import Tensor
 
 from promptweight.conditioning import Role
-from promptweight.maps.prompt_words import PromptVariant, recorded_rows
+from promptweight.maps.prompt_words import PromptVariant, list_recorded_rows
+
+SlotKind = Literal["words", "refined", "patches", "rows"]
+"""Content of a slot: probabilities of words; the same averaged by the image's self-attention ("refined"); or
+the attention of patches of the image to the image ("patches") or to the whole text ("rows")."""
+
+PromptKey = tuple[Role, int]
+"""Role of a prompt and index of its image."""
 
 
 @dataclass(frozen=True)
 class RecordedSlot:
-    """What was recorded of one layer, or of all layers of one grid."""
+    """The recorded sums of one layer, or of all layers of one grid."""
 
     layers: tuple[str, ...]
     stride: int
+    """Latents along a side of a cell."""
     height: int
     width: int
     sums: Tensor
     """Summed probabilities (steps, roles, images · variants, heads, height · width or patches, columns)."""
     counts: Tensor
-    """How many were summed (steps, roles, images · variants), float32."""
-    kind: Kind = "words"
-    """What the columns are: recorded text positions, patches of the picture, or for "rows" the whole text."""
+    """Number of summed calls (steps, roles, images · variants), float32."""
+    kind: SlotKind = "words"
+    """Meaning of the columns: recorded text positions, patches of the image, or for "rows" the whole text."""
     is_advised: bool = True
-    """Whether they are layers that the model's makers advise to read maps from."""
+    """True for layers that the model's authors advise for maps."""
 
     @property
     def grid(self) -> str:
@@ -37,37 +45,34 @@ class RecordedSlot:
 
 @dataclass(frozen=True)
 class Recording:
-    """All that a session recorded of one run."""
+    """All attention recorded in one run."""
 
     slots: tuple[RecordedSlot, ...]
     roles: tuple[Role, ...]
-    tables: Mapping[tuple[Role, int], PromptVariant]
-    """The token tables of every recorded lane, by role and image; of its prompt's first text."""
+    tables: Mapping[PromptKey, PromptVariant]
+    """The token tables of the first text of every recorded prompt."""
     size: tuple[int, int]
-    """Height and width of the picture in pixels."""
+    """Height and width of the image in pixels."""
     patches: tuple[tuple[float, float], ...] = ()
-    """The places (x, y) of the patches whose attention was recorded."""
-    other_variants: Mapping[tuple[Role, int], tuple[PromptVariant, ...]] = field(default_factory=dict)
-    """The token tables of the further texts of prompts that change or that AND joins."""
+    """Positions (x, y) of the recorded patches, as fractions of the image."""
+    other_variants: Mapping[PromptKey, tuple[PromptVariant, ...]] = field(default_factory=dict)
+    """The token tables of the further texts of prompts with several."""
     max_variants: int = 1
-    """How many texts of each lane the sums have room for."""
+    """Number of texts per prompt for which the sums have space."""
 
     def __post_init__(self) -> None:
         for slot in self.slots:
             queries = len(self.patches) if slot.kind == "rows" else slot.height * slot.width
             shape = tuple(slot.sums.shape)
             if len(shape) != 6 or slot.counts.shape != shape[:3] or shape[4] != queries:
-                raise ValueError(f"layer {slot.layers} has sums {shape} on a grid of {slot.grid}")
+                raise ValueError(
+                    f"the sums of layer {slot.layers} must fit a grid of {slot.grid}; got {shape}"
+                )
 
-    def variants(self, lane: tuple[Role, int]) -> tuple[PromptVariant, ...]:
-        """The token tables of every text of a lane's prompt."""
-        return (self.tables[lane], *self.other_variants.get(lane, ()))
+    def variants(self, prompt: PromptKey) -> tuple[PromptVariant, ...]:
+        """Return the token tables of every text of a prompt."""
+        return (self.tables[prompt], *self.other_variants.get(prompt, ()))
 
-    def columns(self, lane: tuple[Role, int], variant: int = 0) -> dict[int, int]:
-        """The column of each recorded row of a lane's text embeddings."""
-        return {row: column for column, row in enumerate(recorded_rows(self.variants(lane)[variant]))}
-
-
-Kind = Literal["words", "refined", "patches", "rows"]
-"""What a slot sums: words' probabilities, the same averaged by the image's attention to itself, or the
-attention of patches of the picture to the picture, or to the whole text."""
+    def columns(self, prompt: PromptKey, variant: int = 0) -> dict[int, int]:
+        """Return the column of each recorded row of a prompt's text embeddings."""
+        return {row: column for column, row in enumerate(list_recorded_rows(self.variants(prompt)[variant]))}

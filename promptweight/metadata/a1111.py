@@ -1,4 +1,4 @@
-"""The settings of a picture as AUTOMATIC1111 writes them in its file, which most tools and sites read."""
+"""Infotext: the settings of an image as AUTOMATIC1111 writes them, which most tools and sites read."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from promptweight.models import NOISE_SCHEDULES
 
 
 def format_infotext(prompt: str, negative_prompt: str, settings: Mapping[str, object]) -> str:
-    """Return the text that AUTOMATIC1111 would write: prompt, negative prompt, and one line of settings.
+    """Format an infotext: prompt, negative prompt, and one line of settings.
 
     Args:
-        settings: names as that tool writes them (`Steps`, `CFG scale`, …) in the order to be written; None is
-            left out. Readers look for `Steps: `, so that should come first. A noise schedule at the end of
-            `Sampler` (`DPM++ 2M Karras`) is written as `Schedule type`, as that tool does.
+        prompt: the prompt.
+        negative_prompt: the negative prompt, which may be empty.
+        settings: AUTOMATIC1111's names (`Steps`, `CFG scale`, …) in their order; None is left out. `Steps`
+            should come first, since readers search for `Steps: `. A noise schedule at the end of `Sampler`
+            (`DPM++ 2M Karras`) becomes `Schedule type`, as in that tool.
 
-    >>> print(parameters_text("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
+    >>> print(format_infotext("um gato", "", {"Steps": 25, "Seed": 1, "Size": "64x64", "Model": "a, b"}))
     um gato
     Steps: 25, Seed: 1, Size: 64x64, Model: "a, b"
     """
-    written: dict[str, object] = {}
+    pairs: dict[str, object] = {}
     for name, value in settings.items():
         sampler, _, schedule = str(value).rpartition(" ")
         if name == "Sampler" and sampler and schedule in NOISE_SCHEDULES:
-            written |= {name: sampler, "Schedule type": schedule}
+            pairs |= {name: sampler, "Schedule type": schedule}
         else:
-            written[name] = value
-    pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in written.items() if value is not None)
+            pairs[name] = value
+    line = ", ".join(f"{name}: {_quote(value)}" for name, value in pairs.items() if value is not None)
     negative = f"\nNegative prompt: {negative_prompt}" if negative_prompt else ""
-    return writable(f"{prompt}{negative}\n{pairs}".strip())
+    return replace_unwritable(f"{prompt}{negative}\n{line}".strip())
 
 
 def parse_infotext(text: str) -> tuple[str, str, dict[str, str]]:
-    """Return (prompt, negative prompt, settings) of an AUTOMATIC1111 text, in time linear in its length.
+    """Parse an infotext into (prompt, negative prompt, settings), in time linear in its length.
 
-    The last line counts as settings where it holds three or more `Name: value` pairs, as that tool has it.
+    The last line is the settings where it has three or more `Name: value` pairs, as in AUTOMATIC1111.
 
-    >>> read_parameters("a cat" + chr(10) + "Steps: 20, Seed: 1, Size: 64x64")
+    >>> parse_infotext("a cat" + chr(10) + "Steps: 20, Seed: 1, Size: 64x64")
     ('a cat', '', {'Steps': '20', 'Seed': '1', 'Size': '64x64'})
     """
     lines = text.strip().split("\n")
-    settings = _read_settings(lines[-1])
+    settings = _parse_settings(lines[-1])
     if len(settings) < 3:
         settings = {}
     else:
@@ -59,16 +61,16 @@ def parse_infotext(text: str) -> tuple[str, str, dict[str, str]]:
     return "\n".join(prompt), "\n".join(negative), settings
 
 
-def _read_settings(line: str) -> dict[str, str]:
-    """Read `Name: value, Name: "quoted, value"` from left to right, never looking back."""
+def _parse_settings(line: str) -> dict[str, str]:
+    """Parse `Name: value, Name: "quoted, value"` from left to right without backtracking."""
     settings: dict[str, str] = {}
-    at, colon, length = 0, line.find(":"), len(line)
+    start, colon, length = 0, line.find(":"), len(line)
     while colon >= 0:
-        comma = line.find(",", at)
-        if 0 <= comma < colon:  # a piece without a colon: no setting
-            at = comma + 1
+        comma = line.find(",", start)
+        if 0 <= comma < colon:  # a part without a colon is not a setting
+            start = comma + 1
             continue
-        name, value_at = line[at:colon].strip(), colon + 1
+        name, value_at = line[start:colon].strip(), colon + 1
         while value_at < length and line[value_at] == " ":
             value_at += 1
         end = _closing_quote(line, value_at) if line.startswith('"', value_at) else -1
@@ -79,12 +81,13 @@ def _read_settings(line: str) -> dict[str, str]:
             with contextlib.suppress(ValueError):
                 value = str(json.loads(line[value_at : end + 1]))
         settings[name] = value
-        at = stop + 1
-        colon = line.find(":", at)
+        start = stop + 1
+        colon = line.find(":", start)
     return settings
 
 
 def _closing_quote(line: str, opening: int) -> int:
+    """Return the index of the quote that closes the one at `opening`; -1 where there is none."""
     at = opening + 1
     while at < len(line):
         if line[at] == "\\":
@@ -95,11 +98,11 @@ def _closing_quote(line: str, opening: int) -> int:
     return -1
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ',:\n"') else text
 
 
-def writable(text: str) -> str:
-    """Return `text` with lone surrogates and NUL replaced: what a PNG text chunk can hold."""
+def replace_unwritable(text: str) -> str:
+    """Replace lone surrogates and NUL, which a PNG text chunk cannot store, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

@@ -1,14 +1,12 @@
-"""What is written into picture files about their making, and how it is read back.
+"""Metadata in image files: generation settings written to PNG, JPEG, WebP and AVIF files, and read from them.
 
-A picture of promptweight carries three texts (`METADATA_PARTS`), of which any may be left out:
+An image of promptweight has three parts of metadata (`METADATA_PARTS`), each optional:
 
-- `parameters`: the settings as AUTOMATIC1111 writes them, which most tools and picture sites read; a PNG's
-  text chunk of that name, the EXIF UserComment of a JPEG, WebP or AVIF;
-- `promptweight`: the same and more as JSON, exact where the first is ambiguous; a PNG's text chunk of that
+- `parameters`: the infotext, AUTOMATIC1111's settings text, which most tools and image sites read; a PNG text
+  chunk of that name, the EXIF UserComment of a JPEG, WebP or AVIF;
+- `promptweight`: the same and more as JSON, exact where the infotext is ambiguous; a PNG text chunk of that
   name, a property of the XMP packet elsewhere;
-- `iptc`: the mark of the IPTC, in the XMP packet, that the picture was made by a trained model.
-
-`promptweight.metadata.a1111` writes and reads the first, `promptweight.metadata.other_tools` reads what other tools write.
+- `iptc`: the IPTC mark, in the XMP packet, of an image made by a trained model.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from promptweight import validation
-from promptweight.errors import PromptweightError, SettingError
-from promptweight.metadata.a1111 import parse_infotext, writable
-from promptweight.metadata.other_tools import GenerationInfo, exif_texts, read_foreign_info
+from promptweight.errors import FileFormatError, SettingError
+from promptweight.metadata.a1111 import parse_infotext, replace_unwritable
+from promptweight.metadata.other_tools import GenerationInfo, read_exif_texts, read_generation_info
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""IPTC's term for a picture made by a trained model."""
+"""IPTC's term for an image made by a trained model."""
 
 _XMP_HEAD = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -42,68 +40,68 @@ _XMP_TAIL = """</rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 
 XMP = _XMP_HEAD + _XMP_MARK + _XMP_TAIL
-"""The XMP packet that holds the mark alone."""
+"""XMP packet with the IPTC mark alone."""
 
 _XMP_RECORD = "promptweight:record"
 _XMP_NAMESPACE = "urn:promptweight:1"
 
 METADATA_PARTS = ("parameters", "promptweight", "iptc")
-"""What a picture file may carry."""
+"""Parts of metadata in an image file."""
 
 IMAGE_FORMATS: Mapping[str, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
-"""The picture formats that are written, and Pillow's names of them."""
+"""Image formats that can be written, with Pillow's names of them."""
 
-_MOST_JPEG = 65_500
-"""A segment of a JPEG, which holds the EXIF data or the XMP packet, has 64 KiB."""
+_MAX_JPEG_SEGMENT = 65_500
+"""Bytes of EXIF data or XMP that fit into one segment of a JPEG, of 64 KiB with its header."""
 
 _USER_COMMENT, _EXIF_IFD = 0x9286, 0x8769
 
-_PARAMETERS, _OWN, _XMP = "parameters", "promptweight", "XML:com.adobe.xmp"
+_PARAMETERS, _RECORD, _XMP = "parameters", "promptweight", "XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """What a picture file says about its making.
+    """The metadata of an image file.
 
     Attributes:
         record: the JSON of promptweight, or None.
-        parameters: the AUTOMATIC1111 text, as it stands in the file, or None.
-        digital_source_type: IPTC's term for how the picture came to be, or None.
-        foreign: what ComfyUI, InvokeAI or SwarmUI wrote, or None.
+        infotext: AUTOMATIC1111's settings text, unchanged, or None.
+        digital_source_type: IPTC's term for the origin of the image, or None.
+        other_tool: the generation settings from ComfyUI, InvokeAI or SwarmUI, or None.
     """
 
     record: dict[str, Any] | None
-    parameters: str | None
+    infotext: str | None
     digital_source_type: str | None
-    foreign: GenerationInfo | None = None
+    other_tool: GenerationInfo | None = None
 
-    def making(self) -> GenerationInfo | None:
-        """Return in one form how the picture was made, by the most exact of what the file holds."""
+    def generation_info(self) -> GenerationInfo | None:
+        """Return the generation settings from the most exact part of the metadata; None without any."""
         if self.record is not None:
             record = dict(self.record)
             prompt, negative = (str(record.pop(name, "")) for name in ("prompt", "negative_prompt"))
             return GenerationInfo("promptweight", prompt, negative, record)
-        if self.foreign is not None:
-            return self.foreign
-        if self.parameters is None:
+        if self.other_tool is not None:
+            return self.other_tool
+        if self.infotext is None:
             return None
-        return GenerationInfo("AUTOMATIC1111", *parse_infotext(self.parameters))
+        return GenerationInfo("AUTOMATIC1111", *parse_infotext(self.infotext))
 
 
 def check_parts(parts: Collection[str]) -> None:
-    """Raise `SettingError` where one of `parts` is none of `METADATA_PARTS`."""
+    """Raise `SettingError` where one of `parts` is not in `METADATA_PARTS`."""
     for part in parts:
         validation.check_choice("metadata", part, METADATA_PARTS)
 
 
 def parse_parts(text: str) -> tuple[str, ...]:
-    """Return which of `METADATA_PARTS` a text such as `parameters,iptc` names; `none` is none of them.
+    """Parse a list of `METADATA_PARTS` such as `parameters,iptc`; `none` is the empty list.
 
-    >>> read_parts("iptc, parameters"), read_parts("none")
+    >>> parse_parts("iptc, parameters"), parse_parts("none")
     (('iptc', 'parameters'), ())
 
     Raises:
-        SettingError: one of them is none.
+        SettingError: a part is unknown, or `none` is combined with others.
     """
     if text.strip() == "none":
         return ()
@@ -111,21 +109,21 @@ def parse_parts(text: str) -> tuple[str, ...]:
     for part in parts:
         validation.check_choice("metadata", part, (*METADATA_PARTS, "none"))
     if "none" in parts:
-        raise SettingError(f"metadata is {text!r}; none stands alone")
+        raise SettingError(f"metadata must be parts or none alone; got {text!r}")
     return parts
 
 
 def build_png_info(
-    record: Mapping[str, Any], parameters: str, parts: Collection[str] = METADATA_PARTS
+    record: Mapping[str, Any], infotext: str, parts: Collection[str] = METADATA_PARTS
 ) -> PngImagePlugin.PngInfo:
-    """Return the text chunks of a picture that was made with `record` (any JSON values) and `parameters`."""
+    """Build the text chunks of a PNG from `record` (any JSON values) and the infotext."""
     info = PngImagePlugin.PngInfo()
     if "iptc" in parts:
         info.add_itxt(_XMP, XMP)
     if "parameters" in parts:
-        _add(info, _PARAMETERS, writable(parameters))
+        _add_text(info, _PARAMETERS, replace_unwritable(infotext))
     if "promptweight" in parts:
-        _add(info, _OWN, _own_json(record))
+        _add_text(info, _RECORD, _to_json(record))
     return info
 
 
@@ -133,104 +131,104 @@ def encode_image(
     image: Image.Image,
     format: str,  # noqa: A002
     record: Mapping[str, Any],
-    parameters: str,
+    infotext: str,
     parts: Collection[str] = METADATA_PARTS,
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Return the file of a picture, and warnings about what it could not hold.
+    """Encode an image file with metadata; also return warnings about metadata that the format cannot store.
 
     Args:
-        image: the picture.
+        image: the image.
         format: one of `IMAGE_FORMATS`; WebP and PNG are lossless, JPEG and AVIF of high quality.
         record: any JSON values.
-        parameters: AUTOMATIC1111's text.
-        parts: which of `METADATA_PARTS` are written.
+        infotext: AUTOMATIC1111's settings text.
+        parts: the `METADATA_PARTS` to write.
 
     Raises:
-        SettingError: there is no such format or part.
+        SettingError: the format or a part is unknown.
     """
     validation.check_choice("format", format, tuple(IMAGE_FORMATS))
     check_parts(parts)
     file = io.BytesIO()
     if format == "png":
-        image.save(file, format="PNG", pnginfo=build_png_info(record, parameters, parts))
+        image.save(file, format="PNG", pnginfo=build_png_info(record, infotext, parts))
         return file.getvalue(), ()
     warnings = []
-    exif = _exif(parameters) if "parameters" in parts else b""
-    xmp = _xmp(record if "promptweight" in parts else None, marked="iptc" in parts)
-    if format == "jpeg" and len(exif) > _MOST_JPEG:
+    exif = _build_exif(infotext) if "parameters" in parts else b""
+    xmp = _build_xmp(record if "promptweight" in parts else None, marked="iptc" in parts)
+    if format == "jpeg" and len(exif) > _MAX_JPEG_SEGMENT:
         exif = b""
-        warnings.append("the settings are too long for a JPEG, so its EXIF data has none")
-    if format == "jpeg" and len(xmp) > _MOST_JPEG:
-        xmp = _xmp(None, marked="iptc" in parts)
-        warnings.append("the settings are too long for a JPEG, so its XMP packet has none")
+        warnings.append("the settings are too long for the EXIF data of a JPEG and are left out")
+    if format == "jpeg" and len(xmp) > _MAX_JPEG_SEGMENT:
+        xmp = _build_xmp(None, marked="iptc" in parts)
+        warnings.append("the settings are too long for the XMP packet of a JPEG and are left out")
     options = {"quality": 95} if format in ("jpeg", "avif") else {"lossless": True}
-    given = {name: value for name, value in (("exif", exif), ("xmp", xmp)) if value}
-    image.save(file, format=IMAGE_FORMATS[format], **options, **given)
+    blocks = {name: value for name, value in (("exif", exif), ("xmp", xmp)) if value}
+    image.save(file, format=IMAGE_FORMATS[format], **options, **blocks)
     return file.getvalue(), tuple(warnings)
 
 
-def _own_json(record: Mapping[str, Any]) -> str:
+def _to_json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=True, allow_nan=False)
 
 
-def _exif(parameters: str) -> bytes:
-    """Return EXIF data whose UserComment holds a text as AUTOMATIC1111 (by piexif) writes it."""
+def _build_exif(infotext: str) -> bytes:
+    """Build EXIF data with the infotext in its UserComment, encoded as by AUTOMATIC1111 (piexif)."""
     exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + writable(parameters).encode("utf-16-be")
+    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + replace_unwritable(infotext).encode("utf-16-be")
     return exif.tobytes()
 
 
-def _xmp(record: Mapping[str, Any] | None, *, marked: bool) -> bytes:
-    own = ""
+def _build_xmp(record: Mapping[str, Any] | None, *, marked: bool) -> bytes:
+    description = ""
     if record is not None:
-        own = (
+        description = (
             f'<rdf:Description rdf:about="" xmlns:promptweight="{_XMP_NAMESPACE}">\n'
-            f"<{_XMP_RECORD}>{html.escape(_own_json(record), quote=False)}</{_XMP_RECORD}>\n"
+            f"<{_XMP_RECORD}>{html.escape(_to_json(record), quote=False)}</{_XMP_RECORD}>\n"
             "</rdf:Description>\n"
         )
-    inside = (_XMP_MARK if marked else "") + own
-    return f"{_XMP_HEAD}{inside}{_XMP_TAIL}".encode() if inside else b""
+    content = (_XMP_MARK if marked else "") + description
+    return f"{_XMP_HEAD}{content}{_XMP_TAIL}".encode() if content else b""
 
 
 def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
-    """Return what the picture file at `path` says about its making; PNG, JPEG, WebP and AVIF.
+    """Read the metadata of a PNG, JPEG, WebP or AVIF file.
 
     Raises:
         OSError: the file cannot be opened.
-        PromptweightError: it is not a picture, or it is damaged.
+        FileFormatError: the file is not an image, or is damaged.
     """
     with open(path, "rb") as file:
         try:
             with Image.open(file) as image:
                 if image.format == "PNG":
-                    image.load()  # text chunks may stand behind the pixels
+                    image.load()  # text chunks can follow the pixels
                 texts = {
-                    str(name): _as_meant(text) for name, text in image.info.items() if isinstance(text, str)
+                    str(name): _decode_text(text)
+                    for name, text in image.info.items()
+                    if isinstance(text, str)
                 }
                 exif = image.getexif()
                 exif_comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-                texts |= exif_texts(exif)
+                texts |= read_exif_texts(exif)
                 xmp = image.info.get("xmp") or texts.get(_XMP) or ""
-        except Exception as error:  # a damaged file makes the decoders raise nearly anything
-            raise PromptweightError(
-                f"{os.fspath(path)!r} is not a picture that can be read: {error}"
-            ) from error
+        except Exception as error:  # decoders raise many kinds of errors for damaged files
+            raise FileFormatError(f"{os.fspath(path)!r} is not a readable image: {error}") from error
     if isinstance(xmp, bytes):
         xmp = xmp.decode("utf-8", "replace")
     record: object = None
     with contextlib.suppress(ValueError, RecursionError):
-        record = json.loads(texts.get(_OWN) or _record_text(xmp))
-    parameters = texts.get(_PARAMETERS) or _user_comment(exif_comment)
+        record = json.loads(texts.get(_RECORD) or _extract_record(xmp))
+    infotext = texts.get(_PARAMETERS) or _decode_user_comment(exif_comment)
     return ImageMetadata(
         record=record if isinstance(record, dict) else None,
-        parameters=parameters,
-        digital_source_type=_source_type(xmp),
-        foreign=read_foreign_info(texts, parameters),
+        infotext=infotext,
+        digital_source_type=_find_source_type(xmp),
+        other_tool=read_generation_info(texts, infotext),
     )
 
 
-def _as_meant(text: str) -> str:
-    """Return the text of a PNG's chunk: Latin-1 by the standard, but UTF-8 where that can be read."""
+def _decode_text(text: str) -> str:
+    """Decode the text of a PNG chunk: UTF-8 where it is valid, else Latin-1 as in the standard."""
     if text.isascii() or isinstance(text, PngImagePlugin.iTXt):
         return text
     try:
@@ -239,31 +237,31 @@ def _as_meant(text: str) -> str:
         return text
 
 
-def _record_text(xmp: str) -> str:
-    """Return the JSON in an XMP packet; found as text, since an XML parser can be made to work for ever."""
+def _extract_record(xmp: str) -> str:
+    """Return the JSON in an XMP packet; a text search, since hostile XML can occupy a parser without end."""
     start = xmp.find(f"<{_XMP_RECORD}>")
     end = xmp.find(f"</{_XMP_RECORD}>", start)
     return html.unescape(xmp[start + len(_XMP_RECORD) + 2 : end]) if 0 <= start < end else ""
 
 
-def _user_comment(value: object) -> str | None:
-    """Return the text of an EXIF UserComment: eight bytes that name the encoding, then the text."""
+def _decode_user_comment(value: object) -> str | None:
+    """Decode an EXIF UserComment: eight bytes that name the encoding, then the text."""
     if not isinstance(value, bytes) or len(value) < 8:
         return None
     name, text = value[:8], value[8:]
     if name == b"UNICODE\0":
-        return text.decode(_utf_16_of(text), "replace").strip("\ufeff\0")
+        return text.decode(_detect_utf_16(text), "replace").strip("\ufeff\0")
     return text.decode("ascii", "replace").strip("\0") if name == b"ASCII\0\0\0" else None
 
 
-def _utf_16_of(text: bytes) -> str:
-    """Return the byte order of a UTF-16 text: its mark's, else that in which letters look like letters."""
+def _detect_utf_16(text: bytes) -> str:
+    """Detect the byte order of a UTF-16 text: by its mark, else by the position of zero bytes."""
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
     return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
 
 
-def _source_type(xmp: str) -> str | None:
+def _find_source_type(xmp: str) -> str | None:
     base = DIGITAL_SOURCE_TYPE.rpartition("/")[0] + "/"
     start = xmp.find(base)
     if start < 0:
@@ -274,8 +272,8 @@ def _source_type(xmp: str) -> str | None:
     return xmp[start:end]
 
 
-def _add(info: PngImagePlugin.PngInfo, name: str, text: str) -> None:
-    """Add a text uncompressed: compressed ones above 1 MiB are not read back by Pillow."""
+def _add_text(info: PngImagePlugin.PngInfo, name: str, text: str) -> None:
+    """Add an uncompressed text; Pillow does not read compressed texts above 1 MiB."""
     if text.isascii():
         info.add_text(name, text)
     else:

@@ -1,7 +1,7 @@
-"""What ComfyUI, InvokeAI and SwarmUI write into their pictures, read into one form.
+"""Generation settings in image files of ComfyUI, InvokeAI and SwarmUI, read into one form.
 
-Everything here is JSON from files that anybody may have made: it is read in time linear in its length, what
-has another shape than those tools give it is left alone, and nothing raises.
+The JSON comes from untrusted files: it is read in time linear in its length, content of another shape is
+ignored, and no function raises.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _TEXT_INPUTS = ("text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "string", "value", "prompt")
-_SAMPLING = {
+_SAMPLER_INPUTS = {
     "seed": "seed",
     "noise_seed": "seed",
     "steps": "steps",
@@ -26,21 +26,21 @@ _SAMPLING = {
     "ckpt_name": "model",
     "unet_name": "model",
 }
-_SILENT = "ConditioningZeroOut"
-"""The class of ComfyUI's nodes that make an empty prompt of any: nothing above them is said."""
+_ZERO_OUT = "ConditioningZeroOut"
+"""ComfyUI node that replaces any prompt by an empty one; texts upstream of it have no effect."""
 
-_MOST_NODES = 100_000
+_MAX_NODES = 100_000
 
 
 @dataclass(frozen=True)
 class GenerationInfo:
-    """How a picture was made, whichever tool made it.
+    """The generation settings of an image, from any tool.
 
     Attributes:
-        tool: the tool's name.
+        tool: the name of the tool.
         prompt: the prompt.
         negative_prompt: the negative prompt, empty where there is none.
-        settings: the rest by the tool's own names (ComfyUI's as its sampler calls them).
+        settings: the other settings by the tool's names (for ComfyUI, those of its sampler).
     """
 
     tool: str
@@ -49,32 +49,32 @@ class GenerationInfo:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def exif_texts(exif: Mapping[int, Any]) -> dict[str, str]:
-    """Return the `prompt` and `workflow` that ComfyUI puts into the EXIF data of a WebP."""
-    found = {}
+def read_exif_texts(exif: Mapping[int, Any]) -> dict[str, str]:
+    """Return the `prompt` and `workflow` in the EXIF data of ComfyUI's WebP files."""
+    texts = {}
     for tag in (0x0110, 0x010F, 0x010E):
         value = exif.get(tag)
         if isinstance(value, str):
             name, colon, text = value.partition(":")
             if colon and name in ("prompt", "workflow"):
-                found[name] = text
-    return found
+                texts[name] = text
+    return texts
 
 
-def read_foreign_info(texts: Mapping[str, str], parameters: str | None) -> GenerationInfo | None:
-    """Return how a picture was made by the `texts` in its file; None where no known tool wrote them."""
-    if (record := _object(texts.get("invokeai_metadata"))) is not None:
-        return _invokeai(record)
-    if (record := _object(texts.get("sd-metadata"))) is not None:
-        return _old_invokeai(record)
-    if (record := _object(parameters)) is not None and isinstance(record.get("sui_image_params"), dict):
-        return _swarm(record["sui_image_params"])
-    if (graph := _object(texts.get("prompt"))) is not None:
-        return _comfyui(graph)
+def read_generation_info(texts: Mapping[str, str], infotext: str | None) -> GenerationInfo | None:
+    """Return the generation settings from the texts in an image file; None without those of a known tool."""
+    if (record := _parse_object(texts.get("invokeai_metadata"))) is not None:
+        return _read_invokeai(record)
+    if (record := _parse_object(texts.get("sd-metadata"))) is not None:
+        return _read_old_invokeai(record)
+    if (record := _parse_object(infotext)) is not None and isinstance(record.get("sui_image_params"), dict):
+        return _read_swarm(record["sui_image_params"])
+    if (graph := _parse_object(texts.get("prompt"))) is not None:
+        return _read_comfyui(graph)
     return None
 
 
-def _object(text: str | None) -> dict[str, Any] | None:
+def _parse_object(text: str | None) -> dict[str, Any] | None:
     if not text or not text.lstrip().startswith("{"):
         return None
     try:
@@ -84,96 +84,104 @@ def _object(text: str | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _text(value: object) -> str:
+def _to_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _invokeai(record: dict[str, Any]) -> GenerationInfo:
-    """InvokeAI 3 and later; its model is an object, of which the name is told."""
+def _read_invokeai(record: dict[str, Any]) -> GenerationInfo:
+    """Read the record of InvokeAI 3 and later, whose model is an object with a name."""
     model = record.get("model")
     names = {"model": model.get("name") or model.get("model_name")} if isinstance(model, dict) else {}
-    kept = {
+    settings = {
         name: value
         for name, value in {**record, **names}.items()
         if name not in ("positive_prompt", "negative_prompt") and isinstance(value, (str, int, float, bool))
     }
     return GenerationInfo(
-        "InvokeAI", _text(record.get("positive_prompt")), _text(record.get("negative_prompt")), kept
+        "InvokeAI",
+        _to_text(record.get("positive_prompt")),
+        _to_text(record.get("negative_prompt")),
+        settings,
     )
 
 
-def _old_invokeai(record: dict[str, Any]) -> GenerationInfo:
-    """InvokeAI 1 and 2, where the negative prompt stood in square brackets within the prompt."""
+def _read_old_invokeai(record: dict[str, Any]) -> GenerationInfo:
+    """Read the record of InvokeAI 1 and 2, whose prompt has the negative prompt in square brackets."""
     image: Any = record.get("image")
     settings = (
         {name: value for name, value in image.items() if name != "prompt"} if isinstance(image, dict) else {}
     )
     prompt = image.get("prompt") if isinstance(image, dict) else ""
     if isinstance(prompt, list):
-        prompt = ", ".join(_text(part.get("prompt")) for part in prompt if isinstance(part, dict))
+        prompt = ", ".join(_to_text(part.get("prompt")) for part in prompt if isinstance(part, dict))
     if isinstance(record.get("model_weights"), str):
         settings["model"] = record["model_weights"]
-    return GenerationInfo("InvokeAI", _text(prompt), "", settings)
+    return GenerationInfo("InvokeAI", _to_text(prompt), "", settings)
 
 
-def _swarm(record: dict[str, Any]) -> GenerationInfo:
-    kept = {name: value for name, value in record.items() if name not in ("prompt", "negativeprompt")}
-    return GenerationInfo("SwarmUI", _text(record.get("prompt")), _text(record.get("negativeprompt")), kept)
+def _read_swarm(record: dict[str, Any]) -> GenerationInfo:
+    settings = {name: value for name, value in record.items() if name not in ("prompt", "negativeprompt")}
+    return GenerationInfo(
+        "SwarmUI",
+        _to_text(record.get("prompt")),
+        _to_text(record.get("negativeprompt")),
+        settings,
+    )
 
 
-def _comfyui(graph: dict[str, Any]) -> GenerationInfo | None:
-    """ComfyUI's graph of nodes: the texts that its sampler's `positive` and `negative` inputs come from."""
+def _read_comfyui(graph: dict[str, Any]) -> GenerationInfo | None:
+    """Read ComfyUI's graph of nodes: the texts upstream of its sampler's `positive` and `negative` inputs."""
     nodes = {
         name: node["inputs"]
-        for name, node in list(graph.items())[:_MOST_NODES]
+        for name, node in list(graph.items())[:_MAX_NODES]
         if isinstance(node, dict)
         and isinstance(node.get("inputs"), dict)
-        and node.get("class_type") != _SILENT
+        and node.get("class_type") != _ZERO_OUT
     }
     if not nodes:
         return None
-    samplers = [each for each in nodes.values() if _is_sampling(each)]
-    none: dict[str, Any] = {}
-    sampler = next((each for each in samplers if "positive" in each), samplers[0] if samplers else none)
-    positive = list(_texts_of(nodes, sampler.get("positive", sampler.get("guider")), "positive"))
-    guider = nodes.get(_node_of(sampler.get("guider")), none)
-    negative = list(_texts_of(nodes, sampler.get("negative", guider.get("negative")), "negative"))
+    samplers = [each for each in nodes.values() if _is_sampler(each)]
+    no_inputs: dict[str, Any] = {}
+    sampler = next((each for each in samplers if "positive" in each), samplers[0] if samplers else no_inputs)
+    positive = list(_upstream_texts(nodes, sampler.get("positive", sampler.get("guider")), "positive"))
+    guider = nodes.get(_source_node(sampler.get("guider")), no_inputs)
+    negative = list(_upstream_texts(nodes, sampler.get("negative", guider.get("negative")), "negative"))
     settings: dict[str, Any] = {}
     for node in (sampler, *nodes.values()):
-        for name, called in _SAMPLING.items():
+        for name, setting in _SAMPLER_INPUTS.items():
             value = node.get(name)
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                settings.setdefault(called, value)
+                settings.setdefault(setting, value)
     return GenerationInfo("ComfyUI", "\n".join(positive), "\n".join(negative), settings)
 
 
-def _is_sampling(inputs: Mapping[str, Any]) -> bool:
+def _is_sampler(inputs: Mapping[str, Any]) -> bool:
     return any(name in inputs for name in ("seed", "noise_seed", "sampler", "noise")) and any(
         name in inputs for name in ("positive", "guider")
     )
 
 
-def _texts_of(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> Iterator[str]:
-    """Yield the texts upstream of a link, each once; a node that takes both prompts passes on its role's."""
-    waiting, seen, told = [link], set(), set()
+def _upstream_texts(nodes: Mapping[str, dict[str, Any]], link: object, role: str) -> Iterator[str]:
+    """Yield the texts upstream of a link, each once; nodes with both prompts contribute that of the role."""
+    queue, visited, yielded = [link], set(), set()
     other = "negative" if role == "positive" else "positive"
-    while waiting:
-        name = _node_of(waiting.pop())
-        if name in seen or name not in nodes:
+    while queue:
+        name = _source_node(queue.pop())
+        if name in visited or name not in nodes:
             continue
-        seen.add(name)
+        visited.add(name)
         inputs = nodes[name]
-        takes_both = {"positive", "negative"} <= inputs.keys()
+        has_both = {"positive", "negative"} <= inputs.keys()
         texts = [inputs.get(each) for each in _TEXT_INPUTS]
-        for text in [*texts, inputs[role]] if takes_both else texts:
-            if isinstance(text, str) and text and text not in told:
-                told.add(text)
+        for text in [*texts, inputs[role]] if has_both else texts:
+            if isinstance(text, str) and text and text not in yielded:
+                yielded.add(text)
                 yield text
-        upstream = [inputs[role]] if takes_both else [inputs[each] for each in inputs if each != other]
-        waiting += reversed(upstream)
+        upstream = [inputs[role]] if has_both else [inputs[each] for each in inputs if each != other]
+        queue += reversed(upstream)
 
 
-def _node_of(link: object) -> str:
-    """Return the name of the node that a link comes from; nothing for what is no link."""
+def _source_node(link: object) -> str:
+    """Return the name of the node that a link comes from; empty where `link` is not a link."""
     is_link = isinstance(link, list) and link and isinstance(link[0], (str, int))
-    return str(link[0]) if is_link else ""  # type: ignore[index]  # a list, as just found
+    return str(link[0]) if is_link else ""  # type: ignore[index]  # a list, as checked above

@@ -1,4 +1,13 @@
-"""models."""
+"""Text-to-image models: loading by name, schedulers, tokenizers, LoRAs and textual inversions.
+
+- `builtin`: names and folders of the built-in models;
+- `files`: the files of a model, found by its name and checked before use;
+- `identity`: the name, revision and fingerprint of a model, without loading it;
+- `loading`, `single_file`: pipelines from a name, a folder, a hub id or one file of weights;
+- `schedulers`: schedulers by class name or by AUTOMATIC1111's sampler names;
+- `tokenizers`: token tables and counts without weights;
+- `adapters`: LoRAs and textual inversions that a prompt names.
+"""
 
 import lazy_loader
 

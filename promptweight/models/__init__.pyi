@@ -5,6 +5,7 @@ from .builtin import BUILTIN_FOLDER as BUILTIN_FOLDER
 from .builtin import BUILTIN_MODELS as BUILTIN_MODELS
 from .builtin import builtin_path as builtin_path
 from .files import Advice as Advice
+from .files import ModelOrigin as ModelOrigin
 from .files import advice_in as advice_in
 from .files import advice_of as advice_of
 from .files import find_local_folder as find_local_folder
@@ -15,7 +16,7 @@ from .identity import fingerprint_files as fingerprint_files
 from .identity import identify_model as identify_model
 from .loading import choose_device as choose_device
 from .loading import choose_dtype as choose_dtype
-from .loading import default_guidance_scale as default_guidance_scale
+from .loading import get_default_guidance_scale as get_default_guidance_scale
 from .loading import get_origin as get_origin
 from .loading import load as load
 from .loading import silence_libraries as silence_libraries
@@ -26,7 +27,8 @@ from .schedulers import Sampler as Sampler
 from .schedulers import get_sampler_name as get_sampler_name
 from .schedulers import is_known_sampler as is_known_sampler
 from .schedulers import make_scheduler as make_scheduler
-from .tokenizers import Counter as Counter
+from .tokenizers import PromptTokenizer as PromptTokenizer
 from .tokenizers import TokenCount as TokenCount
-from .tokenizers import text_encoders as text_encoders
-from .tokenizers import token_tables as token_tables
+from .tokenizers import count_tokens as count_tokens
+from .tokenizers import load_tokenizers as load_tokenizers
+from .tokenizers import tokenize_prompt as tokenize_prompt

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 BUILTIN_MODELS = ("mini", "mini-dit")
+"""Names of the built-in models."""
+
 BUILTIN_FOLDER = Path(__file__).parents[1] / "mini" / "weights"
-"""One diffusers folder for each built-in model."""
+"""Folder with one diffusers folder for each built-in model."""
 
 
 def builtin_path(name: str = "mini") -> Path:

@@ -1,4 +1,4 @@
-"""Which model it is, known before it is loaded: its name, its revision, and a fingerprint of its files."""
+"""Identity of a model without loading it: its name, revision and a fingerprint of its files."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _END_BYTES = 65_536
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """A model as ids of pictures know it.
+    """The identity of a model, which is a part of image ids.
 
     Attributes:
-        source: what `promptweight.load` is given; of a hub id the very commit that the ids are made of.
-        name: what picture files call it.
-        revision: the commit of a hub id, where it is known.
-        fingerprint: of its files, where they are here and no commit names them.
-        folder: where they are; None where they were not fetched, or for a single file.
+        source: the name that `promptweight.load` takes; a hub id has its commit.
+        name: its name in image metadata.
+        revision: the commit of a hub id; None where it is unknown.
+        fingerprint: the digest of local files without a commit; None otherwise.
+        folder: the folder of its files; None for a single file, or where they were not fetched.
     """
 
     source: str
     name: str
     revision: str | None = None
-    fingerprint_files: str | None = None
+    fingerprint: str | None = None
     folder: Path | None = None
 
 
 def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
-    """Return which model a name means; a hub id that is not in the cache is fetched unless `offline`.
+    """Return the identity of a model; a hub id that is not in the cache is fetched unless `offline`.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: the model cannot be found.
     """
     from promptweight.models import files as model_files
     from promptweight.models.builtin import BUILTIN_FOLDER, BUILTIN_MODELS
@@ -66,19 +66,19 @@ def identify_model(model: str, *, offline: bool = False) -> ModelIdentity:
         source = name if path.is_dir() else _at_commit(origin)
         return ModelIdentity(source, origin.model, origin.revision, None, folder)
     files = [each for each in folder.rglob("*") if each.suffix in (".safetensors", ".json", ".txt", ".model")]
-    called = name if folder.is_relative_to(BUILTIN_FOLDER) else origin.model
-    return ModelIdentity(name, called, None, fingerprint_files(files, folder), folder)
+    display_name = name if folder.is_relative_to(BUILTIN_FOLDER) else origin.model
+    return ModelIdentity(name, display_name, None, fingerprint_files(files, folder), folder)
 
 
 def _at_commit(origin: ModelOrigin) -> str:
-    """Return the hub id of a model with its commit, so that a newer one on the hub is not loaded instead."""
+    """Return the hub id of a model with its commit, which excludes newer commits on the hub."""
     return f"{origin.model}@{origin.revision}" if origin.revision else origin.model
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
-    """Return a digest of some files: of their names, sizes, and first and last 64 KiB.
+    """Return a digest of the names, sizes, and first and last 64 KiB of some files.
 
-    Reading no more keeps it quick for files of many gigabytes; training a model changes all of its weights.
+    This is fast for files of many gigabytes; training a model changes all of its weights.
     """
     digest = hashlib.sha256()
     for path in sorted(files):

@@ -1,13 +1,14 @@
-"""Loading a text-to-image pipeline by one name: built in, a folder, or an id on the Hugging Face Hub.
+"""Loading of text-to-image pipelines by name: a built-in model, a folder, a file or a Hugging Face Hub id.
 
     pipe = load("mini")
     pipe = load("stable-diffusion-v1-5/stable-diffusion-v1-5@main", device="cuda")
 
-What a name may be, and how files are checked before a model is built of them, is in `model_files`.
+`promptweight.models.files` finds a model by its name and checks its files.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import warnings
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 DTYPES = ("float32", "float16", "bfloat16")
+"""Torch types in which pipelines run."""
+
 OFFLOADS = ("model",)
+"""Ways of offloading a pipeline to main memory."""
 
 _ORIGINS: weakref.WeakKeyDictionary[Any, ModelOrigin] = weakref.WeakKeyDictionary()
 
@@ -54,32 +58,31 @@ def load(
     scheduler: str | None = None,
     offload: str | None = None,
 ) -> DiffusionPipeline:
-    """Load a diffusers pipeline, ready to run on `device`.
+    """Load a diffusers pipeline and move it to `device`.
 
     Args:
-        model: the name of a built-in model (`promptweight.models.BUILTIN_MODELS`), a folder that `save_pretrained`
-            wrote, a single `.safetensors` file of Stable Diffusion 1, 2 or XL, or a hub id, with `@revision`
-            if one is wanted. Without a network, hub ids come from the local cache.
-        device: `auto` (the first of cuda, mps, xpu, cpu that is there) or a device's name such as `cuda:1`.
+        model: the name of a built-in model (`promptweight.models.BUILTIN_MODELS`), a folder that
+            `save_pretrained` wrote, a single `.safetensors` file of Stable Diffusion 1, 2 or XL, or a hub id,
+            with `@revision` if wanted. Without a network, hub ids come from the local cache.
+        device: `auto` (the first available of cuda, mps, xpu, cpu) or the name of a device such as `cuda:1`.
         dtype: `float32`, `float16`, `bfloat16`, the torch type itself, or `auto`: float32 on the CPU, else
             bfloat16 for transformers where the device has it and float16 for the rest.
         revision: branch, tag or commit of a hub id; the same as `@revision` in `model`.
         variant: the variant of the weight files to read, such as `fp16`.
-        scheduler: a sampler by AUTOMATIC1111's name (`DPM++ 2M Karras`) or a scheduler's class name in
-            diffusers; None keeps the model's own.
-        offload: `model` keeps each part of the model in main memory until it is its turn on the device, for
-            models that do not fit there whole; None puts all of it on the device.
+        scheduler: a sampler name of AUTOMATIC1111 (`DPM++ 2M Karras`) or the class name of a scheduler of
+            diffusers; None is the model's own.
+        offload: `model` keeps the parts of the model in main memory and moves each to the device while it
+            runs, for models that do not fit there whole; None moves all of it to the device.
 
     Raises:
         ModelError: the model cannot be found, read or trusted.
-        SettingError: the device is not there, the type or the scheduler is not known, or there is no device
-            to offload from.
+        SettingError: an argument has an invalid value, or the device is the CPU and `offload` is set.
     """
     name = os.fspath(model)
     chosen_device = choose_device(device)
     _check_offload(offload, chosen_device)
     with silence_libraries():
-        path, found = find_model(name, revision, variant)
+        path, model_origin = find_model(name, revision, variant)
         pipe: Any
         if path.is_file():
             check_safetensors(path)
@@ -87,7 +90,7 @@ def load(
         else:
             index = read_model_index(path, name)
             check_weights(path, index)
-            advice_in(path)  # raises here, not on the first picture
+            advice_in(path)  # a damaged file is an error now instead of at the first image
             chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
             pipe = _build(path, index, name, chosen_dtype, variant)
         if scheduler is not None:
@@ -100,30 +103,25 @@ def load(
                 pipe.enable_model_cpu_offload(device=chosen_device)
         except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
             raise ModelError(
-                message(
-                    "model-too-large",
-                    name=name,
-                    device=chosen_device,
-                    reason=summarize_error(error),
-                )
+                message("model-too-large", name=name, device=chosen_device, reason=summarize_error(error))
             ) from error
-    _ORIGINS[pipe] = found
+    _ORIGINS[pipe] = model_origin
     return pipe
 
 
 def get_origin(pipe: Any) -> ModelOrigin:
-    """Return where `pipe` came from; for one that `load` did not make, the name diffusers remembers.
+    """Return the origin of `pipe`; for a pipeline that `load` did not make, the name in its configuration.
 
-    A folder is told by its last part alone: what is written into picture files should not show a user's disk.
+    A folder is reduced to its last part, since image metadata must not contain paths of a user's disk.
     """
     if pipe in _ORIGINS:
         return _ORIGINS[pipe]
-    remembered = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
-    return get_folder_origin(Path(remembered)) if Path(remembered).is_dir() else ModelOrigin(remembered)
+    configured = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
+    return get_folder_origin(Path(configured)) if Path(configured).is_dir() else ModelOrigin(configured)
 
 
-def default_guidance_scale(pipe: Any) -> float:
-    """Return the guidance for `pipe` where none is asked for: its makers' advice, else its class's."""
+def get_default_guidance_scale(pipe: Any) -> float:
+    """Return the default guidance scale of `pipe`: its model's recommendation, else that of its class."""
     advice = advice_of(pipe)
     if advice is not None:
         return advice.guidance_scale
@@ -133,28 +131,28 @@ def default_guidance_scale(pipe: Any) -> float:
 
 
 def choose_device(device: str = "auto") -> str:
-    """Return the device to use: `device` itself where it is there, or the best there is for `auto`.
+    """Return `device`, or the first available device for `auto`.
 
     Raises:
-        SettingError: there is no such device here.
+        SettingError: the device is not available.
     """
     import torch
 
-    there = [kind for kind in ("cuda", "mps", "xpu") if getattr(torch, kind).is_available()] + ["cpu"]
+    available = [kind for kind in ("cuda", "mps", "xpu") if getattr(torch, kind).is_available()] + ["cpu"]
     if device == "auto":
-        return there[0]
+        return available[0]
     kind, _, number = str(device).partition(":")
-    count = getattr(torch, kind).device_count() if kind in there else 0
-    if kind not in there or (number and not (number.isdecimal() and int(number) < count)):
-        raise SettingError(f"device {device!r} is not there; this machine has: {', '.join(there)}")
+    count = getattr(torch, kind).device_count() if kind in available else 0
+    if kind not in available or (number and not (number.isdecimal() and int(number) < count)):
+        raise SettingError(f"device must be one of: auto, {', '.join(available)}; got {device!r}")
     return device
 
 
 def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool) -> torch.dtype:
-    """Return the torch type for `dtype` as described in `load`.
+    """Return the torch type of `dtype`, as described in `load`.
 
     Raises:
-        SettingError: `dtype` is none of the types that pipelines run in.
+        SettingError: pipelines do not run in this type.
     """
     import torch
 
@@ -168,42 +166,42 @@ def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool)
         return getattr(torch, dtype)
     if isinstance(dtype, torch.dtype) and str(dtype).removeprefix("torch.") in DTYPES:
         return dtype
-    raise SettingError(f"dtype is {dtype!r}; valid: auto, {', '.join(DTYPES)}")
+    raise SettingError(f"dtype must be one of: auto, {', '.join(DTYPES)}; got {dtype!r}")
 
 
 def _check_offload(offload: str | None, device: str) -> None:
-    """Raise `SettingError` where `offload` is no way of offloading, or there is nothing to offload from."""
+    """Raise `SettingError` where `offload` is unknown, or the device is the CPU."""
     if offload is None:
         return
     validation.check_choice("offload", offload, OFFLOADS)
     if device == "cpu":
-        raise SettingError(
-            f"offload is {offload!r}, which moves parts of the model between main memory and an accelerator; "
-            "the device is the cpu, which has none"
-        )
+        raise SettingError(f"offload must be None on the cpu; got {offload!r}, which needs an accelerator")
 
 
 @contextmanager
-def silence_libraries() -> Iterator[None]:
-    """Silences diffusers' and transformers' log lines, bars and warnings inside, and puts all back."""
+def silence_libraries(*names: str) -> Iterator[None]:
+    """Silence log lines, progress bars and warnings of libraries inside the block; restore them afterwards.
+
+    `names` are `diffusers` and `transformers`, both by default.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
-
+        libraries: list[Any] = [
+            importlib.import_module(f"{name}.utils.logging")
+            for name in names or ("diffusers", "transformers")
+        ]
         before = [
-            (library, library.get_verbosity(), library.is_progress_bar_enabled())
-            for library in (diffusers_logging, transformers_logging)
+            (library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries
         ]
         try:
-            for library, _, _ in before:
+            for library in libraries:
                 library.set_verbosity(library.CRITICAL)
                 library.disable_progress_bar()
             yield
         finally:
-            for library, verbosity, bars in before:
+            for library, verbosity, has_bars in before:
                 library.set_verbosity(verbosity)
-                if bars:
+                if has_bars:
                     library.enable_progress_bar()
 
 
@@ -212,21 +210,16 @@ def _build(
 ) -> DiffusionPipeline:
     from diffusers import DiffusionPipeline
 
-    # Many copies of a model leave the safety checker's folder out; it is optional to the pipeline.
-    absent = "safety_checker" in index and not (folder / "safety_checker").is_dir()
-    given: dict[str, Any] = {"safety_checker": None} if absent else {}
-    # Components saved as missing (SD3 without T5) must be named again for diffusers to do without them.
-    given |= {part: None for part, value in index.items() if value == [None, None]}
+    # Many copies of a model lack the folder of the safety checker, which is optional for the pipeline.
+    lacks_checker = "safety_checker" in index and not (folder / "safety_checker").is_dir()
+    components: dict[str, Any] = {"safety_checker": None} if lacks_checker else {}
+    # Components saved as missing (SD3 without T5) must be passed as None, or diffusers does not load.
+    components |= {part: None for part, value in index.items() if value == [None, None]}
     try:
         return DiffusionPipeline.from_pretrained(
-            folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **given
+            folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **components
         )
-    except Exception as error:  # the folder's content decides which of many errors this is
+    except Exception as error:  # the error depends on the content of the folder
         raise ModelError(
-            message(
-                "model-load-failed",
-                name=name,
-                folder=folder,
-                reason=summarize_error(error),
-            )
+            message("model-load-failed", name=name, folder=folder, reason=summarize_error(error))
         ) from error

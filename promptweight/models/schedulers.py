@@ -1,7 +1,7 @@
-"""Schedulers by diffusers' class names, and by the names that AUTOMATIC1111 has for the same samplers.
+"""Schedulers by the class names of diffusers, and by AUTOMATIC1111's names of the same samplers.
 
 pipe.scheduler = make_scheduler("DPM++ 2M Karras", pipe.scheduler)
-sampler_name(pipe.scheduler)  # 'DPM++ 2M Karras'
+get_sampler_name(pipe.scheduler)  # 'DPM++ 2M Karras'
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from promptweight.messages import message
 
 @dataclass(frozen=True)
 class Sampler:
-    """What a sampler's name stands for in diffusers: a scheduler's class, and settings of it."""
+    """The scheduler of a sampler in diffusers: its class name, and settings of it."""
 
     scheduler: str
     settings: Mapping[str, str | bool] = field(default_factory=dict)
@@ -37,79 +37,76 @@ SAMPLERS: dict[str, Sampler] = {
     "PLMS": Sampler("PNDMScheduler", {"skip_prk_steps": True}),
     "UniPC": Sampler("UniPCMultistepScheduler"),
 }
-"""The samplers of models that predict noise, by AUTOMATIC1111's names (diffusers' own table of them)."""
+"""Samplers of models that predict noise, by AUTOMATIC1111's names (from the documentation of diffusers)."""
 
 _UNSEEDED = {"DPMSolverSDEScheduler"}
-"""Schedulers that draw noise of their own, so that a seed would not give the same picture again."""
+"""Schedulers with a noise source of their own, with which a seed does not reproduce an image."""
 
 FLOW_SAMPLERS: dict[str, Sampler] = {
     "Euler": Sampler("FlowMatchEulerDiscreteScheduler"),
     "Heun": Sampler("FlowMatchHeunDiscreteScheduler"),
     "LCM": Sampler("FlowMatchLCMScheduler"),
 }
-"""The samplers of models trained by flow matching (Stable Diffusion 3, FLUX)."""
+"""Samplers of models trained by flow matching (Stable Diffusion 3, FLUX)."""
 
 NOISE_SCHEDULES = {
     "Karras": "use_karras_sigmas",
     "Exponential": "use_exponential_sigmas",
     "Beta": "use_beta_sigmas",
 }
-"""What may follow a sampler's name, and the setting of a scheduler that it turns on."""
+"""Noise schedules after a sampler name, and the scheduler settings that they enable."""
 
 
-def make_scheduler(name: str, present: Any) -> Any:
-    """Return the scheduler of that name for a model whose scheduler is now `present`.
+def make_scheduler(name: str, current: Any) -> Any:
+    """Make the scheduler of that name for a model whose scheduler is `current`.
 
     Args:
-        name: a sampler of AUTOMATIC1111 in any case, with one of `NOISE_SCHEDULES` behind it if wanted
-            (`DPM++ 2M Karras`), or a scheduler's class name in diffusers (`UniPCMultistepScheduler`).
-        present: its settings, which belong to how the model was trained, are kept.
+        name: a sampler of AUTOMATIC1111 in any case, followed by one of `NOISE_SCHEDULES` if wanted
+            (`DPM++ 2M Karras`), or the class name of a scheduler of diffusers (`UniPCMultistepScheduler`).
+        current: the scheduler whose settings, which follow from the model's training, are kept.
 
     Raises:
-        SettingError: there is no such scheduler, not for this model, or not on this machine.
+        SettingError: the scheduler is unknown, does not fit the model, or needs a package that is not
+            installed.
     """
     import diffusers
 
-    sampler, schedule = _read(name, _samplers_for(present))
-    classes = _class_names_for(present)
+    sampler, schedule = _split_name(name, _samplers_for(current))
+    classes = _class_names_for(current)
     class_name = sampler.scheduler if sampler else name
     if class_name not in classes:
         raise SettingError(
-            f"scheduler is {name!r}; for this model valid: {', '.join(_samplers_for(present))} "
-            f"(each also with {', '.join(NOISE_SCHEDULES)} where it has them), {', '.join(sorted(classes))}"
+            f"scheduler must be one of: {', '.join(_samplers_for(current))} (each also with "
+            f"{', '.join(NOISE_SCHEDULES)} where it has them), {', '.join(sorted(classes))}; got {name!r}"
         )
     scheduler_class = getattr(diffusers, class_name)
-    if missing := getattr(scheduler_class, "_backends", None):  # diffusers' stand-in for what cannot run
-        raise SettingError(
-            message(
-                "scheduler-package",
-                name=name,
-                package=missing[-1],
-            )
-        )
+    if missing := getattr(
+        scheduler_class, "_backends", None
+    ):  # diffusers' placeholder class without its package
+        raise SettingError(message("scheduler-package", name=name, package=missing[-1]))
     settings: dict[str, Any] = dict(sampler.settings) if sampler else {}
     if sampler:
         taken = inspect.signature(scheduler_class).parameters
         if schedule is not None and NOISE_SCHEDULES[schedule] not in taken:
-            raise SettingError(f"scheduler is {name!r}, but {class_name} has no schedule {schedule}")
-        # Set also where it is off, so that nothing stays on from the scheduler before.
+            raise SettingError(
+                f"scheduler must have the noise schedule {schedule}, which {class_name} lacks; got {name!r}"
+            )
+        # Flags are also set to False, since the current scheduler may have another one enabled.
         settings |= {flag: each == schedule for each, flag in NOISE_SCHEDULES.items() if flag in taken}
     try:
-        return scheduler_class.from_config(present.config, **settings)
+        return scheduler_class.from_config(current.config, **settings)
     except (ImportError, ValueError) as error:
-        raise SettingError(
-            message("scheduler-failed", name=name, reason=error)
-        ) from error
+        raise SettingError(message("scheduler-failed", name=name, reason=error)) from error
 
 
 def is_known_sampler(name: str) -> bool:
-    """Whether some model takes a scheduler of that name: a sampler's, or what may be a class of diffusers."""
-    is_sampler = any(_read(name, samplers)[0] is not None for samplers in (SAMPLERS, FLOW_SAMPLERS))
+    """Return whether `name` is a sampler of some model, or can be the name of a scheduler class."""
+    is_sampler = any(_split_name(name, samplers)[0] is not None for samplers in (SAMPLERS, FLOW_SAMPLERS))
     return is_sampler or name.endswith("Scheduler")
 
 
 def get_sampler_name(scheduler: Any) -> str | None:
-    """Return what AUTOMATIC1111 calls this scheduler of diffusers; None where it has no name for it."""
+    """Return AUTOMATIC1111's name of a scheduler of diffusers; None where it has no name."""
     config = scheduler.config
     for name, sampler in _samplers_for(scheduler).items():
         if type(scheduler).__name__ == sampler.scheduler and all(
@@ -120,22 +117,22 @@ def get_sampler_name(scheduler: Any) -> str | None:
     return None
 
 
-def _samplers_for(present: Any) -> dict[str, Sampler]:
-    return FLOW_SAMPLERS if "FlowMatch" in type(present).__name__ else SAMPLERS
+def _samplers_for(current: Any) -> dict[str, Sampler]:
+    return FLOW_SAMPLERS if "FlowMatch" in type(current).__name__ else SAMPLERS
 
 
-def _class_names_for(present: Any) -> set[str]:
-    """Return the classes of schedulers that can take the place of `present`."""
+def _class_names_for(current: Any) -> set[str]:
+    """Return the class names of the schedulers that can replace `current`."""
     from diffusers.schedulers import KarrasDiffusionSchedulers
 
-    named = {sampler.scheduler for sampler in _samplers_for(present).values()}
-    if "FlowMatch" in type(present).__name__:
+    named = {sampler.scheduler for sampler in _samplers_for(current).values()}
+    if "FlowMatch" in type(current).__name__:
         return named
     return (named | {each.name for each in KarrasDiffusionSchedulers} | {"TCDScheduler"}) - _UNSEEDED
 
 
-def _read(name: str, samplers: Mapping[str, Sampler]) -> tuple[Sampler | None, str | None]:
-    """Return the sampler and the noise schedule that `name` asks for; no sampler where it is none."""
+def _split_name(name: str, samplers: Mapping[str, Sampler]) -> tuple[Sampler | None, str | None]:
+    """Split `name` into a sampler and a noise schedule; (None, None) where it is not a sampler name."""
     folded = {each.casefold(): each for each in samplers}
     words = " ".join(str(name).split()).casefold()
     if words in folded:

@@ -1,4 +1,4 @@
-"""``detect``: guesses the dialect that a prompt was written in."""
+"""Detection of the dialect of a prompt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 ASCII_WEIGHT = r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
 
-# (dialect, how much one finding tells, pattern). No pattern reads far past a place that it does not consume.
+# (dialect, score of one match, pattern). No pattern reads far past text that it does not match.
 CUES: tuple[tuple[str, float, re.Pattern[str]], ...] = (
     ("compel", 4.0, re.compile(r"\)\s?\.(?:and|add|blend)\s?\(|\.(?:swap|attend)\s?\(|(?:use|with)Lora\(")),
     ("compel", 3.0, re.compile(r"[)\"](?:\d*+\.\d++|\++|-++)(?=[\s,.)]|\Z)")),
@@ -27,12 +27,12 @@ CUES: tuple[tuple[str, float, re.Pattern[str]], ...] = (
     ("comfy", 1.5, re.compile(rf":\s?{ASCII_WEIGHT}[eE][+-]?\d++\s?\)")),
     ("comfy", 0.8, re.compile(rf":\s?{ASCII_WEIGHT}\s?\)")),
 )
-MOST_FINDINGS = 20
-"""So many findings of one cue are enough; a long text is looked at once all the same."""
+MAX_MATCHES = 20
+"""The number of matches after which a cue is not searched further."""
 
 
 class Detection(NamedTuple):
-    """A dialect and how sure the guess is, from 0 to 1."""
+    """A dialect and the confidence of the guess, from 0 to 1."""
 
     dialect: str
     confidence: float
@@ -41,25 +41,25 @@ class Detection(NamedTuple):
 def detect(text: str) -> Detection:
     """Guess the dialect of a prompt, with a confidence from 0 to 1.
 
-    Text without any syntax is ``plain``: every dialect reads it alike. Round brackets with numbers are
-    common to ``pw``, ``a1111`` and ``comfy``; alone they give ``a1111`` with little confidence.
+    Text without any syntax is `plain`, since it means the same in every dialect. Round brackets with numbers
+    are common to `pw`, `a1111` and `comfy`; alone they give `a1111` with little confidence.
 
-        >>> detect("a (cat)1.3 and a dog++").dialect
-        'compel'
+    >>> detect("a (cat)1.3 and a dog++").dialect
+    'compel'
     """
     scores: dict[str, float] = {}
-    for dialect, telling, cue in CUES:
+    for dialect, score, cue in CUES:
         count = 0
         for _ in cue.finditer(text):
             count += 1
-            if count == MOST_FINDINGS:
+            if count == MAX_MATCHES:
                 break
         if count:
-            scores[dialect] = scores.get(dialect, 0.0) + telling * min(count, 3)
+            scores[dialect] = scores.get(dialect, 0.0) + score * min(count, 3)
     if not scores:
         return Detection("plain", 1.0)
     if "pw" in scores:
-        # pw is a1111's grammar and more: what speaks for a1111 speaks for it too.
+        # pw extends the grammar of a1111, so that the score of a1111 counts for it too.
         scores["pw"] += scores.pop("a1111", 0.0)
     best = max(scores, key=lambda dialect: scores[dialect])
     share = scores[best] / sum(scores.values())

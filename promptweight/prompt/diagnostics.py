@@ -1,13 +1,13 @@
-"""What a prompt's reader is told about it, in English and in Portuguese."""
+"""Diagnostics of the prompt parsers: their codes, severities and messages in English and Portuguese."""
 
 from __future__ import annotations
 
 from promptweight.prompt.model import Diagnostic
 
-MOST_DIAGNOSTICS = 200
+MAX_DIAGNOSTICS = 200
 """A megabyte of stray brackets would give a megabyte of warnings; the rest is counted instead."""
 
-COALESCING = ("stray-closer", "unclosed-group", "empty-group")
+JOINED_CODES = ("stray-closer", "unclosed-group", "empty-group")
 
 # code: (severity, English, Portuguese)
 MESSAGES: dict[str, tuple[str, str, str]] = {
@@ -218,37 +218,49 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
 
 
 class Remarks:
-    """Collects diagnostics while a prompt is read, up to ``MOST_DIAGNOSTICS``."""
+    """Remarks on a source, collected while it is parsed, up to `MAX_DIAGNOSTICS`."""
 
     def __init__(self) -> None:
         self.found: list[tuple[int, int, str, dict[str, object]]] = []
         self.left_out = 0
 
+    def copy(self) -> Remarks:
+        """Return a copy that can get more remarks."""
+        copied = Remarks()
+        copied.found, copied.left_out = list(self.found), self.left_out
+        return copied
+
+    def extend(self, other: Remarks) -> None:
+        """Add the remarks of another collection."""
+        for start, end, code, values in other.found:
+            self.add(code, start, end, **values)
+        self.left_out += other.left_out
+
     def wants_more(self) -> bool:
-        """Whether another remark would be kept; counts it as left out if not."""
-        if len(self.found) < MOST_DIAGNOSTICS:
+        """Return whether another remark would be kept; count it as left out otherwise."""
+        if len(self.found) < MAX_DIAGNOSTICS:
             return True
         self.left_out += 1
         return False
 
     def add(self, code: str, start: int, end: int, **values: object) -> None:
-        """Remark on source[start:end]; the same remark on the place before becomes one with it."""
-        if self.found and code in COALESCING and self.found[-1][1:3] == (start, code):
+        """Remark on source[start:end]; join it to an equal remark that ends at `start`."""
+        if self.found and code in JOINED_CODES and self.found[-1][1:3] == (start, code):
             first, _, _, earlier = self.found.pop()
             self.found.append((first, end, code, earlier))
         elif self.wants_more():
             self.found.append((start, end, code, values))
 
-    def done(self) -> tuple[Diagnostic, ...]:
-        """The diagnostics in the order of their places."""
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return the diagnostics in the order of their offsets."""
         found = sorted(self.found, key=lambda remark: remark[:2])
         if self.left_out:
             end = found[-1][1]
             found.append((end, end, "more", {"count": self.left_out}))
-        return tuple(diagnostic(*remark) for remark in found)
+        return tuple(_make_diagnostic(*remark) for remark in found)
 
 
-def diagnostic(start: int, end: int, code: str, values: dict[str, object]) -> Diagnostic:
-    """A remark in words."""
+def _make_diagnostic(start: int, end: int, code: str, values: dict[str, object]) -> Diagnostic:
+    """Return a remark with its messages."""
     severity, english, portuguese = MESSAGES[code]
     return Diagnostic(code, severity, english.format(**values), portuguese.format(**values), start, end)

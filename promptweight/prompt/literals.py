@@ -1,15 +1,16 @@
-"""Reading numbers and white space at a place in a text, each character looked at once."""
+"""Number, option and white-space literals of the prompt dialects, read in linear time."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.model import MODES, NO_OPTIONS, REGIONS, Options
 
-# Possessive quantifiers (`++`, `*+`) never give back what they took, so that no pattern backtracks.
+# Possessive quantifiers (`++`, `*+`) never give back what they matched, so that no pattern backtracks.
 WHITE = re.compile(r"\s*+")
 ASCII_NUMBER = re.compile(r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+")
 A1111_NUMBER = re.compile(r"[+-]?+[.\d]++")
@@ -18,20 +19,20 @@ PART_NUMBER = re.compile(r"\s*+([-+]?+(?:\d++(?:\.\d*+)?+|\.\d++))")
 NUMBER_LIKE = re.compile(r"\s*+[+\-−]?+(?:[.\d]|nan\b|inf)", re.IGNORECASE)
 
 UNUSUAL_WEIGHT = 3.0
-"""Weights beyond this are remarked on."""
+"""Weights beyond this get a remark."""
 
-HEAVIEST = 1e30
-"""No product of weights leaves -1e30..1e30, so that a weight is finite in float32 too."""
+MAX_WEIGHT = 1e30
+"""Products of weights stay within -1e30 to 1e30, so that a weight is finite in float32 too."""
 
 
-def skip_white(text: str, place: int) -> int:
-    """The place after the white space at ``place``."""
-    match = WHITE.match(text, place)
+def skip_white(text: str, place: int, end: int | None = None) -> int:
+    """Return the offset after the white space at `place`, at most `end`."""
+    match = WHITE.match(text, place) if end is None else WHITE.match(text, place, end)
     return match.end() if match else place
 
 
-def finite(number: str) -> float | None:
-    """The value of a number as written, or None where it is none or is not finite."""
+def parse_finite(number: str) -> float | None:
+    """Return the value of a number; `None` for anything else, infinities and NaN included."""
     try:
         value = float(number)
     except (ValueError, OverflowError):
@@ -39,27 +40,34 @@ def finite(number: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def within_reach(weight: float) -> float:
-    """The weight, held within ``HEAVIEST``."""
-    return max(-HEAVIEST, min(HEAVIEST, weight))
+def clamp_weight(weight: float) -> float:
+    """Return the weight within `MAX_WEIGHT`."""
+    return max(-MAX_WEIGHT, min(MAX_WEIGHT, weight))
 
 
-VALID = {
+OPTION_VALUES = {
     "steps": "begin-end with 0 <= begin < end <= 1, such as 0.2-0.8",
     "to": "a finite number, such as 1.0",
     "region": f"{', '.join(REGIONS)}, or a box “left top right bottom” in fractions such as 0 0 0.5 1",
     "mode": ", ".join(MODES),
     "share": "a share of the words' attention between 0% and 100%, such as 25%",
 }
+"""The options of a weight, and the valid values of each."""
 
 
 STEPS = re.compile(r"([0-9.]++)\s*+-\s*+([0-9.]++)")
 
 
-def read_options(block: str, place: int, remarks: Remarks, at: Any) -> Options:
-    """Read what stands between the braces; ``at(offset)`` gives the source place of ``place + offset``.
+def parse_options(block: str, place: int, remarks: Remarks, source_offset: Callable[[int], int]) -> Options:
+    """Parse the text between the braces.
 
-    An option that cannot be read is remarked on and left out; the others count.
+    An invalid option gets a remark and is left out; the others count.
+
+    Args:
+        block: the text between the braces.
+        place: the offset of the block.
+        remarks: gets the remarks.
+        source_offset: maps an offset to the source.
     """
     if not block.strip():
         return NO_OPTIONS
@@ -71,61 +79,63 @@ def read_options(block: str, place: int, remarks: Remarks, at: Any) -> Options:
         offset += len(item) + 1
         name, equals, value = item.partition("=")
         name, value = name.strip(), value.strip()
-        if name not in VALID or not equals:
+        if name not in OPTION_VALUES or not equals:
             if item.strip():
-                remarks.add("option-unknown", at(start), at(end), name=name)
+                remarks.add("option-unknown", source_offset(start), source_offset(end), name=name)
         elif name in found:
-            remarks.add("option-repeated", at(start), at(end), name=name)
+            remarks.add("option-repeated", source_offset(start), source_offset(end), name=name)
         else:
-            parsed = READERS[name](value)
+            parsed = _VALUE_PARSERS[name](value)
             if parsed is None:
-                remarks.add("option-value", at(start), at(end), name=name, value=value, valid=VALID[name])
+                valid = OPTION_VALUES[name]
+                places = source_offset(start), source_offset(end)
+                remarks.add("option-value", *places, name=name, value=value, valid=valid)
             else:
                 found[name] = parsed
     return Options(**found) if found else NO_OPTIONS
 
 
-def read_steps(value: str) -> tuple[float, float] | None:
-    """``0.2-0.8`` as (0.2, 0.8)."""
+def _parse_steps(value: str) -> tuple[float, float] | None:
+    """Return `0.2-0.8` as (0.2, 0.8)."""
     match = STEPS.fullmatch(value)
     if match is None:
         return None
-    begin, end = finite(match[1]), finite(match[2])
+    begin, end = parse_finite(match[1]), parse_finite(match[2])
     return (begin, end) if begin is not None and end is not None and 0 <= begin < end <= 1 else None
 
 
-def read_number(value: str) -> float | None:
-    """A finite number."""
-    return finite(value) if ASCII_NUMBER.fullmatch(value) else None
+def _parse_number(value: str) -> float | None:
+    """Return a finite number."""
+    return parse_finite(value) if ASCII_NUMBER.fullmatch(value) else None
 
 
-def read_region(value: str) -> str | tuple[float, float, float, float] | None:
-    """A named region, or four edges in fractions of the picture."""
+def _parse_region(value: str) -> str | tuple[float, float, float, float] | None:
+    """Return a named region, or four edges in fractions of the image."""
     if value in REGIONS:
         return value
-    edges = [read_number(edge) for edge in value.split()]
+    edges = [_parse_number(edge) for edge in value.split()]
     if len(edges) != 4 or None in edges:
         return None
     left, top, right, bottom = (edge for edge in edges if edge is not None)
     return (left, top, right, bottom) if 0 <= left < right <= 1 and 0 <= top < bottom <= 1 else None
 
 
-def read_mode(value: str) -> str | None:
-    """One of the modes."""
+def _parse_mode(value: str) -> str | None:
+    """Return one of the modes."""
     return value if value in MODES else None
 
 
-def read_share(value: str) -> float | None:
-    """``25%`` as 0.25."""
-    number = finite(value[:-1]) if value.endswith("%") and ASCII_NUMBER.fullmatch(value[:-1]) else None
+def parse_share(value: str) -> float | None:
+    """Return `25%` as 0.25."""
+    number = parse_finite(value[:-1]) if value.endswith("%") and ASCII_NUMBER.fullmatch(value[:-1]) else None
     share = None if number is None else round(number / 100, 12)
     return share if share is not None and 0 < share < 1 else None
 
 
-READERS = {
-    "steps": read_steps,
-    "to": read_number,
-    "region": read_region,
-    "mode": read_mode,
-    "share": read_share,
+_VALUE_PARSERS: dict[str, Callable[[str], Any]] = {
+    "steps": _parse_steps,
+    "to": _parse_number,
+    "region": _parse_region,
+    "mode": _parse_mode,
+    "share": parse_share,
 }

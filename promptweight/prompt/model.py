@@ -1,7 +1,7 @@
-"""What reading a prompt yields: weighted spans of clean text, each with its place in the source.
+"""Data classes of a parsed prompt: weighted spans of clean text, each with its offsets in the source.
 
 >>> from promptweight.prompt import parse
->>> prompt = parse("um (gato:1.4) vermelho")
+>>> prompt = parse("um (gato:1.4) vermelho").at()
 >>> prompt.text
 'um gato vermelho'
 >>> [(span.text, span.weight) for span in prompt.spans]
@@ -11,27 +11,27 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from typing import Protocol
 
 REGIONS = ("left", "right", "top", "bottom", "center")
 MODES = ("embedding", "logit", "p2p", "value", "clip")
 
-BREAK_FRAGMENT = "BREAK"
-"""The text of the fragment that stands for a chunk break, as A1111 writes it."""
+BREAK_KEYWORD = "BREAK"
+"""The keyword of A1111 that begins a new chunk, and the text of its fragment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How one word's weight acts, beyond its size; ``None`` leaves the choice to the caller.
+    """Options of one weight, beyond its size; `None` leaves the choice to the caller.
 
-    ``steps``: (begin, end) as fractions of the sampling run, 0 <= begin < end <= 1.
-    ``to``: the weight that is reached at the end of ``steps``, linearly; enclosing weights multiply it.
-    ``region``: one of ``REGIONS``, or a box (left, top, right, bottom) in fractions of the picture.
-    ``mode``: one of ``MODES``.
-    ``share``: the share of all words' attention that the group is to get, 0 < share < 1, whatever weight
-    that takes; neighboring spans of one share are one group.
+    Attributes:
+        steps: (begin, end) as fractions of the sampling run, 0 <= begin < end <= 1.
+        to: the weight at the end of `steps`, reached linearly; enclosing weights multiply it.
+        region: one of `REGIONS`, or a box (left, top, right, bottom) in fractions of the image.
+        mode: one of `MODES`.
+        share: the share of all words' attention that the group gets, 0 < share < 1, by whatever weight that
+            takes; neighboring spans with one share form one group.
     """
 
     steps: tuple[float, float] | None = None
@@ -45,7 +45,7 @@ class Options:
         return any(option is not None for option in given)
 
     def __str__(self) -> str:
-        """The options as they are written inside the braces: ``steps=0.2-0.8, region=left``."""
+        """Return the options in the syntax of the braces: `steps=0.2-0.8, region=left`."""
         written = []
         if self.steps is not None:
             written.append(f"steps={self.steps[0]:.12g}-{self.steps[1]:.12g}")
@@ -61,12 +61,12 @@ class Options:
         if self.mode is not None:
             written.append(f"mode={self.mode}")
         if self.share is not None:
-            written.append(f"share={percent(self.share)}")
+            written.append(f"share={format_share(self.share)}")
         return ", ".join(written)
 
 
-def percent(share: float) -> str:
-    """A share as it is written in prompts: ``25%``."""
+def format_share(share: float) -> str:
+    """Return a share in the syntax of prompts: `25%`."""
     return f"{100 * share:.12g}%"
 
 
@@ -75,13 +75,14 @@ NO_OPTIONS = Options()
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of clean text under one weight.
+    """A range of clean text under one weight.
 
-    ``start, end`` are offsets in the source (without the brackets), ``clean_start, clean_end`` in the clean
-    text. ``origin`` says where the weight comes from: ``none``, ``round`` ``(x)``, ``square`` ``[x]``,
-    ``number`` ``(x:1.2)``, ``plus`` ``x++``, ``minus`` ``x--``; ``break``, ``and`` and ``gap`` mark the
-    single space that stands in the clean text where a new chunk or part begins, or between two words that
-    compel separates.
+    Attributes:
+        start, end: offsets in the source, without the brackets.
+        clean_start, clean_end: offsets in the clean text.
+        origin: the syntax that gives the weight: `none`, `round` `(x)`, `square` `[x]`, `number` `(x:1.2)`,
+            `plus` `x++`, `minus` `x--`. `break`, `and` and `gap` mark the single space that the clean text
+            has where a new chunk or part begins, or between two words that compel separates.
     """
 
     text: str
@@ -96,7 +97,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A ``<lora:name:weight>`` (or ``lyco``, ``hypernet``) tag, lifted out of the text."""
+    """A network tag, `<lora:name:weight>` (or `lyco`, `hypernet`), which is not part of the text."""
 
     name: str
     weight: float
@@ -107,7 +108,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """The name of a textual inversion, at its place in the source and in the clean text, where it stays."""
+    """The name of a textual inversion, with its offsets in the source and in the clean text."""
 
     name: str
     start: int
@@ -118,11 +119,14 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the prompts that ``AND``, or compel's ``.and()`` or ``.blend()``, joins.
+    """One of the prompts that `AND`, or compel's `.and()` or `.blend()`, joins.
 
-    ``text`` is the part's own source, at ``start`` to ``end``; ``clean_start, clean_end`` is its place in
-    the clean text of the whole. Parts of one blend carry the same number in ``blend``, which is ``None``
-    elsewhere; ``normalize`` tells whether the blend's weights are divided by their sum.
+    Attributes:
+        text: the part's own source, at `start` to `end`.
+        weight: the weight of the part as a whole.
+        clean_start, clean_end: offsets in the clean text of the whole prompt.
+        blend: the same number for all parts of one blend; `None` elsewhere.
+        normalize: whether the blend's weights are divided by their sum.
     """
 
     text: str
@@ -137,7 +141,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """compel's ``a.swap(b)``: the clean text keeps a; ``edited`` is b, which takes over its attention."""
+    """compel's `a.swap(b)`: the clean text has a; `edited` is b, which takes over the attention of a."""
 
     clean_start: int
     clean_end: int
@@ -149,7 +153,7 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """Something odd in source[start:end]; ``severity`` is ``info``, ``warning`` or ``error``."""
+    """A remark on source[start:end]; `severity` is `info`, `warning` or `error`."""
 
     code: str
     severity: str
@@ -161,24 +165,40 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A prompt rewritten in another dialect, and what was lost, at its place in the old source."""
+    """A prompt rewritten in another dialect; `losses` have their offsets in the old source."""
 
     text: str
     losses: tuple[Diagnostic, ...] = ()
 
 
+class PromptSource(Protocol):
+    """The parse tree that a prompt was made from; see `promptweight.prompt.tree.ParseTree`."""
+
+    def at(self, step: int = 1, steps: int | None = None) -> Prompt:
+        """Return the prompt at one step of a run."""
+
+    def last_steps(self, steps: int) -> list[int]:
+        """Return the steps after which the text may change, and the last step."""
+
+
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt that has been read.
+    """A prompt at one step: the flat weighted spans that a text encoder gets.
 
-    ``text`` is what a text encoder gets. ``spans`` cover it completely, in order, without overlap.
-    ``breaks`` are the offsets in it at which a new chunk begins. ``runs`` are ``(clean_start, source_start,
-    length)`` of every stretch that was copied from the source as it stands. ``scheduled`` tells that the
-    text changes during sampling (``promptweight.schedule``); ``text`` is then the one of the first step.
-    ``scanned`` counts the characters that the scanner looked at, looking ahead included.
-
-    ``str(prompt)`` writes the prompt again, every weight in a bracket of its own and mistakes put right;
-    reading that gives the same prompt. For ``compel`` and ``plain`` it is the source.
+    Attributes:
+        source: the prompt as the user wrote it.
+        dialect: the dialect of the source.
+        text: the clean text that a text encoder gets.
+        spans: the weighted spans; they cover `text` completely, in order, without overlap.
+        breaks: offsets in `text` at which a new chunk begins.
+        parts: the prompts that `AND` or compel joins; one where nothing is joined.
+        loras: the network tags.
+        embeddings: the names of textual inversions.
+        swaps: the replacements of compel's `.swap()`.
+        diagnostics: remarks on the source.
+        scheduled: whether the text changes during sampling; `text` is then that of one step.
+        runs: (clean_start, source_start, length) of every range that is copied from the source unchanged.
+        tree: the parse tree that the prompt was made from, which gives its other steps.
     """
 
     source: str
@@ -193,76 +213,21 @@ class Prompt:
     diagnostics: tuple[Diagnostic, ...] = ()
     scheduled: bool = False
     runs: tuple[tuple[int, int, int], ...] = field(default=(), repr=False)
-    scanned: int = field(default=0, repr=False, compare=False)
+    tree: PromptSource | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
-        from promptweight.prompt.conversion import normal_form
-
-        return normal_form(self)
-
-    @cached_property
-    def fragments(self) -> list[tuple[str, float]]:
-        """The (text, weight) pairs in canonical form.
-
-        No empty text, neighbors of equal weight (to six decimals) joined, and ``("BREAK", -1.0)`` wherever
-        a new chunk begins. For the ``a1111`` dialect these are the fragments that A1111's own weight parser
-        finds in the source as it stands, with ``AND``, tags, comments and prompt editing still unread.
-        """
-        if self.dialect == "a1111":
-            from promptweight.prompt.dialects.a1111_weights import a1111_fragments
-
-            return a1111_fragments(self.source)
-        return canonical(span_pieces(self.spans))
-
-    def part_fragments(self, part: Part) -> list[tuple[str, float]]:
-        """The canonical fragments of one of ``parts``."""
-        inside = (span for span in self.spans if part.clean_start <= span.clean_start < part.clean_end)
-        return canonical(span_pieces(inside))
+        """Return the source; `write` returns the text with mistakes corrected."""
+        return self.source
 
     @property
     def weighted(self) -> bool:
-        """Whether any weight differs from 1."""
+        """Whether any span has a weight other than 1, or options."""
         return any(span.weight != 1.0 or span.options for span in self.spans)
 
     def to_source(self, clean_offset: int) -> int:
-        """The source offset of the character at ``clean_offset`` of the clean text."""
+        """Return the source offset of the character at `clean_offset` of the clean text."""
         index = bisect_right(self.runs, (clean_offset, len(self.source) + 1, 0)) - 1
         if index < 0:
             return 0
         clean_start, source_start, length = self.runs[index]
         return source_start + min(clean_offset - clean_start, length)
-
-
-def same_weight(one: float, other: float) -> bool:
-    """Whether two weights agree to the six decimals of the canonical form."""
-    return round(one, 6) == round(other, 6)
-
-
-def canonical(pieces: Iterable[tuple[str, str, float]]) -> list[tuple[str, float]]:
-    """(text, weight) pairs of ``(kind, text, weight)`` pieces, in canonical form.
-
-    Kinds: ``text``; ``break``, which becomes a BREAK fragment; ``gap``, which keeps its neighbors apart.
-    """
-    fragments: list[tuple[str, float]] = []
-    pending: list[str] = []
-    pending_weight = 1.0
-    for kind, text, weight in [*pieces, ("gap", "", 1.0)]:
-        if pending and not (kind == "text" and (not text or same_weight(weight, pending_weight))):
-            fragments.append(("".join(pending), pending_weight))
-            pending = []
-        if kind == "break":
-            fragments.append((BREAK_FRAGMENT, weight))
-        elif kind == "text" and text:
-            if not pending:
-                pending_weight = weight
-            pending.append(text)
-    return fragments
-
-
-def span_pieces(spans: Iterable[Span]) -> Iterator[tuple[str, str, float]]:
-    """Spans as the pieces that ``canonical`` takes."""
-    for span in spans:
-        if span.origin == "break":
-            yield "break", "", -1.0
-        else:
-            yield ("gap" if span.origin in ("and", "gap") else "text"), span.text, span.weight

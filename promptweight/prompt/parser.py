@@ -1,53 +1,73 @@
-"""The dialects by name, and ``parse``, which reads any of them."""
+"""Parser of prompts in any dialect."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
 from promptweight.errors import SettingError
-from promptweight.prompt.builder import Builder
-from promptweight.prompt.dialects.a1111 import read
-from promptweight.prompt.dialects.comfy import read_comfy
-from promptweight.prompt.dialects.compel import read_compel
-from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.source_map import Flow
+from promptweight.prompt.dialects.a1111 import parse_a1111
+from promptweight.prompt.dialects.comfy import parse_comfy
+from promptweight.prompt.dialects.compel import parse_compel
+from promptweight.prompt.model import Prompt
+from promptweight.prompt.nodes import Text
+from promptweight.prompt.source_map import MappedText
+from promptweight.prompt.tree import ParseTree, TreePart
 
 
-def read_plain(source: str) -> Prompt:
-    """Every character is text."""
-    builder = Builder(source, "plain")
-    builder.span(Flow.whole(source), [(0, len(source))], 1.0)
-    builder.parts.append(Part(source, 1.0, 0, len(source), 0, len(source)))
-    builder.scanned = len(source)
-    return builder.prompt()
+def _parse_plain(source: str) -> ParseTree:
+    """Parse a prompt without syntax."""
+    size = len(source)
+    part = TreePart(MappedText.whole(source), (Text(0, size),), source, 1.0, 0, size)
+    return ParseTree(source, "plain", (part,), scanned=size)
 
 
-READERS: dict[str, Callable[[str, Collection[str]], Prompt]] = {
-    "pw": lambda source, embeddings: read(source, "pw", embeddings),
-    "a1111": lambda source, embeddings: read(source, "a1111", embeddings),
-    "comfy": lambda source, _: read_comfy(source),
-    "compel": lambda source, _: read_compel(source),
-    "plain": lambda source, _: read_plain(source),
+_PARSERS: dict[str, Callable[[str, Collection[str]], ParseTree]] = {
+    "pw": lambda source, embeddings: parse_a1111(source, "pw", embeddings),
+    "a1111": lambda source, embeddings: parse_a1111(source, "a1111", embeddings),
+    "comfy": lambda source, _: parse_comfy(source),
+    "compel": lambda source, _: parse_compel(source),
+    "plain": lambda source, _: _parse_plain(source),
 }
-DIALECTS = tuple(READERS)
-"""The names that `parse` knows."""
+DIALECTS = tuple(_PARSERS)
+"""The names of the dialects that `parse` accepts."""
 
 
 def check_dialect(dialect: str) -> None:
-    """Raise SettingError for a dialect that is not known."""
-    if dialect not in READERS:
-        raise SettingError(f"dialect {dialect!r} is not known; the dialects are {', '.join(READERS)}")
+    """Raise SettingError for an unknown dialect."""
+    if dialect not in _PARSERS:
+        raise SettingError(f"dialect must be one of: {', '.join(_PARSERS)}; got {dialect!r}")
 
 
-def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -> Prompt:
-    """Read a prompt. Any string at all gives a Prompt; what is odd in it is in ``diagnostics``.
+def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -> ParseTree:
+    """Parse a prompt into a tree. Any string has one; its oddities are in `diagnostics`.
 
-    ``dialect``: ``pw`` (A1111's grammar and ours), ``a1111``, ``comfy``, ``compel``, or ``plain`` (no
-    syntax). ``embeddings``: names of loaded textual inversions, which ``pw`` and ``a1111`` find as bare
-    words. Raises SettingError for any other dialect. Time and memory grow linearly with the text.
+    Time and memory grow linearly with the text.
 
-        >>> parse("(gato:1.4{steps=0.2-0.8})").spans[0].options.steps
-        (0.2, 0.8)
+    Args:
+        text: the prompt.
+        dialect: `pw` (A1111's grammar with options), `a1111`, `comfy`, `compel`, or `plain` (no syntax).
+        embeddings: names of loaded textual inversions, which `pw` and `a1111` find as bare words.
+
+    Raises:
+        SettingError: for an unknown dialect.
+
+    >>> parse("(gato:1.4{steps=0.2-0.8})").at().spans[0].options.steps
+    (0.2, 0.8)
     """
     check_dialect(dialect)
-    return READERS[dialect](text, embeddings)
+    return _PARSERS[dialect](text, embeddings)
+
+
+def as_prompt(prompt: str | ParseTree | Prompt, dialect: str = "pw") -> Prompt:
+    """Return a prompt in any form as the prompt of its first step; only text is parsed.
+
+    Args:
+        prompt: text, a parse tree, or a prompt.
+        dialect: the dialect of text.
+
+    Raises:
+        SettingError: for an unknown dialect.
+    """
+    if isinstance(prompt, str):
+        prompt = parse(prompt, dialect)
+    return prompt.at() if isinstance(prompt, ParseTree) else prompt

@@ -1,20 +1,32 @@
-"""The things that a prompt names, told apart without a grammar: runs of words between little words.
+"""Phrases of a prompt: runs of words between function words, punctuation and little words of place.
 
 Articles, prepositions, conjunctions, pronouns and punctuation divide a prompt into phrases, in Portuguese and
-in English: "um gato vermelho e um rato cinza" has "gato vermelho" and "rato cinza". Verbs are not known: they
-stay with the phrase that they touch. Where that is not what is meant, functions take the phrases by name.
+in English: "um gato vermelho e um rato cinza" has "gato vermelho" and "rato cinza". Verbs stay with the
+phrase beside them. Functions that need other phrases take them by name.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from promptweight.prompt.words import fold
 
-if TYPE_CHECKING:
-    from promptweight.conditioning import Word
+
+class Word(Protocol):
+    """A word of a prompt, as token tables have it."""
+
+    @property
+    def text(self) -> str:
+        """The word as it is written."""
+
+    @property
+    def is_punctuation(self) -> bool:
+        """Whether the word consists of punctuation."""
+
+
+AnyWord = TypeVar("AnyWord", bound=Word)
 
 # articles, contractions, prepositions, conjunctions, pronouns, forms of "ser" and "estar", places
 PORTUGUESE = (
@@ -28,31 +40,27 @@ ENGLISH = (
     "nor that which as its his her their this these those it he she they is are left right next near behind "
     "beside front inside outside background drawing picture photo"
 )
-LITTLE_WORDS = frozenset(f"{PORTUGUESE} {ENGLISH}".split())
-"""Words that name no thing by themselves, place words and words for the picture itself among them."""
+FUNCTION_WORDS = frozenset(f"{PORTUGUESE} {ENGLISH}".split())
+"""Words that name no object, words of place and words for the image itself among them."""
 
 
-def phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:
-    """The phrases of a prompt's words, in order, each a run of neighboring words.
-
-    Args:
-        words: the words of a token table.
-    """
-    found: list[list[Word]] = [[]]
+def split_phrases(words: Sequence[AnyWord]) -> tuple[tuple[AnyWord, ...], ...]:
+    """Return the phrases of a prompt's words, in order, each a run of neighboring words."""
+    found: list[list[AnyWord]] = [[]]
     for word in words:
-        if word.is_punctuation or fold(word.text) in LITTLE_WORDS:
+        if word.is_punctuation or fold(word.text) in FUNCTION_WORDS:
             found.append([])
         else:
             found[-1].append(word)
     return tuple(tuple(run) for run in found if run)
 
 
-def named(runs: Sequence[Sequence[Word]]) -> list[tuple[str, int]]:
-    """Each phrase as its text, and how many equal ones come before it."""
+def name_phrases(phrases: Sequence[Sequence[Word]]) -> list[tuple[str, int]]:
+    """Return the text of each phrase, and the number of equal ones before it."""
     before: Counter[str] = Counter()
     names = []
-    for run in runs:
-        text = " ".join(word.text for word in run)
+    for phrase in phrases:
+        text = " ".join(word.text for word in phrase)
         names.append((text, before[fold(text)]))
         before[fold(text)] += 1
     return names

@@ -1,53 +1,160 @@
-"""Prompt editing and alternation: which brackets change the text during sampling, and the text at each step.
+"""Prompt editing and alternation: the brackets whose text changes during sampling, and the text of a step.
 
-``[from:to:when]``, ``[to:when]``, ``[from::when]`` and ``[a|b|…]`` as A1111 reads them. One pass over the
-brackets with a stack finds them all; one pass over their marks gives the text of a step. Nesting is free.
+`[from:to:when]`, `[to:when]`, `[from::when]` and `[a|b|…]` as A1111 has them. One pass over the brackets with
+a stack finds all of them, at any depth; one pass over their marks gives the text of a step.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from promptweight.prompt.literals import SCHEDULE_NUMBER
+from promptweight.prompt.nodes import last_step_before
 
 MARK = re.compile(r"\\.|[\\()\[\]:|]")
-NOMINAL_STEPS = 1_000_000
-"""Stands for any number of steps where only the first step is asked for."""
 
-EDIT, ALTERNATION = "edit", "alternation"
-Remark = Callable[..., None]
+AddRemark = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One edit or alternation: places of its opening, separators and end; ``when`` as written."""
+    """One edit or alternation.
 
-    meaning: str
+    Attributes:
+        start: the offset of the opening bracket.
+        separators: the offsets of the colons or bars.
+        stop: the offset of the closing bracket.
+        when: the step as the prompt has it; empty for an alternation.
+    """
+
     start: int
     separators: tuple[int, ...]
     stop: int
     when: str = ""
 
-    def last_step_before(self, steps: int, first_pass_steps: int | None, old: bool) -> int:
-        """The last step that has the text before the edit, at most ``steps``; below 1 for none.
+    @property
+    def is_alternation(self) -> bool:
+        """Whether the branches take turns."""
+        return not self.when
 
-        A number with a point is a fraction of ``steps``, any other counts steps. In a second pass, whose
-        first pass had ``first_pass_steps``, counting goes on where the first ended. ``old``: below 1 is a
-        fraction.
+    @property
+    def branches(self) -> list[tuple[int, int]]:
+        """The ranges of the branches, without marks."""
+        edges = [self.start, *self.separators]
+        ends = [*self.separators, self.stop] if self.is_alternation else self.separators
+        return [(start + 1, end) for start, end in zip(edges, ends, strict=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """All changes of a text, in the order of their openings; `scanned` counts the characters read."""
+
+    text: str
+    found: tuple[Change, ...]
+    scanned: int
+
+    def last_steps(self, steps: int, first_pass_steps: int | None = None, old: bool = False) -> list[int]:
+        """Return the steps after which the text may change, and the last step."""
+        ends = {steps}
+        for change in self.found:
+            if change.is_alternation:
+                return list(range(1, steps + 1))
+            end = last_step_before(change.when, steps, first_pass_steps, old)
+            if end >= 1:
+                ends.add(end)
+        return sorted(ends)
+
+    def ranges_at(
+        self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False
+    ) -> list[tuple[int, int]]:
+        """Return the ranges of the text that are in force at `step`, counted from 1."""
+        # A mark ends a range: (offset, levels entered or left, whether the text after it is in force).
+        marks: list[tuple[int, int, bool]] = []
+        for change in self.found:
+            if change.is_alternation:
+                chosen = (step - 1) % (len(change.separators) + 1)
+            else:
+                is_before = step <= last_step_before(change.when, steps, first_pass_steps, old)
+                count = len(change.separators)  # one: [to:when]; two: [from:to:when]
+                chosen = (0 if count == 2 else -1) if is_before else count - 1
+            marks.append((change.start, 1, chosen == 0))
+            marks.extend((place, 0, chosen == branch) for branch, place in enumerate(change.separators, 1))
+            marks.append((change.stop, -1, True))
+        marks.sort()
+        ranges: list[tuple[int, int]] = []
+        in_force = [True]
+        hidden = place = 0
+        for mark, levels, is_shown in marks:
+            if not hidden and place < mark:
+                ranges.append((place, mark))
+            if levels <= 0:
+                hidden -= not in_force.pop()
+            if levels >= 0:
+                in_force.append(is_shown)
+                hidden += not is_shown
+            place = mark + 1
+        if place < len(self.text):
+            ranges.append((place, len(self.text)))
+        return ranges
+
+    def text_at(self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False) -> str:
+        """Return the text in force at `step`."""
+        ranges = self.ranges_at(step, steps, first_pass_steps, old)
+        return "".join(self.text[start:end] for start, end in ranges)
+
+    def marks(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield (start, end, index of the change, branch that begins) of every mark, not in order.
+
+        The branch is one past the last for the mark that closes a change.
         """
-        value = float(self.when)
-        if old:
-            value = value * steps if value < 1 else value
-        elif "." in self.when:
-            value = (value - (0.0 if first_pass_steps is None else 1.0)) * steps
-        else:
-            value -= first_pass_steps or 0
-        return int(max(-1.0, min(float(steps), value)))
+        for index, change in enumerate(self.found):
+            yield change.start, change.start + 1, index, 0
+            *separators, last = change.separators
+            for branch, separator in enumerate(separators, 1):
+                yield separator, separator + 1, index, branch
+            if change.is_alternation:
+                yield last, last + 1, index, len(change.separators)
+                yield change.stop, change.stop + 1, index, len(change.separators) + 1
+            else:
+                yield last, change.stop + 1, index, len(change.separators)
 
 
-class OpenBracket:
+def ignore_remark(code: str, start: int, end: int, **values: object) -> None:
+    """Drop a remark."""
+
+
+def find_changes(
+    text: str, dialect: str, opaque: Sequence[tuple[int, int]] = (), add_remark: AddRemark = ignore_remark
+) -> Changes:
+    """Find the edits and alternations of a text.
+
+    A bracket counts only when everything inside it is balanced. For `a1111` a bar outside of an alternation,
+    or a backslash with nothing to escape, makes the whole text constant, as it does in A1111; `pw` accepts
+    both.
+
+    Args:
+        text: the text of one part.
+        dialect: `pw` or `a1111`.
+        opaque: ranges without marks.
+        add_remark: called as add_remark(code, start, end, **values).
+    """
+    if "]" not in text and "|" not in text:
+        return Changes(text, (), 0)
+    finder = _ChangeFinder(text, dialect == "a1111", opaque, add_remark)
+    finder.run()
+    found = sorted(finder.found, key=lambda change: change.start)
+    if found and finder.refused:
+        add_remark("edit-refused", finder.refused_at, finder.refused_at + 1, reason=finder.refused)
+        found = []
+    if found and dialect == "a1111":
+        dropped = _find_dropped_groups(finder.places, finder.owners)
+        found = [change for change in found if change.start not in dropped]
+    return Changes(text, tuple(found), finder.scanned)
+
+
+class _OpenBracket:
     """A bracket that may still become an edit or an alternation."""
 
     __slots__ = ("bars", "bracket", "colons", "index", "place")
@@ -60,108 +167,34 @@ class OpenBracket:
         self.bars: list[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """All the changes of a text, in the order of their openings."""
+@dataclass(slots=True)
+class _Marks:
+    """The brackets and colons of one group, as indices into all marks of the text."""
 
-    text: str
-    found: tuple[Change, ...]
-    looked_at: int
-
-    def last_steps(self, steps: int, first_pass_steps: int | None = None, old: bool = False) -> list[int]:
-        """The steps after which the text may change, and the last step."""
-        ends = {steps}
-        for change in self.found:
-            if change.meaning == ALTERNATION:
-                return list(range(1, steps + 1))
-            end = change.last_step_before(steps, first_pass_steps, old)
-            if end >= 1:
-                ends.add(end)
-        return sorted(ends)
-
-    def ranges(
-        self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False
-    ) -> list[tuple[int, int]]:
-        """The ranges of the text that are in force at ``step`` (1-based)."""
-        # A mark ends a range: (place, levels entered or left, whether the text after it is shown).
-        marks: list[tuple[int, int, bool]] = []
-        for change in self.found:
-            if change.meaning == ALTERNATION:
-                chosen = (step - 1) % (len(change.separators) + 1)
-            else:
-                before = step <= change.last_step_before(steps, first_pass_steps, old)
-                texts = len(change.separators)  # one: [to:when]; two: [from:to:when]
-                chosen = (0 if texts == 2 else -1) if before else texts - 1
-            marks.append((change.start, 1, chosen == 0))
-            marks.extend((place, 0, chosen == branch) for branch, place in enumerate(change.separators, 1))
-            marks.append((change.stop, -1, True))
-        marks.sort()
-        kept: list[tuple[int, int]] = []
-        in_force = [True]
-        hidden = place = 0
-        for mark, levels, shown in marks:
-            if not hidden and place < mark:
-                kept.append((place, mark))
-            if levels <= 0:
-                hidden -= not in_force.pop()
-            if levels >= 0:
-                in_force.append(shown)
-                hidden += not shown
-            place = mark + 1
-        if place < len(self.text):
-            kept.append((place, len(self.text)))
-        return kept
-
-    def at(self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False) -> str:
-        """The text in force at ``step``."""
-        return "".join(self.text[start:end] for start, end in self.ranges(step, steps, first_pass_steps, old))
+    indices: list[int]
+    is_alternation: bool  # whose bars can be nothing else
 
 
-def no_remark(code: str, start: int, end: int, **values: object) -> None:
-    """Say nothing."""
+class _ChangeFinder:
+    """The state of one pass over the brackets; `strict` keeps what A1111's choices depend on."""
 
-
-def find_changes(
-    text: str, dialect: str, opaque: Sequence[tuple[int, int]] = (), remark: Remark = no_remark
-) -> Changes:
-    """Find the edits and alternations of a text; ``opaque`` ranges hold no marks.
-
-    A bracket counts only when everything inside it is balanced. For ``a1111`` a bar outside of an
-    alternation, or a backslash with nothing to escape, makes the whole text unchanging, as it does there;
-    ``pw`` reads past them.
-    """
-    if "]" not in text and "|" not in text:
-        return Changes(text, (), 0)
-    finder = Finder(text, dialect == "a1111", opaque, remark)
-    finder.run()
-    found = sorted(finder.found, key=lambda change: change.start)
-    if found and finder.refused:
-        remark("edit-refused", finder.refused_at, finder.refused_at + 1, reason=finder.refused)
-        found = []
-    if found and dialect == "a1111":
-        given_up = groups_given_up(finder.places, finder.owners)
-        found = [change for change in found if change.start not in given_up]
-    return Changes(text, tuple(found), finder.looked_at)
-
-
-class Finder:
-    """The state of one pass over the brackets; ``strict`` keeps what A1111's choices depend on."""
-
-    def __init__(self, text: str, strict: bool, opaque: Sequence[tuple[int, int]], remark: Remark) -> None:
+    def __init__(
+        self, text: str, strict: bool, opaque: Sequence[tuple[int, int]], add_remark: AddRemark
+    ) -> None:
         self.text = text
         self.strict = strict
         self.opaque = opaque
-        self.remark = remark
-        self.open: list[OpenBracket] = []
+        self.add_remark = add_remark
+        self.open: list[_OpenBracket] = []
         self.found: list[Change] = []
         self.places: list[int] = []  # of all brackets and colons, where strict
-        self.owners: list[Marks | None] = []  # the closed group that each belongs to, where strict
+        self.owners: list[_Marks | None] = []  # the closed group of each, where strict
         self.refused = ""
         self.refused_at = -1
-        self.looked_at = len(text)
+        self.scanned = len(text)
 
     def run(self) -> None:
-        """Go through the marks of the text."""
+        """Read all marks of the text."""
         hole = 0
         open_brackets = self.open
         for match in MARK.finditer(self.text):
@@ -175,24 +208,24 @@ class Finder:
                 self.places.append(place)
                 self.owners.append(None)
             if mark == "(" or mark == "[":
-                open_brackets.append(OpenBracket(mark, place, len(self.places) - 1))
+                open_brackets.append(_OpenBracket(mark, place, len(self.places) - 1))
             elif mark == ")":
                 if open_brackets and open_brackets[-1].bracket == "(":
-                    self.close(alternation=False)
+                    self.close(is_alternation=False)
                 else:
                     self.give_up()
             elif mark == "]":
                 self.close_square(place)
             elif mark == ":":
-                self.colon(place)
+                self.add_colon(place)
             elif mark == "|":
-                self.bar(place)
+                self.add_bar(place)
             elif mark == "\\":
                 self.refuse("“\\”", place)
         self.give_up()
 
-    def colon(self, place: int) -> None:
-        """A colon separates: once in round brackets, once or twice in square ones that have no bar."""
+    def add_colon(self, place: int) -> None:
+        """Add a colon: one in round brackets, one or two in square ones without a bar."""
         if not self.open:
             return
         inner = self.open[-1]
@@ -201,82 +234,76 @@ class Finder:
         else:
             inner.colons += ((place, len(self.places) - 1),)
 
-    def bar(self, place: int) -> None:
-        """A bar separates in square brackets that have no colon."""
+    def add_bar(self, place: int) -> None:
+        """Add a bar: a separator in square brackets without a colon."""
         inner = self.open[-1] if self.open else None
         if inner is None or inner.bracket == "(":
-            self.stray_bar(place)
+            self.note_stray_bar(place)
         elif inner.colons:
-            self.stray_bar(place)
+            self.note_stray_bar(place)
             self.give_up()
         elif inner.bars is None:
             inner.bars = [place]
         else:
             inner.bars.append(place)
 
-    def stray_bar(self, place: int) -> None:
-        """A bar that separates nothing."""
+    def note_stray_bar(self, place: int) -> None:
+        """Note a bar that separates nothing."""
         self.refuse("“|”", place)
-        self.remark("bar-outside", place, place + 1)
+        self.add_remark("bar-outside", place, place + 1)
 
     def close_square(self, place: int) -> None:
-        """A square bracket that closes may complete an edit or an alternation."""
+        """Close a square bracket, which may complete an edit or an alternation."""
         if not self.open or self.open[-1].bracket != "[":
             self.give_up()
             return
         bracket = self.open[-1]
         if bracket.bars:
-            self.found.append(Change(ALTERNATION, bracket.place, tuple(bracket.bars), place))
+            self.found.append(Change(bracket.place, tuple(bracket.bars), place))
         elif bracket.colons:
             colons = tuple(colon for colon, _ in bracket.colons)
-            self.looked_at += place - colons[-1]
+            self.scanned += place - colons[-1]
             number = SCHEDULE_NUMBER.fullmatch(self.text, colons[-1] + 1, place)
             if number is None:
                 if len(colons) == 2:
                     value = self.text[colons[-1] + 1 : place]
-                    self.remark("edit-without-step", colons[-1] + 1, place, value=value)
+                    self.add_remark("edit-without-step", colons[-1] + 1, place, value=value)
                 self.give_up()
                 return
-            self.found.append(Change(EDIT, bracket.place, colons, place, number[1]))
-        self.close(alternation=bool(bracket.bars))
+            self.found.append(Change(bracket.place, colons, place, number[1]))
+        self.close(is_alternation=bool(bracket.bars))
 
-    def close(self, *, alternation: bool) -> None:
-        """The innermost bracket is closed by the mark that was just read."""
+    def close(self, *, is_alternation: bool) -> None:
+        """Close the innermost bracket with the mark just read."""
         bracket = self.open.pop()
         if self.strict:
             indices = [bracket.index, *(index for _, index in bracket.colons), len(self.places) - 1]
-            marks = Marks(indices, alternation)
+            marks = _Marks(indices, is_alternation)
             for index in indices:
                 self.owners[index] = marks
 
     def give_up(self) -> None:
-        """What is open now can no longer be balanced: its brackets are text."""
+        """Turn all open brackets into text: they can no longer be balanced."""
         for bracket in self.open:
             for bar in bracket.bars or ():
-                self.stray_bar(bar)
+                self.note_stray_bar(bar)
         self.open.clear()
 
     def refuse(self, reason: str, place: int) -> None:
-        """A1111 reads no changes at all in such a text."""
+        """Note the first mark that makes A1111 find no changes in the whole text."""
         if self.strict and not self.refused:
             self.refused, self.refused_at = reason, place
 
 
-@dataclass(slots=True)
-class Marks:
-    """The brackets and colons of one group, as indices into all marks of the text."""
+def _find_dropped_groups(places: list[int], owners: list[_Marks | None]) -> set[int]:
+    """Return the opening offsets of the groups whose marks A1111 takes as text.
 
-    indices: list[int]
-    fixed: bool  # an alternation: its bars can be nothing else
-
-
-def groups_given_up(places: list[int], owners: list[Marks | None]) -> set[int]:
-    """The opening places of the groups whose marks A1111 reads as text.
-
-    ``places`` are those of all brackets and colons, in order; ``owners`` the closed group that each belongs
-    to, None where a mark is bare. ``owners`` is changed: the marks of a group that is given up become bare.
+    Args:
+        places: the offsets of all brackets and colons, in order.
+        owners: the closed group of each, `None` where a mark is bare. Changed in place: the marks of a
+            dropped group become bare.
     """
-    given_up: set[int] = set()
+    dropped: set[int] = set()
     index = len(places) - 1
     run = 0  # bare marks directly to the right
     run_start = -1
@@ -287,26 +314,31 @@ def groups_given_up(places: list[int], owners: list[Marks | None]) -> set[int]:
             run_start = place
             index -= 1
             continue
-        touching = closers_before(index, places, owners) if run and run_start == place + 1 else []
+        touching = _closers_before(index, places, owners) if run and run_start == place + 1 else []
         length = len(touching) + run
         if touching and length >= 3 and length % 2 == 1:
             for group in touching:
-                given_up.add(places[group.indices[0]])
+                dropped.add(places[group.indices[0]])
                 for mark in group.indices:
                     owners[mark] = None
         else:
             index = owner.indices[0] - 1
             run, run_start = 0, -1
-    return given_up
+    return dropped
 
 
-def closers_before(index: int, places: list[int], owners: list[Marks | None]) -> list[Marks]:
-    """The groups that close one directly before the other, ending with the mark at ``index``."""
-    groups: list[Marks] = []
+def _closers_before(index: int, places: list[int], owners: list[_Marks | None]) -> list[_Marks]:
+    """Return the groups that close one directly before the other, up to the mark at `index`."""
+    groups: list[_Marks] = []
     place = places[index]
     while index >= 0:
         owner = owners[index]
-        if owner is None or owner.fixed or owner.indices[-1] != index or places[index] != place - len(groups):
+        if (
+            owner is None
+            or owner.is_alternation
+            or owner.indices[-1] != index
+            or places[index] != place - len(groups)
+        ):
             break
         groups.append(owner)
         index -= 1

@@ -1,23 +1,25 @@
-"""A prompt as a flat list of leaves, prompt editing kept: what is written out in any dialect."""
+"""Flat segments of a prompt, which the writers of all dialects take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.a1111 import split_parts
-from promptweight.prompt.dialects.a1111_scanner import scan
-from promptweight.prompt.dialects.a1111_weights import stretches
-from promptweight.prompt.dialects.tags_and_comments import lift
 from promptweight.prompt.model import NO_OPTIONS, Options, Prompt
-from promptweight.prompt.prompt_editing import EDIT, Changes, find_changes
-from promptweight.prompt.source_map import Flow
+from promptweight.prompt.nodes import Alternate, Edit, Node
+from promptweight.prompt.tree import ParseTree, TreePart
+from promptweight.prompt.weighted_ranges import weigh_nodes
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """Text under one weight, a ``break``, or a ``mark`` of prompt editing (``text`` as written)."""
+class Segment:
+    """A `text` under one weight, a `break`, or a `mark` of prompt editing.
+
+    Attributes:
+        kind: `text`, `break` or `mark`.
+        text: the clean text, or the mark as it is written.
+        start, end: offsets in the source.
+    """
 
     kind: str
     text: str
@@ -28,84 +30,70 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class LeafPart:
-    """The leaves of one part of a prompt, with the part's weight and, for compel, its blend."""
+class SegmentPart:
+    """The segments of one part, with the part's weight and, for compel, its blend."""
 
     weight: float
     blend: int | None = None
     normalize: bool = True
-    leaves: list[Leaf] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
 
 
-def leaf_parts(prompt: Prompt) -> list[LeafPart]:
-    """The parts of a prompt as leaves; of prompt editing, what the first step has."""
+def split_segments(prompt: Prompt) -> list[SegmentPart]:
+    """Return the parts of a prompt at one step as segments."""
     spans = iter(prompt.spans)
     span = next(spans, None)
     parts = []
     for part in prompt.parts:
-        leaves: list[Leaf] = []
+        segments: list[Segment] = []
         while span is not None and span.clean_start < part.clean_end:
             kind = "break" if span.origin == "break" else "text"
             if span.origin != "and":
-                leaves.append(Leaf(kind, span.text, span.weight, span.options, span.start, span.end))
+                segments.append(Segment(kind, span.text, span.weight, span.options, span.start, span.end))
             span = next(spans, None)
-        parts.append(LeafPart(part.weight, part.blend, part.normalize, leaves))
+        parts.append(SegmentPart(part.weight, part.blend, part.normalize, segments))
     return parts
 
 
-def scheduled_leaf_parts(prompt: Prompt) -> list[LeafPart]:
-    """The same with all the texts of prompt editing, between marks; for ``pw`` and ``a1111``."""
-    remarks = Remarks()
-    flow, _ = lift(prompt.source, prompt.dialect, remarks)
-    ranges = split_parts(flow, prompt.dialect, remarks)
-    parts = []
-    for part in ranges:
-        end = part.stop if len(ranges) == 1 else part.end
-        text = flow.keep([(part.start, end)])
-        weight = 1.0 if len(ranges) == 1 else part.weight
-        changes = find_changes(text.text, prompt.dialect)
-        parts.append(LeafPart(weight, leaves=list(changing_leaves(text, changes, prompt.dialect))))
-    return parts
+def split_scheduled_segments(tree: ParseTree) -> list[SegmentPart] | None:
+    """Return the parts of a tree as segments, with the texts of all steps between marks.
+
+    `None` where an edit completes a weight or a BREAK, which segments cannot express.
+    """
+    if any(part.is_composed for part in tree.parts):
+        return None
+    is_single = len(tree.parts) == 1
+    return [
+        SegmentPart(1.0 if is_single else part.weight, segments=list(_marked_segments(part, tree.dialect)))
+        for part in tree.parts
+    ]
 
 
-def changing_leaves(flow: Flow, changes: Changes, dialect: str) -> Iterator[Leaf]:
-    """The leaves of a part, with a mark wherever prompt editing begins, separates or ends."""
-    marks = sorted(edit_marks(changes))
-    kept: list[tuple[int, int]] = []
-    waiting: list[tuple[int, str]] = []  # marks by their place in the text without marks
-    place = length = 0
-    for start, end, written in marks:
-        kept.append((place, start))
-        length += start - place
-        waiting.append((length, written))
-        place = end
-    kept.append((place, len(flow.text)))
-    text = flow.keep(kept)
-    waiting.reverse()
-    found = scan(text, dialect, Remarks())
-    for stretch in stretches(found, dialect):
-        for start, end in stretch.ranges:
-            while start < end:
-                while waiting and waiting[-1][0] <= start:
-                    yield Leaf("mark", waiting.pop()[1])
-                stop = min(end, waiting[-1][0]) if waiting and stretch.origin != "break" else end
-                kind = "break" if stretch.origin == "break" else "text"
-                places = text.place(start), text.place_after(stop)
-                yield Leaf(kind, text.text[start:stop], stretch.weight, stretch.options, *places)
-                start = stop
-    while waiting:
-        yield Leaf("mark", waiting.pop()[1])
+def _marked_segments(part: TreePart, dialect: str) -> Iterator[Segment]:
+    """Yield the segments of a part, with the marks of its edits and alternations."""
+    marks = sorted((mark for node in part.nodes for mark in _edit_marks(node)), reverse=True)
+    text = part.text
+    for weighted in weigh_nodes(part.nodes, dialect):
+        kind = "break" if weighted.origin == "break" else "text"
+        for start, end in weighted.ranges:
+            while marks and marks[-1][0] < start:
+                yield Segment("mark", marks.pop()[1])
+            places = text.source_start(start), text.source_end(end)
+            yield Segment(kind, text.text[start:end], weighted.weight, weighted.options, *places)
+    while marks:
+        yield Segment("mark", marks.pop()[1])
 
 
-def edit_marks(changes: Changes) -> Iterator[tuple[int, int, str]]:
-    """(start, end, text) of every bracket, separator and number of prompt editing."""
-    for change in changes.found:
-        yield change.start, change.start + 1, "["
-        *separators, last = change.separators
+def _edit_marks(node: Node) -> Iterator[tuple[int, str]]:
+    """Yield (offset, text) of every bracket, separator and number of an edit or alternation."""
+    if isinstance(node, Edit):
+        yield node.start, "["
+        *separators, last = node.separators
         for separator in separators:
-            yield separator, separator + 1, changes.text[separator]
-        if change.meaning == EDIT:
-            yield last, change.stop + 1, f":{change.when}]"
-        else:
-            yield last, last + 1, "|"
-            yield change.stop, change.stop + 1, "]"
+            yield separator, ":"
+        yield last, f":{node.when}]"
+    elif isinstance(node, Alternate):
+        yield node.start, "["
+        for separator in node.separators:
+            yield separator, "|"
+        yield node.end - 1, "]"

@@ -1,4 +1,4 @@
-"""Finds the names of textual inversions in the clean text."""
+"""Names of textual inversions in the clean text of a prompt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ PLACEHOLDER = re.compile(r"<[\w-]++>")
 
 
 def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
-    """The same prompt with its ``embeddings``.
+    """Return the prompt with its `embeddings`.
 
-    Found are ``embedding:name`` as in ComfyUI, ``<name>`` as diffusers writes placeholders (not for
-    ``comfy``), and, as whole words, the ``names`` that the caller knows to be loaded, as A1111 does.
+    These are `embedding:name` as in ComfyUI, `<name>` as diffusers writes placeholders (not for `comfy`), and
+    `names` as whole words, as in A1111. `compel` and `plain` have none.
+
+    Args:
+        prompt: the prompt.
+        names: the names of the loaded textual inversions.
     """
+    if prompt.dialect in ("compel", "plain"):
+        return prompt
     text = prompt.text
     found: list[tuple[int, int, str]] = []
     if "embedding:" in text:

@@ -1,99 +1,101 @@
-"""What a prompt says at every step of a run: its texts, when each is said, and which are joined by AND.
+"""Variants of a prompt during sampling: its texts, the steps of each, and those that AND joins.
 
 >>> from promptweight.prompt import parse
->>> script = script_of(parse("um [gato:peixe:0.5] vermelho AND um fundo azul:0.5"), steps=4)
->>> [variant.text for variant in script.variants]
+>>> timeline = parse("um [gato:peixe:0.5] vermelho AND um fundo azul:0.5").timeline(steps=4)
+>>> [variant.text for variant in timeline.variants]
 ['um gato vermelho', 'um fundo azul', 'um peixe vermelho']
->>> script.turns
+>>> timeline.steps
 (((0, 1.0), (1, 0.5)), ((0, 1.0), (1, 0.5)), ((2, 1.0), (1, 0.5)), ((2, 1.0), (1, 0.5)))
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from promptweight.errors import SettingError
-from promptweight.prompt.dialects.a1111 import last_steps, read
-from promptweight.prompt.dialects.tags_and_comments import opaque_ranges
-from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.parser import check_dialect
-from promptweight.prompt.prompt_editing import find_changes
+from promptweight.prompt.model import Part, Prompt, Span
+from promptweight.prompt.textual_inversion import note_embeddings
 
-Turn = tuple[tuple[int, float], ...]
-"""The variants that are said at one step, each with its weight; more than one where AND joins them."""
+StepVariants = tuple[tuple[int, float], ...]
+"""The variants of one step with their weights; more than one where AND joins them."""
 
-ALONE: Turn = ((0, 1.0),)
+FIRST_VARIANT: StepVariants = ((0, 1.0),)
 """The first variant by itself."""
 
-COMPOSING = ("pw", "a1111")
-"""The dialects whose parts are joined after the model has seen each; compel's are joined before."""
+COMPOSING_DIALECTS = ("pw", "a1111")
+"""Dialects whose parts the model gets separately; compel's are joined before the model."""
 
 
 @dataclass(frozen=True)
-class Script:
-    """The texts of a prompt, and when each is said.
+class PromptTimeline:
+    """The variants of a prompt, and the variants of each step.
 
-    ``variants`` are the different texts, each a prompt of its own whose spans keep their places in the whole
-    source, in the order in which they are first said. ``turns`` hold what is said at each step; the last one
-    is kept to for any step beyond.
+    Attributes:
+        variants: the distinct texts, each a prompt of its own whose spans keep their offsets in the whole
+            source, in the order of their first step.
+        steps: the variants of each step; the last entry holds for all steps beyond.
     """
 
     variants: tuple[Prompt, ...]
-    turns: tuple[Turn, ...]
+    steps: tuple[StepVariants, ...]
 
-    def at(self, step: int) -> Turn:
-        """What is said at a step, counted from 0."""
-        return self.turns[min(step, len(self.turns) - 1)]
+    def at(self, step: int) -> StepVariants:
+        """Return the variants of a step, counted from 0."""
+        return self.steps[min(step, len(self.steps) - 1)]
 
     @property
     def is_plain(self) -> bool:
-        """Whether one text is said at every step, by itself."""
-        return set(self.turns) == {ALONE}
+        """Whether every step has the first variant by itself."""
+        return set(self.steps) == {FIRST_VARIANT}
 
     @property
     def changes(self) -> bool:
-        """Whether what is said is not the same at every step."""
-        return len(set(self.turns)) > 1
+        """Whether the variants differ from step to step."""
+        return len(set(self.steps)) > 1
 
 
-def script_of(prompt: Prompt, steps: int | None = None) -> Script:
-    """What ``prompt`` says in a run of so many sampling steps.
+def make_timeline(prompt: Prompt, steps: int | None = None) -> PromptTimeline:
+    """Return the variants of a prompt in a run of `steps`, from its parse tree.
 
-    Prompt editing and alternation follow A1111: ``schedule`` tells the texts. Without ``steps`` a prompt that
-    changes keeps the text of its first step. A prompt that neither changes nor is joined is its own and only
-    variant. Raises SettingError for fewer than one step.
+    Without `steps`, a prompt that changes keeps the text of its first step. A prompt that neither changes nor
+    has parts is its own and only variant.
+
+    Raises:
+        SettingError: if `steps` is below 1.
     """
     if steps is not None and steps < 1:
-        raise SettingError(f"steps={steps} is too few; sampling needs at least 1 step")
+        raise SettingError(f"steps must be at least 1; got {steps}")
     numbers: dict[object, int] = {}
     variants: list[Prompt] = []
-    turns: list[Turn] = []
-    for last, stage in stages(prompt, steps):
-        turn = []
-        for variant, weight in parts_of(stage):
-            said = (variant.text, variant.spans, variant.breaks)
-            if said not in numbers:
-                numbers[said] = len(variants)
+    of_steps: list[StepVariants] = []
+    for last, stage in _stages(prompt, steps):
+        of_stage = []
+        for variant, weight in _split_parts(stage):
+            content = (variant.text, variant.spans, variant.breaks)
+            if content not in numbers:
+                numbers[content] = len(variants)
                 variants.append(variant)
-            turn.append((numbers[said], weight))
-        turns += [tuple(turn)] * (last - len(turns))
-    return Script(tuple(variants), tuple(turns))
+            of_stage.append((numbers[content], weight))
+        of_steps += [tuple(of_stage)] * (last - len(of_steps))
+    return PromptTimeline(tuple(variants), tuple(of_steps))
 
 
-def stages(prompt: Prompt, steps: int | None) -> Iterator[tuple[int, Prompt]]:
-    """The prompt as it is read from stretch to stretch of a run: (last step, prompt), steps from 1."""
-    if steps is None or not prompt.scheduled:
+def _stages(prompt: Prompt, steps: int | None) -> Iterator[tuple[int, Prompt]]:
+    """Yield (last step, prompt) for every range of steps, counted from 1."""
+    tree = prompt.tree
+    if steps is None or not prompt.scheduled or tree is None:
         yield steps or 1, prompt
         return
     names = [embedding.name for embedding in prompt.embeddings]
-    for last in last_steps(prompt.source, prompt.dialect, steps):
-        yield last, replace(read(prompt.source, prompt.dialect, names, (last, steps)), scheduled=False)
+    for last in tree.last_steps(steps):
+        yield last, replace(note_embeddings(tree.at(last, steps), names), scheduled=False)
 
 
-def parts_of(prompt: Prompt) -> Iterator[tuple[Prompt, float]]:
-    """The parts of a prompt that are shown to the model apart, and their weights; itself if there is one."""
-    if len(prompt.parts) < 2 or prompt.dialect not in COMPOSING:
+def _split_parts(prompt: Prompt) -> Iterator[tuple[Prompt, float]]:
+    """Yield the parts of a prompt that the model gets separately, with their weights."""
+    if len(prompt.parts) < 2 or prompt.dialect not in COMPOSING_DIALECTS:
         yield prompt, 1.0
         return
     for part in prompt.parts:
@@ -101,17 +103,23 @@ def parts_of(prompt: Prompt) -> Iterator[tuple[Prompt, float]]:
 
 
 def part_prompt(prompt: Prompt, part: Part) -> Prompt:
-    """One part of a prompt as a prompt of its own, whose places in the source stay those of the whole."""
+    """Return one part of a prompt as a prompt of its own, with its offsets in the whole source."""
     start, end = part.clean_start, part.clean_end
+    first = bisect_left(prompt.spans, start, key=_clean_start)
+    last = bisect_left(prompt.spans, end, first, key=_clean_start)
+    first_run = bisect_left(prompt.runs, (start,))
+    last_run = bisect_left(prompt.runs, (end,), first_run)
     return replace(
         prompt,
         text=prompt.text[start:end],
         spans=tuple(
             replace(span, clean_start=span.clean_start - start, clean_end=span.clean_end - start)
-            for span in prompt.spans
-            if start <= span.clean_start < end
+            for span in prompt.spans[first:last]
         ),
-        breaks=tuple(place - start for place in prompt.breaks if start < place <= end),
+        breaks=tuple(
+            place - start
+            for place in prompt.breaks[bisect_right(prompt.breaks, start) : bisect_right(prompt.breaks, end)]
+        ),
         parts=(),
         swaps=tuple(
             replace(swap, clean_start=swap.clean_start - start, clean_end=swap.clean_end - start)
@@ -125,45 +133,11 @@ def part_prompt(prompt: Prompt, part: Part) -> Prompt:
         ),
         runs=tuple(
             (clean_start - start, source_start, length)
-            for clean_start, source_start, length in prompt.runs
-            if start <= clean_start < end
+            for clean_start, source_start, length in prompt.runs[first_run:last_run]
         ),
     )
 
 
-def schedule(
-    text: str,
-    steps: int,
-    dialect: str = "pw",
-    *,
-    second_pass_steps: int | None = None,
-    use_old_scheduling: bool = False,
-) -> list[tuple[int, str]]:
-    """Resolve prompt editing into ``(last step, text)`` pairs, steps counted from 1, as A1111 gives them.
-
-    ``steps`` are those of the first pass. With ``second_pass_steps`` the schedule is that of a second pass
-    (hires fix) of so many steps: whole numbers count on from ``steps``, fractions from 1.0.
-    ``use_old_scheduling``: every number below 1 is a fraction, every other one counts steps, and the second
-    pass is scheduled like the first. Dialects without prompt editing have one text. Raises SettingError for
-    fewer than one step.
-
-        >>> schedule("um [gato:cão:0.5]", 10)
-        [(5, 'um gato'), (10, 'um cão')]
-    """
-    check_dialect(dialect)
-    for name, count in (("steps", steps), ("second_pass_steps", second_pass_steps)):
-        if count is not None and count < 1:
-            raise SettingError(f"{name}={count} is too few; sampling needs at least 1 step")
-    first_pass_steps = None
-    if second_pass_steps is not None and not use_old_scheduling:
-        first_pass_steps, steps = steps, second_pass_steps
-    if dialect not in ("pw", "a1111"):
-        return [(steps, text)]
-    opaque = opaque_ranges(text, dialect) if dialect == "pw" else ()
-    changes = find_changes(text, dialect, opaque)
-    if not changes.found:
-        return [(steps, text)]
-    return [
-        (last, changes.at(last, steps, first_pass_steps, use_old_scheduling))
-        for last in changes.last_steps(steps, first_pass_steps, use_old_scheduling)
-    ]
+def _clean_start(span: Span) -> int:
+    """Return the key that spans are sorted by."""
+    return span.clean_start

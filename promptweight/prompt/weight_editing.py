@@ -1,30 +1,28 @@
-"""``nudge``: what Ctrl+Up and Ctrl+Down do to the selection in a prompt box."""
+"""Weight editing: weights in the text of a prompt changed in place, from its parse tree."""
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promptweight.errors import SettingError
 from promptweight.messages import message
-from promptweight.prompt import Prompt, parse
-from promptweight.prompt.dialects.a1111_scanner import BRACES, SHARE
-from promptweight.prompt.dialects.tags_and_comments import find_tags
-from promptweight.prompt.literals import ASCII_NUMBER, finite, skip_white, within_reach
-from promptweight.prompt.prompt_editing import find_changes
+from promptweight.prompt.literals import clamp_weight, parse_finite
+from promptweight.prompt.model import Lora, Prompt
+from promptweight.prompt.nodes import Weighted
+from promptweight.prompt.parser import parse
+from promptweight.prompt.tree import ParseTree
 from promptweight.prompt.words import fold, split_words
 
-BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
-PARTNER = {"(": ")", "[": "]"}
 WORD_ENDS = frozenset('.,/\\!?%^*;:{}=`~()[]<>|"')
 KEYWORDS = ("BREAK", "AND")
+EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What is nudged: the content text[start:end], inside text[first:last], at a weight; options are kept."""
+class _Target:
+    """The text whose weight changes: the content text[start:end], inside text[first:last]."""
 
     first: int
     start: int
@@ -35,132 +33,144 @@ class Target:
     options: str = ""
 
 
-def nudge(text: str, start: int, end: int, step: float = 0.1) -> tuple[str, int, int]:
-    """Add ``step`` to the weight of the selection text[start:end]; gives the new text and selection.
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A closed group in the source: text[start:end] with brackets; the content ends at `content_end`."""
 
-    With nothing selected, the brackets or the tag round the caret are meant, or else the word under it. A
-    bare ``((x))`` becomes a number first. A weight that reaches 1 loses its brackets, unless it carries
-    options. The selection returned is the content, so that nudging again goes on. Where there is nothing to
-    weigh, nothing changes; neither does it for a selection that cuts through brackets. Raises SettingError
-    for a step of 0 or beyond reason.
+    start: int
+    content_end: int
+    end: int
+    node: Weighted
 
-        >>> nudge("um gato", 5, 5)
-        ('um (gato:1.1)', 4, 8)
-        >>> nudge("um (gato:1.1)", 4, 8, -0.1)
-        ('um gato', 3, 7)
+
+def adjust_weight(text: str, start: int, end: int, step: float = 0.1) -> tuple[str, int, int]:
+    """Add `step` to the weight of the selection text[start:end], in the dialect `pw`.
+
+    An empty selection means the brackets or the tag around the caret, or else the word under it. Bare
+    `((x))` becomes a number first. A weight that reaches 1 loses its brackets, unless it has options. A
+    selection without text, or one that cuts through brackets, changes nothing.
+
+    Returns:
+        The new text, and the start and end of the content in it, so that the next call goes on from there.
+
+    Raises:
+        SettingError: if the size of `step` is not from 1e-6 to 1e6.
+
+    >>> adjust_weight("um gato", 5, 5)
+    ('um (gato:1.1)', 4, 8)
+    >>> adjust_weight("um (gato:1.1)", 4, 8, -0.1)
+    ('um gato', 3, 7)
     """
     if not 1e-6 <= abs(step) <= 1e6:
-        raise SettingError(f"step={step} moves no weight; its size must be from 1e-6 to 1e6, such as 0.1")
+        raise SettingError(f"step must be from 1e-6 to 1e6 in size; got {step}")
     start, end = sorted((max(0, min(start, len(text))), max(0, min(end, len(text)))))
-    target = find_target(text, start, end, step)
+    target = _find_target(parse(text), start, end, step)
     if target is None:
         return text, start, end
     content = text[target.start : target.end]
-    weight = round(within_reach(target.weight + step), 6) + 0.0
+    weight = round(clamp_weight(target.weight + step), 6) + 0.0
     if weight == 1 and target.suffix == ")" and not target.options:
         written, offset = content, 0
     else:
         opening = "(" if target.suffix == ")" else text[target.first : target.start]
-        written = f"{opening}{content}:{shown(weight)}{target.options}{target.suffix}"
+        written = f"{opening}{content}:{_format_short(weight)}{target.options}{target.suffix}"
         offset = len(opening)
     new_start = target.first + offset
     return text[: target.first] + written + text[target.last :], new_start, new_start + len(content)
 
 
-def shown(weight: float) -> str:
-    """A weight as a person writes it: 1.2, 2.0."""
+def _format_short(weight: float) -> str:
+    """Return a weight with at least one decimal: 1.2, 2.0."""
     written = f"{weight:.6f}".rstrip("0")
     return f"{written}0" if written.endswith(".") else written
 
 
-def find_target(text: str, start: int, end: int, step: float) -> Target | None:
-    """What the selection means."""
-    for match in find_tags(text):
-        if match.start() < start <= end < match.end() or (match.start(), match.end()) == (start, end):
-            return tag_target(match)
-    pairs = bracket_pairs(text)
+def _find_target(tree: ParseTree, start: int, end: int, step: float) -> _Target | None:
+    """Return the text that a selection means."""
+    text = tree.source
+    for lora in tree.loras:
+        if lora.start < start <= end < lora.end or (lora.start, lora.end) == (start, end):
+            return _tag_target(text, lora)
+    groups = {group.start: group for group in _closed_groups(tree)}
     if start == end:
-        group = enclosing(pairs, start)
-        if group is not None:
-            return group_target(text, pairs, *group, step)
-        start, end = word_at(text, start)
+        around = [group for group in groups.values() if group.start < start < group.end]
+        if around:
+            return _group_target(text, groups, max(around, key=lambda group: group.start), step)
+        start, end = _word_at(text, start)
     else:
-        start, end = trimmed(text, start, end)
-        if pairs.get(start) == end - 1:
-            return group_target(text, pairs, start, end - 1, step)
-        if start - 1 in pairs:
-            target = group_target(text, pairs, start - 1, pairs[start - 1], step)
+        start, end = _trim(text, start, end)
+        selected = groups.get(start)
+        if selected is not None and selected.end == end:
+            return _group_target(text, groups, selected, step)
+        if start - 1 in groups:
+            target = _group_target(text, groups, groups[start - 1], step)
             if target is not None and (target.start, target.end) == (start, end):
                 return target
-        if any((start <= opening < end) != (start <= closing < end) for opening, closing in pairs.items()):
+        if any((start <= each.start < end) != (start < each.end <= end) for each in groups.values()):
             return None
     if start == end or text[start:end] in KEYWORDS:
         return None
-    return Target(start, start, end, end, 1.0)
+    return _Target(start, start, end, end, 1.0)
 
 
-def tag_target(match: re.Match[str]) -> Target | None:
-    """A network tag: its second value is the weight."""
-    name, separator, rest = match[2].partition(":")
+def _closed_groups(tree: ParseTree) -> Iterator[_Group]:
+    """Yield the groups that a bracket or sign closes."""
+    for part in tree.parts:
+        for node in part.nodes:
+            if isinstance(node, Weighted) and node.content_end < node.end:
+                yield _Group(
+                    part.text.source_start(node.start),
+                    part.text.source_start(node.content_end),
+                    part.text.source_end(node.end),
+                    node,
+                )
+
+
+def _tag_target(text: str, lora: Lora) -> _Target | None:
+    """Return the target of a network tag, whose second value is the weight."""
+    kind, _, content = text[lora.start + 1 : lora.end - 1].partition(":")
+    name, separator, rest = content.partition(":")
     value, colon, others = rest.partition(":")
-    weight = finite(value) if separator else 1.0
+    weight = parse_finite(value) if separator else 1.0
     if weight is None:
         return None
-    start = match.start(2)
-    return Target(match.start(), start, start + len(name), match.end(), weight, f"{colon}{others}>")
+    start = lora.start + len(kind) + 2
+    return _Target(lora.start, start, start + len(name), lora.end, weight, f"{colon}{others}>")
 
 
-def bracket_pairs(text: str) -> dict[int, int]:
-    """Opening to closing places of the brackets that carry weights; prompt editing is none."""
-    changes = {change.start for change in find_changes(text, "pw").found}
-    opened: dict[str, list[int]] = {")": [], "]": []}
-    pairs: dict[int, int] = {}
-    for match in BRACKETS.finditer(text):
-        mark = match[0]
-        if mark in PARTNER:
-            opened[PARTNER[mark]].append(match.start())
-        elif opened.get(mark):
-            opening = opened[mark].pop()
-            if opening not in changes:
-                pairs[opening] = match.start()
-    return pairs
-
-
-def enclosing(pairs: dict[int, int], caret: int) -> tuple[int, int] | None:
-    """The innermost brackets round the caret."""
-    around = [(opening, closing) for opening, closing in pairs.items() if opening < caret <= closing]
-    return max(around, default=None)
-
-
-def group_target(text: str, pairs: dict[int, int], opening: int, closing: int, step: float) -> Target | None:
-    """A group with its number, or bare brackets, all concentric ones together."""
-    if text[opening] == "(":
-        colon = text.rfind(":", opening, closing)
-        number_place = skip_white(text, colon + 1)
-        if text[number_place : number_place + 1] == "=" and SHARE.match(text, number_place + 1):
-            return None  # a share of the picture takes whatever weight it needs
-        number = ASCII_NUMBER.match(text, number_place, closing) if colon >= 0 else None
-        if number is not None and (weight := finite(number[0])) is not None:
-            block = BRACES.match(text, number.end(), closing)
-            after = block.end() if block else number.end()
-            if not text[after:closing].strip():
-                return Target(
-                    opening, opening + 1, colon, closing + 1, weight, options=block[0] if block else ""
-                )
-    first, last, count = opening, closing, 1
-    while pairs.get(first - 1) == last + 1 and text[first - 1] == text[opening]:
+def _group_target(text: str, groups: dict[int, _Group], group: _Group, step: float) -> _Target | None:
+    """Return a group with its number, or bare brackets, all concentric ones together."""
+    if group.node.origin == "number":
+        number, brace, options = text[group.content_end + 1 : group.end - 1].partition("{")
+        if number.lstrip().startswith("="):
+            return None  # a share gets whatever weight it needs
+        return _Target(
+            group.start,
+            group.start + 1,
+            group.content_end,
+            group.end,
+            group.node.weight,
+            options=(brace + options).rstrip(),
+        )
+    origin = group.node.origin
+    first, last, count = group.start, group.end, 1
+    while _is_bare(groups.get(first - 1), origin, last + 1):
         first, last, count = first - 1, last + 1, count + 1
-    start, end = opening + 1, closing
-    while pairs.get(start) == end - 1 and text[start] == text[opening]:
+    start, end = group.start + 1, group.end - 1
+    while _is_bare(groups.get(start), origin, end):
         start, end, count = start + 1, end - 1, count + 1
-    factor = 1.1 if text[opening] == "(" else 1 / 1.1
-    weight = within_reach(factor ** min(count, 500))
+    weight = clamp_weight(group.node.weight ** min(count, 500))
     nearest = round(weight / abs(step)) * abs(step)
-    return Target(first, start, end, last + 1, nearest) if start < end else None
+    return _Target(first, start, end, last, nearest) if start < end else None
 
 
-def word_at(text: str, caret: int) -> tuple[int, int]:
-    """The word that the caret is in or touches."""
+def _is_bare(group: _Group | None, origin: str, end: int) -> bool:
+    """Return whether this is a group without a number, of this origin and end."""
+    return group is not None and group.node.origin == origin and group.end == end
+
+
+def _word_at(text: str, caret: int) -> tuple[int, int]:
+    """Return the range of the word at the caret."""
     start = end = caret
     while start > 0 and not (text[start - 1].isspace() or text[start - 1] in WORD_ENDS):
         start -= 1
@@ -169,17 +179,14 @@ def word_at(text: str, caret: int) -> tuple[int, int]:
     return start, end
 
 
-def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The selection without the white space at its ends."""
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the selection without the white space at its ends."""
     selected = text[start:end]
     return start + len(selected) - len(selected.lstrip()), end - len(selected) + len(selected.rstrip())
 
 
-_FINE = 1e-6
-
-
-def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
-    """Return where a phrase stands in the clean text of a prompt, as words, whatever their case."""
+def find_phrase(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
+    """Return the ranges of a phrase in the clean text of a prompt, as whole words, whatever their case."""
     sought = [fold(phrase[word.start : word.end]) for word in split_words(phrase)]
     words = split_words(prompt.text, prompt.breaks)
     folded = [fold(prompt.text[word.start : word.end]) for word in words]
@@ -190,54 +197,84 @@ def places(prompt: Prompt, phrase: str) -> list[tuple[int, int]]:
     ]
 
 
-def with_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
+def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     """Return a prompt in which every occurrence of a phrase has exactly this weight.
 
-    Brackets round the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
-    own that make up for theirs.
+    Brackets around the phrase alone get the new number; a phrase inside larger brackets gets brackets of its
+    own that compensate for the larger ones.
 
-    >>> with_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
+    Raises:
+        SettingError: if brackets divide the phrase, a weight of 0 encloses it, or the dialect has no such
+            weight.
+
+    >>> set_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
     'um (gato:0.55) e (outro (gato:0.5))'
     """
-    for number in range(len(places(parse(text, dialect), phrase))):
-        prompt = parse(text, dialect)
-        found = places(prompt, phrase)
-        if number >= len(found):
-            break
-        plain = _with_own_weight(text, prompt, found[number], 1.0)
-        around = _weight_at(parse(plain, dialect), found[number][0])
+    tree = parse(text, dialect)
+    prompt = tree.at()
+    changed: list[str] = []
+    place = 0
+    tolerance = 1e-6
+    for clean_start, clean_end in find_phrase(prompt, phrase):
+        start, end = prompt.to_source(clean_start), prompt.to_source(clean_end - 1) + 1
+        if start < place:
+            continue  # an occurrence that overlaps the one before
+        target = _find_compel_target(tree, start, end) if dialect == "compel" else None
+        target = target or _find_target(tree, start, end, EPSILON)
+        if target is None:
+            raise SettingError(message("weight-cut-by-brackets", phrase=text[start:end], text=text))
+        around = _enclosing_weight(tree, target)
         if around == 0:
-            raise SettingError(
-                message(
-                    "weight-inside-zero",
-                    phrase=phrase,
-                    text=text,
-                )
-            )
-        text = _with_own_weight(text, prompt, found[number], weight / around)
-    return text
+            raise SettingError(message("weight-inside-zero", phrase=phrase, text=text))
+        changed += [text[place : target.first], _write_target(text, target, weight / around, dialect)]
+        place = target.last
+        tolerance = max(tolerance, 1e-6 * abs(around))
+    written = "".join([*changed, text[place:]])
+    after = parse(written, dialect).at()
+    found = [_weight_at(after, start) for start, _ in find_phrase(after, phrase)]
+    if any(abs(each - weight) > tolerance for each in found):
+        raise SettingError(message("weight-cut-by-brackets", phrase=phrase, text=text))
+    return written
 
 
-def _with_own_weight(text: str, prompt: Prompt, place: tuple[int, int], weight: float) -> str:
-    """Return `text` with another number on the brackets round one place, or with brackets of its own."""
-    start, end = prompt.to_source(place[0]), prompt.to_source(place[1] - 1) + 1
-    target = find_target(text, start, end, _FINE)
-    if target is None:
-        raise SettingError(
-            message(
-                "weight-cut-by-brackets",
-                phrase=text[start:end],
-                text=text,
-            )
-        )
+def _find_compel_target(tree: ParseTree, start: int, end: int) -> _Target | None:
+    """Return the innermost group of compel around exactly text[start:end]."""
+    text = tree.source
+    found = None
+    for group in _closed_groups(tree):
+        content = text[group.start : group.content_end].strip('(") ')
+        if group.start <= start and end <= group.content_end and content == text[start:end]:
+            found = _Target(group.start, start, end, group.end, group.node.weight)
+    return found
+
+
+def _enclosing_weight(tree: ParseTree, target: _Target) -> float:
+    """Return the product of the weights of the groups around a target, without its own brackets."""
+    if tree.dialect == "comfy":
+        return 1.0  # a number replaces them
+    product = 1.0
+    for part in tree.parts:
+        for node in part.nodes:
+            if isinstance(node, Weighted):
+                start, end = part.text.source_start(node.start), part.text.source_end(node.end)
+                is_own = target.first <= start and end <= target.last
+                if start <= target.first and target.last <= end and not is_own:
+                    product = clamp_weight(product * node.weight)
+    return product
+
+
+def _write_target(text: str, target: _Target, weight: float, dialect: str) -> str:
+    """Return the content of a target in brackets with this weight, or alone where it needs none."""
     content = text[target.start : target.end]
-    opening = "(" if target.suffix == ")" else text[target.first : target.start]
     number = f"{weight:.6f}".rstrip("0").removesuffix(".")
-    keeps_brackets = number != "1" or target.suffix != ")" or target.options
-    written = f"{opening}{content}:{number}{target.options}{target.suffix}" if keeps_brackets else content
-    return text[: target.first] + written + text[target.last :]
+    if dialect == "compel":
+        return f"({content}){number}"
+    if number == "1" and not target.options and dialect != "comfy":
+        return content
+    return f"({content}:{number}{target.options})"
 
 
 def _weight_at(prompt: Prompt, place: int) -> float:
-    starts: Sequence[int] = [span.clean_start for span in prompt.spans]
+    """Return the weight of the character at an offset of the clean text."""
+    starts = [span.clean_start for span in prompt.spans]
     return prompt.spans[max(0, bisect_right(starts, place) - 1)].weight

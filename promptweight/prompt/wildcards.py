@@ -1,7 +1,7 @@
-"""``expand``: random choices ``{a|b}``, ``{2$$a|b}`` and wildcard files ``__name__``, made with a seed.
+r"""Wildcards: random choices `{a|b}`, `{2$$a|b}` and files of choices `__name__`, made with a seed.
 
-This happens before a prompt is parsed, in any dialect. Braces without a bar or ``$$`` are left alone, so
-that the options of a weight, ``{steps=0.2-0.8}``, pass through; ``\\{`` and ``\\}`` are braces as text.
+They are expanded before a prompt is parsed, in any dialect. Braces without a bar or `$$` stay as they are, so
+that the options of a weight, `{steps=0.2-0.8}`, pass through; `\{` and `\}` are braces as text.
 """
 
 from __future__ import annotations
@@ -13,64 +13,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptweight.errors import SettingError
-from promptweight.prompt.literals import finite
+from promptweight.prompt.literals import parse_finite
 
 MARK = re.compile(r"\\.|\$\$|[{}|]|__(?=[\w.-])", re.DOTALL)
 WILDCARD = re.compile(r"__([\w.-](?:[\w./ -]*?[\w.-])??)__")
-LONGEST_NAME = 200
 COUNT = re.compile(r"\s*+(\d{1,4})(?:\s*+-\s*+(\d{1,4}))?+\s*+")
 WEIGHT = re.compile(r"\s*+([0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)::")
-DEEPEST_WILDCARD = 16
-MOST_CHOICES = 100_000
+MAX_NAME_LENGTH = 200
+MAX_WILDCARD_DEPTH = 16
+MAX_CHOICES = 100_000
 
 
 @dataclass(slots=True)
-class Choice:
-    """``{low-high$$separator$$a|b}``: options with their weights, each a list of items."""
+class _Choice:
+    """A choice, `{low-high$$separator$$a|b}`; each option is a list of items."""
 
-    place: int
-    options: list[list[Item]] = field(default_factory=lambda: [[]])
+    options: list[list[_Item]] = field(default_factory=lambda: [[]])
     low: int = 1
     high: int = 1
     separator: str = ", "
-    chosen: bool = False  # whether there was a bar or a count
+    is_choice: bool = False  # whether there is a bar or a count
     dollars: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Wildcard:
-    """``__name__``: a line of a file."""
+class _Wildcard:
+    """A wildcard, `__name__`, which is a random line of a file."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
-    """Items that stand for themselves: braces that are no choice, with what is in them."""
+class _Sequence:
+    """Items one after the other: braces that make no choice, with their content."""
 
-    items: list[Item]
+    items: list[_Item]
 
 
-Item = str | Choice | Wildcard | Together
+_Item = str | _Choice | _Wildcard | _Sequence
 
 
 def expand(text: str, seed: int, wildcards: str | Path | None = None) -> str:
-    """Make the random choices in a prompt; the same text, seed and files give the same result anywhere.
+    """Make the random choices of a prompt; the same text, seed and files give the same result anywhere.
 
-    ``{a|b}`` is one of its options, ``{2$$a|b|c}`` two different ones joined by ``, ``, ``{1-3$$ e
-    $$a|b|c}`` one to three joined by `` e ``; ``{3::a|b}`` weighs a three times. ``__name__`` is a line of
-    ``name.txt`` in the folder ``wildcards`` (``__cores/quentes__`` for a file in a folder in it; ``#``
-    begins a comment line), and the line may hold choices again. Without ``wildcards``, ``__name__`` stays.
+    `{a|b}` is one of its options, `{2$$a|b|c}` two different ones joined by `, `, `{1-3$$ e $$a|b|c}` one to
+    three joined by ` e `; `{3::a|b}` gives a three times the probability of b. `__name__` is a line of
+    `name.txt` in the folder `wildcards` (`__cores/quentes__` for a file in a subfolder; `#` begins a comment
+    line), and the line may have choices again.
 
-    Raises SettingError for a wildcard file that is missing, empty, outside the folder, or contains itself.
+    Args:
+        text: the prompt.
+        seed: the seed of the choices.
+        wildcards: the folder of the wildcard files; without it, `__name__` stays.
 
-        >>> expand("um {gato|rato}", seed=1) in ("um gato", "um rato")
-        True
+    Raises:
+        SettingError: for a wildcard file that is missing, empty, outside of the folder, or contains itself.
+
+    >>> expand("um {gato|rato}", seed=1) in ("um gato", "um rato")
+    True
     """
-    return Expander(random.Random(seed), None if wildcards is None else Path(wildcards)).expand(text)
+    return _Expander(random.Random(seed), None if wildcards is None else Path(wildcards)).expand(text)
 
 
-class Expander:
+class _Expander:
     """The random numbers and the files of one expansion."""
 
     def __init__(self, source: random.Random, folder: Path | None) -> None:
@@ -79,14 +84,14 @@ class Expander:
         self.lines: dict[str, list[str]] = {}
         self.choices = 0
 
-    def below(self, count: int) -> int:
-        """A whole number from 0 to ``count`` - 1; ``random()`` alone is the same in every Python."""
+    def draw_below(self, count: int) -> int:
+        """Return an integer from 0 to `count` - 1; only `random()` is the same in every Python."""
         return min(int(self.source.random() * count), count - 1)
 
     def expand(self, text: str) -> str:
-        """Read and choose; nesting is held on a stack, so that its depth is free."""
+        """Parse and choose; a stack holds the nesting, so that any depth is possible."""
         out: list[str] = []
-        stack: list[tuple[Iterator[Item], str | None]] = [(iter(self.read(text)), None)]
+        stack: list[tuple[Iterator[_Item], str | None]] = [(iter(self.parse(text)), None)]
         while stack:
             items, _ = stack[-1]
             item = next(items, None)
@@ -94,28 +99,32 @@ class Expander:
                 stack.pop()
             elif isinstance(item, str):
                 out.append(item)
-            elif isinstance(item, Together):
+            elif isinstance(item, _Sequence):
                 stack.append((iter(item.items), None))
-            elif isinstance(item, Choice):
+            elif isinstance(item, _Choice):
                 stack.append((iter(self.choose(item)), None))
             else:
                 names = [name for _, name in stack if name is not None]
-                if item.name in names or len(names) >= DEEPEST_WILDCARD:
+                if item.name in names or len(names) >= MAX_WILDCARD_DEPTH:
                     chain = " > ".join([*names, item.name])
                     raise SettingError(
                         f"the wildcard __{item.name}__ contains itself or nests too deeply: {chain}"
                     )
-                stack.append((iter(self.read(self.line(item.name))), item.name))
+                stack.append((iter(self.parse(self.draw_line(item.name))), item.name))
         return "".join(out)
 
-    def choose(self, choice: Choice) -> list[Item]:
-        """The items of the options chosen, with separators between."""
+    def count_choice(self) -> None:
+        """Count one more random choice."""
         self.choices += 1
-        if self.choices > MOST_CHOICES:
-            raise SettingError(f"the prompt makes more than {MOST_CHOICES} random choices")
-        options = [weighed(option) for option in choice.options]
-        count = choice.low + self.below(choice.high - choice.low + 1)
-        items: list[Item] = []
+        if self.choices > MAX_CHOICES:
+            raise SettingError(f"the prompt makes more than {MAX_CHOICES} random choices")
+
+    def choose(self, choice: _Choice) -> list[_Item]:
+        """Return the items of the chosen options, with separators between."""
+        self.count_choice()
+        options = [_split_weight(option) for option in choice.options]
+        count = choice.low + self.draw_below(choice.high - choice.low + 1)
+        items: list[_Item] = []
         for number in range(min(count, len(options))):
             total = sum(weight for weight, _ in options)
             mark = self.source.random() * total
@@ -128,17 +137,15 @@ class Expander:
             items += options.pop(index)[1]
         return items
 
-    def line(self, name: str) -> str:
-        """A random line of a wildcard file."""
+    def draw_line(self, name: str) -> str:
+        """Return a random line of a wildcard file."""
         if name not in self.lines:
             self.lines[name] = self.read_file(name)
-        self.choices += 1
-        if self.choices > MOST_CHOICES:
-            raise SettingError(f"the prompt makes more than {MOST_CHOICES} random choices")
-        return self.lines[name][self.below(len(self.lines[name]))]
+        self.count_choice()
+        return self.lines[name][self.draw_below(len(self.lines[name]))]
 
     def read_file(self, name: str) -> list[str]:
-        """The lines of a wildcard file, without comments."""
+        """Return the lines of a wildcard file, without comments."""
         assert self.folder is not None
         folder = self.folder.resolve()
         path = (folder / f"{name}.txt").resolve()
@@ -154,9 +161,9 @@ class Expander:
             raise SettingError(f"the wildcard file {path} has no lines to choose from")
         return lines
 
-    def read(self, text: str) -> list[Item]:
-        """The text as items: choices nest, whatever is not closed is text."""
-        root = Choice(-1)
+    def parse(self, text: str) -> list[_Item]:
+        """Return the text as items: choices nest, and unclosed braces are text."""
+        root = _Choice()
         open_choices = [root]
         place = 0
         for match in MARK.finditer(text):
@@ -167,53 +174,53 @@ class Expander:
             place = match.end()
             inner = open_choices[-1]
             if mark == "{":
-                open_choices.append(Choice(start))
+                open_choices.append(_Choice())
             elif mark == "|" and inner is not root:
                 inner.options.append([])
-                inner.chosen = True
+                inner.is_choice = True
             elif mark == "$$" and inner is not root and len(inner.options) == 1 and len(inner.dollars) < 2:
                 inner.dollars.append(len(inner.options[0]))
                 inner.options[0].append("$$")
             elif mark == "}" and inner is not root:
                 open_choices.pop()
-                open_choices[-1].options[-1].append(closed(inner))
-            elif mark == "__" and self.folder is not None and (name := wildcard_at(text, start)):
-                inner.options[-1].append(Wildcard(name))
+                open_choices[-1].options[-1].append(_close_choice(inner))
+            elif mark == "__" and self.folder is not None and (name := _wildcard_at(text, start)):
+                inner.options[-1].append(_Wildcard(name))
                 place = start + len(name) + 4
             else:
                 inner.options[-1].append(mark[1] if mark in ("\\{", "\\}") else mark)
         open_choices[-1].options[-1].append(text[place:])
         while len(open_choices) > 1:
             unclosed = open_choices.pop()
-            open_choices[-1].options[-1].append(as_text(unclosed, ""))
+            open_choices[-1].options[-1].append(_as_text(unclosed, ""))
         return root.options[0]
 
 
-def wildcard_at(text: str, place: int) -> str | None:
-    """The name of the wildcard that begins here, if one does."""
-    match = WILDCARD.match(text, place, place + LONGEST_NAME)
+def _wildcard_at(text: str, place: int) -> str | None:
+    """Return the name of the wildcard that begins at an offset, if any."""
+    match = WILDCARD.match(text, place, place + MAX_NAME_LENGTH)
     return None if match is None else match[1]
 
 
-def closed(choice: Choice) -> Item:
-    """A choice whose brace was closed; without a bar or a count it is text in braces."""
+def _close_choice(choice: _Choice) -> _Item:
+    """Return a choice at its closing brace; without a bar or a count it is text in braces."""
     if choice.dollars:
-        read_count(choice)
-    return choice if choice.chosen else as_text(choice, "}")
+        _read_count(choice)
+    return choice if choice.is_choice else _as_text(choice, "}")
 
 
-def as_text(choice: Choice, ending: str) -> Together:
-    """A choice that is none, as text, braces and bars included."""
-    items: list[Item] = ["{"]
+def _as_text(choice: _Choice, ending: str) -> _Sequence:
+    """Return braces that make no choice as text, with their bars."""
+    items: list[_Item] = ["{"]
     for number, option in enumerate(choice.options):
         if number:
             items.append("|")
         items += option
-    return Together([*items, ending])
+    return _Sequence([*items, ending])
 
 
-def read_count(choice: Choice) -> None:
-    """``2$$`` or ``1-3$$ and $$`` at the beginning of a choice."""
+def _read_count(choice: _Choice) -> None:
+    """Read `2$$` or `1-3$$ and $$` at the beginning of a choice."""
     first = choice.options[0]
     before, separator_and_rest = first[: choice.dollars[0]], first[choice.dollars[0] + 1 :]
     count = COUNT.fullmatch("".join(item for item in before if isinstance(item, str)))
@@ -221,7 +228,7 @@ def read_count(choice: Choice) -> None:
         return
     choice.low = int(count[1])
     choice.high = max(choice.low, int(count[2] or count[1]))
-    choice.chosen = True
+    choice.is_choice = True
     if len(choice.dollars) == 2:
         end = choice.dollars[1] - choice.dollars[0] - 1
         separator = separator_and_rest[:end]
@@ -231,13 +238,13 @@ def read_count(choice: Choice) -> None:
     choice.options[0] = separator_and_rest
 
 
-def weighed(option: list[Item]) -> tuple[float, list[Item]]:
-    """An option's weight, ``3::`` at its beginning, and the rest."""
+def _split_weight(option: list[_Item]) -> tuple[float, list[_Item]]:
+    """Return an option's weight, `3::` at its beginning, and the rest."""
     for index, item in enumerate(option):
         if item == "":
             continue
         match = WEIGHT.match(item) if isinstance(item, str) else None
         if match is not None and isinstance(item, str):
-            return finite(match[1]) or 0.0, [item[match.end() :], *option[index + 1 :]]
+            return parse_finite(match[1]) or 0.0, [item[match.end() :], *option[index + 1 :]]
         break
     return 1.0, option

@@ -1,8 +1,7 @@
-"""Words as people see them: where each one begins and ends in a text.
+"""Words of a text, by Unicode properties alone.
 
-A tokenizer cuts text into pieces that suit its vocabulary; a person points at *guarda-chuva*, *coração* or
-👩‍👩‍👧. `split_words` finds those by Unicode properties alone, so that every text encoder's pieces can be
-laid onto the same words:
+A tokenizer cuts text into pieces of its vocabulary; a user selects *guarda-chuva*, *coração* or 👩‍👩‍👧.
+`split_words` finds these, so that the tokens of every text encoder map to the same words:
 
 >>> text = "um guarda-chuva, 🐱!"
 >>> [text[word.start : word.end] for word in split_words(text)]
@@ -23,7 +22,7 @@ _SEPARATORS = frozenset("\x1c\x1d\x1e\x1f")  # spaces to Python, characters to t
 
 
 class WordSpan(NamedTuple):
-    """Where one word lies in a text, in characters; the end is exclusive."""
+    """The range of one word in a text, in characters; the end is exclusive."""
 
     start: int
     end: int
@@ -31,7 +30,7 @@ class WordSpan(NamedTuple):
 
 
 class _Cluster(NamedTuple):
-    """What a reader takes for one character: a base with its accents, or a whole emoji sequence."""
+    """A user-perceived character: a base with its accents, or a whole emoji sequence."""
 
     start: int
     end: int
@@ -41,12 +40,16 @@ class _Cluster(NamedTuple):
 def split_words(
     text: str, boundaries: Iterable[int] = (), wholes: Mapping[int, int] | None = None
 ) -> list[WordSpan]:
-    """Find the words of `text`, in order; whitespace belongs to none.
+    """Find the words of `text`, in order; white space belongs to none.
 
-    Letters and digits in a row are one word, also across an apostrophe or a hyphen between letters and a
-    point or comma between digits. Ideographs, hiragana, emoji and other pictures are a word each.
-    Punctuation in a row is one word with `is_punctuation` set. No word runs across an offset in
-    `boundaries`; what lies from a start to an end in `wholes` is one word whatever its characters.
+    Adjacent letters and digits form one word, also across an apostrophe or a hyphen between letters and a
+    point or comma between digits. Ideographs, hiragana and emoji form a word each. Adjacent punctuation
+    forms one word with `is_punctuation` set.
+
+    Args:
+        text: the text.
+        boundaries: offsets that no word crosses.
+        wholes: ranges, from start to end, that are one word each, whatever their characters.
     """
     wholes = wholes or {}
     edges = sorted({*boundaries, *wholes.keys(), *wholes.values()})
@@ -81,12 +84,12 @@ def split_words(
 
 
 def fold(word: str) -> str:
-    """The form in which words are compared: composed accents, no case."""
+    """Return the form in which words are compared: composed accents, no case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", word).casefold())
 
 
 def _next_in_word(text: str, clusters: list[_Cluster], last: int, limit: int) -> int | None:
-    """The cluster that continues a word of letters and digits after cluster `last`, if one does."""
+    """Return the cluster that continues a word of letters and digits after cluster `last`, if any."""
 
     def kind(index: int) -> str:
         return clusters[index].kind if index < len(clusters) and clusters[index].start < limit else ""
@@ -136,7 +139,7 @@ def _kind(character: str) -> str:
 
 
 def _extends(character: str) -> bool:
-    """Whether a character belongs to the one before it: accents, joiners, skin tones, flag tags."""
+    """Return whether a character belongs to the one before: accents, joiners, skin tones, flag tags."""
     return (
         character == _ZERO_WIDTH_JOINER
         or "\U0001f3fb" <= character <= "\U0001f3ff"
@@ -150,7 +153,7 @@ def _is_regional_indicator(character: str) -> bool:
 
 
 def _is_ideograph(character: str) -> bool:
-    """Han and hiragana, which are written without spaces between words."""
+    """Return whether a character is Han or hiragana, written without spaces between words."""
     return (
         "\u3040" <= character <= "\u309f"
         or "\u3400" <= character <= "\u9fff"

@@ -1,7 +1,10 @@
 from .colormaps import COLORMAPS as COLORMAPS
 from .colormaps import WORD_COLORS as WORD_COLORS
 from .colormaps import colormap_table as colormap_table
+from .constants import CONSTANTS as CONSTANTS
 from .contact_sheets import contact_sheet as contact_sheet
+from .heat import comparable_scales as comparable_scales
+from .heat import heat_range as heat_range
 from .html import render_hover_html as render_hover_html
 from .interpolation import upsample_maps as upsample_maps
 from .labels import ACCENT as ACCENT

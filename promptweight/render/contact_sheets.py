@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in rows, each with its caption, to be compared at one glance."""
+"""Contact sheets: a grid of images with captions and a title."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from promptweight.errors import SettingError
 from promptweight.render.labels import BACKGROUND, FOREGROUND, MUTED, draw_text, fit_text
 from promptweight.render.overlays import enlarge
 
+MAX_COLUMNS = 6
+"""Columns of a sheet unless `columns` is given."""
+MAX_CELL = 512
+"""Longer side of a cell in pixels unless `cell` is given."""
+
 
 def contact_sheet(
     images: Sequence[Image.Image],
@@ -20,54 +25,58 @@ def contact_sheet(
     title: str | None = None,
     cell: int | None = None,
 ) -> Image.Image:
-    """Return `images` side by side on a dark ground, in `columns` (by default nearly a square, at most six).
+    """Return `images` in a grid on a dark background.
 
     Args:
-        images: the pictures; smaller ones are enlarged to the cell, larger ones shrunk, their shapes kept.
-        labels: one caption for each picture, under it; an empty one leaves its place free.
-        columns: how many pictures a row has.
-        title: a line above all of them.
-        cell: the longer side of a picture in pixels, by default that of the largest picture, at most 512.
+        images: the images; each is scaled to the cell, and its aspect ratio is kept.
+        labels: one caption per image, below it; an empty string leaves the space blank.
+        columns: images per row; by default the grid is nearly square with at most `MAX_COLUMNS` columns.
+        title: a line above the grid.
+        cell: longer side of a scaled image in pixels; by default that of the largest image, at most
+            `MAX_CELL`.
 
     Raises:
-        SettingError: no pictures, not as many labels as pictures, or `columns` or `cell` below 1.
+        SettingError: `images` is empty, `labels` has another length, or `columns` or `cell` is below 1.
     """
     if not images:
-        raise SettingError("a contact sheet needs at least one picture; got none")
+        raise SettingError("images must hold at least one image; got none")
     if labels is not None and len(labels) != len(images):
-        raise SettingError(f"each picture needs a label; got {len(images)} pictures, {len(labels)} labels")
-    columns = min(6, math.ceil(math.sqrt(len(images)))) if columns is None else columns
-    cell = min(512, max(max(image.size) for image in images)) if cell is None else cell
+        raise SettingError(f"labels must hold one text per image; got {len(labels)} for {len(images)} images")
+    columns = min(MAX_COLUMNS, math.ceil(math.sqrt(len(images)))) if columns is None else columns
+    cell = min(MAX_CELL, max(max(image.size) for image in images)) if cell is None else cell
     if columns < 1 or cell < 1:
         raise SettingError(f"columns and cell must be 1 or more; got columns={columns}, cell={cell}")
     columns = min(columns, len(images))
-    pictures = [_fitted(image, cell) for image in images]
-    width = max(picture.width for picture in pictures)
-    height = max(picture.height for picture in pictures)
-    rows = math.ceil(len(pictures) / columns)
+    scaled = [_fit(image, cell) for image in images]
+    width = max(image.width for image in scaled)
+    height = max(image.height for image in scaled)
+    rows = math.ceil(len(scaled) / columns)
     gap = max(6, round(cell * 0.035))
-    letters = min(max(round(cell * 0.05), 10), 28)
-    caption = round(letters * 1.9) if labels is not None and any(labels) else 0
-    head = round(letters * 2.6) if title else 0
-    whole = Image.new(
-        "RGB", (gap + columns * (width + gap), head + gap + rows * (height + caption + gap)), BACKGROUND
+    font_size = min(max(round(cell * 0.05), 10), 28)
+    caption = round(font_size * 1.9) if labels is not None and any(labels) else 0
+    header = round(font_size * 2.6) if title else 0
+    sheet = Image.new(
+        "RGB", (gap + columns * (width + gap), header + gap + rows * (height + caption + gap)), BACKGROUND
     )
-    canvas = ImageDraw.Draw(whole)
+    canvas = ImageDraw.Draw(sheet)
     if title:
-        size = round(letters * 1.2)
-        draw_text(canvas, (gap, gap + head / 2), fit_text(title, size, whole.width - 2 * gap), size, FOREGROUND)
-    for index, picture in enumerate(pictures):
+        size = round(font_size * 1.2)
+        fitted = fit_text(title, size, sheet.width - 2 * gap)
+        draw_text(canvas, (gap, gap + header / 2), fitted, size, FOREGROUND)
+    for index, image in enumerate(scaled):
         row, column = divmod(index, columns)
-        left, top = gap + column * (width + gap), head + gap + row * (height + caption + gap)
-        whole.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
+        left, top = gap + column * (width + gap), header + gap + row * (height + caption + gap)
+        sheet.paste(image, (left + (width - image.width) // 2, top + (height - image.height) // 2))
         if labels is not None and labels[index]:
-            at = (left + width / 2, top + height + caption / 2)
-            draw_text(canvas, at, fit_text(labels[index], letters, width), letters, MUTED, anchor="mm")
-    return whole
+            position = (left + width / 2, top + height + caption / 2)
+            fitted = fit_text(labels[index], font_size, width)
+            draw_text(canvas, position, fitted, font_size, MUTED, anchor="mm")
+    return sheet
 
 
-def _fitted(image: Image.Image, cell: int) -> Image.Image:
-    picture = enlarge(image, cell)
-    if max(picture.size) > cell:
-        picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
-    return picture
+def _fit(image: Image.Image, cell: int) -> Image.Image:
+    """Return `image` with a longer side of `cell` pixels."""
+    scaled = enlarge(image, cell)
+    if max(scaled.size) > cell:
+        scaled.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+    return scaled

@@ -1,23 +1,25 @@
-"""Maps as a piece of HTML for notebooks: hover over a word, or tab to it, and its heat is shown.
+"""Interactive heat maps as one HTML string for notebooks: pointing at a word, or focusing it, shows its map.
 
-One string that needs no network, no library and no file: every map is a small picture of 256 steps inside the
-page, and a few lines of script paint it.
+The string needs no network, library or file: every map is embedded as 8-bit values, and a short script paints
+them.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from promptweight.maps import AttentionMaps, HeatMap
+from promptweight.render.colormaps import colormap_table
+from promptweight.render.heat import Heat, as_heat, comparable_scales, heat_range, normalize
 
 MAX_CELLS = 64
-"""Cells along the longer side of a map on the page; recorded attention is seldom finer."""
+"""Cells along the longer side of an embedded map; recorded attention is rarely finer."""
 
 MAP_WIDTH = 320
 """Width of a map on the page in CSS pixels."""
@@ -47,23 +49,28 @@ document.querySelectorAll(".promptweight-maps:not([data-ready])").forEach((box) 
 """
 
 
-def render_hover_html(maps: AttentionMaps, colormap: str = "inferno") -> str:
-    """The words of the first picture's prompt, and the map of the one that is pointed at.
+def render_hover_html(maps: Sequence[tuple[str, Any]], colormap: str = "inferno") -> str:
+    """Return HTML with a button for each label; the heat map of the active button is painted below.
 
-    Every map is drawn from its own lowest to its own highest value; the line under it tells its mean.
+    The color scales are those of `comparable_scales`; the line under a map gives its mean.
 
     Args:
-        maps: the view whose maps are shown.
-        colormap: a name of `promptweight.render`.
-    """
-    from promptweight.render.colormaps import colormap_table
+        maps: (label, heat) pairs; all heat maps have one shape (height, width).
+        colormap: one of `COLORMAPS`.
 
-    heats = [maps.word(word.text, word.occurrence) for word in maps.words]
-    small = [bytes_of(heat) for heat in heats]
-    height, width = small[0].shape if small else (1, 1)
-    buttons = "\n".join(map(button, heats, small))
+    Raises:
+        SettingError: the color map is unknown, or a heat map is not two-dimensional.
+    """
+    heats = [as_heat(heat) for _, heat in maps]
+    scales = comparable_scales([heat_range(heat) for heat in heats])
+    cells = [_quantize(heat, scale) for heat, scale in zip(heats, scales, strict=True)]
+    height, width = cells[0].shape if cells else (1, 1)
+    buttons = "\n".join(
+        _button(label, float(heat.mean()), values)
+        for (label, _), heat, values in zip(maps, heats, cells, strict=True)
+    )
     return (
-        f'<div class="promptweight-maps" data-colors="{encoded(colormap_table(colormap).tobytes())}">\n'
+        f'<div class="promptweight-maps" data-colors="{_base64(colormap_table(colormap).tobytes())}">\n'
         f"<div>{buttons}</div>\n"
         f'<canvas width="{width}" height="{height}" style="width:{MAP_WIDTH}px;max-width:100%"></canvas>\n'
         f"<div><output></output></div>\n"
@@ -71,24 +78,23 @@ def render_hover_html(maps: AttentionMaps, colormap: str = "inferno") -> str:
     )
 
 
-def button(heat: HeatMap, small: Tensor) -> str:
-    """One word, with its map in its attributes."""
-    title = f"{heat.text}: mean {heat.mass:.3g}"
+def _button(label: str, mean: float, cells: Tensor) -> str:
+    """Return the button of one label, its map in the attributes."""
+    title = f"{label}: mean {mean:.3g}"
     return (
         f'<button type="button" title="{escape(title)}" '
-        f'data-map="{encoded(small.numpy().tobytes())}">{escape(heat.text)}</button>'
+        f'data-map="{_base64(cells.numpy().tobytes())}">{escape(label)}</button>'
     )
 
 
-def bytes_of(heat: HeatMap) -> Tensor:
-    """The normalized map in 256 steps, small enough for a page: (height, width) uint8."""
-    height, width = heat.tensor.shape
-    scale = min(1.0, MAX_CELLS / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    small = F.adaptive_avg_pool2d(heat.normalized()[None], size)[0]
-    return (small * 255).round().byte()
+def _quantize(heat: Heat, scale: tuple[float, float]) -> Tensor:
+    """Return the map on its color scale with at most `MAX_CELLS` cells a side, (height, width) uint8."""
+    field = torch.from_numpy(normalize(heat, scale))
+    height, width = field.shape
+    factor = min(1.0, MAX_CELLS / max(height, width))
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    return (F.adaptive_avg_pool2d(field[None], size)[0] * 255).round().byte()
 
 
-def encoded(data: bytes) -> str:
-    """Bytes as base64 text."""
+def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")

@@ -1,4 +1,4 @@
-"""Heat laid over a picture: one word in the colors of a map, or several words in one color each."""
+"""Heat map overlays on an image: one word in a color map, or several words in one color each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from PIL import Image
 
 from promptweight.errors import SettingError
 from promptweight.render.colormaps import WORD_COLORS, colorize
+from promptweight.render.constants import CONSTANTS
 from promptweight.render.heat import Heat, as_heat, gaussian_blur, heat_range, normalize, resize
 from promptweight.render.labels import append_below, draw_legend_strip, draw_word_strip
 
 UPSCALE = 512
-"""The length in pixels of the longer side that small pictures are enlarged to."""
+"""Longer side in pixels to which smaller images are enlarged."""
 
 
 def overlay(
@@ -23,37 +24,37 @@ def overlay(
     heat: Any,
     *,
     colormap: str = "inferno",
-    alpha: float = 0.85,
+    alpha: float = CONSTANTS["overlay_opacity"],
     upscale: int | None = UPSCALE,
     label: str | None = None,
     weight: float | None = None,
     scale: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """Return `image` with `heat` over it; where there is no heat, the picture itself stays visible.
+    """Return `image` blended with `heat`; the image stays visible where the heat is low.
 
     Args:
-        image: the picture.
-        heat: raw attention, shape (height, width), any size: array, tensor or `HeatMap`.
+        image: the image.
+        heat: raw attention of shape (height, width), any size: an array, a tensor or a `HeatMap`.
         colormap: one of `colormaps.COLORMAPS`.
-        alpha: how much the hottest place covers, 0 (nothing) .. 1 (all).
-        upscale: the longer side in pixels that a smaller picture is enlarged to; None leaves the size alone.
-        label: the word: a strip with it, its weight and the color scale is put under the picture.
+        alpha: opacity at the highest heat, 0 (transparent) to 1 (opaque).
+        upscale: longer side in pixels to which a smaller image is enlarged; None keeps the size.
+        label: the word; adds a strip with the word, its weight and the color bar below the image.
         weight: the word's weight, written after the label.
-        scale: the values shown as no heat and as full heat; by default the lowest and highest of `heat`.
-            Give the same scale to several overlays to compare them.
+        scale: the values of no heat and full heat; by default the lowest and highest of `heat`. A common
+            scale makes several overlays comparable.
 
     Raises:
-        SettingError: a value outside its range, a color map that does not exist, a `heat` without two axes.
+        SettingError: `alpha` is outside 0..1, `colormap` is unknown, or `heat` is not two-dimensional.
     """
     _check_alpha(alpha)
     field = as_heat(heat)
     base = enlarge(image, upscale)
-    shown = _spread(field, base.size, scale)
-    picture = _blend(base, colorize(shown, colormap), alpha * _visibility(shown))
+    scaled = _scale_to_image(field, base.size, scale)
+    blended = _blend(base, colorize(scaled, colormap), alpha * _visibility(scaled))
     if label is None:
-        return picture
+        return blended
     ends = heat_range(field) if scale is None else scale
-    return append_below(picture, draw_word_strip(picture.width, label, weight, colormap, ends))
+    return append_below(blended, draw_word_strip(blended.width, label, weight, colormap, ends))
 
 
 def overlay_words(
@@ -62,34 +63,49 @@ def overlay_words(
     labels: Sequence[str],
     *,
     weights: Sequence[float | None] | None = None,
-    alpha: float = 0.75,
+    alpha: float = CONSTANTS["overlay_words_opacity"],
     upscale: int | None = UPSCALE,
+    scales: Sequence[tuple[float, float]] | None = None,
 ) -> Image.Image:
-    """Return `image` with several words over it, each in a color of its own that the strip below explains.
+    """Return `image` blended with the heat maps of several words, one color each, and a legend below.
 
-    Each place takes the colors of the words in proportion to their heat there. Arguments as in `overlay`;
-    `heats`, `labels` and `weights` belong together, one for each word.
+    Every pixel mixes the colors of the words in proportion to their heat there.
+
+    Args:
+        image: the image.
+        heats: one heat map per word, each as in `overlay`.
+        labels: the words.
+        weights: the weights of the words, written after the labels.
+        alpha: opacity at the highest heat, 0 (transparent) to 1 (opaque).
+        upscale: longer side in pixels to which a smaller image is enlarged; None keeps the size.
+        scales: for each word the values of no heat and full heat; by default its lowest and highest heat.
 
     Raises:
-        SettingError: a value outside its range, no word at all, or as many labels as there are not heats.
+        SettingError: `alpha` is outside 0..1, `heats` is empty, or the lengths differ.
     """
     _check_alpha(alpha)
-    if not heats or len(heats) != len(labels) or (weights is not None and len(weights) != len(labels)):
+    lengths = {len(each) for each in (heats, labels, weights, scales) if each is not None}
+    if lengths != {len(heats)} or not heats:
         raise SettingError(
-            f"each word needs a heat map and a label; got {len(heats)} maps, {len(labels)} labels"
+            "heats, labels, weights and scales must hold one entry per word; "
+            f"got {len(heats)} heats, {len(labels)} labels"
         )
     base = enlarge(image, upscale)
-    fields = np.stack([_spread(as_heat(heat), base.size) for heat in heats])  # (words, height, width)
+    ends: Sequence[tuple[float, float] | None] = scales or [None] * len(heats)
+    fields = np.stack(
+        [_scale_to_image(as_heat(heat), base.size, scale) for heat, scale in zip(heats, ends, strict=True)]
+    )  # (words, height, width)
     visibility = _visibility(fields)
     colors = [WORD_COLORS[index % len(WORD_COLORS)] for index in range(len(labels))]
     total = np.maximum(visibility.sum(axis=0), 1e-6)
     mixed = np.einsum("whx,wc->hxc", visibility / total, np.array(colors, dtype=np.float32))
-    picture = _blend(base, mixed, alpha * visibility.max(axis=0))
-    return append_below(picture, draw_legend_strip(picture.width, labels, weights or [None] * len(labels), colors))
+    blended = _blend(base, mixed, alpha * visibility.max(axis=0))
+    legend = draw_legend_strip(blended.width, labels, weights or [None] * len(labels), colors)
+    return append_below(blended, legend)
 
 
 def enlarge(image: Image.Image, longer_side: int | None) -> Image.Image:
-    """Return `image` as RGB, its longer side enlarged to `longer_side` pixels; never shrunk."""
+    """Return `image` as RGB with a longer side of at least `longer_side` pixels; it is never reduced."""
     image = image.convert("RGB")
     if longer_side is None or max(image.size) >= longer_side:
         return image
@@ -98,33 +114,30 @@ def enlarge(image: Image.Image, longer_side: int | None) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _spread(field: Heat, size: tuple[int, int], scale: tuple[float, float] | None = None) -> Heat:
-    """Return raw `field` as 0..1 in a picture's size; on its own scale its peak stays 1 after smoothing."""
-    shown = resize(normalize(field, scale), size)
-    return normalize(shown) if scale is None else shown
+def _scale_to_image(field: Heat, size: tuple[int, int], scale: tuple[float, float] | None = None) -> Heat:
+    """Return raw `field` scaled to 0..1 at the image size; without `scale` its peak stays 1."""
+    scaled = resize(normalize(field, scale), size)
+    return normalize(scaled) if scale is None else scaled
 
 
 def _visibility(heat: Heat) -> Heat:
-    """Return how much of its color a heat shows: nothing at the foot, all of it from three quarters up."""
-    rising = np.clip((heat - 0.12) / 0.63, 0, 1)
-    return rising * rising * (3 - 2 * rising)
+    """Return the opacity of heat 0..1: a smoothstep from 0 at `visibility_start` over `visibility_rise`."""
+    ramp = np.clip((heat - CONSTANTS["visibility_start"]) / CONSTANTS["visibility_rise"], 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
 
 
-def _blend(base: Image.Image, colors: NDArray[Any], cover: Heat) -> Image.Image:
-    """Return `base` covered by `colors` (height, width, 3), `cover` 0..1 (height, width) of them.
+def _blend(base: Image.Image, colors: NDArray[Any], opacity: Heat) -> Image.Image:
+    """Return `base` blended with `colors` (height, width, 3) at `opacity` 0..1 (height, width).
 
-    The fine lights and shadows of the picture are laid onto the colors, so that its edges stay to be seen
-    where the heat covers it: a yellow sun under yellow heat keeps its rays.
+    The local contrast of the image is added to the colors, so that its edges stay visible under opaque heat.
     """
-    below = np.asarray(base, dtype=np.float32)
+    pixels = np.asarray(base, dtype=np.float32)
     lightness = np.asarray(base.convert("L"), dtype=np.float32)
     relief = 0.8 * (lightness - gaussian_blur(lightness, sigma=max(base.size) / 42))
-    mixed = below + (colors + relief[..., None] - below) * cover[..., None]
+    mixed = pixels + (colors + relief[..., None] - pixels) * opacity[..., None]
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8), mode="RGB")
 
 
 def _check_alpha(alpha: float) -> None:
     if not 0 <= alpha <= 1:
-        raise SettingError(
-            f"alpha is {alpha!r}; it must lie between 0 (no heat seen) and 1 (heat covers the picture)"
-        )
+        raise SettingError(f"alpha must be between 0 (transparent) and 1 (opaque); got {alpha!r}")

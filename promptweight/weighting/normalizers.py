@@ -1,13 +1,14 @@
-"""Changes of the weights themselves, before a method of `promptweight.weighting` uses them.
+"""Normalizers of prompt weights, applied before a weighting method, by name in `NORMALIZERS`.
 
     >>> import torch
     >>> NORMALIZERS["mean"](torch.tensor([1.0, 2.0, 1.5]))
     tensor([0.5000, 1.5000, 1.0000])
 
-The formulas are those of ADV_CLIP_emb (mean, length) and SD.Next (mean-div); weights of 1 stay as they are.
+The formulas are those of ADV_CLIP_emb (mean, length) and SD.Next (mean-div); they leave a prompt whose
+weights are all 1 unchanged.
 """
 
-# ruff: noqa: ARG001 - every normalizer is called in the same way, also one that needs no segments
+# ruff: noqa: ARG001 - all normalizers share one signature, and some of them do not use every argument
 
 from __future__ import annotations
 
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from promptweight.errors import SettingError
 from promptweight.messages import message
+from promptweight.validation import check_choice
+from promptweight.weighting.names import NORMALIZER_DESCRIPTIONS
+from promptweight.weighting.segments import number_runs
 
 
 def _unchanged(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
@@ -32,9 +36,7 @@ def _shift_mean(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
 def _divide_mean(w: Tensor, is_text: Tensor, segments: Tensor) -> Tensor:
     mean = _mean_over(w, is_text)
     if bool((mean == 0).any()):
-        raise SettingError(
-            message("mean-div-zero")
-        )
+        raise SettingError(message("mean-div-zero"))
     return w / mean
 
 
@@ -51,7 +53,7 @@ def _spread_length_and_shift_mean(w: Tensor, is_text: Tensor, segments: Tensor) 
 
 
 def _mean_over(w: Tensor, is_text: Tensor) -> Tensor:
-    """The mean weight of each prompt's text, 1 where it has none."""
+    """Return the mean weight of each prompt's text tokens, 1 where it has none."""
     count = is_text.sum(-1, keepdim=True)
     return torch.where(
         count > 0, torch.where(is_text, w, 0.0).sum(-1, keepdim=True) / count.clamp(min=1), 1.0
@@ -60,7 +62,13 @@ def _mean_over(w: Tensor, is_text: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
-    """A change of the weights before a method uses them: its name, one line on it, its function."""
+    """A normalizer of weights.
+
+    Attributes:
+        name: its name in `NORMALIZERS`.
+        description: one sentence for users.
+        function: maps weights, `is_text` and `segments`, each (batch, tokens), to new weights.
+    """
 
     name: str
     description: str
@@ -69,9 +77,10 @@ class Normalizer:
     def __call__(
         self, weights: Tensor, *, is_text: Tensor | None = None, segments: Tensor | None = None
     ) -> Tensor:
-        """Normalize weights of shape (tokens) or (batch, tokens); those outside `is_text` stay as they are.
+        """Normalize weights of shape (tokens) or (batch, tokens); those outside `is_text` stay unchanged.
 
-        `segments` as in `compel`: the tokens of one segment are the n of `length`.
+        `segments` holds the number of each token's weighted segment (default: each run of equal weights); its
+        n tokens are the n of `length`.
         """
         w = weights.double().reshape(-1, weights.shape[-1])
         text = torch.ones_like(w, dtype=torch.bool) if is_text is None else is_text.expand(weights.shape)
@@ -81,27 +90,26 @@ class Normalizer:
         return changed.reshape(weights.shape).to(weights.dtype)
 
 
-NORMALIZERS: dict[str, Normalizer] = {
-    normalizer.name: normalizer
-    for normalizer in (
-        Normalizer("none", "Leaves the weights as they are.", _unchanged),
-        Normalizer("mean", "Shifts the weights so that their mean is 1: w + 1 − mean w.", _shift_mean),
-        Normalizer("mean-div", "Divides the weights by their mean: w / mean w.", _divide_mean),
-        Normalizer("length", "Spreads a weight over a segment of n tokens: 1 + (w − 1)/√n.", _spread_length),
-        Normalizer("length+mean", "length, then mean.", _spread_length_and_shift_mean),
-    )
+_FUNCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "none": _unchanged,
+    "mean": _shift_mean,
+    "mean-div": _divide_mean,
+    "length": _spread_length,
+    "length+mean": _spread_length_and_shift_mean,
 }
-"""The normalisers of weights by name."""
+
+NORMALIZERS: dict[str, Normalizer] = {
+    name: Normalizer(name, description, _FUNCTIONS[name])
+    for name, description in NORMALIZER_DESCRIPTIONS.items()
+}
+"""The normalizers by name."""
 
 
 def get_normalizer(name: str) -> Normalizer:
-    """The normalizer of that name; raises `SettingError` listing the names there are."""
-    if name not in NORMALIZERS:
-        raise SettingError(f"{name!r} is no normalizer of weights; there are: {', '.join(NORMALIZERS)}.")
+    """Return the normalizer of that name.
+
+    Raises:
+        SettingError: `NORMALIZERS` has no such name.
+    """
+    check_choice("normalizer", name, tuple(NORMALIZERS))
     return NORMALIZERS[name]
-
-
-def number_runs(weights: Tensor) -> Tensor:
-    """Numbers the runs of tokens of equal weight."""
-    changes = weights[..., 1:] != weights[..., :-1]
-    return torch.nn.functional.pad(changes.long().cumsum(-1), (1, 0))

@@ -1,4 +1,4 @@
-"""Sessions over prompts as text: the real encoding, tokens and weights of a whole pipeline."""
+"""Sessions on prompts as text, with a pipeline's own tokenizer and text encoder."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def pipe(tiny):
         bos_token_id=len(pieces) - 2,
         eos_token_id=len(pieces) - 1,
     )
-    made = StableDiffusionPipeline(
+    pipe = StableDiffusionPipeline(
         vae=tiny.vae(),
         text_encoder=CLIPTextModel(config).eval(),
         tokenizer=tokenizer,
@@ -39,11 +39,11 @@ def pipe(tiny):
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
-def test_embedding_space_is_the_encoding_of_the_prompt(pipe, tiny):
+def test_embedding_space_uses_the_encoded_prompt(pipe, tiny):
     prompt, negative = "um (gato:1.4) vermelho", "feio"
     encoded = encode_prompts(pipe, prompt, negative)
     plain = tiny.run(pipe, encoded.inputs)
@@ -54,20 +54,20 @@ def test_embedding_space_is_the_encoding_of_the_prompt(pipe, tiny):
         assert session.maps.word("vermelho").mass > session.maps.word("um").mass  # eight pieces to one
 
 
-def test_attention_space_weighs_the_clean_text(pipe, tiny):
+def test_attention_space_weights_the_text_without_weights(pipe, tiny):
     clean = encode_prompts(pipe, "um gato vermelho", "feio")
     with attach(pipe, "um (gato:0) vermelho", "feio", space="attention") as session:
         for name, embeds in clean.inputs.items():
             assert torch.equal(session.inputs[name], embeds)
-        found = tiny.run(pipe, session.inputs)
+        actual = tiny.run(pipe, session.inputs)
     assert session.maps.word("gato").mass == 0
     assert session.warnings == []
-    with attach(pipe, clean) as spoken:
-        spoken.set_weight("gato", 0)
-        assert torch.equal(tiny.run(pipe, spoken.inputs), found)
+    with attach(pipe, clean) as session:
+        session.set_weight("gato", 0)
+        assert torch.equal(tiny.run(pipe, session.inputs), actual)
 
 
-def test_a_word_may_choose_attention_while_others_stay_in_the_embeddings(pipe, tiny):
+def test_mode_of_one_word_acts_in_attention_while_others_act_in_embeddings(pipe, tiny):
     with attach(pipe, "um (gato:0{mode=logit, steps=0-0.5}) (vermelho:1.3)", "feio") as session:
         tiny.run(pipe, session.inputs, num_inference_steps=4)
     alone = encode_prompts(pipe, "um gato (vermelho:1.3)", "feio")
@@ -76,13 +76,13 @@ def test_a_word_may_choose_attention_while_others_stay_in_the_embeddings(pipe, t
     assert any("gato" in warning and "attention" in warning for warning in session.warnings)
 
 
-def test_several_prompts_of_several_chunks(pipe, tiny):
+def test_several_prompts_of_several_chunks_are_recorded(pipe, tiny):
     prompts = ["um gato vermelho, um gato vermelho, um gato", "um (gato:2)"]
     with attach(pipe, prompts, "feio", space="attention") as session:
         tiny.run(pipe, session.inputs, num_images_per_prompt=2)
     maps = session.maps
     assert session.tables["positive"][1].chunks > 1
     assert maps.word("gato", occurrence=2, image=1).mass > 0
-    assert [word.text for word in maps.words_of(image=3)] == ["um", "gato"]
+    assert [word.text for word in maps.list_words(image=3)] == ["um", "gato"]
     total = maps.beginning(3).mass + maps.rest(3).mass + maps.word("um gato", image=3).mass
     assert total == pytest.approx(1, abs=1e-5)

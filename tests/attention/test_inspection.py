@@ -1,4 +1,4 @@
-"""Attention laid open, against softmaxes written out in float64 and against what a session records."""
+"""Captured attention against float64 softmaxes and against a session's recording."""
 
 import math
 
@@ -15,7 +15,7 @@ RECORD = Record(steps="keep", heads="keep", patches=(PLACE,))
 
 @pytest.fixture
 def listen(monkeypatch):
-    """Notes the float64 softmax and output of every attention call of torch, which goes on as it is."""
+    """A function that starts to collect the float64 softmax and output of every attention call of torch."""
     calls = []
     attention = torch.nn.functional.scaled_dot_product_attention
 
@@ -38,85 +38,85 @@ def settings_of(tiny, family):
 
 
 @pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
-def test_numbers_are_the_models_own(tiny, listen, family):
+def test_capture_matches_the_models_own_softmax(tiny, listen, family):
     encoded = tiny.encode("um gato vermelho", negative=None if family == "flux" else "feio")
     pipe, settings = settings_of(tiny, family)
     plain = tiny.run(pipe, encoded.inputs, **settings)
-    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [2, 0]) as inside:
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [2, 0]) as capture:
         assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
-    assert inside.steps == (0, 2)
-    assert not inside.left_out
+    assert capture.steps == (0, 2)
+    assert not capture.omitted_layers
     calls = listen()
     tiny.run(pipe, encoded.inputs, **settings)
     per_step = len(calls) // 3
-    for step in inside.steps:
+    for step in capture.steps:
         now = calls[step * per_step : (step + 1) * per_step]
         if family == "unet":
             own, text = now[0::2], now[1::2]
         else:
             own = text = now
-        for number, layer in enumerate(inside.layers):
-            reading = inside.text[layer.name, step]
-            rows, columns = inside.sizes[layer.name]
-            assert reading.query.shape[1] == rows * columns
+        for number, layer in enumerate(capture.layers):
+            captured = capture.text[layer.name, step]
+            rows, columns = capture.sizes[layer.name]
+            assert captured.query.shape[1] == rows * columns
             softmax, output = text[number]
             # rows of the batch: negative prompts come first
             first = {"unet": 0, "sd3": 0, "flux": tiny.rows}[family]
-            for head, position in ((0, 0), (reading.heads - 1, rows * columns - 1), (1, columns + 2)):
-                row = reading.row(head, position)
+            for head, position in ((0, 0), (captured.heads - 1, rows * columns - 1), (1, columns + 2)):
+                row = captured.row(head, position)
                 expected = softmax[-1, head, first + position]
                 torch.testing.assert_close(row.probabilities.double(), expected, atol=1e-5, rtol=1e-4)
                 torch.testing.assert_close(
                     row.output.double(), output[-1, head, first + position], atol=1e-5, rtol=1e-4
                 )
                 torch.testing.assert_close(row.products, row.keys @ row.query)
-            keys = [reading.text.start + 2, reading.text.start + 3]
+            keys = [captured.text.start + 2, captured.text.start + 3]
             end = first + rows * columns
             torch.testing.assert_close(
-                reading.columns(keys).double(),
+                captured.columns(keys).double(),
                 softmax[-1, :, first:end, keys].sum(-1),
                 atol=1e-5,
                 rtol=1e-4,
             )
-            image = inside.image[layer.name, step]
+            image = capture.image[layer.name, step]
             assert image.image.stop - image.image.start == rows * columns
-            seen = image.row(1, 3).probabilities.double()
-            torch.testing.assert_close(seen, own[number][0][-1, 1, first + 3], atol=1e-5, rtol=1e-4)
+            attended = image.row(1, 3).probabilities.double()
+            torch.testing.assert_close(attended, own[number][0][-1, 1, first + 3], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
 @pytest.mark.parametrize("options", ["{mode=logit}", "{mode=logit, region=left}", "{mode=p2p, region=right}"])
-def test_weights_are_in_the_numbers(tiny, family, options):
+def test_capture_includes_weights(tiny, family, options):
     prompt = f"um gato:2.5{options}".replace(", ", ",") + " vermelho"
     encoded = tiny.encode(prompt, negative=None if family == "flux" else "feio")
     pipe, settings = settings_of(tiny, family)
-    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [1]) as inside:
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [1]) as capture:
         tiny.run(pipe, session.inputs, **settings)
     slots = {slot.layers: slot for slot in session.maps.recording.slots if slot.kind == "rows"}
-    for layer in inside.layers:
-        reading = inside.text[layer.name, 1]
-        rows, columns = inside.sizes[layer.name]
+    for layer in capture.layers:
+        captured = capture.text[layer.name, 1]
+        rows, columns = capture.sizes[layer.name]
         position = int(PLACE[1] * rows) * columns + int(PLACE[0] * columns)
-        for head in range(reading.heads):
-            row = reading.row(head, position)
+        for head in range(captured.heads):
+            row = captured.row(head, position)
             recorded = slots[layer.name,].sums[1, 0, 0, head, 0]
-            torch.testing.assert_close(row.probabilities[reading.text], recorded, atol=1e-6, rtol=1e-5)
-        word = reading.text.start + 2  # "gato" is the second token
+            torch.testing.assert_close(row.probabilities[captured.text], recorded, atol=1e-6, rtol=1e-5)
+        word = captured.text.start + 2  # "gato" is the second token
         if options == "{mode=logit}":
             assert row.bias[word] == pytest.approx(math.log(2.5))
             assert row.bias.abs().sum() == pytest.approx(math.log(2.5))
         elif "logit" in options:
-            left, right = reading.row(0, 0), reading.row(0, columns - 1)
+            left, right = captured.row(0, 0), captured.row(0, columns - 1)
             assert left.bias[word] == pytest.approx(math.log(2.5))
             assert right.bias[word] == 0
         else:
-            left, right = reading.row(0, 0), reading.row(0, columns - 1)
+            left, right = captured.row(0, 0), captured.row(0, columns - 1)
             assert left.factors[word] == 1
             assert right.factors[word] == pytest.approx(2.5)
             assert right.factors.sum() == pytest.approx(len(right.factors) + 1.5)
 
 
-def test_the_output_is_what_goes_on_into_the_model(tiny, monkeypatch):
+def test_captured_output_is_the_layers_output(tiny, monkeypatch):
     from promptweight.attention.hooks.layer_hook import LayerHook
 
     outputs = []
@@ -130,57 +130,57 @@ def test_the_output_is_what_goes_on_into_the_model(tiny, monkeypatch):
     monkeypatch.setattr(LayerHook, "attend", noting)
     pipe, settings = settings_of(tiny, "unet")
     encoded = tiny.encode("um gato:2.5{mode=p2p,region=right} vermelho:0.5{mode=logit}")
-    with attach(pipe, encoded, record=Record()) as session, capture_attention(session, [0]) as inside:
+    with attach(pipe, encoded, record=Record()) as session, capture_attention(session, [0]) as capture:
         tiny.run(pipe, session.inputs, **settings)
-    for number, layer in enumerate(inside.layers):
-        reading = inside.text[layer.name, 0]
-        for position in (0, reading.query.shape[1] - 1):
-            made = outputs[number][-1, 1, position]
-            torch.testing.assert_close(reading.row(1, position).output, made, atol=1e-5, rtol=1e-4)
+    for number, layer in enumerate(capture.layers):
+        captured = capture.text[layer.name, 0]
+        for position in (0, captured.query.shape[1] - 1):
+            output = outputs[number][-1, 1, position]
+            torch.testing.assert_close(captured.row(1, position).output, output, atol=1e-5, rtol=1e-4)
 
 
-def test_memory_is_kept_to(tiny):
+def test_capture_stays_within_max_mb(tiny):
     pipe, settings = settings_of(tiny, "sd3")
     encoded = tiny.encode("um gato vermelho")
-    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [0, 1, 2]) as inside:
+    with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [0, 1, 2]) as capture:
         tiny.run(pipe, session.inputs, **settings)
-    all_layers, whole = [layer.name for layer in inside.layers], inside.nbytes
+    all_layers, whole = [layer.name for layer in capture.layers], capture.nbytes
     with (
         attach(pipe, encoded, record=RECORD) as session,
-        capture_attention(session, [0, 1, 2], max_mb=0.7 * whole / 2**20) as less,
+        capture_attention(session, [0, 1, 2], max_mb=0.7 * whole / 2**20) as reduced,
     ):
         tiny.run(pipe, session.inputs, **settings)
-    assert less.nbytes <= 0.7 * whole
-    assert [layer.name for layer in less.layers] == all_layers[::2]
-    assert list(less.left_out) == all_layers[1::2]
-    assert less.steps == (0, 1, 2)
+    assert reduced.nbytes <= 0.7 * whole
+    assert [layer.name for layer in reduced.layers] == all_layers[::2]
+    assert list(reduced.omitted_layers) == all_layers[1::2]
+    assert reduced.steps == (0, 1, 2)
 
 
-def test_recorders_are_left_as_they_were(tiny, pipe):
+def test_hooks_are_restored_after_an_exception(tiny, pipe):
     encoded = tiny.encode("um gato vermelho")
     with attach(pipe, encoded, record=RECORD) as session:
         with pytest.raises(ZeroDivisionError), capture_attention(session, [0]):
             raise ZeroDivisionError
-        assert all("attend" not in vars(recorder) for recorder in session._installation.recorders.values())
+        assert all("attend" not in vars(hook) for hook in session.installation.hooks.values())
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "texts"),
     [
         ("um [gato:rato azul:0.5]", ["um gato", "um gato", "um rato azul", "um rato azul"]),
         ("um [gato|rato]", ["um gato", "um rato", "um gato", "um rato"]),
         ("um gato AND um rato azul:0.5", ["um gato"] * 4),
     ],
 )
-def test_each_step_has_the_text_that_is_read_there(tiny_pipe, prompt, said):
+def test_capture_has_the_variant_of_each_step(tiny_pipe, prompt, texts):
     with (
         attach(tiny_pipe, prompt, record=RECORD, num_inference_steps=4) as session,
-        capture_attention(session, range(4)) as inside,
+        capture_attention(session, range(4)) as capture,
     ):
         tiny_pipe(**session.inputs, num_inference_steps=4, generator=torch.Generator().manual_seed(0))
-    assert [inside.tables(step)[0].table.prompt.text for step in range(4)] == said
-    layer = inside.layers[0].name
-    keys = [inside.text[layer, step].key for step in range(4)]
+    assert [capture.variant_at(step)[0].table.prompt.text for step in range(4)] == texts
+    layer = capture.layers[0].name
+    keys = [capture.text[layer, step].key for step in range(4)]
     for one in range(4):
         for other in range(4):
-            assert torch.equal(keys[one], keys[other]) == (said[one] == said[other])
+            assert torch.equal(keys[one], keys[other]) == (texts[one] == texts[other])

@@ -1,4 +1,4 @@
-"""Attaching to whole pipelines: the picture untouched, the processors put back, errors and warnings."""
+"""Sessions on pipelines: unchanged images, restored processors, errors and warnings."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ SETTINGS = {
     "batch of two without guidance": ({"prompts": 2}, {"guidance_scale": 1.0}),
     "two images": ({}, {"num_images_per_prompt": 2}),
     "two images of two prompts": ({"prompts": 2}, {"num_images_per_prompt": 2}),
-    "wide": ({}, {"height": 48, "width": 80}),
+    "wide": ({}, {"height": 24, "width": 40}),
     "bfloat16": ({"dtype": torch.bfloat16}, {}),
     "decoded": ({}, {"output_type": "pt"}),
 }
@@ -31,7 +31,7 @@ def same_processors(before, pipe):
 
 @pytest.mark.parametrize("space", ["embedding", "attention"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_attached_with_nothing_to_do_the_picture_is_the_pipelines_own(tiny, name, space):
+def test_attached_without_weights_gives_the_pipelines_own_image(tiny, name, space):
     special, settings = SETTINGS[name]
     dtype = special.get("dtype", torch.float32)
     pipe = tiny.pipeline(dtype)
@@ -39,7 +39,7 @@ def test_attached_with_nothing_to_do_the_picture_is_the_pipelines_own(tiny, name
     encoded = tiny.encode(*prompts, dtype=dtype)
     plain = tiny.run(pipe, encoded.inputs, **settings)
     before = pipe.unet.attn_processors
-    for record in (False, True, Record(lanes=("positive", "negative"), steps="keep", heads="keep")):
+    for record in (False, True, Record(roles=("positive", "negative"), steps="keep", heads="keep")):
         with attach(pipe, encoded, space=space, record=record) as session:
             assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
         assert same_processors(before, pipe)
@@ -49,13 +49,13 @@ def test_attached_with_nothing_to_do_the_picture_is_the_pipelines_own(tiny, name
     for image in range(images):
         prompt = image * len(prompts) // images
         table = encoded.positive[prompt]
-        assert session.maps.words_of(image=image) == table.words
+        assert session.maps.list_words(image=image) == table.words
         assert session.maps.word(table.words[-1].text, image=image).tensor.shape == (height, width)
     with pytest.raises(SettingError, match=f"positive image {images} was not recorded"):
         session.maps.word("um", image=images)
 
 
-def test_processors_are_put_back_after_an_exception(pipe, tiny):
+def test_processors_are_restored_after_an_exception(pipe, tiny):
     before = pipe.unet.attn_processors
     encoded = tiny.encode("um gato")
 
@@ -69,14 +69,14 @@ def test_processors_are_put_back_after_an_exception(pipe, tiny):
     assert session.maps.word("gato").mass > 0  # what was recorded up to then
 
 
-def test_a_pipeline_that_repeats_no_embeddings_is_given_the_prompt_several_times():
+def test_pipeline_without_repeated_embeddings_requires_the_prompt_several_times():
     pipe = load("mini-dit")
     pipe.set_progress_bar_config(disable=True)
     prompt, steps = "um (gato:1.4)", 2
     with (
         attach(pipe, prompt) as session,
         pytest.raises(
-            AttachError, match=r"4 rows of latents and 2 of text: .* attach\(pipe, \[prompt\] \* 2\)"
+            AttachError, match=r"4 rows of latents and 2 of text. .* attach\(pipe, \[prompt\] \* 2\)"
         ),
     ):
         pipe(**session.inputs, num_inference_steps=steps, num_images_per_prompt=2)
@@ -86,7 +86,7 @@ def test_a_pipeline_that_repeats_no_embeddings_is_given_the_prompt_several_times
     assert session.maps.word("gato", image=1).mass > 0
 
 
-def test_a_second_session_is_refused_and_the_first_goes_on(pipe, tiny):
+def test_second_session_is_refused_and_the_first_continues(pipe, tiny):
     before = pipe.unet.attn_processors
     encoded = tiny.encode("um gato")
     with attach(pipe, encoded) as session:
@@ -113,21 +113,21 @@ def test_lora_layers_stay_in_use(tiny):
         assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
 
 
-def test_sliced_attention_is_replaced_said_and_put_back(tiny):
+def test_sliced_attention_is_replaced_with_a_warning_and_restored(tiny):
     pipe, encoded = tiny.pipeline(), tiny.encode("um gato")
     plain = tiny.run(pipe, encoded.inputs)
     pipe.enable_attention_slicing()
     before = pipe.unet.attn_processors
     assert all(isinstance(processor, SlicedAttnProcessor) for processor in before.values())
     with attach(pipe, encoded) as session:
-        found = tiny.run(pipe, session.inputs)
-    assert torch.allclose(found, plain, atol=1e-4)
+        actual = tiny.run(pipe, session.inputs)
+    assert torch.allclose(actual, plain, atol=1e-4)
     assert len(session.warnings) == 1
     assert "SlicedAttnProcessor" in session.warnings[0]
     assert same_processors(before, pipe)
 
 
-def test_fused_projections(tiny):
+def test_fused_projections_give_the_same_image(tiny):
     pipe, encoded = tiny.pipeline(), tiny.encode("um gato")
     pipe.fuse_qkv_projections()
     plain = tiny.run(pipe, encoded.inputs)
@@ -138,7 +138,7 @@ def test_fused_projections(tiny):
     assert same_processors(before, pipe)
 
 
-def test_stable_diffusion_xl(tiny):
+def test_sdxl_is_recorded_and_weighted(tiny):
     pipe, encoded = tiny.sdxl_pipeline(), tiny.encode("um gato:1.5 vermelho")
     pooled = {"pooled_prompt_embeds": torch.ones(1, 32), "negative_pooled_prompt_embeds": torch.zeros(1, 32)}
     plain = tiny.run(pipe, encoded.inputs | pooled)
@@ -150,7 +150,7 @@ def test_stable_diffusion_xl(tiny):
     assert weighted.maps.word("gato").mass > session.maps.word("gato").mass
 
 
-def test_other_processors_are_refused(tiny):
+def test_unknown_processors_are_refused(tiny):
     class Foreign:
         def __call__(self, attn, hidden_states):
             return hidden_states
@@ -159,18 +159,21 @@ def test_other_processors_are_refused(tiny):
     attn = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2
     attn.processor = foreign = Foreign()
     before = pipe.unet.attn_processors
-    with pytest.raises(AttachError, match="attn2 has a Foreign"), attach(pipe, tiny.encode("um gato")):
+    with (
+        pytest.raises(AttachError, match=r"attn2 must be one of .*; got Foreign"),
+        attach(pipe, tiny.encode("um gato")),
+    ):
         pass
     assert attn.processor is foreign
     assert same_processors(before, pipe)
 
 
-def test_a_pipeline_without_unet_is_refused(tiny):
-    with pytest.raises(AttachError, match="SimpleNamespace has no model whose attention is known"):
+def test_pipeline_without_known_model_is_refused(tiny):
+    with pytest.raises(AttachError, match=r"must be a UNet2DConditionModel, .*; got a SimpleNamespace"):
         attach(type(tiny)(), tiny.encode("um gato"))
 
 
-def test_foreign_embeddings_are_left_alone_and_said(pipe, tiny):
+def test_foreign_embeddings_are_ignored_with_a_warning(pipe, tiny):
     encoded, other = tiny.encode("um gato:2"), tiny.encode("uma casa", negative="borrado")
     plain = tiny.run(pipe, other.inputs)
     with attach(pipe, encoded, space="attention") as session:
@@ -181,18 +184,18 @@ def test_foreign_embeddings_are_left_alone_and_said(pipe, tiny):
             session.maps  # noqa: B018
 
 
-def test_maps_of_a_session_that_does_not_record(pipe, tiny):
+def test_maps_without_recording_are_refused(pipe, tiny):
     with attach(pipe, tiny.encode("um gato"), record=False) as session:
         tiny.run(pipe, session.inputs)
     with pytest.raises(AttachError, match="record=False"):
         session.maps  # noqa: B018
 
 
-def test_settings_are_checked(pipe, tiny):
+def test_invalid_settings_are_refused(pipe, tiny):
     encoded = tiny.encode("um gato")
-    with pytest.raises(SettingError, match="space='latent'"):
+    with pytest.raises(SettingError, match="space must be one of: embedding, attention; got 'latent'"):
         attach(pipe, encoded, space="latent")
-    with pytest.raises(SettingError, match=r"no layer's name holds any of \('attn9',\)"):
+    with pytest.raises(SettingError, match=r"got \('attn9',\), of which none matches"):
         attach(pipe, encoded, record=Record(layers=("attn9",)))
     with pytest.raises(WordNotFoundError, match="gato"):
         attach(pipe, encoded).set_weight("cachorro", 2)
@@ -201,28 +204,26 @@ def test_settings_are_checked(pipe, tiny):
     session = attach(pipe, encoded)
     for settings, message in [
         ({"prompt": 3}, "prompt must be between 0 and 0; got 3"),
-        ({"lane": "left"}, "lane must be one of: "),
-        ({"force": 2}, "force: no setting of a weight; there are: weight, mode, steps, to, region"),
-        ({"to": "2"}, "to is '2'; it must be a finite number"),
-        ({"region": {"left": 1}}, "region {'left': 1}; it must be one of left, right"),
+        ({"role": "left"}, "role must be one of: "),
+        ({"force": 2}, "among: weight, mode, steps, to, region; got force"),
+        ({"to": "2"}, "to must be a finite number; got '2'"),
+        ({"region": {"left": 1}}, "region must be one of left, right, .*; got {'left': 1}"),
     ]:
         with pytest.raises(SettingError, match=message):
             session.set_weight("gato", 2, **settings)
-    with pytest.raises(SettingError, match="lane is 'negative', but the session has no negative prompts"):
-        attach(pipe, tiny.encode("um gato", negative=None)).words(lane="negative")
+    with pytest.raises(SettingError, match="got 'negative', of which the session has none"):
+        attach(pipe, tiny.encode("um gato", negative=None)).words(role="negative")
     with pytest.raises(SettingError, match="the target of 'gato' must be between 0 and 1; got 25%"):
         attach(pipe, encoded, targets={"gato": "25%"})
-    with pytest.raises(
-        SettingError, match=r"weights act in layers=\('up',\) and Record\(layers=\('down',\)\)"
-    ):
+    with pytest.raises(SettingError, match=r"got layers=\('up',\) and Record\(layers=\('down',\)\)"):
         attach(pipe, encoded, targets={"gato": 0.5}, layers=("up",), record=Record(layers=("down",)))
-    with pytest.raises(SettingError, match=r"no layer's name holds any of \('attn9',\)"):
+    with pytest.raises(SettingError, match=r"got \('attn9',\), of which none matches"):
         attach(pipe, encoded, layers="attn9")
-    with pytest.raises(AttachError, match="must describe the same prompts"):
+    with pytest.raises(AttachError, match="must describe the same positive prompts"):
         attach(pipe, replace(encoded, sections=tiny.encode("um gato", "casa").sections))
 
 
-def test_a_new_run_begins_a_new_recording(pipe, tiny):
+def test_new_run_begins_a_new_recording(pipe, tiny):
     encoded = tiny.encode("um gato")
     with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs, guidance_scale=9.0)
@@ -253,7 +254,7 @@ def test_direct_calls_of_the_model_add_up_until_reset(pipe, tiny):
     assert torch.allclose(both, (singles[0] + singles[1]) / 2, atol=1e-6)
 
 
-def test_processors_are_put_back_when_entering_fails(pipe, tiny, monkeypatch):
+def test_processors_are_restored_when_entering_fails(pipe, tiny, monkeypatch):
     before = pipe.unet.attn_processors
 
     def refuse(*arguments, **settings):
@@ -265,7 +266,7 @@ def test_processors_are_put_back_when_entering_fails(pipe, tiny, monkeypatch):
     assert same_processors(before, pipe)
 
 
-def test_a_session_can_be_entered_again(pipe, tiny):
+def test_session_can_be_entered_again(pipe, tiny):
     encoded = tiny.encode("um gato")
     session = attach(pipe, encoded)
     heats = []

@@ -1,4 +1,4 @@
-"""The run of a batch: the right pictures, only those that are missing, and nothing half done."""
+"""Run of a batch: bit-identity with `generate`, resuming, shards, stopping and failures."""
 
 import re
 
@@ -8,27 +8,13 @@ import torch
 from PIL import Image
 
 import promptweight
-from promptweight.batch import renderer
-from promptweight.batch.output_folder import OutputFolder, read_manifest
-from promptweight.batch.progress import BatchProgress
+from promptweight.batch import BatchProgress, OutputFolder, OutputOptions, Shard, Sweep, save_contact_sheets
+from promptweight.batch.output_folder import read_manifest
 from promptweight.batch.prompt_cache import PromptCache, join_embeds
-from promptweight.batch.sharding import Shard
-from promptweight.batch.sweep import Sweep
-from promptweight.batch.writer import OutputOptions
+from promptweight.batch.renderer import BatchRenderer
 from promptweight.errors import SettingError
 from promptweight.generation import early_warning
 from promptweight.metadata import DIGITAL_SOURCE_TYPE, ImageMetadata, read_metadata
-
-
-def pixels(path):
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB")).astype(int)
-
-
-def pictures(out):
-    names = (path.name for path in out.iterdir())
-    return sorted(name for name in names if re.fullmatch(r"\d{5}-\d+-[0-9a-f]{12}\.png", name))
-
 
 PROMPTS = (
     "um gato", "um (gato:1.4) azul", "um gato [azul:verde:0.5]", "x AND y", "um (gato:2{steps=0-0.5})",
@@ -36,65 +22,73 @@ PROMPTS = (
 )  # fmt: skip
 
 
-def test_one_by_one_they_are_the_pictures_of_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_path):
+def pixels(path):
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB")).astype(int)
+
+
+def image_names(out):
+    names = (path.name for path in out.iterdir())
+    return sorted(name for name in names if re.fullmatch(r"\d{5}-\d+-[0-9a-f]{12}\.png", name))
+
+
+def test_batch_of_one_is_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_path):
     plan = plan_of(*PROMPTS, num_inference_steps=2, negative_prompt="feio", guidance_scale=3.0)
     outcome, lines = run_in(plan)
     assert (outcome.ok, outcome.failed, outcome.left) == (len(PROMPTS), 0, 0), lines
-    told = {line["id"]: line for line in lines}
-    for planned in plan.pictures:
+    by_id = {line["id"]: line for line in lines}
+    for planned in plan.images:
         path = tmp_path / "out" / f"{planned.stem}.png"
-        same = promptweight.generate(
+        expected = promptweight.generate(
             planned.job.prompt, tiny_pipe, negative_prompt="feio", num_inference_steps=2, guidance_scale=3.0,
             seed=1, record=False,
         )  # fmt: skip
-        assert (pixels(path) == np.array(same.images[0])).all()
-        found = read_metadata(path)
-        assert found.record == same.record()
-        assert found.parameters == same.parameters()
-        assert tuple(told[planned.id].get("warnings", ())) == same.warnings
+        assert (pixels(path) == np.array(expected.images[0])).all()
+        metadata = read_metadata(path)
+        assert metadata.record == expected.record()
+        assert metadata.infotext == expected.infotext()
+        assert tuple(by_id[planned.id].get("warnings", ())) == expected.warnings
     manifest = list(read_manifest(tmp_path / "out"))
     assert manifest == lines
     assert [line["status"] for line in manifest] == ["ok"] * len(PROMPTS)
     assert all(line["seconds"] > 0 for line in manifest)
 
 
-def test_phrases_are_balanced_as_by_generate(plan_of, run_in, tiny_pipe, tmp_path):
+def test_balance_is_that_of_generate(plan_of, run_in, tiny_pipe, tmp_path):
     prompt = "um gato azul e um rato verde"
     plan = plan_of(prompt, "um gato", num_inference_steps=2, balance=True)
     outcome, lines = run_in(plan, batch_size=2)
     assert outcome.ok == 2
-    same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=2, seed=1, balance=True, record=False)
-    path = tmp_path / "out" / f"{plan.pictures[0].stem}.png"
-    assert (pixels(path) == np.array(same.images[0])).all()
-    assert read_metadata(path).record == same.record()
-    assert tuple(lines[0]["warnings"]) == same.warnings
+    expected = promptweight.generate(
+        prompt, tiny_pipe, num_inference_steps=2, seed=1, balance=True, record=False
+    )
+    path = tmp_path / "out" / f"{plan.images[0].stem}.png"
+    assert (pixels(path) == np.array(expected.images[0])).all()
+    assert read_metadata(path).record == expected.record()
+    assert tuple(lines[0]["warnings"]) == expected.warnings
     assert "balance needs at least two phrases" in lines[1]["warnings"][0]
 
 
-def test_what_may_be_missing_is_told_as_by_generate(plan_of, run_in, tiny_pipe, tmp_path, monkeypatch):
+def test_early_warnings_are_those_of_generate(plan_of, run_in, tiny_pipe, monkeypatch):
     prompts = ("um gato azul e um rato verde", "um gato azul e um rato", "um gato")
-    monkeypatch.setattr(
-        early_warning, "leaks", early_warning.score_leaks
-    )  # something is told of every phrase
+    monkeypatch.setattr(early_warning, "find_leaks", early_warning.score_leaks)  # every phrase is a leak
     plan = plan_of(*prompts, num_inference_steps=10)
-    outcome, lines = run_in(plan, batch_size=3, saving=OutputOptions(maps=True))
+    outcome, lines = run_in(plan, batch_size=3, output_options=OutputOptions(maps=True))
     assert outcome.ok == 3
-    told = {line["id"]: line.get("warnings", []) for line in lines}
-    said = [told[planned.id] for planned in plan.pictures]
-    assert [sum("no distinct attention region" in each for each in of_picture) for of_picture in said] == [2, 2, 0]
-    for of_picture, prompt in zip(said, prompts, strict=True):
-        same = promptweight.generate(prompt, tiny_pipe, num_inference_steps=10, seed=1)
-        assert sorted(of_picture) == sorted(same.warnings)
+    by_id = {line["id"]: line.get("warnings", []) for line in lines}
+    warnings = [by_id[planned.id] for planned in plan.images]
+    assert [sum("no distinct attention region" in text for text in each) for each in warnings] == [2, 2, 0]
+    for of_image, prompt in zip(warnings, prompts, strict=True):
+        expected = promptweight.generate(prompt, tiny_pipe, num_inference_steps=10, seed=1)
+        assert sorted(of_image) == sorted(expected.warnings)
 
 
-def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_nothing(
-    plan_of, run_in, tmp_path, tiny_pipe
-):
+def test_larger_batch_differs_by_one_level_at_most(plan_of, run_in, tmp_path, tiny_pipe):
     long = "um gato " * 40  # two chunks: its embeddings have more rows
     plan = plan_of("um gato", "um (gato:1.4)", long, "um rato azul", num_inference_steps=2)
     outcome, _ = run_in(plan, batch_size=4)
     assert outcome.ok == 4
-    for planned in plan.pictures:
+    for planned in plan.images:
         alone = promptweight.generate(
             planned.job.prompt, tiny_pipe, num_inference_steps=2, seed=1, record=False
         )
@@ -102,36 +96,36 @@ def test_together_they_differ_by_rounding_at_most_and_a_longer_mate_changes_noth
         assert abs(together - np.array(alone.images[0])).max() <= 1
 
 
-def test_embeddings_do_not_depend_on_batch_mates(plan_of, tiny_pipe):
-    known = PromptCache(tiny_pipe)
-    jobs = [each.job for each in plan_of("um gato", "um (rato:1.4)", "x").pictures]
-    joined = join_embeds([known.ready(job).encoded for job in jobs])
-    fresh = PromptCache(tiny_pipe).ready(jobs[1]).encoded
+def test_embeddings_do_not_depend_on_the_batch(plan_of, tiny_pipe):
+    cache = PromptCache(tiny_pipe)
+    jobs = [each.job for each in plan_of("um gato", "um (rato:1.4)", "x").images]
+    joined = join_embeds([cache.prepare(job).encoded for job in jobs])
+    alone = PromptCache(tiny_pipe).prepare(jobs[1]).encoded
     for name, rows in joined.inputs.items():
-        assert torch.equal(rows[1:2], fresh.inputs[name])
+        assert torch.equal(rows[1:2], alone.inputs[name])
 
 
-def test_finished_pictures_are_skipped_without_the_model(plan_of, run_in, tmp_path):
+def test_finished_images_are_skipped_without_the_model(plan_of, run_in, tmp_path):
     run_in(plan_of("um gato", "um rato"))
     outcome, lines = run_in(plan_of("x", "um rato", "um gato"), limit=0, load=lambda: pytest.fail("loaded"))
     assert (outcome.ok, outcome.skipped, outcome.left) == (0, 2, 0)
     assert [line["status"] for line in lines] == ["skipped", "skipped"]
-    assert len(list(read_manifest(tmp_path / "out"))) == 2  # one line a picture
+    assert len(list(read_manifest(tmp_path / "out"))) == 2  # one line for each image
 
 
-def test_damaged_and_missing_pictures_are_made_again(plan_of, run_in, tmp_path):
+def test_damaged_and_missing_images_are_drawn_again(plan_of, run_in, tmp_path):
     plan = plan_of("um gato", "um rato", "um peixe")
     run_in(plan)
-    paths = [tmp_path / "out" / f"{each.stem}.png" for each in plan.pictures]
-    whole = [path.read_bytes() for path in paths]
-    paths[0].write_bytes(whole[0][:-20])
+    paths = [tmp_path / "out" / f"{each.stem}.png" for each in plan.images]
+    contents = [path.read_bytes() for path in paths]
+    paths[0].write_bytes(contents[0][:-20])
     paths[2].unlink()
     outcome, _ = run_in(plan)
     assert (outcome.ok, outcome.skipped) == (2, 1)
-    assert [path.read_bytes() for path in paths] == whole
+    assert [path.read_bytes() for path in paths] == contents
 
 
-def test_overwrite_and_limit(plan_of, run_in):
+def test_limit_and_overwrite_choose_the_images(plan_of, run_in):
     plan = plan_of("um gato", "um rato", "um peixe")
     outcome, _ = run_in(plan, limit=2)
     assert (outcome.ok, outcome.skipped) == (2, 0)
@@ -141,88 +135,91 @@ def test_overwrite_and_limit(plan_of, run_in):
     assert (outcome.ok, outcome.skipped) == (2, 0)
 
 
-def test_shards_make_everything_once(plan_of, run_in, tmp_path):
+def test_shards_draw_every_image_once(plan_of, run_in, tmp_path):
     plan = plan_of("a", "b", "c", "d", "e")
     counts = [run_in(plan, shard=Shard(number, 3))[0].ok for number in (1, 2, 3)]
     assert counts == [2, 2, 1]
-    assert pictures(tmp_path / "out") == [f"{each.stem}.png" for each in plan.pictures]
+    assert image_names(tmp_path / "out") == [f"{each.stem}.png" for each in plan.images]
 
 
-def test_nothing_is_read_ahead_while_a_picture_is_drawn_alone(plan_of, run_in, monkeypatch):
-    """It reads its own prompt, by the same text encoders."""
-    real_ready, real_alone, order = PromptCache.ready, renderer.BatchRenderer._draw_alone, []
+def test_prompts_are_not_encoded_ahead_while_a_job_is_drawn_alone(plan_of, run_in, monkeypatch):
+    """A job that is drawn alone encodes its prompts with the same text encoders."""
+    prepare, render_alone, order = PromptCache.prepare, BatchRenderer.render_alone, []
 
-    def ready(self, job):
+    def logged_prepare(self, job):
         order.append(job.prompt)
-        return real_ready(self, job)
+        return prepare(self, job)
 
-    def draw_alone(self, job):
-        made = real_alone(self, job)
+    def logged_render(self, job):
+        result = render_alone(self, job)
         order.append("drawn")
-        return made
+        return result
 
-    monkeypatch.setattr(PromptCache, "ready", ready)
-    monkeypatch.setattr(renderer.BatchRenderer, "_draw_alone", draw_alone)
+    monkeypatch.setattr(PromptCache, "prepare", logged_prepare)
+    monkeypatch.setattr(BatchRenderer, "render_alone", logged_render)
     outcome, lines = run_in(plan_of("x AND y", "um gato"))
     assert outcome.ok == 2, lines
     assert order == ["x AND y", "drawn", "um gato"]
 
 
-def test_a_failing_job_fails_alone(plan_of, run_in, tmp_path, tiny_pipe, monkeypatch):
-    real = renderer.BatchRenderer._draw_together
+def test_failing_job_does_not_fail_its_batch(plan_of, run_in, tmp_path, monkeypatch):
+    render_group = BatchRenderer.render_group
 
     def fail(self, jobs):
         if any("rato" in each.prompt.text for each in jobs):
-            raise RuntimeError("the kernel is unwell")
-        return real(self, jobs)
+            raise RuntimeError("the kernel failed")
+        return render_group(self, jobs)
 
-    monkeypatch.setattr(renderer.BatchRenderer, "_draw_together", fail)
+    monkeypatch.setattr(BatchRenderer, "render_group", fail)
     outcome, _ = run_in(plan_of("um gato", "um rato", "um peixe"), batch_size=3)
     assert (outcome.ok, outcome.failed, outcome.left) == (2, 1, 0)
     failed = [line for line in read_manifest(tmp_path / "out") if line["status"] == "failed"]
-    assert [(each["line"], each["error"]) for each in failed] == [(2, "RuntimeError: the kernel is unwell")]
+    assert [(each["line"], each["error"]) for each in failed] == [(2, "RuntimeError: the kernel failed")]
 
 
-def test_settings_that_the_model_refuses_are_told_before_the_first_picture(plan_of, run_in, tmp_path):
-    with pytest.raises(SettingError, match=r"^jobs\.txt:1:1: scheduler is 'NoSuchScheduler'"):
+def test_settings_that_the_model_rejects_fail_before_the_first_image(plan_of, run_in, tmp_path):
+    with pytest.raises(SettingError, match=r"^jobs\.txt:1:1: .*NoSuchScheduler"):
         run_in(plan_of("um gato", scheduler="NoSuchScheduler"))
-    assert pictures(tmp_path / "out") == []
+    assert image_names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(("options", "name"), [({"batch_size": 0}, "batch_size"), ({"limit": -1}, "limit")])
+def test_numbers_out_of_range_are_rejected(plan_of, run_in, options, name):
+    with pytest.raises(SettingError, match=f"{name} must be at least"):
+        run_in(plan_of("um gato"), **options)
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
-def test_each_job_has_its_scheduler(plan_of, run_in, tiny_pipe, tmp_path):
+def test_each_job_has_its_scheduler(plan_of, run_in, tiny_pipe):
     own = tiny_pipe.scheduler
-    plan = plan_of("um gato", scheduler="Euler")
-    outcome, lines = run_in(plan)
+    outcome, lines = run_in(plan_of("um gato", scheduler="Euler"))
     assert outcome.ok == 1, lines
     assert read_metadata(outcome.files[0]).record["sampler"] == "Euler"
     assert tiny_pipe.scheduler is own
 
 
-def test_stopping_once_finishes_the_picture_and_twice_leaves_it(plan_of, run_in, tmp_path):
-    class Pressed(BatchProgress):
-        def __init__(self, presses):
+def test_stop_level_one_finishes_the_image_and_two_drops_it(plan_of, run_in):
+    class Stopped(BatchProgress):
+        def __init__(self, wanted):
             super().__init__()
-            self.wanted = presses
+            self.wanted = wanted
 
-        def step(self, step, steps, pictures):
-            self.presses = self.wanted if self.done == 1 else 0
-            return super().step(step, steps, pictures)
+        def on_step(self, step, steps, images):
+            self.stop_level = self.wanted if self.done == 1 else 0
+            return super().on_step(step, steps, images)
 
     plan = plan_of("a", "b", "c", num_inference_steps=2)
-    outcome, _ = run_in(plan, watch=Pressed(2))
+    outcome, _ = run_in(plan, progress=Stopped(2))
     assert (outcome.ok, outcome.left, outcome.is_stopped) == (1, 2, True)
-    outcome, _ = run_in(plan, watch=Pressed(1))
+    outcome, _ = run_in(plan, progress=Stopped(1))
     assert (outcome.ok, outcome.skipped, outcome.left, outcome.is_stopped) == (2, 1, 0, False)
 
 
-def test_a_sweep_has_a_contact_sheet(plan_of, run_in, tmp_path):
-    from promptweight.batch.contact_sheets import save_contact_sheets
-
+def test_sweep_has_contact_sheets(plan_of, run_in, tmp_path):
     plan = plan_of("um gato", "x", sweep=Sweep((1, 2), (("gato", (0.5, 1.5)),)))
     run_in(plan)
-    with OutputFolder(tmp_path / "out") as there:
-        sheets = list(save_contact_sheets(plan, there))
+    with OutputFolder(tmp_path / "out") as folder:
+        sheets = list(save_contact_sheets(plan, folder))
     assert len(sheets) == 2
     with Image.open(sheets[0]) as sheet:
         assert min(sheet.size) > 2 * 256  # two seeds by two weights
@@ -230,13 +227,13 @@ def test_a_sweep_has_a_contact_sheet(plan_of, run_in, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
-def test_other_formats_carry_the_same(plan_of, run_in, tmp_path, name):
+def test_other_formats_have_the_same_metadata(plan_of, run_in, name):
     plan = plan_of("um (gato:1.2) à vista 🐱")
-    outcome, _ = run_in(plan, saving=OutputOptions(format=name))
-    found = read_metadata(outcome.files[0])
+    outcome, _ = run_in(plan, output_options=OutputOptions(format=name))
+    metadata = read_metadata(outcome.files[0])
     assert outcome.files[0].suffix == f".{name}"
-    assert found.record["prompt"] == plan.pictures[0].job.prompt
-    assert found.parameters.startswith(plan.pictures[0].job.prompt + "\nSteps: 1, ")
-    assert run_in(plan, saving=OutputOptions(format=name))[0].skipped == 1
-    bare, _ = run_in(plan, saving=OutputOptions(format=name, metadata=()), overwrite=True)
+    assert metadata.record["prompt"] == plan.images[0].job.prompt
+    assert metadata.infotext.startswith(plan.images[0].job.prompt + "\nSteps: 1, ")
+    assert run_in(plan, output_options=OutputOptions(format=name))[0].skipped == 1
+    bare, _ = run_in(plan, output_options=OutputOptions(format=name, metadata=()), overwrite=True)
     assert read_metadata(bare.files[0]) == ImageMetadata(None, None, None)

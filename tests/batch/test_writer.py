@@ -1,4 +1,4 @@
-"""A batch on a disk that is full or read-only: whole files only, and the next run makes the rest."""
+"""A batch on a disk that is full or read-only: expected files only, and the next run makes the rest."""
 
 import errno
 import os
@@ -7,59 +7,59 @@ import re
 import pytest
 from PIL import Image
 
+from promptweight.batch import LocalExecutor, run
 from promptweight.batch.output_folder import read_manifest
-from promptweight.batch.runner import run
 
 
-def pictures(out):
+def image_names(out):
     names = (path.name for path in out.iterdir())
     return sorted(name for name in names if re.fullmatch(r"\d{5}-\d+-[0-9a-f]{12}\.png", name))
 
 
 def files(out):
-    """The bytes of every picture of a folder, each opened and decoded to its last pixel."""
-    found = {}
-    for name in pictures(out):
+    """Return the bytes of every image of a folder, each decoded to its last pixel."""
+    contents = {}
+    for name in image_names(out):
         with Image.open(out / name) as image:
             assert len(image.convert("RGB").tobytes()) == 32 * 32 * 3
-        found[name] = (out / name).read_bytes()
-    return found
+        contents[name] = (out / name).read_bytes()
+    return contents
 
 
-def made(lines):
-    """The files that a run says it has made, each once."""
+def finished_files(lines):
+    """Return the files of the `ok` lines, each once."""
     names = [line["file"] for line in lines if line["status"] == "ok"]
     assert len(set(names)) == len(names)
     return set(names)
 
 
 @pytest.fixture
-def undisturbed(plan_of, tiny_pipe, tmp_path):
-    """A plan, and the files that a run of it makes where there is room."""
+def uninterrupted(plan_of, tiny_pipe, tmp_path):
+    """A plan, and the files of a run of it on a disk with free space."""
     plan = plan_of("a", "b", "c", "d", "e", "f", "g", "h")
-    run(plan, tmp_path / "undisturbed", load=lambda: tiny_pipe)
-    whole = files(tmp_path / "undisturbed")
-    assert list(whole) == [f"{each.stem}.png" for each in plan.pictures]
-    return plan, whole
+    run(plan, tmp_path / "uninterrupted", executor=LocalExecutor(lambda: tiny_pipe))
+    expected = files(tmp_path / "uninterrupted")
+    assert list(expected) == [f"{each.stem}.png" for each in plan.images]
+    return plan, expected
 
 
-def check_full_and_resumed(out, whole, resume):
-    """After a run that a full disk ended: the manifest tells the truth, and the next run makes the rest."""
-    there = files(out)
+def check_resumed(out, expected, resume):
+    """Check the manifest after a run that a full disk ended, and that the next run draws the rest."""
+    present = files(out)
     assert not list(out.glob(".*.tmp"))
-    assert there.items() < whole.items()
-    assert there
-    assert made(read_manifest(out)) == set(there)
-    written = {name: (out / name).stat().st_mtime_ns for name in there}
+    assert present.items() < expected.items()
+    assert present
+    assert finished_files(read_manifest(out)) == set(present)
+    written = {name: (out / name).stat().st_mtime_ns for name in present}
     outcome, lines = resume()
-    assert made(lines) == whole.keys() - there.keys()
-    assert (outcome.ok, outcome.skipped) == (len(whole) - len(there), len(there))
-    assert {name: (out / name).stat().st_mtime_ns for name in there} == written
-    assert files(out) == whole
-    assert made(read_manifest(out)) == whole.keys()
+    assert finished_files(lines) == expected.keys() - present.keys()
+    assert (outcome.ok, outcome.skipped) == (len(expected) - len(present), len(present))
+    assert {name: (out / name).stat().st_mtime_ns for name in present} == written
+    assert files(out) == expected
+    assert finished_files(read_manifest(out)) == expected.keys()
 
 
-def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(undisturbed, run_in, tmp_path, monkeypatch):
+def test_full_disk_ends_the_run_with_complete_files_only(uninterrupted, run_in, tmp_path, monkeypatch):
     real_fsync, written = os.fsync, []
 
     def fill(file):
@@ -68,36 +68,36 @@ def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(undisturbed, run_i
             raise OSError(errno.ENOSPC, "No space left on device")
         real_fsync(file)
 
-    plan, whole = undisturbed
+    plan, expected = uninterrupted
     monkeypatch.setattr(os, "fsync", fill)
     with pytest.raises(OSError, match="No space left"):
         run_in(plan)
     monkeypatch.setattr(os, "fsync", real_fsync)
-    # Each picture is brought to the disk, and then its name: two fit into three times.
-    assert pictures(tmp_path / "out") == list(whole)[:2]
-    check_full_and_resumed(tmp_path / "out", whole, lambda: run_in(plan))
+    # Each image needs two calls, for its content and its name; the third and fourth are of the second image.
+    assert image_names(tmp_path / "out") == list(expected)[:2]
+    check_resumed(tmp_path / "out", expected, lambda: run_in(plan))
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full_and_one_that_is_read_only(undisturbed, plan_of, run_in, tmp_path):
+def test_full_and_read_only_file_systems_end_the_run(uninterrupted, plan_of, run_in, tmp_path):
     import subprocess
 
-    plan, whole = undisturbed
+    plan, expected = uninterrupted
     out = tmp_path / "out"
     out.mkdir()
     page = os.sysconf("SC_PAGE_SIZE")
-    pages = -(-len(whole[f"{plan.pictures[0].stem}.png"]) // page)
-    assert {-(-len(content) // page) for content in whole.values()} == {pages}
-    size = page * (1 + 4 * pages)  # the manifest and half of the pictures
+    pages = -(-len(expected[f"{plan.images[0].stem}.png"]) // page)
+    assert {-(-len(content) // page) for content in expected.values()} == {pages}
+    size = page * (1 + 4 * pages)  # the manifest and half of the images
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(out)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let a disk be mounted")
+        pytest.skip("mounting is not permitted")
     try:
         with pytest.raises(OSError, match="No space left"):
             run_in(plan)
         remount = ["mount", "-o", "remount,size=10m", str(out)]
         subprocess.run(remount, check=True)
-        check_full_and_resumed(out, whole, lambda: run_in(plan))
+        check_resumed(out, expected, lambda: run_in(plan))
         subprocess.run(["mount", "-o", "remount,ro", str(out)], check=True)
         with pytest.raises(OSError, match="Read-only file system"):
             run_in(plan_of("x"), load=lambda: pytest.fail("loaded"))
@@ -105,7 +105,7 @@ def test_a_disk_that_is_really_full_and_one_that_is_read_only(undisturbed, plan_
         subprocess.run(["umount", str(out)], check=True)
 
 
-def test_the_manifest_goes_on_after_a_line_that_was_cut_short(plan_of, run_in, tmp_path):
+def test_manifest_continues_after_a_truncated_line(plan_of, run_in, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.jsonl").write_text('{"id": "0123456789ab", "sta')
     run_in(plan_of("um gato"))

@@ -1,4 +1,4 @@
-"""The program, run inside the test's own process."""
+"""Command line run in the process of the test."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from promptweight.cli import main
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs `promptweight` with arguments; returns its exit code, stdout and stderr."""
+    """Function that runs `promptweight` with arguments and returns its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["promptweight", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""`promptweight batch`: streams, exit codes, plans without torch."""
+"""`promptweight batch`: streams, exit codes, dry runs without torch."""
 
 import errno
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import promptweight
-from promptweight.batch.progress import BatchProgress
+from promptweight.batch import BatchProgress
 
 
 @pytest.fixture
 def batch(run, model_folder, tmp_path):
-    """Runs `promptweight batch` on a job file with the tiny model; returns exit code, stdout and stderr."""
+    """Function that runs `promptweight batch` on a job file with the tiny model."""
 
     def batch(jobs, *arguments):
         path = tmp_path / "jobs.txt"
@@ -28,19 +28,19 @@ def batch(run, model_folder, tmp_path):
     return batch
 
 
-def test_files_go_to_stdout_and_the_rest_to_stderr(batch, tmp_path):
+def test_file_names_go_to_stdout_and_the_rest_to_stderr(batch, tmp_path):
     code, out, err = batch("um gato --d 1\num (rato --d 2\n")
     assert code == 0
     assert sorted(out.splitlines()) == sorted(map(str, (tmp_path / "out").glob("*.png")))
     assert "jobs.txt:2:4: warning: " in err
-    assert err.splitlines()[-1].startswith("2 made, 0 there already, ")
+    assert err.splitlines()[-1].startswith("2 drawn, 0 already finished, ")
     assert "\x1b" not in out + err
     code, out, err = batch("um gato --d 1\num (rato --d 2\n", "--json", "--quiet")
     assert (code, err) == (0, "")
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["skipped", "skipped"]
 
 
-def test_mistakes_exit_with_2_before_anything_is_loaded(batch, tmp_path, monkeypatch):
+def test_errors_exit_with_2_before_a_model_is_loaded(batch, tmp_path, monkeypatch):
     monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
     code, out, err = batch("um gato --stpes 3\num rato --d x\n")
     assert (code, out) == (2, "")
@@ -54,18 +54,18 @@ def test_mistakes_exit_with_2_before_anything_is_loaded(batch, tmp_path, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_picture_exits_with_1_and_a_missing_file_too(batch, run, monkeypatch):
+def test_failed_image_and_missing_file_exit_with_1(batch, run, monkeypatch):
     def fail(*_):
         raise ValueError("no")
 
-    monkeypatch.setattr("promptweight.batch.renderer.BatchRenderer._draw_together", fail)
+    monkeypatch.setattr("promptweight.batch.renderer.BatchRenderer.render_group", fail)
     code, out, err = batch("um gato\n")
     assert (code, out) == (1, "")
-    assert "failed: picture 1 (line 1): ValueError: no" in err
+    assert "failed: image 1 (line 1): ValueError: no" in err
     assert run("batch", "/no/such/file.txt")[0] == 1
 
 
-def test_a_folder_that_is_read_only_exits_with_1_before_anything_is_loaded(batch, monkeypatch, tmp_path):
+def test_read_only_folder_exits_with_1_before_a_model_is_loaded(batch, monkeypatch, tmp_path):
     def refuse(path, *_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
@@ -78,41 +78,41 @@ def test_a_folder_that_is_read_only_exits_with_1_before_anything_is_loaded(batch
     assert str(tmp_path / "out") in err
 
 
-@pytest.mark.parametrize(("presses", "made"), [(1, 2), (2, 1)])
-def test_ctrl_c_once_finishes_the_picture_and_twice_stops(batch, monkeypatch, tmp_path, presses, made):
-    real = BatchProgress.step
+@pytest.mark.parametrize(("presses", "drawn"), [(1, 2), (2, 1)])
+def test_ctrl_c_once_finishes_the_image_and_twice_drops_it(batch, monkeypatch, tmp_path, presses, drawn):
+    on_step = BatchProgress.on_step
 
-    def step(self, *arguments):
-        result = real(self, *arguments)
+    def interrupted(self, *arguments):
+        result = on_step(self, *arguments)
         if self.done == 1:
             for _ in range(presses):
                 os.kill(os.getpid(), signal.SIGINT)
-            return real(self, *arguments)
+            return on_step(self, *arguments)
         return result
 
-    monkeypatch.setattr(BatchProgress, "step", step)
+    monkeypatch.setattr(BatchProgress, "on_step", interrupted)
     before = signal.getsignal(signal.SIGINT)
     code, out, err = batch("um gato --d 1-4\n")
     assert code == 130
-    assert len(out.splitlines()) == made == len(list((tmp_path / "out").glob("*.png")))
+    assert len(out.splitlines()) == drawn == len(list((tmp_path / "out").glob("*.png")))
     assert "press Ctrl-C again" in err
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_dry_run_shows_the_plan_with_tokens_and_writes_nothing(batch, tmp_path):
+def test_dry_run_prints_the_plan_with_tokens_and_writes_nothing(batch, tmp_path):
     long = "gato " * 100
     code, out, err = batch(f"um gato --d 1-2\n{long}\n", "--dry-run", "--json")
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
-    assert [line["status"] for line in lines] == ["to make"] * 3
+    assert [line["status"] for line in lines] == ["to draw"] * 3
     assert [count["chunks"] for line in lines for count in line["tokens"]] == [1, 1, 2]
     assert not (tmp_path / "out").exists()
     code, out, err = batch("um gato --d 1-2\n", "--dry-run", "--shard", "2/2")
-    assert out.split()[:2] == ["to", "make"]
-    assert "shard 2/2: 1 to make of 1, with tiny-random" in err
+    assert out.split()[:2] == ["to", "draw"]
+    assert "shard 2/2: 1 of 1 images to draw with tiny-random" in err
 
 
-def test_a_dry_run_needs_no_torch(tmp_path):
+def test_dry_run_does_not_import_torch(tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt,seed\num (gato:1.4) vermelho,1\n")
     code = f"""
 import sys
@@ -133,29 +133,29 @@ print("torch" in sys.modules, "diffusers" in sys.modules)
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "False False"
-    assert "12 to make of 12, with mini" in done.stderr
+    assert "12 of 12 images to draw with mini" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--workers", "2"], "give --ray, too"),
-        (["--ray-address", "auto"], "give --ray, too"),
+        (["--workers", "2"], "add --ray"),
+        (["--ray-address", "auto"], "add --ray"),
         (["--method", "comfy", "--methods", "a1111,logit"], "give one of them"),
         (["--shard", "1/2", "--ray"], "give one of them"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(batch, arguments, said):
+def test_options_without_effect_exit_with_2(batch, arguments, message):
     code, out, err = batch("um gato", *arguments)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
 
 
-def test_a_plan_has_a_line_for_each_picture_whatever_its_prompt(run, tmp_path):
+def test_dry_run_has_a_line_for_each_image_whatever_its_prompt(run, tmp_path):
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text('{"prompt": "um gato\\num rato", "seed": [1, 2]}')
     code, out, _ = run("batch", jobs, "-o", tmp_path / "out", "--dry-run")
     assert code == 0
     assert [line.split("tokens  ")[1] for line in out.splitlines()] == ["um gato⏎um rato"] * 2
-    assert out.count("  own size  ") == 2
-    assert "  64xown  " in run("batch", jobs, "-o", tmp_path / "out", "--dry-run", "--width", "64")[1]
+    assert out.count("  default size  ") == 2
+    assert "  64xdefault  " in run("batch", jobs, "-o", tmp_path / "out", "--dry-run", "--width", "64")[1]

@@ -1,4 +1,4 @@
-"""`promptweight edit`: two pictures and their sheet."""
+"""`promptweight edit`: two images and their sheet."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from promptweight.metadata import DIGITAL_SOURCE_TYPE, ImageMetadata, read_metad
 
 @pytest.fixture
 def edit(run, model_folder, tmp_path):
-    """Runs `promptweight edit` on the tiny model; returns exit code, stdout and stderr."""
+    """Function that runs `promptweight edit` on the tiny model."""
 
     def edit(*arguments):
         common = ["--model", model_folder, "--device", "cpu", "--steps", "2", "-o", tmp_path / "out"]
@@ -19,7 +19,7 @@ def edit(run, model_folder, tmp_path):
     return edit
 
 
-def test_three_files(edit):
+def test_edit_writes_two_images_and_a_sheet(edit):
     code, out, err = edit("um gato vermelho", "um (rato:1.2) vermelho", "--seed", "1")
     assert code == 0
     assert [os.path.basename(line) for line in out.splitlines()] == [
@@ -32,7 +32,7 @@ def test_three_files(edit):
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
-def test_every_option_reaches_the_picture(edit):
+def test_every_option_reaches_the_image(edit):
     code, out, _ = edit(
         "um gato", "um gato (azul:1.2)", "--kind", "refine", "--cross", "0.5", "--self", "0.25", "--json",
         "--negative", "feio", "--guidance", "3", "--seed", "5", "--width", "40", "--height", "24",
@@ -64,21 +64,21 @@ def test_every_option_reaches_the_picture(edit):
     assert {word["text"]: word["weight"] for word in made["edited"]["words"]}["azul"] == 1.2
 
 
-def test_files_say_of_their_making_what_they_are_to(edit):
+def test_metadata_option_chooses_the_parts_in_files(edit):
     out = edit("um gato", "um rato", "--metadata", "iptc", "-q")[1]
     found = [read_metadata(path) for path in out.splitlines()]
     assert found == [ImageMetadata(None, None, DIGITAL_SOURCE_TYPE)] * 3
     assert edit("um gato", "um rato", "--metadata", "x")[0] == 2
 
 
-def test_weights_in_attention(edit):
+def test_attention_options_reach_the_image(edit):
     code, out, _ = edit("gato", "(rato:1.3)", "--space", "attention", "--mode", "clip", "--json")
     assert code == 0
     assert json.loads(out)["edited"]["settings"]["methods"] == {"clip": "clip"}
 
 
-def test_a_word_without_a_counterpart(edit):
+def test_word_without_a_counterpart_exits_with_2(edit):
     code, out, err = edit("um gato", "um gato azul", "--quiet")
     assert code == 2
     assert out == ""
-    assert "'azul' of the edited prompt stands in no other's place; use kind='refine'" in err
+    assert "'azul' of the edited prompt has no counterpart" in err

@@ -19,7 +19,7 @@ PROMPT = "um (gato:1.4) vermelho"
 
 @pytest.fixture
 def generate(run, model_folder, tmp_path):
-    """Runs `promptweight generate` on the tiny model; returns exit code, stdout and stderr."""
+    """Function that runs `promptweight generate` on the tiny model."""
 
     def generate(*arguments, model=model_folder):
         common = ["--model", model, "--device", "cpu", "--steps", "2", "-o", tmp_path / "out"]
@@ -32,7 +32,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(generate, tmp_path):
+def test_file_names_go_to_stdout_and_the_rest_to_stderr(generate, tmp_path):
     code, out, err = generate(PROMPT, "--overlay", "gato", "--overlay", "vermelho", "--seed", "1")
     assert code == 0
     assert [os.path.basename(line) for line in out.splitlines()] == [
@@ -47,10 +47,10 @@ def test_files_are_listed_on_stdout_and_the_rest_goes_to_stderr(generate, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
-def test_every_option_reaches_the_picture(generate, tmp_path):
+def test_every_option_reaches_the_image(generate, tmp_path):
     code, out, _ = generate(
         PROMPT, "--negative", "feio", "--method", "comfy", "--space", "embedding", "--guidance", "3",
-        "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--overlay-all", "--maps",
+        "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--contact-sheet", "--save-maps",
         "--dtype", "float32", "--dialect", "a1111", "--json", "--mode", "value", "--normalizer", "length",
         "--scheduler", "euler a",
         "--clip-skip", "1", "--pooled", "weighted",
@@ -91,7 +91,7 @@ def test_every_option_reaches_the_picture(generate, tmp_path):
     assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in made["files"])
 
 
-def test_folders_of_adapters_reach_the_model(generate, tmp_path):
+def test_adapter_folders_reach_the_model(generate, tmp_path):
     code, _, err = generate("gato <lora:x:1>", "--lora-dir", tmp_path)
     assert code == 2
     assert "no LoRA 'x'" in err
@@ -101,22 +101,22 @@ def test_folders_of_adapters_reach_the_model(generate, tmp_path):
 
 
 @pytest.mark.parametrize("parts", [(), ("iptc",), ("parameters", "promptweight"), METADATA_PARTS])
-def test_files_say_of_their_making_what_they_are_to(generate, parts):
+def test_metadata_option_chooses_the_parts_in_files(generate, parts):
     given = ",".join(parts) or "none"
-    code, out, _ = generate(PROMPT, "--overlay", "gato", "--overlay-all", "--metadata", given, "-q")
+    code, out, _ = generate(PROMPT, "--overlay", "gato", "--contact-sheet", "--metadata", given, "-q")
     assert code == 0
     assert len(out.splitlines()) == 3
     for path in out.splitlines():
         found = read_metadata(path)
-        there = (found.parameters, found.record, found.digital_source_type)
+        there = (found.infotext, found.record, found.digital_source_type)
         assert [each is not None for each in there] == [part in parts for part in METADATA_PARTS]
 
 
-def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_path):
+def test_balance_is_that_of_the_library_and_of_a_rerun(generate, run, model_folder, tmp_path):
     prompt = "um gato azul e um rato verde"
     code, out, err = generate(prompt, "--balance", "--seed", "1", "--json")
     assert code == 0
-    assert "'gato azul' got" in err
+    assert "'gato azul' reached" in err
     (file,) = json.loads(out)["files"]
     with Image.open(file) as image:
         made = np.array(image)
@@ -130,20 +130,20 @@ def test_balance_gives_phrases_equal_shares(generate, run, model_folder, tmp_pat
     assert read_metadata(again.strip()).record == read_metadata(file).record == alike[0].record()
 
 
-def test_quiet_prints_files_only(generate):
+def test_quiet_prints_file_names_only(generate):
     code, out, err = generate(PROMPT, "--quiet")
     assert code == 0
     assert len(out.splitlines()) == 1
     assert err == ""
 
 
-def test_no_progress_bar_where_nobody_watches(generate):
+def test_progress_bar_is_hidden_without_a_terminal(generate):
     _, out, err = generate(PROMPT)
     assert "\x1b" not in out + err
     assert "%" not in err
 
 
-def test_a_word_that_is_not_in_the_prompt_lists_those_that_are(generate, tmp_path, monkeypatch):
+def test_absent_word_exits_with_2_and_lists_the_words(generate, tmp_path, monkeypatch):
     run_of_model = wraps(StableDiffusionPipeline.__call__)(lambda *_, **__: pytest.fail("the model ran"))
     monkeypatch.setattr(StableDiffusionPipeline, "__call__", run_of_model)
     code, out, err = generate(PROMPT, "--overlay", "cachorro")
@@ -172,14 +172,14 @@ def test_wrong_usage_exits_with_2_and_writes_nothing(generate, tmp_path, argumen
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_model_exits_with_1_and_one_sentence(generate):
+def test_missing_model_exits_with_1_and_one_sentence(generate):
     code, out, err = generate(PROMPT, model="/no/such/model")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("error: model must be a built-in name")
     assert "Traceback" not in err
 
 
-def test_a_folder_that_cannot_be_made_exits_with_1(generate, tmp_path):
+def test_output_that_is_a_file_exits_with_1(generate, tmp_path):
     (tmp_path / "out").write_text("a file")
     code, _, err = generate(PROMPT)
     assert code == 1
@@ -195,32 +195,32 @@ def test_a_folder_that_cannot_be_made_exits_with_1(generate, tmp_path):
         (["--guidance", "nan"], 2), (["--mode", "x"], 2), (["-o", __file__], 1),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_before_the_model_is_loaded(generate, monkeypatch, arguments, expected):
+def test_error_is_reported_before_the_model_is_loaded(generate, monkeypatch, arguments, expected):
     monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
     code, out, err = generate(PROMPT, *arguments, "-q")
     assert (code, out) == (expected, "")
     assert err.startswith("error: ")
 
 
-def test_an_edit_without_a_place_is_told_before_the_model_is_loaded(run, monkeypatch):
+def test_edit_reports_a_bad_folder_before_the_model_is_loaded(run, monkeypatch):
     monkeypatch.setattr("promptweight.models.load", lambda *_, **__: pytest.fail("loaded"))
     code, _, err = run("edit", "um gato", "um rato", "-q", "-o", __file__)
     assert code == 1
-    assert "no folder" in err
+    assert "is not a folder" in err
 
 
-def test_want_of_memory_is_one_sentence(generate, monkeypatch):
+def test_out_of_memory_exits_with_1_and_one_sentence(generate, monkeypatch):
     def load(*_, **__):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
 
     monkeypatch.setattr("promptweight.models.load", load)
     code, out, err = generate(PROMPT, "-q")
     assert (code, out) == (1, "")
-    assert err.startswith("error: memory was not enough (CUDA out of memory. Tried to allocate 2.00 GiB.); ")
+    assert err.startswith("error: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.); ")
     assert err.count("\n") == 1
 
 
-def test_existing_files_are_kept(generate, tmp_path):
+def test_existing_files_are_not_overwritten(generate, tmp_path):
     generate(PROMPT, "--seed", "1")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     generate(PROMPT, "--seed", "1")
@@ -228,7 +228,7 @@ def test_existing_files_are_kept(generate, tmp_path):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
+def test_prompt_is_read_from_stdin(generate, monkeypatch):
     import io
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"um gato\n")))
@@ -238,20 +238,20 @@ def test_the_prompt_may_come_from_stdin(generate, monkeypatch):
 
 
 def press_at(monkeypatch, presses):
-    """Sends Ctrl-C to this process at the given steps: {(picture, step): how often}."""
-    from promptweight.cli.console import GenerationProgress
+    """Send Ctrl-C to this process at some steps: {(image number, step): presses}."""
+    from promptweight.cli.progress import GenerationProgress
 
     real = GenerationProgress.__call__
 
     def call(self, step):
-        for _ in range(presses.get((step.picture, step.step), 0)):
+        for _ in range(presses.get((step.image_number, step.step), 0)):
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, step)
 
     monkeypatch.setattr(GenerationProgress, "__call__", call)
 
 
-def test_one_ctrl_c_finishes_the_picture(generate, monkeypatch):
+def test_one_ctrl_c_finishes_the_image(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 1})
     code, out, err = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
@@ -260,7 +260,7 @@ def test_one_ctrl_c_finishes_the_picture(generate, monkeypatch):
     assert "Ctrl-C" in err
 
 
-def test_two_ctrl_c_keep_the_unfinished_picture(generate, monkeypatch):
+def test_two_ctrl_c_keep_the_unfinished_image(generate, monkeypatch):
     press_at(monkeypatch, {(2, 1): 2})
     code, out, _ = generate(PROMPT, "--n", "3", "--seed", "1")
     assert code == 130
@@ -268,7 +268,7 @@ def test_two_ctrl_c_keep_the_unfinished_picture(generate, monkeypatch):
     assert [record.get("stopped_after") for record in records] == [None, 1]
 
 
-def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
+def test_three_ctrl_c_end_the_program(generate, monkeypatch, tmp_path):
     press_at(monkeypatch, {(1, 1): 3})
     code, out, _ = generate(PROMPT, "--seed", "1")
     assert (code, out) == (130, "")
@@ -276,13 +276,13 @@ def test_three_ctrl_c_end_it(generate, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, as_json):
-    from promptweight.cli.console import GenerationProgress
+def test_error_keeps_the_images_before_it(generate, monkeypatch, tmp_path, as_json):
+    from promptweight.cli.progress import GenerationProgress
 
     real = GenerationProgress.__call__
 
     def fail_at_the_third(self, step):
-        if step.picture == 3:
+        if step.image_number == 3:
             raise OSError(28, "No space left on device")
         return real(self, step)
 
@@ -297,7 +297,7 @@ def test_an_error_keeps_the_pictures_before_it(generate, monkeypatch, tmp_path, 
     assert [read_metadata(file).record["seed"] for file in files] == [1, 1, 2, 2]
 
 
-def test_ctrl_c_works_as_before_afterwards(generate):
+def test_signal_handler_is_restored(generate):
     before = signal.getsignal(signal.SIGINT)
     generate(PROMPT)
     assert signal.getsignal(signal.SIGINT) is before

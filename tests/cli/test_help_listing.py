@@ -1,4 +1,4 @@
-"""The listing of commands in the READMEs is the program's own help."""
+"""Listing of commands in the READMEs, and the commands and code in them."""
 
 import re
 import shlex
@@ -14,12 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.pt-br.md"])
-def test_the_readme_lists_the_commands_as_they_are(name):
+def test_listing_in_the_readme_is_current(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert replace_listing(text) == text, "run: python -m promptweight.cli.help_listing README.md README.pt-br.md"
+    assert replace_listing(text) == text, (
+        "run: python -m promptweight.cli.help_listing README.md README.pt-br.md"
+    )
 
 
-def test_the_listing_is_the_help_that_people_see(run):
+def test_listing_has_the_commands_and_options_of_the_help(run):
     listed = make_listing()
     shown = run("--help")[1]
     commands = [line.split()[0] for line in listed.partition("\n\n")[0].splitlines()[3:]]
@@ -32,7 +34,7 @@ def test_the_listing_is_the_help_that_people_see(run):
     assert "Traceback" not in shown
 
 
-def test_marks_that_are_missing_or_doubled_are_refused():
+def test_missing_and_doubled_marks_are_rejected():
     assert replace_listing(f"a\n{BEGIN}old{END}\nb") == f"a\n{make_listing()}\nb"
     for text in ("", BEGIN, END + BEGIN, f"{BEGIN}{END}{BEGIN}{END}"):
         with pytest.raises(ValueError, match="once"):
@@ -40,13 +42,13 @@ def test_marks_that_are_missing_or_doubled_are_refused():
 
 
 def blocks(name, language):
-    """The contents of a README's blocks of code in one language."""
+    """Return the code blocks of a README in one language."""
     text = (ROOT / name).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(name):
-    """The words of every command of promptweight that a README tells to run."""
+    """Return the arguments of every promptweight command in a README."""
     parts = [re.split(r"\s+#\s", line)[0] for block in blocks(name, "sh") for line in block.splitlines()]
     return [
         shlex.split(part)[1:]
@@ -56,33 +58,37 @@ def commands(name):
     ]
 
 
-def test_both_readmes_tell_the_same_commands_and_each_is_understood():
-    told = commands("README.md")
+def test_commands_of_both_readmes_are_equal_and_valid():
+    listed_commands = commands("README.md")
     translated = [
         ["FOLDER" if word == "PASTA" else word for word in each] for each in commands("README.pt-br.md")
     ]
-    assert translated == told
+    assert translated == listed_commands
     program = typer.main.get_command(app)
-    assert {name for name, *_ in told} == program.commands.keys()
-    for name, *arguments in told:
+    assert {name for name, *_ in listed_commands} == program.commands.keys()
+    for name, *arguments in listed_commands:
         program.commands[name].make_context(name, arguments)  # wrong usage would raise
 
 
-def test_the_picture_that_the_readme_asks_about_is_the_one_it_has_made():
-    told = commands("README.md")
+def test_image_file_in_the_readme_is_one_that_it_generates():
+    listed_commands = commands("README.md")
     folder = "gatos"
-    makes = [each for each in told if folder in each]
-    assert makes == [each for each in told if each[:2] == ["generate", "um (gato:1.4) vermelho"]][:1]
-    asked = {word for each in told for word in each if word.endswith(".png")}
-    assert asked == {f"{folder}/00001-1-um-gato-vermelho.png"}
-    assert makes[0][makes[0].index("--seed") + 1] == "1"
+    generating = [each for each in listed_commands if folder in each]
+    first = [each for each in listed_commands if each[:2] == ["generate", "um (gato:1.4) vermelho"]][:1]
+    assert generating == first
+    image_files = {word for each in listed_commands for word in each if word.endswith(".png")}
+    assert image_files == {f"{folder}/00001-1-um-gato-vermelho.png"}
+    assert generating[0][generating[0].index("--seed") + 1] == "1"
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.pt-br.md"])
-def test_the_python_of_the_readme_runs(name, tmp_path, monkeypatch):
+def test_python_of_the_readme_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = {}
+    namespace = {}
     for block in blocks(name, "python"):
-        exec(block, told)
+        exec(block, namespace)
     assert len(list(tmp_path.glob("*.png"))) == 2
-    assert tuple(told["heat"].shape) == (told["image"].height, told["image"].width)
+    assert tuple(namespace["heat"].shape) == (
+        namespace["image"].height,
+        namespace["image"].width,
+    )

@@ -1,4 +1,4 @@
-"""`methods`, `info`, `evaluate`, `--version`, and how errors leave the program."""
+"""`methods`, `info`, `evaluate`, `--version`, and exit codes of errors."""
 
 import json
 import tomllib
@@ -9,14 +9,14 @@ from PIL import Image
 
 import promptweight
 from promptweight.atomic_files import save_png
-from promptweight.cli import main
+from promptweight.cli import app, main
 from promptweight.metadata.a1111 import format_infotext
 from promptweight.metadata.image_metadata import build_png_info
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_methods_are_all_listed(run):
+def test_methods_lists_all_methods(run):
     code, out, _ = run("methods")
     assert code == 0
     assert all(name in out for name in promptweight.weighting.METHODS)
@@ -24,7 +24,7 @@ def test_methods_are_all_listed(run):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image_file(tmp_path):
     path = tmp_path / "a.png"
     settings = {"Steps": 25, "Seed": 1, "Size": "8x8"}
     texts = build_png_info({"prompt": "um [gato]", "seed": 1}, format_infotext("um [gato]", "feio", settings))
@@ -32,17 +32,17 @@ def picture(tmp_path):
     return path
 
 
-def test_info_shows_how_a_picture_was_made(run, picture):
-    code, out, _ = run("info", picture)
+def test_info_prints_the_record_of_an_image(run, image_file):
+    code, out, _ = run("info", image_file)
     assert (code, out) == (0, "prompt: um [gato]\nseed: 1\n")
-    told = json.loads(run("info", picture, "--json")[1])
+    told = json.loads(run("info", image_file, "--json")[1])
     assert told["promptweight"] == {"prompt": "um [gato]", "seed": 1}
     assert told["negative_prompt"] == "feio"
     assert told["settings"] == {"Steps": "25", "Seed": "1", "Size": "8x8"}
     assert told["digital_source_type"].endswith("trainedAlgorithmicMedia")
 
 
-def test_info_shows_the_text_of_other_tools(run, tmp_path):
+def test_info_prints_the_infotext_of_other_tools(run, tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     texts = PngInfo()
@@ -51,15 +51,15 @@ def test_info_shows_the_text_of_other_tools(run, tmp_path):
     assert run("info", tmp_path / "a.png")[1] == "a cat\nSteps: 20, Seed: 1, Size: 8x8\n"
 
 
-def test_info_of_a_picture_that_says_nothing(run, tmp_path):
+def test_info_of_an_image_without_settings_warns(run, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     code, out, err = run("info", tmp_path / "a.png")
     assert (code, out) == (0, "")
-    assert "says nothing" in err
+    assert "has no generation settings" in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text"])
-def test_info_of_what_is_no_picture_exits_with_1(run, tmp_path, content):
+def test_info_of_another_file_exits_with_1(run, tmp_path, content):
     if content is not None:
         (tmp_path / "a.png").write_bytes(content)
     code, out, err = run("info", tmp_path / "a.png")
@@ -69,15 +69,15 @@ def test_info_of_what_is_no_picture_exits_with_1(run, tmp_path, content):
 
 
 def test_evaluate_prints_the_figures(run, monkeypatch):
-    from promptweight.evaluation.report.document import Figure
+    from promptweight.evaluation.report.document import Metric
 
     asked = {}
 
     def measure(model, **options):
         asked.update(options, model=model)
-        return [Figure("one thing: color", 0.99, 0.97, 1.0, 200, 0.98)]
+        return [Metric("one thing: color", 0.99, 0.97, 1.0, 200, 0.98)]
 
-    monkeypatch.setattr("promptweight.evaluation.report.acceptance.run", measure)
+    monkeypatch.setattr("promptweight.evaluation.report.acceptance.measure_acceptance", measure)
     code, out, _ = run("evaluate", "mini", "--number", 30)
     assert code == 0
     assert asked == {"model": "mini", "number": 30, "seed": 0}
@@ -87,13 +87,13 @@ def test_evaluate_prints_the_figures(run, monkeypatch):
 
 
 def test_the_help_names_the_questions_of_a_report(run):
-    from promptweight.evaluation.report.run import QUESTIONS
+    from promptweight.evaluation.report.run import MEASUREMENTS
 
     out = " ".join(run("evaluate", "--help")[1].replace("│", " ").split())
-    assert ", ".join(question.name for question in QUESTIONS) in out
+    assert ", ".join(question.name for question in MEASUREMENTS) in out
 
 
-def test_version_and_help(run):
+def test_version_and_help_exit_with_0(run):
     assert run("--version")[:2] == (0, f"promptweight {promptweight.__version__}\n")
     code, out, _ = run("--help")
     assert code == 0
@@ -101,24 +101,24 @@ def test_version_and_help(run):
         assert command in out
 
 
-def test_nothing_at_all_shows_the_help(run):
+def test_no_arguments_print_the_help(run):
     code, out, err = run()
     assert code == 2
     assert "Usage" in out + err
 
 
-def test_a_wrong_command_exits_with_2(run):
+def test_unknown_command_exits_with_2(run):
     assert run("genrate")[0] == 2
 
 
-def test_an_error_with_letters_the_terminal_lacks_is_still_told(run):
+def test_error_with_unencodable_letters_is_printed(run):
     code, _, err = run("info", "\udcff🐱.png")
     assert code == 1
     assert err.startswith("error: ")
 
 
-def test_the_installed_program_is_this_one():
+def test_entry_point_is_main():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert scripts["promptweight"] == "promptweight.cli:main"
     assert callable(main)
-    assert main.info.name == "promptweight"
+    assert app.info.name == "promptweight"

@@ -1,4 +1,4 @@
-"""`parse`, `convert`, `detect`: the prompt language from the command line."""
+"""`parse`, `convert` and `detect`: streams, JSON and exit codes."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 import promptweight
 
 
-def test_parse_shows_words_weights_and_what_is_odd(run):
+def test_parse_prints_words_weights_and_diagnostics(run):
     code, out, _ = run("parse", "um (gato:1.4) [vermelho")
     assert code == 0
     assert "gato" in out
@@ -17,28 +17,28 @@ def test_parse_shows_words_weights_and_what_is_odd(run):
     assert out.count("\n") > 3
 
 
-def test_parse_as_json_is_what_the_library_says(run):
+def test_parse_json_is_that_of_the_library(run):
     from promptweight.cli import prompt_report
 
     code, out, _ = run("parse", "um (gato:1.4) {x} árvore", "--json")
     assert code == 0
-    expected = prompt_report.to_dict(promptweight.parse("um (gato:1.4) {x} árvore"))
+    expected = prompt_report.to_dict(promptweight.parse("um (gato:1.4) {x} árvore").at())
     assert json.loads(out) == json.loads(json.dumps(expected))
 
 
 @pytest.mark.parametrize("prompt", ["", "[red]bold[/red]", "(((", "\udcff\ud800", ":smile: 🐱", "a" * 5000])
-def test_any_prompt_is_shown(run, prompt):
+def test_parse_accepts_any_prompt(run, prompt):
     code, out, _ = run("parse", prompt)
     assert code == 0
     assert "Traceback" not in out
 
 
-def test_brackets_are_text_not_markup(run):
+def test_brackets_are_not_markup(run):
     _, out, _ = run("parse", r"\[red\]gato\[/red\]")
     assert "[red]gato[/red]" in out
 
 
-def test_stdin_is_read(run, monkeypatch):
+def test_stdin_must_be_utf_8(run, monkeypatch):
     def pipe(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
 
@@ -48,16 +48,16 @@ def test_stdin_is_read(run, monkeypatch):
     pipe("à vista".encode("latin-1"))
     code, out, err = run("parse", "-")
     assert (code, out) == (2, "")
-    assert err == "error: stdin is no UTF-8: it has the byte 0xe0 at its place 1\n"
+    assert err == "error: stdin must be UTF-8; got the byte 0xe0 at position 1\n"
 
 
-def test_convert_writes_what_the_library_writes(run):
+def test_convert_prints_the_conversion_of_the_library(run):
     code, out, _ = run("convert", "um (gato:1.4)", "--to", "compel")
     assert code == 0
     assert out == promptweight.convert("um (gato:1.4)", "pw", "compel").text + "\n"
 
 
-def test_convert_says_what_is_lost(run):
+def test_convert_warns_of_losses(run):
     code, out, err = run("convert", "um [gato:rato:0.5]", "--from", "a1111", "--to", "comfy")
     assert code == 0
     assert out.strip()
@@ -67,7 +67,7 @@ def test_convert_says_what_is_lost(run):
     assert made["losses"]
 
 
-def test_detect_names_a_dialect(run):
+def test_detect_prints_dialect_and_confidence(run):
     code, out, _ = run("detect", "um gato++ e um (rato)1.3")
     assert code == 0
     dialect, confidence = out.split()
@@ -86,7 +86,7 @@ def test_wrong_usage_exits_with_2(run, arguments):
     assert err
 
 
-def test_tokens_of_a_model_are_counted_in_chunks(run, model_folder):
+def test_parse_with_tokens_counts_them_by_chunk(run, model_folder):
     prompt = "um (gato:1.4) " + "um " * 80
     code, out, _ = run("parse", prompt, "--tokens", str(model_folder), "--json")
     assert code == 0
@@ -101,8 +101,8 @@ def test_tokens_of_a_model_are_counted_in_chunks(run, model_folder):
     assert "7/75" in out
 
 
-def test_tokens_of_a_model_that_is_not_here_exit_with_1(run, monkeypatch):
-    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
+def test_tokens_of_an_absent_model_exit_with_1_without_network(run, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was used"))
     code, out, err = run("parse", "gato", "--tokens", "nobody/nothing")
     assert (code, out) == (1, "")
     assert "'nobody/nothing'" in err

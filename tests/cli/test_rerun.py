@@ -13,7 +13,7 @@ MAKE = ["um (gato:1.4) azul", "--negative", "feio", "--steps", "2", "--guidance"
         "--width", "40", "--height", "24", "--space", "attention", "--mode", "p2p"]  # fmt: skip
 
 
-def test_the_picture_of_a_file_is_made_again_bit_for_bit(run, model_folder, tmp_path):
+def test_image_of_a_file_is_reproduced_bit_for_bit(run, model_folder, tmp_path):
     common = ["--model", model_folder, "--device", "cpu", "-q", "-o"]
     first = run("generate", *MAKE, *common, tmp_path / "a")[1].strip()
     code, out, err = run("generate", "--from", first, *common, tmp_path / "b")
@@ -26,19 +26,20 @@ def test_the_picture_of_a_file_is_made_again_bit_for_bit(run, model_folder, tmp_
     assert read_metadata(changed).record == expected
 
 
-def test_a_model_that_cannot_be_named_is_asked_for(run, model_folder, tmp_path):
+def test_model_without_a_loadable_name_needs_the_option(run, model_folder, tmp_path):
     first = run("generate", "x", "--model", model_folder, "--steps", "1", "-q", "-o", tmp_path)[1].strip()
     values = read_metadata(first).record
     assert values["model"] == model_folder.name
-    from promptweight.cli.rerun import _own
+    from promptweight.cli.rerun import options_from_record
 
-    options, warnings = _own(values)
+    options, warnings = options_from_record(values)
     assert "model" not in options
-    assert "--model" in warnings[0]
+    assert warnings[0].option == "model"
+    assert "--model" in warnings[0].text
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
-def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path):
+def test_image_of_another_tool_sets_the_options_that_exist(run, model_folder, tmp_path):
     info = PngInfo()
     info.add_text(
         "parameters",
@@ -57,12 +58,12 @@ def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path
         "sampler": "Euler a", "guidance_scale": 7.0, "seed": 9, "width": 40, "height": 24, "clip_skip": 0,
     }  # fmt: skip
     assert {name: record[name] for name in expected} == expected
-    assert "made by AUTOMATIC1111" in err
-    assert "not followed: Hires upscale" in err
+    assert "the image is of AUTOMATIC1111" in err
+    assert "ignored: Hires upscale" in err
 
 
 @pytest.mark.parametrize(
-    ("texts", "left"),
+    ("texts", "ignored"),
     [
         ({"parameters": json.dumps({"sui_image_params": {"prompt": "a", "steps": [1], "cfgscale": None}})},
          "steps, cfgscale"),
@@ -71,50 +72,48 @@ def test_a_picture_of_another_tool_gives_what_it_can(run, model_folder, tmp_path
         ({"parameters": "a\nSteps: 2, Sampler: DPM adaptive, CFG scale: 7, Seed: -1"}, "Sampler, Seed"),
     ],
 )  # fmt: skip
-def test_values_that_cannot_be_followed_are_left_out_and_told(tmp_path, texts, left):
-    from promptweight.cli.rerun import _foreign
+def test_values_out_of_range_are_ignored_with_a_warning(tmp_path, texts, ignored):
+    from promptweight.cli.rerun import options_from_info
 
     info = PngInfo()
     for name, text in texts.items():
         info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
-    values, warnings = _foreign(read_metadata(tmp_path / "a.png").making())
-    assert f"not followed: {left}" in warnings
+    values, warnings = options_from_info(read_metadata(tmp_path / "a.png").generation_info())
+    assert f"ignored: {ignored}" in [warning.text for warning in warnings]
     assert not {"seed", "scheduler"} & values.keys()
 
 
-def test_what_is_given_is_not_asked_for(run, tmp_path, monkeypatch):
+def test_given_option_has_no_warning(run, tmp_path, monkeypatch):
     record = {"prompt": "a", "model": "aquarela", "loras": {"x": 1.0}, "embeddings": ["y"]}
     path = tmp_path / "a.png"
     path.write_bytes(encode_image(Image.new("RGB", (8, 8)), "png", record, "a")[0])
 
     def load(*_, **__):
-        raise ModelError("far enough")
+        raise ModelError("loaded")
 
     monkeypatch.setattr("promptweight.models.load", load)
     given = {"--model": "mini", "--lora-dir": tmp_path, "--embeddings-dir": tmp_path}
-    asks = ["made by 'aquarela'", "used loras (x)", "used embeddings (y)"]
+    questions = ["drawn by 'aquarela'", "used loras (x)", "used embeddings (y)"]
     for number in range(4):
         arguments = [each for pair in list(given.items())[:number] for each in pair]
         _, _, err = run("generate", "--from", path, "-q", "-o", tmp_path / "out", *arguments)
-        assert [ask in err for ask in asks] == [place >= number for place in range(3)]
-        assert "far enough" in err
+        assert [question in err for question in questions] == [place >= number for place in range(3)]
+        assert "loaded" in err
 
 
-def test_without_a_prompt_or_a_file_it_is_wrong_usage(run, tmp_path):
+def test_missing_prompt_and_file_without_settings_exit_with_2(run, tmp_path):
     assert run("generate")[0] == 2
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     code, _, err = run("generate", "--from", tmp_path / "a.png")
     assert code == 2
-    assert "says nothing about how it was made" in err
+    assert "must have generation settings" in err
 
 
 def test_info_of_several_files(run, tmp_path):
     record = {"prompt": "um gato", "negative_prompt": "feio", "seed": 1}
     paths = [tmp_path / "a.webp", tmp_path / "b.png", tmp_path / "c.png"]
-    paths[0].write_bytes(
-        encode_image(Image.new("RGB", (8, 8)), "webp", record, "um gato")[0]
-    )
+    paths[0].write_bytes(encode_image(Image.new("RGB", (8, 8)), "webp", record, "um gato")[0])
     Image.new("RGB", (8, 8)).save(paths[1])
     paths[2].write_bytes(b"none")
     code, out, err = run("info", *paths, "--json")

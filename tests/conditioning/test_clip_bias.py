@@ -1,21 +1,22 @@
-"""Weights inside CLIP against its layers written out in float64."""
+"""Weights inside CLIP text encoders against their layers computed in float64."""
 
 import math
 
 import pytest
 import torch
 
-from promptweight.conditioning import encode, encode_prompts
+from promptweight.conditioning import encode, encode_prompts, find_family, get_text_encoders
 from promptweight.errors import SettingError
+from promptweight.prompt import parse
 
 
-def heads_of(projection, states, heads):
+def split_heads(projection, states, heads):
     return projection(states).unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 @torch.no_grad()
-def written_out(model, ids, weights, up_to=None):
-    """A CLIP text encoder in float64: the states after `up_to` layers, normalized when after all of them."""
+def encode_in_float64(model, ids, weights, up_to=None):
+    """Return the states of a CLIP text encoder after `up_to` layers, or the normalized last states."""
     model = getattr(model, "text_model", model).double()
     states = model.embeddings(torch.tensor([ids]))
     weights = torch.tensor(weights, dtype=torch.float64)
@@ -23,7 +24,7 @@ def written_out(model, ids, weights, up_to=None):
     for layer in model.encoder.layers[:up_to]:
         attn, normed = layer.self_attn, layer.layer_norm1(states)
         query, key, value = (
-            heads_of(each, normed, attn.num_heads) for each in (attn.q_proj, attn.k_proj, attn.v_proj)
+            split_heads(each, normed, attn.num_heads) for each in (attn.q_proj, attn.k_proj, attn.v_proj)
         )
         logits = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         shares = logits.exp().masked_fill(later, 0) * weights.abs()
@@ -44,27 +45,26 @@ def written_out(model, ids, weights, up_to=None):
         ("(um gato:1000)", {"um": 1000, "gato": 1000}),
     ],
 )
-def test_every_query_pays_the_word_more_or_less_attention(prompt, weights, make_sd):
+def test_clip_weights_equal_weighted_attention_in_float64(prompt, weights, make_sd):
     pipe = make_sd()
     encoded = encode_prompts(pipe, prompt, mode="clip")
     (table,) = encoded.positive
-    of_rows = [1.0] * 77
+    row_weights = [1.0] * 77
     for word in table.words:
         for position in word.positions:
-            of_rows[position] = weights.get(word.text, 1.0)
-    wanted = written_out(pipe.text_encoder, table.ids[0], of_rows)
+            row_weights[position] = weights.get(word.text, 1.0)
+    wanted = encode_in_float64(pipe.text_encoder, table.ids[0], row_weights)
     found = encoded.inputs["prompt_embeds"][0]
     assert encoded.warnings == ()
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-5)
     plain = encode(pipe, table.prompt.text)["prompt_embeds"][0]
-    assert torch.equal(found[0], plain[0])  # nothing comes before the beginning
+    assert torch.equal(found[0], plain[0])  # the first token precedes the word
     assert (found - plain)[2:].abs().max() > 1e-2
     assert not any(module._forward_hooks for module in pipe.text_encoder.modules())
 
 
 @torch.no_grad()
-def test_the_mask_added_by_hand(make_sdxl):
-    """Both encoders of SDXL, the layer before the last, the weights as an attention mask of log w."""
+def test_clip_weights_on_sdxl_equal_an_attention_mask_of_log_w(make_sdxl):
     pipe = make_sdxl()
     encoded = encode_prompts(pipe, "um (gato:1.4) vermelho", mode="clip", pooled="weighted")
     rows = []
@@ -78,7 +78,10 @@ def test_the_mask_added_by_hand(make_sdxl):
         output = model(ids, attention_mask=mask[None, None], output_hidden_states=True)
         rows.append(output.hidden_states[-2])
         torch.testing.assert_close(
-            rows[-1][0], written_out(model, ids[0].tolist(), [1, 1, 1.4] + [1] * 74, 2), rtol=0, atol=2e-5
+            rows[-1][0],
+            encode_in_float64(model, ids[0].tolist(), [1, 1, 1.4] + [1] * 74, 2),
+            rtol=0,
+            atol=2e-5,
         )
     torch.testing.assert_close(encoded.inputs["prompt_embeds"], torch.cat(rows, -1), rtol=0, atol=1e-5)
     torch.testing.assert_close(encoded.inputs["pooled_prompt_embeds"], output.text_embeds, rtol=0, atol=1e-5)
@@ -89,7 +92,7 @@ def test_the_mask_added_by_hand(make_sdxl):
 
 
 @pytest.mark.parametrize("prompt", ["um gato vermelho", "um (gato:1) (vermelho:1.0{mode=clip})", ""])
-def test_weights_of_one_are_the_plain_encoding(prompt, sd, sdxl, sd3, flux):
+def test_clip_weights_of_one_equal_the_plain_encoding(prompt, sd, sdxl, sd3, flux):
     for pipe in (sd, sdxl, sd3, flux):
         inside = encode(pipe, prompt, "(feio:1)", mode="clip", pooled="weighted", normalizer="mean")
         plain = encode(pipe, "um gato vermelho" if prompt else "", "feio")
@@ -98,12 +101,12 @@ def test_weights_of_one_are_the_plain_encoding(prompt, sd, sdxl, sd3, flux):
 
 
 @pytest.mark.parametrize(("at", "near"), [("0", "1e-9"), ("0", "-1e-9"), ("1", "1.0000001")])
-def test_continuous_at_zero_and_one(at, near, sd):
+def test_clip_weights_near_zero_and_one_are_continuous(at, near, sd):
     exact, close = (encode(sd, f"um (gato:{each}) x", mode="clip")["prompt_embeds"] for each in (at, near))
     torch.testing.assert_close(exact, close, rtol=0, atol=1e-5)
 
 
-def test_nothing_hears_of_a_word_of_weight_zero(sd):
+def test_clip_weight_zero_hides_the_word_from_later_tokens(sd):
     gato, x = (
         encode(sd, f"um ({word}:0) vermelho", mode="clip")["prompt_embeds"][0] for word in ("gato", "x")
     )
@@ -112,8 +115,8 @@ def test_nothing_hears_of_a_word_of_weight_zero(sd):
     torch.testing.assert_close(gato[3:], x[3:], rtol=0, atol=1e-5)
 
 
-def test_a_words_own_mode(sd):
-    """One word inside CLIP, the other by the method for embeddings, a third left to attention."""
+def test_mode_of_a_word_overrides_the_mode_of_the_call(sd):
+    """One word acts inside CLIP, one in the embeddings, and one in attention only."""
     inside = encode(sd, "um (gato:1.4) vermelho", mode="clip")["prompt_embeds"][0]
     encoded = encode_prompts(
         sd, "(um:0.7{mode=logit}) (gato:1.4{mode=clip}) (vermelho:2)", method="scale", normalizer="none"
@@ -127,7 +130,7 @@ def test_a_words_own_mode(sd):
     assert torch.equal(both["prompt_embeds"][0], found)
 
 
-def test_chunks_have_their_own_weights(sd):
+def test_clip_weights_of_a_chunk_leave_other_chunks_unchanged(sd):
     long = encode(sd, "um (gato:1.4) BREAK um (gato:0.5) BREAK um gato", mode="clip")["prompt_embeds"][0]
     for chunk, weight in enumerate(("1.4", "0.5", "1")):
         alone = encode(sd, f"um (gato:{weight})", mode="clip")["prompt_embeds"][0]
@@ -135,34 +138,30 @@ def test_chunks_have_their_own_weights(sd):
 
 
 @pytest.mark.parametrize("clip_skip", [0, 1])
-def test_clip_skip(clip_skip, make_sd):
+def test_clip_weights_with_clip_skip_equal_inner_states_in_float64(clip_skip, make_sd):
     pipe = make_sd()
     encoded = encode_prompts(pipe, "um (gato:1.4)", mode="clip", clip_skip=clip_skip)
     (table,) = encoded.positive
-    states = written_out(pipe.text_encoder, table.ids[0], table.weights, 3 - clip_skip)
+    states = encode_in_float64(pipe.text_encoder, table.ids[0], table.weights, 3 - clip_skip)
     with torch.no_grad():
         wanted = pipe.text_encoder.final_layer_norm(states)
     torch.testing.assert_close(encoded.inputs["prompt_embeds"][0], wanted, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "flex_attention"])
-def test_other_implementations_of_attention(implementation, make_sd):
-    """Those that take no such mask are put aside for as long as the encoder reads."""
+def test_clip_weights_with_other_attention_implementations_restore_them(implementation, make_sd):
     pipe = make_sd()
     wanted = encode(pipe, "um (gato:-1.4)", mode="clip")["prompt_embeds"]
     pipe.text_encoder.set_attn_implementation(implementation)
-    from promptweight.conditioning.families import find_family, get_text_encoders
-    from promptweight.prompt import parse
-
     (encoder,) = get_text_encoders(pipe, find_family(pipe)).values()
-    table = encoder.tokenize(parse("um (gato:-1.4)"))
+    table = encoder.tokenize(parse("um (gato:-1.4)").at())
     with torch.no_grad():
-        found = encoder.read(table, 0, inside=torch.tensor(table.weights)).rows
+        found = encoder.encode_chunk(table, 0, clip_weights=torch.tensor(table.weights)).rows
     torch.testing.assert_close(found, wanted[0], rtol=0, atol=1e-5)
     assert pipe.text_encoder.config._attn_implementation == implementation
 
 
-def test_half_precision(make_sd):
+def test_clip_weights_in_half_precision_are_finite_and_close(make_sd):
     pipe = make_sd()
     wanted = encode(pipe, "um (gato:1.4) (x:0)", mode="clip")["prompt_embeds"]
     found = encode(pipe.to(torch.bfloat16), "um (gato:1.4) (x:0)", mode="clip")["prompt_embeds"]
@@ -171,16 +170,15 @@ def test_half_precision(make_sd):
     assert (found.float() - wanted).abs().mean() < 0.1 * wanted.abs().mean()
 
 
-def test_the_encoders_that_are_not_touched_are_named(sd3, flux):
+def test_clip_mode_warns_about_encoders_without_weights(sd3, flux):
     encoded = encode_prompts(sd3, "um (gato:1.4)", mode="clip", max_sequence_length=16)
     plain = encode(sd3, "um gato", max_sequence_length=16)["prompt_embeds"]
     assert torch.equal(encoded.inputs["prompt_embeds"][:, 77:], plain[:, 77:])
     assert not torch.equal(encoded.inputs["prompt_embeds"][:, :77], plain[:, :77])
-    (warning,) = encoded.warnings
-    assert "the text encoder t5 receives the prompt without weights" in warning
-    first, second = encode_prompts(flux, "um (gato:1.4)", mode="clip", max_sequence_length=16).warnings
-    assert "the text encoder t5 receives the prompt without weights" in first
-    assert "with pooled='weighted' they act on it" in second
+    assert [warning.code for warning in encoded.warnings] == ["clip-mode-other-encoder"]
+    without_pooled = encode_prompts(flux, "um (gato:1.4)", mode="clip", max_sequence_length=16)
+    codes = [warning.code for warning in without_pooled.warnings]
+    assert codes == ["clip-mode-other-encoder", "clip-mode-pooled"]
     weighted = encode_prompts(flux, "um (gato:1.4)", mode="clip", pooled="weighted", max_sequence_length=16)
     assert len(weighted.warnings) == 1
     plain = encode(flux, "um gato", max_sequence_length=16)["pooled_prompt_embeds"]
@@ -188,8 +186,9 @@ def test_the_encoders_that_are_not_touched_are_named(sd3, flux):
     assert encode_prompts(sd3, "um gato", mode="clip", max_sequence_length=16).warnings == ()
 
 
-def test_what_only_the_denoiser_can_do_is_said(sd):
+def test_clip_mode_warns_about_options_and_rejects_attention_modes(sd):
     (warning,) = encode_prompts(sd, "um (gato:1.4{mode=clip, region=left})").warnings
-    assert warning.startswith("'gato' has region=left, which works only in the attention of the denoiser")
-    with pytest.raises(SettingError, match="mode is 'logit'; it must be 'embedding' or 'clip'"):
+    assert warning.code == "word-options-text-encoder"
+    assert warning.fields["word"] == "gato"
+    with pytest.raises(SettingError, match="mode must be one of: embedding, clip; got 'logit'"):
         encode(sd, "um gato", mode="logit")

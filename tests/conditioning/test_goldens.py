@@ -1,4 +1,4 @@
-"""The chunks that the webui of AUTOMATIC1111 and ComfyUI make of prompts, with the real CLIP vocabulary."""
+"""Chunks of prompts against golden cases of AUTOMATIC1111's webui and ComfyUI, real vocabulary."""
 
 import json
 from itertools import pairwise
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptweight.conditioning.tokenization import tokenize
+from promptweight.conditioning import tokenize
 from promptweight.prompt import parse
 
 GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens"
@@ -25,8 +25,8 @@ def chunks_of(table):
     return [([token.id for token in chunk], [token.weight for token in chunk]) for chunk in rows]
 
 
-def check(case, dialect, tokenizer):
-    table = tokenize(tokenizer, parse(case["prompt"], dialect))
+def assert_chunks(case, dialect, tokenizer):
+    table = tokenize(tokenizer, parse(case["prompt"], dialect).at())
     expected = case["chunks"]
     assert table.chunks == len(expected)
     for (ids, weights), chunk in zip(chunks_of(table), expected, strict=True):
@@ -36,13 +36,13 @@ def check(case, dialect, tokenizer):
 
 
 @pytest.mark.parametrize("case", cases("a1111"))
-def test_a1111(case, real_clip_tokenizer):
-    check(case, "a1111", real_clip_tokenizer)
+def test_a1111_chunks_equal_the_golden_cases(case, real_clip_tokenizer):
+    assert_chunks(case, "a1111", real_clip_tokenizer)
 
 
 @pytest.mark.parametrize("case", cases("comfy"))
-def test_comfy(case, real_clip_tokenizer):
-    table = check(case, "comfy", real_clip_tokenizer)
+def test_comfy_chunks_and_segments_equal_the_golden_cases(case, real_clip_tokenizer):
+    table = assert_chunks(case, "comfy", real_clip_tokenizer)
     # ComfyUI numbers the weighted segments from 1; 0 is special or padding.
     segments = [token.span for token in table.tokens if token.kind == "text"]
     numbered = [number for chunk in case["chunks"] for number in chunk["word_ids"] if number > 0]

@@ -1,9 +1,11 @@
+"""Embeddings of SDXL prompts against the pipeline's own `encode_prompt`."""
+
 import numpy as np
 import pytest
 import torch
 
 from promptweight.conditioning import encode, encode_prompts
-from promptweight.weighting.methods import METHODS
+from promptweight.weighting import METHODS
 
 KEYS = (
     "prompt_embeds",
@@ -13,14 +15,14 @@ KEYS = (
 )
 
 
-def own(pipe, prompt, negative="", **settings):
-    """What the pipeline itself makes of one prompt."""
+def reference(pipe, prompt, negative="", **settings):
+    """Return the pipeline's own embeddings of one prompt."""
     with torch.no_grad():
         made = pipe.encode_prompt(prompt, negative_prompt=negative, device=torch.device("cpu"), **settings)
     return dict(zip(KEYS, made, strict=True))
 
 
-def check_same(inputs, expected):
+def assert_same(inputs, expected):
     assert set(inputs) == set(expected)
     for key in KEYS:
         assert inputs[key].dtype == expected[key].dtype
@@ -29,44 +31,44 @@ def check_same(inputs, expected):
 
 @pytest.mark.parametrize("prompt", ["", "um gato vermelho", "Coração 🐱, um\ngato!", "x " * 75])
 @pytest.mark.parametrize("negative", ["", "feio", None])
-def test_plain_prompts_are_the_pipelines_own(prompt, negative, sdxl):
-    check_same(encode(sdxl, prompt, negative), own(sdxl, prompt, negative))
+def test_plain_prompts_equal_the_pipelines_embeddings(prompt, negative, sdxl):
+    assert_same(encode(sdxl, prompt, negative), reference(sdxl, prompt, negative))
 
 
-def test_no_negative_prompt_may_be_zeros(sdxl, make_sdxl):
+def test_negative_prompt_none_gives_zeros_where_the_pipeline_does(sdxl, make_sdxl):
     assert not encode(sdxl, "um gato", None)["negative_prompt_embeds"].any()
     encoded_empty = make_sdxl(force_zeros_for_empty_prompt=False)
     inputs = encode(encoded_empty, "um gato", None)
     assert inputs["negative_prompt_embeds"].any()
-    check_same(inputs, own(encoded_empty, "um gato", None))
+    assert_same(inputs, reference(encoded_empty, "um gato", None))
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])
-def test_weights_of_one_are_the_pipelines_own(method, sdxl):
+def test_weights_of_one_equal_the_pipelines_embeddings(method, sdxl):
     inputs = encode(sdxl, "um (gato:1)", "(feio:1)", method=method, pooled="weighted")
-    check_same(inputs, own(sdxl, "um gato", "feio"))
+    assert_same(inputs, reference(sdxl, "um gato", "feio"))
 
 
 @pytest.mark.parametrize("clip_skip", [0, 1, 2])
-def test_clip_skip_is_the_pipelines_own(clip_skip, sdxl):
+def test_clip_skip_equals_the_pipelines_clip_skip(clip_skip, sdxl):
     inputs = encode(sdxl, "um gato", "feio", clip_skip=clip_skip)
-    check_same(inputs, own(sdxl, "um gato", "feio", clip_skip=clip_skip))
+    assert_same(inputs, reference(sdxl, "um gato", "feio", clip_skip=clip_skip))
 
 
-def test_the_refiner_has_only_the_second_encoder(make_sdxl):
+def test_refiner_uses_only_the_second_encoder(make_sdxl):
     refiner = make_sdxl(text_encoder=None, tokenizer=None)
-    check_same(encode(refiner, "um gato", "feio"), own(refiner, "um gato", "feio"))
+    assert_same(encode(refiner, "um gato", "feio"), reference(refiner, "um gato", "feio"))
 
 
-def test_both_encoders_are_scaled_and_the_pooled_vector_is_not(sdxl):
+def test_default_method_scales_both_encoders_and_not_the_pooled_vector(sdxl):
     inputs = encode(sdxl, "um (gato:1.4)", "(feio:0.5)")
-    expected = own(sdxl, "um gato", "feio")
+    expected = reference(sdxl, "um gato", "feio")
     expected["prompt_embeds"][:, 2] *= 1.4
     expected["negative_prompt_embeds"][:, 1:5] *= 0.5
-    check_same(inputs, expected)
+    assert_same(inputs, expected)
 
 
-def test_a_prompt_does_not_depend_on_its_batch_mates(sdxl):
+def test_prompts_are_independent_of_the_batch(sdxl):
     prompts = ["um (gato:1.4)", "um " * 80, ""]
     together = encode(sdxl, prompts, ["feio", "(feio:1.2)", ""], pooled="weighted")
     assert together["prompt_embeds"].shape == together["negative_prompt_embeds"].shape == (3, 154, 72)
@@ -78,16 +80,16 @@ def test_a_prompt_does_not_depend_on_its_batch_mates(sdxl):
         assert torch.equal(together["pooled_prompt_embeds"][row], alone["pooled_prompt_embeds"][0])
 
 
-def test_long_prompts_are_chunks_and_the_first_is_pooled(sdxl):
+def test_long_prompts_take_chunks_and_pool_the_first(sdxl):
     inputs = encode(sdxl, "um " * 75 + "gato", "feio")
-    first, second = own(sdxl, "um " * 75, "feio"), own(sdxl, "gato", "")
+    first, second = reference(sdxl, "um " * 75, "feio"), reference(sdxl, "gato", "")
     assert torch.equal(inputs["prompt_embeds"][:, :77], first["prompt_embeds"])
     assert torch.equal(inputs["prompt_embeds"][:, 77:], second["prompt_embeds"])
     assert torch.equal(inputs["pooled_prompt_embeds"], first["pooled_prompt_embeds"])
     assert torch.equal(inputs["negative_prompt_embeds"][:, 77:], second["negative_prompt_embeds"])
 
 
-def test_a_weighted_pooled_vector_moves_by_what_the_word_changed(sdxl):
+def test_weighted_pooled_vector_moves_by_the_contribution_of_each_word(sdxl):
     inputs = encode(sdxl, "um (gato:1.5) e (x:0)", pooled="weighted")
     ids = sdxl.tokenizer_2("um gato e x", padding="max_length", return_tensors="pt").input_ids
     plain = sdxl.text_encoder_2(ids).text_embeds
@@ -100,7 +102,7 @@ def test_a_weighted_pooled_vector_moves_by_what_the_word_changed(sdxl):
     assert not torch.allclose(expected, plain, atol=1e-3)
 
 
-def test_the_section_names_both_encoders(sdxl):
+def test_section_names_both_encoders(sdxl):
     encoded = encode_prompts(sdxl, "um (gato:1.4)")
     (section,) = encoded.sections
     assert (section.encoders, section.start, section.rows) == (("clip_l", "clip_g"), 0, 77)
@@ -108,10 +110,10 @@ def test_the_section_names_both_encoders(sdxl):
     assert encoded.warnings == ()
 
 
-def test_the_pipeline_draws_the_same_picture_from_them(sdxl):
+def test_image_from_embeddings_equals_image_from_prompts(sdxl):
     settings = {"num_inference_steps": 2, "output_type": "np", "height": 8, "width": 8}
-    pictures = [
+    images = [
         sdxl(**inputs, generator=torch.Generator().manual_seed(3), **settings).images
         for inputs in ({"prompt": "um gato", "negative_prompt": "feio"}, encode(sdxl, "um gato", "feio"))
     ]
-    assert np.array_equal(*pictures)
+    assert np.array_equal(*images)

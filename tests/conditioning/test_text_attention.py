@@ -1,4 +1,4 @@
-"""The self-attention inside text encoders, against softmaxes worked out layer by layer in float64."""
+"""Self-attention inside text encoders against softmaxes computed layer by layer in float64."""
 
 import pytest
 import torch
@@ -17,8 +17,8 @@ from promptweight.errors import ModelError, SettingError
 PROMPT = "um (gato:1.4) vermelho"
 
 
-def lively(model):
-    """Random weights large enough that no softmax is flat."""
+def randomize(model):
+    """Set random weights large enough that no softmax is uniform."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
@@ -27,7 +27,7 @@ def lively(model):
 
 @pytest.fixture(scope="module")
 def clip(tiny):
-    """A tiny pipeline whose text encoder knows letters and a few longer pieces."""
+    """A tiny pipeline whose tokenizer has letters and a few longer pieces."""
     letters = [chr(code) for code in range(97, 123)]
     merges = [("g", "a"), ("t", "o</w>"), ("ga", "to</w>"), ("u", "m</w>")]
     pieces = [*letters, *(letter + "</w>" for letter in letters), *(a + b for a, b in merges)]
@@ -45,12 +45,12 @@ def clip(tiny):
         bos_token_id=pipe.tokenizer.bos_token_id,
         eos_token_id=pipe.tokenizer.eos_token_id,
     )
-    pipe.text_encoder = lively(CLIPTextModel(config))
+    pipe.text_encoder = randomize(CLIPTextModel(config))
     return pipe
 
 
-def causal_softmaxes(model, ids):
-    """Every layer's softmax in float64, (layers, heads, tokens, tokens), from the layers' own modules."""
+def compute_softmaxes(model, ids):
+    """Return the softmax of every layer in float64, (layers, heads, tokens, tokens)."""
     model = model.double()
     states, found = model.embeddings(torch.tensor([ids])), []
     later = torch.full((len(ids), len(ids)), -torch.inf, dtype=torch.float64).triu(1)
@@ -67,14 +67,14 @@ def causal_softmaxes(model, ids):
 
 
 @torch.no_grad()
-def test_every_layer_and_head_of_clip(clip):
+def test_clip_attention_of_every_layer_and_head_equals_float64(clip):
     before = clip.text_encoder(torch.tensor([[0, 1, 2]])).last_hidden_state
     usual = clip.text_encoder.config._attn_implementation
     found = record_text_attention(clip, PROMPT)
     assert clip.text_encoder.config._attn_implementation == usual != "eager"
     assert not any(module._forward_hooks for module in clip.text_encoder.modules())
     assert torch.equal(clip.text_encoder(torch.tensor([[0, 1, 2]])).last_hidden_state, before)
-    wanted = causal_softmaxes(clip.text_encoder, found.table.ids[0])
+    wanted = compute_softmaxes(clip.text_encoder, found.table.ids[0])
     assert found.encoder == "clip"
     assert found.probabilities.shape == (1, 3, 4, 77, 77)
     assert found.probabilities.dtype == torch.float32
@@ -86,8 +86,8 @@ def test_every_layer_and_head_of_clip(clip):
 
 @torch.no_grad()
 @pytest.mark.parametrize("weight", [1.4, 0, -2])
-def test_weights_inside_the_encoder(clip, weight):
-    """The first layer's softmax, which sees the same states, with log |w| on the word's keys."""
+def test_clip_attention_with_weights_multiplies_the_words_keys(clip, weight):
+    """The first layer has the same states, so log |w| on the word's keys is the only change."""
     prompt = f"um (gato:{weight}) vermelho BREAK um gato vermelho"
     plain, found = (record_text_attention(clip, prompt, weighted=each) for each in (False, True))
     (row,) = found.table.find("gato")[0].positions
@@ -99,8 +99,7 @@ def test_weights_inside_the_encoder(clip, weight):
     assert not torch.allclose(found.probabilities[0, 1], plain.probabilities[0, 1], atol=1e-3)
 
 
-def test_words(clip):
-    """Tokens of the reading word are averaged, of the word that is read summed."""
+def test_word_attention_averages_rows_and_sums_columns(clip):
     found = record_text_attention(clip, PROMPT)
     assert [word.text for word in found.table.words] == ["um", "gato", "vermelho"]
     rows = [list(word.positions) for word in found.table.words]
@@ -115,8 +114,7 @@ def test_words(clip):
     assert matrix[2, 1] > 0
 
 
-def test_chunks_are_read_apart(clip):
-    """Also where two chunks are the same."""
+def test_attention_between_chunks_is_zero_also_for_equal_chunks(clip):
     found = record_text_attention(clip, "um gato BREAK um gato BREAK um")
     assert found.probabilities.shape[0] == 3
     assert torch.equal(found.probabilities[0], found.probabilities[1])
@@ -128,8 +126,7 @@ def test_chunks_are_read_apart(clip):
     assert (found.words()[2:4, :2] == 0).all()
 
 
-def test_t5(tiny):
-    """Not causal, with the length of the family; against transformers' own output in float64."""
+def test_t5_attention_equals_the_output_of_transformers(tiny):
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁um", -3.0), ("▁gato", -3.0), ("▁", -9.0)]
     pipe = tiny.sd3_pipeline()
     pipe.tokenizer_3 = T5Tokenizer(
@@ -138,7 +135,7 @@ def test_t5(tiny):
     config = T5Config(
         vocab_size=len(pipe.tokenizer_3), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4
     )
-    pipe.text_encoder_3 = lively(T5EncoderModel(config))
+    pipe.text_encoder_3 = randomize(T5EncoderModel(config))
     found = record_text_attention(pipe, PROMPT, encoder="t5")
     assert found.probabilities.shape == (1, 2, 4, 256, 256)
     pipe.text_encoder_3.double().set_attn_implementation("eager")
@@ -148,16 +145,24 @@ def test_t5(tiny):
     assert found.words()[0, 2] > 0
 
 
-def test_what_cannot_be_read_is_said(clip, tiny):
-    for ask, kind, message in [
+def test_invalid_encoders_layers_and_heads_raise(clip, tiny):
+    for call, error, text in [
         (
             lambda: record_text_attention(clip, "um", encoder="t5"),
             SettingError,
-            "no text encoder is called 't5'",
+            "encoder must be one of: clip; got 't5'",
         ),
         (lambda: record_text_attention(tiny.pipeline(), "um"), ModelError, "without text encoders"),
-        (lambda: record_text_attention(clip, "um").tokens([3]), SettingError, "layer 3; .* layers 0 to 2"),
-        (lambda: record_text_attention(clip, "um").words(heads=[-5]), SettingError, "head -5"),
+        (
+            lambda: record_text_attention(clip, "um").tokens([3]),
+            SettingError,
+            "layer must be from 0 to 2 .*; got 3",
+        ),
+        (
+            lambda: record_text_attention(clip, "um").words(heads=[-5]),
+            SettingError,
+            "head must be from 0 to 3 .*; got -5",
+        ),
     ]:
-        with pytest.raises(kind, match=message):
-            ask()
+        with pytest.raises(error, match=text):
+            call()

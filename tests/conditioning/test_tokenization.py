@@ -1,11 +1,12 @@
+"""Tokenization of weighted prompts: token ids, words, weights, chunks."""
+
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.conditioning.token_table import TokenTable
-from promptweight.conditioning.tokenization import tokenize
+from promptweight.conditioning import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError, WordNotFoundError
 
 
@@ -29,7 +30,7 @@ def test_plain_text_has_the_ids_of_the_tokenizer(text, clip_tokenizer, prompt_of
     table = tokenize(clip_tokenizer, prompt_of(text))
     assert table.ids == [clip_tokenizer(text, padding="max_length", truncation=True).input_ids]
     assert table.rows == 77
-    assert table.cut == ""
+    assert table.truncated_text == ""
 
 
 @pytest.mark.parametrize("text", [*PLAIN, "a 4k photo of guarda-chuva, d'água"])
@@ -42,12 +43,12 @@ def test_plain_text_has_the_ids_of_the_real_tokenizers(
     assert t5.ids == [real_t5_tokenizer(text, padding="max_length", truncation=True, max_length=32).input_ids]
 
 
-def test_a_weight_never_changes_the_ids(clip_tokenizer, prompt_of):
+def test_weights_leave_the_ids_unchanged(clip_tokenizer, prompt_of):
     weighted = tokenize(clip_tokenizer, prompt_of("um ga", ("to ver", 1.4), "melho"))
     assert weighted.ids == tokenize(clip_tokenizer, prompt_of("um gato vermelho")).ids
 
 
-def test_kinds_positions_and_weights(clip_tokenizer, prompt_of):
+def test_tokens_have_kinds_positions_weights_and_offsets(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um ", ("gato", 1.4), " um"))
     assert [token.kind for token in table.tokens[:6]] == ["bos", "text", "text", "text", "eos", "pad"]
     assert [token.position for token in table.tokens] == list(range(77))
@@ -58,13 +59,13 @@ def test_kinds_positions_and_weights(clip_tokenizer, prompt_of):
     ]
 
 
-def test_a_token_on_two_spans_has_the_mean_of_its_characters(clip_tokenizer, prompt_of):
+def test_token_in_two_spans_has_the_mean_weight_of_its_characters(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of(("gat", 2.0), "o"))
     assert table.weights[1] == pytest.approx((3 * 2.0 + 1.0) / 4)
     assert table.words[0].weight == pytest.approx((3 * 2.0 + 1.0) / 4)
 
 
-def test_words_gather_their_pieces(clip_tokenizer, prompt_of):
+def test_words_have_the_positions_of_all_their_tokens(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um gato ", ("vermelho", 0.5), "!"))
     um, gato, vermelho, mark = table.words
     assert (um.positions, gato.positions, vermelho.positions, mark.positions) == ((1,), (2,), (3, 4, 5), (6,))
@@ -76,7 +77,7 @@ def test_words_gather_their_pieces(clip_tokenizer, prompt_of):
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_accents_belong_to_their_word(form, clip_tokenizer, real_clip_tokenizer, prompt_of):
+def test_combining_accents_belong_to_their_word(form, clip_tokenizer, real_clip_tokenizer, prompt_of):
     text = unicodedata.normalize(form, "Coração árvore é")
     for tokenizer in (clip_tokenizer, real_clip_tokenizer):
         table = tokenize(tokenizer, prompt_of(text))
@@ -85,14 +86,14 @@ def test_accents_belong_to_their_word(form, clip_tokenizer, real_clip_tokenizer,
         assert rows == [token.position for token in table.tokens if token.kind == "text"]
 
 
-def test_emoji_sequences_are_one_word(real_clip_tokenizer, prompt_of):
+def test_emoji_sequence_is_one_word(real_clip_tokenizer, prompt_of):
     table = tokenize(real_clip_tokenizer, prompt_of("👩‍👩‍👧 (", ("🐱", 1.2), ") ❤️!"))
     assert texts(table) == ["👩‍👩‍👧", "(", "🐱", ")", "❤️", "!"]
     assert all(word.positions for word in table.words)
     assert table.find("🐱")[0].weight == 1.2
 
 
-def test_every_word_has_a_row_where_one_piece_holds_two_words(real_clip_tokenizer, prompt_of):
+def test_words_that_share_a_token_each_have_its_row(real_clip_tokenizer, prompt_of):
     table = tokenize(real_clip_tokenizer, prompt_of("❤️❤️"))
     assert texts(table) == ["❤️", "❤️"]
     rows = {token.position for token in table.tokens if token.kind == "text"}
@@ -100,7 +101,7 @@ def test_every_word_has_a_row_where_one_piece_holds_two_words(real_clip_tokenize
     assert all(word.positions for word in table.words)
 
 
-def test_find(clip_tokenizer, prompt_of):
+def test_find_ignores_case_and_composition_and_counts_occurrences(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um Gato vermelho e um gato, CORAÇÃO"))
     assert [word.start for word in table.find("GATO")] == [3]
     assert [word.start for word in table.find("gato", 1)] == [22]
@@ -109,11 +110,11 @@ def test_find(clip_tokenizer, prompt_of):
     assert [word.occurrence for word in table.words if word.text.lower() == "gato"] == [0, 1]
 
 
-def test_find_says_which_words_there_are(clip_tokenizer, prompt_of):
+def test_find_of_a_missing_word_lists_the_words(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um gato, um gato"))
     with pytest.raises(WordNotFoundError, match="'rato' is not in the prompt; its words are: 'um', 'gato'"):
         table.find("rato")
-    with pytest.raises(WordNotFoundError, match="is in the prompt 2 times"):
+    with pytest.raises(WordNotFoundError, match="occurrence of 'gato' must be less than 2"):
         table.find("gato", 2)
     with pytest.raises(WordNotFoundError, match="is not in the prompt"):
         table.find("")
@@ -121,7 +122,7 @@ def test_find_says_which_words_there_are(clip_tokenizer, prompt_of):
         tokenize(clip_tokenizer, prompt_of("")).find("gato")
 
 
-def test_long_text_takes_chunks_of_75(clip_tokenizer, prompt_of):
+def test_long_text_takes_chunks_of_75_tokens(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um " * 100))
     assert (table.chunks, table.rows) == (2, 154)
     assert [sum(token.kind == "text" and token.chunk == k for token in table.tokens) for k in (0, 1)] == [
@@ -132,7 +133,7 @@ def test_long_text_takes_chunks_of_75(clip_tokenizer, prompt_of):
     assert table.words[75].positions == (78,)
 
 
-def test_a_comma_near_the_end_takes_the_rest_with_it(clip_tokenizer, prompt_of):
+def test_comma_near_the_end_of_a_chunk_moves_the_rest_to_the_next(clip_tokenizer, prompt_of):
     def chunk_sizes(*counts: int) -> list[int]:
         table = tokenize(clip_tokenizer, prompt_of(", ".join("um " * count for count in counts)))
         return [
@@ -157,17 +158,17 @@ def test_break_begins_a_chunk(clip_tokenizer, prompt_of):
     assert table.find("um", 1)[0].positions == (78,)
 
 
-def test_one_chunk_at_most_quotes_what_is_cut(clip_tokenizer, prompt_of):
+def test_max_chunks_truncates_and_keeps_the_truncated_text(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um " * 75, "BREAK", "gato vermelho"), max_chunks=1)
-    assert (table.chunks, table.cut) == (1, "gato vermelho")
+    assert (table.chunks, table.truncated_text) == (1, "gato vermelho")
     assert "gato" not in texts(table)
     with pytest.raises(WordNotFoundError, match="was cut: 'gato vermelho'"):
         table.find("gato")
     two = tokenize(clip_tokenizer, prompt_of("um " * 200), max_chunks=2)
-    assert (two.chunks, two.cut) == (2, ("um " * 50).strip())
+    assert (two.chunks, two.truncated_text) == (2, ("um " * 50).strip())
 
 
-def test_t5_has_no_beginning_and_joins_breaks(real_t5_tokenizer, prompt_of):
+def test_t5_has_no_beginning_token_and_ignores_breaks(real_t5_tokenizer, prompt_of):
     table = tokenize(
         real_t5_tokenizer, prompt_of("the house", "BREAK", ("tree", 2.0)), max_length=16, max_chunks=1
     )
@@ -176,16 +177,16 @@ def test_t5_has_no_beginning_and_joins_breaks(real_t5_tokenizer, prompt_of):
     assert texts(table) == ["the", "house", "tree"]
 
 
-def test_padded_adds_empty_chunks(clip_tokenizer, prompt_of):
+def test_pad_appends_empty_chunks(clip_tokenizer, prompt_of):
     table = tokenize(clip_tokenizer, prompt_of("um gato"))
-    assert table.padded(1) is table
-    longer = table.padded(3)
+    assert table.pad(1) is table
+    longer = table.pad(3)
     assert (longer.chunks, longer.rows, longer.words) == (3, 231, table.words)
     assert longer.ids[1] == longer.ids[2] == clip_tokenizer("", padding="max_length").input_ids
     assert [token.position for token in longer.tokens] == list(range(231))
 
 
-def test_textual_inversion_vectors_all_stand_for_the_name(make_clip_tokenizer, prompt_of):
+def test_textual_inversion_of_several_vectors_is_one_word(make_clip_tokenizer, prompt_of):
     from diffusers.loaders import TextualInversionLoaderMixin
 
     tokenizer = make_clip_tokenizer()
@@ -202,24 +203,24 @@ def test_textual_inversion_vectors_all_stand_for_the_name(make_clip_tokenizer, p
     assert table.find("um <toy>") == table.words[:2]
 
 
-def test_a_slow_tokenizer_is_refused(prompt_of):
+def test_slow_tokenizer_raises(prompt_of):
     with pytest.raises(ModelError, match="no character offsets"):
         tokenize(object(), prompt_of("um"))
 
 
-def test_an_impossible_length_is_refused(clip_tokenizer, real_t5_tokenizer, prompt_of):
-    with pytest.raises(SettingError, match="A chunk of 2 tokens"):
+def test_max_length_without_space_for_text_raises(clip_tokenizer, prompt_of):
+    with pytest.raises(SettingError, match=r"max_length must be from 3 to .*; got 2"):
         tokenize(clip_tokenizer, prompt_of("um"), max_length=2)
 
 
 @settings(max_examples=60, deadline=None)
 @given(fragments=st.lists(st.tuples(st.text(max_size=8), st.sampled_from([1.0, 0.5, 1.5])), max_size=6))
-def test_any_text_gives_a_sound_table(fragments, clip_tokenizer, prompt_of):
+def test_any_text_gives_a_consistent_table(fragments, clip_tokenizer, prompt_of):
     for dialect in ("pw", "a1111", "comfy", "compel"):
         table = tokenize(clip_tokenizer, prompt_of(*fragments, dialect=dialect))
         assert [token.position for token in table.tokens] == list(range(table.chunks * 77))
-        claimed = {row for word in table.words for row in word.positions}
-        assert claimed == {token.position for token in table.tokens if token.kind == "text"}
+        word_rows = {row for word in table.words for row in word.positions}
+        assert word_rows == {token.position for token in table.tokens if token.kind == "text"}
         weights = [weight for _, weight in fragments] or [1.0]
         weights.append(1.0)
         assert all(min(weights) <= token.weight <= max(weights) for token in table.tokens)

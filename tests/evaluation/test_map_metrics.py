@@ -1,81 +1,55 @@
-"""The measures, on cases small enough to work out by hand."""
-
-import math
+"""Metrics of maps, against their definitions on arrays small enough to compute by hand."""
 
 import pytest
 import torch
+from torch import Tensor
 
-from promptweight.evaluation.localization import best_iou
-from promptweight.evaluation.map_metrics import points_at
-from promptweight.evaluation.prompt_fidelity import relation_holds
-from promptweight.evaluation.recognizer import Found, recognise, recogniser_error
-from promptweight.evaluation.statistics import Mean, Share
-from promptweight.mini.scenes import Scene, Thing, render
+from promptweight.evaluation import map_metrics
+
+MASK = torch.tensor([[True, True, False], [False, False, False]])
 
 
-def test_best_iou_of_a_perfect_and_of_a_shifted_map() -> None:
+def iou_by_counting(heat: Tensor, mask: Tensor) -> float:
+    """Return the best IoU over the thresholds 0.02, 0.04 … 0.98 of one scaled map."""
+    scaled = (heat - heat.min()) / (heat.max() - heat.min()).clamp_min(1e-12)
+    above = scaled > map_metrics.THRESHOLDS[:, None, None]
+    return float(((above & mask).sum((1, 2)) / (above | mask).sum((1, 2)).clamp_min(1)).max())
+
+
+def test_average_precision_is_mean_precision_at_hits() -> None:
+    heats = torch.tensor([[[0.9, 0.5, 0.7], [0.1, 0.2, 0.0]], [[0.9, 0.8, 0.7], [0.1, 0.2, 0.0]]])
+    # the hits are first and third in the first map: (1/1 + 2/3) / 2
+    assert map_metrics.average_precision(heats, MASK).tolist() == pytest.approx([5 / 6, 1.0])
+
+
+def test_iou_counts_pixels() -> None:
+    heats = torch.tensor([[[1.0, 0.3, 0.5], [0.0, 0.0, 0.0]]])
+    assert map_metrics.iou_at_threshold(heats, MASK).item() == pytest.approx(1 / 3)  # one hit, one miss
+    assert map_metrics.best_iou(heats, MASK).item() == pytest.approx(2 / 3)  # above 0.2
+
+
+def test_best_iou_equals_count_at_every_threshold() -> None:
+    heats = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1))
+    mask = heats[0] + torch.rand(8, 8, generator=torch.Generator().manual_seed(2)) > 1.2
+    expected = [iou_by_counting(heat, mask) for heat in heats]
+    assert map_metrics.best_iou(heats, mask).tolist() == pytest.approx(expected)
+
+
+def test_best_iou_of_perfect_shifted_and_constant_maps() -> None:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:6, 2:6] = True
-    assert best_iou(mask.float() * 3 + 1, mask) == 1
     shifted = torch.zeros(8, 8)
     shifted[2:6, 4:8] = 1
-    assert best_iou(shifted, mask) == pytest.approx(8 / 24)
-    assert best_iou(torch.full((8, 8), 0.3), mask) == 0
+    heats = torch.stack([mask.float() * 3 + 1, shifted, torch.full((8, 8), 0.3)])
+    assert map_metrics.best_iou(heats, mask).tolist() == pytest.approx([1, 8 / 24, 0])
 
 
-def test_pointing_asks_only_for_the_maximum() -> None:
+def test_is_peak_inside_depends_on_maximum_only() -> None:
+    heats = torch.tensor([[[0.9, 1.0], [0.9, 0.9]], [[1.0, 0.9], [0.0, 0.0]]])
     mask = torch.tensor([[False, True], [False, False]])
-    assert points_at(torch.tensor([[0.9, 1.0], [0.9, 0.9]])[None], mask)[0]
-    assert not points_at(torch.tensor([[1.0, 0.9], [0.0, 0.0]])[None], mask)[0]
+    assert map_metrics.is_peak_inside(heats, mask).tolist() == [True, False]
 
 
-def test_wilson_interval_of_8_in_10() -> None:
-    low, high = Share(8, 10).interval  # 0.490 to 0.943 in the tables of Newcombe (1998), method 3
-    assert low == pytest.approx(0.490, abs=5e-4)
-    assert high == pytest.approx(0.943, abs=5e-4)
-    assert math.isnan(Share(0, 0).value)
-
-
-def test_mean_and_its_interval() -> None:
-    mean = Mean.of_all([1.0, 2.0, 3.0, 4.0])
-    assert mean.value == 2.5
-    assert mean.half_width == pytest.approx(1.96 * math.sqrt(5 / 3 / 4))
-
-
-@pytest.mark.parametrize(
-    ("relation", "second", "holds"),
-    [
-        ("left", (40, 20), True),
-        ("left", (0, 20), False),
-        ("left", (30, 60), False),
-        ("right", (0, 20), True),
-        ("chase", (40, 24), True),
-        ("above", (20, 40), True),
-        ("above", (20, 0), False),
-        ("below", (20, 0), True),
-        ("beside", (0, 20), True),
-        ("beside", (20, 40), False),
-    ],
-)
-def test_relations(relation: str, second: tuple[int, int], holds: bool) -> None:
-    first = Found("cat", "red", 20, 20, 24, 1.0)
-    assert relation_holds(relation, first, Found("mouse", "gray", *second, 24, 1.0)) is holds
-
-
-def test_the_recogniser_reads_drawn_scenes() -> None:
-    error = recogniser_error(scenes=60, seed="test")
-    assert error["things"].value >= 0.99
-    assert error["scenes"].value >= 0.98
-
-
-def test_the_recogniser_finds_place_and_size_and_nothing_on_empty_ground() -> None:
-    scene = Scene((Thing("fish", "purple", 16, 8, 32),), "green")
-    (found,) = recognise(render(scene)[0])
-    assert (found.kind, found.color, found.x, found.y, found.side) == ("fish", "purple", 16, 8, 32)
-    empty, _ = render(Scene((), "green"))
-    assert recognise(empty) == []
-
-
-def test_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"shape \(128, 128, 3\)"):
-        recognise(render(Scene(()), 128)[0])
+def test_mass_shares_sum_over_masks() -> None:
+    heats = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]], [[0.0, 0.0, 4.0], [0.0, 0.0, 0.0]]])
+    assert map_metrics.mass_shares(heats, torch.stack([MASK, ~MASK])).tolist() == [[0.75, 0.25], [0.0, 1.0]]

@@ -1,4 +1,4 @@
-"""The example scripts run as they stand, without a network, and write what they say."""
+"""Example scripts: they run without a network and write their images."""
 
 import ast
 import runpy
@@ -22,12 +22,12 @@ SCRIPTS = {
         ["compare-methods.png"],
     ),
     "batch_sweep": (("--steps", "1"), []),
-    "lora": ((*SHORT, "--learning-steps", "1"), ["lora.png"]),
+    "lora": ((*SHORT, "--training-steps", "1"), ["lora.png"]),
     "sdxl": (SHORT, []),
     "sd3": (SHORT, ["gato-t5.png", "rato-clip_l.png"]),
     "flux": (SHORT, []),
 }
-"""What each script is run with so that it is quick, and pictures that it writes."""
+"""Arguments that make each script quick, and images that it writes."""
 WRITE_ONE_FILE = {"readme_picture", "readme_animation"}
 HELPERS = {"options", "tiny_models"}
 
@@ -39,57 +39,57 @@ def run(name, *arguments, monkeypatch):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
 
 
-def colors(path):
+def count_colors(path):
     with Image.open(path) as image:
         return len(image.convert("RGB").getcolors(1 << 24))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_runs_and_writes_its_pictures(name, tmp_path, monkeypatch, capsys):
-    arguments, pictures = SCRIPTS[name]
+def test_script_writes_its_images(name, tmp_path, monkeypatch, capsys):
+    arguments, images = SCRIPTS[name]
     run(name, *arguments, "--output", tmp_path, monkeypatch=monkeypatch)
     written = {path.name: path for path in tmp_path.glob("*.png")}
-    assert set(pictures) <= set(written)
+    assert set(images) <= set(written)
     assert written
     for path in written.values():
-        assert colors(path) > 10
+        assert count_colors(path) > 10
     assert str(tmp_path) in capsys.readouterr().out
 
 
-def test_the_quick_start_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+def test_quickstart_writes_overlays_in_the_working_directory(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run("quickstart", monkeypatch=monkeypatch)
-    said = capsys.readouterr().out.split()
-    assert all(colors(path) > 10 for path in said)
+    printed = capsys.readouterr().out.split()
+    assert all(count_colors(path) > 10 for path in printed)
     assert {path.name for path in tmp_path.glob("*.png")} == {"gato vermelho.png", "rato cinza.png"}
 
 
-def test_the_sweep_makes_nothing_twice(tmp_path, monkeypatch, capsys):
-    for made, were_there in ((24, 0), (0, 24)):
+def test_batch_sweep_skips_finished_images(tmp_path, monkeypatch, capsys):
+    for made, skipped in ((24, 0), (0, 24)):
         run("batch_sweep", "--steps", "1", "--output", tmp_path, monkeypatch=monkeypatch)
-        assert f"{made} made, {were_there} were there, 0 failed" in capsys.readouterr().out
+        assert f"{made} generated, {skipped} skipped, 0 failed" in capsys.readouterr().out
     assert len(list(tmp_path.glob("sheet-*.png"))) == 2
 
 
-def test_the_lora_is_a_file_that_acts_by_its_weight(tmp_path, monkeypatch):
-    run("lora", *SHORT, "--learning-steps", "3", "--output", tmp_path, monkeypatch=monkeypatch)
+def test_lora_changes_the_image_with_every_weight(tmp_path, monkeypatch):
+    run("lora", *SHORT, "--training-steps", "3", "--output", tmp_path, monkeypatch=monkeypatch)
     assert (tmp_path / "roxo.safetensors").stat().st_size > 10_000
     with Image.open(tmp_path / "lora.png") as sheet:
-        # the cells differ only in the weight
+        # the cells have the same prompt and seed, and different weights
         cells = [sheet.crop((left, 60, left + 120, 180)) for left in range(20, sheet.width - 120, 199)]
     assert len({cell.tobytes() for cell in cells}) == len(cells) == 5
 
 
-def test_the_readme_s_pictures_are_drawn(tmp_path, monkeypatch):
+def test_readme_image_and_animation_are_drawn(tmp_path, monkeypatch):
     run("readme_picture", *SHORT, "--output", tmp_path / "still.png", monkeypatch=monkeypatch)
-    assert colors(tmp_path / "still.png") > 10
+    assert count_colors(tmp_path / "still.png") > 10
     moving = tmp_path / "moving.webp"
     run("readme_animation", *SHORT, "--fade", "2", "--output", moving, monkeypatch=monkeypatch)
     with Image.open(moving) as image:
         assert image.n_frames > 8
 
 
-def test_the_readme_s_moving_picture_is_small_legible_and_endless():
+def test_readme_animation_is_small_legible_and_endless():
     path = EXAMPLES / "pictures" / "readme.webp"
     assert path.stat().st_size < 1_500_000
     with Image.open(path) as image:
@@ -101,14 +101,14 @@ def test_the_readme_s_moving_picture_is_small_legible_and_endless():
         assert "](examples/pictures/readme.webp)" in page.split("\n## ")[0]
 
 
-def test_every_script_is_run_here():
-    found = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert found == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, "quickstart", "app_screenshots"}
+def test_every_script_is_tested():
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, "quickstart", "app_screenshots"}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_a_script_says_how_it_is_called(path):
+def test_script_docstring_shows_its_command(path):
     doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert doc
-    if path.stem not in {*HELPERS, "quickstart"}:
+    if path.stem not in HELPERS:
         assert f"python examples/{path.name}" in doc

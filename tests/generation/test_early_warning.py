@@ -1,4 +1,4 @@
-"""Things that will be missing, noticed while a picture is made and said in the warnings of `generate`."""
+"""Early detection of phrases without a distinct attention region, and the warnings of `generate`."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ CALL = {"num_inference_steps": 5, "output_type": "latent"}
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """One that knows commas from words."""
+    """Tokenizer that splits commas from words."""
     return load("mini", device="cpu").tokenizer
 
 
 @pytest.fixture
-def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Every look for leaks says that the cat leaks, and is noted with the number of steps that it sees."""
+def checked_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Recorded steps of every check; each check finds the leak of the cat."""
     steps = []
 
     def leaks(maps: Any, image: int = 0) -> tuple[early_warning.Leak, ...]:
@@ -32,57 +32,57 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         steps.append(int(slot.counts.sum()))
         return (early_warning.Leak("gato vermelho", "rato cinza", 0.9),)
 
-    monkeypatch.setattr(early_warning, "leaks", leaks)
+    monkeypatch.setattr(early_warning, "find_leaks", leaks)
     return steps
 
 
-def test_a_leak_is_noticed_after_a_fifth_of_the_steps(tiny_pipe: Any, looked: list[int]) -> None:
+def test_leak_after_a_fifth_of_the_steps_is_a_warning(tiny_pipe: Any, checked_steps: list[int]) -> None:
     result = generate(PAIR, tiny_pipe, seed=1, num_inference_steps=10)
-    assert looked == [1]
+    assert checked_steps == [1]
     assert result.warnings[-1] == (
         "image 1: 'gato vermelho' has no distinct attention region in the early steps (most similar: "
-        "'rato cinza'; it may be missing or mixed up"
+        "'rato cinza'); it may be missing or mixed up"
     )
 
 
 @pytest.mark.parametrize("steps", ["sum", "keep"])
-def test_the_step_that_is_looked_at_is_seen_by_itself(tiny_pipe: Any, steps: Any) -> None:
+def test_checked_step_is_recorded_by_itself(tiny_pipe: Any, steps: Any) -> None:
     with attach(tiny_pipe, PAIR, record=Record(steps="keep")) as session:
         tiny_pipe(**session.inputs, **CALL, generator=torch.Generator().manual_seed(1))
         fourth = session.maps.steps(3, 4)
     with attach(tiny_pipe, PAIR, record=Record(steps=steps)) as session:
-        look = early_warning.EarlyLeakCheck(session, 1)
+        check = early_warning.EarlyLeakCheck(session, 1)
 
         def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            look.after(step + 1, 20)  # as if these were the first of twenty
+            check.on_step_end(step + 1, 20)  # as the first steps of twenty
             return tensors
 
         noise = torch.Generator().manual_seed(1)
         tiny_pipe(**session.inputs, **CALL, generator=noise, callback_on_step_end=after_step)
-    assert look.maps is not None
-    for seen, wanted in ((look.maps, fourth), (look.maps.share(), fourth.share())):
+    assert check.maps is not None
+    for seen, wanted in ((check.maps, fourth), (check.maps.share(), fourth.share())):
         found = seen.word("gato vermelho").tensor
         assert torch.allclose(found, wanted.word("gato vermelho").tensor, atol=1e-6)
-    assert look.leaks == (early_warning.find_leaks(fourth),)
+    assert check.leaks == (early_warning.find_leaks(fourth),)
 
 
 @pytest.mark.parametrize(
     ("prompt", "record"),
-    [("um gato vermelho", True), (PAIR, False), (PAIR, Record(lanes=("negative",)))],
+    [("um gato vermelho", True), (PAIR, False), (PAIR, Record(roles=("negative",)))],
 )
-def test_where_nothing_can_leak_or_is_recorded_nobody_looks(
-    tiny_pipe: Any, looked: list[int], prompt: str, record: bool | Record
+def test_prompt_that_cannot_leak_and_run_without_maps_are_not_checked(
+    tiny_pipe: Any, checked_steps: list[int], prompt: str, record: bool | Record
 ) -> None:
     generate(prompt, tiny_pipe, seed=1, num_inference_steps=2, record=record)
-    assert looked == []
+    assert checked_steps == []
 
 
-def test_a_fifth_of_the_steps_is_one_at_least() -> None:
+def test_check_step_is_a_fifth_and_at_least_one() -> None:
     assert [early_warning.check_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
 
 
 @pytest.mark.parametrize(
-    ("prompt", "named"),
+    ("prompt", "expected"),
     [
         (PAIR, ["gato vermelho", "rato cinza"]),
         ("um gato e um rato", ["gato", "rato"]),
@@ -97,7 +97,9 @@ def test_a_fifth_of_the_steps_is_one_at_least() -> None:
         ("red cat, gray mouse, masterpiece", []),
     ],
 )
-def test_things_are_told_from_places_styles_and_verbs(tokenizer: Any, prompt: str, named: list[str]) -> None:
-    words = tokenize(tokenizer, parse(prompt)).words
-    assert [early_warning.phrase_text(run) for run in early_warning.object_phrases(words)] == named
-    assert early_warning.can_leak(words) == (len(named) > 1)
+def test_object_phrases_exclude_places_styles_and_verbs(
+    tokenizer: Any, prompt: str, expected: list[str]
+) -> None:
+    words = tokenize(tokenizer, parse(prompt).at()).words
+    assert [early_warning.phrase_text(run) for run in early_warning.object_phrases(words)] == expected
+    assert early_warning.can_leak(words) == (len(expected) > 1)

@@ -1,4 +1,4 @@
-"""Saving: what the files are called, what they hold, and that none is ever lost or left half."""
+"""Files of a result: names, content, and atomic writes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from promptweight import atomic_files
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.image_generation import generate
 from promptweight.generation.result import slugify
-from promptweight.metadata import read_metadata, parse_infotext
+from promptweight.metadata import parse_infotext, read_metadata
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -22,11 +22,11 @@ FAST = {"num_inference_steps": 2, "seed": 7}
 
 @pytest.fixture(scope="module")
 def result(tiny_pipe):
-    """Three pictures with their maps."""
+    """Three images with their maps."""
     return generate(PROMPT, tiny_pipe, negative_prompt="feio", num_images_per_prompt=3, **FAST)
 
 
-def test_saved_pictures_hold_their_settings(result, tmp_path):
+def test_saved_images_have_their_settings(result, tmp_path):
     files = result.save(tmp_path / "new" / "folder")
     assert [path.name for path in files] == [
         f"0000{number}-{seed}-um-gato-vermelho-persegue-um-rato.png"
@@ -36,7 +36,7 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
     assert found.record == {**result.settings, "seed": 8}
     assert found.record["prompt"] == PROMPT
     assert found.record["guidance_scale"] == 7.5
-    prompt, negative, settings = parse_infotext(found.parameters)
+    prompt, negative, settings = parse_infotext(found.infotext)
     assert (prompt, negative) == (PROMPT, "feio")
     assert settings["Steps"] == "2"
     assert settings["Sampler"] == "DDIM"
@@ -46,7 +46,7 @@ def test_saved_pictures_hold_their_settings(result, tmp_path):
         assert saved.tobytes() == result.images[1].tobytes()
 
 
-def test_a_picture_can_be_made_again_from_its_file(tiny_pipe, result, tmp_path):
+def test_record_of_a_file_reproduces_the_image(tiny_pipe, result, tmp_path):
     record = read_metadata(result.save(tmp_path)[2]).record
     names = [
         "prompt",
@@ -62,7 +62,7 @@ def test_a_picture_can_be_made_again_from_its_file(tiny_pipe, result, tmp_path):
     assert again.images[0].tobytes() == result.images[2].tobytes()
 
 
-def test_files_are_numbered_on_and_never_overwritten(result, tmp_path):
+def test_numbers_ascend_and_files_are_not_overwritten(result, tmp_path):
     first = result.save(tmp_path)
     before = {path: path.read_bytes() for path in first}
     (tmp_path / "00041-mine.txt").write_text("mine")
@@ -71,7 +71,7 @@ def test_files_are_numbered_on_and_never_overwritten(result, tmp_path):
     assert {path: path.read_bytes() for path in first} == before
 
 
-def test_a_name_taken_by_another_process_is_left_alone(result, tmp_path, monkeypatch):
+def test_file_of_another_process_is_not_overwritten(result, tmp_path, monkeypatch):
     taken = tmp_path / "00001-7-um-gato-vermelho-persegue-um-rato.png"
     taken.write_bytes(b"theirs")
     monkeypatch.setattr("promptweight.generation.result._next_number", lambda _: 1)
@@ -80,7 +80,7 @@ def test_a_name_taken_by_another_process_is_left_alone(result, tmp_path, monkeyp
     assert files[0].name.startswith("00002-7-")
 
 
-def test_overlays_are_written_beside_the_picture(result, tmp_path):
+def test_overlays_are_saved_with_each_image(result, tmp_path):
     files = result.save(tmp_path, overlays=["gato vermelho", "RATO"])
     assert [path.name.partition(".")[2] for path in files[:4]] == [
         "png",
@@ -96,20 +96,20 @@ def test_overlays_are_written_beside_the_picture(result, tmp_path):
     assert read_metadata(files[5]).record["seed"] == 8
 
 
-def test_two_words_with_one_file_name_get_two_files(tiny_pipe, tmp_path):
+def test_words_with_equal_file_names_get_two_files(tiny_pipe, tmp_path):
     made = generate("avó avô", tiny_pipe, **FAST)
     files = made.save(tmp_path, overlays=["avó", "avô"])
     assert len({*files}) == 4
     assert all(path.exists() for path in files)
 
 
-def test_a_wrong_word_writes_nothing(result, tmp_path):
+def test_absent_word_writes_nothing(result, tmp_path):
     with pytest.raises(WordNotFoundError, match="cachorro"):
         result.save(tmp_path / "out", overlays=["gato", "cachorro"])
     assert not (tmp_path / "out").exists()
 
 
-def test_maps_are_written_raw(result, tmp_path):
+def test_raw_maps_are_saved(result, tmp_path):
     path = next(path for path in result.save(tmp_path, maps=True) if path.name.endswith(".maps.safetensors"))
     with safe_open(path, framework="pt") as file:
         maps, header = file.get_tensor("maps"), file.metadata()
@@ -119,15 +119,15 @@ def test_maps_are_written_raw(result, tmp_path):
     assert torch.equal(maps[4], result.maps.word("um", occurrence=1).tensor)
 
 
-def test_without_recording_there_are_no_maps_to_save(tiny_pipe, tmp_path):
+def test_maps_without_recording_are_rejected(tiny_pipe, tmp_path):
     made = generate("gato", tiny_pipe, record=False, **FAST)
-    for options in ({"overlays": ["gato"]}, {"sheet": True}, {"maps": True}):
+    for options in ({"overlays": ["gato"]}, {"contact_sheet": True}, {"maps": True}):
         with pytest.raises(SettingError, match="record=False"):
             made.save(tmp_path / "out", **options)
     assert len(made.save(tmp_path / "out")) == 1
 
 
-def test_a_full_disk_leaves_whole_files_only(result, tmp_path, monkeypatch):
+def test_full_disk_leaves_complete_files_only(result, tmp_path, monkeypatch):
     real, written = atomic_files.write_atomically, []
 
     def write(path, *rest, **options):
@@ -142,13 +142,13 @@ def test_a_full_disk_leaves_whole_files_only(result, tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == sorted(written)
 
 
-def test_a_folder_that_is_a_file_is_the_systems_own_error(result, tmp_path):
+def test_folder_that_is_a_file_is_an_os_error(result, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(FileExistsError):
         result.save(tmp_path / "out")
 
 
-def test_long_slugs_end_with_a_whole_word():
+def test_long_slug_ends_with_a_whole_word():
     assert slugify("um gato vermelho à esquerda de um rato cinza") == "um-gato-vermelho-a-esquerda-de-um-rato"
     assert slugify("x" * 100) == "x" * 40
 

@@ -1,4 +1,4 @@
-"""The weight for a wanted share: found in a run, reached by it, and said by `generate` too."""
+"""Weights for target shares: `solve`, and the same targets in `generate`."""
 
 import pytest
 
@@ -6,9 +6,9 @@ import promptweight
 from promptweight.errors import SettingError, WordNotFoundError
 
 
-def test_a_weight_is_found_that_gives_the_share(tiny_pipe):
+def test_solved_weight_gives_the_target_share(tiny_pipe):
     found = promptweight.solve(tiny_pipe, "um gato e rato", {"gato": 0.6}, num_inference_steps=4)
-    (gato,) = found.found
+    (gato,) = found.results
     assert found.weights == {
         "gato": pytest.approx((gato.weights[1] * gato.weights[2] * gato.weights[3]) ** (1 / 3))
     }
@@ -17,14 +17,14 @@ def test_a_weight_is_found_that_gives_the_share(tiny_pipe):
     assert found.image.size == (32, 32)
 
 
-def test_a_share_may_stand_in_the_prompt(tiny_pipe):
+def test_prompt_can_hold_the_target_share(tiny_pipe):
     assert (
-        promptweight.solve(tiny_pipe, "um (gato:=60%) e rato", num_inference_steps=2).found[0].target == 0.6
+        promptweight.solve(tiny_pipe, "um (gato:=60%) e rato", num_inference_steps=2).results[0].target == 0.6
     )
 
 
-def test_what_asks_for_nothing_is_refused(tiny_pipe):
-    with pytest.raises(SettingError, match="asks for no share"):
+def test_solve_without_targets_is_rejected(tiny_pipe):
+    with pytest.raises(SettingError, match="has no target share"):
         promptweight.solve(tiny_pipe, "um gato", num_inference_steps=2)
     with pytest.raises(SettingError, match="num_inference_steps"):
         promptweight.solve(tiny_pipe, "um gato", {"gato": 0.5}, num_inference_steps=1)
@@ -32,7 +32,7 @@ def test_what_asks_for_nothing_is_refused(tiny_pipe):
         promptweight.solve(tiny_pipe, "um gato", {"rato": 0.5}, num_inference_steps=2)
 
 
-def test_generate_tells_what_was_found(tiny_pipe):
+def test_generate_with_targets_warns_and_records_them(tiny_pipe):
     settings = {"seed": 1, "num_inference_steps": 2}
     plain = promptweight.generate("um gato e rato", tiny_pipe, **settings)
     result = promptweight.generate("um gato e rato", tiny_pipe, targets={"gato": 0.6}, **settings)

@@ -1,4 +1,4 @@
-"""Weights in attention against softmax(logits + log w) written out in float64."""
+"""Weights in attention against softmax(logits + log w) in float64."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ class Eager:
 
 
 def one_call(pipe, encoded, weights=None, **options):
-    """The UNet's answer to [negative, positive], attached or with the test's own attention."""
+    """Return the UNet's output for [negative, positive], attached or with the test's own attention."""
     generator = torch.Generator().manual_seed(0)
     embeds = torch.cat([encoded.inputs["negative_prompt_embeds"], encoded.inputs["prompt_embeds"]])
     sample = torch.randn(len(embeds), 4, 16, 16, generator=generator)
@@ -51,15 +51,15 @@ def one_call(pipe, encoded, weights=None, **options):
         ("um gato:1000 vermelho", "feio"),
     ],
 )
-def test_output_is_that_of_the_weighted_softmax(pipe, tiny, prompt, negative):
+def test_unet_output_matches_the_weighted_softmax(pipe, tiny, prompt, negative):
     encoded = tiny.encode(prompt, "uma casa:1.2", negative=negative)
     weights = torch.tensor([table.weights for table in (*encoded.negative, *encoded.positive)])
-    found, _ = one_call(pipe, encoded)
-    assert torch.allclose(found, one_call(pipe, encoded, weights), atol=2e-5)
-    assert not torch.allclose(found, one_call(pipe, encoded, torch.ones_like(weights)), atol=2e-5)
+    actual, _ = one_call(pipe, encoded)
+    assert torch.allclose(actual, one_call(pipe, encoded, weights), atol=2e-5)
+    assert not torch.allclose(actual, one_call(pipe, encoded, torch.ones_like(weights)), atol=2e-5)
 
 
-def test_a_word_of_weight_zero_is_not_seen_and_a_heavy_one_is_seen_more(pipe, tiny):
+def test_weight_zero_masks_a_word_and_larger_weights_raise_its_mass(pipe, tiny):
     maps = {}
     for weight in (0, 0.5, 1, 2, -2):
         _, session = one_call(pipe, tiny.encode(f"um gato:{weight} vermelho"))
@@ -85,29 +85,29 @@ def test_weights_act_in_half_precision(tiny):
     assert session.maps.word("vermelho").mass > 0
 
 
-def test_a_weight_set_before_the_run_is_as_one_in_the_prompt(pipe, tiny):
-    written, spoken = (
+def test_set_weight_before_the_run_equals_a_weight_in_the_prompt(pipe, tiny):
+    with_weights, without = (
         tiny.encode("um gato:1.7 vermelho", negative="feio:0.5"),
         tiny.encode("um gato vermelho"),
     )
-    with attach(pipe, written, space="attention") as session:
-        wanted = tiny.run(pipe, session.inputs)
-    with attach(pipe, spoken, space="attention") as session:
+    with attach(pipe, with_weights, space="attention") as session:
+        expected = tiny.run(pipe, session.inputs)
+    with attach(pipe, without, space="attention") as session:
         session.set_weight("gato", 1.7)
-        session.set_weight("feio", 0.5, lane="negative")
-        assert torch.equal(tiny.run(pipe, session.inputs), wanted)
+        session.set_weight("feio", 0.5, role="negative")
+        assert torch.equal(tiny.run(pipe, session.inputs), expected)
         session.set_weight("gato", 1)
-        session.set_weight("feio", 1, lane="negative")
-        assert torch.equal(tiny.run(pipe, session.inputs), tiny.run(pipe, spoken.inputs))
+        session.set_weight("feio", 1, role="negative")
+        assert torch.equal(tiny.run(pipe, session.inputs), tiny.run(pipe, without.inputs))
 
 
-def test_a_weight_changed_while_the_picture_is_made(pipe, tiny):
+def test_set_weight_during_the_run_acts_from_the_next_step(pipe, tiny):
     encoded = tiny.encode("um gato vermelho")
-    seen = {}
+    latents = {}
 
     def watch(session, at):
         def callback(_pipe, step, _timestep, tensors):
-            seen[at, step] = tensors["latents"].clone()
+            latents[at, step] = tensors["latents"].clone()
             if step == at:
                 session.set_weight("gato vermelho", 3)
             return tensors
@@ -117,5 +117,5 @@ def test_a_weight_changed_while_the_picture_is_made(pipe, tiny):
     for at in (-1, 0):
         with attach(pipe, encoded, space="attention") as session:
             tiny.run(pipe, session.inputs, callback_on_step_end=watch(session, at))
-    assert torch.equal(seen[0, 0], seen[-1, 0])
-    assert not torch.allclose(seen[0, 1], seen[-1, 1], atol=1e-5)
+    assert torch.equal(latents[0, 0], latents[-1, 0])
+    assert not torch.allclose(latents[0, 1], latents[-1, 1], atol=1e-5)

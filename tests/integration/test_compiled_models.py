@@ -1,12 +1,16 @@
-"""Compiled models: the pipeline's own picture, and no more graphs over the steps than without a session."""
+"""Compiled models in a session: the pipeline's own image, and no more graphs than without a session."""
 
 import pytest
 import torch
 
 from promptweight.attention import attach
-from promptweight.attention.model_calls import add_call_hooks, unwrap_compiled
 
 SETTINGS = {"height": 16, "width": 16, "num_inference_steps": 4}
+TWO_GRIDS = {
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+"""A smaller UNet with cross-attention on two grids."""
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +21,7 @@ def _fresh():
 
 
 class Backend:
-    """Counts the graphs it is given, and runs them as they are."""
+    """Compiler backend that counts graphs, and runs them unchanged."""
 
     def __init__(self):
         self.graphs = 0
@@ -57,9 +61,9 @@ def processors(model):
         ("flux", "by blocks"),
     ],
 )
-def test_no_more_graphs_than_without_a_session(tiny, family, how):
+def test_session_compiles_no_more_graphs_than_the_pipeline(tiny, family, how):
     if family == "unet":
-        pipe, encoded, pooled = tiny.pipeline(), tiny.encode("um gato vermelho"), {}
+        pipe, encoded, pooled = tiny.pipeline(**TWO_GRIDS), tiny.encode("um gato vermelho"), {}
     elif family == "sd3":
         pipe = tiny.sd3_pipeline(qk_norm="rms_norm", dual_attention_layers=(0,))
         encoded, pooled = tiny.encode("um gato vermelho"), tiny.pooled(1)
@@ -81,8 +85,8 @@ def test_no_more_graphs_than_without_a_session(tiny, family, how):
     assert backend.graphs <= alone  # what was compiled before is still good
 
 
-def test_weights_that_change_while_the_picture_is_made(tiny):
-    """A ramp is another weight at every step, and one is set from outside: still one graph."""
+def test_weights_that_change_during_the_run_need_one_graph(tiny):
+    """A ramp has another weight at every step, and one weight is set from outside."""
     encoded, pooled = tiny.encode("um gato:1.5{to=2.5} vermelho:0.5"), tiny.pooled(1)
 
     def drawn(pipe):
@@ -94,54 +98,10 @@ def test_weights_that_change_while_the_picture_is_made(tiny):
         with attach(pipe, encoded, space="attention") as session:
             return tiny.run(pipe, session.inputs | pooled, callback_on_step_end=heavier, **SETTINGS)
 
-    wanted = drawn(tiny.sd3_pipeline())
+    expected = drawn(tiny.sd3_pipeline())
     pipe, backend = tiny.sd3_pipeline(), Backend()
     plain = tiny.run(pipe, encoded.inputs | pooled, **SETTINGS)
     compile_model(pipe, "wrapped", backend)
-    assert torch.allclose(drawn(pipe), wanted, atol=1e-5)
+    assert torch.allclose(drawn(pipe), expected, atol=1e-5)
     assert backend.graphs == 1
-    assert not torch.allclose(plain, wanted, atol=1e-3)
-
-
-def test_listening_ends_and_leaves_the_model_as_it_was():
-    heard = []
-
-    def listener(model, args, kwargs):
-        heard.append((type(model).__name__, len(args), list(kwargs)))
-
-    def double(model, args, output):
-        return output * 2
-
-    linear = torch.nn.Linear(2, 2)
-    in_place = torch.nn.Linear(2, 2)
-    in_place.compile(backend=Backend())
-    wrapped = torch.compile(torch.nn.Linear(2, 2), backend=Backend())
-    for model in (linear, in_place, wrapped):
-        compiled = model._compiled_call_impl
-        alone = model(torch.ones(1, 2))
-        end = add_call_hooks(model, listener, double)
-        assert torch.equal(model(torch.ones(1, 2)), 2 * alone)
-        model(input=torch.ones(1, 2))
-        end()
-        assert torch.equal(model(torch.ones(1, 2)), alone)
-        assert model._compiled_call_impl is compiled
-        assert not model._forward_pre_hooks
-        assert not model._forward_hooks
-        assert heard[-2:] == [(type(model).__name__, 1, []), (type(model).__name__, 0, ["input"])]
-    assert len(heard) == 6
-    for model in (linear, in_place, wrapped):  # arguments may be replaced
-        end = add_call_hooks(model, lambda _model, args, kwargs: ((args[0] * 0,), kwargs), lambda *_: None)
-        assert torch.equal(model(torch.ones(1, 2)), model.bias[None])
-        end()
-    assert unwrap_compiled(linear) is linear
-    assert unwrap_compiled(wrapped) is wrapped._orig_mod
-
-
-def test_a_model_compiled_anew_while_it_is_listened_to_stays_compiled():
-    model = torch.nn.Linear(2, 2)
-    model.compile(backend=Backend())
-    end = add_call_hooks(model, lambda *_: None, lambda *_: None)
-    model.compile(backend=Backend())
-    compiled = model._compiled_call_impl
-    end()
-    assert model._compiled_call_impl is compiled
+    assert not torch.allclose(plain, expected, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Guiders of modular pipelines: one call of the model for each prediction, the prompt's own first."""
+"""Guiders of modular pipelines, which call the model once for each prediction, the prompt's own first."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def skip_layer():
 
 
 def run(pipe, inputs, pooled):
-    """The loop of diffusers' modular Stable Diffusion 3, with its own block that calls the model."""
+    """Run the loop of diffusers' modular Stable Diffusion 3 with its own block; return the latents."""
     pipe.scheduler.set_timesteps(STEPS)
     denoise = StableDiffusion3LoopDenoiser()
     state = SimpleNamespace(**inputs, **pooled, num_inference_steps=STEPS, joint_attention_kwargs=None)
@@ -42,8 +42,8 @@ def run(pipe, inputs, pooled):
 
 
 @pytest.mark.parametrize("guider", [classifier_free, skip_layer])
-def test_steps_are_counted_and_disturbed_calls_left_out(tiny, guider):
-    """Recorded is what the step's own calls of both prompts show, in the order of the steps."""
+def test_steps_are_counted_without_perturbed_calls(tiny, guider):
+    """The recording has each step's own calls for both prompts, in the order of the steps."""
     encoded, pooled = tiny.encode("um gato vermelho"), tiny.pooled(1)
     transformer = tiny.sd3_pipeline().transformer
     pipe = SimpleNamespace(
@@ -56,7 +56,7 @@ def test_steps_are_counted_and_disturbed_calls_left_out(tiny, guider):
         if torch.equal(kwargs["encoder_hidden_states"], encoded.inputs["prompt_embeds"]):
             own.append((pipe.guider._step, kwargs["hidden_states"], kwargs["timestep"]))
 
-    record = Record(steps="keep", lanes=("positive", "negative"))
+    record = Record(steps="keep", roles=("positive", "negative"))
     with attach(pipe, encoded, record=record) as session:
         hook = transformer.register_forward_pre_hook(note, with_kwargs=True)
         assert torch.equal(run(pipe, session.inputs, pooled), plain)

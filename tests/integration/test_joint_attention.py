@@ -1,10 +1,11 @@
-"""Stable Diffusion 3's joint attention: picture untouched, columns and weights against float64."""
+"""Stable Diffusion 3's joint attention: unchanged images, and columns and weights against float64."""
 
 import pytest
 import torch
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 
 from promptweight.attention import Record, attach
+from promptweight.errors import SettingError
 
 
 @pytest.fixture(params=["sd3", "sd3.5 large", "sd3.5 medium"])
@@ -15,11 +16,11 @@ def pipe(request, tiny):
 
 
 class Eager(JointAttnProcessor2_0):
-    """Joint attention whose softmax is written out in float64; keeps the probabilities of every call."""
+    """Joint attention over a float64 softmax; keeps the probabilities of every call."""
 
-    def __init__(self, weights=1.0, *, renormalise=True):
+    def __init__(self, weights=1.0, *, renormalize=True):
         super().__init__()
-        self.weights, self.renormalise, self.calls = weights, renormalise, []
+        self.weights, self.renormalize, self.calls = weights, renormalize, []
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **kwargs):
         if encoder_hidden_states is None:
@@ -29,7 +30,7 @@ class Eager(JointAttnProcessor2_0):
         def attention(query, key, value, **_):
             scores = query.double() @ key.double().transpose(-1, -2) * query.shape[-1] ** -0.5
             weights = scores.softmax(-1) * self.weights
-            if self.renormalise:
+            if self.renormalize:
                 weights = weights / weights.sum(-1, keepdim=True)
             self.calls.append(weights)
             return (weights @ value.double()).to(query.dtype)
@@ -50,7 +51,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_attached_with_nothing_to_do_the_picture_is_the_pipelines_own(pipe, tiny, settings):
+def test_attached_without_weights_gives_the_pipelines_own_image(pipe, tiny, settings):
     encoded, pooled = tiny.encode("um gato vermelho", "uma casa"), tiny.pooled(2)
     plain = tiny.run(pipe, encoded.inputs | pooled, **settings)
     before = pipe.transformer.attn_processors
@@ -66,9 +67,9 @@ def test_attached_with_nothing_to_do_the_picture_is_the_pipelines_own(pipe, tiny
     assert len(recording.tables) == 2
 
 
-def test_columns_of_every_layer(pipe, tiny):
+def test_columns_of_every_layer_match_float64(pipe, tiny):
     encoded, pooled = tiny.encode("um gato vermelho"), tiny.pooled(1)
-    record = Record(steps="keep", heads="keep", lanes=("positive", "negative"))
+    record = Record(steps="keep", heads="keep", roles=("positive", "negative"))
     with attach(pipe, encoded, record=record) as session:
         tiny.run(pipe, session.inputs | pooled)
     recording = session.maps.recording
@@ -80,10 +81,10 @@ def test_columns_of_every_layer(pipe, tiny):
         for step, probabilities in enumerate(truth[slot.layers[0]].calls):
             for row, role in enumerate(("negative", "positive")):
                 columns = recording.columns((role, 0))
-                found = slot.sums[step, recording.roles.index(role), 0][..., list(columns.values())]
+                actual = slot.sums[step, recording.roles.index(role), 0][..., list(columns.values())]
                 image = slot.height * slot.width
-                wanted = probabilities[row, :, :image][..., [image + column for column in columns]]
-                assert (found - wanted).abs().max() < 2e-5
+                expected = probabilities[row, :, :image][..., [image + column for column in columns]]
+                assert (actual - expected).abs().max() < 2e-5
     maps = session.maps
     masses = [maps.word(word.text).mass for word in maps.words]
     assert sum(masses) + maps.beginning().mass + maps.rest().mass == pytest.approx(1, abs=1e-5)
@@ -92,7 +93,7 @@ def test_columns_of_every_layer(pipe, tiny):
 @pytest.mark.parametrize("mode", ["logit", "value"])
 @pytest.mark.parametrize("region", [None, "right"])
 @pytest.mark.parametrize("weight", [3.0, 0.0])
-def test_weights(pipe, tiny, mode, region, weight):
+def test_weights_match_float64(pipe, tiny, mode, region, weight):
     encoded, pooled = tiny.encode("um gato vermelho"), tiny.pooled(1)["pooled_prompt_embeds"]
     sample = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
     arguments = (sample, encoded.inputs["prompt_embeds"], pooled, torch.tensor([300.0]))
@@ -105,16 +106,16 @@ def test_weights(pipe, tiny, mode, region, weight):
         with attach(pipe, encoded) as session:
             plain = pipe.transformer(*arguments).sample
             session.set_weight("gato", weight, mode=mode, region=region)
-            found = pipe.transformer(*arguments).sample
+            actual = pipe.transformer(*arguments).sample
         for block in pipe.transformer.transformer_blocks:
-            block.attn.processor = Eager(weights, renormalise=mode == "logit")
-        wanted = pipe.transformer(*arguments).sample
-    assert torch.allclose(found, wanted, atol=2e-5)
-    assert not torch.allclose(found, plain, atol=2e-5)
+            block.attn.processor = Eager(weights, renormalize=mode == "logit")
+        expected = pipe.transformer(*arguments).sample
+    assert torch.allclose(actual, expected, atol=2e-5)
+    assert not torch.allclose(actual, plain, atol=2e-5)
 
 
 def test_fused_projections_keep_the_norms(tiny):
-    """diffusers' own fused processor leaves them out; a session's picture is that of the unfused model."""
+    """The fused processor of diffusers omits them; a session's image is that of the unfused model."""
     encoded, pooled = tiny.encode("um gato"), tiny.pooled(1)
     plain = tiny.run(tiny.sd3_pipeline(qk_norm="rms_norm"), encoded.inputs | pooled)
     pipe = tiny.sd3_pipeline(qk_norm="rms_norm")
@@ -128,8 +129,8 @@ def test_fused_projections_keep_the_norms(tiny):
         assert torch.equal(tiny.run(pipe, session.inputs | pooled), fused)
 
 
-def test_two_text_encoders(tiny):
-    """A word stands in the rows of both; its map is their sum, or one of them by name."""
+def test_map_of_two_text_encoders_is_their_sum(tiny):
+    """A word has rows of both; its map is their sum, or that of one by name."""
     pipe, encoded = tiny.sd3_pipeline(), tiny.encode_twice("um gato:2 vermelho")
     with attach(pipe, encoded, space="attention") as session:
         tiny.run(pipe, session.inputs | tiny.pooled(1))
@@ -142,5 +143,5 @@ def test_two_text_encoders(tiny):
         session.set_weight("gato", 0)
         tiny.run(pipe, session.inputs | tiny.pooled(1))
     assert session.maps.word("gato").mass == 0
-    with pytest.raises(Exception, match="no text encoder is called 'bert'; there are: clip, t5"):
+    with pytest.raises(SettingError, match="source must be one of: clip, t5; got 'bert'"):
         maps.word("gato", source="bert")

@@ -1,139 +1,125 @@
-"""Batches under real launchers: two processes of accelerate, and a Ray cluster that loses a worker."""
+"""Batches under real launchers: two processes of accelerate, and a Ray cluster whose workers die."""
 
 import importlib.util
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
 import promptweight
-from promptweight.batch.output_folder import is_complete_image, read_manifest
+from promptweight.batch import is_complete_image
+from promptweight.batch.output_folder import read_manifest
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launchers run on POSIX systems")
+pytestmark = [
+    pytest.mark.launch,
+    pytest.mark.skipif(os.name != "posix", reason="the launchers run on POSIX systems"),
+]
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
-PICTURES = 12
+IMAGES = 12
 
 
 @pytest.fixture
 def jobs(tmp_path):
     path = tmp_path / "jobs.txt"
-    path.write_text(f"um gato --s 2 --d 1-{PICTURES // 2}\num (rato:1.4) --s 2 --d 1-{PICTURES // 2}\n")
+    path.write_text(f"um gato --s 2 --d 1-{IMAGES // 2}\num (rato:1.4) --s 2 --d 1-{IMAGES // 2}\n")
     return path
 
 
-def start(*arguments):
-    """Starts this Python with arguments; the package is found where this one is."""
+def run_python(*arguments):
+    """Run this Python with arguments and this package; return the finished process."""
     place = Path(promptweight.__file__).parents[1]
-    return subprocess.Popen(
+    return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(place)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        check=False,
     )
 
 
-def check(out, made):
-    """Every picture is there, whole and once, and the manifest says so."""
-    pictures = sorted(out.glob("*.png"))
-    assert len(pictures) == PICTURES
-    assert all(is_complete_image(path) for path in pictures)
-    assert len({path.stem.rpartition("-")[2] for path in pictures}) == PICTURES
-    assert sorted(made) == list(map(str, pictures))
+def check_images(out, printed):
+    """Check that every image is complete, logged and printed once; return the manifest."""
+    images = sorted(out.glob("*.png"))
+    assert len(images) == IMAGES
+    assert all(is_complete_image(path) for path in images)
+    ids = {path.stem.rpartition("-")[2] for path in images}
+    assert len(ids) == IMAGES
+    assert sorted(printed) == list(map(str, images))
     lines = list(read_manifest(out))
-    assert {line["id"] for line in lines} == {path.stem.rpartition("-")[2] for path in pictures}
+    assert {line["id"] for line in lines if line["status"] != "failed"} == ids
     assert set(Counter(line["id"] for line in lines if line["status"] == "ok").values()) <= {1}
     assert not list(out.glob(".*.tmp"))
     return lines
 
 
-def test_two_processes_of_accelerate_make_half_each(jobs, model_folder, tmp_path):
+def test_two_processes_of_accelerate_draw_half_each(jobs, model_folder, tmp_path):
     launch = [
         "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
     ]  # fmt: skip
     batch = ["-m", "promptweight", "batch", jobs, "-o", tmp_path / "out", "--model", model_folder]
-    process = start(*launch, *batch, "--device", "cpu")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    lines = check(tmp_path / "out", out.splitlines())
-    assert Counter(line["shard"] for line in lines) == {"1/2": PICTURES // 2, "2/2": PICTURES // 2}
-    assert "shard 1/2: 6 made" in err
-    assert "shard 2/2: 6 made" in err
+    done = run_python(*launch, *batch, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    lines = check_images(tmp_path / "out", done.stdout.splitlines())
+    assert Counter(line["shard"] for line in lines) == {"1/2": IMAGES // 2, "2/2": IMAGES // 2}
+    assert "shard 1/2: 6 drawn" in done.stderr
+    assert "shard 2/2: 6 drawn" in done.stderr
 
 
-@needs_ray
-def test_a_ray_worker_that_is_killed_half_way_loses_nothing(jobs, model_folder, tmp_path):
-    process = start(
-        "-m", "promptweight", "batch", jobs, "-o", tmp_path / "out", "--model", model_folder,
-        "--device", "cpu", "--ray", "--workers", "2", "--batch-size", "2",
-    )  # fmt: skip
-    killed = False
-    while process.poll() is None and not killed:
-        time.sleep(0.05)
-        if len(list((tmp_path / "out").glob("*.png"))) >= 2:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                if not killed and "ray::MapWorker" in " ".join(child.cmdline()):
-                    child.send_signal(signal.SIGKILL)
-                    killed = True
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert killed
-    check(tmp_path / "out", out.splitlines())
+DYING = """
+import os, signal, sys
+from dataclasses import dataclass
 
+from promptweight.batch import plan
+from promptweight.cli import main
 
-POISONED = """
-import json, os, signal, sys
-from dataclasses import dataclass, fields
-
-from promptweight.batch import make_plan, read, run
-from promptweight.batch.ray_backend import Cluster
-from promptweight.batch.plan import Plan
-
-DRIVER = os.getpid()
+DRIVER, FLAG, POISON = os.getpid(), sys.argv.pop(1), "veneno"
 
 
 @dataclass(frozen=True)
-class Poisoned(Plan):
-    def taking(self, pictures):
-        if os.getpid() != DRIVER and any("veneno" in each.job.prompt for each in pictures):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().taking(pictures)
+class DyingPlan(plan.Plan):
+    '''Plan that kills one worker at its second batch, and every worker at the poisoned image.'''
+
+    def with_images(self, images):
+        if os.getpid() != DRIVER:
+            is_poisoned = any(POISON in image.job.prompt for image in images)
+            has_drawn = hasattr(sys, "batches_of_this_worker")
+            sys.batches_of_this_worker = True
+            if is_poisoned or (has_drawn and create(FLAG)):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().with_images(images)
 
 
-jobs, output, model = sys.argv[1:]
-plan = make_plan(read(jobs), model=model)
-plan = Poisoned(*(getattr(plan, each.name) for each in fields(plan)))
-lines = []
-outcome = run(plan, output, cluster=Cluster(workers=2, device="cpu"), tell=lines.append)
-print(json.dumps([outcome.ok, outcome.failed, outcome.left, lines]))
+def create(path):
+    try:
+        open(path, "x").close()
+    except FileExistsError:
+        return False
+    return True
+
+
+plan.Plan = DyingPlan
+main()
 """
 
 
 @needs_ray
-def test_a_picture_at_which_every_worker_dies_fails_alone(model_folder, tmp_path):
-    jobs = tmp_path / "jobs.txt"
-    jobs.write_text("um gato --s 1 --d 1-3\nveneno --s 1 --d 1\num rato --s 1 --d 1\n")
-    process = start("-c", POISONED, jobs, tmp_path / "out", model_folder)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    ok, failed, left, lines = json.loads(out.splitlines()[-1])
-    assert (ok, failed, left) == (4, 1, 0)
-    (poisoned,) = (line for line in lines if line["status"] == "failed")
-    assert poisoned["prompt"] == "veneno"
-    assert "workers died" in poisoned["error"]
-    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
-    assert pictures == {line["file"] for line in lines if line["status"] == "ok"}
-    assert len(pictures) == 4
-    told = Counter((line["id"], line["status"]) for line in read_manifest(tmp_path / "out"))
-    assert Counter(status for _, status in told) == {"ok": 4, "failed": 1}
-    assert set(told.values()) == {1}
+def test_dying_ray_workers_lose_no_image_but_the_one_that_kills_them(jobs, model_folder, tmp_path):
+    with jobs.open("a") as file:
+        file.write("veneno --s 1 --d 1\n")
+    done = run_python(
+        "-c", DYING, tmp_path / "killed", "batch", jobs, "-o", tmp_path / "out", "--model", model_folder,
+        "--device", "cpu", "--ray", "--workers", "2", "--batch-size", "2",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "killed").exists()
+    lines = check_images(tmp_path / "out", done.stdout.splitlines())
+    (failed,) = (line for line in lines if line["status"] == "failed")
+    assert failed["prompt"] == "veneno"
+    assert "workers died" in failed["error"]
+    assert f"{IMAGES} drawn, 0 already finished, 1 failed" in done.stderr

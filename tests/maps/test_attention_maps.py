@@ -1,10 +1,10 @@
-"""Views and maps of recordings whose numbers are written down here."""
+"""Attention maps: words, views, overlays and files, on recordings made by hand."""
 
 import pytest
 import torch
 from PIL import Image
 
-from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.errors import FileFormatError, SettingError, WordNotFoundError
 from promptweight.maps.attention_maps import AttentionMaps
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
@@ -14,7 +14,7 @@ COLUMNS = 6
 
 
 def slot(name, stride, height, width, values, *, steps=1, heads=1, calls=1):
-    """A slot in which every pixel of column c has the probability values[c]."""
+    """Return a slot in which every pixel of column c has the probability values[c]."""
     sums = torch.zeros(steps, 1, 1, heads, height * width, COLUMNS) + torch.tensor(values) * calls
     return RecordedSlot((name,), stride, height, width, sums, torch.full((steps, 1, 1), float(calls)))
 
@@ -27,14 +27,14 @@ def table(tiny):
 @pytest.fixture
 def maps_of(table):
     def build(*slots, size=(24, 40)):
-        return AttentionMaps.of(
+        return AttentionMaps.from_recording(
             Recording(slots, ("positive",), {("positive", 0): (PlacedTable(0, ("clip",), table),)}, size)
         )
 
     return build
 
 
-def test_pieces_are_summed_and_occurrences_are_told_apart(maps_of):
+def test_word_sums_tokens_and_selects_occurrence(maps_of):
     maps = maps_of(slot("a", 0, 3, 5, [0.5, 0.1, 0.04, 0.02, 0.03, 0.05], calls=7))
     assert [word.text for word in maps.words] == ["um", "gato", "vermelho", "gato"]
     for phrase, occurrence, mass in [
@@ -55,31 +55,31 @@ def test_pieces_are_summed_and_occurrences_are_told_apart(maps_of):
         maps.word("rato")
 
 
-def test_share_is_of_the_words_alone(maps_of):
+def test_share_is_relative_to_words_only(maps_of):
     shares = maps_of(slot("a", 0, 3, 5, [0.5, 0.1, 0.04, 0.02, 0.03, 0.05])).share()
     assert shares.word("gato").mass == pytest.approx(0.04 / 0.24)
     assert shares.beginning().mass == pytest.approx(0.5 / 0.24)
     assert shares.probability().word("gato").mass == pytest.approx(0.04)
-    with pytest.raises(SettingError, match="probability"):
+    with pytest.raises(SettingError, match="must be the probability; got share"):
         shares.rest()
 
 
-def test_lift_is_relative_to_the_mean_over_the_picture(maps_of):
+def test_lift_is_relative_to_image_mean(maps_of):
     one = slot("a", 0, 3, 5, [0] * COLUMNS)
     one.sums[..., 2] = torch.arange(15.0) / 100
     maps = maps_of(one, size=(3, 5)).lift()
     assert maps.word("gato").tensor.flatten().tolist() == pytest.approx([i / 7 for i in range(15)], abs=1e-6)
-    with pytest.raises(SettingError, match="no lift"):
+    with pytest.raises(SettingError, match="got lift"):
         maps.rest()
 
 
-def test_grids_weigh_the_same_however_many_layers_they_have(maps_of):
+def test_word_gives_grids_equal_weight(maps_of):
     fine = [slot("up.3", 0, 12, 20, [0, 0, 0.4, 0, 0, 0])]
     coarse = [slot(f"up.{i}", 1, 6, 10, [0, 0, 0.1 * i, 0, 0, 0]) for i in range(3)]
     assert maps_of(*fine, *coarse).word("gato").mass == pytest.approx((0.4 + 0.1) / 2)
 
 
-def test_very_coarse_layers_are_left_out_unless_asked_for(maps_of):
+def test_default_view_omits_coarse_layers(maps_of):
     slots = [slot(f"l{level}", 2**level, 12, 20, [0, 0, 0.1 * (level + 1), 0, 0, 0]) for level in range(4)]
     maps = maps_of(*slots)
     assert maps.word("gato").mass == pytest.approx(0.2)
@@ -88,7 +88,7 @@ def test_very_coarse_layers_are_left_out_unless_asked_for(maps_of):
     assert maps_of(slots[3]).word("gato").mass == pytest.approx(0.4)
 
 
-def test_grids_of_a_few_cells_are_left_out_unless_there_is_no_finer_one(maps_of):
+def test_default_view_omits_small_grids_unless_finest(maps_of):
     fine, small = slot("up", 0, 8, 12, [0, 0, 0.4, 0, 0, 0]), slot("mid", 1, 4, 6, [0, 0, 0.1, 0, 0, 0])
     maps = maps_of(fine, small)
     assert maps.word("gato").mass == pytest.approx(0.4)
@@ -96,7 +96,7 @@ def test_grids_of_a_few_cells_are_left_out_unless_there_is_no_finer_one(maps_of)
     assert maps_of(small).word("gato").mass == pytest.approx(0.1)
 
 
-def test_layers_by_name_and_by_grid(maps_of):
+def test_layers_select_by_name_or_grid(maps_of):
     maps = maps_of(
         slot("down.attn", 0, 12, 20, [0, 0.1, 0, 0, 0, 0]),
         slot("up.attn", 0, 12, 20, [0, 0.2, 0, 0, 0, 0]),
@@ -105,11 +105,11 @@ def test_layers_by_name_and_by_grid(maps_of):
     assert maps.layers("up").word("um").mass == pytest.approx(0.2)
     assert maps.layers("12x20").word("um").mass == pytest.approx(0.15)
     assert maps.layers("6x10", "down").word("um").mass == pytest.approx(0.25)
-    with pytest.raises(SettingError, match=r"no layer is called 'left'; layers: down.attn \(12x20\)"):
+    with pytest.raises(SettingError, match=r"layers must match one of: down.attn \(12x20\).*got 'left'"):
         maps.layers("left")
 
 
-def test_steps_and_heads(maps_of):
+def test_steps_and_heads_select_recorded_axes(maps_of):
     one = slot("a", 0, 3, 5, [0] * COLUMNS, steps=4, heads=2)
     one.sums[..., 2] = torch.arange(8.0).view(4, 1, 1, 2, 1) / 10
     maps = maps_of(one)
@@ -118,23 +118,23 @@ def test_steps_and_heads(maps_of):
     assert maps.steps(-1).word("gato").mass == pytest.approx(0.65)
     assert maps.heads(1).word("gato").mass == pytest.approx(0.4)
     assert maps.steps(0, 1).heads(0).word("gato").mass == 0
-    with pytest.raises(SettingError, match="steps 9 to None hold none of the 4"):
+    with pytest.raises(SettingError, match="one of the 4 recorded; got 9 to None"):
         maps.steps(9)
-    with pytest.raises(SettingError, match="heads 0 to 1"):
+    with pytest.raises(SettingError, match="heads must be 0 to 1"):
         maps.heads(2)
     flat = maps_of(slot("a", 0, 3, 5, [0] * COLUMNS))
-    with pytest.raises(SettingError, match="added together"):
+    with pytest.raises(SettingError, match="got their sum"):
         flat.steps(0, 1)
-    with pytest.raises(SettingError, match="averaged"):
+    with pytest.raises(SettingError, match="got their mean"):
         flat.heads(0)
 
 
-def test_a_layer_that_never_ran(maps_of):
+def test_word_of_layer_that_did_not_run_raises(maps_of):
     with pytest.raises(SettingError, match="did not run"):
         maps_of(slot("a", 0, 3, 5, [0] * COLUMNS, calls=0)).word("um")
 
 
-def test_rows_are_rows_and_columns_are_columns(maps_of):
+def test_word_keeps_orientation(maps_of):
     one = slot("a", 0, 3, 5, [0] * COLUMNS)
     one.sums[..., 2].view(3, 5)[0, 4] = 1.0
     heat = maps_of(one).word("gato")
@@ -147,28 +147,28 @@ def test_rows_are_rows_and_columns_are_columns(maps_of):
     assert not mask[:, :28].any()
     normalized = heat.normalized()
     assert (normalized.min(), normalized.max()) == (0, 1)
-    with pytest.raises(SettingError, match=r"threshold is 1\.5"):
+    with pytest.raises(SettingError, match=r"threshold must be between 0 and 1; got 1\.5"):
         heat.mask(1.5)
 
 
-def test_a_map_that_is_the_same_everywhere_has_nothing_to_show(maps_of):
+def test_normalized_constant_map_is_zero(maps_of):
     heat = maps_of(slot("a", 0, 3, 5, [0, 0.1, 0, 0, 0, 0])).word("um")
     assert heat.normalized().abs().max() == 0
 
 
-def test_overlay(maps_of):
+def test_overlay_covers_peak(maps_of):
     one = slot("a", 0, 3, 5, [0] * COLUMNS)
     one.sums[..., 2].view(3, 5)[0, 4] = 1.0
-    picture = maps_of(one).word("gato").overlay(Image.new("RGB", (40, 24), "gray"), upscale=None)
-    assert picture.size == (40, 24)
-    assert picture.getpixel((39, 0)) != picture.getpixel((0, 23))
+    image = maps_of(one).word("gato").overlay(Image.new("RGB", (40, 24), "gray"), upscale=None)
+    assert image.size == (40, 24)
+    assert image.getpixel((39, 0)) != image.getpixel((0, 23))
 
 
-def test_saved_maps_are_loaded_as_they_were(pipe, tiny, tmp_path):
+def test_load_returns_saved_maps(pipe, tiny, tmp_path):
     from promptweight.attention import Record, attach
 
     encoded = tiny.encode("um gato:1.4 vermelho", "casa gato")
-    with attach(pipe, encoded, record=Record(steps="keep", lanes=("positive", "negative"))) as session:
+    with attach(pipe, encoded, record=Record(steps="keep", roles=("positive", "negative"))) as session:
         tiny.run(pipe, session.inputs, height=48)
     maps = session.maps
     maps.save(tmp_path / "maps.safetensors")
@@ -177,25 +177,25 @@ def test_saved_maps_are_loaded_as_they_were(pipe, tiny, tmp_path):
     assert loaded.words == maps.words
     assert loaded.recording.size == (48, 32)
     assert torch.equal(loaded.word("gato", image=1).tensor, maps.word("gato", image=1).tensor)
-    heat = loaded.share().steps(1).word("feio", lane="negative")
-    assert torch.equal(heat.tensor, maps.share().steps(1).word("feio", lane="negative").tensor)
+    heat = loaded.share().steps(1).word("feio", role="negative")
+    assert torch.equal(heat.tensor, maps.share().steps(1).word("feio", role="negative").tensor)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_load_other_files_raise(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(SettingError, match="holds no attention maps"):
+    with pytest.raises(FileFormatError, match="is not a file of attention maps"):
         AttentionMaps.load(tmp_path / "model.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
-    with pytest.raises(SettingError, match="not a whole file"):
+    with pytest.raises(FileFormatError, match="not a complete file"):
         AttentionMaps.load(tmp_path / "broken.safetensors")
     metadata = {
-        "format": "promptweight attention 1",
+        "format": "promptweight attention 2",
         "recording": '{"tables": [], "slots": [[["a"], 0, 1, 1]]}',
     }
     save_file({"weight": torch.zeros(2)}, tmp_path / "cut.safetensors", metadata=metadata)
-    with pytest.raises(SettingError, match="not a whole file"):
+    with pytest.raises(FileFormatError, match="not a complete file"):
         AttentionMaps.load(tmp_path / "cut.safetensors")
     with pytest.raises(FileNotFoundError):
         AttentionMaps.load(tmp_path / "none.safetensors")

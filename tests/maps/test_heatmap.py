@@ -1,4 +1,4 @@
-"""What patches of the picture attend to in the text, against softmaxes written out in float64."""
+"""Text rows of image patches, against softmaxes computed in float64."""
 
 import pytest
 import torch
@@ -12,30 +12,30 @@ SIZE = {"height": 48, "width": 80}
 
 
 @pytest.fixture
-def listen(monkeypatch):
-    """Notes the float64 softmax of every attention call of torch, which goes on as it is."""
+def record_softmax(monkeypatch):
+    """Return a function that starts to record the float64 softmax of every attention call of torch."""
     calls = []
     attention = torch.nn.functional.scaled_dot_product_attention
 
-    def listening(query, key, value, attn_mask=None, **settings):
+    def recording_attention(query, key, value, attn_mask=None, **settings):
         logits = query.double() @ key.double().transpose(-1, -2) * query.shape[-1] ** -0.5
         calls.append(logits.softmax(-1))
         return attention(query, key, value, attn_mask=attn_mask, **settings)
 
     def start():
-        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", listening)
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recording_attention)
         return calls
 
     return start
 
 
 def cells_of(height, width):
-    """The cells that hold PATCHES."""
+    """Return the cells that contain PATCHES."""
     return [int(0.9 * height) * width + int(0.1 * width), int(0.3 * height) * width + width - 1]
 
 
 @pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
-def test_rows_of_every_layer_and_head(tiny, listen, family):
+def test_rows_of_every_layer_and_head_equal_softmax(tiny, record_softmax, family):
     negative = None if family == "flux" else "feio"
     encoded = tiny.encode("um gato vermelho", negative=negative)
     make = {"unet": tiny.pipeline, "sd3": tiny.sd3_pipeline, "flux": tiny.flux_pipeline}[family]
@@ -45,7 +45,7 @@ def test_rows_of_every_layer_and_head(tiny, listen, family):
     record = Record(steps="keep", heads="keep", patches=PATCHES)
     with attach(pipe, encoded, record=record) as session:
         assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
-    calls = listen()
+    calls = record_softmax()
     tiny.run(pipe, encoded.inputs, **settings)
     rows = [slot for slot in session.maps.recording.slots if slot.kind == "rows"]
     if family == "unet":
@@ -59,19 +59,19 @@ def test_rows_of_every_layer_and_head(tiny, listen, family):
             "sd3": (slice(image, None), slice(image)),
             "flux": (slice(tiny.rows), slice(tiny.rows, None)),
         }[family]
-        wanted = call[-1][:, queries][:, cells_of(slot.height, slot.width)][..., text]
-        assert (slot.sums[step, 0, 0] - wanted).abs().max() < 1e-5
+        expected = call[-1][:, queries][:, cells_of(slot.height, slot.width)][..., text]
+        assert (slot.sums[step, 0, 0] - expected).abs().max() < 1e-5
 
 
-def test_what_a_patch_reads(pipe, tiny, tmp_path):
-    """Everything makes up 1; a word gets what its map has in the same cell."""
+def test_row_sums_to_one_and_agrees_with_maps(pipe, tiny, tmp_path):
+    """All tokens sum to 1; a word has the value of its map in the same cell."""
     encoded = tiny.encode("um gato vermelho", "casa gato casa")
-    record = Record(lanes=("positive", "negative"), patches=PATCHES)
+    record = Record(roles=("positive", "negative"), patches=PATCHES)
     with attach(pipe, encoded, record=record) as session:
         tiny.run(pipe, session.inputs, **SIZE)
     maps = session.maps
     row = maps.row(1)
-    assert row.place == (1.0, 0.3)
+    assert row.position == (1.0, 0.3)
     assert [token.kind for token, _ in row.tokens[:5]] == ["bos", "text", "text", "text", "text"]
     assert {token.kind for token, _ in row.tokens} == {"bos", "text", "eos", "pad"}
     assert len(row.tokens) == tiny.rows
@@ -94,22 +94,22 @@ def test_what_a_patch_reads(pipe, tiny, tmp_path):
     second = maps.row(0, image=1)
     assert [word.occurrence for word, _ in second.words if word.text == "casa"] != [0, 0]
     assert second.word("casa", 1) != second.word("casa", 0)
-    assert [word.text for word, _ in maps.row(lane="negative").words] == ["feio"]
+    assert [word.text for word, _ in maps.row(role="negative").words] == ["feio"]
 
     maps.save(tmp_path / "maps.safetensors")
     loaded = AttentionMaps.load(tmp_path / "maps.safetensors")
     assert torch.equal(loaded.row(1).tensor, row.tensor)
-    for ask, kind, message in [
+    for call, error, message in [
         (lambda: maps.row(2), SettingError, "patch 2 was not recorded; there are 2"),
-        (lambda: maps.lift().row(), SettingError, "no lift"),
+        (lambda: maps.lift().row(), SettingError, "got lift"),
         (lambda: row.word("cachorro"), WordNotFoundError, "cachorro"),
     ]:
-        with pytest.raises(kind, match=message):
-            ask()
+        with pytest.raises(error, match=message):
+            call()
 
 
-def test_two_text_encoders(tiny):
-    """In joint attention the picture keeps the rest; a word's value is the sum of its places in the text."""
+def test_row_of_two_text_encoders_is_sum_of_both(tiny):
+    """In joint attention the image has the rest of 1; a word's value is the sum over both encoders."""
     pipe, encoded = tiny.sd3_pipeline(), tiny.encode_twice("um gato:2 vermelho")
     with attach(pipe, encoded, space="attention", record=Record(patches=PATCHES)) as session:
         tiny.run(pipe, session.inputs | tiny.pooled(1))

@@ -1,4 +1,4 @@
-"""What is recorded, against a softmax written out in float64 by processors of the test's own."""
+"""Recorded sums, against a softmax computed in float64 by processors of the test."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from promptweight.attention import Record, attach
 
 
 class Eager:
-    """Cross-attention in plain steps; keeps the float64 probabilities of every call, weighted if asked."""
+    """Cross-attention in single steps that records the float64 probabilities of every call."""
 
     def __init__(self, bias=0.0, signs=1.0):
         self.bias, self.signs, self.calls = bias, signs, []
@@ -24,8 +24,8 @@ class Eager:
         return attn.to_out[0](output.transpose(1, 2).flatten(2))
 
 
-class Watching(Eager):
-    """The same, but the model goes on with torch's own attention, so that its path is the pipeline's."""
+class Recording(Eager):
+    """The same, but with the output of torch's attention, so that the images equal the pipeline's."""
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
         super().__call__(attn, hidden_states, encoder_hidden_states)
@@ -38,28 +38,28 @@ class Watching(Eager):
         return attn.to_out[0](output.transpose(1, 2).flatten(2))
 
 
-def watched(pipe, make):
-    """The cross-attention layers of the UNet with the test's processors, by name."""
-    found = {}
+def install_processors(pipe, make):
+    """Set the test's processors in the cross-attention layers of the UNet; return them by name."""
+    processors = {}
     for name, module in pipe.unet.named_modules():
         if name.endswith("attn2"):
-            module.processor = found[name] = make()
-    return found
+            module.processor = processors[name] = make()
+    return processors
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [(32, 32), (48, 80)])
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_columns_of_every_layer_step_and_head(tiny, dtype, size, guidance):
+def test_recorded_columns_equal_softmax(tiny, dtype, size, guidance):
     encoded = tiny.encode("um gato vermelho", "casa", dtype=dtype)
     settings = {"height": size[0], "width": size[1], "guidance_scale": guidance}
     pipe = tiny.pipeline(dtype)
     with attach(
-        pipe, encoded, record=Record(steps="keep", heads="keep", lanes=("negative", "positive"))
+        pipe, encoded, record=Record(steps="keep", heads="keep", roles=("negative", "positive"))
     ) as s:
         tiny.run(pipe, s.inputs, **settings)
     recording = s.maps.recording
-    truth = watched(pipe, Watching)
+    truth = install_processors(pipe, Recording)
     tiny.run(pipe, encoded.inputs, **settings)
 
     assert sorted(slot.layers for slot in recording.slots) == sorted((name,) for name in truth)
@@ -73,14 +73,14 @@ def test_columns_of_every_layer_step_and_head(tiny, dtype, size, guidance):
                 columns = recording.columns((role, image))
                 assert (slot.counts[:, place, image] == 1).all()
                 for step, probabilities in enumerate(calls):
-                    wanted = probabilities[first + image][..., list(columns)]
+                    expected = probabilities[first + image][..., list(columns)]
                     found = slot.sums[step, place, image][..., list(columns.values())]
-                    assert (found - wanted).abs().max() < (1e-5 if dtype == torch.float32 else 1e-4)
+                    assert (found - expected).abs().max() < (1e-5 if dtype == torch.float32 else 1e-4)
     if guidance == 1:
         assert all((slot.counts[:, recording.roles.index("negative")] == 0).all() for slot in recording.slots)
 
 
-def test_nothing_is_dropped_words_beginning_and_padding_make_up_everything(pipe, tiny):
+def test_words_beginning_and_rest_sum_to_one(pipe, tiny):
     with attach(pipe, tiny.encode("um gato, vermelho")) as session:
         tiny.run(pipe, session.inputs)
     maps = session.maps
@@ -90,7 +90,7 @@ def test_nothing_is_dropped_words_beginning_and_padding_make_up_everything(pipe,
     assert maps.rest().tensor.min() > 0
 
 
-def test_sums_and_means_are_those_of_what_is_kept(pipe, tiny):
+def test_summed_recording_equals_mean_of_kept_steps_and_heads(pipe, tiny):
     encoded = tiny.encode("um gato vermelho")
     found = []
     for record in (True, Record(steps="keep", heads="keep")):
@@ -106,8 +106,8 @@ def test_sums_and_means_are_those_of_what_is_kept(pipe, tiny):
     assert not torch.allclose(by_step[0], by_step[2], atol=1e-6)
 
 
-def test_a_prompt_does_not_depend_on_its_batch_mates(pipe, tiny):
-    """Weights and maps of one prompt alone and in a batch; sums may round otherwise, no more."""
+def test_recorded_maps_are_independent_of_batch(pipe, tiny):
+    """Images and maps of one prompt alone and in a batch, up to rounding."""
     alone, mates = (
         tiny.encode("um gato:2 vermelho"),
         tiny.encode("casa:0.3", "um gato:2 vermelho", "sol azul:-1"),
@@ -124,12 +124,12 @@ def test_a_prompt_does_not_depend_on_its_batch_mates(pipe, tiny):
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_the_order_of_the_rows_does_not_matter(pipe, tiny):
-    """Guiders that call the model once per lane, the positive first, are recorded as one stacked call is."""
+def test_recorded_maps_are_independent_of_row_order(pipe, tiny):
+    """One call per role, the positive first, records the same as one stacked call."""
     encoded = tiny.encode("um gato vermelho")
     positive, negative = encoded.inputs["prompt_embeds"], encoded.inputs["negative_prompt_embeds"]
     sample = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    record = Record(lanes=("positive", "negative"), steps="keep")
+    record = Record(roles=("positive", "negative"), steps="keep")
 
     def recorded(*calls):
         with attach(pipe, encoded, record=record) as session, torch.no_grad():
@@ -140,12 +140,12 @@ def test_the_order_of_the_rows_does_not_matter(pipe, tiny):
 
     stacked = recorded(torch.cat([negative, positive]))
     for other in (recorded(torch.cat([positive, negative])), recorded(positive, negative)):
-        for lane, word in (("positive", "gato"), ("negative", "feio")):
-            first = stacked.steps(0, 1).word(word, lane=lane).tensor
-            assert torch.allclose(first, other.steps(0, 1).word(word, lane=lane).tensor, atol=1e-6)
+        for role, word in (("positive", "gato"), ("negative", "feio")):
+            first = stacked.steps(0, 1).word(word, role=role).tensor
+            assert torch.allclose(first, other.steps(0, 1).word(word, role=role).tensor, atol=1e-6)
 
 
-def test_odd_sizes_at_every_level(tiny):
+def test_recording_odd_sizes_at_every_level(tiny):
     pipe = tiny.pipeline(
         block_out_channels=(8, 16, 32),
         attention_head_dim=2,
@@ -160,7 +160,7 @@ def test_odd_sizes_at_every_level(tiny):
     assert session.maps.word("gato").tensor.shape == (26, 18)
 
 
-def test_layers_named_to_be_recorded(pipe, tiny):
+def test_record_layers_selects_by_name(pipe, tiny):
     with attach(pipe, tiny.encode("um gato"), record=Record(layers=("up_blocks.1", "mid"))) as session:
         tiny.run(pipe, session.inputs)
     names = [slot.layers[0] for slot in session.maps.recording.slots]
@@ -168,7 +168,7 @@ def test_layers_named_to_be_recorded(pipe, tiny):
     assert all(name.startswith(("up_blocks.1", "mid_block")) for name in names)
 
 
-def test_a_small_budget_gives_up_detail_and_says_so(pipe, tiny):
+def test_record_small_budget_reduces_detail_and_warns(pipe, tiny):
     encoded = tiny.encode("um gato vermelho")
     found = {}
     for budget in (512, 0.2, 0.05, 0.012):

@@ -1,4 +1,4 @@
-"""The image's attention to itself: refined maps and patches, against softmaxes written out in float64."""
+"""Refined maps and patches from the image's self-attention, against softmaxes computed in float64."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from promptweight.maps import AttentionMaps
 SIZE = {"height": 48, "width": 80}
 PATCHES = ((0.1, 0.9), (1.0, 0.3))
 CELLS = 12 * 20
-"""The positions of a picture of SIZE in the Stable Diffusion 3 of the tests: four pixels a side."""
+"""Image positions for SIZE in the Stable Diffusion 3 of the tests: four pixels a side."""
 
 
 def softmax(query, key, bias=0.0):
@@ -21,22 +21,22 @@ def softmax(query, key, bias=0.0):
 
 
 def cells_of(height, width):
-    """The cells that hold PATCHES."""
+    """Return the cells that contain PATCHES."""
     return [int(0.9 * height) * width + int(0.1 * width), int(0.3 * height) * width + width - 1]
 
 
 @pytest.fixture
-def listen(monkeypatch):
-    """Notes the float64 softmax of every attention call of torch, which goes on as it is."""
+def record_softmax(monkeypatch):
+    """Return a function that starts to record the float64 softmax of every attention call of torch."""
     calls = []
     attention = torch.nn.functional.scaled_dot_product_attention
 
-    def listening(query, key, value, attn_mask=None, **settings):
+    def recording_attention(query, key, value, attn_mask=None, **settings):
         calls.append(softmax(query, key))
         return attention(query, key, value, attn_mask=attn_mask, **settings)
 
     def start():
-        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", listening)
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recording_attention)
         return calls
 
     return start
@@ -45,26 +45,26 @@ def listen(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("columns", [3, 16, 37])
-def test_propagation(dtype, biased, columns):
+def test_propagate_equals_float64_product(dtype, biased, columns):
     torch.manual_seed(0)
     query, key = torch.randn(2, 2, 3, 50, 16).to(dtype)
     maps = torch.rand(2, 50, columns) ** 4 * torch.logspace(-7, 0, columns)
     maps[..., 0] = 0
     bias = torch.randn(2, 1, 50, 50) if biased else None
-    wanted = (softmax(query, key, bias if biased else 0).mean(1) @ maps.double()).float()
+    expected = (softmax(query, key, bias if biased else 0).mean(1) @ maps.double()).float()
     found = propagate(query, key, maps, bias=bias)
     assert found.dtype == torch.float32
-    assert torch.allclose(found, wanted, rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-12)
+    assert torch.allclose(found, expected, rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-12)
 
 
-def test_rows_of_the_softmax():
+def test_attention_rows_equal_float64_softmax():
     torch.manual_seed(0)
     query, key = torch.randn(2, 3, 2, 11, 8)
     bias = torch.randn(3, 1, 11, 11)
     chosen, rows = torch.tensor([10, 0, 4]), torch.tensor([2, 0])
-    wanted = softmax(query, key, bias)[rows][:, :, chosen]
+    expected = softmax(query, key, bias)[rows][:, :, chosen]
     assert torch.allclose(
-        compute_rows(query, key, chosen, bias=bias, rows=rows).double(), wanted, atol=1e-6
+        compute_rows(query, key, chosen, bias=bias, rows=rows).double(), expected, atol=1e-6
     )
     flat = compute_rows(query, key, chosen, bias=bias[:, :, :1], scale=0.3)
     logits = query.double() @ key.double().transpose(-1, -2) * 0.3 + bias[:, :, :1]
@@ -73,8 +73,8 @@ def test_rows_of_the_softmax():
 
 @pytest.mark.parametrize("model", ["sd1", "sdxl"])
 @pytest.mark.parametrize("fused", [False, True])
-def test_unets(tiny, listen, model, fused):
-    """A·M of every layer and step, M being the mean of the grid's layers so far; nothing else changes."""
+def test_refined_maps_and_patches_of_unets(tiny, record_softmax, model, fused):
+    """A·M of every layer and step, where M is the mean of the grid's layers so far; images do not change."""
     pipe = tiny.pipeline() if model == "sd1" else tiny.sdxl_pipeline()
     encoded = tiny.encode("um gato vermelho", "casa azul")
     inputs = encoded.inputs | (tiny.pooled(2) if model == "sdxl" else {})
@@ -86,7 +86,7 @@ def test_unets(tiny, listen, model, fused):
         assert torch.equal(tiny.run(pipe, inputs, **SIZE), plain)
     assert all(pipe.unet.attn_processors[name] is each for name, each in processors.items())
 
-    calls = listen()
+    calls = record_softmax()
     tiny.run(pipe, inputs, **SIZE)
     recording = session.maps.recording
     slots = {kind: [slot for slot in recording.slots if slot.kind == kind] for kind in ("words", "refined")}
@@ -105,16 +105,16 @@ def test_unets(tiny, listen, model, fused):
             seen = own[step][2 + image]
             so_far = before.setdefault((words.grid, step, image), [])
             so_far.append(cross[step][2 + image].mean(0)[:, list(columns)])
-            wanted = seen.mean(0) @ torch.stack(so_far).mean(0)
+            expected = seen.mean(0) @ torch.stack(so_far).mean(0)
             found = refined.sums[step, 0, image, 0][:, list(columns.values())]
-            assert (found - wanted).abs().max() < 1e-5
+            assert (found - expected).abs().max() < 1e-5
             cells = cells_of(patch.height, patch.width)
             assert (patch.sums[step, 0, image, 0] - seen.mean(0)[cells].T).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("dual", [(), (0,)])
-def test_joint_attention(tiny, listen, dual):
-    """Over the image's own positions alone for refined maps; as it is, text included, for patches."""
+def test_refined_maps_and_patches_of_joint_attention(tiny, record_softmax, dual):
+    """Refined maps use the image's positions only; patches use the whole softmax, with the text."""
     pipe = tiny.sd3_pipeline(qk_norm="rms_norm", dual_attention_layers=dual)
     encoded = tiny.encode("um gato vermelho")
     inputs = encoded.inputs | tiny.pooled(1)
@@ -124,7 +124,7 @@ def test_joint_attention(tiny, listen, dual):
         assert torch.equal(tiny.run(pipe, inputs, **SIZE), plain)
     assert all(type(each) is JointAttnProcessor2_0 for each in pipe.transformer.attn_processors.values())
 
-    calls = listen()
+    calls = record_softmax()
     tiny.run(pipe, inputs, **SIZE)
     calls = [call for call in calls if call.shape[-1] == CELLS + tiny.rows]
     recording = session.maps.recording
@@ -143,11 +143,11 @@ def test_joint_attention(tiny, listen, dual):
             maps = maps[:, [CELLS + column for column in columns]]
             found = refined.sums[step, 0, 0, 0][:, list(columns.values())]
             assert (found - among_image.mean(0) @ maps).abs().max() < 1e-5
-            wanted = seen[:, cells_of(words.height, words.width), :CELLS].transpose(1, 2)
-            assert (patch.sums[step, 0, 0] - wanted).abs().max() < 1e-5
+            expected = seen[:, cells_of(words.height, words.width), :CELLS].transpose(1, 2)
+            assert (patch.sums[step, 0, 0] - expected).abs().max() < 1e-5
 
 
-def test_flux(tiny):
+def test_refined_maps_of_flux_sum_to_one(tiny):
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato vermelho", negative=None)
     inputs = encoded.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)}
     plain = tiny.run(pipe, inputs)
@@ -159,9 +159,9 @@ def test_flux(tiny):
     assert 0 < maps.patch(1).mass * maps.recording.slots[0].sums.shape[4] < 1
 
 
-def test_views(pipe, tiny, tmp_path):
+def test_refined_view_averages_sums_to_one_and_is_saved(pipe, tiny, tmp_path):
     encoded = tiny.encode("um gato vermelho", "casa")
-    record = Record(lanes=("positive", "negative"), refine=True, patches=PATCHES)
+    record = Record(roles=("positive", "negative"), refine=True, patches=PATCHES)
     with attach(pipe, encoded, record=record) as session:
         tiny.run(pipe, session.inputs, **SIZE)
     maps, refined = session.maps, session.maps.refined()
@@ -180,7 +180,7 @@ def test_views(pipe, tiny, tmp_path):
     one_layer = refined.layers("up_blocks.1")
     assert one_layer.kind == "refined"
     assert not torch.equal(one_layer.word("gato").tensor, heat.tensor)
-    patch = maps.patch(1, image=1, lane="negative")
+    patch = maps.patch(1, image=1, role="negative")
     assert patch.text == "<patch 1, 0.3>"
     assert maps.lift().patch().mass == pytest.approx(1)
     maps.save(tmp_path / "maps.safetensors")
@@ -188,17 +188,17 @@ def test_views(pipe, tiny, tmp_path):
     assert torch.equal(loaded.refined().word("gato").tensor, heat.tensor)
     shares = refined.share().word("gato").tensor
     assert torch.equal(loaded.refined().share().word("gato").tensor, shares)
-    assert torch.equal(loaded.patch(1, image=1, lane="negative").tensor, patch.tensor)
-    for ask, message in [
+    assert torch.equal(loaded.patch(1, image=1, role="negative").tensor, patch.tensor)
+    for call, message in [
         (lambda: maps.patch(2), "patch 2 was not recorded; there are 2"),
-        (lambda: maps.share().patch(), "no share of words"),
+        (lambda: maps.share().patch(), "got share"),
         (lambda: refined.heads(0), "means over the heads"),
     ]:
         with pytest.raises(SettingError, match=message):
-            ask()
+            call()
 
 
-def test_plain_recording_leaves_self_attention_alone(pipe, tiny):
+def test_record_without_refine_keeps_self_attention_processors(pipe, tiny):
     with attach(pipe, tiny.encode("um gato")) as session:
         own = [each for name, each in pipe.unet.attn_processors.items() if "attn1" in name]
         assert {type(each) for each in own} == {AttnProcessor2_0}
@@ -208,7 +208,7 @@ def test_plain_recording_leaves_self_attention_alone(pipe, tiny):
         session.maps.refined()
 
 
-def test_only_the_layers_that_are_recorded_are_refined(pipe, tiny):
+def test_record_layers_limits_refined_layers(pipe, tiny):
     record = Record(layers=("mid_block",), refine=True)
     with attach(pipe, tiny.encode("um gato"), record=record) as session:
         changed = [name for name, each in pipe.unet.attn_processors.items() if "attn1" in name]
@@ -218,7 +218,7 @@ def test_only_the_layers_that_are_recorded_are_refined(pipe, tiny):
     assert len(session.maps.recording.slots) == 2
 
 
-def test_the_budget_counts_them(pipe, tiny):
+def test_record_budget_includes_refined_maps_and_patches(pipe, tiny):
     encoded = tiny.encode("um gato vermelho")
     for budget in (512, 0.4, 0.13, 0.03):
         record = Record(steps="keep", heads="keep", max_mb=budget, refine=True, patches=PATCHES)
@@ -231,8 +231,8 @@ def test_the_budget_counts_them(pipe, tiny):
     assert len(slots) == 4 * 2
 
 
-def test_refined_maps_leave_small_grids_out_unless_they_are_named(pipe, tiny):
-    """At 16 × 16 cells a thing has several; at 8 × 8 a cell attends to other things."""
+def test_refined_view_omits_small_grids_unless_named(pipe, tiny):
+    """At 16 × 16 an object has several cells; at 8 × 8 a cell attends to other objects."""
     with attach(pipe, tiny.encode("um gato"), record=Record(refine=True)) as session:
         tiny.run(pipe, session.inputs)
     maps = session.maps
@@ -245,6 +245,6 @@ def test_refined_maps_leave_small_grids_out_unless_they_are_named(pipe, tiny):
 
 
 @pytest.mark.parametrize("patch", [(0.5,), (0.5, 1.1), (-0.1, 0)])
-def test_patches_lie_in_the_picture(patch):
-    with pytest.raises(SettingError, match="fractions of the picture"):
+def test_record_patches_outside_image_raise(patch):
+    with pytest.raises(SettingError, match="fractions of the image"):
         Record(patches=(patch,))

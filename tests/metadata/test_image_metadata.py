@@ -1,4 +1,4 @@
-"""Metadata: what other tools read, and what we read back exactly."""
+"""Metadata in image files against the PNG and XMP standards, and read back exactly."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from promptweight.atomic_files import save_png
-from promptweight.errors import PromptweightError
+from promptweight.errors import FileFormatError
 from promptweight.metadata import DIGITAL_SOURCE_TYPE, XMP, ImageMetadata
 from promptweight.metadata.a1111 import format_infotext
 from promptweight.metadata.image_metadata import build_png_info, read_metadata
@@ -22,12 +22,12 @@ from promptweight.metadata.image_metadata import build_png_info, read_metadata
 SETTINGS = {"Steps": 25, "Sampler": "DDIM", "CFG scale": 4.5, "Seed": 1, "Size": "64x64", "Model": "mini"}
 
 
-def picture() -> Image.Image:
+def make_image() -> Image.Image:
     return Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 
 
-def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks of a PNG, by the format's own rules (ISO/IEC 15948), each checked against its CRC."""
+def read_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the chunks of a PNG by its standard (ISO/IEC 15948), each checked against its CRC."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     found, at = [], 8
     while at < len(content):
@@ -39,45 +39,48 @@ def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def test_a_saved_picture_says_everything_and_is_unchanged(tmp_path):
+def test_saved_png_has_all_metadata_and_the_same_pixels(tmp_path):
     record = {"prompt": "um (gato:1.4)\nárvore 🐱", "seed": 1, "guidance_scale": 4.5, "revision": None}
     text = format_infotext(record["prompt"], "", SETTINGS)
-    save_png(picture(), tmp_path / "a.png", build_png_info(record, text))
+    save_png(make_image(), tmp_path / "a.png", build_png_info(record, text))
     found = read_metadata(tmp_path / "a.png")
     assert found.record == record
-    assert found.parameters == text
+    assert found.infotext == text
     assert found.digital_source_type == (
         "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     )
     with Image.open(tmp_path / "a.png") as saved:
-        assert saved.tobytes() == picture().tobytes()
+        assert saved.tobytes() == make_image().tobytes()
 
 
-def test_chunks_follow_the_png_standard_and_stand_before_the_pixels(tmp_path):
-    save_png(picture(), tmp_path / "a.png", build_png_info({"prompt": "é"}, "é\nSteps: 1"))
-    kinds = [kind for kind, _ in chunks((tmp_path / "a.png").read_bytes())]
+def test_text_chunks_follow_the_png_standard_and_precede_the_pixels(tmp_path):
+    save_png(make_image(), tmp_path / "a.png", build_png_info({"prompt": "é"}, "é\nSteps: 1"))
+    content = (tmp_path / "a.png").read_bytes()
+    kinds = [kind for kind, _ in read_chunks(content)]
     assert kinds.index(b"IDAT") > max(i for i, kind in enumerate(kinds) if kind in (b"tEXt", b"iTXt"))
-    texts = {data.split(b"\0")[0]: (kind, data) for kind, data in chunks((tmp_path / "a.png").read_bytes())}
+    texts = {
+        data.split(b"\0")[0]: (kind, data) for kind, data in read_chunks((tmp_path / "a.png").read_bytes())
+    }
     assert texts[b"promptweight"] == (b"tEXt", b'promptweight\0{"prompt": "\\u00e9"}')
     assert texts[b"parameters"] == (b"iTXt", b"parameters\0\0\0\0\0" + "é\nSteps: 1".encode())
     assert texts[b"XML:com.adobe.xmp"][0] == b"iTXt"
-    # Names that other tools read as their own must not appear.
+    # Names that other tools use must not appear.
     assert not {b"prompt", b"workflow", b"Comment", b"Dream", b"negative_prompt"} & set(texts)
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())) | st.just("\ud83d\udc31 \udc80 \0"))
-def test_no_text_breaks_a_save(text):
-    image = picture()
+def test_build_png_info_stores_any_text(text):
+    image = make_image()
     texts = build_png_info({"prompt": text}, format_infotext(text, text, SETTINGS))
     file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=texts)
-    kept = {data.split(b"\0")[0]: data for kind, data in chunks(file.getvalue()) if kind == b"tEXt"}
-    # Two surrogates that belong together are one character to JSON; everything else comes back as it was.
+    stored = {data.split(b"\0")[0]: data for kind, data in read_chunks(file.getvalue()) if kind == b"tEXt"}
+    # JSON joins a pair of surrogates into one character; all other text is unchanged.
     paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    assert json.loads(kept[b"promptweight"].split(b"\0", 1)[1])["prompt"] == paired
+    assert json.loads(stored[b"promptweight"].split(b"\0", 1)[1])["prompt"] == paired
 
 
-def test_the_mark_is_xmp_by_its_own_rules():
+def test_xmp_packet_is_valid_xml_with_the_iptc_mark():
     packet = ElementTree.fromstring(XMP.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
     rdf = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
     description = packet.find(f"{rdf}RDF/{rdf}Description")
@@ -86,52 +89,56 @@ def test_the_mark_is_xmp_by_its_own_rules():
     assert description.attrib[name] == DIGITAL_SOURCE_TYPE
 
 
-def test_a_megabyte_of_prompt_comes_back(tmp_path):
+def test_prompt_of_a_megabyte_survives_a_round_trip(tmp_path):
     text = "🐱á" * 250_000
-    save_png(picture(), tmp_path / "a.png", build_png_info({"prompt": text}, format_infotext(text, "", SETTINGS)))
+    save_png(
+        make_image(),
+        tmp_path / "a.png",
+        build_png_info({"prompt": text}, format_infotext(text, "", SETTINGS)),
+    )
     found = read_metadata(tmp_path / "a.png")
     assert found.record == {"prompt": text}
-    assert found.parameters is not None
-    assert found.parameters.startswith(text)
+    assert found.infotext is not None
+    assert found.infotext.startswith(text)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
-def test_pictures_of_other_formats_are_read(tmp_path, suffix):
+def test_read_metadata_of_jpeg_and_webp(tmp_path, suffix):
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[0x9286] = b"UNICODE\0" + "um gato\nSteps: 1".encode("utf-16-be")
-    picture().save(tmp_path / f"a{suffix}", exif=exif, xmp=XMP.encode())
+    make_image().save(tmp_path / f"a{suffix}", exif=exif, xmp=XMP.encode())
     found = read_metadata(tmp_path / f"a{suffix}")
-    assert found.parameters == "um gato\nSteps: 1"
+    assert found.infotext == "um gato\nSteps: 1"
     assert found.record is None
     assert found.digital_source_type == DIGITAL_SOURCE_TYPE
 
 
-def test_a_picture_without_metadata_has_none(tmp_path):
-    picture().save(tmp_path / "a.png")
+def test_read_metadata_of_a_plain_image_is_empty(tmp_path):
+    make_image().save(tmp_path / "a.png")
     assert read_metadata(tmp_path / "a.png") == ImageMetadata(None, None, None)
 
 
 @pytest.mark.parametrize("record", ["{", "[1]", '"x"', "[" * 100_000])
-def test_foreign_json_is_no_record(tmp_path, record):
+def test_read_metadata_ignores_invalid_records(tmp_path, record):
     info = build_png_info({}, "x")
     info.chunks = [chunk for chunk in info.chunks if not chunk[1].startswith(b"promptweight")]
     info.add_text("promptweight", record)
-    save_png(picture(), tmp_path / "a.png", info)
+    save_png(make_image(), tmp_path / "a.png", info)
     assert read_metadata(tmp_path / "a.png").record is None
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n", None])
-def test_damaged_pictures_are_named(tmp_path, content):
+def test_read_metadata_of_a_damaged_image_raises(tmp_path, content):
     path = tmp_path / "a.png"
     if content is None:
         noise = Image.frombytes("RGB", (64, 64), random.Random(0).randbytes(64 * 64 * 3))
         noise.save(path)
         content = path.read_bytes()[:2000]
     path.write_bytes(content)
-    with pytest.raises(PromptweightError, match=r"a\.png"):
+    with pytest.raises(FileFormatError, match=r"a\.png"):
         read_metadata(path)
 
 
-def test_a_missing_file_is_the_systems_own_error(tmp_path):
+def test_read_metadata_of_a_missing_file_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_metadata(tmp_path / "none.png")

@@ -7,9 +7,11 @@ from diffusers import StableDiffusion3Pipeline
 
 import promptweight
 from promptweight.evaluation import localization, prompt_fidelity
-from promptweight.evaluation.recognizer import recognise
+from promptweight.evaluation.recognizer import recognize
 from promptweight.mini.scenes import LEFT, RIGHT, Scene, Thing
 from promptweight.mini.training.mmdit import GUIDANCE_SCALE
+
+pytestmark = pytest.mark.slow
 
 PROMPT = "um gato vermelho persegue um rato cinza"
 
@@ -34,23 +36,23 @@ def test_padding_and_pooled_vector_say_next_to_nothing(pipeline: StableDiffusion
 def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
     pipeline: StableDiffusion3Pipeline,
 ) -> None:
-    measured = list(localization.samples(pipeline, number=20, seed=99, timesteps=(200, 500)))
-    table = localization.summarise(measured)
+    measured = list(localization.measure_words(pipeline, number=20, seed=99, timesteps=(200, 500)))
+    table = localization.summarize_words(measured)
     for name in ("pt phrase", "en phrase"):  # a thing covers a seventh of the picture
         assert table[name]["pointing"].value >= 0.95
         assert table[name]["iou"].value >= 0.75
 
 
 def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusion3Pipeline) -> None:
-    drawn = prompt_fidelity.draw(
+    drawn = prompt_fidelity.generate_and_recognize(
         pipeline, [prompt_fidelity.SENTENCE] * 5, seed=77, guidance_scale=GUIDANCE_SCALE, languages=("pt",)
     )
-    assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 4
+    assert sum(prompt_fidelity.check_pair(one)[1] for one in drawn) >= 4
 
 
-def test_a_thing_is_drawn_in_its_shape_and_color(pipeline: StableDiffusion3Pipeline) -> None:
-    scenes = list(prompt_fidelity.held_out(16, 1, False, seed=80))
-    drawn = prompt_fidelity.draw(pipeline, scenes, seed=80, guidance_scale=GUIDANCE_SCALE)
+def test_a_thing_is_drawn_in_its_shape_and_colour(pipeline: StableDiffusion3Pipeline) -> None:
+    scenes = list(prompt_fidelity.held_out_scenes(16, 1, False, seed=80))
+    drawn = prompt_fidelity.generate_and_recognize(pipeline, scenes, seed=80, guidance_scale=GUIDANCE_SCALE)
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 14
 
 
@@ -59,23 +61,25 @@ def test_a_white_thing_is_drawn_though_little_but_its_outline_is_seen(
 ) -> None:
     kinds = ("cat", "house", "fish", "star", "circle", "triangle", "astronaut", "sun")
     scenes = [Scene((Thing(kind, "white", 0, 0, 0),)) for kind in kinds]
-    drawn = prompt_fidelity.draw(pipeline, scenes, seed=81, guidance_scale=GUIDANCE_SCALE)
+    drawn = prompt_fidelity.generate_and_recognize(pipeline, scenes, seed=81, guidance_scale=GUIDANCE_SCALE)
     assert sum(one.match(one.scene.things[0]) is not None for one in drawn) >= 6
 
 
 def test_of_two_unrelated_things_both_are_drawn(pipeline: StableDiffusion3Pipeline) -> None:
-    scenes = list(prompt_fidelity.held_out(16, 2, False, seed=79))
-    drawn = prompt_fidelity.draw(pipeline, scenes, seed=79, guidance_scale=GUIDANCE_SCALE)
-    assert sum(prompt_fidelity.both_and_relation(one)[0] for one in drawn) >= 14
+    scenes = list(prompt_fidelity.held_out_scenes(16, 2, False, seed=79))
+    drawn = prompt_fidelity.generate_and_recognize(pipeline, scenes, seed=79, guidance_scale=GUIDANCE_SCALE)
+    assert sum(prompt_fidelity.check_pair(one)[0] for one in drawn) >= 14
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT])
-def test_colors_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
+def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: str) -> None:
     scene = Scene((Thing("house", "red", 0, 0, 24), Thing("tree", "blue", 0, 0, 24)), relation=relation)
-    drawn = prompt_fidelity.draw(pipeline, [scene] * 4, seed=78, guidance_scale=GUIDANCE_SCALE)
+    drawn = prompt_fidelity.generate_and_recognize(
+        pipeline, [scene] * 4, seed=78, guidance_scale=GUIDANCE_SCALE
+    )
     right = 0
     for one in drawn:
-        across = {found.color: found.centre[0] for found in one.found}
+        across = {found.color: found.center[0] for found in one.detections}
         both = {"red", "blue"} <= across.keys()
         right += both and (across["red"] < across["blue"]) == (relation == LEFT)
     assert right >= 3
@@ -101,5 +105,5 @@ def test_a_phrase_of_weight_0_is_seldom_drawn(
         generator=generators,
         output_type="np",
     )
-    found = [recognise((picture * 255).round().astype(np.uint8)) for picture in drawn.images]
+    found = [recognize((picture * 255).round().astype(np.uint8)) for picture in drawn.images]
     assert [{(one.kind, one.color) for one in each} for each in found].count({left}) >= 3

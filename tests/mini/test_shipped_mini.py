@@ -9,6 +9,8 @@ from promptweight.mini.captions import ADJECTIVES, NOUNS
 from promptweight.mini.scenes import ABOVE, BELOW, KINDS, LEFT, RIGHT, Scene, Thing
 from promptweight.models import builtin_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pipeline():
@@ -39,18 +41,18 @@ def test_padding_says_next_to_nothing(pipeline: StableDiffusionPipeline) -> None
 
 
 def test_the_maps_of_phrases_find_their_things(pipeline: StableDiffusionPipeline) -> None:
-    measured = list(localization.samples(pipeline, number=8, seed=99, timesteps=(200, 500)))
-    table = localization.summarise(measured)
+    measured = list(localization.measure_words(pipeline, number=8, seed=99, timesteps=(200, 500)))
+    table = localization.summarize_words(measured)
     for name in ("pt phrase", "en phrase"):
         assert table[name]["pointing"].value >= 0.95
         assert table[name]["iou"].value >= 0.6
 
 
 def test_the_sentence_is_drawn_as_it_says(pipeline: StableDiffusionPipeline) -> None:
-    drawn = prompt_fidelity.draw(
+    drawn = prompt_fidelity.generate_and_recognize(
         pipeline, [prompt_fidelity.SENTENCE] * 5, seed=77, guidance_scale=4.5, languages=("pt",)
     )
-    assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 4
+    assert sum(prompt_fidelity.check_pair(one)[1] for one in drawn) >= 4
 
 
 @pytest.mark.parametrize("relation", [LEFT, RIGHT, ABOVE, BELOW])
@@ -60,5 +62,5 @@ def test_things_stand_as_is_said(pipeline: StableDiffusionPipeline, relation: st
         Thing("star", "orange", 0, 0, 24),
     )  # their places are not asked for
     scenes = [Scene(things, relation=relation)] * 4
-    drawn = prompt_fidelity.draw(pipeline, scenes, seed=78, guidance_scale=4.5)
-    assert sum(prompt_fidelity.both_and_relation(one)[1] for one in drawn) >= 3
+    drawn = prompt_fidelity.generate_and_recognize(pipeline, scenes, seed=78, guidance_scale=4.5)
+    assert sum(prompt_fidelity.check_pair(one)[1] for one in drawn) >= 3

@@ -1,4 +1,4 @@
-"""LoRAs and textual inversions: they act as their weights say, and leave no trace on the pipeline."""
+"""LoRAs and textual inversions: their effect follows their weights, and the pipeline is restored."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from promptweight.errors import ModelError, SettingError
-from promptweight.generation.image_generation import generate
-from promptweight.models.adapters import Adapters, apply_adapters, find_adapters
-from promptweight.models.loading import load
+from promptweight.generation import generate
+from promptweight.models import Adapters, apply_adapters, find_adapters, load
 from promptweight.prompt import parse
 
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -20,7 +19,7 @@ def random(*shape, seed):
 
 
 def lora_factors(unet):
-    """The two factors of a random LoRA of rank 2 for each of some layers of `unet`."""
+    """Return the two factors of a random LoRA of rank 2 for some layers of `unet`."""
     layers = [(name, layer) for name, layer in unet.named_modules() if name.endswith(LAYERS)]
     return {
         name: (random(2, layer.in_features, seed=number), random(layer.out_features, 2, seed=number))
@@ -51,8 +50,8 @@ def embeddings_dir(tmp_path_factory):
     return folder
 
 
-def state(pipe):
-    """Everything of a pipeline that an adapter could change."""
+def read_state(pipe):
+    """Return everything in a pipeline that an adapter could change."""
     tensors = {
         f"{part}.{name}": tensor.clone()
         for part in ("unet", "text_encoder")
@@ -64,10 +63,10 @@ def state(pipe):
 
 @pytest.fixture
 def unchanged(tiny_pipe):
-    """Fails the test after which the pipeline is not what it was."""
-    before = state(tiny_pipe)
+    """Fail the test after which the pipeline has changed."""
+    before = read_state(tiny_pipe)
     yield
-    after = state(tiny_pipe)
+    after = read_state(tiny_pipe)
     assert after[1:] == before[1:]
     assert after[0].keys() == before[0].keys()
     assert all(torch.equal(after[0][name], tensor) for name, tensor in before[0].items())
@@ -77,22 +76,22 @@ def pixels(result):
     return np.asarray(result.images[0]).astype(int)
 
 
-def test_a_lora_acts_as_its_weight_times_its_factors(tiny_pipe, model_folder, lora_dir, unchanged):
+def test_lora_changes_weights_by_its_weight_times_its_factors(tiny_pipe, model_folder, lora_dir, unchanged):
     merged = load(model_folder, device="cpu")
     for name, (down, up) in lora_factors(merged.unet).items():
         merged.unet.get_submodule(name).weight.data += 0.8 * up @ down
     expected = generate("um gato", merged, **FAST)
-    made = generate("um gato <lora:aquarela:0.8>", tiny_pipe, lora_dir=lora_dir, **FAST)
+    result = generate("um gato <lora:aquarela:0.8>", tiny_pipe, lora_dir=lora_dir, **FAST)
     plain = generate("um gato ", tiny_pipe, **FAST)
-    assert abs(pixels(made) - pixels(expected)).max() <= 1
-    assert abs(pixels(made) - pixels(plain)).max() > 20
-    assert made.settings["loras"] == {"aquarela": 0.8}
+    assert abs(pixels(result) - pixels(expected)).max() <= 1
+    assert abs(pixels(result) - pixels(plain)).max() > 20
+    assert result.settings["loras"] == {"aquarela": 0.8}
     assert plain.settings["loras"] == {}
-    assert made.maps.word("gato").tensor.shape == (32, 32)
+    assert result.maps.word("gato").tensor.shape == (32, 32)
 
 
-def test_loras_as_kohya_s_trainer_names_them_act_on_both_models(tiny_pipe, model_folder, tmp_path, unchanged):
-    """With an alpha of their own, which divided by the rank is a part of the strength."""
+def test_lora_in_kohya_format_changes_unet_and_text_encoder(tiny_pipe, model_folder, tmp_path, unchanged):
+    """Its alpha, divided by the rank, is a factor of its strength."""
     merged = load(model_folder, device="cpu")
     tensors = {}
     factors = {
@@ -112,25 +111,25 @@ def test_loras_as_kohya_s_trainer_names_them_act_on_both_models(tiny_pipe, model
         }
         model.get_submodule(name).weight.data += 0.8 * (1.0 / 2) * up @ down
     save_file(tensors, tmp_path / "kohya.safetensors")
-    made = generate("um gato <lora:kohya:0.8>", tiny_pipe, lora_dir=tmp_path, **FAST)
+    result = generate("um gato <lora:kohya:0.8>", tiny_pipe, lora_dir=tmp_path, **FAST)
     expected = generate("um gato", merged, **FAST)
     plain = generate("um gato", tiny_pipe, **FAST)
-    assert abs(pixels(made) - pixels(expected)).max() <= 1
-    assert abs(pixels(made) - pixels(plain)).max() > 20
+    assert abs(pixels(result) - pixels(expected)).max() <= 1
+    assert abs(pixels(result) - pixels(plain)).max() > 20
 
 
-def test_a_textual_inversion_may_be_said_at_later_steps_alone(embeddings_dir):
-    prompt = parse("um [gato:bichano:0.5]")
+def test_find_adapters_finds_inversions_of_later_steps(embeddings_dir):
+    prompt = parse("um [gato:bichano:0.5]").at()
     chosen = find_adapters(prompt, embeddings_dir=embeddings_dir, num_inference_steps=4)
     assert [path.stem for path in chosen.embeddings.values()] == ["Bichano"]
 
 
-def test_weights_of_one_lora_add_up(lora_dir):
-    chosen = find_adapters(parse("<lora:Aquarela:0.25><lora:Aquarela:0.5>"), lora_dir=lora_dir)
+def test_find_adapters_adds_weights_of_repeated_loras(lora_dir):
+    chosen = find_adapters(parse("<lora:Aquarela:0.25><lora:Aquarela:0.5>").at(), lora_dir=lora_dir)
     assert {name: lora.weight for name, lora in chosen.loras.items()} == {"Aquarela": 0.75}
 
 
-def test_an_error_on_the_way_takes_the_lora_off(tiny_pipe, lora_dir, unchanged):
+def test_lora_is_removed_after_an_interrupt(tiny_pipe, lora_dir, unchanged):
     def callback(_):
         raise KeyboardInterrupt
 
@@ -139,34 +138,38 @@ def test_an_error_on_the_way_takes_the_lora_off(tiny_pipe, lora_dir, unchanged):
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "said"),
+    ("name", "error", "text"),
     [
         ("aquarella", SettingError, r"no LoRA 'aquarella'.*did you mean 'Aquarela'\?"),
-        ("zzz", SettingError, r"no LoRA 'zzz'.*it holds 3 files"),
+        ("zzz", SettingError, r"no LoRA 'zzz'.*none of its 3 files"),
         ("pickle", SettingError, r"no LoRA 'pickle' \(\.safetensors\)"),
         ("broken", ModelError, r"broken\.safetensors is damaged: it is a web page"),
         ("other", ModelError, r"other\.safetensors"),
     ],
 )
-def test_a_lora_that_cannot_be_put_on_is_named(tiny_pipe, lora_dir, unchanged, name, error, said):
-    with pytest.raises(error, match=said):
+def test_lora_that_cannot_be_loaded_raises(tiny_pipe, lora_dir, unchanged, name, error, text):
+    with pytest.raises(error, match=text):
         generate(f"gato <lora:{name}:1>", tiny_pipe, lora_dir=lora_dir, **FAST)
 
 
-def test_a_folder_that_is_none_is_named():
+def test_find_adapters_in_a_missing_folder_raises():
     for setting in ("lora_dir", "embeddings_dir"):
-        with pytest.raises(SettingError, match=f"{setting} is '/no/where', which is no folder"):
-            find_adapters(parse("<lora:x:1> gato"), **{setting: "/no/where"})
+        with pytest.raises(SettingError, match=f"{setting} must be a folder; got '/no/where'"):
+            find_adapters(parse("<lora:x:1> gato").at(), **{setting: "/no/where"})
 
 
-def test_what_has_no_effect_is_said(lora_dir):
-    said = find_adapters(parse("<lora:x:1> <hypernet:y:1> embedding:z <b>"), parse("<lora:w:1>")).warnings
-    assert [any(name in line for line in said) for name in ("'x'", "'y'", "'z'", "'w'", "'b'")] == [
-        True, True, True, True, False,
-    ]  # fmt: skip
+def test_find_adapters_warns_about_names_without_effect(lora_dir):
+    prompt = parse("<lora:x:1> <hypernet:y:1> embedding:z <b>").at()
+    warnings = find_adapters(prompt, parse("<lora:w:1>").at()).warnings
+    assert [warning.code for warning in warnings] == [
+        "negative-loras",
+        "lora-unused",
+        "hypernetwork-unsupported",
+        "textual-inversion-unused",
+    ]
 
 
-def test_loras_of_the_pipelines_own_are_left_alone(model_folder, lora_dir):
+def test_lora_on_a_pipeline_with_its_own_loras_raises(model_folder, lora_dir):
     pipe = load(model_folder, device="cpu")
     pipe.load_lora_weights(str(lora_dir / "styles"), weight_name="Aquarela.safetensors", adapter_name="own")
     with pytest.raises(SettingError, match="LoRAs of its own"):
@@ -175,50 +178,50 @@ def test_loras_of_the_pipelines_own_are_left_alone(model_folder, lora_dir):
 
 
 @pytest.mark.parametrize("written", ["bichano", "embedding:Bichano", "<bichano>"])
-def test_a_textual_inversion_is_the_one_that_diffusers_loads(
+def test_textual_inversion_equals_that_loaded_by_diffusers(
     tiny_pipe, model_folder, embeddings_dir, unchanged, written
 ):
-    theirs = load(model_folder, device="cpu")
-    theirs.load_textual_inversion(str(embeddings_dir / "Bichano.safetensors"), token="<x>")
-    expected = generate("um <x> rato", theirs, **FAST)
-    made = generate(f"um {written} rato", tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
-    assert made.images[0].tobytes() == expected.images[0].tobytes()
-    assert made.settings["embeddings"] == ["Bichano"]
+    reference = load(model_folder, device="cpu")
+    reference.load_textual_inversion(str(embeddings_dir / "Bichano.safetensors"), token="<x>")
+    expected = generate("um <x> rato", reference, **FAST)
+    result = generate(f"um {written} rato", tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
+    assert result.images[0].tobytes() == expected.images[0].tobytes()
+    assert result.settings["embeddings"] == ["Bichano"]
     plain = generate(f"um {written} rato", tiny_pipe, **FAST)
-    assert plain.images[0].tobytes() != made.images[0].tobytes()
+    assert plain.images[0].tobytes() != result.images[0].tobytes()
 
 
-def test_both_vectors_of_a_textual_inversion_are_one_word(tiny_pipe, embeddings_dir, unchanged):
-    made = generate("um (bichano:1.3) rato", tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
-    assert [len(word.positions) for word in made.words] == [1, 2, 3]  # um, two vectors, r a to
-    assert made.words[1].weight == 1.3
+def test_textual_inversion_of_two_vectors_is_one_word(tiny_pipe, embeddings_dir, unchanged):
+    result = generate("um (bichano:1.3) rato", tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
+    assert [len(word.positions) for word in result.words] == [1, 2, 3]  # um, two vectors, r a to
+    assert result.words[1].weight == 1.3
 
 
-def test_a_textual_inversion_of_sdxl_gives_each_encoder_its_own(tiny_pipe, embeddings_dir, unchanged):
-    with apply_adapters(tiny_pipe, find_adapters(parse("xl"), embeddings_dir=embeddings_dir)):
+def test_textual_inversion_for_sdxl_gives_each_encoder_its_vectors(tiny_pipe, embeddings_dir, unchanged):
+    with apply_adapters(tiny_pipe, find_adapters(parse("xl").at(), embeddings_dir=embeddings_dir)):
         token = tiny_pipe.tokenizer.convert_tokens_to_ids("xl")
         learned = tiny_pipe.text_encoder.get_input_embeddings().weight[token]
         assert torch.equal(learned, random(1, 32, seed=2)[0])
 
 
 @pytest.mark.parametrize(
-    ("prompt", "error", "said"),
+    ("prompt", "error", "text"),
     [
         (
             "narrow",
             ModelError,
-            r"narrow\.safetensors is no textual inversion.*width of 32.*emb_params \(1, 7\)",
+            r"narrow\.safetensors must be a textual inversion.*width 32.*emb_params \(1, 7\)",
         ),
         ("embedding:bixano", SettingError, r"no textual inversion 'bixano'.*did you mean 'Bichano'\?"),
     ],
 )
-def test_a_textual_inversion_that_cannot_be_put_on_is_named(
-    tiny_pipe, embeddings_dir, unchanged, prompt, error, said
+def test_textual_inversion_that_cannot_be_loaded_raises(
+    tiny_pipe, embeddings_dir, unchanged, prompt, error, text
 ):
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=text):
         generate(prompt, tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
 
 
-def test_nothing_chosen_touches_nothing(unchanged):
+def test_apply_adapters_without_adapters_leaves_the_pipeline(unchanged):
     with apply_adapters(None, Adapters({}, {})):
         pass

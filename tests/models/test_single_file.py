@@ -1,4 +1,4 @@
-"""Single files: what kind of model is in one, and what is said where it cannot be built."""
+"""Pipelines from single files: the kind of model in a file, and errors where it cannot be built."""
 
 import re
 
@@ -8,9 +8,8 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
 from promptweight.errors import ModelError
-from promptweight.generation.image_generation import generate
-from promptweight.models import single_file
-from promptweight.models.loading import Origin, get_origin, load
+from promptweight.generation import generate
+from promptweight.models import ModelOrigin, get_origin, load
 
 DENOISER = "model.diffusion_model.input_blocks.0.0.weight"
 DECODER = "first_stage_model.decoder.conv_in.weight"
@@ -19,29 +18,29 @@ OPEN_CLIP = "conditioner.embedders.{}.model.transformer.resblocks.9.mlp.c_proj.b
 
 
 def write(path, **changes):
-    """A file with the names by which checkpoints are told apart, and next to nothing in them."""
+    """Write a file with the tensor names that identify a kind of checkpoint, and tiny tensors."""
     shapes = {DENOISER: (1, 4), DECODER: (1, 1), **changes}
     save_file({name: torch.zeros(shape) for name, shape in shapes.items() if shape}, path)
     return path
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path, tiny_pipe):
-    """What is asked of the hub and of diffusers, neither of which is really called."""
-    asked = {}
+def requests(monkeypatch, tmp_path, tiny_pipe):
+    """The arguments of the calls to the hub and to diffusers, which are replaced."""
+    requests = {}
 
     def download(repository, **options):
-        asked["original"] = repository
+        requests["original"] = repository
         return str(tmp_path)
 
     def from_single_file(cls, path, **options):
-        asked.update(options, pipeline=cls, path=path)
+        requests.update(options, pipeline=cls, path=path)
         return StableDiffusionPipeline(**tiny_pipe.components, requires_safety_checker=False)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     for pipeline in (StableDiffusionPipeline, StableDiffusionXLPipeline):
         monkeypatch.setattr(pipeline, "from_single_file", classmethod(from_single_file))
-    return asked
+    return requests
 
 
 @pytest.mark.parametrize(
@@ -53,19 +52,19 @@ def asked(monkeypatch, tmp_path, tiny_pipe):
     ],
     ids=["1", "2", "XL"],
 )
-def test_the_family_is_told_by_what_is_in_the_file(asked, tmp_path, names, pipeline, original):
+def test_load_of_a_single_file_infers_its_pipeline(requests, tmp_path, names, pipeline, original):
     path = write(tmp_path / "my model.safetensors", **names)
     pipe = load(path, device="cpu", dtype="bfloat16")
-    assert asked["pipeline"] is pipeline
-    assert asked["original"] == original
-    assert (asked["path"], asked["config"]) == (str(path), str(tmp_path))
-    assert asked["torch_dtype"] is torch.bfloat16
-    assert asked["local_files_only"] is True
-    assert get_origin(pipe) == Origin("my model.safetensors")
+    assert requests["pipeline"] is pipeline
+    assert requests["original"] == original
+    assert (requests["path"], requests["config"]) == (str(path), str(tmp_path))
+    assert requests["torch_dtype"] is torch.bfloat16
+    assert requests["local_files_only"] is True
+    assert get_origin(pipe) == ModelOrigin("my model.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "reason"),
     [
         ({DENOISER: (1, 9)}, "'inpainting'"),
         ({OPEN_CLIP.format(0): (1,)}, "'xl_refiner'"),
@@ -74,27 +73,27 @@ def test_the_family_is_told_by_what_is_in_the_file(asked, tmp_path, names, pipel
     ],
     ids=["inpainting", "refiner", "no autoencoder", "lora"],
 )
-def test_files_that_make_no_pictures_from_text_alone_are_named(asked, tmp_path, names, said):
+def test_load_of_an_unsupported_single_file_raises(requests, tmp_path, names, reason):
     path = write(tmp_path / "x.safetensors", **names)
-    with pytest.raises(ModelError, match=f"x.safetensors is a single file, but no whole .*{said}"):
+    with pytest.raises(ModelError, match=f"complete text-to-image checkpoint.*x.safetensors .*{reason}"):
         load(path, device="cpu")
-    assert asked == {}
+    assert requests == {}
 
 
-def test_without_network_and_cache_the_missing_description_is_named(tmp_path, monkeypatch):
+def test_load_offline_names_the_missing_configuration(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     path = write(tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match=r"'stable-diffusion-v1-5/stable-diffusion-v1-5'.*local cache"):
         load(path, device="cpu")
 
 
-def test_what_diffusers_cannot_build_is_a_model_error(tmp_path, monkeypatch, model_folder):
-    monkeypatch.setattr(single_file, "_config_folder", lambda *_: model_folder)
+def test_load_of_a_file_that_diffusers_rejects_raises(tmp_path, monkeypatch, model_folder):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: model_folder)
     with pytest.raises(ModelError, match=r"x\.safetensors cannot be loaded"):
         load(write(tmp_path / "x.safetensors"), device="cpu")
 
 
-def test_a_damaged_file_is_named_for_what_it_is(tmp_path):
+def test_load_of_a_damaged_file_describes_its_content(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"<html>404</html>")
     with pytest.raises(ModelError, match=r"x\.safetensors is damaged: it is a web page"):
@@ -140,20 +139,20 @@ AUTOENCODER = [  # of two blocks
 ]
 
 
-def renamed(name, rules):
+def rename(name, rules):
     for pattern, new in rules:
         if match := re.match(pattern + r"(?=\.)", name):
             return new(match) + name[match.end() :]
     return name
 
 
-def original_names(pipe):
-    """The weights of the tiny pipeline under the names that Stable Diffusion's makers gave to theirs."""
+def to_original_names(pipe):
+    """Return the weights of the tiny pipeline under the names of the original Stable Diffusion."""
     tensors = {}
     for name, tensor in pipe.unet.state_dict().items():
-        tensors["model.diffusion_model." + renamed(name, UNET)] = tensor
+        tensors["model.diffusion_model." + rename(name, UNET)] = tensor
     for name, tensor in pipe.vae.state_dict().items():
-        new = renamed(name, AUTOENCODER).replace("conv_shortcut", "nin_shortcut")
+        new = rename(name, AUTOENCODER).replace("conv_shortcut", "nin_shortcut")
         is_convolution = re.search(r"attn_1\.(q|k|v|proj_out)\.weight", new)
         tensors["first_stage_model." + new] = tensor[..., None, None] if is_convolution else tensor
     for name, tensor in pipe.text_encoder.state_dict().items():
@@ -162,13 +161,11 @@ def original_names(pipe):
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def test_a_file_makes_the_pictures_of_the_pipeline_it_was_written_from(
-    tiny_pipe, model_folder, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(single_file, "_config_folder", lambda *_: model_folder)
-    save_file(original_names(tiny_pipe), tmp_path / "x.safetensors")
+def test_single_file_gives_the_images_of_its_pipeline(tiny_pipe, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: model_folder)
+    save_file(to_original_names(tiny_pipe), tmp_path / "x.safetensors")
     pipe = load(tmp_path / "x.safetensors", device="cpu")
     settings = {"num_inference_steps": 2, "seed": 7}
-    made, expected = (generate("um (gato:1.4)", each, **settings) for each in (pipe, tiny_pipe))
-    assert made.images[0].tobytes() == expected.images[0].tobytes()
-    assert made.settings["model"] == "x.safetensors"
+    result, expected = (generate("um (gato:1.4)", each, **settings) for each in (pipe, tiny_pipe))
+    assert result.images[0].tobytes() == expected.images[0].tobytes()
+    assert result.settings["model"] == "x.safetensors"

@@ -1,9 +1,9 @@
-"""Rewriting between dialects: known pairs, and what is lost."""
+"""Conversion between dialects: known pairs, and losses."""
 
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import convert, parse
+from promptweight.prompt import convert, parse, to_fragments, write
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from promptweight.prompt import convert, parse
         ("ratio 16:9", "comfy", "a1111", "ratio 16:\\9"),
     ],
 )
-def test_what_carries_over(text, source, target, written):
+def test_convert_writes_the_expected_text_without_losses(text, source, target, written):
     conversion = convert(text, source, target)
     assert conversion.text == written
     assert conversion.losses == ()
@@ -48,18 +48,18 @@ def test_what_carries_over(text, source, target, written):
         ("a (b:1.2)", "pw", "plain", ["lost-weight"]),
     ],
 )
-def test_what_is_lost_is_said_with_its_place(text, source, target, codes):
+def test_convert_losses_have_their_ranges(text, source, target, codes):
     losses = convert(text, source, target).losses
     assert [loss.code for loss in losses] == codes
     assert all(0 <= loss.start <= loss.end <= len(text) for loss in losses)
 
 
-def test_the_same_dialect_keeps_the_text():
+def test_convert_to_the_same_dialect_keeps_the_text():
     assert convert("((a) [b", "pw", "pw").text == "((a) [b"
 
 
 @pytest.mark.parametrize(("source", "target"), [("pw", "x"), ("x", "pw")])
-def test_an_unknown_dialect_is_an_error(source, target):
+def test_convert_unknown_dialect_raises_setting_error(source, target):
     with pytest.raises(SettingError, match="'x'"):
         convert("a", source, target)
 
@@ -75,7 +75,19 @@ def test_an_unknown_dialect_is_an_error(source, target):
         (r"\(a\)", r"\(a\)"),
     ],
 )
-def test_str_puts_mistakes_right(source, written):
-    prompt = parse(source)
-    assert str(prompt) == written
-    assert [(text, pytest.approx(weight)) for text, weight in parse(written).fragments] == prompt.fragments
+def test_write_corrects_mistakes(source, written):
+    prompt = parse(source).at()
+    assert write(prompt.tree) == written
+    assert [
+        (text, pytest.approx(weight)) for text, weight in to_fragments(parse(written).at())
+    ] == to_fragments(prompt)
+
+
+@pytest.mark.parametrize("text", ["((]([{", "[(a)](b)", "((a:1.0000001) b)", "[([a])] [b]"])
+def test_write_of_weights_that_differ_beyond_the_written_decimals_settles(text):
+    written = write(parse(text))
+    assert write(parse(written)) == written
+
+
+def test_write_in_another_dialect_drops_what_is_lost():
+    assert write(parse("um (gato:1.3{mode=p2p}) azul"), "compel") == "um (gato)1.3 azul"

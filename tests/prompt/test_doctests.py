@@ -1,4 +1,4 @@
-"""The examples in the room's docstrings run."""
+"""Examples in the docstrings of the package."""
 
 import doctest
 import importlib
@@ -6,21 +6,23 @@ import pkgutil
 
 import pytest
 
-import promptweight.prompt as room
+import promptweight.prompt
 
 MODULES = [
-    room.__name__,
-    *(f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__)),
+    promptweight.prompt.__name__,
+    *(
+        module.name
+        for module in pkgutil.walk_packages(promptweight.prompt.__path__, f"{promptweight.prompt.__name__}.")
+    ),
 ]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name):
-    result = doctest.testmod(importlib.import_module(name))
-    assert result.failed == 0
+def test_docstring_examples_run(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_there_are_examples():
+def test_docstrings_have_examples():
     finder = doctest.DocTestFinder()
     modules = [importlib.import_module(name) for name in MODULES]
-    assert sum(len(test.examples) > 0 for module in modules for test in finder.find(module)) >= 7
+    assert sum(len(test.examples) > 0 for module in modules for test in finder.find(module)) >= 12

@@ -1,11 +1,11 @@
-"""Other tools' own readings of the same texts, recorded from their code (see the goldens' README)."""
+"""Results of other tools' own code for the same texts (see the README of the goldens)."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from promptweight.prompt import parse, schedule
+from promptweight.prompt import parse, schedule, to_fragments
 
 GOLDENS = Path(__file__).resolve().parents[2] / "../shared/goldens"
 
@@ -21,7 +21,7 @@ def cases(name):
 
 
 def canonical(fragments):
-    """Empty text dropped, neighbors of equal weight joined, never across BREAK."""
+    """Return fragments without empty text, neighbors of equal weight joined, never across BREAK."""
     joined = []
     for text, weight in fragments:
         weight = float(weight)
@@ -38,23 +38,23 @@ def rounded(fragments):
 
 
 @pytest.mark.parametrize("case", cases("a1111_parse"))
-def test_a1111_weights(case):
-    prompt = parse(case["prompt"], "a1111")
+def test_a1111_weights_match_its_code(case):
+    prompt = parse(case["prompt"], "a1111").at()
     if case["expected"] is None:
         assert prompt.diagnostics, "the tool crashes here: ours warns"
     else:
-        assert rounded(prompt.fragments) == canonical(case["expected"])
+        assert rounded(to_fragments(prompt)) == canonical(case["expected"])
 
 
 @pytest.mark.parametrize("case", cases("a1111_and"))
-def test_a1111_parts(case):
-    prompt = parse(case["prompt"], "a1111")
+def test_a1111_parts_match_its_code(case):
+    prompt = parse(case["prompt"], "a1111").at()
     assert [[part.text, part.weight] for part in prompt.parts] == case["expected"]
 
 
 @pytest.mark.parametrize("dialect", ["a1111", "pw"])
 @pytest.mark.parametrize("case", cases("a1111_schedule"))
-def test_a1111_schedule(case, dialect):
+def test_a1111_schedules_match_its_code(case, dialect):
     found = schedule(
         case["prompt"],
         case["base_steps"],
@@ -66,20 +66,20 @@ def test_a1111_schedule(case, dialect):
 
 
 @pytest.mark.parametrize("case", cases("comfy_parse"))
-def test_comfy_weights(case):
-    prompt = parse(case["prompt"], "comfy")
+def test_comfy_weights_match_its_code(case):
+    prompt = parse(case["prompt"], "comfy").at()
     if any(weight in ("inf", "-inf", "nan") for _, weight in case["expected"]):
         assert prompt.diagnostics, "infinite and NaN weights are text here, with a warning"
     else:
         assert rounded((span.text, span.weight) for span in prompt.spans) == [
             (text, weight) for text, weight in case["expected"]
         ]
-        assert rounded(prompt.fragments) == canonical(case["expected"])
+        assert rounded(to_fragments(prompt)) == canonical(case["expected"])
 
 
 @pytest.mark.parametrize("case", cases("compel_parse"))
-def test_compel(case):
-    prompt = parse(case["prompt"], "compel")
+def test_compel_parts_match_its_code(case):
+    prompt = parse(case["prompt"], "compel").at()
     if case["expected"] is None:
         assert prompt.text or prompt.loras or not case["prompt"].strip()
         return
@@ -110,7 +110,7 @@ def filled(fragments):
 
 
 def fragments_with_swaps(prompt, part):
-    """The part's fragments in the form of the goldens: a swap is one fragment."""
+    """Return the part's fragments in the form of the goldens: a swap is one fragment."""
     found = []
     swaps = [swap for swap in prompt.swaps if part.clean_start <= swap.clean_start < part.clean_end]
     for span in prompt.spans:

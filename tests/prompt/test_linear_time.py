@@ -1,11 +1,11 @@
-"""Reading costs a bounded number of operations per character, whatever the text: counted, not timed."""
+"""Operations of the parsers per character, which are bounded for any text: counted, not timed."""
 
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
+from promptweight.prompt import DIALECTS, adjust_weight, convert, detect, expand, parse, schedule, write
 
 SHAPES: dict[str, str] = {
     "nested": "(",
@@ -50,7 +50,7 @@ def text_of(shape: str, size: int) -> str:
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many functions, Python's and C's, a piece of work calls."""
+    """Return the number of functions, of Python and C, that `work` calls."""
     count = 0
 
     def profile(frame, event, argument):
@@ -67,7 +67,7 @@ def calls(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_characters_looked_at_grow_with_the_text(shape, dialect):
+def test_parse_scanned_characters_grow_linearly(shape, dialect):
     small, large = text_of(shape, SMALL), text_of(shape, 8 * SMALL)
     at_small, at_large = parse(small, dialect).scanned, parse(large, dialect).scanned
     assert at_large <= 8.5 * max(at_small, len(small))
@@ -76,9 +76,9 @@ def test_characters_looked_at_grow_with_the_text(shape, dialect):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_function_calls_grow_with_the_text(shape, dialect):
+def test_parse_function_calls_grow_linearly(shape, dialect):
     small, large = text_of(shape, SMALL), text_of(shape, LARGE)
-    assert calls(lambda: parse(large, dialect)) <= 2.2 * calls(lambda: parse(small, dialect)) + 300
+    assert calls(lambda: parse(large, dialect).at()) <= 2.2 * calls(lambda: parse(small, dialect).at()) + 300
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -86,15 +86,17 @@ def test_function_calls_grow_with_the_text(shape, dialect):
     "work",
     [
         lambda text: schedule(text, 4),
-        lambda text: str(parse(text)),
+        lambda text: write(parse(text)),
         lambda text: convert(text, "pw", "comfy"),
         lambda text: convert(text, "comfy", "compel"),
         lambda text: expand(text, 1),
         lambda text: detect(text),
-        lambda text: nudge(text, len(text) // 2, len(text) // 2),
+        lambda text: parse(text).at(),
+        lambda text: parse(text).timeline(4),
+        lambda text: adjust_weight(text, len(text) // 2, len(text) // 2),
     ],
-    ids=["schedule", "str", "to comfy", "to compel", "expand", "detect", "nudge"],
+    ids=["schedule", "str", "to comfy", "to compel", "expand", "detect", "at", "timeline", "adjust_weight"],
 )
-def test_the_tools_are_linear_too(shape, work):
+def test_tool_function_calls_grow_linearly(shape, work):
     small, large = text_of(shape, SMALL), text_of(shape, LARGE)
     assert calls(lambda: work(large)) <= 2.3 * calls(lambda: work(small)) + 1000

@@ -1,54 +1,50 @@
-"""What holds for any text at all: reading never fails, offsets slice back, writing and reading agree."""
+"""Properties of any text: parsing never fails, offsets slice back, writing and parsing agree."""
 
 import math
+import pickle
 import sys
+from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promptweight.cli import prompt_report
-from promptweight.prompt import DIALECTS, convert, detect, expand, nudge, parse, schedule
-from promptweight.prompt.conversion import meaning, reads_alike
+from promptweight.prompt import (
+    DIALECTS,
+    adjust_weight,
+    convert,
+    detect,
+    expand,
+    parse,
+    schedule,
+    to_fragments,
+    write,
+)
+from promptweight.prompt.conversion import meaning, means_same
+from tests.prompt.strategies import any_text, dialects, edited_text, scheduling_dialects
 
-TOKENS = [
-    *"()[]{}:|\\<>\"'#,.+-= \n\t",
-    *(
-        "a",
-        "b c",
-        "gato",
-        "ação",
-        "👩‍🚀",
-        "e\u0301",
-        "\u202e",
-        "\x00",
-        "\ud800",
-        "16:9",
-        "1.2",
-        "0.5",
-        "3",
-        "-1",
-    ),
-    *("1e999", "nan", "BREAK", "AND", " BREAK ", " AND ", "(x:1.5)", "(y)", "[z]", "((", "))", "[a:b:3]"),
-    *("[c:0.5]", "[d|e]", "[f::2]", "(g:1.2{steps=0.2-0.8})", "(h:0.9{to=1,region=left,mode=logit})"),
-    *("{steps=", "<lora:n:0.5>", "<lora:", "embedding:foo", "\\(", "\\)", "\\:", "# c\n", ":1.2)", ":-.5)"),
-    *(" :0.7 ", "i++", "(j)1.3", '"k l"+', ".and(", ".blend(1, 2)", '("m","n")', ".swap(o)", ".attend(1.1)"),
-    *("useLora(p,1)", "__q__", "2$$", "::"),
+CORRECTED_CODES = {"unclosed-group", "stray-closer", "crossed-groups", "option-unknown", "option-value"}
+DEEP_TEXTS = [
+    "(" * 2_000,
+    ")" * 2_000,
+    "[" * 2_000 + "a" + "]" * 2_000,
+    "(" * 2_000 + "a" + ")" * 2_000,
+    '"' * 1_999,
+    "[a:" * 1_500,
+    "[a|" * 1_500,
+    "[a|" * 1_500 + "]" * 1_500,
+    "[a:" * 1_500 + ":3]" * 1_500,
+    "a.swap(" * 1_500,
+    "a.swap(" * 1_500 + "b" + ")" * 1_500,
+    "(a:" * 1_500 + "1.1)" * 1_500,
+    "(((" * 1_000 + "a)" * 1_000,
 ]
 
-prompts = st.one_of(
-    st.lists(st.sampled_from(TOKENS), max_size=24).map("".join),
-    st.text(st.characters(exclude_categories=()), max_size=40),
-)
-settings.register_profile("prompt", deadline=None, max_examples=120)
-settings.load_profile("prompt")
 
-dialects = st.sampled_from(DIALECTS)
-
-
-@given(prompts, dialects)
-def test_any_text_gives_a_prompt_whose_parts_fit_together(text, dialect):
-    prompt = parse(text, dialect)
+@given(any_text, dialects)
+def test_parse_any_text_gives_spans_that_cover_the_clean_text(text, dialect):
+    prompt = parse(text, dialect).at()
     assert "".join(span.text for span in prompt.spans) == prompt.text
     place = 0
     for span in prompt.spans:
@@ -62,28 +58,86 @@ def test_any_text_gives_a_prompt_whose_parts_fit_together(text, dialect):
     assert all(0 < offset <= len(prompt.text) for offset in prompt.breaks)
     assert prompt.parts
     assert all(0 <= part.clean_start <= part.clean_end <= len(prompt.text) for part in prompt.parts)
-    assert all(text or weight == -1.0 for text, weight in prompt.fragments)
+    assert all(text or weight == -1.0 for text, weight in to_fragments(prompt))
 
 
-@given(prompts, dialects)
-def test_what_was_copied_slices_back_to_the_source(text, dialect):
-    prompt = parse(text, dialect)
+@given(any_text, dialects)
+def test_parse_any_text_gives_runs_that_slice_back_to_the_source(text, dialect):
+    prompt = parse(text, dialect).at()
     end = 0
     for clean_start, source_start, length in prompt.runs:
         assert clean_start >= end
-        assert (
-            text[source_start : source_start + length]
-            == prompt.text[clean_start : clean_start + length]
-            != ""
-        )
+        copied = prompt.text[clean_start : clean_start + length]
+        assert text[source_start : source_start + length] == copied != ""
         assert prompt.to_source(clean_start + length - 1) == source_start + length - 1
         end = clean_start + length
     assert 0 <= prompt.to_source(len(prompt.text)) <= len(text)
 
 
-@given(prompts, dialects)
-def test_diagnostics_point_into_the_source_and_speak_both_languages(text, dialect):
-    prompt = parse(text, dialect)
+@given(any_text, dialects)
+def test_tree_of_any_text_has_nested_nodes_in_source_order(text, dialect):
+    tree = parse(text, dialect)
+    assert tree.scanned <= 14 * len(text) + 14
+    for part in tree.parts:
+        size = len(part.text.text)
+        stops = []
+        for index, node in enumerate(part.nodes):
+            assert 0 <= node.start <= node.end <= size
+            stop = getattr(node, "stop", index + 1)
+            assert index < stop <= len(part.nodes)
+            branches = getattr(node, "branches", None)
+            if branches is not None:
+                assert list(branches) == sorted(branches)
+                assert branches[0] == index + 1
+                assert branches[-1] == stop
+                stops.append((index, stop))
+        # Edits and alternations never cross.
+        assert all(inner[1] <= outer[1] or inner[0] >= outer[1] for outer, inner in pairwise(stops))
+        assert 0 <= part.start <= part.end <= len(text)
+
+
+@given(any_text, dialects, st.integers(1, 12), st.integers(1, 12))
+def test_tree_at_any_step_gives_a_prompt_of_the_same_source(text, dialect, step, steps):
+    tree = parse(text, dialect)
+    prompt = tree.at(step, steps)
+    assert prompt.source == text
+    assert prompt.tree is tree
+    assert prompt.scheduled == tree.is_scheduled
+    assert "".join(span.text for span in prompt.spans) == prompt.text
+    assert all(math.isfinite(span.weight) for span in prompt.spans)
+    assert all(0 <= span.start <= span.end <= len(text) for span in prompt.spans)
+
+
+@given(edited_text, st.integers(1, 6), scheduling_dialects)
+def test_tree_at_a_step_equals_the_tree_of_the_scheduled_text(text, steps, dialect):
+    tree = parse(text, dialect)
+    first = 1
+    for last, scheduled_text in schedule(text, steps, dialect):
+        alone = parse(scheduled_text, dialect)
+        for step in range(first, last + 1):
+            prompt = tree.at(step, steps)
+            assert prompt.text == alone.at().text or alone.is_scheduled
+            if not alone.is_scheduled:
+                found = [(span.text, span.weight, span.options) for span in prompt.spans]
+                assert found == [(span.text, span.weight, span.options) for span in alone.at().spans]
+        first = last + 1
+
+
+@given(any_text, st.integers(1, 6), dialects)
+def test_timeline_of_any_text_has_a_variant_for_every_step(text, steps, dialect):
+    timeline = parse(text, dialect).timeline(steps)
+    assert len(timeline.steps) == steps
+    used = {variant for of_step in timeline.steps for variant, _ in of_step}
+    assert used == set(range(len(timeline.variants)))
+    for variant in timeline.variants:
+        assert "".join(span.text for span in variant.spans) == variant.text
+        assert all(0 <= place <= len(variant.text) for place in variant.breaks)
+        assert variant.source == text
+
+
+@given(any_text, dialects)
+def test_diagnostics_of_any_text_have_ranges_and_messages_in_both_languages(text, dialect):
+    prompt = parse(text, dialect).at()
     for diagnostic in prompt.diagnostics:
         assert 0 <= diagnostic.start <= diagnostic.end <= len(text)
         assert diagnostic.severity in ("info", "warning", "error")
@@ -91,89 +145,87 @@ def test_diagnostics_point_into_the_source_and_speak_both_languages(text, dialec
         assert diagnostic.message_pt
         assert diagnostic.message != diagnostic.message_pt
     prompt_report.to_dict(prompt)
-    prompt_report.diagnostics(prompt)
-    prompt_report.table(prompt)
+    prompt_report.list_diagnostics(prompt)
+    prompt_report.make_table(prompt)
 
 
-@given(prompts, dialects)
-def test_what_str_writes_reads_the_same(text, dialect):
-    prompt = parse(text, dialect)
-    written = str(prompt)
-    assert meaning(parse(written, dialect)) == meaning(prompt)
-    assert reads_alike(prompt, written, dialect)
+@given(any_text, dialects)
+def test_write_of_any_text_parses_to_the_same_prompt(text, dialect):
+    tree = parse(text, dialect)
+    written = parse(write(tree), dialect)
+    assert meaning(written.at()) == meaning(tree.at())
+    assert means_same(tree, written)
 
 
-@given(prompts)
-def test_str_of_pw_is_balanced_and_settled(text):
-    written = str(parse(text))
+@given(any_text, dialects)
+def test_write_of_written_text_changes_nothing(text, dialect):
+    written = write(parse(text, dialect))
+    assert write(parse(written, dialect)) == written
+
+
+@given(any_text)
+def test_write_in_pw_corrects_mistakes(text):
+    written = write(parse(text))
     if written != text:
-        codes = {diagnostic.code for diagnostic in parse(written).diagnostics}
-        assert not codes & {
-            "unclosed-group",
-            "stray-closer",
-            "crossed-groups",
-            "option-unknown",
-            "option-value",
-        }
-        assert str(parse(written)) == written
+        assert not CORRECTED_CODES & {diagnostic.code for diagnostic in parse(written).diagnostics}
 
 
-@given(prompts, dialects, dialects)
-def test_conversion_without_losses_reads_the_same(text, source, target):
+@given(any_text, dialects, dialects)
+def test_convert_without_losses_gives_the_same_meaning(text, source, target):
     conversion = convert(text, source, target)
     assert all(0 <= loss.start <= loss.end <= len(text) for loss in conversion.losses)
-    loose = "compel" in (source, target)
+    is_loose = "compel" in (source, target)
     if not conversion.losses and source != target:
-        assert meaning(parse(conversion.text, target), loose) == meaning(parse(text, source), loose)
+        after = parse(conversion.text, target).at()
+        assert meaning(after, is_loose) == meaning(parse(text, source).at(), is_loose)
 
 
-@given(prompts, dialects, st.integers(1, 40))
-def test_a_schedule_ends_with_the_last_step(text, dialect, steps):
+@given(any_text, dialects, st.integers(1, 40))
+def test_schedule_of_any_text_ends_with_the_last_step(text, dialect, steps):
     found = schedule(text, steps, dialect)
-    untils = [until for until, _ in found]
-    assert untils == sorted(set(untils))
-    assert untils[-1] == steps
-    assert untils[0] >= 1
-    if not parse(text, dialect).scheduled and dialect != "a1111":
+    last_steps = [last for last, _ in found]
+    assert last_steps == sorted(set(last_steps))
+    assert last_steps[-1] == steps
+    assert last_steps[0] >= 1
+    if not parse(text, dialect).is_scheduled and dialect != "a1111":
         assert found == [(steps, text)]
 
 
-@given(prompts, st.integers(-2, 60), st.integers(-2, 60), st.sampled_from([0.1, -0.1, 0.05]))
-def test_nudging_keeps_the_text_and_gives_a_selection_in_it(text, start, end, step):
-    written, new_start, new_end = nudge(text, start, end, step)
+@given(any_text, st.integers(-2, 60), st.integers(-2, 60), st.sampled_from([0.1, -0.1, 0.05]))
+def test_adjust_weight_of_any_selection_gives_a_selection_in_the_text(text, start, end, step):
+    written, new_start, new_end = adjust_weight(text, start, end, step)
     assert 0 <= new_start <= new_end <= len(written)
-    detect(text)
 
 
-@given(prompts, st.integers())
-def test_expanding_is_the_same_for_the_same_seed(text, seed):
+@given(any_text)
+def test_detect_of_any_text_gives_a_known_dialect(text):
+    found = detect(text)
+    assert found.dialect in DIALECTS
+    assert 0 <= found.confidence <= 1
+
+
+@given(any_text, st.integers())
+def test_expand_with_the_same_seed_gives_the_same_text(text, seed):
     assert expand(text, seed) == expand(text, seed)
     if not {"{", "}"} & set(text):
         assert expand(text, seed) == text
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 10_000,
-        ")" * 10_000,
-        "[" * 10_000 + "a" + "]" * 10_000,
-        "(" * 10_000 + "a" + ")" * 10_000,
-        '"' * 9_999,
-        "[a:" * 5_000,
-        "[a|" * 5_000,
-        "a.swap(" * 5_000,
-        "(a:" * 5_000 + "1.1)" * 5_000,
-        "(((" * 3_000 + "a)" * 3_000,
-    ],
-)
-def test_depth_costs_no_recursion(text, dialect):
+@pytest.mark.parametrize("text", DEEP_TEXTS, ids=lambda text: f"{text[:8]}…{text[-4:]}")
+def test_tree_of_deep_text_needs_no_recursion(text, dialect):
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(300)
     try:
-        prompt = parse(text, dialect)
+        tree = parse(text, dialect)
+        tree.at()
+        tree.timeline(4)
+        write(tree)
         schedule(text, 4, dialect)
+        assert tree == parse(text, dialect)
+        assert pickle.loads(pickle.dumps(tree)) == tree
+        assert repr(tree)
+        hash(tree)
     finally:
         sys.setrecursionlimit(limit)
-    assert prompt.source == text
+    assert tree.source == text

@@ -1,10 +1,12 @@
+"""Words of a text."""
+
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptweight.prompt.words import fold, split_words
+from promptweight.prompt import fold, split_words
 
 
 @pytest.mark.parametrize(
@@ -26,17 +28,17 @@ from promptweight.prompt.words import fold, split_words
         (" \n", []),
     ],
 )
-def test_words_as_people_see_them(text: str, expected: list[str]) -> None:
+def test_split_words_finds_user_perceived_words(text: str, expected: list[str]) -> None:
     assert [text[start:end] for start, end, _ in split_words(text)] == expected
 
 
-def test_only_punctuation_is_marked_as_such() -> None:
+def test_split_words_marks_punctuation() -> None:
     text = "gato, + 🐱 !? 4"
     marked = {text[start:end] for start, end, is_punctuation in split_words(text) if is_punctuation}
     assert marked == {",", "+", "!?"}
 
 
-def test_boundaries_divide_words() -> None:
+def test_split_words_respects_boundaries() -> None:
     assert [(start, end) for start, end, _ in split_words("catdog", [3])] == [(0, 3), (3, 6)]
     assert [(start, end) for start, end, _ in split_words("a-b!!", [1, 4])] == [
         (0, 1),
@@ -49,7 +51,7 @@ def test_boundaries_divide_words() -> None:
 
 @settings(deadline=None)
 @given(st.text(), st.lists(st.integers(0, 20)))
-def test_words_cover_everything_but_spaces_without_overlap(text: str, boundaries: list[int]) -> None:
+def test_split_words_covers_all_but_white_space(text: str, boundaries: list[int]) -> None:
     words = split_words(text, boundaries)
     covered = [position for start, end, _ in words for position in range(start, end)]
     assert covered == sorted(set(covered))

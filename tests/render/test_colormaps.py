@@ -1,4 +1,4 @@
-"""Color maps against the published tables and against how the eye sees lightness."""
+"""Color maps, against the published tables and CIE lightness."""
 
 import numpy as np
 import pytest
@@ -22,41 +22,43 @@ def lightness(colors: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_quarter_points_are_those_of_the_published_table(name):
+def test_colormap_table_quarter_points_equal_published_table(name):
     quarters = colormap_table(name)[np.round(np.linspace(0, 255, 5)).astype(int)].astype(int)
     assert np.abs(quarters - np.array(PUBLISHED[name])).max() <= 5
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
-def test_lightness_never_falls(name):
+def test_colormap_table_lightness_is_monotone(name):
     steps = np.diff(lightness(colormap_table(name).astype(float)))
     assert steps.min() >= -0.05
     assert colormap_table(name).shape == (256, 3)
 
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "gray"])
-def test_lightness_rises_evenly(name):
+def test_colormap_table_lightness_halves_are_similar(name):
     values = lightness(colormap_table(name).astype(float))
     halves = values[127] - values[0], values[255] - values[127]
     assert max(halves) / min(halves) < 1.5
 
 
-def test_colorize_maps_ends_and_clips():
+def test_colorize_out_of_range_values_are_clipped():
     colors = colorize(np.array([[-1.0, 0.0, 1.0, 7.0]]), "viridis")
     assert colors.tolist() == [[[68, 1, 84], [68, 1, 84], [253, 231, 37], [253, 231, 37]]]
 
 
-def test_unknown_name_lists_the_valid_ones():
-    with pytest.raises(SettingError, match=r"'jet'.*inferno.*viridis"):
+def test_colormap_table_unknown_name_raises_with_valid_names():
+    with pytest.raises(SettingError, match=r"inferno.*viridis.*'jet'"):
         colormap_table("jet")
 
 
-def test_word_colors_differ_for_every_kind_of_eye():
-    # Viénot, Brettel & Mollon (1999): linear RGB as seen without L cones (protan), without M cones (deutan).
+def test_word_colors_differ_under_color_vision_deficiencies():
+    # Viénot, Brettel & Mollon (1999): linear RGB without L cones (protan) and without M cones (deutan).
     protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
     deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
     linear = (np.array(WORD_COLORS) / 255) ** 2.2
     for eye in (np.eye(3), protan, deutan):
-        seen = (linear @ eye.T).clip(0, 1) ** (1 / 2.2) * 255
-        apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(len(seen), 1)]
-        assert apart.min() > 30
+        perceived = (linear @ eye.T).clip(0, 1) ** (1 / 2.2) * 255
+        distances = np.linalg.norm(perceived[:, None] - perceived[None], axis=-1)[
+            np.triu_indices(len(perceived), 1)
+        ]
+        assert distances.min() > 30

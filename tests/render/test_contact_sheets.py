@@ -1,4 +1,4 @@
-"""Contact sheets: every picture is there, in order, at its own shape."""
+"""Contact sheets: order, columns, captions and aspect ratios of the images."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def tiles(shown: Image.Image) -> list[tuple[int, int, int]]:
     return found
 
 
-def test_all_pictures_are_there_in_reading_order():
+def test_contact_sheet_keeps_reading_order():
     shown = contact_sheet([Image.new("RGB", (64, 64), color) for color in COLORS], columns=2)
     assert tiles(shown) == COLORS
     assert shown.height > shown.width
@@ -29,14 +29,14 @@ def test_all_pictures_are_there_in_reading_order():
 @pytest.mark.parametrize(
     ("pictures", "columns", "expected"), [(1, None, 1), (4, None, 2), (5, None, 3), (3, 9, 3)]
 )
-def test_columns(pictures, columns, expected):
+def test_contact_sheet_columns_are_as_given_or_nearly_square(pictures, columns, expected):
     shown = contact_sheet([Image.new("RGB", (50, 50), "white")] * pictures, columns=columns)
     row = np.asarray(shown)[shown.height // (2 * -(-pictures // expected))]
     starts = np.flatnonzero(np.diff((row == 255).all(axis=-1).astype(int)) == 1)
     assert len(starts) == expected
 
 
-def test_captions_and_title_take_room_and_are_drawn():
+def test_contact_sheet_captions_and_title_add_height_and_ink():
     images = [Image.new("RGB", (64, 64), "white")] * 2
     plain = contact_sheet(images)
     captioned = contact_sheet(images, ["coração", ""])
@@ -46,22 +46,24 @@ def test_captions_and_title_take_room_and_are_drawn():
     assert np.abs(ink.astype(int) - BACKGROUND).max() > 100
 
 
-def test_shapes_are_kept():
-    shown = contact_sheet([Image.new("RGB", (100, 50), COLORS[0]), Image.new("RGB", (50, 100), COLORS[1])], cell=200)
+def test_contact_sheet_keeps_aspect_ratios():
+    shown = contact_sheet(
+        [Image.new("RGB", (100, 50), COLORS[0]), Image.new("RGB", (50, 100), COLORS[1])], cell=200
+    )
     for color, size in zip(COLORS, [(200, 100), (100, 200)], strict=False):
         rows, columns = np.nonzero((np.asarray(shown) == color).all(axis=-1))
         assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == size
 
 
 @pytest.mark.parametrize(
-    ("count", "options", "said"),
+    ("count", "options", "message"),
     [
         (0, {}, "at least one"),
-        (2, {"labels": ["a"]}, "2 pictures, 1 labels"),
+        (2, {"labels": ["a"]}, "got 1 for 2 images"),
         (1, {"columns": 0}, "columns=0"),
         (1, {"cell": 0}, "cell=0"),
     ],
 )
-def test_what_cannot_be_laid_out_is_refused(count, options, said):
-    with pytest.raises(SettingError, match=said):
+def test_contact_sheet_invalid_arguments_raise(count, options, message):
+    with pytest.raises(SettingError, match=message):
         contact_sheet([Image.new("RGB", (8, 8))] * count, **options)

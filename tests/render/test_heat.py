@@ -1,4 +1,4 @@
-"""Heat as numbers: what comes in, how it is scaled, how smooth it is enlarged."""
+"""Heat maps as arrays: conversion, normalization, resizing and blur."""
 
 import numpy as np
 import pytest
@@ -24,40 +24,40 @@ class Map:
     ],
     ids=["lists", "integers", "tensor", "bfloat16", "heat map"],
 )
-def test_every_kind_of_array_is_taken(values):
+def test_as_heat_converts_every_array_type(values):
     heat = as_heat(values)
     assert heat.dtype == np.float32
     assert heat.tolist() == [[0.0, 1.0], [2.0, 3.0]]
 
 
-def test_what_is_not_finite_is_no_heat():
+def test_as_heat_replaces_nonfinite_values_with_zero():
     assert as_heat([[float("nan"), float("inf"), -float("inf"), 0.5]]).tolist() == [[0.0, 0.0, 0.0, 0.5]]
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 2, 2), (0, 4)])
-def test_other_shapes_are_refused(shape):
+def test_as_heat_other_shapes_raise(shape):
     with pytest.raises(SettingError, match=r"\(height, width\)"):
         as_heat(np.zeros(shape))
 
 
-def test_normalized_moves_lowest_to_0_and_highest_to_1():
+def test_normalize_maps_extremes_to_0_and_1():
     heat = normalize(as_heat([[0.02, 0.07], [0.12, 0.03]]))
     assert heat.min() == 0
     assert heat.max() == 1
     assert heat[0, 1] == pytest.approx(0.5)
 
 
-def test_the_same_everywhere_is_no_heat():
+def test_normalize_constant_map_is_zero():
     assert not normalize(np.full((8, 8), 0.3, dtype=np.float32)).any()
     assert not normalize(np.zeros((8, 8), dtype=np.float32)).any()
 
 
-def test_a_given_scale_is_used_and_clips():
+def test_normalize_with_scale_clips():
     heat = normalize(as_heat([[0.0, 0.1, 0.2, 0.9]]), scale=(0.1, 0.3))
     assert heat == pytest.approx(np.array([[0.0, 0.0, 0.5, 1.0]]), abs=1e-6)
 
 
-def test_resized_keeps_the_peak_where_it_was():
+def test_resize_keeps_peak_position():
     heat = np.zeros((16, 16), dtype=np.float32)
     heat[4, 11] = 1
     large = resize(heat, (512, 512))
@@ -67,7 +67,7 @@ def test_resized_keeps_the_peak_where_it_was():
     assert abs(peak[1] - (11 + 0.5) * 32) <= 1
 
 
-def test_resized_has_no_steps():
+def test_resize_is_smooth_and_bounded():
     checkers = (np.indices((8, 8)).sum(axis=0) % 2).astype(np.float32)
     large = resize(checkers, (256, 256))
     assert np.abs(np.diff(large, axis=0)).max() < 0.05
@@ -75,11 +75,11 @@ def test_resized_has_no_steps():
     assert large.max() <= 1
 
 
-def test_resized_takes_its_size_as_width_and_height():
+def test_resize_takes_size_as_width_and_height():
     assert resize(np.zeros((4, 8), dtype=np.float32), (100, 50)).shape == (50, 100)
 
 
-def test_gaussian_is_the_exponential_of_its_formula():
+def test_gaussian_blur_equals_its_formula():
     point = np.zeros((41, 41), dtype=np.float32)
     point[20, 20] = 1
     y, x = np.mgrid[-20:21, -20:21]

@@ -1,4 +1,4 @@
-"""Maps as HTML: whole without a network, safe whatever the prompt says, and true to the maps."""
+"""HTML heat maps: embedded data, escaping, self-containment, and the script run by node."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ HEIGHT, WIDTH = 3, 5
 
 
 class Page(HTMLParser):
-    """The elements of a page in order, each as (tag, attributes, text right after its start)."""
+    """The elements of a page in order, each as [tag, attributes, text right after its start]."""
 
     def __init__(self, html):
         super().__init__()
@@ -49,12 +49,12 @@ def maps_of(tiny):
         sums = torch.rand(1, 1, 1, 1, HEIGHT * WIDTH, tiny.rows, generator=torch.Generator().manual_seed(0))
         slot = RecordedSlot(("attn",), 1, HEIGHT, WIDTH, sums, torch.ones(1, 1, 1))
         placed = {("positive", 0): (PlacedTable(0, ("clip",), words),)}
-        return AttentionMaps.of(Recording((slot,), ("positive",), placed, size))
+        return AttentionMaps.from_recording(Recording((slot,), ("positive",), placed, size))
 
     return build
 
 
-def test_every_word_carries_its_own_map(maps_of):
+def test_hover_html_embeds_map_of_every_word(maps_of):
     maps = maps_of("um gato vermelho gato")
     page = Page(maps._repr_html_())
     assert page.open == []
@@ -73,14 +73,14 @@ def test_every_word_carries_its_own_map(maps_of):
     assert page.all("button")[1][0]["data-map"] != page.all("button")[3][0]["data-map"]
 
 
-def test_large_pictures_make_small_pages(maps_of):
+def test_hover_html_large_maps_are_pooled(maps_of):
     page = Page(maps_of("um gato", size=(512, 1024))._repr_html_())
     canvas = page.all("canvas")[0][0]
     assert (canvas["height"], canvas["width"]) == ("32", "64")
     assert all(len(b64decode(each["data-map"])) == 32 * 64 for each, _ in page.all("button"))
 
 
-def test_prompts_cannot_write_html(maps_of):
+def test_hover_html_escapes_prompt_text(maps_of):
     words = ["<script>alert(1)</script>", '"onfocus="x', "</button>", "&amp;", "'gato'"]
     maps = maps_of(" ".join(words))
     html = maps._repr_html_()
@@ -92,18 +92,18 @@ def test_prompts_cannot_write_html(maps_of):
     assert "alert(1)</script>" not in html
 
 
-def test_nothing_is_loaded_from_anywhere(maps_of):
+def test_hover_html_has_no_external_resources(maps_of):
     html = maps_of("um gato")._repr_html_()
     for loading in ("src=", "href=", "http", "url(", "import", "fetch", "@"):
         assert loading not in html
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="the script is run by node")
-def test_the_script_paints_the_word_under_the_pointer(maps_of):
-    """In a page of stand-ins for the few elements that the script touches."""
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_hover_html_script_paints_map_of_hovered_word(maps_of):
+    """The page is replaced by stubs of the elements that the script uses."""
     page = Page(maps_of("um gato")._repr_html_())
     maps = [attributes["data-map"] for attributes, _ in page.all("button")]
-    stand_ins = f"""
+    stubs = f"""
 const painted = [];
 const words = {maps}.map((map, number) => ({{
   dataset: {{map}}, title: "word " + number, attributes: {{}}, listeners: {{}},
@@ -125,7 +125,7 @@ globalThis.document = {{querySelectorAll: () => [box]}};
 words[1].listeners.mouseenter();
 console.log(JSON.stringify([painted, output.textContent, words.map((word) => word.attributes)]));
 """
-    done = subprocess.run(["node", "-e", stand_ins], capture_output=True, text=True, check=True)
+    done = subprocess.run(["node", "-e", stubs], capture_output=True, text=True, check=True)
     painted, line, pressed = json.loads(done.stdout)
     assert line == "word 1"
     assert pressed == [{"aria-pressed": "false"}, {"aria-pressed": "true"}]

@@ -1,4 +1,4 @@
-"""Maps of cells as maps of pixels: the splines of scipy, and nothing gained or lost."""
+"""Upsampling of attention maps, against scipy's quadratic splines; sums and ranges are preserved."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from promptweight.render.interpolation import upsample_maps
 
 @pytest.mark.parametrize("size", [(64, 64), (24, 40), (9, 11), (100, 37)])
 @pytest.mark.parametrize("cells", [(8, 8), (3, 5), (1, 4)])
-def test_it_is_the_quadratic_spline_of_scipy(cells: tuple[int, int], size: tuple[int, int]) -> None:
+def test_upsample_maps_equals_scipy_quadratic_spline(cells: tuple[int, int], size: tuple[int, int]) -> None:
     maps = torch.rand(2, *cells, generator=torch.Generator().manual_seed(1))
     spline = {"order": 2, "prefilter": False, "mode": "nearest", "grid_mode": True}
     expected = [zoom(each.double().numpy(), np.divide(size, cells), **spline) for each in maps]
     assert np.allclose(upsample_maps(maps, size).numpy(), expected, atol=1e-6)
 
 
-def test_probabilities_stay_probabilities_and_shares_sum_to_1() -> None:
+def test_upsample_maps_keeps_range_and_sum() -> None:
     maps = torch.rand(5, 4, 6, generator=torch.Generator().manual_seed(2)) ** 8
     maps /= maps.sum(0)
     large = upsample_maps(maps, (50, 41))
@@ -26,7 +26,7 @@ def test_probabilities_stay_probabilities_and_shares_sum_to_1() -> None:
     assert torch.allclose(large.sum(0), torch.ones(50, 41))
 
 
-def test_a_map_is_highest_between_the_cells_that_share_the_attention() -> None:
+def test_upsample_maps_peak_lies_between_equal_cells() -> None:
     cells = torch.zeros(4, 4)
     cells[1, 1], cells[1, 2] = 0.5, 0.49
     row, column = divmod(int(upsample_maps(cells, (64, 64)).argmax()), 64)
@@ -34,12 +34,12 @@ def test_a_map_is_highest_between_the_cells_that_share_the_attention() -> None:
     assert abs(column - 31.5) <= 2  # the border of the second and third column
 
 
-def test_a_map_of_the_pictures_size_is_left_as_it_was_recorded() -> None:
+def test_upsample_maps_same_size_is_identity() -> None:
     cells = torch.rand(6, 9, generator=torch.Generator().manual_seed(3))
     assert torch.equal(upsample_maps(cells, (6, 9)), cells)
 
 
-def test_on_fewer_pixels_every_cell_counts() -> None:
+def test_upsample_maps_downsampling_averages_all_cells() -> None:
     cells = torch.zeros(32, 32)
     cells[10, 21] = 1
     small = upsample_maps(cells, (4, 4))

@@ -5,8 +5,6 @@ from importlib.resources import files
 
 import pytest
 
-from promptweight.weighting.methods import METHODS, NORMALIZERS
-from promptweight_ui import generation
 from promptweight_ui.i18n import LANGUAGES, chosen, say, strings, translations
 
 PLACE = re.compile(r"\{(\w+)\}")
@@ -33,11 +31,6 @@ def test_every_key_begins_with_the_name_of_its_part():
     assert {key.split("_")[0] for key in ENGLISH} <= {
         "app", "error", "prompt", "picture", "generate", "compare", "explore", "history", "regions",
     }  # fmt: skip
-
-
-def test_the_methods_are_those_of_the_library():
-    assert tuple(METHODS) == generation.METHODS
-    assert tuple(NORMALIZERS) == generation.NORMALIZERS
 
 
 def test_javascript_asks_for_no_text_that_is_not_there():

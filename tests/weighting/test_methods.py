@@ -1,4 +1,4 @@
-"""Every formula is derived again here, in numpy and in plain loops, from the sources named in the design."""
+"""Weighting methods against formulas derived again in numpy and plain loops, from the sources they name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,8 @@ import pytest
 import torch
 
 from promptweight.errors import SettingError
-from promptweight.weighting.methods import (
-    METHODS,
-    NORMALIZERS,
-    WeightingWarning,
-    a1111,
-    get_method,
-    get_normalizer,
-)
+from promptweight.weighting import METHODS, WeightingWarning, get_method
+from promptweight.weighting.methods import a1111
 
 TOKENS, DIM = 12, 8
 # A beginning, words and segments, an end, padding.
@@ -32,7 +26,7 @@ EMPTY = RANDOM.normal(size=(TOKENS, DIM)).astype(np.float32)
 
 
 def toy_encoder(hidden: np.ndarray) -> np.ndarray:
-    """A causal encoder in which what is hidden changes all that comes after it."""
+    """Encode causally: a hidden token changes all rows after it."""
     table = np.where(hidden[:, None], 0.25, TABLE)
     return np.tanh(MIX @ table).astype(np.float32) + 0.3
 
@@ -102,7 +96,7 @@ def expected_compel(b, w, e):
 
 
 def blend_of_hidden(b, w):
-    """down_weight of ADV_CLIP_emb: np.unique, np.diff, and one encoding for each level below 1."""
+    """Blend as `down_weight` of ADV_CLIP_emb: np.unique, np.diff, and one encoding for each level below 1."""
     levels = np.unique(w)
     encodings, hidden = [b], np.zeros(TOKENS, dtype=bool)
     for level in levels[levels < 1]:
@@ -126,6 +120,13 @@ def expected_comfy_plus_plus(b, w, e):
     return result
 
 
+def expected_presence(b, w, e):
+    """Average over thresholds u from 0 to 1 of the prompt without the tokens whose weight is below u."""
+    thresholds = (np.arange(10) + 0.5) / 10  # WEIGHTS are tenths
+    mean = np.mean([toy_encoder(w < u) for u in thresholds], axis=0)
+    return np.array([mean[t] * max(1.0, w[t]) for t in range(TOKENS)])
+
+
 EXPECTED = {
     "none": lambda b, w, e: b,
     "scale": expected_scale,
@@ -136,10 +137,11 @@ EXPECTED = {
     "down_weight": expected_down_weight,
     "comfy++": expected_comfy_plus_plus,
     "perp": expected_perp,
+    "presence": expected_presence,
 }
 
 
-def test_every_method_has_its_derivation_and_one_line():
+def test_methods_have_a_derivation_and_a_one_line_description():
     assert set(METHODS) == set(EXPECTED)
     for name, method in METHODS.items():
         assert (method.name, method.description.count("\n")) == (name, 0)
@@ -147,21 +149,21 @@ def test_every_method_has_its_derivation_and_one_line():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_formula(name):
+def test_method_equals_its_derived_formula(name):
     expected = EXPECTED[name](PROMPT.astype(np.float64), WEIGHTS.astype(np.float64), EMPTY.astype(np.float64))
     np.testing.assert_allclose(apply(name, **CONTEXT).numpy(), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("weight", [-1.5, -0.4, 0.0, 0.3, 2.0])
 @pytest.mark.parametrize("name", ["scale", "scale-rms", "comfy", "perp", "compel", "comfy++", "down_weight"])
-def test_formula_at_unusual_weights(name, weight):
+def test_method_at_unusual_weights_equals_its_derived_formula(name, weight):
     weights = np.where(SEGMENTS == 2, np.float32(weight), WEIGHTS)
     expected = EXPECTED[name](PROMPT.astype(np.float64), weights.astype(np.float64), EMPTY.astype(np.float64))
     np.testing.assert_allclose(apply(name, weights=weights, **CONTEXT).numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_weights_of_one_change_no_bit(name):
+def test_method_with_weights_of_one_returns_the_embeddings_bit_for_bit(name):
     ones = np.ones(TOKENS, dtype=np.float32)
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         b, e = torch.tensor(PROMPT).to(dtype), torch.tensor(EMPTY).to(dtype)
@@ -171,7 +173,7 @@ def test_weights_of_one_change_no_bit(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_batch_is_its_prompts(name):
+def test_method_on_a_batch_equals_each_prompt_alone(name):
     other = np.where(SEGMENTS == 1, 0.2, np.where(SEGMENTS == 5, 1.0, WEIGHTS)).astype(np.float32)
     weights = torch.tensor(np.stack([WEIGHTS, other, np.ones_like(WEIGHTS)]))
     b = torch.tensor(PROMPT)
@@ -183,17 +185,17 @@ def test_a_batch_is_its_prompts(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_half_precision_is_computed_in_float32(name):
+def test_method_in_half_precision_computes_in_float32(name):
     b, e = torch.tensor(PROMPT).half(), torch.tensor(EMPTY).half()
     halves = METHODS[name](b, torch.tensor(WEIGHTS), e, **CONTEXT)
-    whole = METHODS[name](b.float(), torch.tensor(WEIGHTS), e.float(), **CONTEXT)
-    assert torch.equal(halves, whole.half())
+    full = METHODS[name](b.float(), torch.tensor(WEIGHTS), e.float(), **CONTEXT)
+    assert torch.equal(halves, full.half())
 
 
-# perp is left out: its source jumps at both weights, and its numbers are kept.
+# perp is excluded: its source is discontinuous at both weights, and its values are reproduced.
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "perp"])
 @pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_continuous_at_zero_and_one(name, weight):
+def test_method_near_zero_and_one_is_continuous(name, weight):
     def at(value: float) -> torch.Tensor:
         weights = np.where(SEGMENTS == 2, np.float32(value), WEIGHTS)
         return apply(name, weights=weights, **CONTEXT)
@@ -202,18 +204,18 @@ def test_continuous_at_zero_and_one(name, weight):
         assert (at(weight + step) - at(weight)).abs().max() < 2e-3
 
 
-def test_a1111_by_chunks():
+def test_a1111_restores_the_mean_of_each_chunk():
     b = np.concatenate([PROMPT, 2 * PROMPT])
     w = np.concatenate([WEIGHTS, np.ones(TOKENS, dtype=np.float32)])
     result = a1111(torch.tensor(b), torch.tensor(w), chunk_rows=TOKENS)
     first = expected_a1111(PROMPT.astype(np.float64), WEIGHTS, None)
     np.testing.assert_allclose(result[:TOKENS].numpy(), first, atol=2e-6)
     assert np.array_equal(result[TOKENS:].numpy(), 2 * PROMPT)
-    with pytest.raises(SettingError, match="24 tokens are not whole chunks of 7"):
+    with pytest.raises(SettingError, match="chunk_rows must divide the number of tokens, 24; got 7"):
         a1111(torch.tensor(b), torch.tensor(w), chunk_rows=7)
 
 
-def test_a1111_is_guarded_where_the_mean_vanishes():
+def test_a1111_with_a_vanishing_mean_warns_and_skips_the_ratio():
     centered = PROMPT - (PROMPT * WEIGHTS[:, None]).sum() / (WEIGHTS.sum() * DIM) + 1e-3
     with pytest.warns(WeightingWarning, match="its factor .* is not between 0.5 and 2"):
         guarded = apply("a1111", prompt=centered)
@@ -221,17 +223,17 @@ def test_a1111_is_guarded_where_the_mean_vanishes():
     strict = a1111(torch.tensor(centered.astype(np.float64)), torch.tensor(WEIGHTS), strict=True)
     y = centered.astype(np.float64) * WEIGHTS[:, None].astype(np.float64)
     np.testing.assert_allclose(strict.numpy(), y * centered.astype(np.float64).mean() / y.mean(), rtol=1e-6)
-    said: list[str] = []
-    apply("a1111", prompt=centered, warn=said.append)
-    assert len(said) == 1
+    warnings: list[str] = []
+    apply("a1111", prompt=centered, warn=warnings.append)
+    assert len(warnings) == 1
 
 
-def test_an_empty_prompt_of_one_chunk_serves_every_chunk():
+def test_empty_embeds_of_one_chunk_repeat_for_every_chunk():
     b, w = np.concatenate([PROMPT, PROMPT]), np.concatenate([WEIGHTS, WEIGHTS])
     result = apply("comfy", prompt=b, weights=w)
     once = expected_comfy(PROMPT, WEIGHTS, EMPTY)
     np.testing.assert_allclose(result.numpy(), np.concatenate([once, once]), atol=2e-6)
-    with pytest.raises(SettingError, match="not whole chunks of the empty prompt"):
+    with pytest.raises(SettingError, match="must be a multiple of the 7 tokens of empty_embeds; got 12"):
         apply("comfy", empty=EMPTY[:7])
 
 
@@ -241,71 +243,18 @@ def test_segments_default_to_runs_of_equal_weight():
         torch.testing.assert_close(apply(name, **runs), apply(name, **CONTEXT), rtol=0, atol=1e-6)
 
 
-def test_a_zero_vector_has_no_direction():
+def test_perp_leaves_a_zero_vector_unchanged():
     b = PROMPT.copy()
     b[4] = 0
     assert np.array_equal(apply("perp", prompt=b)[4].numpy(), b[4])
 
 
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(SettingError, match=r"Weights of shape \(11,\) do not fit"):
+def test_method_with_weights_of_another_shape_raises():
+    with pytest.raises(SettingError, match=r"one weight for each token .*; got shape \(11,\)"):
         apply("scale", weights=WEIGHTS[1:])
-    with pytest.raises(SettingError, match="'magic' is no method for embeddings; there are: none, scale"):
-        get_method("magic")
-    with pytest.raises(SettingError, match="'magic' is no normalizer"):
-        get_normalizer("magic")
+
+
+def test_get_method_returns_known_names_and_lists_them_for_others():
     assert get_method("comfy") is METHODS["comfy"]
-    assert get_normalizer("mean") is NORMALIZERS["mean"]
-
-
-def normalized(name, weights=WEIGHTS):
-    return NORMALIZERS[name](
-        torch.tensor(weights), is_text=torch.tensor(IS_TEXT), segments=torch.tensor(SEGMENTS)
-    ).numpy()
-
-
-def expected_length(w):
-    result = w.astype(np.float64).copy()
-    for t in range(TOKENS):
-        if IS_TEXT[t]:
-            n = int((SEGMENTS[t] == SEGMENTS).sum())
-            result[t] = 1 + np.sign(w[t] - 1) * math.sqrt(abs(w[t] - 1) ** 2 / n)
-    return result
-
-
-def expected_mean(w):
-    shift = 1 - w[IS_TEXT].astype(np.float64).mean()
-    return np.where(IS_TEXT, w + shift, w)
-
-
-def test_normalizers():
-    w = WEIGHTS
-    assert set(NORMALIZERS) == {"none", "mean", "mean-div", "length", "length+mean"}
-    assert np.array_equal(normalized("none"), w)
-    np.testing.assert_allclose(normalized("mean"), expected_mean(w), atol=1e-6)
-    divided = np.where(IS_TEXT, w / w[IS_TEXT].astype(np.float64).mean(), w)
-    np.testing.assert_allclose(normalized("mean-div"), divided, atol=1e-6)
-    np.testing.assert_allclose(normalized("length"), expected_length(w), atol=1e-6)
-    np.testing.assert_allclose(normalized("length+mean"), expected_mean(expected_length(w)), atol=1e-6)
-
-
-@pytest.mark.parametrize("name", NORMALIZERS)
-def test_normalizers_leave_ones_alone_and_batches_apart(name):
-    ones = np.ones_like(WEIGHTS)
-    assert np.array_equal(normalized(name, ones), ones)
-    other = np.where(SEGMENTS == 1, 0.2, WEIGHTS).astype(np.float32)
-    together = normalized(name, np.stack([WEIGHTS, other]))
-    assert np.array_equal(together, np.stack([normalized(name), normalized(name, other)]))
-    bare = NORMALIZERS[name](torch.tensor(WEIGHTS))
-    assert bare.shape == (TOKENS,)
-
-
-def test_a_mean_of_zero_cannot_be_divided_by():
-    with pytest.raises(SettingError, match="needs weights whose mean is not 0"):
-        NORMALIZERS["mean-div"](torch.tensor([1.0, -1.0]))
-
-
-def test_a_prompt_without_text_keeps_its_weights():
-    nothing = torch.zeros(3, dtype=torch.bool)
-    for normalizer in NORMALIZERS.values():
-        assert torch.equal(normalizer(torch.ones(3), is_text=nothing), torch.ones(3))
+    with pytest.raises(SettingError, match=r"method must be one of: none, scale, .*; got 'magic'"):
+        get_method("magic")

@@ -1,7 +1,7 @@
-"""The app's texts: one file for each language, chosen by the browser or by the switch on the page.
+"""Texts of the app, one file per language, selected by the browser or by the switch on the page.
 
-Texts that Gradio shows (labels, buttons, tabs) go through its own translation, so that the page appears at
-once in the browser's language; messages that Python makes are looked up here by the language of the page.
+Texts that Gradio shows (labels, buttons, tabs) are translated in the browser, so that the page has its
+language at once. Messages that Python makes are translated here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import gradio as gr
 from promptweight.messages import Message, catalog
 
 LANGUAGES = {"en": "English", "pt-br": "Português"}
-"""Names of the files in `strings/`, and what each language calls itself."""
+"""The name of each language in itself, by the name of its file in `strings/`."""
 
-DEFAULT = "en"
+DEFAULT_LANGUAGE = "en"
 
 
 @cache
@@ -28,14 +28,14 @@ def strings(language: str) -> Mapping[str, str]:
     return json.loads(content)
 
 
-def chosen(language: object) -> str:
-    """Return the language that a browser names, which may be anything; English where it is unknown."""
-    return language if isinstance(language, str) and language in LANGUAGES else DEFAULT
+def known_language(language: object) -> str:
+    """Return `language` if it is one of `LANGUAGES`, else `DEFAULT_LANGUAGE`."""
+    return language if isinstance(language, str) and language in LANGUAGES else DEFAULT_LANGUAGE
 
 
-def say(language: object, key: str, **values: object) -> str:
-    """Return the text of that key in the language that a browser names, its places filled with `values`."""
-    return strings(chosen(language))[key].format(**values)
+def translate(language: object, key: str, **values: object) -> str:
+    """Return the text of `key` in a language that a browser names, with its placeholders filled."""
+    return strings(known_language(language))[key].format(**values)
 
 
 @cache
@@ -48,33 +48,40 @@ def message_catalog(language: str) -> Mapping[str, str]:
     return {**catalog(language), **json.loads(own)}
 
 
-def told(language: object, sentence: str) -> str:
-    """Return a sentence of the library in the language that a browser names."""
-    known = chosen(language)
-    if isinstance(sentence, Message):
-        return sentence.translated(message_catalog(known))
-    return say(known, "error_plain", text=sentence)
+def translate_message(language: object, text: str) -> str:
+    """Return a message of the library in a language that a browser names.
+
+    A plain string is English; on a page in another language it is marked as such.
+    """
+    known = known_language(language)
+    if isinstance(text, Message):
+        return text.translated(message_catalog(known))
+    return translate(known, "error_plain", text=text)
 
 
-def told_in_all(sentence: str) -> dict[str, str]:
-    """Return a sentence of the library by language, for a page that may change its own."""
-    each = {language: told(language, sentence) for language in LANGUAGES}
-    return {language: text.encode("utf-8", "replace").decode("utf-8") for language, text in each.items()}
+def message_in_all_languages(text: str) -> dict[str, str]:
+    """Return a message of the library by language, for a page that may change its own."""
+    return {language: encodable(translate_message(language, text)) for language in LANGUAGES}
 
 
-def translations(forced: str | None = None) -> gr.I18n:
-    """Return the texts as Gradio takes them.
+def encodable(text: str) -> str:
+    """Return `text` with lone surrogates replaced, which UTF-8 and JSON cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def gradio_translations(forced: str | None = None) -> gr.I18n:
+    """Return the texts in Gradio's form.
 
     Args:
-        forced: one of `LANGUAGES` that every browser is to get, whatever it asks for.
+        forced: one of `LANGUAGES` for every browser; the language of each browser when None.
     """
     english, portuguese = (dict(strings(forced or language)) for language in ("en", "pt-br"))
-    # Gradio looks "pt" up for both pt-BR and pt-PT, and falls back on "en" for all it has not.
+    # Gradio uses "pt" for both pt-BR and pt-PT, and "en" for all languages that it does not have.
     return gr.I18n(**{"en": english, "pt": portuguese, "pt-BR": portuguese})
 
 
-def prefixed(prefix: str) -> dict[str, dict[str, str]]:
-    """Return the texts whose keys begin with `prefix`, by language: what a part made of JavaScript needs."""
+def texts_with_prefix(prefix: str) -> dict[str, dict[str, str]]:
+    """Return the texts whose keys begin with `prefix` by language, as JavaScript components take them."""
     return {
         language: {
             key.removeprefix(prefix): text

@@ -1,7 +1,8 @@
-"""Memory that a run has given back to the allocator goes on to the system.
+"""Return of free heap memory to the operating system (glibc's `malloc_trim`).
 
-A run's tensors come and go in many sizes, and glibc keeps what they leave between them: the process seems
-to grow from run to run although nothing is held. Other allocators do this by themselves or have no such call.
+Tensors of many sizes come and go during a run, and glibc keeps the free memory between them: the resident
+memory of the process grows from run to run although nothing is referenced. Other allocators return memory
+by themselves or have no such function.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import Any
 
 
 def trim() -> bool:
-    """Hand free memory back to the system; returns whether there was any, False where it cannot be done."""
+    """Return free memory to the system; the result is whether any was returned, False without glibc."""
     function = _malloc_trim()
     return function is not None and bool(function(0))
 
 
 @cache
 def _malloc_trim() -> Any:
-    """Return glibc's `malloc_trim`; None on systems that have another C library."""
+    """Return glibc's `malloc_trim`; None on systems with another C library."""
     try:
         return ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):

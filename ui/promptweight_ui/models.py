@@ -1,7 +1,7 @@
-"""The models that the server offers: a browser may choose one of their names and never gives a path.
+"""Models and samplers that the server offers; browsers choose names and never paths.
 
-A model is loaded when it is first needed and stays; where there are more than `keep`, the one unused for
-longest goes. One run at a time has a model: `use` waits for its turn.
+A model is loaded at its first use and stays loaded; with more than `max_loaded`, the least recently used
+one is released. `use` gives a model to one run at a time.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from promptweight.models import (
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
+    from promptweight.models import PromptTokenizer
     from promptweight.prompt import Prompt
 
-OWN = "own"
+OWN_SAMPLER = "own"
 """The sampler that a model comes with."""
 
-
-WITHOUT_SCHEDULE = frozenset(
+SCHEDULERS_WITHOUT_SCHEDULE = frozenset(
     (
         "DDIMScheduler",
         "EulerAncestralDiscreteScheduler",
@@ -48,67 +48,66 @@ WITHOUT_SCHEDULE = frozenset(
         "FlowMatchHeunDiscreteScheduler",
     )
 )
-"""Schedulers that take none of `NOISE_SCHEDULES`; written out because the page is made without diffusers."""
+"""Schedulers without `NOISE_SCHEDULES`; listed here because the page is built without importing diffusers."""
 
-
-OTHERS = ("DDPMScheduler", "DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "TCDScheduler")
-"""Schedulers of diffusers for which AUTOMATIC1111 has no name."""
+OTHER_SCHEDULERS = ("DDPMScheduler", "DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "TCDScheduler")
+"""Schedulers of diffusers without a name in AUTOMATIC1111."""
 
 _IMPORTING = RLock()
 _IMPORTED = Event()
 
-USUAL_GUIDANCE = 7.5
-"""Shown before a model is loaded that advises none itself."""
+DEFAULT_GUIDANCE = 7.5
+"""Guidance scale for models without one of their own."""
 
 
 def import_engine() -> None:
-    """Import torch, diffusers and all that runs models, in one thread at a time.
+    """Import torch, diffusers and everything else that runs models, in one thread at a time.
 
-    Their lazy modules cannot be imported by two threads at once: one of them would see a half of it. So
-    whatever part of the app needs them calls this before it imports anything from there.
+    Two threads cannot import their lazy modules at once: one of them would see a partial module. Every part
+    of the app that needs them calls this function first.
     """
     if _IMPORTED.is_set():
         return
     with _IMPORTING:
-        import promptweight.models
+        from promptweight.models import silence_libraries
 
-        with promptweight.models.quiet():
-            import promptweight.attention
-            import promptweight.conditioning
-            import promptweight.generation.pipeline_run
-            import promptweight.models.adapters
-            import promptweight.weighting
+        with silence_libraries():
+            from promptweight.attention import attach  # noqa: F401
+            from promptweight.conditioning import encode  # noqa: F401
+            from promptweight.generation import generate  # noqa: F401
+            from promptweight.models import apply_adapters, load  # noqa: F401
+            from promptweight.weighting import get_method  # noqa: F401
         _IMPORTED.set()
 
 
 def has_engine() -> bool:
-    """Tell whether `import_engine` would return at once."""
+    """Return whether `import_engine` has finished."""
     return _IMPORTED.is_set()
 
 
 class Models:
-    """The models that the server was started with.
+    """The models that the server offers.
 
     Args:
-        names: what `promptweight.load` takes, the first being the one that is chosen at first.
-        keep: how many stay loaded.
-        settings: further arguments of `promptweight.load`.
+        names: arguments of `promptweight.load`; the first is selected at first.
+        max_loaded: how many models stay loaded.
+        options: further arguments of `promptweight.load`.
 
     Attributes:
-        names: what browsers call them: of a folder or a file the last part alone.
+        names: the names for browsers; of a folder or a file only the last part.
     """
 
-    def __init__(self, names: Sequence[str] = ("mini",), keep: int = 1, **settings: Any) -> None:
-        self._sources = _named(dict.fromkeys(names))
+    def __init__(self, names: Sequence[str] = ("mini",), max_loaded: int = 1, **options: Any) -> None:
+        self._sources = _browser_names(dict.fromkeys(names))
         self.names = tuple(self._sources)
-        self._keep, self._settings = keep, settings
+        self._max_loaded, self._options = max_loaded, options
         self._loaded: OrderedDict[str, Any] = OrderedDict()
-        self._tokenizers: dict[str, list[Any]] = {}
+        self._tokenizers: dict[str, list[PromptTokenizer]] = {}
         self._is_flow: dict[str, bool] = {}
-        self._turn, self._counting, self._building = RLock(), Lock(), Lock()
+        self._turn, self._tokenizing, self._loading = RLock(), Lock(), Lock()
 
     def preload(self) -> None:
-        """Begin to load the first model in a thread of its own, so that the page need not wait for it."""
+        """Begin to load the first model in a thread, so that the page does not wait for it."""
 
         def load() -> None:
             try:
@@ -119,93 +118,93 @@ class Models:
 
         Thread(target=load, name="load model", daemon=True).start()
 
-    def checked(self, name: object) -> str:
-        """Return `name` where the server offers that model.
+    def check(self, name: object) -> str:
+        """Return `name` if the server offers that model.
 
         Raises:
-            SettingError: it does not.
+            SettingError: it is not one of `names`.
         """
         validation.check_choice("model", name, self.names)
         return str(name)
 
     @contextmanager
-    def use(self, name: object, sampler: str = OWN) -> Iterator[Any]:
-        """Yield the pipeline of that name, for one run alone; waits while another run has one.
+    def use(self, name: object, sampler: str = OWN_SAMPLER) -> Iterator[Any]:
+        """Yield the pipeline of that name for one run; wait while another run has a pipeline.
 
         Args:
             name: one of `names`.
-            sampler: what it samples with meanwhile, one of `samplers`.
+            sampler: the sampler inside the block, one of `samplers`.
 
         Raises:
-            SettingError: the server offers no such model, or the model has no such sampler.
-            ModelError: it cannot be loaded.
+            SettingError: the server does not offer the model, or the model does not have the sampler.
+            ModelError: the model cannot be loaded.
         """
-        known = self.checked(name)
+        known = self.check(name)
         import_engine()
         with self._turn:
             if known not in self._loaded:
-                self._make_room()
+                self._release_unused()
                 from promptweight.models import load
 
-                with self._building:
-                    pipe = self._loaded[known] = load(self._sources[known], **self._settings)
-                self._tokenizers[known] = _counters(pipe)
+                with self._loading:
+                    pipe = self._loaded[known] = load(self._sources[known], **self._options)
+                self._tokenizers[known] = _copy_tokenizers(pipe)
                 self._is_flow[known] = "FlowMatch" in type(pipe.scheduler).__name__
             self._loaded.move_to_end(known)
-            with sampling(self._loaded[known], sampler):
+            with use_sampler(self._loaded[known], sampler):
                 yield self._loaded[known]
 
     def guidance(self, name: str) -> float:
-        """Return the guidance to begin with, as far as it can be known before the model is loaded."""
+        """Return the default guidance scale, as far as it is known without loading the model."""
         try:
             advice = advice_in(find_local_folder(self._sources[name]))
         except (PromptweightError, OSError):
             advice = None
-        return USUAL_GUIDANCE if advice is None else advice.guidance_scale
+        return DEFAULT_GUIDANCE if advice is None else advice.guidance_scale
 
     def samplers(self, name: str) -> tuple[str, ...]:
-        """Return the samplers that a model can be run with, as `samplers.names` has them.
+        """Return the samplers of a model, as `sampler_names` lists them.
 
-        One that is neither loaded nor a folder on this machine counts as trained to predict noise.
+        A model that is neither loaded nor a folder on this machine is assumed to predict noise.
         """
         if name not in self._is_flow:
             try:
                 source = self._sources[name]
                 scheduler = read_model_index(find_local_folder(source), source).get("scheduler")
             except (PromptweightError, OSError):
-                return names(is_flow=False)
+                return sampler_names(is_flow=False)
             self._is_flow[name] = "FlowMatch" in str(scheduler)
-        return names(is_flow=self._is_flow[name])
+        return sampler_names(is_flow=self._is_flow[name])
 
-    def count(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
-        """Return the tokens of a prompt for each text encoder; None while they cannot be told.
+    def token_tables(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
+        """Return the tokens of a prompt for each text encoder; None while they are not known.
 
-        That is before torch has been imported, and for a model that is no folder before it is loaded.
+        They are not known before torch is imported, nor before a model that is not a folder is loaded.
         """
-        known = self.checked(name)
+        known = self.check(name)
         if not has_engine():
             return None
         if known not in self._tokenizers:
-            self._read_tokenizers(known)
-        encoders = self._tokenizers.get(known)
-        with self._counting:  # fast tokenizers must not be entered twice at once
-            return None if encoders is None else tuple(encoder.tokenize(prompt) for encoder in encoders)
+            self._load_tokenizers(known)
+        tokenizers = self._tokenizers.get(known)
+        with self._tokenizing:  # two threads must not use a fast tokenizer at once
+            return None if tokenizers is None else tuple(each.tokenize(prompt) for each in tokenizers)
 
-    def _read_tokenizers(self, name: str) -> None:
-        """Read the tokenizers of a model that is not loaded, unless one is being loaded at this moment."""
-        from promptweight.models import text_encoders
+    def _load_tokenizers(self, name: str) -> None:
+        """Load the tokenizers of a model that is not loaded, unless a model is being loaded."""
+        from promptweight.models import load_tokenizers
 
-        if not self._building.acquire(blocking=False):
+        if not self._loading.acquire(blocking=False):
             return
         try:
-            self._tokenizers[name] = text_encoders(self._sources[name])
+            self._tokenizers[name] = list(load_tokenizers(self._sources[name]))
         except PromptweightError:
-            pass  # a single file, or one that is still to be downloaded: counted once it is loaded
+            pass  # a single file, or a model that is not downloaded yet: known once it is loaded
         finally:
-            self._building.release()
+            self._loading.release()
 
-    def _make_room(self) -> None:
-        while len(self._loaded) >= self._keep:
+    def _release_unused(self) -> None:
+        while len(self._loaded) >= self._max_loaded:
             self._loaded.popitem(last=False)
             gc.collect()
             import torch
@@ -214,8 +213,8 @@ class Models:
                 torch.cuda.empty_cache()
 
 
-def _named(sources: Iterable[str]) -> dict[str, str]:
-    """Return what to load by the name that browsers see: a server's folders are nobody's business."""
+def _browser_names(sources: Iterable[str]) -> dict[str, str]:
+    """Return the argument of `load` by the name for browsers, which does not disclose a folder."""
     named: dict[str, str] = {}
     for source in sources:
         path = Path(source)
@@ -227,47 +226,48 @@ def _named(sources: Iterable[str]) -> dict[str, str]:
     return named
 
 
-def _counters(pipe: Any) -> list[Any]:
-    """Return text encoders without weights, with tokenizers of their own: a run may be using the model's."""
-    from promptweight.conditioning import TextEncoder, find_family, get_text_encoders
+def _copy_tokenizers(pipe: Any) -> list[PromptTokenizer]:
+    """Return copies of a pipeline's tokenizers, which a run may be using at the same time."""
+    from promptweight.conditioning import find_family, get_text_encoders
+    from promptweight.models import PromptTokenizer
 
     return [
-        TextEncoder(kind, copy.deepcopy(encoder.tokenizer), None, encoder.device, encoder.max_length)
+        PromptTokenizer(kind, copy.deepcopy(encoder.tokenizer), encoder.max_length)
         for kind, encoder in get_text_encoders(pipe, find_family(pipe)).items()
     ]
 
 
-def names(*, is_flow: bool) -> tuple[str, ...]:
-    """Return the samplers that a model can be run with, `OWN` first.
+def sampler_names(*, is_flow: bool) -> tuple[str, ...]:
+    """Return the samplers of a model, `OWN_SAMPLER` first.
 
     Args:
         is_flow: whether the model was trained by flow matching, as Stable Diffusion 3 and FLUX were.
     """
     table = FLOW_SAMPLERS if is_flow else SAMPLERS
-    found = [
+    supported = [
         f"{name} {schedule}".rstrip()
         for schedule in ("", *NOISE_SCHEDULES)
         for name, sampler in table.items()
-        if _can_run(sampler, schedule)
+        if _is_supported(sampler, schedule)
     ]
-    return (OWN, *found, *(() if is_flow else OTHERS))
+    return (OWN_SAMPLER, *supported, *(() if is_flow else OTHER_SCHEDULERS))
 
 
-def canonical(name: object, offered: tuple[str, ...]) -> str | None:
-    """Return the one of `offered` that is written as `name`, in any case; None where there is none."""
-    wanted = " ".join(str(name)[:80].split()).casefold()
-    return next((each for each in offered if each.casefold() == wanted), None)
+def find_sampler(name: object, offered: tuple[str, ...]) -> str | None:
+    """Return the entry of `offered` that equals `name` in any letter case; None if there is none."""
+    folded = " ".join(str(name)[:80].split()).casefold()
+    return next((each for each in offered if each.casefold() == folded), None)
 
 
 @contextmanager
-def sampling(pipe: Any, name: str) -> Iterator[None]:
-    """Let a pipeline sample with the sampler of that name inside, and puts its own back.
+def use_sampler(pipe: Any, name: str) -> Iterator[None]:
+    """Set the sampler of a pipeline inside the block, and restore its own afterwards.
 
     Raises:
-        SettingError: there is no such sampler for this model.
+        SettingError: the model does not have this sampler.
     """
     own = pipe.scheduler
-    if name not in (OWN, get_sampler_name(own), type(own).__name__):
+    if name not in (OWN_SAMPLER, get_sampler_name(own), type(own).__name__):
         pipe.scheduler = make_scheduler(name, own)
     try:
         yield
@@ -275,8 +275,8 @@ def sampling(pipe: Any, name: str) -> Iterator[None]:
         pipe.scheduler = own
 
 
-def _can_run(sampler: Sampler, schedule: str) -> bool:
-    if schedule and sampler.scheduler in WITHOUT_SCHEDULE:
+def _is_supported(sampler: Sampler, schedule: str) -> bool:
+    if schedule and sampler.scheduler in SCHEDULERS_WITHOUT_SCHEDULE:
         return False
     needs_scipy = schedule == "Beta" or sampler.scheduler == "LMSDiscreteScheduler"
     return not needs_scipy or find_spec("scipy") is not None

@@ -1,4 +1,4 @@
-"""What attention is: queries, keys, values, softmax, weighted sum; `make.py` tells of the format."""
+"""Introduction to attention: queries, keys, values, softmax and weighted sum (format: see `make.py`)."""
 # ruff: noqa: E402
 
 # %% [markdown] lang="pt"
@@ -7,23 +7,21 @@
 # Consultas, chaves, valores e uma softmax, com os números de um modelo de verdade. O primeiro de três
 # cadernos que vão daqui até `(palavra:1.2)`.
 #
-# Para quem encontra a atenção pela primeira vez. Não é preciso saber de redes neurais; basta saber que um
-# **vetor** é uma lista de números. Tudo o que aparece abaixo é calculado aqui mesmo, em segundos, pelo modelo
-# pequeno que vem com o promptweight: sem rede, sem placa de vídeo. Onde uma célula afirma algo, um `assert`
-# confere.
+# Para quem vê atenção pela primeira vez. Basta saber que um **vetor** é uma lista de números. O modelo
+# pequeno que vem com o promptweight calcula tudo em segundos, sem rede e sem placa de vídeo. Cada afirmação é
+# conferida por um `assert`.
 # %% [markdown] lang="en"
 # # What is attention?
 #
 # Queries, keys, values and a softmax, with the numbers of a real model. The first of three notebooks that
 # lead from here to `(palavra:1.2)`.
 #
-# For someone who meets attention for the first time. You need to know nothing of neural networks, only that a
-# **vector** is a list of numbers. Everything below is computed right here, in seconds, by the small model
-# that comes with promptweight: no network, no graphics card. Where a cell claims something, an `assert`
-# checks it.
+# For readers new to attention. The only prerequisite: a **vector** is a list of numbers. The small model that
+# comes with promptweight computes everything in seconds, without a network or a graphics card. Each claim is
+# checked by an `assert`.
 #
-# The model reads Portuguese and English. Most prompts here are in Portuguese, because its word order (the
-# color after the thing) shows something that English hides.
+# The model takes prompts in Portuguese and English. Most prompts here are in Portuguese, because its word
+# order (the color after the noun) shows an effect that English hides.
 
 # %%
 import promptweight
@@ -44,89 +42,89 @@ result = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEP
 enlarge(result.images[0], 256)
 
 # %% [markdown] lang="pt"
-# ## 1. Por que olhar longe?
+# ## 1. Por que ligar partes distantes?
 #
-# Para desenhar essa frase é preciso juntar coisas distantes. *Cinza* é a cor do rato, não do gato. Quem
-# *persegue* é o gato, do outro lado da imagem. E se o gato começa à esquerda, o rato tem de caber à direita.
+# Para desenhar essa frase, partes distantes da imagem têm de combinar. *Cinza* é a cor do rato, não do gato.
+# Quem *persegue* é o gato, do outro lado da imagem. Se o gato fica à esquerda, o rato tem de caber à direita.
 #
-# Uma rede que só olha os vizinhos (uma **convolução**) espalha a notícia devagar. O modelo vê a imagem como
-# uma grade de 16 × 16 retalhos (*patches*). Quantas camadas de vizinhos são precisas para que um canto saiba
-# do canto oposto, e quanto da notícia chega lá?
+# Uma **convolução** combina só vizinhos, e por isso propaga informação devagar. O modelo divide a imagem em
+# uma grade de 16 × 16 **patches** (patches). Quantas convoluções são precisas para que a informação de um
+# canto chegue ao canto oposto, e quanto dela chega?
 # %% [markdown] lang="en"
-# ## 1. Why look far?
+# ## 1. Why connect distant parts?
 #
-# *A red cat chases a gray mouse.* To draw this, things that are far apart must be brought together. *Cinza*
-# (gray) is the mouse's color, not the cat's. The one who *chases* is the cat, on the other side of the
-# picture. And if the cat begins on the left, the mouse has to fit on the right.
+# *A red cat chases a gray mouse.* To draw this sentence, distant parts of the image must agree. *Cinza*
+# (gray) is the mouse's color, not the cat's. The one that *chases* is the cat, on the other side of the
+# image. If the cat is on the left, the mouse has to fit on the right.
 #
-# A network that looks at neighbors only (a **convolution**) spreads the news slowly. The model sees the
-# picture as a grid of 16 × 16 patches. How many layers of neighbors does it take until one corner hears of
-# the opposite corner, and how much of the news arrives?
+# A **convolution** combines neighbors only, so it propagates information slowly. The model divides the image
+# into a grid of 16 × 16 **patches**. How many convolutions does information from one corner need to reach the
+# opposite corner, and how much of it arrives?
 
 # %%
-news = torch.zeros(1, 1, 16, 16)
-news[0, 0, 0, 0] = 1
+signal = torch.zeros(1, 1, 16, 16)
+signal[0, 0, 0, 0] = 1
 neighbors = torch.full((1, 1, 3, 3), 1 / 9)
 
 layers = 0
-while news[0, 0, 15, 15] == 0:
-    news = F.conv2d(news, neighbors, padding=1)
+while signal[0, 0, 15, 15] == 0:
+    signal = F.conv2d(signal, neighbors, padding=1)
     layers += 1
 
-print(f"camadas: {layers}, chega: {news[0, 0, 15, 15]:.0e}")  # pt
-print(f"layers: {layers}, arrives: {news[0, 0, 15, 15]:.0e}")  # en
+print(f"camadas: {layers}, chega: {signal[0, 0, 15, 15]:.0e}")  # pt
+print(f"layers: {layers}, arrives: {signal[0, 0, 15, 15]:.0e}")  # en
 assert layers == 15
 
 # %% [markdown] lang="pt"
-# **Atenção** faz isso em um passo só: cada retalho pergunta a *todas* as palavras (ou a todos os outros
-# retalhos) ao mesmo tempo, e recebe mais de quem tem mais a ver com a pergunta. A distância não conta.
+# **Atenção** faz isso em um passo só: compara cada patch com *todas* as palavras (ou com todos os outros
+# patches) ao mesmo tempo, e cada patch recebe mais das que mais combinam com ele. A distância não conta.
 #
 # ## 2. Consulta, chave, valor
 #
 # Três vetores fazem tudo:
 #
-# - a **consulta** (*query*) de um retalho: o que ele procura;
+# - a **consulta** (*query*) de um patch: o que ele procura;
 # - a **chave** (*key*) de uma palavra: o que ela oferece, como a etiqueta de uma gaveta;
-# - o **valor** (*value*) de uma palavra: o que há dentro da gaveta.
+# - o **valor** (*value*) de uma palavra: o conteúdo da gaveta.
 #
-# O modelo os calcula multiplicando por três matrizes aprendidas: `to_q`, `to_k`, `to_v`. Vamos escutar uma
-# camada de verdade enquanto ela desenha, e ficar com um passo do meio.
+# O modelo os calcula com três matrizes aprendidas: `to_q`, `to_k`, `to_v`. Registramos as saídas delas em uma
+# camada, durante a geração, e usamos um passo do meio.
 # %% [markdown] lang="en"
-# **Attention** does it in a single step: every patch asks *all* words (or all other patches) at once, and
-# gets more from those that have more to do with its question. Distance does not count.
+# **Attention** does it in a single step: it compares every patch with *all* words (or with all other patches)
+# at once, and every patch receives more from those that match it better. Distance does not count.
 #
 # ## 2. Query, key, value
 #
 # Three vectors do everything:
 #
-# - the **query** of a patch: what it is looking for;
-# - the **key** of a word: what it has on offer, like the label on a drawer;
-# - the **value** of a word: what is in the drawer.
+# - the **query** of a patch: what it searches for;
+# - the **key** of a word: what it offers, like the label on a drawer;
+# - the **value** of a word: the content of the drawer.
 #
-# The model computes them by multiplying with three learned matrices: `to_q`, `to_k`, `to_v`. Let us listen to
-# a real layer while it draws, and keep one step from the middle.
+# The model computes them with three learned matrices: `to_q`, `to_k`, `to_v`. We record their outputs in one
+# layer during generation, and use a step from the middle.
 
 # %%
-layer = pipe.unet.up_blocks[2].attentions[0].transformer_blocks[0].attn2  # the picture asks the text
+layer = pipe.unet.up_blocks[2].attentions[0].transformer_blocks[0].attn2  # cross-attention
 step = STEPS // 2
 
 
-def listen(module, outputs):
-    """Keep what a matrix gives out, step by step; the last of the batch belongs to our prompt."""
+def record_outputs(module, outputs):
+    """Append a module's output at every step; the last row of the batch belongs to the prompt."""
 
-    def keep(_module, _inputs, output):
+    def append(_module, _inputs, output):
         outputs.append(output[-1])
 
-    return module.register_forward_hook(keep)
+    return module.register_forward_hook(append)
 
 
-# where the cat is: the place where "gato vermelho" (red cat) gets most
+# a patch on the cat: where the map of "gato vermelho" (red cat) is highest
 y, x = divmod(int(result.maps.word("gato vermelho").tensor.argmax()), 64)
 place = ((x + 0.5) / 64, (y + 0.5) / 64)
 patch = y // 4 * 16 + x // 4
 
-heard = {"to_q": [], "to_k": [], "to_v": []}
-hooks = [listen(layer.get_submodule(name), outputs) for name, outputs in heard.items()]
+projections = {"to_q": [], "to_k": [], "to_v": []}
+hooks = [record_outputs(layer.get_submodule(name), outputs) for name, outputs in projections.items()]
 result = promptweight.generate(
     prompt,
     pipe,
@@ -137,35 +135,37 @@ result = promptweight.generate(
 for hook in hooks:
     hook.remove()
 
-for name, outputs in heard.items():
+for name, outputs in projections.items():
     print(name, tuple(outputs[step].shape))
 
 # %% [markdown] lang="pt"
-# 256 retalhos com uma consulta cada, 77 lugares do texto com uma chave e um valor cada. O texto tem sempre 77
-# lugares: um **começo**, as palavras, um **fim**, e enchimento até completar.
+# São 256 patches com uma consulta cada, e 77 tokens de texto com uma chave e um valor cada. O texto tem
+# sempre 77 tokens: um de **início**, os das palavras, um de **fim**, e preenchimento (*padding*) até
+# completar.
 #
-# A camada reparte cada vetor entre várias **cabeças**, que trabalham lado a lado. Primeiro olhamos uma só, e
-# um retalho só: este, em cima do gato.
+# A camada divide cada vetor entre várias **cabeças**, que fazem a mesma conta lado a lado. Começamos com uma
+# cabeça e um patch: este, em cima do gato.
 # %% [markdown] lang="en"
-# 256 patches with a query each, 77 places of the text with a key and a value each. The text always has 77
-# places: a **beginning**, the words, an **end**, and padding up to the full length.
+# There are 256 patches with one query each, and 77 text tokens with one key and one value each. The text
+# always has 77 tokens: one for the **beginning**, those of the words, one for the **end**, and padding up to
+# the full length.
 #
-# The layer divides every vector among several **heads**, which work side by side. First we look at one of
-# them, and at one patch: this one, on the cat.
+# The layer divides every vector among several **heads**, which do the same computation side by side. We start
+# with one head and one patch: this one, on the cat.
 
 
 # %%
 def split(vectors):
-    """(places, width) → (heads, places, width of a head)."""
+    """Split vectors among the heads: (tokens, width) → (heads, tokens, width of a head)."""
     return vectors.unflatten(-1, (layer.heads, -1)).transpose(0, 1)
 
 
-query, key, value = (split(heard[name][step]) for name in heard)
+query, key, value = (split(projections[name][step]) for name in projections)
 print("query, key, value:", *map(tuple, (query.shape, key.shape, value.shape)))
 
 
 def marked(image, place):
-    """The picture with a square round a patch."""
+    """Draw a square around a patch."""
     image = enlarge(image, 256)
     x, y = (int(part * 16) * 16 for part in place)
     ImageDraw.Draw(image).rectangle((x, y, x + 16, y + 16), outline="white", width=2)
@@ -177,18 +177,18 @@ marked(result.images[0], place)
 # %% [markdown] lang="pt"
 # ## 3. Semelhança: um produto escalar
 #
-# Quanto a pergunta do retalho tem a ver com a etiqueta da palavra? Multiplique número por número e some. É o
-# **produto escalar**: grande quando os dois vetores apontam para o mesmo lado, zero quando não têm nada a
-# ver, negativo quando se opõem.
+# Quanto a consulta do patch combina com a chave da palavra? Multiplique número por número e some. É o
+# **produto escalar**: grande quando os dois vetores apontam para o mesmo lado, zero quando são
+# perpendiculares, negativo quando se opõem.
 # %% [markdown] lang="en"
 # ## 3. Similarity: a dot product
 #
-# How much does the patch's question have to do with the word's label? Multiply number by number and add up.
-# That is the **dot product**: large when the two vectors point the same way, zero when they have nothing to
-# do with each other, negative when they are opposed.
+# How well does the patch's query match the word's key? Multiply number by number and add up. That is the
+# **dot product**: large when the two vectors point the same way, zero when they are perpendicular, negative
+# when they are opposed.
 
 # %%
-similarities = query @ key.transpose(1, 2)  # (heads, 256 patches, 77 places)
+similarities = query @ key.transpose(1, 2)  # (heads, 256 patches, 77 tokens)
 head = int(similarities[:, patch].std(-1).argmax())  # the head in which this patch is most selective
 
 tokens = [token for token, _ in result.maps.row(0).tokens]
@@ -204,28 +204,27 @@ print(f"dot product: {by_hand:.4f}")
 assert abs(by_hand - float(similarities[head, patch, number])) < 1e-4
 
 
-def bars(values, places=shown):
-    """Print a number and a bar for each place of the text."""
-    longest = max(abs(float(values[place])) for place in places)
-    for place in places:
-        number = float(values[place])
+def print_bars(values, positions=shown):
+    """Print a number and a bar for each token."""
+    longest = max(abs(float(values[position])) for position in positions)
+    for position in positions:
+        number = float(values[position])
         bar = ("█" if number > 0 else "░") * round(30 * abs(number) / longest)
-        print(f"{names[place]:>15} {number:8.3f} {bar}")
+        print(f"{names[position]:>15} {number:8.3f} {bar}")
 
 
-bars(similarities[head, patch])
+print_bars(similarities[head, patch])
 
 # %% [markdown] lang="pt"
 # ## 4. Por que dividir por √d
 #
-# Some `d` produtos de números ao acaso e a soma cresce como √d: vetores mais longos dariam semelhanças
-# maiores só por serem longos. Dividir por √d tira esse efeito. Veja com vetores sorteados:
+# A soma de `d` produtos de números aleatórios cresce como √d: vetores mais longos dariam semelhanças maiores
+# só por serem longos. Dividir por √d tira esse efeito. Com vetores aleatórios:
 # %% [markdown] lang="en"
 # ## 4. Why divide by √d
 #
-# Add up `d` products of random numbers and the sum grows like √d: longer vectors would give larger
-# similarities only because they are long. Dividing by √d takes that away. See it with vectors drawn at
-# random:
+# The sum of `d` products of random numbers grows like √d: longer vectors would give larger similarities only
+# because they are long. Dividing by √d removes this effect. With random vectors:
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -241,23 +240,23 @@ for d in (4, 16, 64, 256):
     assert scaled < plain
 
 # %% [markdown] lang="pt"
-# As duas últimas colunas contam o que acontece depois, na *softmax*: sem a divisão, com vetores longos, uma
-# só palavra fica com quase tudo, e o modelo não tem como aprender aos poucos.
+# As duas últimas colunas mostram o efeito na *softmax*: sem a divisão, com vetores longos, uma só palavra
+# fica com quase tudo, e os gradientes do treino quase somem.
 #
 # ## 5. Softmax: de semelhanças a partes de um todo
 #
-# Queremos partes: nenhuma negativa, soma 1. Eleve *e* a cada semelhança (fica positivo, e quem é um pouco
-# maior fica bem maior) e divida pela soma.
+# Queremos partes: nenhuma negativa, soma 1. Eleve *e* a cada semelhança (o resultado é positivo, e diferenças
+# pequenas ficam grandes) e divida pela soma.
 #
 # $$p_j = \frac{e^{s_j}}{\sum_i e^{s_i}}, \qquad s_j = \frac{q \cdot k_j}{\sqrt d}$$
 # %% [markdown] lang="en"
-# The last two columns tell what happens next, in the *softmax*: without the division, with long vectors, a
-# single word gets nearly everything, and the model has no way to learn little by little.
+# The last two columns show the effect in the *softmax*: without the division, with long vectors, a single
+# word gets nearly everything, and the gradients of training almost vanish.
 #
 # ## 5. Softmax: from similarities to parts of a whole
 #
-# We want parts: none negative, sum 1. Raise *e* to each similarity (it becomes positive, and what is a little
-# larger becomes a lot larger) and divide by the sum.
+# We want parts: none negative, sum 1. Raise *e* to each similarity (the result is positive, and small
+# differences become large) and divide by the sum.
 #
 # $$p_j = \frac{e^{s_j}}{\sum_i e^{s_i}}, \qquad s_j = \frac{q \cdot k_j}{\sqrt d}$$
 
@@ -267,23 +266,23 @@ logits = similarities / d**0.5
 exponentials = logits.exp()
 probability = exponentials / exponentials.sum(-1, keepdim=True)  # (heads, 256, 77)
 
-bars(probability[head, patch])
+print_bars(probability[head, patch])
 padding = probability[:, patch, words[-1] + 2 :].sum(-1)
-print("enchimento, por cabeça:", [round(part, 3) for part in padding.tolist()])  # pt
+print("preenchimento, por cabeça:", [round(part, 3) for part in padding.tolist()])  # pt
 print("padding, by head:", [round(part, 3) for part in padding.tolist()])  # en
 assert abs(float(probability[head, patch].sum()) - 1) < 1e-5
 assert torch.allclose(probability, logits.softmax(-1), atol=1e-6)
 
 # %% [markdown] lang="pt"
-# Os 77 lugares repartem 1 entre si. Em outras cabeças, o mesmo retalho não procura palavra nenhuma: como 1
-# tem de ir para algum lugar, vai para o enchimento.
+# Os 77 tokens dividem 1 entre si. Em outras cabeças, nenhuma palavra combina com este patch: a soma continua
+# sendo 1, e quase tudo vai para o preenchimento.
 #
-# É isto que o promptweight grava. Os números dele, tirados do modelo sem mudar nada na imagem, são os nossos:
+# São estes os números que o promptweight registra, sem mudar nada na imagem:
 # %% [markdown] lang="en"
-# The 77 places share 1 among themselves. In other heads the same patch is not looking for any word: since 1
-# has to go somewhere, it goes to the padding.
+# The 77 tokens share 1 among themselves. In other heads no word matches this patch: the sum is still 1, and
+# nearly all of it goes to the padding.
 #
-# This is what promptweight records. Its numbers, taken from the model without changing the picture, are ours:
+# These are the numbers that promptweight records, without changing the image:
 
 # %%
 this_layer = result.maps.layers("up_blocks.2.attentions.0").steps(step, step + 1)
@@ -292,17 +291,15 @@ assert torch.allclose(recorded, probability[head, patch], atol=1e-5)
 print(f"{float((recorded - probability[head, patch]).abs().max()):.0e}")
 
 # %% [markdown] lang="pt"
-# ## 6. Soma ponderada: o que o retalho recebe
+# ## 6. Soma ponderada: o resultado do patch
 #
-# Agora abrem-se as gavetas. O retalho recebe a mistura dos valores, cada um na sua parte: $o = \sum_j p_j
-# v_j$. E isso é tudo: **atenção = semelhança, softmax, soma ponderada**. Em PyTorch é uma função só, e dá o
-# mesmo.
+# O patch recebe a soma dos valores, cada um multiplicado por sua parte: $o = \sum_j p_j v_j$. Isso é tudo:
+# **atenção = semelhança, softmax, soma ponderada**. Em PyTorch é uma função só, com o mesmo resultado.
 # %% [markdown] lang="en"
-# ## 6. Weighted sum: what the patch receives
+# ## 6. Weighted sum: the output of the patch
 #
-# Now the drawers are opened. The patch receives the mixture of the values, each in its part: $o = \sum_j p_j
-# v_j$. And that is all: **attention = similarity, softmax, weighted sum**. In PyTorch it is a single
-# function, and it gives the same.
+# The patch receives the sum of the values, each multiplied by its part: $o = \sum_j p_j v_j$. That is all:
+# **attention = similarity, softmax, weighted sum**. In PyTorch it is a single function, with the same result.
 
 # %%
 output = probability @ value  # (heads, 256, d)
@@ -311,17 +308,17 @@ fused = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
 assert torch.allclose(output, fused, atol=1e-5)
 
 # %% [markdown] lang="pt"
-# ## 7. Todos os retalhos, todas as palavras: uma tabela
+# ## 7. Todos os patches, todas as palavras: uma tabela
 #
-# Fizemos a conta de um retalho. O modelo faz a dos 256 ao mesmo tempo: uma **tabela** com uma linha por
-# retalho e uma coluna por lugar do texto. Uma linha diz o que um retalho procura. Uma coluna, posta na grade
-# de 16 × 16, diz onde na imagem se procura uma palavra: é um **mapa de atenção**.
+# Fizemos a conta de um patch. O modelo faz a dos 256 ao mesmo tempo: uma **tabela** com uma linha por patch e
+# uma coluna por token. Uma linha mostra como um patch divide sua atenção. Uma coluna, disposta na grade de 16
+# × 16, mostra quanta atenção cada parte da imagem dá a um token: é um **mapa de atenção**.
 # %% [markdown] lang="en"
 # ## 7. All patches, all words: one table
 #
-# We did the sum for one patch. The model does all 256 at once: a **table** with a row for every patch and a
-# column for every place of the text. A row tells what a patch is looking for. A column, put on the grid of 16
-# × 16, tells where in the picture a word is looked for: that is an **attention map**.
+# We computed one patch. The model computes all 256 at once: a **table** with a row for every patch and a
+# column for every token. A row shows how one patch divides its attention. A column, arranged on the grid of
+# 16 × 16, shows how much attention each part of the image gives to one token: that is an **attention map**.
 
 # %%
 red = [position for word in result.maps.words if word.text == "vermelho" for position in word.positions]
@@ -332,22 +329,22 @@ overlay(result.images[0], map_of_red, label="vermelho", upscale=256)
 # %% [markdown] lang="pt"
 # ## O que levar daqui
 #
-# 1. Atenção liga o que está longe em um passo: todos perguntam a todos.
-# 2. Semelhança é um produto escalar, dividido por √d; a softmax faz dela partes de 1; a soma ponderada dos
-#    valores é o que se recebe.
-# 3. Uma linha da tabela diz o que um retalho procura; uma coluna é o mapa de uma palavra.
+# 1. Atenção liga partes distantes em um passo: compara tudo com tudo.
+# 2. Semelhança é um produto escalar, dividido por √d; a softmax faz dela partes de 1; o resultado é a soma
+#    ponderada dos valores.
+# 3. Uma linha da tabela mostra a atenção de um patch; uma coluna é o mapa de um token.
 #
-# **Para experimentar:** mude `step` para 0 ou para 11: o retalho já sabe, ou ainda sabe, o que procura?
+# **Para experimentar:** mude `step` para 0 ou para 11. As barras mudam no começo ou no fim da geração?
 #
-# A seguir: *Quem olha para quem?*: as cabeças, as palavras que leem palavras, a imagem que olha a si mesma.
+# A seguir: *Tipos de atenção*: cabeças, atenção entre palavras e atenção entre partes da imagem.
 # %% [markdown] lang="en"
 # ## What to take away
 #
-# 1. Attention joins what is far apart in one step: all ask all.
-# 2. Similarity is a dot product, divided by √d; the softmax makes it parts of 1; the weighted sum of the
-#    values is what is received.
-# 3. A row of the table tells what a patch looks for; a column is the map of a word.
+# 1. Attention connects distant parts in one step: it compares everything with everything.
+# 2. Similarity is a dot product, divided by √d; the softmax makes it parts of 1; the result is the weighted
+#    sum of the values.
+# 3. A row of the table shows the attention of one patch; a column is the map of one token.
 #
-# **To try:** set `step` to 0 or to 11: does the patch know already, or still, what it looks for?
+# **To try:** set `step` to 0 or to 11. Do the bars change at the beginning or at the end of generation?
 #
-# Next: *Who looks at whom?*: the heads, words that read words, the picture that looks at itself.
+# Next: *Kinds of attention*: heads, attention between words, and attention between parts of the image.

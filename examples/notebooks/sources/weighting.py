@@ -1,31 +1,31 @@
-"""Which weighting to use: every method on one seed, in the embeddings and in attention."""
+"""Comparison of weighting methods on one seed, in the embeddings and in attention (format: see `make.py`)."""
 # ruff: noqa: E402, E501
 
 # %% [markdown] lang="pt"
 # # Qual ponderação usar?
 #
-# `(palavra:1.2)` quer dizer "mais disto". Mas *como* o modelo recebe esse pedido? Há muitas respostas, e o
-# mesmo número dá imagens diferentes. Aqui elas ficam lado a lado, com a mesma semente e a mesma frase, no
-# modelo pequeno que vem com o promptweight.
+# `(palavra:1.2)` pede "mais disto". Há muitas fórmulas para aplicar esse peso, e o mesmo número dá imagens
+# diferentes. Este caderno as compara com a mesma semente e a mesma frase, no modelo pequeno que vem com o
+# promptweight.
 #
 # Um peso pode agir em dois lugares:
 #
-# - nos **embeddings**: mexe nos vetores da palavra, antes de a imagem começar (é o que fazem AUTOMATIC1111,
-#   ComfyUI, compel);
-# - na **atenção**: muda quanto cada ponto da imagem olha para a palavra, em todas as camadas e passos.
+# - nos **embeddings**: muda os vetores da palavra antes da geração (como AUTOMATIC1111, ComfyUI e compel);
+# - na **atenção**: muda quanta atenção a palavra recebe de cada ponto da imagem, em todas as camadas e
+#   passos.
 # %% [markdown] lang="en"
 # # Which weighting should I use?
 #
-# `(word:1.2)` means "more of this". But *how* does the model get this request? There are many answers, and
-# the same number gives different pictures. Here they stand side by side, with the same seed and the same
-# sentence, on the small model that comes with promptweight.
+# `(word:1.2)` means "more of this". Many formulas can apply the weight, and the same number gives different
+# images. This notebook compares them with the same seed and the same sentence, on the small model that comes
+# with promptweight.
 #
 # A weight can act in two places:
 #
-# - in the **embeddings**: it changes the word's vectors before the picture begins (as AUTOMATIC1111,
-#   ComfyUI and compel do);
-# - in **attention**: it changes how much every point of the picture looks at the word, in every layer and
-#   step.
+# - in the **embeddings**: it changes the word's vectors before generation (as AUTOMATIC1111, ComfyUI and
+#   compel do);
+# - in **attention**: it changes how much attention the word receives from every point of the image, in every
+#   layer and step.
 
 # %%
 import promptweight
@@ -43,7 +43,7 @@ SEED, STEPS = 2, 12
 
 
 def make(weight, **settings):
-    """The same picture, with another weight on the mouse or another way to apply it."""
+    """Generate the same image with another weight on the mouse, or with another method."""
     return promptweight.generate(
         f"um gato vermelho persegue um (rato cinza:{weight})",
         pipe,
@@ -56,34 +56,36 @@ def make(weight, **settings):
 plain = promptweight.generate(
     "um gato vermelho persegue um rato cinza", pipe, seed=SEED, num_inference_steps=STEPS
 )
-picture = plain.images[0]
+unweighted = plain.images[0]
 mouse = plain.maps.word("rato cinza")
-contact_sheet([enlarge(picture, 224), overlay(picture, mouse, upscale=224)], ["", "rato cinza"], cell=224)
+contact_sheet(
+    [enlarge(unweighted, 224), overlay(unweighted, mouse, upscale=224)], ["", "rato cinza"], cell=224
+)
 
 # %% [markdown] lang="pt"
-# ## As maneiras
+# ## Os métodos
 # %% [markdown] lang="en"
-# ## The ways
+# ## The methods
 
 # %%
-ways = {name: {"method": name} for name in METHODS if name != "none"}
-ways |= {f"attention, {mode}": {"space": "attention", "mode": mode} for mode in ("logit", "p2p", "value")}
+methods = {name: {"method": name} for name in METHODS if name != "none"}
+methods |= {f"attention, {mode}": {"space": "attention", "mode": mode} for mode in ("logit", "p2p", "value")}
 for name, method in METHODS.items():
     print(f"{name:>12}  {method.description}")
 print("   attention  logit: softmax(s + log w);  p2p: w·p;  value: w·v")
 
 # %% [markdown] lang="pt"
-# ## Peso 1 não é peso nenhum
+# ## Peso 1 não muda nada
 #
-# Uma boa maneira não mexe em nada quando o peso é 1. Todas passam, bit a bit:
+# Com peso 1, um método não deve mudar nada. Todos passam, bit a bit:
 # %% [markdown] lang="en"
-# ## Weight 1 is no weight at all
+# ## Weight 1 changes nothing
 #
-# A good way touches nothing when the weight is 1. All of them pass, bit for bit:
+# With weight 1, a method must not change anything. All of them pass, bit for bit:
 
 # %%
 for name in ("a1111", "compel", "comfy++", "attention, logit"):
-    assert make(1, **ways[name]).images[0].tobytes() == picture.tobytes(), name
+    assert make(1, **methods[name]).images[0].tobytes() == unweighted.tobytes(), name
 
 # %% [markdown] lang="pt"
 # ## Lado a lado: o mesmo peso, a mesma semente
@@ -92,9 +94,9 @@ for name in ("a1111", "compel", "comfy++", "attention, logit"):
 
 # %%
 weight = 1.6
-strong = {name: make(weight, **settings).images[0] for name, settings in ways.items()}
+strong = {name: make(weight, **settings).images[0] for name, settings in methods.items()}
 contact_sheet(
-    [enlarge(image, 150) for image in (picture, *strong.values())],
+    [enlarge(image, 150) for image in (unweighted, *strong.values())],
     ["rato cinza", *strong],
     columns=6,
     cell=150,
@@ -102,25 +104,25 @@ contact_sheet(
 )
 
 # %% [markdown] lang="pt"
-# ## Mudou onde devia?
+# ## A mudança está no lugar certo?
 #
-# Pedimos mais *rato*. Medimos quanto cada imagem mudou onde o rato está (o mapa de atenção da imagem sem
-# pesos diz onde) e no resto. **Mira** é a razão: quanto maior, mais a mudança ficou no lugar do pedido.
+# Pedimos mais *rato*. Medimos quanto cada imagem mudou no lugar do rato (segundo o mapa de atenção da imagem
+# sem pesos) e no resto. **Mira** é a razão entre os dois: quanto maior, mais a mudança se concentra no rato.
 # %% [markdown] lang="en"
-# ## Did it change where it should?
+# ## Is the change in the right place?
 #
-# We asked for more *mouse*. We measure how much each picture changed where the mouse is (the attention map
-# of the picture without weights tells where) and elsewhere. **Aim** is the ratio: the larger, the more the
-# change stayed where it was asked for.
+# We asked for more *mouse*. We measure how much each image changed on the mouse (according to the attention
+# map of the image without weights) and elsewhere. **Aim** is the ratio of the two: the larger it is, the more
+# the change is concentrated on the mouse.
 
 # %%
-there = mouse.mask().numpy()
+on_mouse = mouse.mask().numpy()
 
 
 def change(image):
-    """Mean change of a pixel's colors, 0 to 255, on the mouse and elsewhere."""
-    difference = np.abs(np.asarray(image, dtype=float) - np.asarray(picture, dtype=float)).mean(-1)
-    return difference[there].mean(), difference[~there].mean()
+    """Return the mean change of the pixels' colors, 0 to 255, on the mouse and elsewhere."""
+    difference = np.abs(np.asarray(image, dtype=float) - np.asarray(unweighted, dtype=float)).mean(-1)
+    return difference[on_mouse].mean(), difference[~on_mouse].mean()
 
 
 rows = {name: change(image) for name, image in strong.items()}
@@ -132,50 +134,49 @@ for name, (on, elsewhere) in rows.items():
 assert all(on > 0 for on, _ in rows.values())
 
 # %% [markdown] lang="pt"
-# Onde quase nada mudou, a mira é ruído. E uma semente é uma anedota, não uma medida: repita com outras
-# antes de concluir. O que a tabela ensina é a pergunta certa: não só "mudou?", mas "mudou *onde*?".
+# Onde quase nada mudou, a mira é ruído. Uma semente só também não basta: repita com outras antes de concluir.
+# Meça não só *se* a imagem mudou, mas *onde*.
 #
 # ## De 0 a 2
 #
-# O que acontece quando o peso some, e quando dobra?
+# Pesos de 0 até o dobro:
 # %% [markdown] lang="en"
-# Where hardly anything changed, the aim is noise. And one seed is an anecdote, not a measurement: repeat
-# with others before you conclude. What the table teaches is the right question: not only "did it change?",
-# but "*where* did it change?".
+# Where hardly anything changed, the aim is noise. One seed is not enough either: repeat with others before
+# you conclude. Measure not only *whether* the image changed, but *where*.
 #
 # ## From 0 to 2
 #
-# What happens when the weight vanishes, and when it doubles?
+# Weights from 0 to twice the normal weight:
 
 # %%
 ladder = ("scale", "comfy", "attention, logit")
 weights = (0, 0.5, 1, 1.5, 2)
-pictures, labels = [], []
+images, labels = [], []
 for name in ladder:
     for weight in weights:
-        pictures.append(picture if weight == 1 else make(weight, **ways[name]).images[0])
+        images.append(unweighted if weight == 1 else make(weight, **methods[name]).images[0])
         labels.append(f"{name}: {weight}")
-contact_sheet([enlarge(image, 150) for image in pictures], labels, columns=len(weights), cell=150)
+contact_sheet([enlarge(image, 150) for image in images], labels, columns=len(weights), cell=150)
 
 # %% [markdown] lang="pt"
-# ## O que quer dizer peso 0?
+# ## O efeito do peso 0
 #
-# Nos embeddings, `scale` põe o vetor da palavra em zero. Mas uma chave zero ainda é uma chave: a sua
-# semelhança com tudo é 0, e $e^0 = 1$ ainda recebe a sua parte. `comfy` põe no lugar da palavra o que o
-# texto vazio teria ali, que também é olhado. Só na **atenção** o peso 0 é zero mesmo. Os números são a
-# parte da atenção que vai para *rato cinza*:
+# Nos embeddings, `scale` zera o vetor da palavra. Mas uma chave zero ainda é uma chave: sua semelhança com
+# tudo é 0, e $e^0 = 1$ ainda recebe uma parte. `comfy` põe no lugar da palavra o vetor que o texto vazio tem
+# ali, que também recebe atenção. Só na **atenção** o peso 0 dá exatamente zero. Os números são a parte da
+# atenção que vai para *rato cinza*:
 # %% [markdown] lang="en"
-# ## What does weight 0 mean?
+# ## The effect of weight 0
 #
 # In the embeddings, `scale` sets the word's vector to zero. But a zero key is still a key: its similarity
-# with everything is 0, and $e^0 = 1$ still gets its part. `comfy` puts in the word's place what the empty
-# text would have there, and that is looked at too. Only in **attention** is weight 0 really zero. The
-# numbers are the part of attention that goes to *rato cinza*:
+# with everything is 0, and $e^0 = 1$ still receives a part. `comfy` replaces the word's vector by that of the
+# empty text in the same position, which receives attention as well. Only in **attention** does weight 0 give
+# exactly zero. The numbers are the part of attention that goes to *rato cinza*:
 
 # %%
 parts = {"1": mouse.mass}
 for name in ladder:
-    parts[f"0, {name}"] = make(0, record=True, **ways[name]).maps.word("rato cinza").mass
+    parts[f"0, {name}"] = make(0, record=True, **methods[name]).maps.word("rato cinza").mass
 for name, part in parts.items():
     print(f"{name:>20} {part:.4f}")
 assert parts["0, scale"] > 0
@@ -183,18 +184,18 @@ assert parts["0, comfy"] > 0
 assert parts["0, attention, logit"] == 0
 
 # %% [markdown] lang="pt"
-# ## Três contas na atenção
+# ## Três fórmulas na atenção
 #
-# `logit` soma $\log w$ antes da softmax: as partes continuam somando 1, e o resultado fica na escala que o
-# modelo conhece. `p2p` (do *prompt-to-prompt*) multiplica a parte depois, e a soma deixa de ser 1. `value`
-# multiplica o que está na gaveta: para a imagem é a mesma conta que `p2p`. Com quatro números de exemplo:
+# `logit` soma $\log w$ antes da softmax: as partes continuam somando 1, e o resultado fica na escala em que o
+# modelo foi treinado. `p2p` (de *prompt-to-prompt*) multiplica a parte depois da softmax, e a soma deixa de
+# ser 1. `value` multiplica o valor da palavra; o resultado é o mesmo de `p2p`. Com quatro números de exemplo:
 # %% [markdown] lang="en"
-# ## Three sums in attention
+# ## Three formulas in attention
 #
 # `logit` adds $\log w$ before the softmax: the parts still sum to 1, and the result stays in the range that
-# the model knows. `p2p` (of *prompt-to-prompt*) multiplies the part afterwards, and the sum is no longer 1.
-# `value` multiplies what is in the drawer: to the picture it is the same sum as `p2p`. With four numbers as
-# an example:
+# the model was trained with. `p2p` (from *prompt-to-prompt*) multiplies the part after the softmax, and the
+# sum is no longer 1. `value` multiplies the word's value; the result is the same as that of `p2p`. With four
+# numbers as an example:
 
 # %%
 logits, values = torch.tensor([1.0, 0.5, 2.0, 0.0]), torch.tensor([[1.0], [2.0], [3.0], [4.0]])
@@ -206,55 +207,55 @@ for name, part in (("1", p), ("logit", logit), ("p2p", p2p)):
 assert torch.isclose(logit.sum(), torch.tensor(1.0))
 assert p2p.sum() > 1
 assert torch.allclose(p2p @ values, p @ (w[:, None] * values))
-assert make(1.6, **ways["attention, p2p"]).images[0].tobytes() == strong["attention, value"].tobytes()
+assert make(1.6, **methods["attention, p2p"]).images[0].tobytes() == strong["attention, value"].tobytes()
 
 # %% [markdown] lang="pt"
-# ## Quando e onde
+# ## Passos e regiões
 #
-# Só a atenção pode dizer *quando* e *onde* um peso vale, porque ela age a cada passo e em cada ponto. Os
-# primeiros passos decidem a composição, os últimos os detalhes:
+# Só na atenção um peso pode valer em parte dos *passos* ou da *imagem*, porque ela age a cada passo e em cada
+# ponto. Os primeiros passos decidem a composição, os últimos os detalhes:
 # %% [markdown] lang="en"
-# ## When and where
+# ## Steps and regions
 #
-# Only attention can say *when* and *where* a weight holds, since it acts at every step and at every point.
-# The first steps decide the composition, the last ones the details:
+# Only in attention can a weight act in a part of the *steps* or of the *image*, because attention acts at
+# every step and at every point. The first steps decide the composition, the last ones the details:
 
 # %%
 options = ("", "{steps=0-0.3}", "{steps=0.3-1}", "{region=left}", "{region=right}")
-pictures = [make(f"0{option}", space="attention").images[0] for option in options]
+images = [make(f"0{option}", space="attention").images[0] for option in options]
 contact_sheet(
-    [enlarge(image, 150) for image in pictures], [f"(rato cinza:0{o})" for o in options], columns=5, cell=150
+    [enlarge(image, 150) for image in images], [f"(rato cinza:0{o})" for o in options], columns=5, cell=150
 )
 
 # %% [markdown] lang="pt"
-# ## Então, qual?
+# ## Qual escolher
 #
-# | você quer | use | por quê |
+# | objetivo | use | motivo |
 # |---|---|---|
-# | refazer uma imagem de um prompt compartilhado | `method="a1111"` ou `"comfy"`, o da ferramenta de origem | são os números dela |
-# | um peso que valha o mesmo em qualquer modelo, T5 incluído | `space="attention"` | age na atenção; não depende do codificador de texto |
-# | apagar uma palavra de verdade | `space="attention"`, peso 0 | a sua parte da atenção é exatamente 0 |
-# | enfraquecer pouco a pouco, em SD 1 e 2 | `compel` ou `down_weight` | misturam com o prompt sem a palavra, que o modelo entende |
-# | um peso só em parte da imagem, ou só em parte dos passos | `space="attention"` com `{region=…}`, `{steps=…}` | embeddings não têm lugar nem hora |
-# | não pensar nisso | nada | cada codificador usa o seu método usual |
+# | refazer uma imagem de um prompt compartilhado | `method="a1111"` ou `"comfy"`, o da ferramenta de origem | são as fórmulas dela |
+# | um peso com o mesmo efeito em qualquer modelo, T5 incluído | `space="attention"` | age na atenção; não depende do codificador de texto |
+# | apagar uma palavra por completo | `space="attention"`, peso 0 | a sua parte da atenção é exatamente 0 |
+# | enfraquecer pouco a pouco, em SD 1 e 2 | `compel` ou `down_weight` | misturam com os embeddings do prompt sem a palavra |
+# | um peso só em parte da imagem, ou só em parte dos passos | `space="attention"` com `{region=…}`, `{steps=…}` | embeddings valem para a imagem inteira e todos os passos |
+# | o padrão | nada | cada codificador usa o seu método usual |
 #
-# E confira com seus olhos: mesma semente, peso 1 ao lado, e o mapa da palavra (*Ler mapas de atenção com
+# Compare sempre com a imagem de peso 1, na mesma semente, e com o mapa da palavra (*Ler mapas de atenção com
 # honestidade*, nesta pasta).
 # %% [markdown] lang="en"
-# ## So, which one?
+# ## Which one to choose
 #
-# | you want | use | because |
+# | goal | use | reason |
 # |---|---|---|
-# | to make a picture again from a shared prompt | `method="a1111"` or `"comfy"`, that of the tool it came from | they are its numbers |
-# | a weight that means the same on every model, T5 included | `space="attention"` | it acts in attention; it does not depend on the text encoder |
-# | to really erase a word | `space="attention"`, weight 0 | its part of attention is exactly 0 |
-# | to weaken little by little, on SD 1 and 2 | `compel` or `down_weight` | they blend with the prompt without the word, which the model understands |
-# | a weight in a part of the picture only, or of the steps | `space="attention"` with `{region=…}`, `{steps=…}` | embeddings have no place and no time |
-# | not to think about it | nothing | every encoder uses its usual method |
+# | repeat an image from a shared prompt | `method="a1111"` or `"comfy"`, that of the original tool | they are its formulas |
+# | a weight with the same effect on every model, T5 included | `space="attention"` | it acts in attention; it does not depend on the text encoder |
+# | erase a word completely | `space="attention"`, weight 0 | its part of attention is exactly 0 |
+# | weaken little by little, on SD 1 and 2 | `compel` or `down_weight` | they blend with the embeddings of the prompt without the word |
+# | a weight in a part of the image only, or of the steps | `space="attention"` with `{region=…}`, `{steps=…}` | embeddings hold for the whole image and all steps |
+# | the default | nothing | every encoder uses its usual method |
 #
-# And check with your own eyes: the same seed, weight 1 beside it, and the word's map (*Reading attention maps
-# honestly*, in this folder).
+# Always compare with the image of weight 1, on the same seed, and with the word's map (*Reading attention
+# maps honestly*, in this folder).
 
 # %%
-assert make(1.3).settings["methods"]  # what was used is told, and written into every picture file
+assert make(1.3).settings["methods"]  # also in the metadata of every image file
 make(1.3).settings["methods"]

@@ -1,1 +1,1 @@
-"""control."""
+"""Control of attention: weights, target shares, prompt-to-prompt edits, and composition of prompts."""

@@ -1,19 +1,20 @@
-"""Prompt-to-prompt: one picture made with another's attention, both in the same call of the model.
+"""Attention injection of prompt-to-prompt: an edited image made with the attention of its source image.
 
-After Hertz et al., 2022. With p the probabilities of the source picture's row of the batch, p' those of the
-edited one's, M the map from the source's text positions to the edited one's, and α_j 1 where position j of
-the edited prompt has counterparts and 0 where it is new, the edited picture's probabilities become
+After Hertz et al., 2022. Both images are in the same call of the model. With p the probabilities of the
+source's row of the batch, p' those of the edited row, M the map from the source's text positions to the
+edited prompt's, and α_j 1 where position j of the edited prompt has counterparts and 0 where it is new, the
+edited image's probabilities become
 
     α_j·(p·M)_j + (1 − α_j)·p'_j
 
-not renormalized, as in the original. No matrix of probabilities is written for that: the sum over j of these
-times the values v'_j is that of two calls of fused attention,
+not renormalized, as in the original. No matrix of probabilities is written: the sum over j of these times the
+values v'_j equals two calls of fused attention,
 
     attention(q, k, M·(α·v')) + attention(q', k', (1 − α)·v'),
 
-exact in any kernel, the second needed only where something is new. Where the image attends to itself the
-source's probabilities are taken whole: its queries and keys are used with the edited picture's values. In
-joint attention both happen at once, for the image's queries only.
+exact in any kernel, the second needed only where a position is new. In the image's self-attention the
+source's probabilities replace the edited row's: the source's queries and keys are used with the edited row's
+values. In joint attention both happen at once, for the image's queries only.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from promptweight.attention.kernels.sdpa import attend, compute_columns, gather_
 
 @dataclass(frozen=True)
 class AttentionInjection:
-    """What an edit does in one call of the model, or in the layers of one grid."""
+    """Exchange of attention between rows of the batch in one call of the model."""
 
-    source: Tensor
-    """The rows of the batch whose attention is taken: (n,) int64."""
-    edited: Tensor
-    """The rows that it is given to: (n,) int64."""
+    source_rows: Tensor
+    """Batch rows whose attention is used: (n,) int64."""
+    edited_rows: Tensor
+    """Batch rows that use it: (n,) int64."""
     mapping: Tensor | None
-    """M transposed, (n, 1, keys of the edited prompt, keys of the source): None where the words of the edited
-    picture keep their own attention."""
-    takes_image: bool
-    """Whether the image's attention to itself is the source's too."""
-    is_whole: bool
-    """Whether nothing of the edited text is new, so that α is 1 everywhere."""
+    """M transposed, (n, 1, keys of the edited prompt, keys of the source); None where the words of the edited
+    image keep their own attention."""
+    injects_self_attention: bool
+    """True if the image's self-attention is the source's too."""
+    maps_all_positions: bool
+    """True if every position of the edited text has counterparts, so that α is 1 everywhere."""
 
     @property
     def alpha(self) -> Tensor:
@@ -48,11 +49,11 @@ class AttentionInjection:
         assert self.mapping is not None
         return (self.mapping.sum(-1, keepdim=True) > 0).to(self.mapping.dtype)
 
-    def with_image_of_source(self, tensor: Tensor) -> Tensor:
-        """Queries or keys (batch, heads, positions, dim) in which the edited rows are the source's."""
-        return tensor.index_copy(0, self.edited, tensor.index_select(0, self.source))
+    def copy_source_rows(self, tensor: Tensor) -> Tensor:
+        """Return queries or keys (batch, heads, positions, dim) with the source's rows in the edited rows."""
+        return tensor.index_copy(0, self.edited_rows, tensor.index_select(0, self.source_rows))
 
-    def output(
+    def inject_output(
         self,
         output: Tensor,
         query: Tensor,
@@ -62,39 +63,40 @@ class AttentionInjection:
         image: slice,
         text: slice,
     ) -> Tensor:
-        """The output of attention with the edited rows' image queries attending as the edit says.
+        """Return the output of attention with the injection in the edited rows' image queries.
 
         Args:
-            output: what attention gives without the edit, (batch, heads, queries, dim).
+            output: attention's output without the injection, (batch, heads, queries, dim).
             query: (batch, heads, queries, dim).
             key: (batch, heads, keys, dim).
             value: (batch, heads, keys, dim).
             bias: added to the logits, broadcastable to (batch, heads, queries, keys).
-            image: which of the queries are the image's; in joint attention also which of the keys.
-            text: which of the keys are the text's.
+            image: range of the image's queries; in joint attention also of its keys.
+            text: range of the text's keys.
         """
         is_joint = text.stop - text.start < key.shape[2]
-        if self.mapping is None and not (is_joint and self.takes_image):
+        if self.mapping is None and not (is_joint and self.injects_self_attention):
             return output
-        values = value.index_select(0, self.edited)
-        kept, taken = values.clone(), torch.zeros_like(values)
+        values = value.index_select(0, self.edited_rows)
+        own, injected = values.clone(), torch.zeros_like(values)
         if self.mapping is not None:
             alpha = self.alpha.to(value.dtype)
             words = values[:, :, text]
-            kept[:, :, text] = words * (1 - alpha)
-            taken[:, :, text] = self.mapping.to(value.dtype).transpose(-1, -2) @ (words * alpha)
-        if is_joint and self.takes_image:
-            kept[:, :, image], taken[:, :, image] = 0, values[:, :, image]
-        attended = self._attend(self.source, query, key, taken, bias, image)
-        if not (self.mapping is not None and self.is_whole and (self.takes_image or not is_joint)):
-            attended = attended + self._attend(self.edited, query, key, kept, bias, image)
-        changed = output.index_select(0, self.edited)
+            own[:, :, text] = words * (1 - alpha)
+            injected[:, :, text] = self.mapping.to(value.dtype).transpose(-1, -2) @ (words * alpha)
+        if is_joint and self.injects_self_attention:
+            own[:, :, image], injected[:, :, image] = 0, values[:, :, image]
+        attended = self._attend(self.source_rows, query, key, injected, bias, image)
+        is_complete = self.mapping is not None and self.maps_all_positions
+        if not (is_complete and (self.injects_self_attention or not is_joint)):
+            attended = attended + self._attend(self.edited_rows, query, key, own, bias, image)
+        changed = output.index_select(0, self.edited_rows)
         changed[:, :, image] = attended
-        return output.index_copy(0, self.edited, changed)
+        return output.index_copy(0, self.edited_rows, changed)
 
-    def columns(
+    def inject_columns(
         self,
-        found: Tensor,
+        probabilities: Tensor,
         query: Tensor,
         key: Tensor,
         lse: Tensor,
@@ -103,30 +105,31 @@ class AttentionInjection:
         rows: Tensor | None,
         text: slice,
     ) -> Tensor:
-        """Text columns of the softmax, with those of the edited rows as the edit makes them.
+        """Return text columns of the softmax with the injection in the edited rows.
 
         Args:
-            found: the columns without the edit, (rows, heads, queries, n) float32.
-            query: as in `output`, the image's alone.
-            key: as in `output`.
+            probabilities: the columns without the injection, (rows, heads, queries, n) float32.
+            query: as in `inject_output`, the image's only.
+            key: as in `inject_output`.
             lse: the log-sum-exp of the logits, (batch, heads, queries).
-            columns: which text positions were asked for, (rows, n) int64, from the text's first.
-            bias: as in `output`, for these queries.
-            rows: the rows of the batch that `found` is of; all when None.
-            text: as in `output`.
+            columns: text positions of the columns, (rows, n) int64, counted from the text's first.
+            bias: as in `inject_output`, for these queries.
+            rows: batch rows of `probabilities`; all when None.
+            text: as in `inject_output`.
         """
         if self.mapping is None:
-            return found
+            return probabilities
         rows = torch.arange(len(query), device=query.device) if rows is None else rows
         positions = torch.arange(text.start, text.stop, device=query.device)
-        source = compute_columns(query, key, lse, positions, bias=bias, rows=self.source)
+        source = compute_columns(query, key, lse, positions, bias=bias, rows=self.source_rows)
         mapped = source @ self.mapping.float().transpose(-1, -2)  # (n, heads, queries, keys of the edited)
-        same = rows[:, None] == self.edited[None]
-        edit = same.to(torch.int64).argmax(1)
+        is_edited = rows[:, None] == self.edited_rows[None]
+        edit = is_edited.to(torch.int64).argmax(1)
         alpha = self.alpha.float().transpose(-1, -2).index_select(0, edit)
         alpha = gather_columns(alpha, columns, dim=3)
-        blended = alpha * gather_columns(mapped.index_select(0, edit), columns, dim=3) + (1 - alpha) * found
-        return torch.where(same.any(1)[:, None, None, None], blended, found)
+        mapped = gather_columns(mapped.index_select(0, edit), columns, dim=3)
+        blended = alpha * mapped + (1 - alpha) * probabilities
+        return torch.where(is_edited.any(1)[:, None, None, None], blended, probabilities)
 
     def _attend(
         self, rows: Tensor, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, image: slice

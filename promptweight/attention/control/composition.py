@@ -1,15 +1,15 @@
-"""Prompts that change while a picture is made, and prompts joined by AND, in the calls of the model.
+"""Composition of prompts: prompts that change during a run, and parts joined by AND.
 
-Before a call the rows of its batch that carry a prompt are given the text of this step; where AND joins
-parts, a row becomes one row for each. After it the predictions of the parts are joined again, so that the
-pipeline, which knows nothing of all this, goes on with as many rows as it sent:
+Before a call of the model, the rows of its batch get the text embeddings of the prompt's variant at this
+step; where AND joins parts, one row becomes one row for each part. After the call the predictions of the
+parts are combined, so that the pipeline gets as many rows as it sent:
 
     c' = u + Σ w_i·(c_i − u)
 
-u being the prediction for the negative prompt. The pipeline's own guidance, u + g·(c' − u), then is
-u + g·Σ w_i·(c_i − u), as Liu et al. (2022) compose diffusion models and as AUTOMATIC1111 does. Where the
-model is called without the negative prompt, and for the parts of a negative prompt itself, the mean
-Σ w_i·c_i / Σ w_i takes its place.
+u is the prediction for the negative prompt. The pipeline's own guidance, u + g·(c' − u), then equals u + g·Σ
+w_i·(c_i − u), the composition of diffusion models by Liu et al. (2022) and of AUTOMATIC1111. Where the model
+is called without the negative prompt, and for the parts of a negative prompt, the mean Σ w_i·c_i / Σ w_i
+replaces it.
 """
 
 from __future__ import annotations
@@ -29,68 +29,71 @@ from promptweight.messages import Message, message
 if TYPE_CHECKING:
     from promptweight.conditioning import ScheduledEncoding
 
-PREFIXES: dict[Role, str] = {"positive": "", "negative": "negative_"}
+ROLE_PREFIXES: dict[Role, str] = {"positive": "", "negative": "negative_"}
 
 UNBATCHED_ARGUMENTS = frozenset({"img_ids", "txt_ids", "ip_adapter_masks"})
-"""Arguments of models whose first dimension is never the batch."""
+"""Arguments of models whose first dimension is not the batch."""
 
 
 @dataclass(frozen=True)
 class ExpandedRow:
-    """One row of the batch as the model gets it."""
+    """One row of the batch that the model gets."""
 
-    row: int
-    """The row of the pipeline's batch that it comes from."""
-    lane: BatchRow | None
+    source: int
+    """Index of the row in the pipeline's batch."""
+    row: BatchRow | None
     weight: float
 
 
 class PromptComposer:
-    """What the prompts of a session say at each step, laid on the calls of its model.
+    """Application of a session's prompt schedules to the calls of its model.
+
+    Attributes:
+        is_active: True if any prompt has more than one variant.
 
     Args:
-        staged: the encoded texts, and when each is said.
+        scheduled: the encoded variants and their schedules.
         pipe: the pipeline.
-        warn: told, in a sentence, what a person should know.
+        warn: receives warnings.
     """
 
-    def __init__(self, staged: ScheduledEncoding, pipe: Any, warn: Callable[[Message], None]) -> None:
-        self.acts = staged.changes
-        if self.acts and getattr(pipe, "controlnet", None) is not None:
+    def __init__(self, scheduled: ScheduledEncoding, pipe: Any, warn: Callable[[Message], None]) -> None:
+        self.is_active = scheduled.changes
+        if self.is_active and getattr(pipe, "controlnet", None) is not None:
             warn(message("controlnet-first-text"))
-        self._staged = staged
+        self._scheduled = scheduled
         self._warn = warn
         self._rows: list[ExpandedRow] = []
-        self._given: tuple[Tensor | None, dict[Any, tuple[Tensor, Tensor | None]]] = (None, {})
-        """The pipeline's embeddings, and what was made of them by the rows that it was made for."""
+        self._cache: tuple[Tensor | None, dict[Any, tuple[Tensor, Tensor | None]]] = (None, {})
+        """The pipeline's embeddings, and by expanded rows the embeddings that replace them."""
         self._unconditional: dict[int, Tensor] = {}
         """The last predictions for the negative prompts, by image."""
 
-    def first_said(self, step: int) -> int:
-        """Which text of the first prompt is read at a step: of parts that AND joins, the first."""
-        return self._staged.scripts["positive"][0].at(step)[0][0]
+    def first_variant(self, step: int) -> int:
+        """Return the first prompt's variant at a step; the first of parts that AND joins."""
+        return self._scheduled.timelines["positive"][0].at(step)[0][0]
 
-    def voiced(self, lanes: Sequence[BatchRow | None], step: int) -> list[ExpandedRow]:
-        """The rows that the model gets at a sampling step for the rows that the pipeline sends.
+    def expand_rows(self, batch_rows: Sequence[BatchRow | None], step: int) -> list[ExpandedRow]:
+        """Return the model's rows at a sampling step for the rows of the pipeline's batch.
 
         Raises:
-            SettingError: AND under a guidance that divides the batch in three.
+            SettingError: AND with a guidance that divides the batch in three.
         """
         rows = []
-        for row, lane in enumerate(lanes):
-            if lane is None:
-                rows.append(ExpandedRow(row, None, 1.0))
+        for index, row in enumerate(batch_rows):
+            if row is None:
+                rows.append(ExpandedRow(index, None, 1.0))
                 continue
-            turn = self._staged.scripts[lane.role][lane.prompt].at(step)
-            rows += [ExpandedRow(row, replace(lane, variant=variant), weight) for variant, weight in turn]
-        if len(rows) > len(lanes) and any(lane and lane.perturbed for lane in lanes):
+            parts = self._scheduled.timelines[row.role][row.prompt].at(step)
+            rows += [ExpandedRow(index, replace(row, variant=variant), weight) for variant, weight in parts]
+        if len(rows) > len(batch_rows) and any(row and row.is_perturbed for row in batch_rows):
             raise SettingError(
                 "AND cannot be combined with perturbed-attention guidance, whose layers divide the batch "
-                "themselves; set pag_scale=0 or leave AND out of the prompt"
+                "themselves; set pag_scale=0 or remove AND from the prompt"
             )
         return rows
 
-    def before(
+    def replace_arguments(
         self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -98,34 +101,34 @@ class PromptComposer:
         rows: list[ExpandedRow],
         batch: int,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments that the model gets in the place of a call's own.
+        """Return the arguments of a call of the model with the rows and embeddings of this step.
 
         Args:
-            args: of the call, by position.
-            kwargs: of the call, by name.
-            text: place and name of the text embeddings among them.
-            rows: what `voiced` returned.
-            batch: how many rows the call has.
+            args: positional arguments of the call.
+            kwargs: named arguments of the call.
+            text: position and name of the text embeddings among them.
+            rows: the result of `expand_rows`.
+            batch: number of rows of the call.
         """
         self._rows = rows
-        place, name = text
-        embeds = args[place] if len(args) > place else kwargs[name]
+        position, name = text
+        embeds = args[position] if len(args) > position else kwargs[name]
         added = kwargs.get("added_cond_kwargs") or {}
         pooled = added.get("text_embeds", kwargs.get("pooled_projections"))
-        if self._given[0] is not embeds:
-            self._given = (embeds, {})
-        key = tuple((each.row, each.lane) for each in rows)
-        if key not in self._given[1]:
-            said = self._said("prompt_embeds", embeds, rows)
-            assert said is not None
-            self._given[1][key] = (said, self._said("pooled_prompt_embeds", pooled, rows))
-        new_embeds, new_pooled = self._given[1][key]
+        if self._cache[0] is not embeds:
+            self._cache = (embeds, {})
+        key = tuple((each.source, each.row) for each in rows)
+        if key not in self._cache[1]:
+            of_step = self._gather_embeds("prompt_embeds", embeds, rows)
+            assert of_step is not None
+            self._cache[1][key] = (of_step, self._gather_embeds("pooled_prompt_embeds", pooled, rows))
+        new_embeds, new_pooled = self._cache[1][key]
         if len(rows) > batch:
-            index = torch.tensor([each.row for each in rows], device=embeds.device)
+            index = torch.tensor([each.source for each in rows], device=embeds.device)
             args = tuple(repeat_rows(value, index, batch) for value in args)
             kwargs = repeat_rows(kwargs, index, batch)
-        if len(args) > place:
-            args = (*args[:place], new_embeds, *args[place + 1 :])
+        if len(args) > position:
+            args = (*args[:position], new_embeds, *args[position + 1 :])
         else:
             kwargs = kwargs | {name: new_embeds}
         if "text_embeds" in added:
@@ -134,66 +137,68 @@ class PromptComposer:
             kwargs = kwargs | {"pooled_projections": new_pooled}
         return args, kwargs
 
-    def after(self, output: Any, *, is_extra: bool) -> Any:
-        """The model's output with one row again for each that the pipeline sent.
+    def combine_output(self, output: Any, *, is_extra: bool) -> Any:
+        """Return the model's output with one row for each row of the pipeline's batch.
 
         Args:
-            output: a prediction, a tuple that begins with one, or an output of diffusers that has one.
-            is_extra: whether the call adds to another one of the same step, which had the negative prompts.
+            output: a prediction, a tuple that begins with one, or a diffusers output with one.
+            is_extra: True if the call adds to another one of the same step, which had the negative prompts.
 
         Raises:
-            SettingError: the weights to average by do not sum to more than 0.
+            SettingError: the weights of a mean do not sum to more than 0.
         """
         rows, self._rows = self._rows, []
         if isinstance(output, Tensor):
-            return self._folded(output, rows, is_extra)
+            return self._combine_rows(output, rows, is_extra)
         if isinstance(output, tuple):
-            return (self._folded(output[0], rows, is_extra), *output[1:])
-        return type(output)(sample=self._folded(output.sample, rows, is_extra))
+            return (self._combine_rows(output[0], rows, is_extra), *output[1:])
+        return type(output)(sample=self._combine_rows(output.sample, rows, is_extra))
 
-    def _folded(self, predictions: Tensor, rows: Sequence[ExpandedRow], is_extra: bool) -> Tensor:
+    def _combine_rows(self, predictions: Tensor, rows: Sequence[ExpandedRow], is_extra: bool) -> Tensor:
         parts: dict[int, list[int]] = {}
-        for place, each in enumerate(rows):
-            parts.setdefault(each.row, []).append(place)
+        for index, each in enumerate(rows):
+            parts.setdefault(each.source, []).append(index)
         if len(parts) == len(rows):
             return predictions
-        lanes = {row: rows[places[0]].lane for row, places in parts.items()}
-        weights = {row: [rows[place].weight for place in places] for row, places in parts.items()}
-        folded: dict[int, Tensor] = {}
-        around: dict[int, Tensor] = dict(self._unconditional) if is_extra else {}
-        for row, lane in lanes.items():  # first, since the others are joined round them
-            if lane is None or lane.role == "negative":
-                folded[row] = combine_predictions(predictions[parts[row]], weights[row])
-                if lane is not None:
-                    around[lane.image] = folded[row]
-        for row, lane in lanes.items():
-            if lane is not None and lane.role == "positive":
-                folded[row] = combine_predictions(
-                    predictions[parts[row]], weights[row], around.get(lane.image)
+        batch_rows = {source: rows[indices[0]].row for source, indices in parts.items()}
+        weights = {source: [rows[index].weight for index in indices] for source, indices in parts.items()}
+        combined: dict[int, Tensor] = {}
+        unconditional: dict[int, Tensor] = dict(self._unconditional) if is_extra else {}
+        for source, row in batch_rows.items():  # first, since positive rows are combined around these
+            if row is None or row.role == "negative":
+                combined[source] = combine_predictions(predictions[parts[source]], weights[source])
+                if row is not None:
+                    unconditional[row.image] = combined[source]
+        for source, row in batch_rows.items():
+            if row is not None and row.role == "positive":
+                combined[source] = combine_predictions(
+                    predictions[parts[source]], weights[source], unconditional.get(row.image)
                 )
-                if len(parts[row]) > 1 and lane.image not in around:
+                if len(parts[source]) > 1 and row.image not in unconditional:
                     self._warn(message("and-parts-averaged"))
-        self._unconditional = around
-        return torch.stack([folded[row] for row in sorted(folded)])
+        self._unconditional = unconditional
+        return torch.stack([combined[source] for source in sorted(combined)])
 
-    def _said(self, name: str, given: Tensor | None, rows: Sequence[ExpandedRow]) -> Tensor | None:
-        """What the rows say, in the form in which the pipeline gave it; None where it gave nothing."""
+    def _gather_embeds(self, name: str, given: Tensor | None, rows: Sequence[ExpandedRow]) -> Tensor | None:
+        """Return the embeddings of the rows in the pipeline's device and type; None for `given` None."""
         if given is None:
             return None
-        said = []
+        gathered = []
         for each in rows:
-            lane = each.lane
-            known = None if lane is None else self._staged.encoded.inputs.get(PREFIXES[lane.role] + name)
-            if lane is None or known is None:
-                said.append(given[min(each.row, len(given) - 1)])
+            row = each.row
+            known = (
+                None if row is None else self._scheduled.encoded.inputs.get(ROLE_PREFIXES[row.role] + name)
+            )
+            if row is None or known is None:
+                gathered.append(given[min(each.source, len(given) - 1)])
             else:
-                first = self._staged.firsts[lane.role][lane.prompt]
-                said.append(known[first + lane.variant].to(given.device, given.dtype))
-        return torch.stack(said)
+                first = self._scheduled.first_rows[row.role][row.prompt]
+                gathered.append(known[first + row.variant].to(given.device, given.dtype))
+        return torch.stack(gathered)
 
 
 def repeat_rows(value: Any, index: Tensor, batch: int, name: str = "") -> Any:
-    """An argument of the model's call with the rows `index` of its batch, in whatever it is wrapped."""
+    """Return an argument of the model's call with the batch rows `index`, through dicts, lists and tuples."""
     if isinstance(value, Tensor):
         is_batch = value.ndim > 0 and value.shape[0] == batch and name not in UNBATCHED_ARGUMENTS
         return value.index_select(0, index.to(value.device)) if is_batch else value
@@ -204,8 +209,10 @@ def repeat_rows(value: Any, index: Tensor, batch: int, name: str = "") -> Any:
     return value
 
 
-def combine_predictions(parts: Tensor, weights: Sequence[float], around: Tensor | None = None) -> Tensor:
-    """The predictions of parts (n, …) as one, u + Σ w_i·(c_i − u) round u; their weighted mean without u.
+def combine_predictions(
+    parts: Tensor, weights: Sequence[float], unconditional: Tensor | None = None
+) -> Tensor:
+    """Combine the predictions of parts (n, …) to u + Σ w_i·(c_i − u); to their weighted mean without u.
 
     Raises:
         SettingError: the weights of a mean do not sum to more than 0.
@@ -214,14 +221,9 @@ def combine_predictions(parts: Tensor, weights: Sequence[float], around: Tensor 
         return parts[0]
     wide = torch.promote_types(parts.dtype, torch.float32)
     factors = torch.tensor(weights, device=parts.device, dtype=wide).view(-1, *[1] * (parts.ndim - 1))
-    if around is not None:
-        center = around.to(wide)
+    if unconditional is not None:
+        center = unconditional.to(wide)
         return (center + (factors * (parts.to(wide) - center)).sum(0)).to(parts.dtype)
     if not sum(weights) > 0:
-        raise SettingError(
-            message(
-                "and-weights-sum",
-                total=sum(weights),
-            )
-        )
+        raise SettingError(message("and-weights-sum", total=sum(weights)))
     return ((factors * parts.to(wide)).sum(0) / sum(weights)).to(parts.dtype)

@@ -1,11 +1,11 @@
-"""Which word of an edited prompt takes the attention of which word of its source, and at which steps.
+"""Prompt-to-prompt edits: pairs of words of the source and the edited prompt, and the steps of each edit.
 
     edit = PromptToPrompt("replace", cross_replace_steps=0.8, self_replace_steps=0.4)
     with attach(pipe, ["um gato vermelho", "um gato azul"], edit=edit) as session: ...
 
-Prompt-to-prompt (Hertz et al., 2022): `replace` swaps words for others, each taking the attention of the one
-in whose place it stands; `refine` adds words, which have their own, while those in both prompts keep the
-source's. What the exchange does in a layer is in `promptweight.attention.control.attention_injection`.
+Prompt-to-prompt (Hertz et al., 2022): `replace` swaps words, each new word taking the attention of the word
+that it replaces; `refine` adds words, which have attention of their own, while words in both prompts keep the
+source's. The exchange in a layer is in `promptweight.attention.control.attention_injection`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from promptweight.prompt import fold
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable, Word
-    from promptweight.prompt import Script
+    from promptweight.prompt import PromptTimeline
 
 EditKind = Literal["replace", "refine"]
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
@@ -36,13 +36,14 @@ EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
 
 @dataclass(frozen=True)
 class PromptToPrompt:
-    """How pictures of edited prompts take attention from the picture of the first.
+    """Edit in which the images of all prompts but the first use attention from the first prompt's image.
 
     Args:
         kind: `replace` swaps words for others, `refine` adds words.
-        cross_replace_steps: for which first share of the steps the words' attention is exchanged, 0 .. 1.
-        self_replace_steps: for which first share the image's attention to itself is the source's, 0 .. 1;
-            more keeps more of the layout.
+        cross_replace_steps: fraction of the steps, from the first on, in which the words' attention is
+            injected, 0 .. 1.
+        self_replace_steps: fraction of the steps in which the image's self-attention is the source's, 0 .. 1;
+            a larger fraction keeps more of the layout.
 
     Raises:
         SettingError: a value outside its range.
@@ -57,21 +58,21 @@ class PromptToPrompt:
         for name in ("cross_replace_steps", "self_replace_steps"):
             validation.check_number(name, getattr(self, name), 0, 1)
 
-    def acts(self, step: int, steps: int) -> tuple[bool, bool]:
-        """Whether words' attention, and the image's to itself, are exchanged at a step of so many."""
-        done = step / steps + 1e-9
-        return done < self.cross_replace_steps, done < self.self_replace_steps
+    def active_at(self, step: int, steps: int) -> tuple[bool, bool]:
+        """Return, for step `step` of `steps`, if word attention and if self-attention is injected."""
+        progress = step / steps + 1e-9
+        return progress < self.cross_replace_steps, progress < self.self_replace_steps
 
 
 class PromptEdits:
-    """The edits of one session: its first prompt is the source, every other one is edited.
+    """Edits of one session: the first prompt is the source, every other one is edited.
 
     Args:
-        edit: how they are edited.
-        variants: the token tables of every text of every prompt.
-        scripts: when each text is said.
-        planned: over how many sampling steps.
-        length: how many text positions the model reads.
+        edit: the settings.
+        variants: the variants of every prompt.
+        timelines: the timeline of every prompt.
+        planned_steps: number of sampling steps of the schedules.
+        length: number of text positions of the model.
 
     Raises:
         SettingError: there is no edited prompt, a prompt is a blend or joined by AND, or `replace` finds a
@@ -82,56 +83,58 @@ class PromptEdits:
         self,
         edit: PromptToPrompt,
         variants: Sequence[tuple[PromptVariant, ...]],
-        scripts: Sequence[Script],
-        planned: int,
+        timelines: Sequence[PromptTimeline],
+        planned_steps: int,
         length: int,
     ) -> None:
         if len(variants) < 2:
             raise SettingError("an edit needs a source prompt and at least one edited prompt; got one prompt")
-        for of_prompt, script in zip(variants, scripts, strict=True):
-            check_editable(of_prompt, script)
+        for of_prompt, timeline in zip(variants, timelines, strict=True):
+            check_editable(of_prompt, timeline)
         self.edit = edit
         self.mappings: dict[tuple[int, int, int], Tensor] = {}
-        """By edited prompt, text of the source and text of the edited prompt: all that are said together."""
+        """By edited prompt, source variant and edited variant, for all variants of the same step."""
         for prompt in range(1, len(variants)):
-            said = {tuple(scripts[each].at(step)[0][0] for each in (0, prompt)) for step in range(planned)}
-            for source, edited in sorted(said):
+            simultaneous = {
+                tuple(timelines[each].at(step)[0][0] for each in (0, prompt)) for step in range(planned_steps)
+            }
+            for source, edited in sorted(simultaneous):
                 self.mappings[prompt, source, edited] = build_mapping(
                     variants[0][source], variants[prompt][edited], edit.kind, length
                 )
-        self._made: tuple[object, AttentionInjection | None] = (None, None)
+        self._cache: tuple[object, AttentionInjection | None] = (None, None)
 
-    def exchange(
-        self, lanes: Sequence[BatchRow | None], step: int, steps: int, device: torch.device
+    def injection_at(
+        self, batch_rows: Sequence[BatchRow | None], step: int, steps: int, device: torch.device
     ) -> AttentionInjection | None:
-        """What happens at this step in a call with these rows; None where nothing does."""
-        words, image = self.edit.acts(step, steps)
-        pairs = tuple(pair_rows(lanes)) if words or image else ()
+        """Return the injection of a call with these rows at this step; None where nothing is injected."""
+        words, image = self.edit.active_at(step, steps)
+        pairs = tuple(pair_rows(batch_rows)) if words or image else ()
         key = (pairs, words, image, device)
-        if self._made[0] != key:
-            self._made = (key, self._make(pairs, words, image, device) if pairs else None)
-        return self._made[1]
+        if self._cache[0] != key:
+            self._cache = (key, self._build_injection(pairs, words, image, device) if pairs else None)
+        return self._cache[1]
 
-    def _make(
+    def _build_injection(
         self, pairs: Sequence[RowPair], words: bool, image: bool, device: torch.device
     ) -> AttentionInjection:
-        mapping = torch.stack([self.mappings[texts] for _, _, texts in pairs])[:, None]
+        mapping = torch.stack([self.mappings[key] for _, _, key in pairs])[:, None]
         return AttentionInjection(
-            source=torch.tensor([source for source, _, _ in pairs], device=device),
-            edited=torch.tensor([edited for _, edited, _ in pairs], device=device),
+            source_rows=torch.tensor([source for source, _, _ in pairs], device=device),
+            edited_rows=torch.tensor([edited for _, edited, _ in pairs], device=device),
             mapping=mapping.to(device) if words else None,
-            takes_image=image,
-            is_whole=bool((mapping.sum(-1) > 0).all()),
+            injects_self_attention=image,
+            maps_all_positions=bool((mapping.sum(-1) > 0).all()),
         )
 
 
-def check_editable(variants: Sequence[PromptVariant], script: Script) -> None:
-    """Raise `SettingError` for a prompt whose words have no rows, or no row of the batch, of their own."""
+def check_editable(variants: Sequence[PromptVariant], timeline: PromptTimeline) -> None:
+    """Raise `SettingError` for a prompt with AND or `.blend()`, whose words have no rows of their own."""
     source = variants[0][0].table.prompt.source
-    if any(len(turn) > 1 for turn in script.turns):
+    if any(len(turn) > 1 for turn in timeline.steps):
         raise SettingError(
-            f"an edit pairs the words of two texts, and AND in {source!r} shows the model several at once; "
-            "leave AND out of the prompts"
+            f"an edit pairs the words of two texts, and AND in {source!r} gives the model several at once; "
+            "remove AND from the prompts"
         )
     if any(has_blend(placed.table) for variant in variants for placed in variant):
         raise SettingError(
@@ -141,47 +144,46 @@ def check_editable(variants: Sequence[PromptVariant], script: Script) -> None:
 
 
 RowPair = tuple[int, int, tuple[int, int, int]]
-"""The row of the source, the row of an edited picture, and its prompt with the texts that both carry."""
+"""Source row, row of an edited image, and the key of their mapping in `PromptEdits.mappings`."""
 
 
-def pair_rows(lanes: Sequence[BatchRow | None]) -> Iterator[RowPair]:
-    """The rows that belong together in a call of the model, for every edited picture."""
-    for perturbed in (False, True):
+def pair_rows(batch_rows: Sequence[BatchRow | None]) -> Iterator[RowPair]:
+    """Pair the row of every edited image with its source's row in the same call of the model."""
+    for is_perturbed in (False, True):
         rows: dict[int, list[tuple[int, int]]] = {}
-        for row, lane in enumerate(lanes):
-            if lane and lane.role == "positive" and lane.perturbed == perturbed:
-                rows.setdefault(lane.prompt, []).append((row, lane.variant))
+        for index, row in enumerate(batch_rows):
+            if row and row.role == "positive" and row.is_perturbed == is_perturbed:
+                rows.setdefault(row.prompt, []).append((index, row.variant))
         sources = rows.pop(0, [])
-        for prompt, edited in rows.items():
-            for (source, old), (row, new) in zip(sources, edited, strict=False):
-                yield source, row, (prompt, old, new)
+        for prompt, edited_rows in rows.items():
+            for (source, old), (edited, new) in zip(sources, edited_rows, strict=False):
+                yield source, edited, (prompt, old, new)
 
 
 def build_mapping(
     source: Sequence[PlacedTable], edited: Sequence[PlacedTable], kind: EditKind, length: int
 ) -> Tensor:
-    """How much of each text position of the source goes to each of the edited prompt.
+    """Build the map M from text positions of the source to those of the edited prompt.
 
     Args:
-        source: the source prompt's token tables, one for each stretch of the text's positions.
-        edited: the edited prompt's, for the same stretches.
-        kind: how words are paired.
-        length: how many text positions there are.
+        source: the source prompt's token tables, one for each range of text positions.
+        edited: the edited prompt's token tables, for the same ranges.
+        kind: the pairing of words.
+        length: number of text positions.
 
     Returns:
-        (positions of the edited prompt, positions of the source) float32; a row of zeros where a position is
-        new.
+        (positions of the edited prompt, positions of the source) float32; a row of zeros for a new position.
 
     Raises:
         SettingError: `replace` finds a word without a counterpart.
     """
     mapping = torch.zeros(length, length)
     for old, new in zip(source, edited, strict=True):
-        for taken, given in pair_positions(old.table, new.table, kind):
-            share = 1.0 if len(taken) == len(given) else 1.0 / len(given)
-            for number, position in enumerate(given):
-                counterparts = taken if len(taken) != len(given) else [taken[number]]
-                for counterpart in counterparts:
+        for old_positions, new_positions in pair_positions(old.table, new.table, kind):
+            is_paired = len(old_positions) == len(new_positions)
+            share = 1.0 if is_paired else 1.0 / len(new_positions)
+            for number, position in enumerate(new_positions):
+                for counterpart in [old_positions[number]] if is_paired else old_positions:
                     mapping[new.start + position, old.start + counterpart] = share
     return mapping
 
@@ -189,54 +191,59 @@ def build_mapping(
 def pair_positions(
     source: TokenTable, edited: TokenTable, kind: EditKind
 ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-    """Positions in the source and their counterparts in the edited prompt.
+    """Yield positions in the source and their counterparts in the edited prompt.
 
-    Words of as many pieces are paired piece by piece; otherwise each piece of the one is spread over all
-    pieces of the other. Beginnings, ends, and padding at the same place are counterparts.
+    Words with equal numbers of tokens are paired token by token; otherwise each token of the one is spread
+    over all tokens of the other. Beginnings, ends, and padding at the same position are counterparts.
     """
     for special in ("bos", "eos"):
         yield from (
             ([old], [new])
-            for old, new in zip(of_kind(source, special), of_kind(edited, special), strict=False)
+            for old, new in zip(
+                _positions_of_kind(source, special), _positions_of_kind(edited, special), strict=False
+            )
         )
-    padding = set(of_kind(source, "pad"))
-    yield from (([place], [place]) for place in of_kind(edited, "pad") if place in padding)
+    padding = set(_positions_of_kind(source, "pad"))
+    yield from (
+        ([position], [position]) for position in _positions_of_kind(edited, "pad") if position in padding
+    )
     for old_words, new_words in pair_words(source.words, edited.words, kind):
-        yield positions_of(old_words), positions_of(new_words)
+        yield _positions_of_words(old_words), _positions_of_words(new_words)
 
 
 def pair_words(
     source: Sequence[Word], edited: Sequence[Word], kind: EditKind
 ) -> Iterator[tuple[Sequence[Word], Sequence[Word]]]:
-    """Words of the source and their counterparts in the edited prompt, whatever their case.
+    """Yield words of the source and their counterparts in the edited prompt, without regard to case.
 
     Raises:
-        SettingError: `replace` finds words that stand in no other's place.
+        SettingError: `replace` finds words without a counterpart.
     """
     if kind == "replace" and len(source) == len(edited):
         yield from (([old], [new]) for old, new in zip(source, edited, strict=True))
         return
     before, after = ([fold(word.text) for word in words] for words in (source, edited))
-    for what, first, last, start, end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for operation, first, last, start, end in SequenceMatcher(
+        None, before, after, autojunk=False
+    ).get_opcodes():
         old, new = source[first:last], edited[start:end]
-        if what == "equal" or (what == "replace" and kind == "replace" and len(old) == len(new)):
+        is_swap = operation == "replace" and kind == "replace"
+        if operation == "equal" or (is_swap and len(old) == len(new)):
             yield from (([one], [other]) for one, other in zip(old, new, strict=True))
-        elif kind == "replace" and what == "replace":
+        elif is_swap:
             yield old, new
         elif kind == "replace":
-            alone = " ".join(word.text for word in (*old, *new))
-            which = "source" if old else "edited"
+            unpaired = " ".join(word.text for word in (*old, *new))
+            prompt = "source" if old else "edited"
             raise SettingError(
-                f"kind='replace' swaps words for others, but {alone!r} of the {which} prompt stands in no "
-                "other's place; use kind='refine' where words are added or left out"
+                f"kind='replace' swaps words for others; {unpaired!r} of the {prompt} prompt has no "
+                "counterpart. Use kind='refine' where words are added or removed"
             )
 
 
-def of_kind(table: TokenTable, kind: str) -> list[int]:
-    """The positions of the tokens of a kind."""
+def _positions_of_kind(table: TokenTable, kind: str) -> list[int]:
     return [token.position for token in table.tokens if token.kind == kind]
 
 
-def positions_of(words: Sequence[Word]) -> list[int]:
-    """The positions of the words' tokens, each once."""
+def _positions_of_words(words: Sequence[Word]) -> list[int]:
     return sorted({position for word in words for position in word.positions})

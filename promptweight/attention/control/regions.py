@@ -1,4 +1,4 @@
-"""Parts of the picture in which a weight acts: named halves, boxes in fractions, or any mask."""
+"""Regions of the image in which a weight acts: named halves, boxes in fractions of the image, or masks."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from promptweight.errors import SettingError
 
 
 class Region(Protocol):
-    """A part of the picture, whatever the picture's size."""
+    """A region of the image, independent of the image's size."""
 
-    def on(self, height: int, width: int) -> Tensor:
-        """How much of each cell of a grid lies inside: (height, width) float32, 0..1."""
+    def rasterize(self, height: int, width: int) -> Tensor:
+        """Return the covered fraction of each cell of a grid: (height, width) float32, 0..1."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle; edges as fractions of the picture, from its left and top."""
+    """Rectangle with edges in fractions of the image, from its left and top."""
 
     left: float
     top: float
     right: float
     bottom: float
 
-    def on(self, height: int, width: int) -> Tensor:
-        """How much of each cell of a grid lies inside: (height, width) float32, 0..1."""
-        return torch.outer(covered(self.top, self.bottom, height), covered(self.left, self.right, width))
+    def rasterize(self, height: int, width: int) -> Tensor:
+        """Return the covered fraction of each cell of a grid: (height, width) float32, 0..1."""
+        return torch.outer(
+            _rasterize_interval(self.top, self.bottom, height),
+            _rasterize_interval(self.left, self.right, width),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Any shape, as a map (rows, columns) of 0 outside to 1 inside, stretched over the picture."""
+    """Map (rows, columns) from 0 outside to 1 inside, stretched over the image."""
 
     values: Tensor
 
-    def on(self, height: int, width: int) -> Tensor:
-        """How much of each cell of a grid lies inside: (height, width) float32, 0..1."""
+    def rasterize(self, height: int, width: int) -> Tensor:
+        """Return the covered fraction of each cell of a grid: (height, width) float32, 0..1."""
         return F.adaptive_avg_pool2d(self.values[None], (height, width))[0]
 
 
@@ -54,27 +57,28 @@ NAMED_REGIONS = {
 }
 
 
-def read_region(region: Any) -> Region:
-    """A region from its name, its box (left, top, right, bottom), a PIL image, an array or a tensor.
+def make_region(region: Any) -> Region:
+    """Make a region from its name, its box (left, top, right, bottom), a PIL image, an array or a tensor.
 
-    Arrays hold 0..1 or booleans, rows first; images are read as gray, white inside.
+    Arrays hold 0..1 or booleans, rows first. Images are converted to gray; white is inside.
 
     Raises:
-        SettingError: an unknown name, a box outside the picture, an array that is no mask.
+        SettingError: an unknown name, a box outside the image, or an array that is not a mask.
     """
     if isinstance(region, (Box, Mask)):
         return region
     if isinstance(region, str):
         if region not in NAMED_REGIONS:
             raise SettingError(
-                f"region {region!r}; it must be one of {', '.join(NAMED_REGIONS)}, a box or a mask"
+                f"region must be one of {', '.join(NAMED_REGIONS)}, a box or a mask; got {region!r}"
             )
         return NAMED_REGIONS[region]
     if isinstance(region, (tuple, list)) and len(region) == 4 and all(np.isscalar(edge) for edge in region):
         left, top, right, bottom = (float(edge) for edge in region)
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             raise SettingError(
-                f"box {tuple(region)}; left, top, right, bottom must be rising fractions, 0 to 1"
+                "a box must be (left, top, right, bottom) in increasing fractions, 0 to 1; "
+                f"got {tuple(region)}"
             )
         return Box(left, top, right, bottom)
     if hasattr(region, "convert"):
@@ -83,17 +87,17 @@ def read_region(region: Any) -> Region:
         values = torch.as_tensor(region).detach().float().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(
-            f"region {str(region)[:80]}; it must be one of {', '.join(NAMED_REGIONS)}, a box or a mask"
+            f"region must be one of {', '.join(NAMED_REGIONS)}, a box or a mask; got {str(region)[:80]}"
         ) from error
     if values.ndim != 2 or values.numel() == 0 or not bool(((values >= 0) & (values <= 1)).all()):
         raise SettingError(
-            f"a mask of shape {tuple(values.shape)}; it must be (rows, columns) of values 0 to 1"
+            f"a mask must be (rows, columns) of values 0 to 1; got one of shape {tuple(values.shape)}"
         )
     return Mask(values)
 
 
-def covered(start: float, end: float, cells: int) -> Tensor:
-    """How much of each of `cells` equal parts of 0..1 lies between start and end."""
+def _rasterize_interval(start: float, end: float, cells: int) -> Tensor:
+    """Return the fraction of each of `cells` equal parts of 0..1 that lies between `start` and `end`."""
     edges = torch.arange(cells + 1, dtype=torch.float64) / cells
     inside = torch.minimum(edges[1:], torch.tensor(end)) - torch.maximum(edges[:-1], torch.tensor(start))
     return (inside.clamp_min(0) * cells).float()

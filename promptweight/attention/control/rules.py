@@ -1,12 +1,13 @@
-"""What a word's weight does inside attention, step by step and place by place.
+"""Rules for weights in attention: by step, by region, and by the quantity that the weight multiplies.
 
     logit   softmax(s + log w)_j: the word's keys get a larger share, and all shares still sum to 1.
-            Weight 0 masks the key; a negative one acts as |w| on the logit and turns the value round.
+            Weight 0 masks the key; a negative weight acts as |w| on the logit and negates the value.
     p2p     w_j·p_j, not renormalized (prompt-to-prompt, Hertz et al., 2022)
-    value   w_j·v_j: the same output as p2p, Σ w_j·p_j·v_j, under its other name
+    value   w_j·v_j: the same output as p2p, Σ w_j·p_j·v_j, under another name
 
-A rule may hold for a range of steps only, run from one weight to another over them, and be confined to a
-region of the picture; where its region covers a cell by m (0..1), w acts there as w^m or 1 + (w − 1)·m.
+A rule may be limited to a range of steps, change linearly from one weight to another over them, and be
+limited to a region of the image. Where the region covers a fraction m (0..1) of a cell, w acts there as w^m
+(logit) or 1 + (w − 1)·m.
 """
 
 from __future__ import annotations
@@ -15,39 +16,34 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from promptweight.attention.control.regions import Region, read_region
+from promptweight import validation
+from promptweight.attention.control.regions import Region, make_region
 from promptweight.attention.kernels.biased import in_closed_form_range
 from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable
 from promptweight.messages import message
-
-if TYPE_CHECKING:
-    pass
-
-
-KeyMode = Literal["logit", "p2p", "value"]
-KEY_MODES: tuple[KeyMode, ...] = get_args(KeyMode)
-
-MASK_BIAS = -1.0e4
-"""The logit bias of weight 0: far below any logit, finite, and representable in float16."""
+from promptweight.weighting import KEY_MODES, KeyMode, compute_logit_bias
 
 
 @dataclass(frozen=True)
 class KeyRule:
-    """How one key of one prompt is weighted.
+    """Weight of one key of one prompt.
 
     Args:
-        weight: the weight, or where `to` is given the weight at the first of `steps`.
-        mode: what the weight multiplies.
-        steps: the part of the run in which the rule holds, as fractions; all of it when None.
+        weight: the weight; with `to`, the weight at the first of `steps`.
+        mode: the quantity that the weight multiplies.
+        steps: the range of the run in which the rule acts, as fractions; the whole run when None.
         to: the weight at the last of `steps`, reached linearly.
-        region: where in the picture the rule holds; everywhere when None.
+        region: the region of the image in which the rule acts; the whole image when None.
+
+    Raises:
+        SettingError: a value outside its range.
     """
 
     weight: float = 1.0
@@ -59,16 +55,15 @@ class KeyRule:
     def __post_init__(self) -> None:
         for name, value in (("weight", self.weight), ("to", self.to)):
             if value is not None and not (isinstance(value, Real) and math.isfinite(value)):
-                raise SettingError(f"{name} is {value!r}; it must be a finite number")
-        if self.mode not in KEY_MODES:
-            raise SettingError(f"mode={self.mode!r}; it must be one of {', '.join(KEY_MODES)}")
+                raise SettingError(f"{name} must be a finite number; got {value!r}")
+        validation.check_choice("mode", self.mode, KEY_MODES)
         if self.steps is not None and not 0 <= self.steps[0] < self.steps[1] <= 1:
-            raise SettingError(f"steps={self.steps}; they must be two rising fractions of the run, 0 to 1")
+            raise SettingError(f"steps must be two increasing fractions of the run, 0 to 1; got {self.steps}")
 
-    def at(self, step: int, steps: int) -> float:
-        """The weight at a step of a run of so many; 1 outside the rule's range.
+    def weight_at(self, step: int, steps: int) -> float:
+        """Return the weight at step `step` of a run of `steps`; 1 outside the rule's range.
 
-        Step i lies in the range begin to end when begin ≤ i / steps < end.
+        Step i is in the range from begin to end when begin ≤ i / steps < end.
         """
         begin, end = self.steps or (0.0, 1.0)
         first, last = math.ceil(begin * steps - 1e-9), math.ceil(end * steps - 1e-9) - 1
@@ -81,90 +76,96 @@ class KeyRule:
 
 @dataclass(frozen=True)
 class AttentionTerms:
-    """What rules do to one layer's attention; None where they do nothing, so that it runs as if alone."""
+    """Tensors by which rules change one layer's attention; None where the layer runs as without weights."""
 
     bias: Tensor | None = None
     """Added to the logits: (batch, 1, 1 or height · width, keys) float32."""
     factors: Tensor | None = None
     """Multiplied with the values: (batch, 1, keys, 1) float32."""
     local_columns: Tensor | None = None
-    """Keys whose values have other factors from place to place: (batch, n) int64."""
+    """Keys whose values have factors that differ over the image: (batch, n) int64."""
     local_excess: Tensor | None = None
     """Those factors less 1: (batch, 1, height · width, n) float32."""
     columns: Tensor | None = None
-    """The keys with a bias, (batch, n) int64, filled up with keys that have none; None where a weight is not
-    one that `promptweight.attention.kernels.biased` corrects for, or none is known to the host."""
+    """The keys with a bias, (batch, n) int64, padded with keys without one. None where a weight is outside
+    the closed form of `promptweight.attention.kernels.biased`, or where only the device knows the bias."""
 
     def with_bias(self, bias: Tensor) -> AttentionTerms:
-        """The same with more added to the logits, (batch, 1, 1, keys)."""
+        """Return a copy with `bias`, (batch, 1, 1, keys), added to the logits."""
         return replace(self, bias=bias if self.bias is None else self.bias + bias, columns=None)
 
 
 class KeyRules:
-    """The rules of every key of every prompt of a session; they may change while a picture is being made.
+    """Rules of every key of every prompt variant of a session; they may change during a run.
 
     Args:
-        keys: for each prompt the rules of its keys, by position; other keys have weight 1.
-        length: how many keys every prompt has.
+        keys: for each variant the rules of its keys, by position; other keys have weight 1.
+        length: number of keys of every variant.
     """
 
     def __init__(self, keys: Sequence[Mapping[int, KeyRule]], length: int) -> None:
         self.keys = [dict(each) for each in keys]
         self.length = length
-        self._made: tuple[object, dict[tuple[int, int], AttentionTerms]] = (None, {})
+        self._cache: tuple[object, dict[tuple[int, int], AttentionTerms]] = (None, {})
 
-    def set(self, prompt: int, positions: Iterable[int], **changes: Any) -> None:
-        """Change the rules of some keys of a prompt; it acts from the model's next call.
+    def set(self, variant: int, positions: Iterable[int], **changes: Any) -> None:
+        """Change the rules of some keys of a variant from the model's next call on.
 
         Args:
-            prompt: which prompt.
-            positions: which of its keys.
-            changes: fields of `KeyRule`; the others stay as they are. A region as `read_region` takes it.
+            variant: index of the variant.
+            positions: positions of the keys.
+            changes: fields of `KeyRule`; the others keep their values. A region as `make_region` takes it.
 
         Raises:
-            SettingError: a value outside its range, or no such field.
+            SettingError: a value outside its range, or an unknown field.
         """
         known = [each.name for each in fields(KeyRule)]
         if unknown := sorted(changes.keys() - known):
-            raise SettingError(f"{', '.join(unknown)}: no setting of a weight; there are: {', '.join(known)}")
+            raise SettingError(
+                f"options of a weight must be among: {', '.join(known)}; got {', '.join(unknown)}"
+            )
         if changes.get("region") is not None:
-            changes["region"] = read_region(changes["region"])
-        rules = self.keys[prompt]
-        self.keys[prompt] = rules | {
-            place: replace(rules.get(place, KeyRule()), **changes) for place in positions
+            changes["region"] = make_region(changes["region"])
+        rules = self.keys[variant]
+        self.keys[variant] = rules | {
+            position: replace(rules.get(position, KeyRule()), **changes) for position in positions
         }
 
-    def terms(
+    def terms_at(
         self,
-        prompts: Sequence[int | None],
+        variants: Sequence[int | None],
         step: int,
         steps: int,
         size: tuple[int, int],
         device: torch.device,
     ) -> AttentionTerms:
-        """What the rules do at this step to a layer whose grid has this size.
+        """Return the terms of a layer at a step.
 
         Args:
-            prompts: the prompt of every row of the batch; None for rows that are left alone.
-            step: the number of the step, from 0.
-            steps: how many the run has.
+            variants: the variant of every row of the batch; None for rows without rules.
+            step: the step, from 0.
+            steps: number of steps of the run.
             size: height and width of the layer's grid.
-            device: where the terms are needed.
+            device: device of the returned tensors.
         """
-        now = tuple(() if prompt is None else self._now(prompt, step, steps) for prompt in prompts)
-        if self._made[0] != (now, device):
-            self._made = ((now, device), {})
-        made = self._made[1]
-        if size not in made:
-            made[size] = build_terms(now, self.length, size, device)
-        return made[size]
+        active = tuple(
+            () if variant is None else self._active_rules(variant, step, steps) for variant in variants
+        )
+        if self._cache[0] != (active, device):
+            self._cache = ((active, device), {})
+        by_size = self._cache[1]
+        if size not in by_size:
+            by_size[size] = build_terms(active, self.length, size, device)
+        return by_size[size]
 
-    def _now(self, prompt: int, step: int, steps: int) -> tuple[tuple[int, KeyRule], ...]:
-        """The rules that do something at this step, each with the weight that it has then."""
-        current = ((place, rule, rule.at(step, steps)) for place, rule in self.keys[prompt].items())
+    def _active_rules(self, variant: int, step: int, steps: int) -> tuple[tuple[int, KeyRule], ...]:
+        """Return the rules whose weight is not 1 at this step, each with that weight."""
+        current = (
+            (position, rule, rule.weight_at(step, steps)) for position, rule in self.keys[variant].items()
+        )
         return tuple(
-            (place, KeyRule(weight, rule.mode, region=rule.region))
-            for place, rule, weight in current
+            (position, KeyRule(weight, rule.mode, region=rule.region))
+            for position, rule, weight in current
             if weight != 1
         )
 
@@ -172,7 +173,7 @@ class KeyRules:
 def build_terms(
     rows: Sequence[Sequence[tuple[int, KeyRule]]], length: int, size: tuple[int, int], device: torch.device
 ) -> AttentionTerms:
-    """The terms for the (position, rule) pairs of every row of a batch."""
+    """Build the terms for the (position, rule) pairs of every row of a batch."""
     if not any(rows):
         return AttentionTerms()
     cells = math.prod(size) if any(rule.region for row in rows for _, rule in row) else 1
@@ -180,66 +181,60 @@ def build_terms(
     factors = torch.ones(len(rows), 1, length, 1)
     local: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
     biased: list[list[int]] = [[] for _ in rows]
-    gentle = True
+    in_range = True
     for number, row in enumerate(rows):
-        for place, rule in row:
-            inside = torch.ones(1) if rule.region is None else rule.region.on(*size).flatten()
+        for position, rule in row:
+            coverage = torch.ones(1) if rule.region is None else rule.region.rasterize(*size).flatten()
             factor = rule.weight
             if rule.mode == "logit":
-                logarithm = math.log(abs(rule.weight)) if rule.weight else MASK_BIAS
-                bias[number, 0, :, place] = max(logarithm, MASK_BIAS) * inside
+                bias[number, 0, :, position] = compute_logit_bias(rule.weight) * coverage
                 factor = -1.0 if rule.weight < 0 else 1.0
-                biased[number].append(place)
-                gentle = gentle and in_closed_form_range(rule.weight)
+                biased[number].append(position)
+                in_range = in_range and in_closed_form_range(rule.weight)
             if factor != 1 and rule.region is not None:
-                local[number].append((place, (factor - 1) * inside))
+                local[number].append((position, (factor - 1) * coverage))
             else:
-                factors[number, 0, place] = factor
-    most = max(map(len, local))
-    columns = torch.zeros(len(rows), most, dtype=torch.int64)
-    excess = torch.zeros(len(rows), 1, cells, most)
-    for number, factored in enumerate(local):
-        for column, (place, values) in enumerate(factored):
-            columns[number, column] = place
+                factors[number, 0, position] = factor
+    width = max(map(len, local))
+    columns = torch.zeros(len(rows), width, dtype=torch.int64)
+    excess = torch.zeros(len(rows), 1, cells, width)
+    for number, of_row in enumerate(local):
+        for column, (position, values) in enumerate(of_row):
+            columns[number, column] = position
             excess[number, 0, :, column] = values
     return AttentionTerms(
         bias.to(device) if bias.any() else None,
         factors.to(device) if (factors != 1).any() else None,
-        columns.to(device) if most else None,
-        excess.to(device) if most else None,
-        filled_up(biased, length).to(device) if gentle and bias.any() else None,
+        columns.to(device) if width else None,
+        excess.to(device) if width else None,
+        _pad_positions(biased, length).to(device) if in_range and bias.any() else None,
     )
 
 
-def filled_up(places: Sequence[Sequence[int]], length: int) -> Tensor:
-    """Places out of `length` as (rows, most), filled up in each row with a place that it does not hold."""
-    most = max(map(len, places))
+def _pad_positions(positions: Sequence[Sequence[int]], length: int) -> Tensor:
+    """Return positions (rows, longest), each row padded with a position below `length` that it lacks."""
+    longest = max(map(len, positions))
     rows = []
-    for own in places:
-        other = next((place for place in range(length) if place not in own), 0)
-        rows.append([*own, *[other] * (most - len(own))])
+    for own in positions:
+        other = next((position for position in range(length) if position not in own), 0)
+        rows.append([*own, *[other] * (longest - len(own))])
     return torch.tensor(rows, dtype=torch.int64)
 
 
-def read_key_rules(tables: Sequence[PlacedTable], default: KeyMode | None) -> dict[int, KeyRule]:
-    """The rules that a prompt asks for, by row of the text embeddings.
+def make_key_rules(tables: Sequence[PlacedTable], default: KeyMode | None) -> dict[int, KeyRule]:
+    """Make the rules of a prompt from the weights in its text, by row of the text embeddings.
 
     Args:
         tables: the prompt's token tables.
-        default: how weights act whose words name no mode; None when they act in the embeddings.
+        default: mode of weights without one; None where such weights act in the embeddings.
 
     Raises:
-        SettingError: weights in the rows of a blend, which stand for several words each.
+        SettingError: the prompt has weights and is a blend, whose rows stand for several words each.
     """
     rules = {}
     for placed in tables:
         if default in KEY_MODES and placed.table.prompt.weighted and has_blend(placed.table):
-            raise SettingError(
-                message(
-                    "blend-attention-weights",
-                    prompt=placed.table.prompt.source,
-                )
-            )
+            raise SettingError(message("blend-attention-weights", prompt=placed.table.prompt.source))
         spans = placed.table.prompt.spans
         for token in placed.table.tokens:
             if token.kind != "text":
@@ -247,7 +242,7 @@ def read_key_rules(tables: Sequence[PlacedTable], default: KeyMode | None) -> di
             options = spans[token.span].options
             mode = options.mode or default
             if mode in KEY_MODES and (token.weight != 1 or options.to is not None):
-                region = None if options.region is None else read_region(options.region)
+                region = None if options.region is None else make_region(options.region)
                 rules[placed.start + token.position] = KeyRule(
                     token.weight, mode, options.steps, options.to, region
                 )

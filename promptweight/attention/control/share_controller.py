@@ -1,9 +1,9 @@
-"""Phrases kept at their shares while a picture is made, text by text, and what was found on the way.
+"""Controller of attention shares: phrases keep their target shares during a run.
 
-What a share is and how weights are solved for is in `promptweight.attention.control.share_solver`. The masses of one step
-of the run set the weights of the next; the first step runs with weight 1. Where a prompt changes during the
-run, or AND joins parts, each of its texts has the shares of its own words while it is said, and begins with
-the weights that its phrases had in another one.
+`promptweight.attention.control.share_solver` defines shares and solves for weights. The masses of one step of
+the run set the weights of the next; the first step runs with weight 1. Where a prompt changes during the run,
+or AND joins parts, each of its variants has shares of its own words, and begins with the weights that its
+phrases had in an earlier variant.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from promptweight.attention.batch_rows import BatchRow
 from promptweight.attention.control.share_solver import ShareTargets, solve_weights
-from promptweight.maps import PlacedTable, recorded_rows
+from promptweight.maps import PlacedTable, list_recorded_rows
 from promptweight.messages import Message, message
+
+VariantRow = tuple[int, int] | None
+"""Variant and image of a batch row with a positive prompt; None for other rows."""
 
 
 @dataclass(frozen=True)
 class ShareResult:
-    """What was found for one phrase of one picture."""
+    """Weights and shares of one phrase in one image."""
 
     phrase: str
     target: float
     weights: tuple[float, ...]
-    """The weight at each step of the run in which the phrase is said; the first is 1."""
+    """Weight at each step of the run in which the prompt contains the phrase; the first is 1."""
     shares: tuple[float, ...]
-    """The share that it got at each of these steps, under the weight of that step."""
+    """Share at each of these steps, under the weight of that step."""
 
     @property
     def weight(self) -> float:
-        """One weight for the whole run: the geometric mean of those that were found."""
-        found = self.weights[1:] or self.weights
-        return math.exp(sum(map(math.log, found)) / len(found))
+        """One weight for the whole run: the geometric mean of those that the solver found."""
+        solved = self.weights[1:] or self.weights
+        return math.exp(sum(map(math.log, solved)) / len(solved))
 
     @property
     def share(self) -> float:
-        """The mean share under the weights that were found."""
+        """Mean share under the weights that the solver found."""
         reached = self.shares[1:] or self.shares
         return sum(reached) / len(reached)
 
-    def told(self, picture: int) -> Message:
-        """In a sentence, of the picture with this number."""
+    def summary(self, image: int) -> Message:
+        """Return a message with share, target and weight in the image of this number."""
         return message(
             "share-missed",
-            picture=picture,
+            picture=image,
             phrase=self.phrase,
             share=self.share,
             target=self.target,
@@ -58,146 +60,151 @@ class ShareResult:
 
 @dataclass
 class ShareState:
-    """What is known of the pictures of one prompt."""
+    """Masses, weights and shares of one prompt variant, in all images with it."""
 
-    wanted: ShareTargets
+    targets: ShareTargets
     columns: Tensor
-    """Which of the recorded columns belong to which group, (columns, groups) of 0 and 1."""
+    """Membership of the recorded columns in the groups, (columns, groups) of 0 and 1."""
     keys: Tensor
-    """Which keys do, (groups, length)."""
-    targets: Tensor
+    """Membership of the keys in the groups, (groups, length)."""
+    shares: Tensor
+    """Target share of each group, (groups,)."""
     images: tuple[int, ...] = ()
-    places: Tensor | None = None
-    """Their rows among those recorded in the running call."""
+    rows: Tensor | None = None
+    """Their rows among those recorded in the current call; None where it has none."""
     log_weights: Tensor | None = None
-    """(pictures, groups); None before the first is found."""
+    """(images, groups); None before the first solution."""
     masses: list[Tensor] = field(default_factory=list)
-    """What each layer of the last call gave every group, (pictures, rows, groups)."""
+    """Mass of every group in each layer of the last call, (images, rows, groups)."""
     call: int = 0
-    """The number of that call."""
+    """Number of that call."""
     calls: list[int] = field(default_factory=list)
-    """The numbers of the calls in the lists that follow."""
+    """Numbers of the calls in the two lists that follow."""
     weights_by_step: list[Tensor] = field(default_factory=list)
     shares_by_step: list[Tensor] = field(default_factory=list)
 
 
 class ShareController:
-    """Keeps phrases at their shares while a picture is made.
+    """Measurement of attention shares, and weights that give phrases their target shares.
 
-    A prompt is here one text of a session: its lanes are told with the number of their text as their prompt.
+    Attributes:
+        is_frozen: True if weights keep their values; shares are measured all the same.
 
     Args:
-        wanted: what is asked for in each text; None where nothing is.
-        tables: the token tables of each text.
-        length: how many positions the text has.
+        targets: the targets of each variant of the session; None for variants without.
+        variants: the token tables of each variant.
+        length: number of text positions.
     """
 
     def __init__(
-        self, wanted: Sequence[ShareTargets | None], tables: Sequence[Sequence[PlacedTable]], length: int
+        self,
+        targets: Sequence[ShareTargets | None],
+        variants: Sequence[Sequence[PlacedTable]],
+        length: int,
     ) -> None:
         self.length = length
-        self.is_held = False
-        """Whether weights stay as they are; shares are measured all the same."""
+        self.is_frozen = False
         self.states = {
-            number: build_share_state(each, recorded_rows(tables[number]), length)
-            for number, each in enumerate(wanted)
+            number: _build_state(each, list_recorded_rows(variants[number]), length)
+            for number, each in enumerate(targets)
             if each is not None
         }
         self._calls = 0
 
     def restart(self) -> None:
-        """Begin with weight 1 again, as every run of the pipeline does."""
+        """Begin again with weight 1, as every run of the pipeline does."""
         self._calls = 0
         for state in self.states.values():
             state.log_weights, state.masses = None, []
             state.calls, state.weights_by_step, state.shares_by_step = [], [], []
 
-    def begin(self, recorded: Sequence[BatchRow], device: torch.device) -> None:
-        """Get ready for a call of the model, with the weights that the last one gives.
+    def begin_call(self, recorded: Sequence[VariantRow], device: torch.device) -> None:
+        """Solve for the weights from the last call, and prepare for the next one.
 
         Args:
-            recorded: the lane of every row that is recorded in this call.
-            device: where the model computes.
+            recorded: variant and image of every recorded row of this call.
+            device: device of the model.
         """
         self._calls += 1
         for number, state in self.states.items():
-            own = {place: lane for place, lane in enumerate(recorded) if is_of(lane, number)}
+            own = {index: row[1] for index, row in enumerate(recorded) if row and row[0] == number}
             if not own:
-                state.places = None
+                state.rows = None
                 continue
             self._finish_step(state)
-            images = tuple(lane.image for lane in own.values())
+            images = tuple(own.values())
             if state.images != images:
                 state.images, state.log_weights = images, None
             if state.log_weights is None:
-                state.log_weights = self._borrowed(state)
+                state.log_weights = self._inherit_weights(state)
             state.call = self._calls
-            state.places = torch.tensor(list(own), device=device)
+            state.rows = torch.tensor(list(own), device=device)
             state.columns = state.columns.to(device)
             state.keys = state.keys.to(device)
-            state.targets = state.targets.to(device)
+            state.shares = state.shares.to(device)
 
-    def take(self, probabilities: Tensor) -> None:
-        """Take note of what one layer recorded, (rows, heads, queries, columns)."""
+    def add_probabilities(self, probabilities: Tensor) -> None:
+        """Add the recorded probabilities of one layer, (rows, heads, queries, columns)."""
         for state in self.states.values():
-            if state.places is not None:
-                own = probabilities.detach().index_select(0, state.places)
+            if state.rows is not None:
+                own = probabilities.detach().index_select(0, state.rows)
                 own = own[..., : len(state.columns)]  # shorter prompts are padded to the longest
                 state.masses.append((own @ state.columns).flatten(1, 2))
 
-    def bias(self, lanes: Sequence[BatchRow | None], device: torch.device) -> Tensor | None:
-        """What the weights add to the logits, (batch, 1, 1, length); None while all are 1."""
-        rows: list[Tensor] = []
-        nothing = torch.zeros(self.length, device=device)
-        for lane in lanes:
-            state = self.states.get(lane.prompt) if lane and lane.role == "positive" else None
-            if lane is None or state is None or state.log_weights is None or lane.image not in state.images:
-                rows.append(nothing)
+    def bias(self, rows: Sequence[VariantRow], device: torch.device) -> Tensor | None:
+        """Return the bias of the weights on the logits, (batch, 1, 1, length); None while all are 1."""
+        biases: list[Tensor] = []
+        zero = torch.zeros(self.length, device=device)
+        for row in rows:
+            state = None if row is None else self.states.get(row[0])
+            if row is None or state is None or state.log_weights is None or row[1] not in state.images:
+                biases.append(zero)
             else:
-                rows.append(state.log_weights[state.images.index(lane.image)] @ state.keys)
-        if all(row is nothing for row in rows):
+                biases.append(state.log_weights[state.images.index(row[1])] @ state.keys)
+        if all(each is zero for each in biases):
             return None
-        return torch.stack(rows)[:, None, None]
+        return torch.stack(biases)[:, None, None]
 
-    def found(self) -> dict[int, tuple[ShareResult, ...]]:
-        """What was found for every phrase, by picture."""
+    def results(self) -> dict[int, tuple[ShareResult, ...]]:
+        """Return the results of every phrase, by image."""
         steps: dict[int, dict[tuple[str, float], list[tuple[int, float, float]]]] = {}
         for state in self.states.values():
             self._measure(state)
             if not state.shares_by_step:
                 continue
-            weights = torch.stack(state.weights_by_step).exp().cpu()  # (steps, pictures, groups)
+            weights = torch.stack(state.weights_by_step).exp().cpu()  # (steps, images, groups)
             shares = torch.stack(state.shares_by_step).cpu()
-            for place, image in enumerate(state.images):
-                for group, phrase in enumerate(zip(state.wanted.names, state.wanted.shares, strict=True)):
-                    of_phrase = weights[:, place, group].tolist(), shares[:, place, group].tolist()
-                    known = steps.setdefault(image, {}).setdefault(phrase, [])
+            targets = list(zip(state.targets.phrases, state.targets.shares, strict=True))
+            for index, image in enumerate(state.images):
+                for group, target in enumerate(targets):
+                    of_phrase = weights[:, index, group].tolist(), shares[:, index, group].tolist()
+                    known = steps.setdefault(image, {}).setdefault(target, [])
                     known += zip(state.calls, *of_phrase, strict=True)
         return {
-            image: tuple(merge_steps(*phrase, known) for phrase, known in of_image.items())
+            image: tuple(_merge_steps(*target, known) for target, known in of_image.items())
             for image, of_image in sorted(steps.items())
         }
 
-    def _borrowed(self, state: ShareState) -> Tensor | None:
-        """The log weights that all phrases of a text have in the last one of the same pictures, if any."""
-        wanted = state.wanted.names
+    def _inherit_weights(self, state: ShareState) -> Tensor | None:
+        """Return the log weights of the last variant of the same images with all phrases of this one."""
+        phrases = state.targets.phrases
         others = [
             other
             for other in self.states.values()
             if other.log_weights is not None
             and other.images == state.images
-            and set(wanted) <= set(other.wanted.names)
+            and set(phrases) <= set(other.targets.phrases)
         ]
         if not others:
             return None
         last = max(others, key=lambda other: other.call)
         assert last.log_weights is not None
-        names = last.wanted.names
-        groups = [*map(names.index, wanted), *range(len(names), last.log_weights.shape[1])]
+        known = last.targets.phrases
+        groups = [*map(known.index, phrases), *range(len(known), last.log_weights.shape[1])]
         return last.log_weights[:, groups]
 
     def _measure(self, state: ShareState) -> tuple[Tensor, Tensor] | None:
-        """Note the shares of the last call; returns its masses and how much each row counts."""
+        """Append the shares of the last call; return its masses and the weight of each row in the mean."""
         if not state.masses:
             return None
         masses = torch.cat(state.masses, 1)
@@ -208,43 +215,38 @@ class ShareController:
         parts = masses / masses.sum(-1, keepdim=True).clamp_min(torch.finfo(masses.dtype).tiny)
         state.calls.append(state.call)
         state.shares_by_step.append((parts * row_weights[:, None]).sum(1))
-        now = state.log_weights
-        state.weights_by_step.append(masses.new_zeros(parts.shape[::2]) if now is None else now)
+        current = state.log_weights
+        state.weights_by_step.append(masses.new_zeros(parts.shape[::2]) if current is None else current)
         return masses, row_weights
 
     @torch.no_grad()
     def _finish_step(self, state: ShareState) -> None:
-        """Find the weights that would have given the last call the shares that are asked for."""
+        """Solve for the weights that would have given the last call its target shares."""
         measured = self._measure(state)
-        if measured is None or self.is_held:
+        if measured is None or self.is_frozen:
             return
         masses, row_weights = measured
-        if state.log_weights is not None:  # those of the plain attention
+        if state.log_weights is not None:  # back to the masses without weights
             masses = masses * (-state.log_weights)[:, None].exp()
-        log_weights = solve_weights(masses, state.targets, row_weights)
-        if state.wanted.is_balance:  # only the ratios count: their mean stays 1
+        log_weights = solve_weights(masses, state.shares, row_weights)
+        if state.targets.is_balance:  # only ratios matter: the geometric mean of the weights stays 1
             log_weights = log_weights - log_weights.mean(-1, keepdim=True)
         state.log_weights = log_weights
 
 
-def is_of(lane: BatchRow, prompt: int) -> bool:
-    """Whether a row carries this prompt."""
-    return lane.role == "positive" and lane.prompt == prompt
-
-
-def merge_steps(phrase: str, target: float, steps: Sequence[tuple[int, float, float]]) -> ShareResult:
-    """What was found for a phrase in all texts that hold it, from (call, weight, share) of each step."""
+def _merge_steps(phrase: str, target: float, steps: Sequence[tuple[int, float, float]]) -> ShareResult:
+    """Return the result of a phrase in all variants with it, from (call, weight, share) of each step."""
     ordered = sorted(steps)
     return ShareResult(
         phrase, target, tuple(weight for _, weight, _ in ordered), tuple(share for _, _, share in ordered)
     )
 
 
-def build_share_state(wanted: ShareTargets, recorded: Sequence[int], length: int) -> ShareState:
-    """The tensors that stand for what is asked for in a prompt with these recorded rows."""
-    rows = list(wanted.rows) + ([] if wanted.is_balance else [wanted.rest])
+def _build_state(targets: ShareTargets, recorded: Sequence[int], length: int) -> ShareState:
+    """Build the state of a variant with these targets and recorded rows of the text embeddings."""
+    rows = list(targets.rows) + ([] if targets.is_balance else [targets.rest])
     keys = torch.zeros(len(rows), length)
     for group, each in enumerate(rows):
         keys[group, list(each)] = 1
-    targets = [*wanted.shares, *([] if wanted.is_balance else [1 - sum(wanted.shares)])]
-    return ShareState(wanted, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(targets))
+    shares = [*targets.shares, *([] if targets.is_balance else [1 - sum(targets.shares)])]
+    return ShareState(targets, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(shares))

@@ -1,1 +1,1 @@
-"""hooks."""
+"""Hooks in a model's attention layers: processors, their installation, and their control during a run."""

@@ -1,20 +1,20 @@
-"""What every call of a model asks of its layers: whose rows they get, what is weighed, what is recorded."""
+"""Controller of a session: before every call of the model it sets what the layers' hooks apply and record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow, match_rows
+from promptweight.attention.control.attention_injection import AttentionInjection
 from promptweight.attention.control.prompt_to_prompt import pair_rows
 from promptweight.attention.control.rules import AttentionTerms
 from promptweight.attention.hooks.install import Installation
 from promptweight.attention.layers import get_argument, grid_size
-from promptweight.attention.model_calls import CallArguments
+from promptweight.attention.model_calls import ModelArguments
 from promptweight.attention.recording.store import select_recorded_rows
 from promptweight.attention.session_config import SessionConfig
 from promptweight.attention.step_counter import StepCounter
@@ -23,154 +23,165 @@ from promptweight.messages import Message, message
 
 
 class AttentionController:
-    """Tells the layers of a model, call by call, what a session asks of them.
+    """Control of the layers of a model, call by call.
 
     Attributes:
-        run: which step of which run the model is at.
+        counter: the steps of the pipeline's runs.
 
     Args:
         pipe: the pipeline.
-        prepared: what the session asks of its model.
-        installation: the recorders that are told.
-        warn: told, in a sentence, what a person should know.
+        config: the session's settings.
+        installation: the hooks in the model.
+        warn: receives warnings.
     """
 
     def __init__(
-        self, pipe: Any, prepared: SessionConfig, installation: Installation, warn: Callable[[Message], None]
+        self, pipe: Any, config: SessionConfig, installation: Installation, warn: Callable[[Message], None]
     ) -> None:
-        self._pipe, self._prepared, self._installation, self._warn = pipe, prepared, installation, warn
-        self.run = StepCounter(pipe)
-        self._seen: list[tuple[Tensor, tuple[BatchRow | None, ...]]] = []
+        self._pipe, self._config, self._installation, self._warn = pipe, config, installation, warn
+        self.counter = StepCounter(pipe)
+        self._matched: list[tuple[Tensor, tuple[BatchRow | None, ...]]] = []
+        """The last text embeddings, and the batch rows that match them."""
         self._is_extra = False
 
-    def before_call(self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallArguments | None:
-        """Tell the layers what the call that now begins asks of them; the arguments that it is to have."""
+    def before_call(
+        self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ModelArguments | None:
+        """Set the state of the hooks for a call; return arguments that replace the call's own, or None."""
         self._installation.check_backend()
-        prepared, layout = self._prepared, self._prepared.layout
-        embeds = get_argument(args, kwargs, *layout.text)
-        if self.run.has_begun():
-            self._seen = []
-            self._forget_recorded()
+        config, layout = self._config, self._config.layout
+        embeds = get_argument(args, kwargs, *layout.text_argument)
+        if self.counter.detect_new_run():
+            self._matched = []
+            self._clear_recording()
             self._check_steps()
-        pictures = len(get_argument(args, kwargs, *layout.latents))
-        _check_repeated(len(embeds), pictures)
-        lanes = self._lanes(embeds, pictures)
-        # A call that leaves layers out is for skip-layer guidance: no step of its own, and not recorded.
-        roles = {lane.role for lane in lanes if lane}
-        self._is_extra = kwargs.get("skip_layers") is not None or self.run.is_repeated(roles)
-        step = self.run.current if self._is_extra else self.run.count(roles)
-        size, device = layout.size(args, kwargs), self._installation.device or embeds.device
-        given: CallArguments | None = None
-        if prepared.composer.acts:
-            voiced = prepared.composer.voiced(lanes, self.run.position(step, prepared.planned))
-            given = prepared.composer.before(args, kwargs, layout.text, voiced, len(lanes))
-            lanes = tuple(each.lane for each in voiced)
-        recorded = None if self._is_extra else self._record_call(lanes, size, step, device)
-        texts = [prepared.text_of(lane) for lane in lanes]
-        exchange = None
-        if prepared.edits is not None:
-            exchange = prepared.edits.exchange(lanes, step, self.run.steps, device)
-            if any(lane and lane.role == "positive" for lane in lanes) and not any(pair_rows(lanes)):
-                self._warn(message("edit-split-batch"))
-        kept = None
-        if prepared.keeper is not None and prepared.store is not None:
-            by_text = [
-                None if lane is None or text is None else replace(lane, prompt=text)
-                for lane, text in zip(lanes, texts, strict=True)
-            ]
-            if not self._is_extra:
-                rows = select_recorded_rows(by_text, prepared.store.record.lanes)
-                prepared.keeper.begin(list(rows.values()), device)
-            kept = prepared.keeper.bias(by_text, device)
-        for (stride, acts), call in self._installation.calls.items():
+        images = len(get_argument(args, kwargs, *layout.latents_argument))
+        _check_batch(len(embeds), images)
+        rows = self._match_rows(embeds, images)
+        # A call that skips layers is for skip-layer guidance: no step of its own, and not recorded.
+        roles = {row.role for row in rows if row}
+        self._is_extra = kwargs.get("skip_layers") is not None or self.counter.is_repeated(roles)
+        step = self.counter.current if self._is_extra else self.counter.count(roles)
+        size, device = layout.latent_size(args, kwargs), self._installation.device or embeds.device
+        arguments: ModelArguments | None = None
+        if config.composer.is_active:
+            expanded = config.composer.expand_rows(
+                rows, self.counter.planned_position(step, config.planned_steps)
+            )
+            arguments = config.composer.replace_arguments(
+                args, kwargs, layout.text_argument, expanded, len(rows)
+            )
+            rows = tuple(each.row for each in expanded)
+        recorded = None if self._is_extra else self._begin_recording(rows, size, step, device)
+        variants = [config.variant_index(row) for row in rows]
+        injection = self._make_injection(rows, step, device)
+        share_bias = self._make_share_bias(rows, variants, device)
+        for (stride, is_weighted), call in self._installation.calls.items():
             call.text_length = embeds.shape[1]
-            call.terms = self._terms(texts, step, size, stride, device) if acts else AttentionTerms()
-            if kept is not None and acts:
-                call.terms = call.terms.with_bias(kept)
-            call.rows, call.columns, call.places = recorded or (None, None, None)
-            call.exchange = exchange
-        return given
+            call.terms = AttentionTerms()
+            if is_weighted:
+                call.terms = self._make_terms(variants, step, grid_size(*size, stride), device)
+                if share_bias is not None:
+                    call.terms = call.terms.with_bias(share_bias)
+            call.recorded_rows, call.recorded_columns, call.slot_indices = recorded or (None, None, None)
+            call.injection = injection
+        return arguments
 
     def after_call(self, _model: Any, _args: tuple[Any, ...], output: Any) -> Any:
-        """What the pipeline gets of the call's output; None for the output itself."""
-        composer = self._prepared.composer
-        return composer.after(output, is_extra=self._is_extra) if composer.acts else None
+        """Return the output that replaces the call's own, or None."""
+        composer = self._config.composer
+        return composer.combine_output(output, is_extra=self._is_extra) if composer.is_active else None
 
     def restart(self) -> None:
-        """Count from the first step again, and forget what was recorded."""
-        self.run.restart()
-        self._forget_recorded()
+        """Count from the first step again, and clear the recording."""
+        self.counter.restart()
+        self._clear_recording()
 
-    def rest(self) -> None:
-        """Let go of the pipeline's tensors; no more calls come."""
-        self._seen = []
+    def release(self) -> None:
+        """Release the pipeline's tensors after the last call."""
+        self._matched = []
 
-    def _forget_recorded(self) -> None:
-        if self._prepared.store is not None:
-            self._prepared.store.clear()
-        if self._prepared.keeper is not None:
-            self._prepared.keeper.restart()
+    def _clear_recording(self) -> None:
+        if self._config.store is not None:
+            self._config.store.clear()
+        if self._config.share_controller is not None:
+            self._config.share_controller.restart()
 
     def _check_steps(self) -> None:
-        """Warn where the run that has begun has other steps than the prompts' changes were planned for."""
-        planned = self._prepared.planned
-        if planned > 1 and not self.run.is_of(planned):
-            self._warn(
-                message(
-                    "steps-differ",
-                    planned=planned,
-                    steps=self.run.steps,
-                )
-            )
+        """Warn if the new run has another number of steps than the prompts' schedules."""
+        planned = self._config.planned_steps
+        if planned > 1 and not self.counter.matches_plan(planned):
+            self._warn(message("steps-differ", planned=planned, steps=self.counter.steps))
 
-    def _terms(
-        self, texts: list[int | None], step: int, size: tuple[int, int], stride: int, device: Any
-    ) -> AttentionTerms:
-        steps = self.run.steps
-        return self._prepared.rules.terms(
-            texts, min(step, steps - 1), steps, grid_size(*size, stride), device
-        )
-
-    def _lanes(self, embeds: Tensor, pictures: int) -> tuple[BatchRow | None, ...]:
-        # A pipeline passes the same tensors at every step, so the rows are compared once, not step by step.
-        for known, lanes in self._seen:
-            if known is embeds and len(lanes) == max(len(embeds), pictures):
-                return lanes
-        # FLUX's pipelines and modular ones have no such property: they call the model for each role by itself
+    def _match_rows(self, embeds: Tensor, images: int) -> tuple[BatchRow | None, ...]:
+        # A pipeline passes the same tensors at every step, so the rows are compared only once.
+        for known, rows in self._matched:
+            if known is embeds and len(rows) == max(len(embeds), images):
+                return rows
+        # FLUX and modular pipelines lack this property: they call the model for each role separately
         guidance = getattr(self._pipe, "do_classifier_free_guidance", None)
-        lanes = match_rows(
-            # FLUX's pipeline gives one row of text to several pictures
-            embeds.expand(pictures, -1, -1) if len(embeds) == 1 else embeds,
-            self._prepared.registered,
+        rows = match_rows(
+            # FLUX's pipeline passes one row of text for several images
+            embeds.expand(images, -1, -1) if len(embeds) == 1 else embeds,
+            self._config.prompt_embeds,
             guidance=bool(guidance),
             perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
-            is_second=guidance is None and any(torch.equal(known, embeds) for known, _ in self._seen),
+            is_second=guidance is None and any(torch.equal(known, embeds) for known, _ in self._matched),
         )
-        self._seen = [(embeds, lanes), *self._seen[:3]]
-        if not any(lanes):
+        self._matched = [(embeds, rows), *self._matched[:3]]
+        if not any(rows):
             self._warn(message("foreign-embeddings"))
-        return lanes
+        return rows
 
-    def _record_call(
-        self, lanes: tuple[BatchRow | None, ...], size: tuple[int, int], step: int, device: Any
+    def _begin_recording(
+        self, rows: tuple[BatchRow | None, ...], size: tuple[int, int], step: int, device: Any
     ) -> tuple[Tensor, Tensor, Tensor] | None:
-        store = self._prepared.store
+        store = self._config.store
         if store is None:
             return None
         slots = store.slots
-        recorded = store.prepare(lanes, size, step, self.run.steps, device)
+        recorded = store.begin_call(rows, size, step, self.counter.steps, device)
         if store.slots is not slots and store.plan is not None:
-            self._installation.hand_out_slots(store)
+            self._installation.assign_slots(store)
             for warning in store.plan.warnings:
                 self._warn(warning)
         return recorded
 
+    def _make_injection(
+        self, rows: Sequence[BatchRow | None], step: int, device: Any
+    ) -> AttentionInjection | None:
+        if self._config.edits is None:
+            return None
+        if any(row and row.role == "positive" for row in rows) and not any(pair_rows(rows)):
+            self._warn(message("edit-split-batch"))
+        return self._config.edits.injection_at(rows, step, self.counter.steps, device)
 
-def _check_repeated(texts: int, pictures: int) -> None:
-    """Refuse the calls of pipelines that repeat no embeddings for `num_images_per_prompt`."""
-    if texts != pictures and texts > 1:
+    def _make_share_bias(
+        self, rows: Sequence[BatchRow | None], variants: Sequence[int | None], device: Any
+    ) -> Tensor | None:
+        controller, store = self._config.share_controller, self._config.store
+        if controller is None or store is None:
+            return None
+        variant_rows = [
+            None if row is None or variant is None or row.role == "negative" else (variant, row.image)
+            for row, variant in zip(rows, variants, strict=True)
+        ]
+        if not self._is_extra:
+            recorded = select_recorded_rows(rows, store.record.roles)
+            controller.begin_call([variant_rows[index] for index in recorded], device)
+        return controller.bias(variant_rows, device)
+
+    def _make_terms(
+        self, variants: Sequence[int | None], step: int, size: tuple[int, int], device: Any
+    ) -> AttentionTerms:
+        steps = self.counter.steps
+        return self._config.rules.terms_at(variants, min(step, steps - 1), steps, size, device)
+
+
+def _check_batch(texts: int, images: int) -> None:
+    """Raise `AttachError` for pipelines that repeat no embeddings for `num_images_per_prompt`."""
+    if texts != images and texts > 1:
         raise AttachError(
-            f"the pipeline called its model with {pictures} rows of latents and {texts} of text: it does not "
-            "repeat embeddings for num_images_per_prompt; leave that at 1 and give the prompt several times, "
-            "as in attach(pipe, [prompt] * 2)"
+            f"num_images_per_prompt must be 1 with this pipeline; got a call with {images} rows of latents "
+            f"and {texts} of text. Give the prompt several times, as in attach(pipe, [prompt] * 2)"
         )

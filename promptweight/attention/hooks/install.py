@@ -1,4 +1,4 @@
-"""Recorders in the place of a model's own processors, and the processors put back."""
+"""Installation of hooks in a model's attention layers, and their removal."""
 
 from __future__ import annotations
 
@@ -30,159 +30,153 @@ from promptweight.attention.model_calls import AfterCall, BeforeCall, add_call_h
 from promptweight.attention.recording.store import Store
 from promptweight.attention.session_config import SessionConfig
 from promptweight.errors import AttachError
-from promptweight.maps import Kind
+from promptweight.maps import SlotKind
 from promptweight.messages import Message, message
 
 
 class Installation:
-    """The recorders in a pipeline's model, from `install` until `uninstall`; may be installed again.
+    """Hooks in a pipeline's model, from `install` until `uninstall`; may be installed again.
 
     Attributes:
-        recorders: the recorder of every layer that is listened to, by the layer's name.
-        calls: what the running call asks of layers that are alike, by their stride and whether weights act.
-        device: where the model computes when its parts are moved there in turn; None when it lies still.
+        hooks: the hook of every layer that has one, by the layer's name.
+        calls: the state of the current call for layers that are alike, by their stride and by True where
+            weights act in them.
+        device: the device of the model's computation, where offloading moves its parts there; else None.
 
     Args:
         pipe: the pipeline.
-        prepared: what the session asks of its model.
-        warn: told, in a sentence, what a person should know.
+        config: the session's settings.
+        warn: receives warnings.
     """
 
-    def __init__(self, pipe: Any, prepared: SessionConfig, warn: Callable[[Message], None]) -> None:
-        self._pipe, self._prepared, self._warn = pipe, prepared, warn
-        self.recorders: dict[str, LayerHook] = {}
+    def __init__(self, pipe: Any, config: SessionConfig, warn: Callable[[Message], None]) -> None:
+        self._pipe, self._config, self._warn = pipe, config, warn
+        self.hooks: dict[str, LayerHook] = {}
         self.calls: dict[tuple[int, bool], CallState] = {}
         self.device: torch.device | None = None
         self._modules: dict[str, Any] = {}
         self._originals: dict[str, Any] = {}
-        self._stop_listening: Callable[[], None] | None = None
+        self._remove_call_hooks: Callable[[], None] | None = None
 
     def install(self, before: BeforeCall, after: AfterCall) -> None:
-        """Have every layer recorded and weighted, and the model's calls told to `before` and `after`.
+        """Install a hook in every layer, and call `before` and `after` around every call of the model.
 
         Raises:
-            AttachError: a session is in the model already, or a layer's processor cannot be read. The model
-                is as it was then, as it is after any other exception.
+            AttachError: a session is attached already, or a layer's processor is not supported. The model is
+                then as it was, as after any other exception.
         """
-        layers = self._prepared.layout.layers
-        self._modules = {name: attn for name, (_, attn) in layers.items()} | self._self_attentions()
+        layers = self._config.layout.layers
+        self._modules = {name: attn for name, (_, attn) in layers.items()} | self._find_self_attentions()
         originals = {name: attn.processor for name, attn in self._modules.items()}
         if any(isinstance(each, LayerHook) or is_swapped(each) for each in originals.values()):
             raise AttachError(f"{type(self._pipe).__name__} is attached already; leave its session first")
-        self.recorders, self.calls = {}, {}
+        self.hooks, self.calls = {}, {}
         for name, (layer, _) in layers.items():
-            call = self.calls.setdefault((layer.stride, name in self._prepared.acts_in), CallState())
-            recorder: LayerHook | None = make_processor(originals[name], call)
-            if recorder is None and is_swappable(originals[name]):
-                recorder = LayerHook(call, layer.order)
-            self.recorders[name] = recorder = require_hook(recorder, name, originals[name])
-            if layer.self_attention in originals and layer.order == "cross":
-                own = layer.self_attention
-                recorder.before = require_hook(make_self_processor(originals[own], call), own, originals[own])
-                self.recorders[own] = recorder.before
-        if self._prepared.store is not None:
-            self.hand_out_slots(self._prepared.store)  # those of an earlier block, when it is entered again
-        self._warn_of_other_kernels({type(original).__name__ for original in originals.values()})
+            call = self.calls.setdefault((layer.stride, name in self._config.weighted_layers), CallState())
+            hook: LayerHook | None = make_processor(originals[name], call)
+            if hook is None and is_swappable(originals[name]):
+                hook = LayerHook(call, layer.order)
+            self.hooks[name] = hook = require_hook(hook, name, originals[name])
+            own = layer.self_attention
+            if own in originals and layer.order == "cross":
+                self_hook = require_hook(make_self_processor(originals[own], call), own, originals[own])
+                self.hooks[own] = hook.self_attention = self_hook
+        if self._config.store is not None:
+            self.assign_slots(self._config.store)  # those of an earlier block, when it is entered again
+        self._warn_about_kernels({type(original).__name__ for original in originals.values()})
         self._originals = originals
-        self.device = find_execution_device(self._prepared.layout.model)
+        self.device = find_execution_device(self._config.layout.model)
         try:
-            self._put_in()
-            self._stop_listening = add_call_hooks(self._prepared.layout.called, before, after)
+            for name, original in originals.items():
+                install(self._modules[name], original, self.hooks[name])
+            self._remove_call_hooks = add_call_hooks(self._config.layout.entry_point, before, after)
         except BaseException:
-            self.put_back()
+            self.uninstall()
             raise
 
-    def put_back(self) -> None:
-        """Leave the model as it was before `install`."""
-        if self._stop_listening is not None:
-            self._stop_listening()
+    def uninstall(self) -> None:
+        """Restore the model as it was before `install`."""
+        if self._remove_call_hooks is not None:
+            self._remove_call_hooks()
         for name, original in self._originals.items():
             uninstall(self._modules[name], original)
-        self._originals, self._stop_listening = {}, None
+        self._originals, self._remove_call_hooks = {}, None
 
     def check_backend(self) -> None:
-        """Raise `AttachError` where layers would now attend past their recorders."""
+        """Raise `AttachError` if layers would now attend past their hooks."""
         check_backend(self._originals.values())
 
-    def hand_out_slots(self, store: Store) -> None:
-        """Give every layer's recorder the slots of `store` that its sums are added to."""
-        words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(Kind))
-        if self._prepared.keeper is not None:
-            for name in self._prepared.acts_in & words.keys():
-                words[name].listener = self._prepared.keeper.take
-        for name in self._prepared.layout.layers:
-            recorder = self.recorders[name]
-            recorder.slot, recorder.refined = words.get(name), refined.get(name)
-            recorder.rows = rows.get(name)
-            reader = recorder if recorder.before is None else recorder.before
-            reader.patches = patches.get(name)
-            if recorder.before is not None:
-                recorder.before.keeps = recorder.refined is not None
+    def assign_slots(self, store: Store) -> None:
+        """Assign the slots of `store` to the hooks that add to them."""
+        words, refined, patches, rows = (store.slots.get(kind, {}) for kind in get_args(SlotKind))
+        if self._config.share_controller is not None:
+            for name in self._config.weighted_layers & words.keys():
+                words[name].callback = self._config.share_controller.add_probabilities
+        for name in self._config.layout.layers:
+            hook = self.hooks[name]
+            hook.word_slot, hook.refined_slot = words.get(name), refined.get(name)
+            hook.row_slot = rows.get(name)
+            if hook.self_attention is None:
+                hook.patch_slot = patches.get(name)
+            else:
+                hook.self_attention.patch_slot = patches.get(name)
+                hook.self_attention.is_capturing = hook.refined_slot is not None
 
-    def _put_in(self) -> None:
-        for name, original in self._originals.items():
-            install(self._modules[name], original, self.recorders[name])
-
-    def _self_attentions(self) -> dict[str, Any]:
-        """The UNet's layers that are listened to besides those that read the text, by name."""
-        layout, store, edits = self._prepared.layout, self._prepared.store, self._prepared.edits
-        read: list[Layer] = []
+    def _find_self_attentions(self) -> dict[str, Any]:
+        """Return a UNet's self-attention layers that need a hook, by name."""
+        layout, store, edits = self._config.layout, self._config.store, self._config.edits
+        following: list[Layer] = []
         if edits is not None and edits.edit.self_replace_steps > 0:
-            read += [layer for layer, _ in layout.layers.values()]
-        elif store is not None and store.record.reads_image:
-            read += store.layers
-        names = {layer.self_attention for layer in read if layer.order == "cross"} - {""}
+            following += [layer for layer, _ in layout.layers.values()]
+        elif store is not None and store.record.records_self_attention:
+            following += store.layers
+        names = {layer.self_attention for layer in following if layer.order == "cross"} - {""}
         return {name: layout.model.get_submodule(name) for name in names}
 
-    def _warn_of_other_kernels(self, kinds: set[str]) -> None:
+    def _warn_about_kernels(self, kinds: set[str]) -> None:
         if others := sorted(kinds.intersection(OTHER_KERNELS)):
-            self._warn(
-                message(
-                    "backend-replaced",
-                    kernels=", ".join(others),
-                )
-            )
+            self._warn(message("backend-replaced", kernels=", ".join(others)))
 
 
-AnyRecorder = TypeVar("AnyRecorder", bound=LayerHook)
+AnyHook = TypeVar("AnyHook", bound=LayerHook)
 
 
-def set_processor(attn: Any, processor: Any) -> None:
-    """Put this very object into the layer; `Attention.set_processor` would do more than that."""
-    attn.processor = processor
-
-
-def install(attn: Any, original: Any, recorder: LayerHook) -> None:
-    """Have a layer hand its attention to a recorder, in its processor's place or through that itself."""
+def install(attn: Any, original: Any, hook: LayerHook) -> None:
+    """Install a hook in a layer: in place of its processor, or through a swap of the processor's class."""
     if not is_swappable(original):
-        set_processor(attn, recorder)
+        _set_processor(attn, hook)
         return
-    set_hook(attn, recorder)
+    set_hook(attn, hook)
     if not is_swapped(original):  # several layers may share it
         swap_class(original)
 
 
 def uninstall(attn: Any, original: Any) -> None:
-    """Leave a layer as it was with its own processor, whatever `install` did."""
+    """Restore a layer with its own processor."""
     if is_swapped(original):
         restore_class(original)
     remove_hook(attn)
     if attn.processor is not original:
-        set_processor(attn, original)
+        _set_processor(attn, original)
 
 
-def require_hook(recorder: AnyRecorder | None, name: str, processor: Any) -> AnyRecorder:
-    """The recorder made for a layer.
+def require_hook(hook: AnyHook | None, name: str, processor: Any) -> AnyHook:
+    """Return the hook of a layer.
 
     Raises:
-        AttachError: there is none for its processor.
+        AttachError: `hook` is None, since the layer's processor is not supported.
     """
-    if recorder is None:
+    if hook is None:
         backend = read_backend(processor)
         kind = type(processor).__name__ + (f" on diffusers' attention backend {backend!r}" if backend else "")
         known = ", ".join((*PROCESSORS, *SWAPPABLE_PROCESSORS))
         raise AttachError(
-            f"layer {name} has a {kind}, which cannot be recorded; diffusers' own {known} can, the last "
-            f"{len(SWAPPABLE_PROCESSORS)} on the backend 'native'"
+            f"the processor of layer {name} must be one of diffusers' own {known}, the last "
+            f"{len(SWAPPABLE_PROCESSORS)} on the backend 'native'; got {kind}"
         )
-    return recorder
+    return hook
+
+
+def _set_processor(attn: Any, processor: Any) -> None:
+    # not `Attention.set_processor`, which also moves submodules and logs
+    attn.processor = processor

@@ -1,9 +1,9 @@
-"""What a layer's attention does under a session: it is weighted, and recorded into the layer's slots."""
+"""Hook in an attention layer: it applies weights and adds recorded probabilities to the layer's slots."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,158 +24,197 @@ from promptweight.attention.kernels.sdpa import (
 from promptweight.attention.layers import TokenOrder
 from promptweight.attention.recording.store import Slot
 
-if TYPE_CHECKING:
-    from promptweight.attention.hooks.processors import SelfProcessor
+Captured = tuple[Tensor, Tensor, Tensor | None]
+"""Queries, keys and mask of the recorded rows in a layer of self-attention."""
+
+
+class SelfAttentionHook(Protocol):
+    """Hook in the layer of a UNet's self-attention that runs right before a layer of cross-attention."""
+
+    patch_slot: Slot | None
+    is_capturing: bool
+
+    def take_captured(self) -> Captured | None:
+        """Return what the last call captured, and drop it."""
 
 
 @dataclass
 class CallState:
-    """What the running call of the model asks of its layers: tensors written before it, read inside."""
+    """Tensors of the current call of the model, set before it and used by the hooks of its layers."""
 
     terms: AttentionTerms = field(default_factory=AttentionTerms)
     text_length: int = 0
-    """How many text positions there are."""
-    rows: Tensor | None = None
-    """The rows of the batch that are recorded; nothing is when None."""
-    columns: Tensor | None = None
-    """The text positions recorded for each of those rows, (rows, n_columns)."""
-    places: Tensor | None = None
-    """Where in a slot each of those rows is added."""
-    exchange: AttentionInjection | None = None
-    """The rows that take another's attention; none do when None."""
+    """Number of text positions."""
+    recorded_rows: Tensor | None = None
+    """Recorded rows of the batch, (rows,) int64; None where nothing is recorded."""
+    recorded_columns: Tensor | None = None
+    """Recorded text positions of each of these rows, (rows, n_columns) int64."""
+    slot_indices: Tensor | None = None
+    """Index in a slot for each of these rows, (rows,) int64."""
+    injection: AttentionInjection | None = None
+    """Rows that use another row's attention; None for none."""
 
 
 class LayerHook:
-    """Attention of image queries to text keys, weighted and recorded as the running call asks for."""
+    """Attention of image queries to text keys, weighted and recorded as the current call requires.
+
+    Attributes:
+        call: the current call, shared by all hooks with the same grid and weights.
+        order: the layer's queries and keys.
+        word_slot: the slot of the words' probabilities; None where nothing is recorded.
+        refined_slot: the slot of these averaged by self-attention.
+        patch_slot: the slot of the attention from patches to the image.
+        row_slot: the slot of the attention from patches to the text.
+        self_attention: the hook in the self-attention before this layer, in a UNet.
+    """
 
     def __init__(self, call: CallState | None = None, order: TokenOrder = "cross") -> None:
         self.call = CallState() if call is None else call
         self.order = order
-        self.slot: Slot | None = None
-        self.refined: Slot | None = None
-        self.patches: Slot | None = None
-        self.rows: Slot | None = None
-        self.before: SelfProcessor | None = None
-        """The processor of the UNet's self-attention before this layer, when it is listened to."""
+        self.word_slot: Slot | None = None
+        self.refined_slot: Slot | None = None
+        self.patch_slot: Slot | None = None
+        self.row_slot: Slot | None = None
+        self.self_attention: SelfAttentionHook | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The output of attention; what is recorded is added to this layer's slot.
+        """Compute attention, and add the recorded probabilities to this layer's slots.
 
         Args:
             query: (batch, heads, queries, dim).
             key: (batch, heads, keys, dim), of the text alone, or of image and text in the layer's order.
             value: (batch, heads, keys, dim).
-            mask: what the model itself adds to the logits.
+            mask: the model's own bias on the logits.
+
+        Returns:
+            The output, (batch, heads, queries, dim).
         """
-        call, terms, bias, acted = self.call, self.call.terms, mask, None
-        image = self.image_queries(query.shape[2])
+        call, terms, bias, split = self.call, self.call.terms, mask, None
+        image = self.image_range(query.shape[2])
         first_text = image.stop if self.order == "image first" else 0
+        text = slice(first_text, first_text + call.text_length)
         if terms.bias is not None:
             own = pad_dim(terms.bias, 3, first_text, key.shape[2])
             if terms.bias.shape[2] > 1:
                 own = pad_dim(own, 2, image.start, query.shape[2])
             bias = own if mask is None else mask + own
         if terms.factors is not None:
-            value = value * pad_dim(terms.factors, 2, first_text, key.shape[2], outside=1.0).to(value.dtype)
-        text = slice(first_text, first_text + call.text_length)
+            value = value * pad_dim(terms.factors, 2, first_text, key.shape[2], fill=1.0).to(value.dtype)
         if terms.bias is not None and mask is None and can_split_bias(query):
             columns = None if terms.columns is None else terms.columns + first_text
-            acted = split_bias_attention(query, key, value, bias=own, biased=text, columns=columns)
-        records = self.slot is not None and call.rows is not None
-        if not records and terms.local_columns is None and acted is None:
+            split = split_bias_attention(query, key, value, bias=own, biased=text, columns=columns)
+        is_recorded = self.word_slot is not None and call.recorded_rows is not None
+        if not is_recorded and terms.local_columns is None and split is None:
             output, _ = attend(query, key, value, bias=bias)
-            if call.exchange is not None:
-                output = call.exchange.output(output, query, key, value, bias, image, text)
+            if call.injection is not None:
+                output = call.injection.inject_output(output, query, key, value, bias, image, text)
             return output
 
-        if acted is None:
+        if split is None:
             bias = cast_bias(bias, query)
             output, lse = attend_with_lse(query, key, value, bias=bias)
         else:
-            output, lse, bias = acted
-        if call.exchange is not None:
-            output = call.exchange.output(output, query, key, value, bias, image, text)
+            output, lse, bias = split
+        if call.injection is not None:
+            output = call.injection.inject_output(output, query, key, value, bias, image, text)
         query, lse = query[:, :, image], lse[:, :, image]
         if bias is not None and bias.shape[2] > 1:
             bias = bias[:, :, image]
-        if self.slot is not None and call.columns is not None and call.places is not None:
-            columns = call.columns + first_text
-            found = compute_columns(query, key, lse, columns, bias=bias, rows=call.rows)
-            if call.exchange is not None:
-                found = call.exchange.columns(found, query, key, lse, call.columns, bias, call.rows, text)
-            self.slot.add(found, call.places)
-            if self.rows is not None:
-                self.record_rows(self.rows, query, key, bias, text)
-            if self.refined is not None or self.patches is not None:
-                self.record_image(query, key, found, bias)
+        if self.word_slot is not None and call.recorded_columns is not None and call.slot_indices is not None:
+            words = self._compute_text_columns(
+                query, key, lse, call.recorded_columns, bias, call.recorded_rows, text
+            )
+            self.word_slot.add(words, call.slot_indices)
+            if self.row_slot is not None:
+                self._record_text_rows(self.row_slot, query, key, bias, text)
+            if self.refined_slot is not None or self.patch_slot is not None:
+                self._record_self_attention(query, key, words, bias)
         if terms.local_columns is not None and terms.local_excess is not None:
-            columns = terms.local_columns + first_text
-            found = compute_columns(query, key, lse, columns, bias=bias)
-            if call.exchange is not None:
-                found = call.exchange.columns(found, query, key, lse, terms.local_columns, bias, None, text)
-            excess = found * terms.local_excess
-            added = torch.matmul(excess.to(value.dtype), gather_columns(value, columns, dim=2))
+            columns = self._compute_text_columns(query, key, lse, terms.local_columns, bias, None, text)
+            excess = (columns * terms.local_excess).to(value.dtype)
+            added = torch.matmul(excess, gather_columns(value, terms.local_columns + first_text, dim=2))
             output = output + pad_dim(added, 2, image.start, output.shape[2])
         return output
 
-    def record_rows(self, slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, text: slice) -> None:
-        """Add to a slot what its patches of the picture attend to in the text, which is these of the keys."""
-        assert slot.patches is not None
-        assert self.call.places is not None
-        found = compute_rows(query, key, slot.patches, bias=bias, rows=self.call.rows)
-        slot.add(found[..., text], self.call.places)
-
-    def record_image(self, query: Tensor, key: Tensor, words: Tensor, bias: Tensor | None) -> None:
-        """Add what is asked for of the image's attention to itself, in this layer or the one before.
-
-        Args:
-            query: (batch, heads, image positions, dim).
-            key: (batch, heads, keys, dim), of image and text in joint attention.
-            words: the probabilities just recorded, (rows, heads, image positions, columns).
-            bias: what was added to the logits.
-        """
-        call, seen = self.call, None
-        assert call.rows is not None
-        assert call.places is not None
-        if self.before is not None:
-            seen = self.before.take_kept()
-        elif self.order != "cross":
-            image = self.image_queries(key.shape[2])
-            if call.exchange is not None and call.exchange.takes_image:
-                query, key = map(call.exchange.with_image_of_source, (query, key))
-            if self.patches is not None:
-                add_patches(self.patches, query, key, bias, call.rows, call.places, image)
-            if self.refined is not None:
-                # over the image's positions alone, so that maps are averaged whatever share the text has
-                key = key[:, :, image]
-                seen = (query.index_select(0, call.rows), key.index_select(0, call.rows), None)
-        if self.refined is not None and seen is not None:
-            queries, keys, mask = seen
-            found = words.mean(1)
-            found = found if self.refined.pool is None else self.refined.pool.take(found)
-            self.refined.add(propagate(queries, keys, found, bias=mask).unsqueeze(1), call.places)
-
-    def image_queries(self, queries: int) -> slice:
-        """Which of a layer's queries are the image's."""
+    def image_range(self, queries: int) -> slice:
+        """Return the range of the image's queries among a layer's `queries`."""
         if self.order == "cross":
             return slice(0, queries)
         if self.order == "image first":
             return slice(0, queries - self.call.text_length)
         return slice(self.call.text_length, queries)
 
+    def _compute_text_columns(
+        self,
+        query: Tensor,
+        key: Tensor,
+        lse: Tensor,
+        positions: Tensor,
+        bias: Tensor | None,
+        rows: Tensor | None,
+        text: slice,
+    ) -> Tensor:
+        """Compute the columns of text positions, (rows, heads, queries, n), with the call's injection."""
+        columns = compute_columns(query, key, lse, positions + text.start, bias=bias, rows=rows)
+        if self.call.injection is None:
+            return columns
+        return self.call.injection.inject_columns(columns, query, key, lse, positions, bias, rows, text)
 
-def pad_dim(tensor: Tensor, dim: int, start: int, length: int, outside: float = 0.0) -> Tensor:
-    """The tensor lengthened along a dimension to `length`, itself beginning at `start`."""
+    def _record_text_rows(
+        self, slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, text: slice
+    ) -> None:
+        """Add the attention from the slot's patches to the text, the range `text` of the keys."""
+        assert slot.patches is not None
+        assert self.call.slot_indices is not None
+        rows = compute_rows(query, key, slot.patches, bias=bias, rows=self.call.recorded_rows)
+        slot.add(rows[..., text], self.call.slot_indices)
+
+    def _record_self_attention(self, query: Tensor, key: Tensor, words: Tensor, bias: Tensor | None) -> None:
+        """Add the image's self-attention, of this layer or the one before, to the slots that require it.
+
+        Args:
+            query: (batch, heads, image positions, dim).
+            key: (batch, heads, keys, dim), of image and text in joint attention.
+            words: the words' probabilities, (rows, heads, image positions, columns).
+            bias: the bias on the logits.
+        """
+        call, captured = self.call, None
+        assert call.recorded_rows is not None
+        assert call.slot_indices is not None
+        if self.self_attention is not None:
+            captured = self.self_attention.take_captured()
+        elif self.order != "cross":
+            image = self.image_range(key.shape[2])
+            if call.injection is not None and call.injection.injects_self_attention:
+                query, key = map(call.injection.copy_source_rows, (query, key))
+            if self.patch_slot is not None:
+                record_patches(
+                    self.patch_slot, query, key, bias, call.recorded_rows, call.slot_indices, image
+                )
+            if self.refined_slot is not None:
+                # only over the image's positions, so that the average does not depend on the text's share
+                queries = query.index_select(0, call.recorded_rows)
+                captured = (queries, key[:, :, image].index_select(0, call.recorded_rows), None)
+        if self.refined_slot is not None and captured is not None:
+            queries, keys, mask = captured
+            maps = words.mean(1)
+            if self.refined_slot.pool is not None:
+                maps = self.refined_slot.pool.add(maps)
+            self.refined_slot.add(propagate(queries, keys, maps, bias=mask).unsqueeze(1), call.slot_indices)
+
+
+def pad_dim(tensor: Tensor, dim: int, start: int, length: int, fill: float = 0.0) -> Tensor:
+    """Pad a dimension to `length` with `fill`; the tensor's own entries begin at `start`."""
     missing = length - start - tensor.shape[dim]
     if not start and not missing:
         return tensor
-    return F.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [start, missing], value=outside)
+    return F.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [start, missing], value=fill)
 
 
-def add_patches(
-    slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, rows: Tensor, places: Tensor, image: slice
+def record_patches(
+    slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, rows: Tensor, indices: Tensor, image: slice
 ) -> None:
-    """Add to a slot how its patches attend to the image, which is these of the keys."""
+    """Add the attention from a slot's patches to the image, the range `image` of the keys."""
     assert slot.patches is not None
-    found = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
-    slot.add(found[..., image].transpose(-1, -2), places)
+    probabilities = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
+    slot.add(probabilities[..., image].transpose(-1, -2), indices)

@@ -1,4 +1,4 @@
-"""The processors that a session puts into a model: the arithmetic of diffusers' own, through the kernels."""
+"""Attention processors for a session: diffusers' own, with attention through the session's kernels."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,12 +9,12 @@ from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.hooks.layer_hook import CallState, LayerHook, add_patches
+from promptweight.attention.hooks.layer_hook import CallState, Captured, LayerHook, record_patches
 from promptweight.attention.kernels.sdpa import attend
 
 
 class CrossProcessor(LayerHook):
-    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer in which the image attends to the text."""
+    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a cross-attention layer."""
 
     _attention_backend = None
     _parallel_config = None
@@ -31,7 +31,7 @@ class CrossProcessor(LayerHook):
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
-        """The layer's output; arguments as in diffusers."""
+        """Run the layer; arguments as in diffusers."""
         residual = hidden_states
         if attn.spatial_norm is not None:
             hidden_states = attn.spatial_norm(hidden_states, temb)
@@ -61,7 +61,7 @@ class CrossProcessor(LayerHook):
         return hidden_states / attn.rescale_output_factor
 
     def project(self, attn: Attention, image: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of the image, keys and values of the text, through the layer's own modules alone."""
+        """Project the image to queries and the text to keys and values, with the layer's own modules."""
         if text is None:
             text = image
         elif attn.norm_cross:
@@ -74,36 +74,36 @@ class CrossProcessor(LayerHook):
 
 
 class SelfProcessor(CrossProcessor):
-    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a layer in which the image attends to itself.
+    """`AttnProcessor2_0` or `FusedAttnProcessor2_0` of a self-attention layer.
 
-    It keeps queries and keys until the cross-attention layer after it has its words' maps to average by them.
+    It captures queries and keys, by which the next cross-attention layer averages its words' maps.
     """
 
     def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
         super().__init__(call, fused=fused)
-        self.keeps = False
-        self.kept: tuple[Tensor, Tensor, Tensor | None] | None = None
+        self.is_capturing = False
+        self.captured: Captured | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The output of attention; arguments as in `LayerHook.attend`, all positions being the image's."""
-        rows, places, exchange = self.call.rows, self.call.places, self.call.exchange
-        if exchange is not None and exchange.takes_image:
-            query, key = exchange.with_image_of_source(query), exchange.with_image_of_source(key)
-        if rows is not None and places is not None:
-            if self.patches is not None:
-                add_patches(self.patches, query, key, mask, rows, places, slice(None))
-            if self.keeps:
+        """Compute attention; arguments as in `LayerHook.attend`, where all positions are the image's."""
+        rows, indices, injection = self.call.recorded_rows, self.call.slot_indices, self.call.injection
+        if injection is not None and injection.injects_self_attention:
+            query, key = injection.copy_source_rows(query), injection.copy_source_rows(key)
+        if rows is not None and indices is not None:
+            if self.patch_slot is not None:
+                record_patches(self.patch_slot, query, key, mask, rows, indices, slice(None))
+            if self.is_capturing:
                 mask_of_rows = None if mask is None else mask.expand(len(query), *mask.shape[1:])[rows]
-                self.kept = (query.index_select(0, rows), key.index_select(0, rows), mask_of_rows)
+                self.captured = (query.index_select(0, rows), key.index_select(0, rows), mask_of_rows)
         return attend(query, key, value, bias=mask)[0]
 
-    def take_kept(self) -> tuple[Tensor, Tensor, Tensor | None] | None:
-        """Queries, keys and mask of the recorded rows of the last call, once."""
-        kept, self.kept = self.kept, None
-        return kept
+    def take_captured(self) -> Captured | None:
+        """Return queries, keys and mask of the recorded rows of the last call, and drop them."""
+        captured, self.captured = self.captured, None
+        return captured
 
     def project(self, attn: Attention, image: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the image."""
+        """Project the image to queries, keys and values."""
         if self.fused:
             query, key, value = attn.to_qkv(image).chunk(3, dim=-1)
             return query, key, value
@@ -111,9 +111,9 @@ class SelfProcessor(CrossProcessor):
 
 
 class JointProcessor(LayerHook):
-    """`JointAttnProcessor2_0` or its fused form: image and text attend to both together, the image first.
+    """`JointAttnProcessor2_0` or its fused form, in which image and text attend to both, the image first.
 
-    The fused form keeps the norms of queries and keys, which diffusers' own leaves out.
+    The fused form applies the norms of queries and keys, which diffusers' own omits.
     """
 
     _attention_backend = None
@@ -128,9 +128,9 @@ class JointProcessor(LayerHook):
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor,
-        attention_mask: Tensor | None = None,  # noqa: ARG002 - given by pipelines, and ignored in diffusers too
+        attention_mask: Tensor | None = None,  # noqa: ARG002 - pipelines pass it, and diffusers ignores it too
     ) -> tuple[Tensor, Tensor]:
-        """The layer's outputs for image and text; arguments as in diffusers."""
+        """Run the layer for image and text; arguments as in diffusers."""
         image = self.project(attn, hidden_states, added=False)
         text = self.project(attn, encoder_hidden_states, added=True)
         query, key, value = (torch.cat(both, dim=2) for both in zip(image, text, strict=True))
@@ -142,7 +142,7 @@ class JointProcessor(LayerHook):
         return attn.to_out[1](attn.to_out[0](hidden_states)), encoder_hidden_states
 
     def project(self, attn: Attention, states: Tensor, *, added: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the image, or of the text when `added`, in heads and normalized."""
+        """Project the image, or the text if `added`, to normalized queries, keys and values in heads."""
         if self.fused:
             projected = (attn.to_added_qkv if added else attn.to_qkv)(states).chunk(3, dim=-1)
         else:
@@ -158,12 +158,12 @@ class JointProcessor(LayerHook):
 
 
 def split_heads(projected: Tensor, heads: int) -> Tensor:
-    """(batch, tokens, heads · dim) → (batch, heads, tokens, dim)."""
+    """Reshape (batch, tokens, heads · dim) to (batch, heads, tokens, dim)."""
     return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def join_heads(output: Tensor, dtype: torch.dtype) -> Tensor:
-    """(batch, heads, tokens, dim) → (batch, tokens, heads · dim)."""
+    """Reshape (batch, heads, tokens, dim) to (batch, tokens, heads · dim)."""
     return output.transpose(1, 2).flatten(2).to(dtype)
 
 
@@ -176,21 +176,21 @@ PROCESSORS: dict[str, Callable[[CallState], CrossProcessor | JointProcessor]] = 
     "SlicedAttnProcessor": CrossProcessor,
     "XFormersAttnProcessor": CrossProcessor,
 }
-"""What stands in for each of diffusers' processors while a session lasts."""
+"""Session's processor for each of diffusers' processors, by class name."""
 
 OTHER_KERNELS = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor")
-"""Those that compute the same attention in another way, so that a picture may differ in its last digits."""
+"""Processors with other kernels for the same attention: an image may differ in its last digits."""
 
 
 def make_self_processor(processor: Any, call: CallState) -> SelfProcessor | None:
-    """As `make_processor`, for a layer of a UNet in which the image attends to itself."""
+    """Make the session's processor for a UNet's self-attention layer; None as in `make_processor`."""
     if not isinstance(make_processor(processor, call), CrossProcessor):
         return None
     return SelfProcessor(call, fused=type(processor).__name__ == "FusedAttnProcessor2_0")
 
 
 def make_processor(processor: Any, call: CallState) -> CrossProcessor | JointProcessor | None:
-    """The processor that does what `processor` does and can be recorded; None when there is none."""
+    """Make the session's processor for a layer with diffusers' `processor`; None for other processors."""
     name = type(processor).__name__
     if getattr(diffusers_processors, name, None) is not type(processor) or name not in PROCESSORS:
         return None

@@ -1,14 +1,14 @@
-"""One attention call that also hands back chosen columns of its softmax, at the cost of the columns alone.
+"""Scaled dot-product attention that also returns chosen columns of its softmax.
 
-A fused kernel never writes the matrix of probabilities P, but it knows the log-sum-exp of every row, and
-that is enough to get any column j of P afterwards, exactly and in float32 whatever the type of the model:
+A fused kernel never writes the matrix of probabilities P, but it computes the log-sum-exp of every row. Any
+column j of P follows from it, exactly, in float32 for every type of model, and at the cost of that column:
 
     lse(n) = log Σ_j exp(q(n)·k(j)·scale + bias(n, j))
     P(n, j) = exp(q(n)·k(j)·scale + bias(n, j) − lse(n))
 
 The kernel is the one that `torch.nn.functional.scaled_dot_product_attention` chooses for the same arguments,
-so asking for columns does not change one bit of the output. The operators that return the log-sum-exp are
-private to torch; this module alone calls them, after trying each once on the device at hand. Where one is
+so recording columns does not change one bit of the output. The operators that return the log-sum-exp are
+private to torch. Only this module calls them, after one trial of each on the device. Where an operator is
 missing or wrong, the output comes from the public function and the log-sum-exp from an explicit sum.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 
 MAX_LSE_ELEMENTS = 1 << 24
-"""Most logits that the explicit log-sum-exp holds at a time (64 MiB of float32)."""
+"""Maximum number of logits that `compute_lse` holds at a time (64 MiB of float32)."""
 
 
 def attend(
@@ -35,15 +35,15 @@ def attend(
     rows: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention, and the probabilities of the keys named by `columns`.
+    """Compute attention and the probabilities of the keys `columns`.
 
     Args:
         query: (batch, heads, queries, dim).
         key: (batch, heads, keys, dim).
         value: (batch, heads, keys, dim).
         bias: added to the logits, broadcastable to (batch, heads, queries, keys), four-dimensional.
-        columns: int64 key positions, (n_columns,) for all rows alike or (len(rows), n_columns).
-        rows: int64 indices into the batch whose columns are wanted; all when None.
+        columns: int64 key positions, (n_columns,) for all rows or (len(rows), n_columns) for each row.
+        rows: int64 batch indices for which columns are returned; all when None.
         scale: factor of the logits, 1/√dim when None.
 
     Returns:
@@ -61,10 +61,10 @@ def attend(
 def attend_with_lse(
     query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, scale: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Attention's output and the float32 natural log-sum-exp of its logits, (batch, heads, queries)."""
+    """Compute attention and the float32 natural log-sum-exp of its logits, (batch, heads, queries)."""
     bias = cast_bias(bias, query)
     if torch.compiler.is_compiling():
-        return traced_attend(query, key, value, bias, scale)
+        return _traced_attend(query, key, value, bias, scale)
     choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
     operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
     if operator is not None and has_operator(operator, query.device, query.dtype):
@@ -74,19 +74,19 @@ def attend_with_lse(
 
 
 @torch.library.custom_op("promptweight::attend_with_lse", mutates_args=())
-def traced_attend(
+def _traced_attend(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """`attend_with_lse` as one step of a compiled graph, since the choice of a kernel cannot be traced."""
+    """Run `attend_with_lse` as one node of a compiled graph; the choice of a kernel cannot be traced."""
     output, lse = attend_with_lse(query, key, value, bias=bias, scale=scale)
     return output.contiguous(), lse.contiguous()
 
 
-@traced_attend.register_fake
-def shapes_of_traced_attend(
+@_traced_attend.register_fake
+def _fake_attend(
     query: Tensor, _key: Tensor, value: Tensor, _bias: Tensor | None, _scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Outputs without values, for tracing."""
+    """Return outputs without values, for tracing."""
     output = query.new_empty((*query.shape[:3], value.shape[3]))
     return output, query.new_empty(query.shape[:3], dtype=torch.float32)
 
@@ -101,7 +101,11 @@ def compute_columns(
     rows: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Columns of the softmax whose row-wise log-sum-exp is `lse`; arguments and result as in `attend`."""
+    """Compute columns of the softmax from its row-wise log-sum-exp `lse`; arguments as in `attend`.
+
+    Returns:
+        Probabilities (rows, heads, queries, n_columns) in float32.
+    """
     if bias is not None:
         bias = bias.expand(query.shape[0], *bias.shape[1:])
     if rows is not None:
@@ -124,14 +128,14 @@ def compute_rows(
     rows: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """The whole softmax of a few queries.
+    """Compute the whole softmax of a few queries.
 
     Args:
         query: (batch, heads, queries, dim).
         key: (batch, heads, keys, dim).
-        queries: int64 positions of the queries wanted, (n,).
+        queries: int64 query positions, (n,).
         bias: as in `attend`.
-        rows: int64 indices into the batch; all when None.
+        rows: int64 batch indices; all when None.
         scale: factor of the logits, 1/√dim when None.
 
     Returns:
@@ -150,10 +154,11 @@ def compute_rows(
 
 
 def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None = None) -> Tensor:
-    """Map averaged by attention, A·M for the softmax A: fused attention whose values are the maps.
+    """Average maps by attention: A·M for the softmax A, as fused attention whose values are the maps.
 
-    Nothing as large as A is held. The maps are padded to the width of a head, since the fused kernels want
-    values as wide as keys, and scaled to 0..1, so that small probabilities survive in half precision.
+    No matrix of the size of A is written. The maps are padded to the width of a head, because the fused
+    kernels require values as wide as keys, and scaled to 0..1, which keeps small probabilities in half
+    precision.
 
     Args:
         query: (batch, heads, queries, dim).
@@ -177,14 +182,14 @@ def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None =
 
 
 def cast_bias(bias: Tensor | None, query: Tensor) -> Tensor | None:
-    """The bias in a type that the kernels take: only the CPU's adds float32 to half-precision logits."""
+    """Cast a bias to a type that the kernels accept: only the CPU's adds float32 to half-precision logits."""
     if bias is None or query.device.type == "cpu":
         return bias
     return bias.to(query.dtype)
 
 
 def gather_columns(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
-    """The entries `columns` of dimension `dim`: (n,) the same for every row, or (rows, n) row by row."""
+    """Return the entries `columns` of dimension `dim`: (n,) for all rows, or (rows, n) for each row."""
     if columns.ndim == 1:
         return tensor.index_select(dim, columns)
     shape = [tensor.shape[0], 1, 1, 1]
@@ -197,7 +202,7 @@ def gather_columns(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
 def compute_lse(
     query: Tensor, key: Tensor, *, bias: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """The log-sum-exp of the logits in float32, some queries at a time: (batch, heads, queries)."""
+    """Compute the log-sum-exp of the logits in float32, (batch, heads, queries), in blocks of queries."""
     batch, heads, queries, dim = query.shape
     scale = dim**-0.5 if scale is None else scale
     step = max(1, MAX_LSE_ELEMENTS // (batch * heads * key.shape[2]))
@@ -217,7 +222,7 @@ Operator = Callable[[Tensor, Tensor, Tensor, Any, float | None], tuple[Tensor, T
 def cpu_flash(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """The CPU's fused kernel; its log-sum-exp is float32 for half types and includes the bias."""
+    """Run the CPU's fused kernel; its log-sum-exp is float32 for half types and includes the bias."""
     output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, False, attn_mask=bias, scale=scale
     )
@@ -227,7 +232,7 @@ def cpu_flash(
 def cuda_flash(
     query: Tensor, key: Tensor, value: Tensor, _bias: None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Flash attention, never chosen with a bias; dims padded to a multiple of 8 as by the public function."""
+    """Run flash attention, never chosen with a bias; `dim` is padded to a multiple of 8, as torch does."""
     dim = query.shape[-1]
     scale = dim**-0.5 if scale is None else scale
     if dim % 8:
@@ -241,7 +246,7 @@ def cuda_flash(
 def cuda_efficient(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """The memory-efficient kernel; its log-sum-exp is padded to a multiple of 32 queries."""
+    """Run the memory-efficient kernel; its log-sum-exp is padded to a multiple of 32 queries."""
     if bias is not None:
         keys = key.shape[2]
         if keys % 16:  # the kernel reads the bias in aligned blocks
@@ -256,7 +261,7 @@ def cuda_efficient(
 def cuda_cudnn(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None
 ) -> tuple[Tensor, Tensor]:
-    """CuDNN's attention; its log-sum-exp has a last dimension of one."""
+    """Run cuDNN's attention; its log-sum-exp has a last dimension of one."""
     output, lse, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(
         query, key, value, bias, True, 0.0, False, False, scale=scale
     )
@@ -274,7 +279,7 @@ OPERATORS: dict[tuple[str, SDPBackend], Operator] = {
 
 @cache
 def has_operator(operator: Operator, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a private operator exists here and gives the log-sum-exp that it is read for."""
+    """Return True if a private operator exists on this device and gives the correct log-sum-exp."""
     ramp = torch.linspace(-2.0, 2.0, 2 * 3 * 40 * 16, device=device).reshape(2, 3, 40, 16)
     query, key, value = (torch.sin(ramp * rate).to(dtype) for rate in (7.0, 11.0, 13.0))
     try:

@@ -1,1 +1,1 @@
-"""recording."""
+"""Recording of attention: settings, memory plan, and sums on the device."""

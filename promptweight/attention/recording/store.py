@@ -1,8 +1,8 @@
-"""Where recorded attention is kept: sums of probabilities on the device that computes them, within a budget.
+"""Store of recorded attention: sums of probabilities on the model's device, within a memory limit.
 
-A slot holds, for one layer (or for all layers of one grid), the float32 sum of every probability added to it
-and how often that happened; the mean is taken when a map is asked for, so nothing is lost on the way. The
-slots of a picture are allocated before its first step, from the sizes alone.
+A slot has, for one layer or for all layers of one grid, the float32 sum of every probability added to it and
+the number of additions. The mean is computed when a map is requested, so no precision is lost in the run. The
+slots of a run are allocated before its first step, from the sizes alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,14 @@ from promptweight.attention.layers import Layer, grid_size
 from promptweight.attention.recording.record import Record, RecordingPlan, plan_recording
 from promptweight.conditioning import Role
 from promptweight.errors import AttachError
-from promptweight.maps import Kind, PromptVariant, RecordedSlot, Recording
+from promptweight.maps import PromptVariant, RecordedSlot, Recording, SlotKind
 
 
 @dataclass
 class GridPool:
-    """The words' probabilities of the layers of one grid that have run in the running call of the model.
+    """Mean of the words' probabilities over the layers of one grid so far in the current call of the model.
 
-    Layers that are advised to be looked at and those that are not have pools of their own.
+    Layers with and without `is_advised` have separate pools.
     """
 
     total: Tensor
@@ -31,8 +31,8 @@ class GridPool:
     count: Tensor
     """() float32."""
 
-    def take(self, words: Tensor) -> Tensor:
-        """Add those of a layer, mean over its heads, and give the mean over all that were added."""
+    def add(self, words: Tensor) -> Tensor:
+        """Add a layer's probabilities, averaged over its heads; return the mean of all layers so far."""
         self.total += words
         self.count += 1
         return self.total / self.count
@@ -40,43 +40,50 @@ class GridPool:
 
 @dataclass
 class Slot:
-    """Summed probabilities of one layer or of several with the same grid."""
+    """Summed probabilities of one layer, or of several with the same grid."""
 
     layers: tuple[str, ...]
     stride: int
     height: int
     width: int
     sums: Tensor
-    """(places, heads, height · width or patches, columns) float32, in the order of `Store.place`."""
+    """(indices, heads, height · width or patches, columns) float32, in the order of `Store.slot_index`."""
     counts: Tensor
-    """How many probabilities were added at each of those places: (places,) float32."""
+    """Number of additions at each index: (indices,) float32."""
     patches: Tensor | None = None
-    """The positions in the grid whose attention is summed: (patches,) int64."""
-    listener: Callable[[Tensor], None] | None = None
-    """Is told of every probability that is added, head by head."""
+    """Grid positions whose attention is summed: (patches,) int64."""
+    callback: Callable[[Tensor], None] | None = None
+    """Function of every added tensor of probabilities, before its heads are averaged."""
     pool: GridPool | None = None
-    """For refined maps: what the layers of this grid have found in the running call."""
+    """Pool of this grid, for refined maps."""
     is_advised: bool = True
-    """Whether they are layers that the model's makers advise to read maps from."""
+    """True if the model's authors advise to read maps from these layers."""
 
-    def add(self, probabilities: Tensor, places: Tensor) -> None:
-        """Add probabilities (rows, heads, queries, columns) of one call of a layer at `places` (rows,)."""
-        if self.listener is not None:
-            self.listener(probabilities)
+    def add(self, probabilities: Tensor, indices: Tensor) -> None:
+        """Add probabilities (rows, heads, queries, columns) of one call of a layer at `indices` (rows,)."""
+        if self.callback is not None:
+            self.callback(probabilities)
         if self.sums.shape[1] == 1:
             probabilities = probabilities.mean(1, keepdim=True)
-        self.sums.index_add_(0, places, probabilities)
-        self.counts.index_add_(0, places, torch.ones_like(places, dtype=torch.float32))
+        self.sums.index_add_(0, indices, probabilities)
+        self.counts.index_add_(0, indices, torch.ones_like(indices, dtype=torch.float32))
 
 
 class Store:
-    """The slots of one run's recording, and where the rows of each call of the model belong in them.
+    """Slots of one run's recording, and the indices of the batch's rows in them.
+
+    Attributes:
+        plan: the shape of the recording; None before the first call.
+        slots: by kind and by layer name; layers that share a slot have the same object.
+        prompts: the prompt of every recorded image, by role and image.
+        max_columns: number of columns of the longest recorded variant.
+        max_variants: number of variants of the prompt with the most; each has indices of its own.
 
     Args:
         record: the settings.
-        layers: the layers to record, in the order in which they run.
-        columns: the key positions to record for each text of a prompt, by role, prompt and variant.
-        length: how many positions the text has.
+        layers: the recorded layers, in the order in which they run.
+        columns: the recorded key positions of each variant, by role, prompt and variant.
+        length: number of text positions.
     """
 
     def __init__(
@@ -89,77 +96,82 @@ class Store:
         self.record = record
         self.length = length
         self.layers = layers
-        recorded = {key: row for key, row in columns.items() if key[0] in record.lanes}
-        longest = max(map(len, recorded.values()), default=0)
-        self.columns = {key: [*row, *[0] * (longest - len(row))] for key, row in recorded.items()}
-        self.longest = longest
-        self.variants = 1 + max((variant for _, _, variant in recorded), default=0)
-        """How many texts the prompt with the most of them has; each has places of its own."""
+        recorded = {key: row for key, row in columns.items() if key[0] in record.roles}
+        self.max_columns = max(map(len, recorded.values()), default=0)
+        self.columns = {key: [*row, *[0] * (self.max_columns - len(row))] for key, row in recorded.items()}
+        self.max_variants = 1 + max((variant for _, _, variant in recorded), default=0)
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was recorded and its shape; the next call of the model begins a new recording."""
+        """Drop the recording and its shape; the next call of the model begins a new one."""
         self.plan: RecordingPlan | None = None
         self.size = (0, 0)
         self.images = 0
-        self.slots: dict[Kind, dict[str, Slot]] = {}
-        """By kind and by layer name; layers that share a slot hold the same object."""
+        self.slots: dict[SlotKind, dict[str, Slot]] = {}
         self.prompts: dict[tuple[Role, int], int] = {}
-        """The prompt of every recorded lane, by role and image."""
+        # results of `begin_call`: new tensors in every call would make the host wait for the device
         self._indices: dict[object, tuple[Tensor, Tensor, Tensor]] = {}
-        """What `prepare` returned; making it anew at every call would have the host wait for the device."""
 
-    def prepare(
+    def begin_call(
         self,
-        lanes: Sequence[BatchRow | None],
+        batch_rows: Sequence[BatchRow | None],
         size: tuple[int, int],
         step: int,
         steps: int,
         device: torch.device,
     ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Make room for one call of the model.
+        """Prepare the slots for one call of the model.
 
         Args:
-            lanes: the lane of every row of the batch.
+            batch_rows: the rows of the batch.
             size: height and width of the latents; another size or number of images than before begins a new
                 recording.
-            step: the number of the step, from 0.
-            steps: how many the run has.
-            device: where the model computes.
+            step: the step, from 0.
+            steps: number of steps of the run.
+            device: device of the model.
 
         Returns:
-            The rows of the batch that are recorded (rows,), their columns (rows, n_columns) and their places
-            in the slots (rows,), int64; None when no row is recorded.
+            Indices of the recorded rows of the batch (rows,), their columns (rows, n_columns) and their
+            indices in the slots (rows,), int64; None when no row is recorded.
+
+        Raises:
+            AttachError: the step is beyond the run's last one.
         """
-        recorded = select_recorded_rows(lanes, self.record.lanes)
+        recorded = select_recorded_rows(batch_rows, self.record.roles)
         if not recorded:
             return None
-        images = 1 + max(lane.image for lane in recorded.values())
+        images = 1 + max(row.image for row in recorded.values())
         if (self.size, self.images) != (size, images):
-            self.allocate(size, images, steps, device)
+            self._allocate(size, images, steps, device)
         assert self.plan is not None
         if self.plan.steps == 1:
             step = 0
         elif step >= self.plan.steps:
             raise AttachError(
-                f"the model is called for step {step + 1} of a run of {self.plan.steps} steps; "
-                "call reset() on the session before a new run"
+                f"a run must have {self.plan.steps} steps; got a call of the model for step {step + 1}. "
+                "Call reset() on the session before a new run"
             )
-        self.prompts |= {(lane.role, lane.image): lane.prompt for lane in recorded.values()}
-        self.begin_pools(len(recorded), device)
+        self.prompts |= {(row.role, row.image): row.prompt for row in recorded.values()}
+        self._begin_pools(len(recorded), device)
         call = (step, *recorded.items())
         if call not in self._indices:
-            columns = [self.columns[lane.role, lane.prompt, lane.variant] for lane in recorded.values()]
-            places = [self.place(step, lane) for lane in recorded.values()]
+            columns = [self.columns[row.role, row.prompt, row.variant] for row in recorded.values()]
+            indices = [self.slot_index(step, row) for row in recorded.values()]
             self._indices[call] = (
                 torch.tensor(list(recorded), device=device),
                 torch.tensor(columns, device=device),
-                torch.tensor(places, device=device),
+                torch.tensor(indices, device=device),
             )
         return self._indices[call]
 
-    def begin_pools(self, rows: int, device: torch.device) -> None:
-        """Give the refined slots of each grid an empty pool for a call with so many recorded rows."""
+    def slot_index(self, step: int, row: BatchRow) -> int:
+        """Return the index in a slot of a batch row at a step."""
+        role = self.record.roles.index(row.role)
+        image = (step * len(self.record.roles) + role) * self.images + row.image
+        return image * self.max_variants + row.variant
+
+    def _begin_pools(self, rows: int, device: torch.device) -> None:
+        """Give the refined slots of each grid an empty pool for a call with this number of recorded rows."""
         pools: dict[tuple[int, bool], GridPool] = {}
         refined = self.slots.get("refined", {})
         for layer in self.layers:
@@ -167,38 +179,33 @@ class Store:
                 continue
             slot = refined[layer.name]
             if layer.group not in pools:
-                total = torch.zeros(rows, slot.height * slot.width, self.longest, device=device)
+                total = torch.zeros(rows, slot.height * slot.width, self.max_columns, device=device)
                 pools[layer.group] = GridPool(total, torch.zeros((), device=device))
             slot.pool = pools[layer.group]
 
-    def place(self, step: int, lane: BatchRow) -> int:
-        """Where a slot keeps this step of this lane."""
-        role = self.record.lanes.index(lane.role)
-        return (
-            (step * len(self.record.lanes) + role) * self.images + lane.image
-        ) * self.variants + lane.variant
-
-    def allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
-        """Begin a recording of so many images on latents of this size."""
+    def _allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
+        """Begin a recording of this number of images with latents of this size."""
         self.clear()
-        lanes = images * self.variants * len(self.record.lanes)
+        rows = images * self.max_variants * len(self.record.roles)
         self.plan = plan_recording(
-            self.record, self.layers, size, lanes * self.longest, steps, lanes, self.length
+            self.record, self.layers, size, rows * self.max_columns, steps, rows, self.length
         )
         self.size, self.images = size, images
-        self.slots = {"words": self.make_slots(self.layers, self.longest, device)}
-        with_image = [layer for layer in self.layers if layer.self_attention]
+        self.slots = {"words": self._make_slots(self.layers, self.max_columns, device)}
+        with_self_attention = [layer for layer in self.layers if layer.self_attention]
         if self.record.refine:
-            self.slots["refined"] = self.make_slots(with_image, self.longest, device, keep_heads=False)
+            self.slots["refined"] = self._make_slots(
+                with_self_attention, self.max_columns, device, keep_heads=False
+            )
         if self.record.patches:
-            number = len(self.record.patches)
-            self.slots["patches"] = self.make_slots(with_image, number, device)
-            self.slots["rows"] = self.make_slots(self.layers, self.length, device, queries=number)
+            patches = len(self.record.patches)
+            self.slots["patches"] = self._make_slots(with_self_attention, patches, device)
+            self.slots["rows"] = self._make_slots(self.layers, self.length, device, queries=patches)
             for slot in (*self.slots["patches"].values(), *self.slots["rows"].values()):
                 cells = [find_cell(x, y, slot.height, slot.width) for x, y in self.record.patches]
                 slot.patches = torch.tensor(cells, device=device)
 
-    def make_slots(
+    def _make_slots(
         self,
         layers: Sequence[Layer],
         columns: int,
@@ -207,9 +214,9 @@ class Store:
         keep_heads: bool = True,
         queries: int | None = None,
     ) -> dict[str, Slot]:
-        """Empty slots for these layers, of the shape planned, for their whole grids or so many queries."""
+        """Make empty slots of the planned shape for these layers; `queries` is the grid's size when None."""
         assert self.plan is not None
-        places = self.plan.steps * self.images * self.variants * len(self.record.lanes)
+        indices = self.plan.steps * self.images * self.max_variants * len(self.record.roles)
         shared: dict[object, list[Layer]] = {}
         for layer in layers:
             shared.setdefault(layer.group if self.plan.by_grid else layer.name, []).append(layer)
@@ -222,36 +229,40 @@ class Store:
                 stride=group[0].stride,
                 height=height,
                 width=width,
-                sums=torch.zeros(places, heads, queries or height * width, columns, device=device),
-                counts=torch.zeros(places, device=device),
+                sums=torch.zeros(indices, heads, queries or height * width, columns, device=device),
+                counts=torch.zeros(indices, device=device),
                 is_advised=group[0].is_advised,
             )
             slots |= dict.fromkeys(slot.layers, slot)
         return slots
 
 
-def select_recorded_rows(lanes: Sequence[BatchRow | None], roles: Sequence[Role]) -> dict[int, BatchRow]:
-    """The lanes of these roles that are recorded, by row of the batch."""
-    return {row: lane for row, lane in enumerate(lanes) if lane and lane.role in roles and not lane.perturbed}
+def select_recorded_rows(batch_rows: Sequence[BatchRow | None], roles: Sequence[Role]) -> dict[int, BatchRow]:
+    """Return the rows of these roles by their index in the batch, without perturbed copies."""
+    return {
+        index: row
+        for index, row in enumerate(batch_rows)
+        if row and row.role in roles and not row.is_perturbed
+    }
 
 
 def find_cell(x: float, y: float, height: int, width: int) -> int:
-    """The position, row by row, of the cell of a grid that holds a point given in fractions."""
+    """Return the index, in row-major order, of the grid cell with a point given in fractions."""
     return min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
 
 
 def copy_recording(
     store: Store, tables: Mapping[Role, Sequence[tuple[PromptVariant, ...]]], pixels_per_latent: int
 ) -> Recording:
-    """A copy of what `store` holds now, on the CPU: it takes no memory of the device, nor needs one later.
+    """Copy a store's recording to the CPU, so that it needs neither the device's memory nor the device.
 
     Args:
-        store: a store in which a call of the model was recorded.
-        tables: the token tables of every text of the session's prompts, by role.
-        pixels_per_latent: how many pixels of the picture a side of a latent covers.
+        store: a store with at least one recorded call of the model.
+        tables: the variants of every prompt of the session, by role.
+        pixels_per_latent: number of image pixels along a side of a latent.
     """
-    shape = (-1, len(store.record.lanes), store.images * store.variants)
-    variants = {lane: tables[lane[0]][prompt] for lane, prompt in store.prompts.items()}
+    shape = (-1, len(store.record.roles), store.images * store.max_variants)
+    variants = {key: tables[key[0]][prompt] for key, prompt in store.prompts.items()}
     slots = {id(slot): (kind, slot) for kind, of_kind in store.slots.items() for slot in of_kind.values()}
     return Recording(
         slots=tuple(
@@ -267,10 +278,10 @@ def copy_recording(
             )
             for kind, slot in slots.values()
         ),
-        roles=store.record.lanes,
-        tables={lane: of_lane[0] for lane, of_lane in variants.items()},
+        roles=store.record.roles,
+        tables={key: of_key[0] for key, of_key in variants.items()},
         size=(store.size[0] * pixels_per_latent, store.size[1] * pixels_per_latent),
         patches=store.record.patches,
-        other_variants={lane: of_lane[1:] for lane, of_lane in variants.items() if len(of_lane) > 1},
-        max_variants=store.variants,
+        other_variants={key: of_key[1:] for key, of_key in variants.items() if len(of_key) > 1},
+        max_variants=store.max_variants,
     )

@@ -1,4 +1,4 @@
-"""Runs every measurement on a built-in model, holds it against its bar, and prints or returns the figures."""
+"""Acceptance test of a built-in model: its metrics, their bars, and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -6,89 +6,56 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from promptweight.evaluation.report.document import Figure, between
+from promptweight.evaluation.report.document import Metric, format_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from promptweight.evaluation.statistics import Share
-
-
-DRAWING_BARS = {
-    "one thing: colour": 0.98,
-    "one thing: kind": 0.97,
-    "two things: both, each in its colour": 0.90,
-    "relation: both things and the relation": 0.85,
-    "the sentence": 0.90,
-}
 POINTING_BAR, IOU_BAR = 0.95, 0.6
 SECONDS_BAR = 2.0
 
 
-def run(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Figure]:
-    """Measure a built-in model.
+def measure_acceptance(model: str = "mini", *, number: int = 200, seed: int = 0) -> list[Metric]:
+    """Measure the acceptance metrics of a built-in model.
 
     Args:
-        model: a name that `promptweight.load` knows; it must draw the built-in world.
-        number: prompts per question about drawing; a third as many scenes are used for the maps.
-        seed: chooses the held-out prompts, scenes and noises.
+        model: a name that `promptweight.load` accepts, of a model of the built-in world.
+        number: prompts per fidelity metric; the maps use a third as many scenes.
+        seed: selects the held-out prompts, scenes and noise.
 
     Returns:
-        The figures, in the order in which `table` shows them.
+        The metrics, in the order of `make_metric_table`.
     """
-    from promptweight.evaluation import localization
+    from promptweight.evaluation.localization import measure_words, summarize_words
+    from promptweight.evaluation.report.fidelity_section import measure_fidelity_metrics
     from promptweight.models import load
 
     pipeline: Any = load(model)
     pipeline.set_progress_bar_config(disable=True)
-    figures = drawing_figures(pipeline, number=number, seed=seed)
-    measured = list(localization.samples(pipeline, number=max(1, number // 3), seed=seed))
-    for name, row in localization.summarise(measured).items():
-        held = name.endswith("phrase")
-        for measure, bar in (("pointing", POINTING_BAR), ("iou", IOU_BAR), ("astray", None)):
-            found = row[measure]
-            figures.append(
-                Figure(
-                    f"maps, {name}: {measure}", found.value, *found.interval, found.of, bar if held else None
-                )
-            )
-    figures.append(_seconds_figure(pipeline))
-    return figures
+    metrics = measure_fidelity_metrics(pipeline, number=number, seed=seed)
+    samples = list(measure_words(pipeline, number=max(1, number // 3), seed=seed))
+    for name, row in summarize_words(samples).items():
+        has_bar = name.endswith("phrase")
+        for column, bar in (("pointing", POINTING_BAR), ("iou", IOU_BAR), ("astray", None)):
+            cell = row[column]
+            title = f"maps, {name}: {column}"
+            metrics.append(Metric(title, cell.value, *cell.interval, cell.count, bar if has_bar else None))
+    metrics.append(_measure_seconds(pipeline))
+    return metrics
 
 
-def drawing_figures(pipeline: Any, *, number: int, seed: int) -> list[Figure]:
-    """Measure whether a model draws what is said, and how often the recogniser errs."""
-    from promptweight.evaluation import prompt_fidelity
-    from promptweight.evaluation.recognizer import recogniser_error
-    from promptweight.models import default_guidance_scale
-
-    figures = [_recogniser_figure(recogniser_error()["things"])]
-    guidance = default_guidance_scale(pipeline)
-    for name, share in prompt_fidelity.measure(
-        pipeline, number=number, seed=seed, guidance_scale=guidance
-    ).items():
-        figures.append(
-            Figure(f"drawn right, {name}", share.value, *share.interval, share.of, DRAWING_BARS.get(name))
-        )
-    return figures
-
-
-def _recogniser_figure(share: Share) -> Figure:
-    return Figure("recogniser, things on drawn scenes", share.value, *share.interval, share.of)
-
-
-def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:
-    """Time a 25-step picture, batch of one, recorded; wall seconds, median of `runs` after one warm-up."""
+def _measure_seconds(pipeline: Any, runs: int = 5) -> Metric:
+    """Time a 25-step image with recording; median wall seconds of `runs` after one warm-up."""
     from promptweight import generate
 
     seconds = []
     for index in range(runs + 1):
-        started = time.perf_counter()
+        start = time.perf_counter()
         generate("um (gato:1.4) vermelho persegue um rato cinza", model=pipeline, seed=index)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - start)
     seconds = seconds[1:]
-    return Figure(
-        "seconds per recorded picture of 25 steps",
+    return Metric(
+        "seconds per recorded image of 25 steps",
         statistics.median(seconds),
         min(seconds),
         max(seconds),
@@ -99,24 +66,25 @@ def _seconds_figure(pipeline: Any, runs: int = 5) -> Figure:
     )
 
 
-def table(figures: list[Figure]) -> Table:
-    """Return the figures as a table for the terminal."""
+def make_metric_table(metrics: list[Metric]) -> Table:
+    """Return the metrics as a table for the terminal."""
     from rich.table import Table
     from rich.text import Text
 
-    view = Table(title="measured on held-out prompts and scenes")
+    table = Table(title="Held-out prompts and scenes")
     for column, justify in (
-        ("figure", "left"),
+        ("metric", "left"),
         ("value", "right"),
         ("95 %", "right"),
         ("n", "right"),
         ("bar", "right"),
         ("", "left"),
     ):
-        view.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for figure in figures:
-        verdict = {True: Text("met", "green"), False: Text("missed", "red"), None: Text("")}[figure.met]
-        bar = "" if figure.bar is None else f"{'≤' if figure.smaller_is_better else '≥'} {figure.bar:.2f}"
-        value = f"{figure.value:.3f}{figure.unit}"
-        view.add_row(figure.name, value, between(figure.low, figure.high), str(figure.samples), bar, verdict)
-    return view
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for metric in metrics:
+        verdict = {True: Text("met", "green"), False: Text("missed", "red"), None: Text("")}[metric.met]
+        bar = "" if metric.bar is None else f"{'≤' if metric.smaller_is_better else '≥'} {metric.bar:.2f}"
+        value = f"{metric.value:.3f}{metric.unit}"
+        interval = format_interval(metric.low, metric.high)
+        table.add_row(metric.name, value, interval, str(metric.samples), bar, verdict)
+    return table

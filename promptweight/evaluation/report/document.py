@@ -1,4 +1,4 @@
-"""What a report is made of: figures held against bars, tables, plots, sections, and their cells as text."""
+"""Parts of a report: metrics with acceptance bars, tables, plots and sections, and cells as text or JSON."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One measured figure: its 95 % interval, and the bar it is held against where there is one."""
+class Metric:
+    """A measured value with its 95 % interval and, if there is one, its acceptance bar."""
 
     name: str
     value: float
@@ -22,7 +22,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; None when there is none."""
+        """True if the value meets the bar; None without a bar."""
         if self.bar is None:
             return None
         return self.value <= self.bar if self.smaller_is_better else self.value >= self.bar
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot, with its interval at every point."""
+    """A curve of a plot, with an interval at every point."""
 
     name: str
     x: tuple[float, ...]
@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot of curves, or of bars where `is_bars`: then every curve is one bar, named by its name."""
+    """A line plot, or a bar plot if `is_bars`: then every curve is one bar with its name."""
 
     file: str
     title: str
@@ -59,57 +59,62 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Section:
-    """What was measured for one question."""
+class ReportSection:
+    """The result of one measurement."""
 
     name: str
     title: str
-    said: str
-    """What was done and how to read it, as a paragraph."""
+    description: str
+    """Method and meaning of the values, as a paragraph."""
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    """What is held against a bar."""
+    metrics: tuple[Metric, ...] = ()
+    """Values with an acceptance bar."""
 
 
-def cell(value: Any) -> str:
-    """A cell as text."""
+def format_cell(value: Any) -> str:
+    """Return a cell as text; NaN is a dash."""
     if hasattr(value, "interval"):
         if math.isnan(value.value):
             return "–"
         low, high = value.interval
-        return f"{value.value:.3f}" + ("" if math.isnan(low) else f" ({between(low, high)})")
+        return f"{value.value:.3f}" + ("" if math.isnan(low) else f" ({format_interval(low, high)})")
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:.3f}"
     return str(value)
 
 
-def between(low: float, high: float) -> str:
-    """An interval as text."""
+def format_interval(low: float, high: float) -> str:
+    """Return an interval as text; NaN is a dash."""
     return "–" if math.isnan(low) else f"{low:.2f} – {high:.2f}"
 
 
-def plain(value: Any) -> Any:
-    """A cell as JSON; what is no number is null."""
+def to_json_value(value: Any) -> Any:
+    """Return a cell as JSON data; NaN and infinities are null."""
     if hasattr(value, "interval"):
         low, high = value.interval
-        return {"value": plain(value.value), "low": plain(low), "high": plain(high), "of": value.of}
+        return {
+            "value": to_json_value(value.value),
+            "low": to_json_value(low),
+            "high": to_json_value(high),
+            "count": value.count,
+        }
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
 
 
-def to_list(figures: list[Figure]) -> list[dict[str, Any]]:
-    """Return the figures as plain data, for JSON."""
+def metrics_to_list(metrics: list[Metric]) -> list[dict[str, Any]]:
+    """Return metrics as plain data, for JSON."""
     return [
         {
-            "name": figure.name,
-            "value": round(figure.value, 4),
-            "low": round(figure.low, 4),
-            "high": round(figure.high, 4),
-            "samples": figure.samples,
-            "bar": figure.bar,
-            "met": figure.met,
+            "name": metric.name,
+            "value": round(metric.value, 4),
+            "low": round(metric.low, 4),
+            "high": round(metric.high, 4),
+            "samples": metric.samples,
+            "bar": metric.bar,
+            "met": metric.met,
         }
-        for figure in figures
+        for metric in metrics
     ]

@@ -1,4 +1,4 @@
-"""Asks a model the questions of a report, one after the other, and writes what was found."""
+"""Runs the measurements of a report one after the other and writes the report after each."""
 
 from __future__ import annotations
 
@@ -11,113 +11,125 @@ from typing import Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
-from promptweight.evaluation.report import map_sections, picture_sections
-from promptweight.evaluation.report.document import Section
-from promptweight.evaluation.report.subject import Subject, draws_world
+from promptweight.evaluation.report.document import ReportSection
+from promptweight.evaluation.report.faithfulness_section import report_faithfulness
+from promptweight.evaluation.report.fidelity_section import report_prompt_fidelity
+from promptweight.evaluation.report.localization_section import report_localization
+from promptweight.evaluation.report.response_section import report_weight_response
+from promptweight.evaluation.report.subject import EvaluatedModel, draws_builtin_world
+from promptweight.evaluation.report.targets_section import report_share_targets
+from promptweight.evaluation.report.warning_section import report_missing_concepts
 
 
-def report(
+@dataclass(frozen=True)
+class Measurement:
+    """A measurement of a report."""
+
+    name: str
+    run: Callable[[EvaluatedModel], ReportSection]
+    needs_masks: bool
+    """True if it requires a model of the built-in world."""
+
+
+MEASUREMENTS = (
+    Measurement("prompt-fidelity", report_prompt_fidelity, True),
+    Measurement("localization", report_localization, True),
+    Measurement("faithfulness", report_faithfulness, False),
+    Measurement("weight-response", report_weight_response, False),
+    Measurement("share-targets", report_share_targets, False),
+    Measurement("missing-concepts", report_missing_concepts, True),
+)
+"""In the order of a report."""
+
+
+def write_report(
     model: Any,
     folder: str | os.PathLike[str],
     *,
-    chosen: Sequence[str] = (),
+    only: Sequence[str] = (),
     number: int = 200,
     seed: int = 0,
-    ways: Sequence[str] = (),
-    follow: Callable[[str], None] | None = None,
-) -> tuple[list[Section], list[Path]]:
-    """Measure a model and writes `report.md`, `report.json` and plots.
+    weightings: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
+) -> tuple[list[ReportSection], list[Path]]:
+    """Measure a model and write `report.md`, `report.json` and plots.
 
-    What is written after each question is complete, so that a long run that is stopped leaves a report.
+    The report is complete after each measurement, so that a stopped run leaves a valid one.
 
     Args:
-        model: a pipeline, or what `promptweight.load` takes. One that does not draw the built-in world is
-            asked only what needs no masks.
-        folder: where to.
-        chosen: names of some of `QUESTIONS`; all that can be asked of the model when empty.
-        number: prompts of the largest question; costly questions get a part of it.
-        seed: chooses the held-out prompts, scenes and noises.
-        ways: of the question `response`: some ways in which weights act, by name or by space ("embedding",
-            "attention"); all when empty. What it measures is kept in the folder's `pictures.jsonl`; asked
-            again with the same settings of the same model it goes on from there.
-        follow: told the name of each question before it is asked.
+        model: a pipeline, or any model that `promptweight.load` accepts. Measurements that need masks are
+            omitted for a model that does not generate the built-in world.
+        folder: output folder.
+        only: names of some of `MEASUREMENTS`; all that are possible for the model if empty.
+        number: prompts of the largest measurement; expensive measurements use a fraction.
+        seed: selects the held-out prompts, scenes and noise.
+        weightings: weightings of the measurement `weight-response`, by name or by space ("embedding",
+            "attention"); all if empty. Its samples are stored in `images.jsonl` in the folder, from which a
+            run with the same settings and model resumes.
+        progress: called with the name of each measurement before it starts.
 
     Returns:
         The sections of the report, and the files.
 
     Raises:
-        SettingError: an unknown question or way, one that cannot be asked of this model, nothing to draw
-            plots with, or a folder that holds what was measured with other settings.
+        SettingError: an unknown measurement or weighting, one that is not possible for this model, a missing
+            package of the extra `report`, or a folder with samples of other settings.
         ModelError: the model cannot be loaded.
     """
-    from promptweight.evaluation.report.writers import check_plots, write
-    from promptweight.evaluation.weight_response import chosen_ways
+    from promptweight.evaluation.report.writers import require_report_extra, write
+    from promptweight.evaluation.weight_response import select_weightings
     from promptweight.models import get_origin, load
 
-    for name in chosen:
-        validation.check_choice("question", name, tuple(question.name for question in QUESTIONS))
-    chosen_ways(ways)
-    check_plots()
+    for name in only:
+        validation.check_choice("only", name, tuple(measurement.name for measurement in MEASUREMENTS))
+    select_weightings(weightings)
+    require_report_extra()
     pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model
     pipeline.set_progress_bar_config(disable=True)
-    subject = Subject(
-        get_origin(pipeline).model, pipeline, number, seed, draws_world(pipeline), tuple(ways), Path(folder)
+    subject = EvaluatedModel(
+        get_origin(pipeline).model,
+        pipeline,
+        number,
+        seed,
+        draws_builtin_world(pipeline),
+        tuple(weightings),
+        Path(folder),
     )
-    asked = [each for each in QUESTIONS if not chosen or each.name in chosen]
-    if not subject.draws_world:
-        unknown = [each.name for each in asked if each.needs_masks]
-        if chosen and unknown:
+    selected = [measurement for measurement in MEASUREMENTS if not only or measurement.name in only]
+    if not subject.draws_builtin_world:
+        impossible = [measurement.name for measurement in selected if measurement.needs_masks]
+        if only and impossible:
             raise SettingError(
-                f"{', '.join(unknown)} needs pictures whose masks are known; {subject.name} does not draw "
-                "the built-in world"
+                f"the model of {', '.join(impossible)} must generate the built-in world, whose masks are "
+                f"known; got {subject.name}"
             )
-        asked = [each for each in asked if not each.needs_masks]
+        selected = [measurement for measurement in selected if not measurement.needs_masks]
     settings: dict[str, Any] = {
         "model": subject.name,
         "number": number,
         "seed": seed,
-        "questions": [q.name for q in asked],
+        "measurements": [measurement.name for measurement in selected],
     }
-    if ways:
-        settings["ways"] = list(ways)
-    sections: list[Section] = []
+    if weightings:
+        settings["weightings"] = list(weightings)
+    sections: list[ReportSection] = []
     files: list[Path] = []
-    for question in asked:
-        if follow is not None:
-            follow(question.name)
-        sections.append(question.ask(subject))
-        files = write(Path(folder), f"{subject.name}, measured", said(subject, chosen), sections, settings)
+    for measurement in selected:
+        if progress is not None:
+            progress(measurement.name)
+        sections.append(measurement.run(subject))
+        title, description = f"Evaluation of {subject.name}", _describe_command(subject, only)
+        files = write(Path(folder), title, description, sections, settings)
     return sections, files
 
 
-def said(subject: Subject, chosen: Sequence[str]) -> str:
-    """How the report was made, in a paragraph."""
-    questions = f"--questions {','.join(chosen)} " if chosen else ""
-    ways = "".join(f"--way {shlex.quote(way)} " for way in subject.ways)
+def _describe_command(subject: EvaluatedModel, only: Sequence[str]) -> str:
+    """Return a paragraph with the command that writes the report."""
+    selection = f"--only {','.join(only)} " if only else ""
+    weightings = "".join(f"--weighting {shlex.quote(weighting)} " for weighting in subject.weightings)
     return (
-        f"Made by `promptweight evaluate {subject.name} --report DIR {questions}{ways}"
+        f"Written by `promptweight evaluate {subject.name} --report DIR {selection}{weightings}"
         f"--number {subject.number} --seed {subject.seed}`. "
-        "Prompts, scenes and noises come from seeds that no training used. "
-        "Intervals are of 95 %; n counts scenes or pictures."
+        "Prompts, scenes and noise come from seeds that training does not use. "
+        "Intervals are 95 % intervals; n is the number of scenes or images."
     )
-
-
-@dataclass(frozen=True)
-class Question:
-    """What can be asked."""
-
-    name: str
-    ask: Callable[[Subject], Section]
-    needs_masks: bool
-    """Whether it is asked only of models that draw the built-in world."""
-
-
-QUESTIONS = (
-    Question("drawing", picture_sections.drawing, True),
-    Question("localisation", map_sections.localisation, True),
-    Question("faithfulness", map_sections.faithfulness, False),
-    Question("response", picture_sections.response, False),
-    Question("targets", picture_sections.targets, False),
-    Question("leakage", map_sections.leakage, True),
-)
-"""In the order of a report."""

@@ -1,4 +1,4 @@
-"""Who is asked the questions of a report: a model, and how thoroughly."""
+"""The evaluated model of a report and the size of its measurements."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model, and how thoroughly it is asked."""
+class EvaluatedModel:
+    """A model and the settings of its measurements."""
 
     name: str
     pipeline: Any
     number: int
-    """Prompts of the largest question; the others take a part of it."""
+    """Prompts of the largest measurement; the others use a fraction."""
     seed: int
-    draws_world: bool
-    """Whether it draws the built-in world, so that masks are known."""
-    ways: tuple[str, ...] = ()
-    """Ways in which weights act, or spaces, that `response` is asked of; all when empty."""
+    draws_builtin_world: bool
+    """True if the model generates the built-in world, so that masks are known."""
+    weightings: tuple[str, ...] = ()
+    """Weightings or spaces of the measurement `weight-response`; all if empty."""
     folder: Path | None = None
-    """Where what was measured is kept, so that a run that was stopped goes on."""
+    """Folder of the checkpoint, from which a stopped run resumes."""
 
-    def part(self, divisor: int) -> int:
-        """So many prompts as a costly question gets, 1 or more."""
+    def fraction(self, divisor: int) -> int:
+        """Return `number` divided by `divisor`, at least 1."""
         return max(1, self.number // divisor)
 
 
-def draws_world(pipeline: Any) -> bool:
-    """Whether a pipeline's own pictures have the 64 pixels a side of the built-in world."""
+def draws_builtin_world(pipeline: Any) -> bool:
+    """Return True if the pipeline generates images of 64 × 64 pixels, the size of the built-in world."""
     model = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     size = getattr(getattr(model, "config", None), "sample_size", None)
     return isinstance(size, int) and size * getattr(pipeline, "vae_scale_factor", 8) == 64

@@ -1,1 +1,1 @@
-"""dialects."""
+"""Parsers of the prompt dialects: text to parse tree."""

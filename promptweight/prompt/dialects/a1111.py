@@ -1,4 +1,4 @@
-"""Reads the dialects ``pw`` and ``a1111``: comments and tags, AND, prompt editing, then weights."""
+"""Parser of the dialects `pw` and `a1111`: comments and tags, AND, prompt editing, then weights."""
 
 from __future__ import annotations
 
@@ -6,101 +6,42 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from promptweight.prompt.builder import Builder
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.a1111_scanner import scan
-from promptweight.prompt.dialects.a1111_weights import stretches
-from promptweight.prompt.dialects.tags_and_comments import lift
-from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, finite
-from promptweight.prompt.model import Part, Prompt
-from promptweight.prompt.prompt_editing import NOMINAL_STEPS, find_changes
-from promptweight.prompt.source_map import Flow
-from promptweight.prompt.textual_inversion import note_embeddings
-
-
-def read(
-    source: str, dialect: str, embeddings: Collection[str] = (), at: tuple[int, int] = (1, NOMINAL_STEPS)
-) -> Prompt:
-    """Read a prompt in the dialect ``pw`` or ``a1111``, as it is at one step of a run.
-
-    ``embeddings`` are names that count as bare words; ``at`` is the step, from 1, and how many the run has.
-    """
-    builder = Builder(source, dialect)
-    flow, builder.loras = lift(source, dialect, builder.remarks)
-    parts = split_parts(flow, dialect, builder.remarks)
-    builder.scanned += 2 * len(source)
-    for number, part in enumerate(parts):
-        if number:
-            previous = flow.place_after(parts[number - 1].stop)
-            builder.joint(previous, flow.place(part.start), "and")
-        read_part(builder, flow, part, at, whole=len(parts) == 1)
-    return note_embeddings(builder.prompt(), embeddings)
-
-
-def last_steps(source: str, dialect: str, steps: int) -> list[int]:
-    """The steps after which a part of the prompt may change in a run of ``steps``, and the last step."""
-    flow, _ = lift(source, dialect, Remarks())
-    parts = split_parts(flow, dialect, Remarks())
-    texts = [part_text(flow, part, whole=len(parts) == 1).text for part in parts]
-    return sorted({end for text in texts for end in find_changes(text, dialect).last_steps(steps)})
-
-
-def part_text(flow: Flow, part: PartRange, *, whole: bool) -> Flow:
-    """The text of one part, all that it says at any step."""
-    end = part.stop if whole else part.end
-    return flow if (part.start, end) == (0, len(flow.text)) else flow.keep([(part.start, end)])
-
-
-def read_part(builder: Builder, flow: Flow, part: PartRange, at: tuple[int, int], *, whole: bool) -> None:
-    """Read one part of the prompt as it is ``at`` a step; ``whole`` tells that there is no other."""
-    if whole and part.weight != 1.0:
-        value = flow.text[part.end : part.stop].strip()
-        builder.remarks.add(
-            "part-weight", flow.place(part.end), flow.place_after(part.stop), value=value, weight=part.weight
-        )
-    clean_start = builder.length
-    text = part_text(flow, part, whole=whole)
-
-    def remark(code: str, start: int, end: int, **values: object) -> None:
-        builder.remarks.add(code, text.place(start), text.place_after(end), **values)
-
-    changes = find_changes(text.text, builder.dialect, remark=remark)
-    builder.scanned += changes.looked_at
-    if changes.found:
-        if not builder.scheduled:
-            first = changes.found[0]
-            remark("scheduled", first.start, first.stop + 1)
-        builder.scheduled = True
-        text = text.keep(changes.ranges(*at))
-    found = scan(text, builder.dialect, builder.remarks)
-    builder.scanned += found.looked_at
-    for stretch in stretches(found, builder.dialect):
-        if stretch.origin == "break":
-            ((start, stop),) = stretch.ranges
-            builder.joint(text.place(start), text.place_after(stop), "break")
-        else:
-            builder.span(text, stretch.ranges, stretch.weight, stretch.options, stretch.origin)
-    builder.parts.append(
-        Part(
-            text=flow.text[part.start : part.end],
-            weight=part.weight,
-            start=flow.place(part.start),
-            end=flow.place_after(part.end) if part.end > part.start else flow.place(part.start),
-            clean_start=clean_start,
-            clean_end=builder.length,
-        )
-    )
-
+from promptweight.prompt.dialects.a1111_scanner import Scan, scan
+from promptweight.prompt.dialects.tags_and_comments import extract_tags
+from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, parse_finite
+from promptweight.prompt.prompt_editing import Changes, find_changes
+from promptweight.prompt.source_map import MappedText
+from promptweight.prompt.tree import NOMINAL_STEPS, ParseTree, TreePart
 
 AND = re.compile(r"\bAND\b")
-
-
 BRACKETS = re.compile(r"\\.|[()\[\]]", re.DOTALL)
 
 
+def parse_a1111(source: str, dialect: str, embeddings: Collection[str] = ()) -> ParseTree:
+    """Parse a prompt in the dialect `pw` or `a1111`; `embeddings` are names that count as bare words."""
+    remarks = Remarks()
+    text, loras = extract_tags(source, dialect, remarks)
+    ranges = _split_parts(text, dialect, remarks)
+    scanned = 2 * len(source)
+    parts: list[TreePart] = []
+    is_scheduled = False
+    for number, part_range in enumerate(ranges):
+        joint = (0, 0)
+        if number:
+            joint = text.source_end(ranges[number - 1].stop), text.source_start(part_range.start)
+        part, count = _parse_part(
+            text, part_range, dialect, remarks, joint, is_whole=len(ranges) == 1, is_first=not is_scheduled
+        )
+        is_scheduled |= part.changes is not None
+        scanned += count
+        parts.append(part)
+    return ParseTree(source, dialect, tuple(parts), tuple(loras), tuple(embeddings), scanned, remarks)
+
+
 @dataclass(frozen=True, slots=True)
-class PartRange:
-    """A part of a flow: its text ends at ``end``, where the weight begins, which ends at ``stop``."""
+class _PartRange:
+    """The range of a part: its text ends at `end`, where the weight begins, which ends at `stop`."""
 
     start: int
     end: int
@@ -108,27 +49,96 @@ class PartRange:
     weight: float
 
 
-def split_parts(flow: Flow, dialect: str, remarks: Remarks) -> list[PartRange]:
-    """Split at AND: anywhere for ``a1111``, outside of closed groups for ``pw``."""
-    text = flow.text
+def _parse_part(
+    whole: MappedText,
+    part: _PartRange,
+    dialect: str,
+    remarks: Remarks,
+    joint: tuple[int, int],
+    *,
+    is_whole: bool,
+    is_first: bool,
+) -> tuple[TreePart, int]:
+    """Parse one part.
+
+    Args:
+        whole: the text of the whole prompt.
+        part: the range of the part.
+        dialect: `pw` or `a1111`.
+        remarks: gets the remarks.
+        joint: the source range before the part.
+        is_whole: whether there is no other part.
+        is_first: whether no earlier part changes during sampling.
+
+    Returns:
+        The part, and the number of characters read.
+    """
+    if is_whole and part.weight != 1.0:
+        value = whole.text[part.end : part.stop].strip()
+        places = whole.source_start(part.end), whole.source_end(part.stop)
+        remarks.add("part-weight", *places, value=value, weight=part.weight)
+    end = part.stop if is_whole else part.end
+    text = whole if (part.start, end) == (0, len(whole.text)) else whole.select([(part.start, end)])
+
+    def add_remark(code: str, start: int, end: int, **values: object) -> None:
+        remarks.add(code, text.source_start(start), text.source_end(end), **values)
+
+    changes = find_changes(text.text, dialect, add_remark=add_remark)
+    if changes.found and is_first:
+        first = changes.found[0]
+        add_remark("scheduled", first.start, first.stop + 1)
+    found = _scan_part(text, dialect, remarks, changes)
+    tree_part = TreePart(
+        text,
+        found.nodes,
+        source_text=whole.text[part.start : part.end],
+        weight=part.weight,
+        start=whole.source_start(part.start),
+        end=whole.source_end(part.end) if part.end > part.start else whole.source_start(part.start),
+        joint=joint,
+        changes=changes if changes.found else None,
+        is_composed=found.is_composed,
+    )
+    return tree_part, changes.scanned + found.scanned
+
+
+def _scan_part(text: MappedText, dialect: str, remarks: Remarks, changes: Changes) -> Scan:
+    """Scan a part; where edits complete a weight or a BREAK, the remarks are those of the first step."""
+    if not changes.found:
+        return scan(text, dialect, remarks)
+    own = Remarks()
+    found = scan(text, dialect, own, changes)
+    if found.is_composed:
+        own = Remarks()
+        first = scan(text.select(changes.ranges_at(1, NOMINAL_STEPS)), dialect, own)
+        found = found._replace(scanned=found.scanned + first.scanned)
+    remarks.extend(own)
+    return found
+
+
+def _split_parts(mapped: MappedText, dialect: str, remarks: Remarks) -> list[_PartRange]:
+    """Split at AND: anywhere for `a1111`, outside of closed groups for `pw`."""
+    text = mapped.text
     separators = [match.span() for match in AND.finditer(text)] if "AND" in text else []
     if dialect == "pw" and separators:
-        separators = outside_groups(flow, separators, remarks)
+        separators = _select_outside_groups(mapped, separators, remarks)
     parts = []
     start = 0
     for separator_start, separator_end in [*separators, (len(text), len(text))]:
-        parts.append(weigh_part(text, start, separator_start, dialect))
+        parts.append(_weigh_part(text, start, separator_start, dialect))
         start = separator_end
     if dialect == "pw" and len(parts) == 1:
-        return [PartRange(0, len(text), len(text), 1.0)]
+        return [_PartRange(0, len(text), len(text), 1.0)]
     return parts
 
 
-def outside_groups(flow: Flow, separators: list[tuple[int, int]], remarks: Remarks) -> list[tuple[int, int]]:
-    """The separators that stand in no group that is closed again."""
-    depth_changes = [0] * (len(flow.text) + 1)
+def _select_outside_groups(
+    mapped: MappedText, separators: list[tuple[int, int]], remarks: Remarks
+) -> list[tuple[int, int]]:
+    """Return the separators outside of groups that are closed."""
+    depth_changes = [0] * (len(mapped.text) + 1)
     opened: dict[str, list[int]] = {")": [], "]": []}
-    for match in BRACKETS.finditer(flow.text):
+    for match in BRACKETS.finditer(mapped.text):
         bracket = match[0]
         if bracket == "(":
             opened[")"].append(match.start())
@@ -145,12 +155,12 @@ def outside_groups(flow: Flow, separators: list[tuple[int, int]], remarks: Remar
         if depth == 0:
             outside.append((start, end))
         else:
-            remarks.add("and-in-group", flow.place(start), flow.place_after(end))
+            remarks.add("and-in-group", mapped.source_start(start), mapped.source_end(end))
     return outside
 
 
-def weigh_part(text: str, start: int, stop: int, dialect: str) -> PartRange:
-    """The part between ``start`` and ``stop``, without the weight and the white space that it ends with."""
+def _weigh_part(text: str, start: int, stop: int, dialect: str) -> _PartRange:
+    """Return the part from `start` to `stop`, without the weight and the white space at its end."""
     if dialect == "pw":
         start = stop - len(text[start:stop].lstrip())
     end = start + len(text[start:stop].rstrip())
@@ -158,7 +168,7 @@ def weigh_part(text: str, start: int, stop: int, dialect: str) -> PartRange:
     if colon >= 0 and not (dialect == "pw" and text[colon - 1 : colon] == "\\"):
         number = text[colon + 1 : end].strip()
         pattern = ASCII_NUMBER if dialect == "pw" else PART_NUMBER
-        value = finite(number) if pattern.fullmatch(number) else None
+        value = parse_finite(number) if pattern.fullmatch(number) else None
         if value is not None:
-            return PartRange(start, start + len(text[start:colon].rstrip()), stop, value)
-    return PartRange(start, end, stop, 1.0)
+            return _PartRange(start, start + len(text[start:colon].rstrip()), stop, value)
+    return _PartRange(start, end, stop, 1.0)

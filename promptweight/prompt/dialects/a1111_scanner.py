@@ -1,13 +1,13 @@
-"""The weight grammar that ``pw`` and ``a1111`` share: ``(x)``, ``[x]``, ``(x:1.2)``, escapes and BREAK.
+"""Scanner of the weight grammar of `pw` and `a1111`: `(x)`, `[x]`, `(x:1.2)`, escapes and BREAK.
 
-A text is scanned once, into events; ``products`` walks the events and gives every piece of text its weight.
-Round and square groups are two stacks of their own, as in A1111: they may cross.
+A part is scanned once, with its edits and alternations known, into the nodes of the parse tree. Round and
+square groups are two separate stacks, as in A1111, and may cross.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.literals import (
@@ -15,71 +15,128 @@ from promptweight.prompt.literals import (
     ASCII_NUMBER,
     NUMBER_LIKE,
     UNUSUAL_WEIGHT,
-    finite,
-    read_options,
-    read_share,
+    parse_finite,
+    parse_options,
+    parse_share,
     skip_white,
 )
-from promptweight.prompt.model import BREAK_FRAGMENT, Options
-from promptweight.prompt.source_map import Flow
-
-TEXT, OPEN, CLOSE, BREAK = range(4)
-"""Kinds of events: (TEXT, start, end), (OPEN, group, place), (CLOSE, group, place), (BREAK, start, end)."""
+from promptweight.prompt.model import BREAK_KEYWORD, NO_OPTIONS, Options
+from promptweight.prompt.nodes import Alternate, Break, Edit, Node, Text, Weighted
+from promptweight.prompt.prompt_editing import Change, Changes
+from promptweight.prompt.source_map import MappedText
 
 FACTOR = {"(": 1.1, "[": 1 / 1.1}
 ORIGIN = {"(": "round", "[": "square"}
 PLAIN = re.compile(r"[^()\[\]\\:]++")
-BREAK_WORD = re.compile(rf"\b{BREAK_FRAGMENT}\b")
+BREAK_WORD = re.compile(rf"\b{BREAK_KEYWORD}\b")
 BRACES = re.compile(r"\{[^{}()\[\]]*+\}")
 SHARE = re.compile(r"\s*+([^\s()\[\]\\:%]++%|[\d.][^\s()\[\]\\:%]*+)\s*+\)")
 ESCAPABLE = {"pw": frozenset("()[]\\:|#"), "a1111": frozenset("()[]\\")}
 
+# The beginning of a weight or of options: the part of a literal that an edit may complete.
+OPEN_LITERAL = re.compile(r"\s*+(?:=[^()\[\]\\:]*+|[+\-.\deE]*+\s*+(?:\{[^{}()\[\]]*+(?:\}\s*+)?+)?+)")
+# The keyword, or a piece of it, at the end and at the beginning of a text between the marks of edits.
+KEYWORD_HEAD = re.compile(r"\b(?:B|BR|BRE|BREA)\Z")
+KEYWORD_TAIL = re.compile(r"(?:REAK|EAK|AK|K)\b")
+KEYWORD_FIRST = re.compile(rf"\s*+{BREAK_KEYWORD}\b")
 
-@dataclass(slots=True)
-class Scan:
-    """What one pass over a text found; groups are numbered by their opening, their lists run side by side.
 
-    ``closed`` counts the closings, so that it orders groups from the inside out.
+class Scan(NamedTuple):
+    """The nodes of a part.
+
+    Attributes:
+        nodes: the nodes, in source order.
+        is_composed: whether an edit completes a weight or a BREAK, as in `(x:[1.2:0.8:5])`: the nodes then
+            depend on the step.
+        scanned: the number of characters read, lookahead included.
     """
 
-    events: list[tuple[int, int, int]] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    brackets: list[str] = field(default_factory=list)
-    factors: list[float] = field(default_factory=list)
-    origins: list[str] = field(default_factory=list)
-    closed: list[int] = field(default_factory=list)
-    options: dict[int, Options] = field(default_factory=dict)
-    looked_at: int = 0
+    nodes: tuple[Node, ...]
+    is_composed: bool
+    scanned: int
 
 
-def scan(flow: Flow, dialect: str, remarks: Remarks) -> Scan:
-    """Scan a text into events and groups."""
-    scanner = Scanner(flow, dialect, remarks)
-    scanner.run()
-    return scanner.found
+def scan(text: MappedText, dialect: str, remarks: Remarks, changes: Changes | None = None) -> Scan:
+    """Scan a text into nodes; `changes` are its edits and alternations."""
+    scanner = _Scanner(text, dialect, remarks)
+    scanner.scan_all(changes)
+    return Scan(tuple(scanner.nodes), scanner.is_composed, scanner.scanned)
 
 
-class Scanner:
-    """The state of one pass, which looks at every character a bounded number of times and counts it."""
+class _Scanner:
+    """The state of one pass, which reads every character a bounded number of times and counts it."""
 
-    def __init__(self, flow: Flow, dialect: str, remarks: Remarks) -> None:
-        self.flow = flow
-        self.text = flow.text
+    def __init__(self, mapped: MappedText, dialect: str, remarks: Remarks) -> None:
+        self.mapped = mapped
+        self.text = mapped.text
         self.dialect = dialect
         self.remarks = remarks
-        self.found = Scan()
-        self.events = self.found.events
-        self.open: dict[str, list[int]] = {"(": [], "[": []}
-        self.events_before: list[int] = []  # for every group, how many events there were before it
+        self.nodes: list[Any] = []
+        self.is_composed = False
+        self.scanned = 0
+        self.end = len(self.text)  # of the text up to the next mark of an edit
+        self.rounds: list[tuple[int, int]] = []  # (index of the node, offset) of the open groups
+        self.squares: list[tuple[int, int]] = []
         self.closings = 0
         self.colon = -1  # the last colon since the last bracket
+        self.has_breaks = BREAK_KEYWORD in self.text
+        self.has_keyword_head = self.has_keyword_tail = False
 
-    def run(self) -> None:
-        """Scan to the end of the text."""
-        text, end, events = self.text, len(self.text), self.events
-        has_breaks = BREAK_FRAGMENT in text
-        plain = PLAIN.match
+    def scan_all(self, changes: Changes | None) -> None:
+        """Scan to the end of the text, from one mark of an edit to the next."""
         place = 0
+        if changes is not None and changes.found:
+            place = self.scan_changes(changes)
+        self.scan_range(place, len(self.text))
+        self.scanned += len(self.text)
+        self.close_open_groups()
+
+    def scan_changes(self, changes: Changes) -> int:
+        """Scan up to the last mark of an edit; return the offset after it."""
+        place = 0
+        heads: dict[int, int] = {}  # from the number of a change to the index of its node
+        branches: dict[int, list[int]] = {}
+        for start, end, number, branch in sorted(changes.marks()):
+            self.scan_range(place, start)
+            self.check_edges(place, start, end)
+            place = end
+            if branch == 0:
+                heads[number] = len(self.nodes)
+                branches[number] = []
+                self.nodes.append(None)
+            branches[number].append(len(self.nodes))
+            change = changes.found[number]
+            if branch == len(change.separators) + change.is_alternation:
+                self.close_change(heads.pop(number), change, tuple(branches.pop(number)), end)
+        self.is_composed |= self.has_keyword_head and self.has_keyword_tail
+        return place
+
+    def close_change(self, head: int, change: Change, branches: tuple[int, ...], end: int) -> None:
+        """Write the node of an edit or an alternation."""
+        stop = len(self.nodes)
+        if change.is_alternation:
+            self.nodes[head] = Alternate(change.start, end, change.separators, branches, stop)
+        else:
+            self.nodes[head] = Edit(change.start, end, change.separators, change.when, branches, stop)
+
+    def check_edges(self, first: int, start: int, end: int) -> None:
+        """Note whether the mark text[start:end] of an edit touches the keyword BREAK, or pieces of it.
+
+        The mark before ends at `first`.
+        """
+        before = self.text[first:start]
+        self.has_keyword_head |= KEYWORD_HEAD.search(before[-len(BREAK_KEYWORD) :]) is not None
+        self.has_keyword_tail |= KEYWORD_TAIL.match(self.text, end) is not None
+        if self.has_breaks and (
+            before.rstrip().endswith(BREAK_KEYWORD) or KEYWORD_FIRST.match(self.text, end)
+        ):
+            self.is_composed = True
+
+    def scan_range(self, place: int, end: int) -> None:
+        """Scan text[place:end]."""
+        self.end = end
+        text, nodes = self.text, self.nodes
+        plain = PLAIN.match
         while place < end:
             character = text[place]
             if character in "([":
@@ -93,138 +150,140 @@ class Scanner:
             elif character == "\\":
                 place = self.escape(place)
             else:
-                after = plain(text, place).end()  # type: ignore[union-attr]
-                if has_breaks:
+                after = plain(text, place, end).end()  # type: ignore[union-attr]
+                if self.has_breaks:
                     self.plain_with_breaks(place, after)
                 else:
-                    events.append((TEXT, place, after))
+                    nodes.append(Text(place, after))
                 place = after
-        self.found.looked_at += end
-        self.close_what_is_open()
 
     def plain_with_breaks(self, start: int, end: int) -> None:
-        """Text without brackets, in which BREAK swallows the white space round it."""
+        """Add text without brackets, in which BREAK removes the white space around it."""
         for match in BREAK_WORD.finditer(self.text, start, end):
             before = start + len(self.text[start : match.start()].rstrip())
             if start < before:
-                self.events.append((TEXT, start, before))
+                self.nodes.append(Text(start, before))
             start = min(end, skip_white(self.text, match.end()))
-            self.events.append((BREAK, match.start(), match.end()))
-            if self.open["("] or self.open["["]:
+            self.nodes.append(Break(match.start(), match.end()))
+            if self.rounds or self.squares:
                 self.remark("break-in-group", match.start(), match.end())
         if start < end:
-            self.events.append((TEXT, start, end))
+            self.nodes.append(Text(start, end))
 
     def open_group(self, bracket: str, place: int) -> None:
         """Begin a group; its weight is known when it closes."""
-        found = self.found
-        group = len(found.places)
-        found.places.append(place)
-        found.brackets.append(bracket)
-        found.factors.append(FACTOR[bracket])
-        found.origins.append(ORIGIN[bracket])
-        found.closed.append(-1)
-        self.events_before.append(len(self.events))
-        self.open[bracket].append(group)
-        self.events.append((OPEN, group, place))
+        (self.rounds if bracket == "(" else self.squares).append((len(self.nodes), place))
+        self.nodes.append(None)
         self.colon = -1
 
     def close_group(self, bracket: str, place: int) -> None:
-        """Close the innermost group of this kind, or take the closer as text."""
-        if not self.open[bracket]:
+        """Close the innermost group of this kind, or take the closing bracket as text."""
+        if not (self.rounds if bracket == "(" else self.squares):
             self.remark("stray-closer", place, place + 1, bracket=self.text[place])
-            self.events.append((TEXT, place, place + 1))
+            self.nodes.append(Text(place, place + 1))
             self.colon = -1
             return
         if bracket == "(" and self.colon >= 0:
-            self.found.looked_at += place - self.colon
+            self.scanned += place - self.colon
             value = self.text[self.colon + 1 : place]
             if NUMBER_LIKE.match(value):
                 self.remark("weight-unreadable", self.colon + 1, place, value=value.strip())
-        self.pop(bracket, place)
+        self.pop(bracket, place, place + 1, FACTOR[bracket], ORIGIN[bracket])
 
-    def pop(self, bracket: str, place: int) -> int:
-        """Take the innermost group of this kind off its stack."""
-        group = self.open[bracket].pop()
-        self.found.closed[group] = self.closings
-        self.closings += 1
+    def pop(
+        self,
+        bracket: str,
+        content_end: int,
+        end: int,
+        weight: float,
+        origin: str,
+        options: Options = NO_OPTIONS,
+    ) -> None:
+        """Close the innermost group of this kind, whose closing bracket is before `end`."""
+        own, other = (self.rounds, self.squares) if bracket == "(" else (self.squares, self.rounds)
+        index, place = own.pop()
         self.colon = -1
-        other = self.open["[" if bracket == "(" else "("]
-        if other and other[-1] > group:
-            self.remark("crossed-groups", place, place + 1, bracket=self.text[place])
-        if self.events_before[group] == len(self.events) - 1:
-            self.remark("empty-group", self.found.places[group], place + 1)
-        self.events.append((CLOSE, group, place))
-        return group
+        nodes = self.nodes
+        if other and other[-1][0] > index:
+            self.remark("crossed-groups", end - 1, end, bracket=self.text[end - 1])
+        if index == len(nodes) - 1:
+            self.remark("empty-group", place, end)
+        nodes[index] = Weighted(place, end, content_end, len(nodes), weight, origin, self.closings, options)
+        self.closings += 1
 
     def escape(self, place: int) -> int:
-        """A backslash: the next character is text, or else the backslash itself is (A1111 drops it)."""
+        """Read a backslash: the next character is text, or the backslash itself is (A1111 drops it)."""
         following = self.text[place + 1 : place + 2]
         if following and following in ESCAPABLE[self.dialect]:
-            self.events.append((TEXT, place + 1, place + 2))
+            self.nodes.append(Text(place + 1, place + 2))
             return place + 2
         if self.dialect == "a1111":
             self.remark("backslash-dropped", place, place + 1)
         else:
-            self.events.append((TEXT, place, place + 1))
+            self.nodes.append(Text(place, place + 1))
         return place + 1
 
     def weight(self, place: int) -> int:
-        """A colon: the weight that closes a round group, or else text."""
-        text = self.text
-        number_place = skip_white(text, place + 1)
-        if self.dialect == "pw" and text[number_place : number_place + 1] == "=":
+        """Read a colon: the weight that closes a round group, or else text."""
+        text, end = self.text, self.end
+        if end < len(text) and self.rounds and self.is_open_literal(place + 1):
+            self.is_composed = True
+        number_place = skip_white(text, place + 1, end)
+        is_pw = self.dialect == "pw"
+        if is_pw and number_place < end and text[number_place] == "=":
             return self.share(place, number_place + 1)
-        number = (A1111_NUMBER if self.dialect == "a1111" else ASCII_NUMBER).match(text, number_place)
+        number = (ASCII_NUMBER if is_pw else A1111_NUMBER).match(text, number_place, end)
         if number is None:
-            self.found.looked_at += number_place - place
+            self.scanned += number_place - place
             return self.colon_as_text(place)
         after = number.end()
         block = None
-        if self.dialect == "pw":
-            block = BRACES.match(text, skip_white(text, after))
+        if is_pw:
+            block = BRACES.match(text, skip_white(text, after, end), end)
             after = block.end() if block else after
-        closer = skip_white(text, after)
-        self.found.looked_at += closer - place
-        value = finite(number[0])
-        if text[closer : closer + 1] != ")" or value is None or not self.open["("]:
+        closer = skip_white(text, after, end)
+        self.scanned += closer - place
+        value = parse_finite(number[0])
+        if closer >= end or text[closer] != ")" or value is None or not self.rounds:
             return self.colon_as_text(place)
         self.warn_about_weight(place, closer, value, number[0])
-        group = self.pop("(", closer)
-        self.found.factors[group] = value
-        self.found.origins[group] = "number"
+        options = NO_OPTIONS
         if block is not None:
-            options = read_options(block[0][1:-1], block.start() + 1, self.remarks, self.flow.place)
-            if options:
-                self.found.options[group] = options
+            content, source_offset = block[0][1:-1], self.mapped.source_start
+            options = parse_options(content, block.start() + 1, self.remarks, source_offset)
+        self.pop("(", place, closer + 1, value, "number", options)
         return closer + 1
 
     def share(self, place: int, after_sign: int) -> int:
-        """``:=``, at ``place``: the share of the picture that closes a round group, or else text."""
-        text = self.text
-        match = SHARE.match(text, after_sign)
-        self.found.looked_at += (after_sign if match is None else match.end()) - place
-        if match is None or not self.open["("]:
+        """Read `:=`, at `place`: the share of attention that closes a round group, or else text."""
+        match = SHARE.match(self.text, after_sign, self.end)
+        self.scanned += (after_sign if match is None else match.end()) - place
+        if match is None or not self.rounds:
             return self.colon_as_text(place)
-        share = read_share(match[1]) if match[1].endswith("%") else None
+        share = parse_share(match[1]) if match[1].endswith("%") else None
         closer = match.end() - 1
         if share is None:
             self.remark("share-unreadable", place + 1, closer, value=match[1])
             return self.colon_as_text(place)
-        group = self.pop("(", closer)
-        self.found.factors[group] = 1.0
-        self.found.origins[group] = "number"
-        self.found.options[group] = Options(share=share)
+        self.pop("(", place, closer + 1, 1.0, "number", Options(share=share))
         return closer + 1
 
     def colon_as_text(self, place: int) -> int:
-        """A colon that begins no weight."""
-        self.events.append((TEXT, place, place + 1))
+        """Add a colon that begins no weight."""
+        self.nodes.append(Text(place, place + 1))
         self.colon = place
         return place + 1
 
+    def is_open_literal(self, place: int) -> bool:
+        """Return whether the text from `place` to the next mark of an edit may begin a weight."""
+        match = OPEN_LITERAL.match(self.text, place, self.end)
+        if match is None:
+            return False
+        self.scanned += match.end() - place
+        return match.end() == self.end
+
     def warn_about_weight(self, place: int, closer: int, value: float, number: str) -> None:
-        """Warn where a weight is far from 1, or looks like the second half of a ratio."""
+        """Remark on a weight that is far from 1, or that may be the second half of a ratio."""
         if number.isdecimal() and self.text[place - 1] in "0123456789":
             first = place
             while first > 0 and place - first < 12 and self.text[first - 1] in "0123456789.":
@@ -236,16 +295,17 @@ class Scanner:
         elif abs(value) > UNUSUAL_WEIGHT:
             self.remark("weight-large", place + 1, closer, weight=value)
 
-    def close_what_is_open(self) -> None:
-        """Group that are still open end with the text: the round ones first, as A1111 does."""
-        for bracket, groups in self.open.items():
-            for group in groups:
-                self.found.closed[group] = self.closings
+    def close_open_groups(self) -> None:
+        """Close the groups that are open at the end of the text: the round ones first, as A1111 does."""
+        size, count = len(self.text), len(self.nodes)
+        for bracket, groups in (("(", self.rounds), ("[", self.squares)):
+            for index, place in groups:
+                weight, origin = FACTOR[bracket], ORIGIN[bracket]
+                self.nodes[index] = Weighted(place, size, size, count, weight, origin, self.closings)
                 self.closings += 1
-                place = self.found.places[group]
                 self.remark("unclosed-group", place, place + 1, bracket=bracket)
 
     def remark(self, code: str, start: int, end: int, **values: object) -> None:
-        """Remark on a range of the flow."""
+        """Remark on a range of the text."""
         if self.remarks.wants_more():
-            self.remarks.add(code, self.flow.place(start), self.flow.place_after(end), **values)
+            self.remarks.add(code, self.mapped.source_start(start), self.mapped.source_end(end), **values)

@@ -1,19 +1,18 @@
-"""compel's grammar: ``word++``, ``(words)1.2``, quotes, ``.attend()``, ``.swap()``, ``.blend()``, ``.and()``.
+"""Grammar of compel: `word++`, `(words)1.2`, quotes, `.attend()`, `.swap()`, `.blend()`, `.and()`.
 
-The grammar is a PEG: alternatives are tried in order, the first that fits is kept. What a bracket holds is
-remembered per place, so that no stretch is read more than a few times; compel's own parser needs time
-exponential in the nesting. Rules that nest are generators, driven by ``run``, so that nesting costs no
-recursion.
+The grammar is a PEG: alternatives are tried in order, and the first match counts. The content of a bracket is
+stored by offset, so that no range is read more than a few times; compel's own parser needs time exponential
+in the nesting. Rules that nest are generators, driven by `run_rule`, so that nesting costs no recursion.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from promptweight.prompt.literals import within_reach
+from promptweight.prompt.literals import clamp_weight
 
 PLUS_BASE, MINUS_BASE = 1.1, 0.9
 
@@ -44,17 +43,15 @@ OPTION = re.compile(
 JOIN = re.compile(rf"{SPACE}*+\){SPACE}*+(?P<operator>\.blend|\.and|\.add){SPACE}*+\(")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Text without syntax; an empty one stands for empty quotes."""
+class Word(NamedTuple):
+    """Text without syntax; an empty one represents empty quotes."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoraTag:
-    """``useLora(name, weight)``."""
+class LoraTag(NamedTuple):
+    """A network tag, `useLora(name, weight)`."""
 
     name: str
     weight: float
@@ -62,49 +59,49 @@ class LoraTag:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Nodes under one weight; ``origin`` tells where it comes from, as in ``Span``."""
+class Group(NamedTuple):
+    """Expressions under one weight; `origin` is the syntax that gives it, as in `Span`."""
 
+    start: int
+    end: int
+    content_end: int
     weight: float
-    nodes: list[Node]
+    content: Sequence[Expression]
     origin: str = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class SwapNode:
-    """``original.swap(edited, option=value)``."""
+class SwapExpression(NamedTuple):
+    """A swap, `original.swap(edited, options)`."""
 
-    original: list[Node]
-    edited: list[Node]
+    original: Sequence[Expression]
+    edited: Sequence[Expression]
     options: tuple[tuple[str, float | str], ...]
     start: int
     end: int
 
 
-Node = Word | LoraTag | Group | SwapNode
+Expression = Word | LoraTag | Group | SwapExpression
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """``("a", "b").blend(0.3, 0.7)`` or ``.and()``: prompts, the values in the brackets, places."""
+class Joined(NamedTuple):
+    """Prompts that an operator joins, `("a", "b").operator(…)`; each is (expressions, start, end)."""
 
     operator: str
-    prompts: list[tuple[list[Node], int, int]]
+    prompts: list[tuple[list[Expression], int, int]]
     values: list[tuple[str, float | str]]
     start: int
     end: int
 
 
-Read = tuple[Node, int] | None
-"""A node and the place after it; None where the rule does not fit."""
+Read = tuple[Expression, int] | None
+"""An expression and the offset after it; `None` where the rule does not match."""
 NESTED: Read = (Word(-1, -1), -1)
-"""Says that a plain method cannot read what stands here, and a rule must."""
+"""Tells that a rule is needed here instead of a plain method."""
 Rule = Generator[Any, Any, Any]
 
 
-def run(rule: Rule) -> Any:
-    """Drive a rule: what it yields are rules, whose results it gets back."""
+def run_rule(rule: Rule) -> Any:
+    """Drive a rule: it yields the rules that it calls, and gets their results back."""
     stack = [rule]
     result: Any = None
     while stack:
@@ -119,19 +116,19 @@ def run(rule: Rule) -> Any:
     return result
 
 
-def weight_of(written: str) -> tuple[float, str]:
-    """The weight that signs or a number stand for, and its origin."""
+def _parse_weight(written: str) -> tuple[float, str]:
+    """Return the weight of signs or of a number, and its origin."""
     if written[0] in "+-" and written.strip(written[0]) == "":
         base = PLUS_BASE if written[0] == "+" else MINUS_BASE
         # The power is capped: 1.1 ** 800 is beyond any use, 1.1 ** 8000 beyond a float.
-        weight = within_reach(base ** min(len(written), 2000))
+        weight = clamp_weight(base ** min(len(written), 2000))
         return weight, "plus" if written[0] == "+" else "minus"
-    return within_reach(float(written)), "number"
+    return clamp_weight(float(written)), "number"
 
 
 @dataclass
 class Reader:
-    """Reads text[:end] by compel's rules; what stands in quotes has a reader of its own."""
+    """Reader of text[:end] by compel's rules; the content of quotes has a reader of its own."""
 
     text: str
     end: int
@@ -139,43 +136,46 @@ class Reader:
     brackets: dict[int, Read] = field(default_factory=dict)
     swaps: dict[int, Read] = field(default_factory=dict)
     quoted: dict[int, Read] = field(default_factory=dict)
-    looked_at: int = 0
+    scanned: int = 0
 
     def match(self, pattern: re.Pattern[str], place: int) -> re.Match[str] | None:
         """Match within this reader's bounds."""
         found = pattern.match(self.text, place, self.end)
-        self.looked_at += 1 if found is None else found.end() - place + 1
+        self.scanned += 1 if found is None else found.end() - place + 1
         return found
 
     def skip(self, place: int) -> int:
-        """The place after the white space here."""
+        """Return the offset after the white space at `place`."""
+        if place < self.end and self.text[place] not in WHITE_CHARACTERS:
+            self.scanned += 1
+            return place
         found = self.match(WHITE, place)
         return place if found is None else found.end()
 
     def prompt(self, place: int) -> Rule:
-        """A whole prompt: operators where they fit, other text up to the next white space as it is."""
-        nodes: list[Node] = []
+        """Read a whole prompt: operators where they match, other text up to the next white space."""
+        expressions: list[Expression] = []
         place = self.skip(place)
         while place < self.end:
             read = self.simple(place)
             if read is NESTED:
                 read = yield self.nested(place)
             if read is None or isinstance(read[0], Word):
-                # Without an operator, a word runs on to the next white space, whatever is in it.
+                # Without an operator, a word ends at the next white space, whatever is in it.
                 free = self.match(BLACK, place)
                 after = self.end if free is None else free.end()
                 read = Word(place, after), after
-            nodes.append(read[0])
+            expressions.append(read[0])
             place = self.skip(read[1])
-        return nodes, place
+        return expressions, place
 
     def fragment(self, place: int, commas: bool) -> Rule:
-        """Words and operators, as many as fit; ``commas`` tells whether ``,`` and ``.`` may stand between."""
-        nodes: list[Node] = []
+        """Read as many words and operators as match; `commas` allows `,` and `.` between them."""
+        expressions: list[Expression] = []
         while True:
             start = self.skip(place)
             if start >= self.end:
-                return nodes, place
+                return expressions, place
             if self.text[start] in ",.":
                 read: Read = (Word(start, start + 1), start + 1) if commas else None
             else:
@@ -183,12 +183,12 @@ class Reader:
                 if read is NESTED:
                     read = yield self.nested(start)
             if read is None:
-                return nodes, place
-            nodes.append(read[0])
+                return expressions, place
+            expressions.append(read[0])
             place = read[1]
 
     def simple(self, place: int) -> Read:
-        """A tag or a bare word with its sign; ``NESTED`` where brackets, quotes or a swap need ``nested``."""
+        """Read a tag or a bare word with its sign; `NESTED` for brackets, quotes and swaps."""
         first = self.text[place]
         if first in '("':
             return NESTED
@@ -202,16 +202,16 @@ class Reader:
         if after < self.end:
             follows = self.text[after]
             if follows in "+-":
-                return self.weighted(self.match(SIGNS, after), read)
+                return self.weighted(self.match(SIGNS, after), place, read)
             if follows == "." or follows in WHITE_CHARACTERS:
                 attend = self.match(ATTEND, after)
                 if attend is not None:
-                    return self.weighted(attend, read)
+                    return self.weighted(attend, place, read)
                 return NESTED if self.match(SWAP, after) is not None else read
         return read
 
     def nested(self, place: int) -> Rule:
-        """Brackets, quotes, or a word that is swapped, with the operator that follows."""
+        """Read brackets, quotes, or a swapped word, with the operator that follows."""
         read: Read = yield self.target(place)
         if read is None:
             return None
@@ -220,7 +220,7 @@ class Reader:
         if operator is None and self.text[place] in '("':
             operator = self.match(WEIGHT, after)
         if operator is not None:
-            return self.weighted(operator, read)
+            return self.weighted(operator, place, read)
         opening = self.match(SWAP, after)
         if opening is not None:
             if place not in self.swaps:
@@ -229,22 +229,22 @@ class Reader:
         return read
 
     def lora(self, place: int) -> LoraTag | None:
-        """A tag that names a network."""
+        """Read a network tag."""
         lora = self.match(LORA, place)
         if lora is None:
             return None
         weight = float(lora["weight"]) if lora["weight"] else 1.0
         return LoraTag(lora["name"], weight, place, lora.end())
 
-    def weighted(self, operator: re.Match[str] | None, read: Read) -> Read:
-        """What was read, under the weight that the operator says."""
+    def weighted(self, operator: re.Match[str] | None, start: int, read: Read) -> Read:
+        """Return the expression read at `start` under the weight of the operator."""
         if operator is None or read is None:
             return read
-        weight, origin = weight_of(operator["weight"])
-        return Group(weight, [read[0]], origin), operator.end()
+        weight, origin = _parse_weight(operator["weight"])
+        return Group(start, operator.end(), read[1], weight, [read[0]], origin), operator.end()
 
     def target(self, place: int) -> Rule:
-        """What an operator can follow: quotes, brackets, or a bare word."""
+        """Read quotes, brackets, or a bare word, which an operator can follow."""
         first = self.text[place]
         if first == '"':
             return self.quotation(place)
@@ -256,28 +256,29 @@ class Reader:
         return None if word is None else (Word(place, word.end()), word.end())
 
     def bracket(self, place: int) -> Rule:
-        """``(…)``: remembered, for it may be asked for again."""
+        """Read `(…)` and store it, since another rule may need it again."""
         self.brackets[place] = None
-        nodes, after = yield self.fragment(place + 1, True)
+        expressions, after = yield self.fragment(place + 1, True)
         after = self.skip(after)
         if after < self.end and self.text[after] == ")":
-            self.brackets[place] = Group(1.0, nodes), after + 1
+            self.brackets[place] = Group(place, after + 1, after, 1.0, expressions), after + 1
 
     def quotation(self, place: int) -> Read:
-        """Quotes whose content is a fragment throughout."""
+        """Read quotes whose whole content is a fragment."""
         if place not in self.quoted:
             self.quoted[place] = None
             closing = self.quotes.get(place, self.end)
             if closing < self.end:
                 inner = Reader(self.text, closing, {})
-                nodes, after = run(inner.fragment(place + 1, True))
+                expressions, after = run_rule(inner.fragment(place + 1, True))
                 if inner.skip(after) == closing:
-                    self.quoted[place] = Group(1.0, nodes or [Word(closing, closing)]), closing + 1
-                self.looked_at += inner.looked_at
+                    content = expressions or [Word(closing, closing)]
+                    self.quoted[place] = Group(place, closing + 1, closing, 1.0, content), closing + 1
+                self.scanned += inner.scanned
         return self.quoted[place]
 
-    def swap(self, place: int, original: Node, opening: int) -> Rule:
-        """What follows ``.swap(``: a replacement without commas, then options."""
+    def swap(self, place: int, original: Expression, opening: int) -> Rule:
+        """Read the rest after `.swap(`: a replacement without commas, then options."""
         edited, after = yield self.fragment(opening, False)
         after = self.skip(after)
         options: list[tuple[str, float | str]] = []
@@ -285,11 +286,11 @@ class Reader:
             options, after = self.options(after + 1)
             after = self.skip(after)
         if after < self.end and self.text[after] == ")":
-            return SwapNode([original], edited, tuple(options), place, after + 1), after + 1
+            return SwapExpression([original], edited, tuple(options), place, after + 1), after + 1
         return None
 
     def options(self, place: int) -> tuple[list[tuple[str, float | str]], int]:
-        """``name=value``, numbers and flags, between commas; a number or flag has no value."""
+        """Read `name=value`, numbers and flags, between commas; a number or flag has no value."""
         found: list[tuple[str, float | str]] = []
         comma = place
         while True:
@@ -309,15 +310,15 @@ class Reader:
             comma = place + 1
 
     def joined(self, place: int, operators: tuple[str, ...]) -> Joined | None:
-        """``("a", "b").operator(…)`` at this place."""
+        """Read `("a", "b").operator(…)` at this offset."""
         start = self.skip(place)
         if start >= self.end or self.text[start] != "(":
             return None
-        prompts: list[tuple[list[Node], int, int]] = []
+        prompts: list[tuple[list[Expression], int, int]] = []
         after = start
         while True:
             first = self.skip(after + 1)
-            read: Read = run(self.target(first)) if first < self.end else None
+            read: Read = run_rule(self.target(first)) if first < self.end else None
             if read is None and first < self.end and self.text[first] == '"':
                 read = self.quoted_prompt(first)
             if read is None:
@@ -336,18 +337,19 @@ class Reader:
         return Joined(join["operator"], prompts, values, start, after + 1)
 
     def quoted_prompt(self, place: int) -> Read:
-        """Quotes whose content is read as a whole prompt, which anything is."""
+        """Read quotes whose content is a whole prompt, which any text is."""
         closing = self.quotes.get(place, self.end)
         if closing >= self.end:
             return None
         inner = Reader(self.text, closing, {})
-        nodes, _ = run(inner.prompt(place + 1))
-        self.looked_at += inner.looked_at
-        return Group(1.0, nodes or [Word(closing, closing)]), closing + 1
+        expressions, _ = run_rule(inner.prompt(place + 1))
+        self.scanned += inner.scanned
+        content = expressions or [Word(closing, closing)]
+        return Group(place, closing + 1, closing, 1.0, content), closing + 1
 
 
 def pair_quotes(text: str) -> dict[int, int]:
-    """For every quotation mark the one that closes it, on the same line, where there is one.
+    """Return for every quotation mark the one that closes it, on the same line, where there is one.
 
     A mark after a backslash closes only where no other on the line does; then the last such one closes.
     """

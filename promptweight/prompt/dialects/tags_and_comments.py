@@ -1,21 +1,21 @@
-"""Comments and network tags, found in the source and lifted out of the text before anything else is read."""
+"""Comments and network tags, which are taken out of the source before the rest is parsed."""
 
 from __future__ import annotations
 
 import re
 
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.literals import finite
+from promptweight.prompt.literals import parse_finite
 from promptweight.prompt.model import Lora
-from promptweight.prompt.source_map import Flow
+from promptweight.prompt.source_map import MappedText
 
-# A tag holds no bracket of its own kind, so that a lone "<" is looked at only as far as the next one.
+# A tag holds no bracket of its own kind, so that a lone "<" is read only as far as the next one.
 TAG = re.compile(r"<(\w++):([^<>\n]++)>")
 NETWORKS = ("lora", "lyco", "hypernet")
 
 
 def find_comments(source: str, dialect: str) -> list[tuple[int, int]]:
-    """The ranges of the comments: whole lines for ``pw``, from any ``#`` to the line's end for ``a1111``."""
+    """Return the ranges of the comments: whole lines for `pw`, any `#` to the line's end for `a1111`."""
     ranges: list[tuple[int, int]] = []
     place = source.find("#")
     while place >= 0:
@@ -31,16 +31,20 @@ def find_comments(source: str, dialect: str) -> list[tuple[int, int]]:
 
 
 def find_tags(source: str) -> list[re.Match[str]]:
-    """The ``<kind:name:…>`` tags."""
+    """Return the `<kind:name:…>` tags."""
     return list(TAG.finditer(source)) if "<" in source else []
 
 
-def opaque_ranges(source: str, dialect: str) -> list[tuple[int, int]]:
-    """The ranges of comments and tags together, in order, without overlap."""
+def find_opaque_ranges(source: str, dialect: str) -> list[tuple[int, int]]:
+    """Return the ranges of comments and tags together, in order, without overlap."""
     ranges = find_comments(source, dialect) + [match.span() for match in find_tags(source)]
-    ranges.sort()
+    return _join_ranges(ranges)
+
+
+def _join_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the ranges in order, overlapping ones joined."""
     joined: list[tuple[int, int]] = []
-    for start, end in ranges:
+    for start, end in sorted(ranges):
         if joined and start < joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
@@ -48,32 +52,33 @@ def opaque_ranges(source: str, dialect: str) -> list[tuple[int, int]]:
     return joined
 
 
-def lift(source: str, dialect: str, remarks: Remarks) -> tuple[Flow, list[Lora]]:
-    """The source without comments and tags, and the networks that the tags name."""
+def extract_tags(source: str, dialect: str, remarks: Remarks) -> tuple[MappedText, list[Lora]]:
+    """Return the source without comments and tags, and the networks that the tags name."""
     if "#" not in source and "<" not in source:
-        return Flow.whole(source), []
+        return MappedText.whole(source), []
     comments = find_comments(source, dialect)
     for start, end in comments:
         remarks.add("comment", start, end)
+    tags = find_tags(source)
     loras: list[Lora] = []
     comment = 0
-    for match in find_tags(source):
+    for match in tags:
         while comment < len(comments) and comments[comment][1] <= match.start():
             comment += 1
         if comment < len(comments) and comments[comment][0] <= match.start():
             continue
-        read_tag(match, loras, remarks)
+        _read_tag(match, loras, remarks)
     kept: list[tuple[int, int]] = []
     place = 0
-    for start, end in opaque_ranges(source, dialect):
+    for start, end in _join_ranges(comments + [match.span() for match in tags]):
         kept.append((place, start))
         place = end
     kept.append((place, len(source)))
-    return Flow.whole(source).keep(kept), loras
+    return MappedText.whole(source).select(kept), loras
 
 
-def read_tag(match: re.Match[str], loras: list[Lora], remarks: Remarks) -> None:
-    """Read one tag; the second value, where there is one, is the weight."""
+def _read_tag(match: re.Match[str], loras: list[Lora], remarks: Remarks) -> None:
+    """Add the network of one tag; the second value, if any, is its weight."""
     kind = match[1].lower()
     name, *values = match[2].split(":")
     if kind not in NETWORKS:
@@ -82,9 +87,9 @@ def read_tag(match: re.Match[str], loras: list[Lora], remarks: Remarks) -> None:
     weight = 1.0
     positional = [value for value in values if "=" not in value]
     if positional:
-        read = finite(positional[0])
-        if read is None:
+        parsed = parse_finite(positional[0])
+        if parsed is None:
             remarks.add("tag-weight", match.start(), match.end(), value=positional[0], name=name)
         else:
-            weight = read
+            weight = parsed
     loras.append(Lora(name, weight, match.start(), match.end(), kind))

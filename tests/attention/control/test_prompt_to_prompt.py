@@ -1,4 +1,4 @@
-"""Prompt-to-prompt against its formula written out in float64, from one layer to whole runs."""
+"""Prompt-to-prompt against its formula in float64, from one layer to whole runs."""
 
 import math
 
@@ -20,8 +20,8 @@ def mapping(tiny, source, edited, kind):
     return build_mapping(*tables, kind, tiny.rows)
 
 
-def test_swapped_words(tiny):
-    """Row by row what each position of the edited prompt takes; `vermelho` has two pieces, `azul` one."""
+def test_build_mapping_swaps_words(tiny):
+    """Each row of the mapping, for a position of the edited prompt; `vermelho` has two tokens, `azul` one."""
     same = torch.eye(tiny.rows)
     assert torch.equal(mapping(tiny, "um gato azul", "um rato azul", "replace"), same)
     assert torch.equal(mapping(tiny, "um gato azul", "um GATO azul", "refine"), same)
@@ -39,38 +39,38 @@ def test_swapped_words(tiny):
     assert longer[:6].sum(0)[:5].tolist() == [1, 1, 1, 1, 1]  # nothing is lost on the way
 
 
-def test_several_words_for_one(tiny):
-    found = mapping(tiny, "um gato preto come", "um gato come", "refine")
-    assert [int(row.argmax()) for row in found[:5]] == [0, 1, 2, 5, 6]
+def test_build_mapping_pairs_several_words_with_one(tiny):
+    actual = mapping(tiny, "um gato preto come", "um gato come", "refine")
+    assert [int(row.argmax()) for row in actual[:5]] == [0, 1, 2, 5, 6]
     block = mapping(tiny, "um gato come", "um rato azul come", "replace")
     assert block[2].tolist() == block[3].tolist() == [0, 0, 0.5] + [0] * 17
     assert block[4].argmax() == 3
 
 
-def test_added_words_have_their_own(tiny):
-    found = mapping(tiny, "um gato come", "um gato azul come peixe", "refine")
-    taken = {row: int(found[row].argmax()) for row in range(tiny.rows) if found[row].sum() > 0}
+def test_build_mapping_leaves_added_words_without_counterpart(tiny):
+    actual = mapping(tiny, "um gato come", "um gato azul come peixe", "refine")
+    taken = {row: int(actual[row].argmax()) for row in range(tiny.rows) if actual[row].sum() > 0}
     assert taken == {0: 0, 1: 1, 2: 2, 4: 3, 7: 4, **{row: row for row in range(8, 20)}}
     swapped = mapping(tiny, "um gato come", "um rato come", "refine")
     assert swapped[2].sum() == 0  # a swapped word is a new one there
-    with pytest.raises(SettingError, match="'azul' of the edited prompt stands in no other's place"):
+    with pytest.raises(SettingError, match="'azul' of the edited prompt has no counterpart"):
         mapping(tiny, "um gato come", "um gato azul come", "replace")
-    with pytest.raises(SettingError, match="'preto' of the source prompt stands in no other's place"):
+    with pytest.raises(SettingError, match="'preto' of the source prompt has no counterpart"):
         mapping(tiny, "um gato preto come", "um gato come", "replace")
 
 
-def test_settings_are_checked(pipe, tiny):
+def test_invalid_settings_are_refused(pipe, tiny):
     for settings, message in [
         ({"kind": "swap"}, "kind must be one of: replace, refine; got 'swap'"),
-        ({"cross_replace_steps": 1.2}, "cross_replace_steps is 1.2"),
-        ({"self_replace_steps": math.nan}, "self_replace_steps is nan"),
+        ({"cross_replace_steps": 1.2}, "cross_replace_steps must be between 0 and 1; got 1.2"),
+        ({"self_replace_steps": math.nan}, "self_replace_steps must be between 0 and 1; got nan"),
     ]:
         with pytest.raises(SettingError, match=message):
             PromptToPrompt(**settings)
     with pytest.raises(SettingError, match="at least one edited prompt"):
         attach(pipe, tiny.encode("um gato"), edit=PromptToPrompt())
     two = tiny.encode("um gato", "um rato")
-    with pytest.raises(SettingError, match="patches of the picture cannot be recorded in an edit"):
+    with pytest.raises(SettingError, match="patches must be empty in an edit"):
         attach(pipe, two, edit=PromptToPrompt(), record=Record(patches=((0.5, 0.5),)))
 
 
@@ -84,10 +84,10 @@ def softmax(query, key, bias):
 
 
 @pytest.mark.parametrize("order", ["cross", "image first", "text first"])
-@pytest.mark.parametrize("takes_image", [True, False])
+@pytest.mark.parametrize("injects_self_attention", [True, False])
 @pytest.mark.parametrize("matrix", [MAP, WHOLE, None], ids=["some", "whole", "none"])
 @pytest.mark.parametrize("local", [True, False])
-def test_one_layer(order, takes_image, matrix, local):
+def test_layer_output_and_columns_match_the_formula(order, injects_self_attention, matrix, local):
     """Rows [alone, source, edited, alone]; weights on the logits, on the values, and in a region."""
     image = slice(0, IMAGE) if order != "text first" else slice(TEXT, TEXT + IMAGE)
     text = {"cross": slice(0, TEXT), "image first": slice(IMAGE, IMAGE + TEXT)}.get(order, slice(0, TEXT))
@@ -103,20 +103,20 @@ def test_one_layer(order, takes_image, matrix, local):
     call = CallState(
         AttentionTerms(bias, factors, *((torch.full((4, 1), 2), excess) if local else (None, None))), TEXT
     )
-    call.exchange = AttentionInjection(
+    call.injection = AttentionInjection(
         torch.tensor([1]),
         torch.tensor([2]),
         None if matrix is None else matrix[None, None],
-        takes_image,
+        injects_self_attention,
         matrix is WHOLE,
     )
-    call.rows, call.places = torch.tensor([1, 2]), torch.tensor([0, 1])
-    call.columns = torch.tensor([[0, 1, 2, 3], [4, 3, 2, 1]])
-    recorder = LayerHook(call, order)
-    silent = recorder.attend(query, key, value)
-    recorder.slot = Slot(("layer",), 1, 2, 3, torch.zeros(2, 2, IMAGE, 4), torch.zeros(2))
-    found = recorder.attend(query, key, value)
-    assert torch.equal(found, silent)
+    call.recorded_rows, call.slot_indices = torch.tensor([1, 2]), torch.tensor([0, 1])
+    call.recorded_columns = torch.tensor([[0, 1, 2, 3], [4, 3, 2, 1]])
+    hook = LayerHook(call, order)
+    silent = hook.attend(query, key, value)
+    hook.word_slot = Slot(("layer",), 1, 2, 3, torch.zeros(2, 2, IMAGE, 4), torch.zeros(2))
+    actual = hook.attend(query, key, value)
+    assert torch.equal(actual, silent)
 
     added = torch.zeros(4, 1, queries, keys, dtype=torch.float64)
     added[:, :, image, text] = bias.double()
@@ -128,39 +128,39 @@ def test_one_layer(order, takes_image, matrix, local):
         mapped = source[:, image, text] @ matrix.double().T
         new = matrix.sum(1) == 0
         edited[:, image, text] = torch.where(new, edited[:, image, text], mapped)
-    if takes_image and order != "cross":
+    if injects_self_attention and order != "cross":
         edited[:, image, image] = source[:, image, image]
     shares[2] = edited
     scaled = torch.ones(4, 1, queries, keys, dtype=torch.float64)
     scaled[..., text] = factors.double().transpose(-1, -2)
     if local:
         scaled[:, :, image, text.start + 2] *= 1 + excess[..., 0].double()
-    wanted = (shares * scaled) @ value.double()
-    assert (found - wanted).abs().max() < 1e-5
-    for place, row in enumerate((1, 2)):
-        columns = shares[row][:, image, text][..., call.columns[place]]
-        assert (recorder.slot.sums[place] - columns).abs().max() < 1e-6
+    expected = (shares * scaled) @ value.double()
+    assert (actual - expected).abs().max() < 1e-5
+    for index, row in enumerate((1, 2)):
+        columns = shares[row][:, image, text][..., call.recorded_columns[index]]
+        assert (hook.word_slot.sums[index] - columns).abs().max() < 1e-6
 
 
-def test_half_precision_and_what_the_model_adds_to_the_logits():
-    """A mask of the model's own, one for all rows; the same in bfloat16 to its rounding."""
+def test_injection_respects_the_models_mask_and_half_precision():
+    """With the model's own mask, one for all rows; in bfloat16 to its rounding."""
     generator = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(2, 2, n, 8, generator=generator) for n in (IMAGE, TEXT, TEXT))
     mask = torch.randn(1, 1, 1, TEXT, generator=generator)
     call = CallState(text_length=TEXT)
-    call.exchange = AttentionInjection(torch.tensor([0]), torch.tensor([1]), MAP[None, None], True, False)
-    found = LayerHook(call).attend(query, key, value, mask=mask)
+    call.injection = AttentionInjection(torch.tensor([0]), torch.tensor([1]), MAP[None, None], True, False)
+    actual = LayerHook(call).attend(query, key, value, mask=mask)
     shares = softmax(query, key, mask.double())
     new = MAP.sum(1) == 0
     shares[1] = torch.where(new, shares[1], shares[0] @ MAP.double().T)
-    assert (found - shares @ value.double()).abs().max() < 1e-5
+    assert (actual - shares @ value.double()).abs().max() < 1e-5
     half = LayerHook(call).attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask=mask.bfloat16())
     assert half.dtype == torch.bfloat16
-    assert (half.float() - found).abs().max() < 0.05
+    assert (half.float() - actual).abs().max() < 0.05
 
 
 class Eager:
-    """A UNet's attention in float64; row 3 of the batch takes row 2's probabilities."""
+    """A UNet's attention in float64, where row 3 of the batch uses row 2's probabilities."""
 
     def __init__(self, matrix, is_cross):
         self.matrix, self.is_cross = matrix.double(), is_cross
@@ -179,7 +179,7 @@ class Eager:
 
 
 @pytest.mark.parametrize("kind", ["replace", "refine"])
-def test_the_answer_of_a_unet(tiny, kind):
+def test_unet_output_matches_the_formula(tiny, kind):
     pipe = tiny.pipeline()
     texts = ("um gato come", "um vermelho come" if kind == "replace" else "um gato vermelho come")
     encoded = tiny.encode(*texts)
@@ -189,7 +189,7 @@ def test_the_answer_of_a_unet(tiny, kind):
     with torch.no_grad():
         plain = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
         with attach(pipe, encoded, edit=PromptToPrompt(kind)) as session:
-            found = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+            actual = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
         after = pipe.unet.attn_processors
         assert list(after) == list(before)
         assert all(after[name] is processor for name, processor in before.items())
@@ -197,15 +197,15 @@ def test_the_answer_of_a_unet(tiny, kind):
         for name, module in pipe.unet.named_modules():
             if name.endswith(("attn1", "attn2")):
                 module.processor = Eager(matrix, name.endswith("attn2"))
-        wanted = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
-    assert torch.equal(found[:3], plain[:3])
-    assert torch.allclose(found, wanted, atol=2e-5)
-    assert not torch.allclose(found[3], plain[3], atol=1e-3)
+        expected = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+    assert torch.equal(actual[:3], plain[:3])
+    assert torch.allclose(actual, expected, atol=2e-5)
+    assert not torch.allclose(actual[3], plain[3], atol=1e-3)
     assert session.maps.word("come", image=1).mass == pytest.approx(session.maps.word("come").mass)
 
 
 def two(pipe, tiny, encoded, edit, **settings):
-    """Latents of the source and of the edited picture, from the same noise."""
+    """Return the latents of source and edited image, from the same noise, and the session."""
     generators = [torch.Generator().manual_seed(7) for _ in encoded.inputs["prompt_embeds"]]
     defaults = {"num_inference_steps": 3, "guidance_scale": 4.0, "output_type": "latent"}
     size = {"height": 32, "width": 32}
@@ -214,8 +214,8 @@ def two(pipe, tiny, encoded, edit, **settings):
     return latents, session
 
 
-def test_an_edit_into_the_same_prompt(pipe, tiny):
-    """Both pictures are equal to rounding (products are summed in another order), and the plain one's."""
+def test_edit_into_the_same_prompt_changes_nothing(pipe, tiny):
+    """Both images equal the plain one up to rounding, since products are summed in another order."""
     encoded = tiny.encode("um gato come", "um gato come")
     latents, _ = two(pipe, tiny, encoded, PromptToPrompt("replace", 1, 1))
     assert torch.allclose(latents[0], latents[1], atol=1e-4)
@@ -223,25 +223,25 @@ def test_an_edit_into_the_same_prompt(pipe, tiny):
     assert torch.allclose(latents[0], alone[0], atol=1e-4)
 
 
-def test_steps(pipe, tiny):
-    """Nothing in no step; and each share only in the first steps."""
+def test_edit_acts_in_the_first_steps_only(pipe, tiny):
+    """With zero steps nothing changes; each fraction acts in its steps from the first on."""
     encoded = tiny.encode("um gato come", "um rato come")
     plain, _ = two(pipe, tiny, encoded, None)
     assert torch.equal(two(pipe, tiny, encoded, PromptToPrompt("replace", 0, 0))[0], plain)
-    made = {
+    edited = {
         shares: two(pipe, tiny, encoded, PromptToPrompt("replace", *shares))[0]
         for shares in [(0.3, 0), (0.33, 0), (0.34, 0), (0, 0.3), (1, 1)]
     }
-    for latents in made.values():
+    for latents in edited.values():
         assert torch.equal(latents[0], plain[0])
         assert not torch.allclose(latents[1], plain[1], atol=1e-5)
-    assert torch.equal(made[0.3, 0], made[0.33, 0])  # the first of three steps
-    assert not torch.equal(made[0.3, 0], made[0.34, 0])  # the second too
+    assert torch.equal(edited[0.3, 0], edited[0.33, 0])  # the first of three steps
+    assert not torch.equal(edited[0.3, 0], edited[0.34, 0])  # the second too
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_several_edits_and_pictures(pipe, tiny, guidance):
-    """Two edited prompts beside each other give what each gives alone; and so do two noises."""
+def test_edits_do_not_depend_on_the_batch(pipe, tiny, guidance):
+    """Two edited prompts in one batch, and two noises, give the same images as each alone."""
     texts = ("um gato come", "um rato come", "um peixe come")
     edit = PromptToPrompt()
     negative = None if guidance == 1 else "feio"
@@ -256,17 +256,17 @@ def test_several_edits_and_pictures(pipe, tiny, guidance):
             return pipe(**session.inputs, **settings, **defaults, **number, generator=generators).images
 
     together = run(texts, [3])
-    for place in (1, 2):
-        alone = run((texts[0], texts[place]), [3])
-        assert torch.allclose(together[[0, place]], alone, atol=1e-4)
+    for index in (1, 2):
+        alone = run((texts[0], texts[index]), [3])
+        assert torch.allclose(together[[0, index]], alone, atol=1e-4)
     noises = run(texts[:2], [3, 4])
     assert torch.allclose(noises[[0, 2]], together[:2], atol=1e-4)
     assert torch.allclose(noises[[1, 3]], run(texts[:2], [4]), atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
-def test_other_families(tiny, family):
-    """The source is untouched, an edit into the same prompt is the same, a swapped word looks as it did."""
+def test_edit_in_other_families_keeps_source_and_maps(tiny, family):
+    """The source is unchanged, an edit into the same prompt too, and a swapped word keeps the word's map."""
     pipe = getattr(tiny, f"{family}_pipeline")()
 
     def run(prompts, edit):
@@ -285,12 +285,12 @@ def test_other_families(tiny, family):
     (plain, _), (edited, maps) = run(words, None), run(words, PromptToPrompt("replace", 1, 1))
     assert torch.equal(edited[0], plain[0])
     assert not torch.allclose(edited[1], plain[1], atol=1e-4)
-    first, second = (maps.word(word, image=place).tensor for place, word in enumerate(("gato", "rato")))
+    first, second = (maps.word(word, image=index).tensor for index, word in enumerate(("gato", "rato")))
     assert torch.allclose(first, second, rtol=1e-3, atol=1e-5)
 
 
-def test_refined_maps_and_a_call_that_has_no_source(pipe, tiny):
-    """With the image's attention exchanged too, refined maps of a swapped word are those of the first."""
+def test_refined_maps_of_swapped_words_agree_and_missing_source_warns(pipe, tiny):
+    """With self-attention injected too, the refined maps of a swapped word are those of the source's word."""
     encoded = tiny.encode("um gato come", "um rato come")
     embeds = encoded.inputs["prompt_embeds"]
     sample = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).expand(2, -1, -1, -1)

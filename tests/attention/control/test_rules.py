@@ -1,40 +1,38 @@
-"""Rules by step and place, and whole pictures under them, against attention written out in float64."""
+"""Rules by step and region, and model outputs under them, against attention in float64."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from promptweight.attention import Record, attach
-from promptweight.attention.control.regions import NAMED_REGIONS, Box, read_region
-from promptweight.attention.control.rules import MASK_BIAS, KeyRule, KeyRules
+from promptweight.attention.control.rules import KeyRule, KeyRules
 from promptweight.errors import SettingError
+from promptweight.weighting import MASK_BIAS
 
 CPU = torch.device("cpu")
 
 
 class Eager:
-    """Cross-attention with any weights (batch, heads, queries, keys) on probabilities, in float64."""
+    """Cross-attention in float64 with any weights (batch, heads, queries, keys) on the probabilities."""
 
-    def __init__(self, weights, *, renormalise):
-        self.weights, self.renormalise = weights.double(), renormalise
+    def __init__(self, weights, *, renormalize):
+        self.weights, self.renormalize = weights.double(), renormalize
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
         split = lambda tensor: tensor.double().unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # noqa: E731
         query, key = split(attn.to_q(hidden_states)), split(attn.to_k(encoder_hidden_states))
         value = split(attn.to_v(encoder_hidden_states))
         scores = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
-        weighted = scores * self.weights.abs() if self.renormalise else scores * self.weights
-        if self.renormalise:
+        weighted = scores * self.weights.abs() if self.renormalize else scores * self.weights
+        if self.renormalize:
             weighted = weighted / weighted.sum(-1, keepdim=True) * self.weights.sign()
         return attn.to_out[0]((weighted @ value).to(hidden_states.dtype).transpose(1, 2).flatten(2))
 
 
-def test_weight_at_a_step():
+def test_key_rule_weight_at_each_step():
     def over(count, **settings):
-        return [KeyRule(**settings).at(step, count) for step in range(count)]
+        return [KeyRule(**settings).weight_at(step, count) for step in range(count)]
 
     assert over(3, weight=2) == [2, 2, 2]
     assert over(4, weight=2, steps=(0, 0.5)) == [2, 2, 1, 1]
@@ -45,56 +43,35 @@ def test_weight_at_a_step():
     assert over(1, weight=2, to=0) == [2]
 
 
-def test_rules_are_checked():
+def test_key_rule_refuses_invalid_values():
     for settings, message in [
-        ({"weight": math.inf}, "weight is inf"),
-        ({"to": math.nan}, "to is nan"),
-        ({"mode": "embedding"}, "mode='embedding'"),
-        ({"steps": (0.5, 0.5)}, r"steps=\(0.5, 0.5\)"),
+        ({"weight": math.inf}, "weight must be a finite number; got inf"),
+        ({"to": math.nan}, "to must be a finite number; got nan"),
+        ({"mode": "embedding"}, "mode must be one of: logit, p2p, value; got 'embedding'"),
+        ({"steps": (0.5, 0.5)}, r"steps must be two increasing .*; got \(0.5, 0.5\)"),
     ]:
         with pytest.raises(SettingError, match=message):
             KeyRule(**settings)
 
 
-def test_regions():
-    assert NAMED_REGIONS["left"].on(2, 4).tolist() == [[1, 1, 0, 0]] * 2
-    assert NAMED_REGIONS["bottom"].on(3, 1).flatten().tolist() == pytest.approx([0, 0.5, 1])
-    assert Box(0.25, 0, 1, 1).on(1, 2).tolist() == [[0.5, 1]]
-    picture = Image.new("L", (4, 2))
-    picture.putpixel((3, 0), 255)
-    for mask in (picture, np.asarray(picture) > 0, torch.tensor([[0, 0, 0, 1.0], [0, 0, 0, 0]])):
-        region = read_region(mask)
-        assert region.on(2, 4).tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
-        assert region.on(1, 2).tolist() == [[0, 0.25]]
-        assert region.on(4, 8)[:2, 6:].min() == 1
-    for wrong, message in [
-        ("middle", "region 'middle'"),
-        ((0.5, 0, 0.2, 1), "box"),
-        (np.full((2, 2), 3), "0 to 1"),
-        (np.zeros(3), "shape"),
-    ]:
-        with pytest.raises(SettingError, match=message):
-            read_region(wrong)
-
-
-def test_terms_are_none_when_there_is_nothing_to_do():
+def test_terms_are_none_without_active_rules():
     rules = KeyRules([{1: KeyRule(2, steps=(0.5, 1))}, {2: KeyRule(1)}], 4)
-    assert rules.terms([0, 1], 0, 2, (2, 2), CPU).bias is None
-    assert rules.terms([None, 1], 1, 2, (2, 2), CPU).bias is None
-    bias = rules.terms([0, None], 1, 2, (2, 2), CPU).bias
+    assert rules.terms_at([0, 1], 0, 2, (2, 2), CPU).bias is None
+    assert rules.terms_at([None, 1], 1, 2, (2, 2), CPU).bias is None
+    bias = rules.terms_at([0, None], 1, 2, (2, 2), CPU).bias
     assert bias.shape == (2, 1, 1, 4)
     assert bias.dtype == torch.float32
     assert bias[:, 0, 0].tolist() == [pytest.approx([0, math.log(2), 0, 0]), [0, 0, 0, 0]]
 
 
-def test_terms_are_made_once_and_follow_changes():
+def test_terms_are_cached_until_a_rule_changes():
     rules = KeyRules([{1: KeyRule(2)}], 4)
-    first = rules.terms([0], 0, 2, (2, 2), CPU)
-    assert rules.terms([0], 1, 2, (2, 2), CPU) is first
+    first = rules.terms_at([0], 0, 2, (2, 2), CPU)
+    assert rules.terms_at([0], 1, 2, (2, 2), CPU) is first
     rules.set(0, {1, 2}, weight=0)
-    assert rules.terms([0], 1, 2, (2, 2), CPU).bias.flatten().tolist() == [0, MASK_BIAS, MASK_BIAS, 0]
+    assert rules.terms_at([0], 1, 2, (2, 2), CPU).bias.flatten().tolist() == [0, MASK_BIAS, MASK_BIAS, 0]
     rules.set(0, {2}, weight=-3, region="left")
-    changed = rules.terms([0], 1, 2, (1, 2), CPU)
+    changed = rules.terms_at([0], 1, 2, (1, 2), CPU)
     assert changed.bias[0, 0, :, 2].tolist() == pytest.approx([math.log(3), 0])
     assert changed.local_columns.tolist() == [[2]]
     assert changed.local_excess.flatten().tolist() == [-2, 0]
@@ -102,7 +79,7 @@ def test_terms_are_made_once_and_follow_changes():
 
 @pytest.fixture
 def one_grid(tiny):
-    """A pipeline whose cross-attention layers all work on the latents' own grid."""
+    """A pipeline whose cross-attention layers all have the grid of the latents."""
     return tiny.pipeline(
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
@@ -110,38 +87,38 @@ def one_grid(tiny):
     )
 
 
-def both_outputs(pipe, encoded, weights, *, renormalise, change=None, **options):
-    """The UNet's answer from a session, and from attention with these weights written out."""
+def both_outputs(pipe, encoded, weights, *, renormalize, change=None, **options):
+    """Return the UNet's output in a session, and with these weights in float64 attention."""
     embeds = torch.cat([encoded.inputs["negative_prompt_embeds"], encoded.inputs["prompt_embeds"]])
     sample = torch.randn(len(embeds), 4, 12, 20, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         with attach(pipe, encoded, space="attention", **options) as session:
             if change:
                 change(session)
-            found = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+            actual = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
         plain = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
         for name, module in pipe.unet.named_modules():
             if name.endswith("attn2"):
-                module.processor = Eager(weights, renormalise=renormalise)
-        wanted = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
-    assert not torch.allclose(found, plain, atol=1e-4)
-    return found, wanted
+                module.processor = Eager(weights, renormalize=renormalize)
+        expected = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
+    assert not torch.allclose(actual, plain, atol=1e-4)
+    return actual, expected
 
 
 @pytest.mark.parametrize("mode", ["p2p", "value"])
 @pytest.mark.parametrize("weight", [2.5, 0, -1])
-def test_unnormalised_weights(one_grid, tiny, mode, weight):
+def test_p2p_and_value_weights_match_float64(one_grid, tiny, mode, weight):
     encoded = tiny.encode(f"um gato:{weight} vermelho")
     weights = torch.ones(2, 1, 1, tiny.rows)
     weights[1, ..., 2] = weight
-    found, wanted = both_outputs(one_grid, encoded, weights, renormalise=False, mode=mode)
-    assert torch.allclose(found, wanted, atol=2e-5)
+    actual, expected = both_outputs(one_grid, encoded, weights, renormalize=False, mode=mode)
+    assert torch.allclose(actual, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("mode", ["logit", "value"])
 @pytest.mark.parametrize("weight", [2.5, 0, -1])
 @pytest.mark.parametrize("record", [True, False])
-def test_weights_within_a_region(one_grid, tiny, mode, weight, record):
+def test_weights_in_a_region_match_float64(one_grid, tiny, mode, weight, record):
     encoded = tiny.encode("um gato vermelho")
     weights = torch.ones(2, 1, 12, 20, tiny.rows)
     weights[1, :, :, :10, 2] = weight  # gato
@@ -151,13 +128,13 @@ def test_weights_within_a_region(one_grid, tiny, mode, weight, record):
         session.set_weight("gato", weight, region="left", mode=mode)
         session.set_weight("vermelho", 1.5, region=(0, 0.25, 1, 1), mode=mode)
 
-    found, wanted = both_outputs(
-        one_grid, encoded, weights.flatten(2, 3), renormalise=mode == "logit", change=change, record=record
+    actual, expected = both_outputs(
+        one_grid, encoded, weights.flatten(2, 3), renormalize=mode == "logit", change=change, record=record
     )
-    assert torch.allclose(found, wanted, atol=2e-5)
+    assert torch.allclose(actual, expected, atol=2e-5)
 
 
-def test_recorded_probabilities_are_those_of_the_weighted_softmax(one_grid, tiny):
+def test_recorded_probabilities_are_of_the_weighted_softmax(one_grid, tiny):
     encoded = tiny.encode("um gato vermelho")
     embeds = encoded.inputs["prompt_embeds"]
     with attach(one_grid, encoded) as session, torch.no_grad():
@@ -170,18 +147,18 @@ def test_recorded_probabilities_are_those_of_the_weighted_softmax(one_grid, tiny
     assert heat[:, 10:, gato].min() > 0
 
 
-def test_layers_in_which_weights_act(pipe, tiny):
+def test_weights_act_only_in_chosen_layers(pipe, tiny):
     encoded = tiny.encode("um gato:0 vermelho")
     with attach(pipe, encoded, space="attention", layers=("up_blocks",)) as session:
         tiny.run(pipe, session.inputs)
     assert session.maps.layers("up_blocks").word("gato").mass == 0
     assert session.maps.layers("down_blocks").word("gato").mass > 0
-    with pytest.raises(SettingError, match="no layer's name holds any of"):
+    with pytest.raises(SettingError, match="of which none matches"):
         attach(pipe, encoded, layers=("sideways",))
 
 
-def test_options_in_the_prompt(pipe, tiny):
-    """Steps, ramp, region and mode as the prompt writes them; the first half of the run has the weight 0."""
+def test_options_in_the_prompt_act(pipe, tiny):
+    """Steps and region as options in the prompt; weight 0 in the first half of the run, or of the image."""
     encoded = tiny.encode("um gato:0{steps=0-0.5} vermelho")
     with attach(pipe, encoded, space="attention", record=Record(steps="keep")) as session:
         tiny.run(pipe, session.inputs, num_inference_steps=4)
@@ -201,7 +178,7 @@ def test_options_in_the_prompt(pipe, tiny):
         assert cells[..., 8:].min() > 0
 
 
-def test_a_mode_in_the_prompt_goes_before_the_session(pipe, tiny):
+def test_mode_in_the_prompt_overrides_the_session(pipe, tiny):
     encoded = tiny.encode("um gato:0{mode=logit} vermelho:0")
     with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs)

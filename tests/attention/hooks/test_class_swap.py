@@ -1,4 +1,4 @@
-"""Processors that are listened to: FLUX and IP-Adapter. Guidance that adds lanes and calls of its own."""
+"""Swapped processor classes: FLUX and IP-Adapter; and the rows that perturbed-attention guidance adds."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from promptweight.errors import AttachError
 
 
 class EagerFlux(FluxAttnProcessor):
-    """FLUX's own processor over a softmax written out in float64; keeps the probabilities of every call."""
+    """FLUX's own processor over a float64 softmax; keeps the probabilities of every call."""
 
     def __init__(self, weights=1.0):
         super().__init__()
@@ -39,8 +39,8 @@ def flux_blocks(pipe):
     return [*pipe.transformer.transformer_blocks, *pipe.transformer.single_transformer_blocks]
 
 
-def test_flux(tiny):
-    """On a wide picture: nothing changed, columns as in float64, every class put back."""
+def test_flux_records_float64_columns_and_restores_classes(tiny):
+    """On a wide image: the same latents, columns as in float64, every class restored."""
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato vermelho", negative=None)
     inputs = encoded.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)}
     settings = {"height": 16, "width": 24, "guidance_scale": 3.5}
@@ -66,16 +66,16 @@ def test_flux(tiny):
     columns = recording.columns(("positive", 0))
     for slot, block in zip(recording.slots, flux_blocks(pipe), strict=True):
         for step, probabilities in enumerate(block.attn.processor.calls):
-            found = slot.sums[step, 0, 0][..., list(columns.values())]
-            assert (found - probabilities[0, :, tiny.rows :][..., list(columns)]).abs().max() < 2e-5
+            actual = slot.sums[step, 0, 0][..., list(columns.values())]
+            assert (actual - probabilities[0, :, tiny.rows :][..., list(columns)]).abs().max() < 2e-5
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_a_prompt_equal_to_the_negative_one_in_flux(tiny, scale):
-    """The model is called for each by itself, and only if the guidance asks for both."""
+def test_flux_separates_equal_prompts_by_the_order_of_calls(tiny, scale):
+    """FLUX's pipeline calls the model once for each role, and for the negative only under guidance."""
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative="um gato")
     settings = tiny.pooled(1) | {"true_cfg_scale": scale}
-    record = Record(steps="keep", lanes=("positive", "negative"))
+    record = Record(steps="keep", roles=("positive", "negative"))
     with attach(pipe, encoded, record=record) as session:
         for _ in range(2):
             tiny.run(pipe, session.inputs, **settings)
@@ -83,8 +83,8 @@ def test_a_prompt_equal_to_the_negative_one_in_flux(tiny, scale):
     assert counts.squeeze(-1).tolist() == [[1, float(scale > 1)]] * 3
 
 
-def test_attention_by_other_means_than_torchs_is_refused_in_flux(tiny, monkeypatch):
-    """It would be neither recorded nor weighted: set for the model, or for all models while it runs."""
+def test_flux_with_another_attention_backend_is_refused(tiny, monkeypatch):
+    """Both a backend of the model and a global one that is set during the session."""
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative=None)
 
     def other(query, key, value, **_settings):
@@ -94,7 +94,7 @@ def test_attention_by_other_means_than_torchs_is_refused_in_flux(tiny, monkeypat
     with (
         attach(pipe, encoded) as session,
         attention_dispatch.attention_backend("flex"),
-        pytest.raises(AttachError, match="attention backend is 'flex'"),
+        pytest.raises(AttachError, match="must be 'native' during a session; got 'flex'"),
     ):
         tiny.run(pipe, session.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)})
     assert {type(each) for each in pipe.transformer.attn_processors.values()} == {FluxAttnProcessor}
@@ -106,14 +106,14 @@ def test_attention_by_other_means_than_torchs_is_refused_in_flux(tiny, monkeypat
 
 
 @pytest.mark.parametrize("region", [None, "left"])
-def test_weights_in_flux(tiny, region):
+def test_flux_weights_match_float64(tiny, region):
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato vermelho", negative=None)
     inputs = encoded.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)}
     settings = {"height": 16, "width": 16, "num_inference_steps": 1}
     plain = tiny.run(pipe, inputs, **settings)
     with attach(pipe, encoded) as session:
         session.set_weight("gato", 4, region=region)
-        found = tiny.run(pipe, inputs, **settings)
+        actual = tiny.run(pipe, inputs, **settings)
     tokens = len(session.maps.recording.slots[0].sums[0, 0, 0, 0])
     weights = torch.ones(1, 1, tiny.rows + tokens, tiny.rows + tokens)
     if region is None:
@@ -123,25 +123,29 @@ def test_weights_in_flux(tiny, region):
         weights[:, :, tiny.rows :, 2].unflatten(-1, (side, side))[..., : side // 2] = 4
     for block in flux_blocks(pipe):
         block.attn.processor = EagerFlux(weights)
-    assert torch.allclose(found, tiny.run(pipe, inputs, **settings), atol=2e-5)
-    assert not torch.allclose(found, plain, atol=2e-5)
+    assert torch.allclose(actual, tiny.run(pipe, inputs, **settings), atol=2e-5)
+    assert not torch.allclose(actual, plain, atol=2e-5)
 
 
-def test_a_second_picture_in_flux_is_refused(tiny):
+def test_flux_with_a_second_image_is_refused(tiny):
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative=None)
-    places = torch.tensor([[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1]])
-    arguments = {"pooled_projections": torch.ones(1, 32), "timestep": torch.tensor([0.5]), "img_ids": places}
+    positions = torch.tensor([[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1]])
+    arguments = {
+        "pooled_projections": torch.ones(1, 32),
+        "timestep": torch.tensor([0.5]),
+        "img_ids": positions,
+    }
     arguments |= {
         "txt_ids": torch.zeros(tiny.rows, 3),
         "encoder_hidden_states": encoded.inputs["prompt_embeds"],
     }
-    with attach(pipe, encoded), pytest.raises(AttachError, match="no picture of 1x2"):
+    with attach(pipe, encoded), pytest.raises(AttachError, match="must be one image of 1x2; got 4 tokens"):
         pipe.transformer(torch.zeros(1, 4, 16), **arguments)
 
 
 @pytest.fixture
 def with_ip_adapter(tiny):
-    """A pipeline whose cross-attention layers also read a picture, through IP-Adapter's own processors."""
+    """A pipeline whose cross-attention layers also attend to an image, by IP-Adapter's processors."""
     pipe = tiny.pipeline()
     pipe.unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
     pipe.unet.encoder_hid_proj = torch.nn.Module()
@@ -153,14 +157,14 @@ def with_ip_adapter(tiny):
     return pipe
 
 
-def test_ip_adapter(with_ip_adapter, tiny):
+def test_ip_adapter_stays_in_use_and_is_restored(with_ip_adapter, tiny):
     encoded = tiny.encode("um gato vermelho")
-    picture = [torch.randn(2, 1, 3, 32, generator=torch.Generator().manual_seed(5))]
+    image = [torch.randn(2, 1, 3, 32, generator=torch.Generator().manual_seed(5))]
     embeds = torch.cat([encoded.inputs["negative_prompt_embeds"], encoded.inputs["prompt_embeds"]])
     sample = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
 
     def output():
-        conditions = {"image_embeds": picture}
+        conditions = {"image_embeds": image}
         with torch.no_grad():
             return with_ip_adapter.unet(sample, 300, embeds, added_cond_kwargs=conditions).sample
 
@@ -183,7 +187,7 @@ def test_ip_adapter(with_ip_adapter, tiny):
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_perturbed_copies_are_weighted_but_not_recorded(tiny, guidance):
+def test_perturbed_rows_are_not_recorded(tiny, guidance):
     unet = tiny.unet()
     pipe = StableDiffusionPAGPipeline(
         vae=tiny.vae(),

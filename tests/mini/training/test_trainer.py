@@ -84,6 +84,7 @@ def _train_in_process(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.launch
 def test_two_processes_step_along_the_mean_of_their_gradients(tmp_path: Path) -> None:
     # as a script of their own: a spawned process could not import a test module by name
     workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
@@ -218,6 +219,7 @@ def test_split_patches_stand_around_the_middle_of_their_patch(size: int) -> None
     assert (fine[:, 0] - fine[:, 1]).abs().amax() > 0.1
 
 
+@pytest.mark.slow
 def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

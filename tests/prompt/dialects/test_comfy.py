@@ -1,4 +1,4 @@
-"""ComfyUI's brackets, against a reading written straight from its rules."""
+"""Brackets of ComfyUI, against an implementation written directly from its rules."""
 
 from contextlib import suppress
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.prompt import parse
+from promptweight.prompt import parse, to_fragments
 
 
-def outermost(text):
+def split_outermost(text):
     """Split at the outermost brackets, as ComfyUI counts them: below zero, brackets only count."""
     pieces, start, level = [], 0, 0
     for place, mark in enumerate(text):
@@ -26,9 +26,9 @@ def outermost(text):
     return [piece for piece in [*pieces, text[start:]] if piece]
 
 
-def by_the_rules(text, weight=1.0):
+def weigh_by_the_rules(text, weight=1.0):
     """Outermost groups first, then each inside by the same rules; a number replaces the enclosing weight."""
-    for piece in outermost(text):
+    for piece in split_outermost(text):
         if not (len(piece) > 1 and piece[0] == "(" and piece[-1] == ")"):
             yield piece, weight
             continue
@@ -37,16 +37,16 @@ def by_the_rules(text, weight=1.0):
         if colon and text_before:
             with suppress(ValueError):
                 inner_weight, inner = float(number), text_before
-        yield from by_the_rules(inner, inner_weight)
+        yield from weigh_by_the_rules(inner, inner_weight)
 
 
 @given(
     st.lists(st.sampled_from(["(", ")", "(", ")", "a", "b ", ":", ":1.5", "2", "(c:0.5)", " "]), max_size=24)
 )
-def test_any_brackets_read_as_the_rules_say(pieces):
+def test_parse_any_brackets_matches_the_rules(pieces):
     text = "".join(pieces)
-    found = [(span.text, round(span.weight, 9)) for span in parse(text, "comfy").spans]
-    assert found == [(piece, round(weight, 9)) for piece, weight in by_the_rules(text)]
+    found = [(span.text, round(span.weight, 9)) for span in parse(text, "comfy").at().spans]
+    assert found == [(piece, round(weight, 9)) for piece, weight in weigh_by_the_rules(text)]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_any_brackets_read_as_the_rules_say(pieces):
         ("a BREAK [b] AND <lora:c:1> # d", [("a BREAK [b] AND <lora:c:1> # d", 1.0)]),
     ],
 )
-def test_fragments(source, fragments):
-    found = parse(source, "comfy").fragments
+def test_parse_gives_the_expected_fragments(source, fragments):
+    found = to_fragments(parse(source, "comfy").at())
     assert [text for text, _ in found] == [text for text, _ in fragments]
     assert [weight for _, weight in found] == pytest.approx([weight for _, weight in fragments])
 
@@ -81,5 +81,5 @@ def test_fragments(source, fragments):
         ("()", "empty-group"),
     ],
 )
-def test_what_is_odd_is_said(source, code):
-    assert code in [diagnostic.code for diagnostic in parse(source, "comfy").diagnostics]
+def test_parse_odd_text_gets_a_remark(source, code):
+    assert code in [diagnostic.code for diagnostic in parse(source, "comfy").at().diagnostics]

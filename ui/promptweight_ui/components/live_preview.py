@@ -1,8 +1,8 @@
-"""What a picture looks like while it is being made.
+"""Preview of an unfinished image, denoised from the latents of two steps.
 
-The latents of an unfinished picture are mostly noise. Two of them, one step apart, are enough to tell the
-picture that the model is heading for: both are a·x + s·n of the same picture x and noise n, with a and s
-known from the schedule (exactly for deterministic first-order samplers, closely for the others).
+The latents of an unfinished image are mostly noise. Two of them, one step apart, determine the image that the
+model is approaching: both are a·x + s·n of the same image x and noise n, with a and s known from the schedule
+(exactly for deterministic first-order samplers, approximately for the others).
 """
 
 from __future__ import annotations
@@ -15,46 +15,55 @@ if TYPE_CHECKING:
 
     from promptweight.generation import Progress
 
-MOST_CELLS = 32
-"""The longer side of the latents that are decoded; larger ones are made smaller first, to be quick."""
+MAX_CELLS = 32
+"""Longer side of the latents that are decoded; larger ones are downsampled first, for speed."""
+
+MIN_DETERMINANT = 1e-4
+"""Determinant of the two equations below which their solution is too inaccurate."""
 
 
-class Preview:
-    """The look of one pipeline's unfinished pictures, step after step.
+class LivePreview:
+    """Previews of one pipeline's unfinished images, step after step.
 
     Args:
         pipe: the pipeline.
-        size: height and width in pixels, for pipelines whose latents do not tell them; square if None.
+        size: height and width in pixels, for pipelines with packed latents; square when None.
     """
 
     def __init__(self, pipe: Any, size: tuple[int, int] | None = None) -> None:
         self._pipe, self._size = pipe, size
-        self._before: tuple[int, int, Tensor] | None = None
+        self._previous: tuple[int, int, Tensor] | None = None
 
     def __call__(self, progress: Progress) -> Image.Image | None:
-        """Return the picture as far as it can be told after this step; None where that is not possible."""
+        """Return the preview after this step; None if the pipeline does not pass its latents."""
         if progress.latents is None:
             return None
         latents = progress.latents.detach()
-        before, self._before = self._before, (progress.picture, progress.step, latents.clone())
-        clean = latents
-        if before is not None and before[0] == progress.picture and before[1] < progress.step:
-            clean = self._without_noise(before[2], before[1], latents, progress.step)
-        return self._decoded(clean)
+        previous, self._previous = self._previous, (progress.image_number, progress.step, latents.clone())
+        if previous is None or previous[0] != progress.image_number or previous[1] >= progress.step:
+            return self._decode(latents)
+        return self._decode(self.denoise(previous[2], previous[1], latents, progress.step))
 
-    def _without_noise(self, older: Tensor, older_step: int, newer: Tensor, step: int) -> Tensor:
-        """Return x of older = a₁·x + s₁·n and newer = a₂·x + s₂·n."""
-        older_level, level = self._level(older_step), self._level(step)
+    def denoise(self, older: Tensor, older_step: int, newer: Tensor, step: int) -> Tensor:
+        """Return x of older = a₁·x + s₁·n and newer = a₂·x + s₂·n; `newer` if that is not determined.
+
+        Args:
+            older: latents after `older_step` steps.
+            older_step: number of steps.
+            newer: latents after `step` steps, of the same shape.
+            step: number of steps.
+        """
+        older_level, level = self.noise_level(older_step), self.noise_level(step)
         if older_level is None or level is None:
             return newer
         (signal_1, noise_1), (signal_2, noise_2) = older_level, level
         determinant = signal_2 * noise_1 - signal_1 * noise_2
-        if abs(determinant) < 1e-4:
+        if abs(determinant) < MIN_DETERMINANT:
             return newer
         return (newer * noise_1 - older * noise_2) / determinant
 
-    def _level(self, step: int) -> tuple[float, float] | None:
-        """Return how much of signal and of noise the latents have after `step` steps; None if unknown."""
+    def noise_level(self, step: int) -> tuple[float, float] | None:
+        """Return the factors a of the image and s of the noise after `step` steps; None if unknown."""
         scheduler = self._pipe.scheduler
         sigmas = getattr(scheduler, "sigmas", None)
         if sigmas is not None and len(sigmas) == len(scheduler.timesteps) + 1:
@@ -65,16 +74,16 @@ class Preview:
                 signal, noise = scheduler._sigma_to_alpha_sigma_t(sigmas[step])
                 return float(signal), float(noise)
             return 1.0, sigma
-        cumulative = getattr(scheduler, "alphas_cumprod", None)
-        if cumulative is None:
+        alphas_cumprod = getattr(scheduler, "alphas_cumprod", None)
+        if alphas_cumprod is None:
             return None
         if step < len(scheduler.timesteps):
-            power = float(cumulative[int(scheduler.timesteps[step])])
+            power = float(alphas_cumprod[int(scheduler.timesteps[step])])
         else:
             power = float(getattr(scheduler, "final_alpha_cumprod", 1.0))
         return power**0.5, max(0.0, 1 - power) ** 0.5
 
-    def _decoded(self, latents: Tensor) -> Image.Image | None:
+    def _decode(self, latents: Tensor) -> Image.Image | None:
         import torch
         import torch.nn.functional as F
         from PIL import Image
@@ -86,8 +95,8 @@ class Preview:
         if latents.ndim != 4:
             return None
         longer = max(latents.shape[-2:])
-        if longer > MOST_CELLS:
-            size = [max(1, round(side * MOST_CELLS / longer)) for side in latents.shape[-2:]]
+        if longer > MAX_CELLS:
+            size = [max(1, round(side * MAX_CELLS / longer)) for side in latents.shape[-2:]]
             latents = F.interpolate(latents.float(), size, mode="bilinear", antialias=True)
         vae = pipe.vae
         shift = getattr(vae.config, "shift_factor", None) or 0.0

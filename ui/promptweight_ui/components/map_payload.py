@@ -1,9 +1,9 @@
-"""Everything that the picture on the page shows, in one message: pictures, words and all their maps.
+"""Payload of the picture component: words and all their maps in one message, without images.
 
-The page then answers every question by itself: which word, which layers, which steps, in which unit. Maps
-are sent at their own grids, as 8-bit numbers with a scale for each word; the page puts them together in the
-way of `AttentionMaps`: mean over steps and layers of a grid, then (for shares) over the sum of all words,
-then enlarged to the picture, then the mean over grids.
+The page then composes every view by itself: word, layers, steps, unit. Maps are sent at their own grids as
+8-bit numbers with a scale for each word. The page combines them as `AttentionMaps` does: mean over the
+steps and layers of a grid, for shares divided by the sum over all words, enlarged to the image, mean over
+the grids.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from promptweight_ui.i18n import encodable
+
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
@@ -23,38 +25,38 @@ if TYPE_CHECKING:
     from promptweight.maps import AttentionMaps, RecordedSlot
 
 KINDS = ("words", "refined")
-"""The kinds of recording that are maps of words over the picture."""
+"""Kinds of recording that hold maps of words over the image."""
 
-LONGEST_GRID = 64
-"""Cells along the longer side of a map on the page; finer ones are averaged down."""
+MAX_GRID_SIDE = 64
+"""Cells along the longer side of a map on the page; finer grids are averaged."""
 
-MOST_PARTS = 10
-"""How many parts the steps of a run are told in."""
+MAX_PARTS = 10
+"""Largest number of parts into which the steps of a run are divided."""
 
-MOST_NUMBERS = 3_000_000
-"""Of all maps together, one byte each; to keep to it, steps are told in fewer parts, then maps shrunk."""
+MAX_BYTES = 3_000_000
+"""Size of all maps together; larger payloads get fewer parts of the steps, then smaller grids."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Layers that the page shows together: a part of the model, at one grid."""
+class LayerGroup:
+    """Layers that the page shows together: one part of the model at one grid."""
 
     part: str
     height: int
     width: int
-    is_usual: bool
-    """Whether they are in the view that `AttentionMaps` begins with."""
-    is_fine: bool
-    """Whether they are in that view's refined maps."""
+    is_default: bool
+    """Whether the default view of `AttentionMaps` holds them."""
+    is_refined_default: bool
+    """Whether the refined maps of that view hold them."""
 
 
-def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) -> dict[str, Any]:
-    """Return the maps of the words of `images` pictures, as the page takes them.
+def maps_payload(maps: AttentionMaps | None, images: int, parts: int = MAX_PARTS) -> dict[str, Any]:
+    """Return the maps of all words.
 
     Args:
-        maps: a recording; None for none.
-        images: how many pictures.
-        parts: into how many parts the steps are divided, at most.
+        maps: the recorded maps; None for none.
+        images: the number of images.
+        parts: the largest number of parts into which the steps are divided.
     """
     if maps is None or not images:
         return {"words": [], "groups": [], "parts": [], "kinds": [], "planes": []}
@@ -63,10 +65,10 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
     slots = [slot for slot in recording.slots if slot.kind in KINDS]
     steps = slots[0].sums.shape[0]
     kinds = [kind for kind in KINDS if any(slot.kind == kind for slot in slots)]
-    usual = _layers_of(maps)
-    fine = _layers_of(maps.refined()) if "refined" in kinds else set()
-    groups, members = _grouped(slots, usual, fine)
-    parts, longest = _affordable(groups, len(words) * images * len(kinds), min(parts, steps))
+    default = _layer_names(maps)
+    refined = _layer_names(maps.refined()) if "refined" in kinds else set()
+    groups, members = _group_layers(slots, default, refined)
+    parts, longest = limit_size(groups, len(words) * images * len(kinds), min(parts, steps))
     edges = [round(part * steps / parts) for part in range(parts + 1)]
     planes = [
         plane
@@ -74,7 +76,7 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
         for kind in kinds
         for number, group in enumerate(groups)
         for part in range(parts)
-        for plane in _plane(
+        for plane in _planes(
             maps,
             [slot for slot in members[number] if slot.kind == kind],
             image,
@@ -90,7 +92,7 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
                 "part": group.part,
                 "height": group.height,
                 "width": group.width,
-                "usual": {"words": group.is_usual, "refined": group.is_fine},
+                "default": {"words": group.is_default, "refined": group.is_refined_default},
             }
             for group in groups
         ],
@@ -101,47 +103,50 @@ def maps_of(maps: AttentionMaps | None, images: int, parts: int = MOST_PARTS) ->
 
 
 def data_url(image: Image.Image) -> str:
-    """Return a picture as a URL that holds it, without any metadata: for what is seen for a moment only."""
+    """Return an image as a data URL, without metadata: for images that are shown only for a moment."""
     content = BytesIO()
-    small = max(image.size) <= 256
-    image.save(content, "PNG" if small else "WEBP", **({} if small else {"quality": 80}))
-    kind = "png" if small else "webp"
+    if max(image.size) <= 256:
+        kind = "png"
+        image.save(content, "PNG")
+    else:
+        kind = "webp"
+        image.save(content, "WEBP", quality=80)
     return f"data:image/{kind};base64,{b64encode(content.getvalue()).decode('ascii')}"
 
 
 def _word(word: Word) -> dict[str, Any]:
-    text = word.text.encode("utf-8", "replace").decode("utf-8")
     return {
-        "text": text,
+        "text": encodable(word.text),
         "weight": word.weight,
         "occurrence": word.occurrence,
         "punctuation": word.is_punctuation,
     }
 
 
-def _layers_of(maps: AttentionMaps) -> set[str]:
-    return {layer for index in maps.chosen for layer in maps.recording.slots[index].layers}
+def _layer_names(maps: AttentionMaps) -> set[str]:
+    return {layer for index in maps.slot_indices for layer in maps.recording.slots[index].layers}
 
 
-def _grouped(
-    slots: Sequence[RecordedSlot], usual: set[str], fine: set[str]
-) -> tuple[list[Group], list[list[RecordedSlot]]]:
-    """Return the groups of layers in the order in which the model runs them, and the slots of each."""
-    groups: dict[tuple[str, int, int], Group] = {}
+def _group_layers(
+    slots: Sequence[RecordedSlot], default: set[str], refined: set[str]
+) -> tuple[list[LayerGroup], list[list[RecordedSlot]]]:
+    """Return the groups of layers in the order in which they run, and the slots of each."""
+    groups: dict[tuple[str, int, int], LayerGroup] = {}
     members: dict[tuple[str, int, int], list[RecordedSlot]] = {}
     for slot in slots:
-        key = (_part_of(slot), slot.height, slot.width)
+        key = (_model_part(slot), slot.height, slot.width)
+        layers = set(slot.layers)
         groups.setdefault(
-            key, Group(*key, not usual.isdisjoint(slot.layers), not fine.isdisjoint(slot.layers))
+            key, LayerGroup(*key, not default.isdisjoint(layers), not refined.isdisjoint(layers))
         )
         members.setdefault(key, []).append(slot)
     return list(groups.values()), list(members.values())
 
 
-def _part_of(slot: RecordedSlot) -> str:
-    """Return which part of the model a slot's layers are in: down, mid, up, or all where it has no such.
+def _model_part(slot: RecordedSlot) -> str:
+    """Return the part of the model that holds a slot's layers: down, mid, up, or all.
 
-    Layers that the model's makers do not advise to read maps from are the others.
+    The part of layers that the model's advice excludes is "others".
     """
     if not slot.is_advised:
         return "others"
@@ -149,10 +154,16 @@ def _part_of(slot: RecordedSlot) -> str:
     return parts.pop() if len(parts) == 1 and parts <= {"down", "mid", "up"} else "all"
 
 
-def _affordable(groups: Sequence[Group], maps: int, parts: int) -> tuple[int, int]:
-    """Return in how many parts steps can be told, and the longest grid, within `MOST_NUMBERS`."""
-    longest = LONGEST_GRID
-    while maps * parts * _cells(groups, longest) > MOST_NUMBERS:
+def limit_size(groups: Sequence[LayerGroup], maps: int, parts: int) -> tuple[int, int]:
+    """Return the number of parts of the steps and the longest side of a grid within `MAX_BYTES`.
+
+    Args:
+        groups: the groups of layers.
+        maps: the number of maps of each group and part.
+        parts: the wanted number of parts.
+    """
+    longest = MAX_GRID_SIDE
+    while maps * parts * _cells(groups, longest) > MAX_BYTES:
         if parts > 4 or (parts > 1 and longest <= 16):
             parts -= 1
         elif longest > 8:
@@ -162,19 +173,19 @@ def _affordable(groups: Sequence[Group], maps: int, parts: int) -> tuple[int, in
     return parts, longest
 
 
-def _cells(groups: Sequence[Group], longest: int) -> int:
-    return sum(math.prod(_fitted(group.height, group.width, longest)) for group in groups)
+def _cells(groups: Sequence[LayerGroup], longest: int) -> int:
+    return sum(math.prod(fit_grid(group.height, group.width, longest)) for group in groups)
 
 
-def _plane(
+def _planes(
     maps: AttentionMaps,
     slots: Sequence[RecordedSlot],
     image: int,
     steps: tuple[int, int],
     longest: int,
-    place: dict[str, Any],
+    key: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Return the maps of all words for some layers of one grid and some steps: one plane, or none."""
+    """Return the plane of all words for some layers of one grid and some steps, or nothing if none ran."""
     import torch
     import torch.nn.functional as F
 
@@ -191,18 +202,18 @@ def _plane(
     columns = recording.columns(("positive", image))
     tables = recording.tables["positive", image]
     words = tables[0].table.words
-    # A word is the sum over its tokens in every text encoder: as `AttentionMaps.word` has it.
-    rows = [_rows_of(tables, number) for number in range(len(words))]
+    # A word is the sum over its tokens in every text encoder, as in `AttentionMaps.word`.
+    rows = [_word_rows(tables, number) for number in range(len(words))]
     mean = torch.stack(means).mean(0).float().cpu()
-    each = torch.stack([mean[:, [columns[row] for row in of_word]].sum(1) for of_word in rows])
+    each = torch.stack([mean[:, [columns[row] for row in word_rows]].sum(1) for word_rows in rows])
     height, width = slots[0].height, slots[0].width
-    size = _fitted(height, width, longest)
+    size = fit_grid(height, width, longest)
     each = each.unflatten(1, (height, width))
     if size != (height, width):
         each = F.interpolate(each[None], size, mode="area")[0]
     highest = each.flatten(1).amax(1).clamp_min(1e-12)
     numbers = (each.flatten(1) / highest[:, None] * 255).round().byte()
-    # The total of all words' tokens: shares are of it, also where a token belongs to no word.
+    # Shares are parts of the total over all text tokens, including those that belong to no word.
     text = [columns[row] for placed in tables for row in placed.rows("text")]
     total = mean[:, text].sum(1).unflatten(0, (height, width))
     if size != (height, width):
@@ -210,7 +221,7 @@ def _plane(
     top = total.max().clamp_min(1e-12)
     return [
         {
-            **place,
+            **key,
             "height": size[0],
             "width": size[1],
             "layers": len(means),
@@ -223,8 +234,8 @@ def _plane(
     ]
 
 
-def _rows_of(tables: Sequence[Any], number: int) -> list[int]:
-    """Return the rows of the text embeddings that stand for one word, in all tables that hold it."""
+def _word_rows(tables: Sequence[Any], number: int) -> list[int]:
+    """Return the rows of the text embeddings of one word, in all tables that hold it."""
     word = tables[0].table.words[number]
     rows = []
     for placed in tables:
@@ -234,7 +245,8 @@ def _rows_of(tables: Sequence[Any], number: int) -> list[int]:
     return sorted(set(rows))
 
 
-def _fitted(height: int, width: int, longest: int) -> tuple[int, int]:
+def fit_grid(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Return a grid of the same shape with at most `longest` cells a side."""
     scale = min(1.0, longest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 

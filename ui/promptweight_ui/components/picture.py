@@ -1,141 +1,141 @@
-"""The picture on the page: word chips above it, the heat of every word over it, without asking the server.
+"""Picture component: word chips above the image and heat maps over it, drawn without requests to the server.
 
-The value is one message (`payload`); what shows it is `static/heat.js` and `static/picture.js`.
+Its value is one message of this module; `static/picture.js` shows it.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 
-from promptweight_ui.components.map_payload import data_url, maps_of
-from promptweight_ui.i18n import prefixed, told_in_all
+from promptweight_ui.components.map_payload import data_url, maps_payload
+from promptweight_ui.i18n import encodable, message_in_all_languages, texts_with_prefix
+from promptweight_ui.static_files import mount_script
 
 if TYPE_CHECKING:
     from promptweight import Result
     from promptweight.attention import ShareResult
     from promptweight.prompt import Prompt
-    from promptweight_ui.runs import News
+    from promptweight_ui.runs import RunProgress
 
 
 def picture(name: str, box: str, queue: str = "") -> Any:
-    """Make a picture.
+    """Make a picture component.
 
     Args:
-        name: the element's id on the page.
-        box: the id of the prompt box into which the chips write weights.
-        queue: the id of the element in which Gradio tells the place in the queue.
+        name: the id of the element.
+        box: the id of the prompt box whose weights the chips change.
+        queue: the id of the element in which Gradio writes the place in the queue.
     """
-    from promptweight.render import WORD_COLORS, colormap_table
-
     return gr.HTML(
         value=None,
         html_template='<div class="pw-picture"></div>',
-        js_on_load="promptweight.generation.pipeline_run.mount(element, props, watch)",
+        js_on_load=mount_script("Picture", "props", "watch"),
         elem_id=name,
         box=box,
         queue=queue,
-        texts=prefixed("picture_"),
-        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
-        word_colors=[list(color) for color in WORD_COLORS],
+        texts=texts_with_prefix("picture_"),
         apply_default_css=False,
     )
 
 
-def live(news: News) -> dict[str, Any]:
-    """Return the message about a run that is going on."""
-    image, maps = news.look or (None, None)
+def started_message() -> dict[str, Any]:
+    """Return the message of a run that begins; the page keeps the last image until there is another."""
+    return {"state": "running", "progress": None, "images": [], "maps": None}
+
+
+def running_message(progress: RunProgress) -> dict[str, Any]:
+    """Return the message of a run in progress."""
+    image, maps = progress.preview or (None, None)
     size = [image.width, image.height] if image is not None else None
     return {
         "state": "running",
         "progress": {
-            "picture": news.picture,
-            "pictures": news.pictures,
-            "step": news.step,
-            "steps": news.steps,
-            "left": news.seconds_left,
+            "image": progress.image_number,
+            "images": progress.image_count,
+            "step": progress.step,
+            "steps": progress.steps,
+            "left": progress.seconds_left,
         },
         "images": [] if image is None else [{"src": data_url(image), "size": size}],
         "maps": maps,
     }
 
 
-def started() -> dict[str, Any]:
-    """Return the message that a run is about to begin; what was shown before stays until there is more."""
-    return {"state": "running", "progress": None, "images": [], "maps": None}
-
-
-def finished(component: Any, result: Result, seconds: float) -> dict[str, Any]:
-    """Return the message about a result; its pictures become files that the server hands out.
+def finished_message(component: Any, result: Result, seconds: float) -> dict[str, Any]:
+    """Return the message of a result; its images become files that the server hands out.
 
     Args:
-        component: the picture's component, whose cache the files go to.
-        result: what was made.
-        seconds: how long it took.
+        component: the picture component, whose cache holds the files.
+        result: the result.
+        seconds: the duration of the run.
     """
     images = []
-    for number, path in enumerate(_files(component, result)):
+    for number, path in enumerate(save_to_cache(component, result)):
         image = result.images[number]
         images.append(
             {
                 "path": path,
                 "name": Path(path).name,
                 "size": [image.width, image.height],
-                "seed": str(result.seeds[number]),  # 63 bits are more than a number in JavaScript holds
+                "seed": str(result.seeds[number]),  # 63 bits are too many for a number of JavaScript
             }
         )
-    maps = maps_of(result.maps, len(images))
-    for word, told in zip(result.words, maps["words"], strict=False):
-        told["share"] = _share(result.prompt, word.start)
+    maps = maps_payload(result.maps, len(images))
+    for word, payload in zip(result.words, maps["words"], strict=False):
+        payload["share"] = _target_share(result.prompt, word.start)
     return {
         "state": "stopped" if result.stopped_after is not None else "done",
-        "prompt": _sayable(result.prompt.text),
+        "prompt": encodable(result.prompt.text),
         "stopped_after": result.stopped_after,
         "steps": result.settings["num_inference_steps"],
         "seconds": round(seconds, 1),
-        "warnings": remarks_of(result),
+        "warnings": warnings_payload(result),
         "seeds": [str(seed) for seed in result.seeds],
-        "found": [[found_told(each) for each in of_picture] for of_picture in result.found],
+        "shares": [[share_payload(each) for each in of_image] for of_image in result.shares],
         "images": images,
         "maps": maps,
     }
 
 
-def remarks_of(result: Result) -> list[dict[str, str]]:
-    """Return what the library remarks, by language; what it found for target shares is told as numbers."""
-    found = {each.told(number) for number, of_picture in enumerate(result.found, 1) for each in of_picture}
-    return [told_in_all(text) for text in result.warnings if text not in found]
+def warnings_payload(result: Result) -> list[dict[str, str]]:
+    """Return the warnings of a result by language, without those about target shares, shown as numbers."""
+    summaries = {
+        each.summary(number) for number, of_image in enumerate(result.shares, 1) for each in of_image
+    }
+    return [message_in_all_languages(text) for text in result.warnings if text not in summaries]
 
 
-def found_told(found: ShareResult) -> dict[str, Any]:
-    """Return what was found for a phrase with a target share."""
-    numbers = {"target": found.target, "share": found.share, "weight": found.weight}
-    told = {name: float(f"{value:.3g}") for name, value in numbers.items()}
-    return {"phrase": _sayable(found.phrase), **told}
+def share_payload(result: ShareResult) -> dict[str, Any]:
+    """Return the target share of a phrase, the share that it got, and the weight for it."""
+    numbers = {"target": result.target, "share": result.share, "weight": result.weight}
+    rounded = {name: float(f"{value:.3g}") for name, value in numbers.items()}
+    return {"phrase": encodable(result.phrase), **rounded}
 
 
-def _share(prompt: Prompt, place: int) -> float | None:
-    """Return the target share of what is at that place of the clean text; None where it has none."""
-    spans = (span for span in prompt.spans if span.clean_start <= place < span.clean_end)
-    return next((span.options.share for span in spans), None)
+def save_to_cache(component: Any, result: Result) -> list[str]:
+    """Write the images with their settings into Gradio's cache and return the paths.
 
+    Args:
+        component: the component that shows the images; Gradio hands out and deletes only files that a
+            component knows.
+        result: the result.
+    """
+    from gradio.processing_utils import save_bytes_to_cache
 
-def _sayable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _files(component: Any, result: Result) -> list[str]:
-    """Write the pictures with their settings inside into Gradio's cache; returns the files."""
-    from tempfile import TemporaryDirectory
-
-    paths = []
     with TemporaryDirectory() as folder:
-        for file in result.save(folder):
-            path = save_bytes_to_cache(file.read_bytes(), file.name, component.GRADIO_CACHE)
-            component.temp_files.add(path)  # only files that are known here are handed out and cleaned up
-            paths.append(path)
+        paths = [
+            save_bytes_to_cache(file.read_bytes(), file.name, component.GRADIO_CACHE)
+            for file in result.save(folder)
+        ]
+    component.temp_files.update(paths)
     return paths
+
+
+def _target_share(prompt: Prompt, position: int) -> float | None:
+    """Return the target share of the word at a position of the clean text; None for none."""
+    spans = (span for span in prompt.spans if span.clean_start <= position < span.clean_end)
+    return next((span.options.share for span in spans), None)

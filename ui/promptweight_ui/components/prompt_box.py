@@ -1,4 +1,4 @@
-"""A prompt box: weights highlighted where they stand, remarks and token counts under it, weight keys."""
+"""Prompt box: weights highlighted in place, diagnostics and token counts below, keys that change weights."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ import gradio as gr
 
 from promptweight_ui.components import prompt_server
 from promptweight_ui.context import Context
-from promptweight_ui.i18n import prefixed
-from promptweight_ui.validation import MOST_CHARACTERS
+from promptweight_ui.i18n import texts_with_prefix
+from promptweight_ui.static_files import call_script, mount_script
+from promptweight_ui.validation import MAX_CHARACTERS
 
 
-def prompt_box(context: Context, name: str, texts: dict[str, str], **settings: Any) -> Any:
-    """Make a prompt box and what stands under it; returns the box.
+def prompt_box(context: Context, name: str, texts: dict[str, str], **options: Any) -> Any:
+    """Make a prompt box with its report below, and return the box.
 
     Args:
-        context: of the app.
-        name: the element's id on the page; what stands under it has the id `<name>-reading`.
+        context: the objects that the tabs share.
+        name: the id of the box; the report has the id `<name>-report`.
         texts: the keys of its texts, as in `Context.make`.
-        settings: other arguments of `gr.Textbox`.
+        options: other arguments of `gr.Textbox`.
     """
     box = context.make(
-        gr.Textbox, texts, elem_id=name, elem_classes="pw-prompt", max_length=MOST_CHARACTERS, **settings
+        gr.Textbox, texts, elem_id=name, elem_classes="pw-prompt", max_length=MAX_CHARACTERS, **options
     )
 
-    def read(asked: Any) -> dict[str, Any]:
-        return prompt_server.read(context.models, asked)
+    # The page calls these functions by their names.
+    def parse(request: Any) -> dict[str, Any]:
+        return prompt_server.parse_for_page(context.models, request)
 
-    def nudge(asked: Any) -> dict[str, Any]:
-        return prompt_server.nudged(asked)
+    def adjust_weight(request: Any) -> dict[str, Any]:
+        return prompt_server.adjust_weight_for_page(request)
 
     gr.HTML(
-        html_template='<div class="pw-reading"></div>',
-        js_on_load="promptweight.prompt.mount(element, props, server)",
-        elem_id=f"{name}-reading",
-        server_functions=[read, nudge],
+        html_template='<div class="pw-prompt-report"></div>',
+        js_on_load=mount_script("PromptBox", "props", "server"),
+        elem_id=f"{name}-report",
+        server_functions=[parse, adjust_weight],
         box=name,
         model=context.models.names[0],
-        texts=prefixed("prompt_"),
+        texts=texts_with_prefix("prompt_"),
         apply_default_css=False,
     )
-    # A text that comes from Python raises no event in the page, only Gradio's own.
-    box.change(None, None, None, js=f"() => promptweight.prompt.refresh('{name}')", api_visibility="private")
+    # A text set by Python raises no event of the text area, only Gradio's own.
+    script = call_script("", f"promptBox('{name}')?.refresh()")
+    box.change(None, None, None, js=script, api_visibility="private")
     return box

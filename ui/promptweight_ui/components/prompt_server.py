@@ -1,7 +1,7 @@
-"""What the page asks about a prompt while it is typed; no model runs for it.
+"""Server functions of the prompt box: parsing, token counts and weight changes; no model runs for them.
 
-Both functions are called by the page's JavaScript with one object, and answer with one. Places in the text
-are in UTF-16 units, as browsers count: an emoji is two of them and one character to Python.
+JavaScript calls each function with one object and gets one back. Positions in the text are in UTF-16 units,
+as in browsers: an emoji has two units, and one character in Python.
 """
 
 from __future__ import annotations
@@ -14,125 +14,132 @@ from itertools import accumulate
 from typing import Any
 
 from promptweight.errors import PromptweightError
-from promptweight.prompt import Prompt, nudge, parse
-from promptweight_ui.i18n import chosen, say
+from promptweight.prompt import Prompt, adjust_weight, parse
+from promptweight_ui.i18n import known_language, translate
 from promptweight_ui.models import Models, has_engine
-from promptweight_ui.validation import MOST_CHARACTERS
+from promptweight_ui.validation import MAX_CHARACTERS
 
 SHARE_STEP = 5
-"""Hundredths by which Ctrl+Up changes a target share, `(gato:=25%)`."""
+"""Percentage points by which Ctrl+Up changes a target share, `(gato:=25%)`."""
 
-WRITTEN_SHARE = re.compile(r"(?::\s*+=|share\s*+=)\s*+([\d.]++)\s*+%")
+TARGET_SHARE = re.compile(r"(?::\s*+=|share\s*+=)\s*+([\d.]++)\s*+%")
 
-MOST_REMARKS = 12
-"""How many remarks are told at once."""
+MAX_DIAGNOSTICS = 12
+"""Diagnostics that are shown at once."""
 
 
-class Units:
-    """Places in a text, between Python's characters and UTF-16 units."""
+class Utf16Offsets:
+    """Conversion of positions in a text between characters and UTF-16 units.
+
+    Args:
+        text: the text.
+    """
 
     def __init__(self, text: str) -> None:
-        is_plain = not text or max(text) <= "\uffff"
+        has_one_unit = not text or max(text) <= "\uffff"
         self._starts = (
-            None if is_plain else [0, *accumulate(2 if letter > "\uffff" else 1 for letter in text)]
+            None if has_one_unit else [0, *accumulate(2 if letter > "\uffff" else 1 for letter in text)]
         )
         self._length = len(text)
 
-    def of(self, place: int) -> int:
-        """The place in units of a place in characters."""
-        place = min(max(place, 0), self._length)
-        return place if self._starts is None else self._starts[place]
+    def from_characters(self, position: int) -> int:
+        """Return the position in units of a position in characters."""
+        position = min(max(position, 0), self._length)
+        return position if self._starts is None else self._starts[position]
 
-    def characters(self, unit: int) -> int:
-        """The place in characters of a place in units."""
+    def to_characters(self, unit: int) -> int:
+        """Return the position in characters of a position in units."""
         unit = max(unit, 0)
         return min(unit, self._length) if self._starts is None else bisect_left(self._starts[:-1], unit)
 
 
-def read(models: Models, asked: Any) -> dict[str, Any]:
-    """Return how a prompt is understood: `{text, language, model}` to spans, words, remarks, tokens."""
-    text, language = _asked(asked)
+def parse_for_page(models: Models, request: Any) -> dict[str, Any]:
+    """Return the spans, words, diagnostics and token counts of `{text, language, model}`."""
+    text, language = _valid_request(request)
     if text is None:
-        return {"error": say(language, "error_prompt", most=MOST_CHARACTERS)}
-    prompt = parse(text)
-    units = Units(text)
+        return {"error": translate(language, "error_prompt", most=MAX_CHARACTERS)}
+    prompt = parse(text).at()
+    offsets = Utf16Offsets(text)
+    unit = offsets.from_characters
     return {
         "spans": [
             {
-                "start": units.of(span.start),
-                "end": units.of(span.end),
+                "start": unit(span.start),
+                "end": unit(span.end),
                 "weight": span.weight,
                 "share": span.options.share,
             }
             for span in prompt.spans
             if (span.weight != 1 or span.options.share is not None) and span.end > span.start
         ],
-        "words": _words(prompt, units),
-        "remarks": [
+        "words": _words(prompt, offsets),
+        "diagnostics": [
             {
-                "start": units.of(remark.start),
-                "end": units.of(remark.end),
-                "severity": remark.severity,
-                "message": remark.message_pt if language == "pt-br" else remark.message,
+                "start": unit(diagnostic.start),
+                "end": unit(diagnostic.end),
+                "severity": diagnostic.severity,
+                "message": diagnostic.message_pt if language == "pt-br" else diagnostic.message,
             }
-            for remark in prompt.diagnostics[:MOST_REMARKS]
+            for diagnostic in prompt.diagnostics[:MAX_DIAGNOSTICS]
         ],
-        "tokens": _tokens(models, asked.get("model"), prompt),
+        "tokens": _token_counts(models, request.get("model"), prompt),
     }
 
 
-def nudged(asked: Any) -> dict[str, Any]:
-    """Return what Ctrl+Up makes of `{text, start, end, step}`: `{text, start, end}`."""
-    text, language = _asked(asked)
+def adjust_weight_for_page(request: Any) -> dict[str, Any]:
+    """Return the prompt of `{text, start, end, step}` with another weight: `{text, start, end}`."""
+    text, language = _valid_request(request)
     if text is None:
-        return {"error": say(language, "error_prompt", most=MOST_CHARACTERS)}
-    start, end, step = (asked.get(name) for name in ("start", "end", "step"))
-    units = Units(text)
+        return {"error": translate(language, "error_prompt", most=MAX_CHARACTERS)}
+    start, end, step = (request.get(name) for name in ("start", "end", "step"))
+    before = Utf16Offsets(text)
     try:
         if type(start) is not int or type(end) is not int or type(step) not in (int, float):
             raise TypeError
-        place = units.characters(start), units.characters(end)
-        written, first, last = _share_nudged(text, *place, step) or nudge(text, *place, float(step))
+        selection = before.to_characters(start), before.to_characters(end)
+        changed, first, last = _adjust_share(text, *selection, step) or adjust_weight(
+            text, *selection, float(step)
+        )
     except (TypeError, ValueError, OverflowError, PromptweightError):
-        return {"error": say(language, "error_nudge")}
-    after = Units(written)
-    return {"text": written, "start": after.of(first), "end": after.of(last)}
+        return {"error": translate(language, "error_weight")}
+    after = Utf16Offsets(changed)
+    return {"text": changed, "start": after.from_characters(first), "end": after.from_characters(last)}
 
 
-def _share_nudged(text: str, first: int, last: int, step: float) -> tuple[str, int, int] | None:
-    """Return a prompt with another target share, in steps of `SHARE_STEP`; None where none is selected."""
+def _adjust_share(text: str, first: int, last: int, step: float) -> tuple[str, int, int] | None:
+    """Return the prompt with another target share, in steps of `SHARE_STEP`; None if none is selected."""
     span = next(
-        (span for span in parse(text).spans if span.options.share and span.start <= first <= span.end), None
+        (span for span in parse(text).at().spans if span.options.share and span.start <= first <= span.end), None
     )
-    written = WRITTEN_SHARE.search(text, span.end) if span else None
-    if span is None or written is None or not math.isfinite(step) or step == 0:
+    match = TARGET_SHARE.search(text, span.end) if span else None
+    if span is None or match is None or not math.isfinite(step) or step == 0:
         return None
-    whole = round(100 * (span.options.share or 0) / SHARE_STEP) + (1 if step > 0 else -1)
-    share = SHARE_STEP * min(max(whole, 1), 100 // SHARE_STEP - 1)
-    return f"{text[: written.start(1)]}{share}{text[written.end(1) :]}", first, last
+    multiple = round(100 * (span.options.share or 0) / SHARE_STEP) + (1 if step > 0 else -1)
+    share = SHARE_STEP * min(max(multiple, 1), 100 // SHARE_STEP - 1)
+    return f"{text[: match.start(1)]}{share}{text[match.end(1) :]}", first, last
 
 
-def _asked(asked: Any) -> tuple[str | None, str]:
-    """Return the text that is asked about, None where it cannot be a prompt, and the language."""
-    if not isinstance(asked, dict):
-        return None, chosen(None)
-    text, language = asked.get("text"), chosen(asked.get("language"))
-    if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+def _valid_request(request: Any) -> tuple[str | None, str]:
+    """Return the text of a request, None if it cannot be a prompt, and its language."""
+    if not isinstance(request, dict):
+        return None, known_language(None)
+    text, language = request.get("text"), known_language(request.get("language"))
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
         return None, language
-    is_whole = not any("\ud800" <= letter <= "\udfff" for letter in text)
-    return (text if is_whole else None), language
+    has_surrogate = any("\ud800" <= letter <= "\udfff" for letter in text)
+    return (None if has_surrogate else text), language
 
 
-def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
-    """Return the words of a prompt, each with its place in the source and its weight.
+def _words(prompt: Prompt, offsets: Utf16Offsets) -> list[dict[str, Any]]:
+    """Return the words of a prompt, each with its position in the source and its weight.
 
-    There are none until torch has been imported: nobody should wait for it to see a typed weight.
+    The list is empty before torch is imported: highlighting of typed weights does not wait for it.
     """
     if not has_engine():
         return []
     from promptweight.prompt import fold, split_words
 
-    seen: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
     words = []
     spans = iter(prompt.spans)
     span = next(spans, None)
@@ -144,21 +151,21 @@ def _words(prompt: Prompt, units: Units) -> list[dict[str, Any]]:
             words.append(
                 {
                     "text": text,
-                    "occurrence": seen[fold(text)],
-                    "start": units.of(prompt.to_source(start)),
-                    "end": units.of(prompt.to_source(end - 1) + 1),
+                    "occurrence": occurrences[fold(text)],
+                    "start": offsets.from_characters(prompt.to_source(start)),
+                    "end": offsets.from_characters(prompt.to_source(end - 1) + 1),
                     "weight": 1.0 if span is None else span.weight,
                     "share": None if span is None else span.options.share,
                 }
             )
-        seen[fold(text)] += 1
+        occurrences[fold(text)] += 1
     return words
 
 
-def _tokens(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any]] | None:
-    """Return how many tokens each text encoder gets; None while the model is still being loaded."""
+def _token_counts(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any]] | None:
+    """Return the number of tokens for each text encoder; None while the model is loading."""
     try:
-        tables = models.count(model, prompt)
+        tables = models.token_tables(model, prompt)
     except PromptweightError:
         return None
     if tables is None:
@@ -167,9 +174,9 @@ def _tokens(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any
         {
             "encoder": table.encoder,
             "count": sum(token.kind == "text" for token in table.tokens),
-            "room": table.frame.capacity * table.chunks,
+            "room": table.layout.capacity * table.chunks,
             "chunks": table.chunks,
-            "cut": table.cut,
+            "cut": table.truncated_text,
         }
         for table in tables
     ]

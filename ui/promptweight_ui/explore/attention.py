@@ -1,4 +1,4 @@
-"""The numbers of one patch, one word, one layer, one head and one step, as the Explore tab shows them."""
+"""Attention of one patch in one layer, head and step for the Explore tab, with its whole computation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptweight_ui.regions.masks import written_weight
+from promptweight_ui.i18n import encodable
+from promptweight_ui.regions.masks import source_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
     from promptweight.generation import Progress
     from promptweight.maps import PromptVariant
 
-MOST_TOKENS = 24
-"""Rows of the table that are tokens of the prompt; what further ones get is told in one row."""
+MAX_TOKENS = 24
+"""Rows of the table that are tokens of the prompt; further tokens share one row."""
 
-MOST_DIMENSIONS = 32
-"""How many numbers of a vector are drawn."""
+MAX_DIMENSIONS = 32
+"""Numbers of a vector that are drawn."""
 
-MOST_HEADS = 24
-"""How many heads are drawn side by side."""
+MAX_HEADS = 24
+"""Heads that are drawn side by side."""
 
-LOOKED_AT = 5
-"""How many steps of a run are kept."""
+MAX_STEPS = 5
+"""Captured steps of a run."""
 
-MOST_MEGABYTES = 192.0
+MAX_MEGABYTES = 192.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is looked at: indices of a layer, a head, a patch and a word, and a step."""
+class Selection:
+    """Selection of the page: indices of a layer, a head, a patch and a word, and a step."""
 
     layer: int
     head: int
@@ -45,25 +46,25 @@ class Place:
     word: int
 
 
-def look_inside(
+def capture_layers(
     pipe: Any, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
 ) -> AttentionCapture:
-    """Make a picture of `result` again, up to the last of `LOOKED_AT` steps, and keeps its attention.
+    """Generate an image of `result` again, up to the last captured step, and capture its attention.
 
-    It is the same picture to the last bit, since the same settings are used with the same seed.
+    The image is identical, since settings and seed are the same.
 
     Args:
         pipe: the pipeline that made it.
-        result: what was made.
-        image: which of its pictures.
+        result: the result.
+        image: the index of the image.
         callback: as in `promptweight.generate`.
     """
     from promptweight.attention import Record, attach, capture_attention
-    from promptweight.generation import run_pipeline
+    from promptweight.generation import progress_reporter, run_pipeline
 
     settings = result.settings
     steps = settings["num_inference_steps"]
-    chosen = looked_at(result.stopped_after or steps)
+    chosen = captured_steps(result.stopped_after or steps)
     size = result.images[image]
     call = {
         "num_inference_steps": steps,
@@ -71,14 +72,13 @@ def look_inside(
         "width": size.width,
         "height": size.height,
     }
-    weighting = {
-        name: settings[name] for name in ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
-    }
+    names = ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
+    weighting = {name: settings[name] for name in names}
     record = Record(patches=((0.5, 0.5),))
 
-    def is_wanted(progress: Progress) -> bool:
-        goes_on = callback is None or callback(progress) is not False
-        return goes_on and progress.step <= chosen[-1]
+    def continues(progress: Progress) -> bool:
+        is_wanted = callback is None or callback(progress) is not False
+        return is_wanted and progress.step <= chosen[-1]
 
     with (
         attach(
@@ -89,195 +89,202 @@ def look_inside(
             num_inference_steps=steps,
             **weighting,
         ) as session,
-        capture_attention(session, chosen, MOST_MEGABYTES) as inside,
+        capture_attention(session, chosen, MAX_MEGABYTES) as capture,
     ):
-        run_pipeline(pipe, session, call, result.seeds[image], (1, 1), False, is_wanted)
-    return inside
+        run_pipeline(
+            pipe,
+            session.inputs,
+            call,
+            (result.seeds[image],),
+            on_step=progress_reporter(continues, session),
+        )
+    return capture
 
 
-def looked_at(steps: int) -> tuple[int, ...]:
-    """Return which of so many steps are kept: the first, the last, and some evenly between."""
-    if steps <= LOOKED_AT:
+def captured_steps(steps: int) -> tuple[int, ...]:
+    """Return at most `MAX_STEPS` of the steps at even distances, the first and the last included."""
+    if steps <= MAX_STEPS:
         return tuple(range(steps))
-    return tuple(round(part * (steps - 1) / (LOOKED_AT - 1)) for part in range(LOOKED_AT))
+    return tuple(round(part * (steps - 1) / (MAX_STEPS - 1)) for part in range(MAX_STEPS))
 
 
-def about(inside: AttentionCapture) -> dict[str, Any]:
-    """Return what can be chosen: layers, heads, steps, and the words of every text that the prompt says."""
+def describe(capture: AttentionCapture) -> dict[str, Any]:
+    """Return the layers, heads, steps and words that can be selected."""
     return {
         "layers": [
             {
                 "name": layer.name,
-                "part": _part(layer.name),
+                "part": _model_part(layer.name),
                 "joint": layer.order != "cross",
-                "rows": inside.sizes[layer.name][0],
-                "columns": inside.sizes[layer.name][1],
+                "rows": capture.sizes[layer.name][0],
+                "columns": capture.sizes[layer.name][1],
                 "heads": layer.heads,
             }
-            for layer in inside.layers
+            for layer in capture.layers
         ],
-        "left_out": len(inside.left_out),
-        "steps": list(inside.steps),
+        "left_out": len(capture.omitted_layers),
+        "steps": list(capture.steps),
         "texts": [
             {
-                "text": _sayable(tables[0].table.prompt.text),
+                "text": encodable(tables[0].table.prompt.text),
                 "words": [
                     {
-                        "text": _sayable(word.text),
-                        "weight": _weight(word, tables[0].table.prompt.source),
+                        "text": encodable(word.text),
+                        "weight": _source_weight(word, tables[0].table.prompt.source),
                         "punctuation": word.is_punctuation,
                     }
                     for word in tables[0].table.words
                 ],
             }
-            for tables in inside.texts
+            for tables in capture.variants
         ],
-        "said": {str(step): text for step, text in inside.said.items() if step in inside.steps},
+        "text_at_step": {
+            str(step): variant for step, variant in capture.variant_by_step.items() if step in capture.steps
+        },
     }
 
 
-def _weight(word: Word, source: str) -> float:
-    """Return the weight that was written for a word: a painted one carries another, for its map."""
+def _source_weight(word: Word, source: str) -> float:
+    """Return the weight of a word in the source; a painted word has another one for its region."""
     is_painted = word.options is not None and word.options.region is not None and word.weight == math.e
-    return written_weight(source, word.start) if is_painted else word.weight
+    return source_weight(source, word.start) if is_painted else word.weight
 
 
-def look(inside: AttentionCapture, place: Place) -> dict[str, Any]:
-    """Return everything that is shown of one place.
+def selection_values(capture: AttentionCapture, selection: Selection) -> dict[str, Any]:
+    """Return all values that the page shows for a selection.
 
     Raises:
         IndexError: there is no such layer, head, step, patch or word.
     """
-    tables = inside.tables(place.step) if place.step in inside.steps else ()
+    step = selection.step
+    tables = capture.variant_at(step) if step in capture.steps else ()
     words = tables[0].table.words if tables else ()
-    for name, index, number in (("layer", place.layer, len(inside.layers)), ("word", place.word, len(words))):
+    limits = (("layer", selection.layer, len(capture.layers)), ("word", selection.word, len(words)))
+    for name, index, number in limits:
         if not 0 <= index < number:
             raise IndexError(name)
-    layer = inside.layers[place.layer]
-    reading = inside.text.get((layer.name, place.step))
-    if reading is None or not 0 <= place.head < reading.heads:
+    layer = capture.layers[selection.layer]
+    inputs = capture.text.get((layer.name, step))
+    if inputs is None or not 0 <= selection.head < inputs.heads:
         raise IndexError("step or head")
-    if not 0 <= place.patch < reading.query.shape[1]:
+    if not 0 <= selection.patch < inputs.query.shape[1]:
         raise IndexError("patch")
-    tokens = _rows_of_words(tables)
-    row = reading.row(place.head, place.patch)
-    chosen = [reading.text.start + token for token in tokens[place.word]]
-    maps = reading.columns(chosen)
-    seen = inside.image.get((layer.name, place.step))
+    rows = _word_rows(tables)
+    row = inputs.row(selection.head, selection.patch)
+    keys = [inputs.text.start + each for each in rows[selection.word]]
+    maps = inputs.columns(keys)
+    image = capture.image.get((layer.name, step))
+    shares = [row.probabilities[[inputs.text.start + each for each in word]].sum() for word in rows]
     return {
-        "map": _map(maps[place.head]),
-        "heads": [_map(each) for each in maps[:MOST_HEADS]] if len(maps) > 1 else [],
-        "image": None if seen is None else _image(seen, place),
-        "words": [
-            _number(row.probabilities[[reading.text.start + token for token in each]].sum())
-            for each in tokens
-        ],
+        "map": _map(maps[selection.head]),
+        "heads": [_map(each) for each in maps[:MAX_HEADS]] if len(maps) > 1 else [],
+        "image": None if image is None else _image_attention(image, selection),
+        "words": [_rounded(share) for share in shares],
         "dimensions": row.keys.shape[1],
-        "table": _table(tables, reading, row, tokens[place.word]),
+        "table": _table(tables, inputs, row, rows[selection.word]),
         "output": _vector(row.output),
         "query": _vector(row.query),
-        "key": _vector(row.keys[chosen[0]]) if chosen else [],
+        "key": _vector(row.keys[keys[0]]) if keys else [],
     }
 
 
-def _image(seen: LayerCapture, place: Place) -> dict[str, Any]:
-    head = min(place.head, seen.heads - 1)
-    probabilities = seen.row(head, place.patch).probabilities[seen.image]
-    return {"map": _map(probabilities), "total": _number(probabilities.sum())}
+def _image_attention(inputs: LayerCapture, selection: Selection) -> dict[str, Any]:
+    head = min(selection.head, inputs.heads - 1)
+    probabilities = inputs.row(head, selection.patch).probabilities[inputs.image]
+    return {"map": _map(probabilities), "total": _rounded(probabilities.sum())}
 
 
-def _table(tables: PromptVariant, reading: LayerCapture, row: SoftmaxRow, chosen: list[int]) -> list[dict[str, Any]]:
-    """Return a line for each token, and one for all padding, all other tokens, and the picture itself.
+def _table(
+    tables: PromptVariant, inputs: LayerCapture, row: SoftmaxRow, chosen: list[int]
+) -> list[dict[str, Any]]:
+    """Return a row for each token, and one for all padding, all other tokens, and the image.
 
-    What the lines take along, `taken`, adds up to the output.
+    The sum of their contributions is the output.
     """
     lines: list[dict[str, Any]] = []
     rest: dict[str, list[int]] = {"other": [], "pad": []}
-    texts = 0
+    text_tokens = 0
     for placed in tables:
         text = placed.table.prompt.text
         for token in placed.table.tokens:
-            key = reading.text.start + placed.start + token.position
+            position = placed.start + token.position
+            key = inputs.text.start + position
             is_text = token.kind == "text"
-            texts += is_text
+            text_tokens += is_text
             if token.kind == "pad":
                 rest["pad"].append(key)
-            elif is_text and texts > MOST_TOKENS and placed.start + token.position not in chosen:
+            elif is_text and text_tokens > MAX_TOKENS and position not in chosen:
                 rest["other"].append(key)
             else:
                 lines.append(
                     {
                         "kind": token.kind,
-                        "text": _sayable(text[token.start : token.end]) if is_text else "",
-                        "chosen": placed.start + token.position in chosen,
-                        "product": _number(row.products[key]),
-                        "bias": _number(row.bias[key]),
-                        "factor": _number(row.factors[key]),
-                        **_taken(row, [key]),
+                        "text": encodable(text[token.start : token.end]) if is_text else "",
+                        "chosen": position in chosen,
+                        "product": _rounded(row.products[key]),
+                        "bias": _rounded(row.bias[key]),
+                        "factor": _rounded(row.factors[key]),
+                        **_contribution(row, [key]),
                     }
                 )
-    named = {key for keys in rest.values() for key in keys}
-    known = {
-        reading.text.start + placed.start + token.position
+    token_keys = {
+        inputs.text.start + placed.start + token.position
         for placed in tables
         for token in placed.table.tokens
     }
-    # Rows of the text that no token stands for, as where a shorter encoding is filled up.
-    rest["pad"] += [key for key in range(reading.text.start, reading.text.stop) if key not in known | named]
-    rest["image"] = list(range(reading.image.start, reading.image.stop))
+    # Rows of the text without a token, where a shorter encoding is padded.
+    rest["pad"] += [key for key in range(inputs.text.start, inputs.text.stop) if key not in token_keys]
+    rest["image"] = list(range(inputs.image.start, inputs.image.stop))
     return lines + [
-        {"kind": kind, "count": len(keys), "chosen": False, **_taken(row, keys)}
+        {"kind": kind, "count": len(keys), "chosen": False, **_contribution(row, keys)}
         for kind, keys in rest.items()
         if keys
     ]
 
 
-def _taken(row: SoftmaxRow, keys: list[int]) -> dict[str, Any]:
-    shares = row.probabilities[keys]
+def _contribution(row: SoftmaxRow, keys: list[int]) -> dict[str, Any]:
+    probabilities = row.probabilities[keys]
     return {
-        "probability": _number(shares.sum()),
-        "taken": _vector((shares * row.factors[keys]) @ row.values[keys]),
+        "probability": _rounded(probabilities.sum()),
+        "contribution": _vector((probabilities * row.factors[keys]) @ row.values[keys]),
     }
 
 
-def _rows_of_words(tables: PromptVariant) -> list[list[int]]:
-    """Return the rows of the text that stand for each word, in all tables that hold it."""
-    found = []
-    for word in tables[0].table.words:
-        rows = {
-            placed.start + position
-            for placed in tables
-            for other in placed.table.words
-            if (other.start, other.end) == (word.start, word.end)
-            for position in other.positions
-        }
-        found.append(sorted(rows))
-    return found
+def _word_rows(tables: PromptVariant) -> list[list[int]]:
+    """Return the rows of the text embeddings of each word, in all tables that hold it."""
+    return [
+        sorted(
+            {
+                placed.start + position
+                for placed in tables
+                for other in placed.table.words
+                if (other.start, other.end) == (word.start, word.end)
+                for position in other.positions
+            }
+        )
+        for word in tables[0].table.words
+    ]
 
 
-def _part(name: str) -> str:
+def _model_part(name: str) -> str:
     first = name.split(".", 1)[0]
     return {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}.get(first, "all")
 
 
 def _map(values: Tensor) -> dict[str, Any]:
-    """Return values from 0 on as bytes, and the value that 255 stands for."""
+    """Return values from 0 on as bytes, and the value of 255."""
     top = float(values.max())
     numbers = (values / max(top, 1e-30) * 255).round().byte()
     return {
         "values": b64encode(numbers.contiguous().numpy().tobytes()).decode("ascii"),
-        "top": _number(values.max()),
-        "mean": _number(values.mean()),
+        "top": _rounded(values.max()),
+        "mean": _rounded(values.mean()),
     }
 
 
 def _vector(values: Tensor) -> list[float]:
-    return [_number(value) for value in values[:MOST_DIMENSIONS]]
+    return [_rounded(value) for value in values[:MAX_DIMENSIONS]]
 
 
-def _number(value: Any) -> float:
+def _rounded(value: Any) -> float:
     return float(f"{float(value):.4g}")
-
-
-def _sayable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

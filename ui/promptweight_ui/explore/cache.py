@@ -1,6 +1,6 @@
-"""Where the Explore tab keeps what it looks into: a few things at a time, each known to one page alone.
+"""Cache of captured attention for the Explore tab, limited in number and memory.
 
-A page names what it looks at by a key that nobody can guess, so that sessions cannot see each other's.
+A page refers to an entry by a random key, so that pages cannot read the entries of other sessions.
 """
 
 from __future__ import annotations
@@ -10,54 +10,53 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Generic, TypeVar
 
-MOST_THINGS = 64
-MOST_BYTES = 2**30
-"""Of main memory, for all browsers together."""
+MAX_ENTRIES = 64
+MAX_BYTES = 2**30
+"""Main memory for all browsers together."""
 
-Thing = TypeVar("Thing")
+Entry = TypeVar("Entry")
 
 
-class Kept(Generic[Thing]):
-    """Things by their keys; the least recently used go first where there are too many, or too large ones."""
+class Cache(Generic[Entry]):
+    """Entries by their keys; the least recently used ones are removed first.
 
-    def __init__(self, most: int = MOST_THINGS, most_bytes: int = MOST_BYTES) -> None:
-        self._most, self._most_bytes = most, most_bytes
-        self._things: OrderedDict[str, tuple[Thing, int, str]] = OrderedDict()
+    Args:
+        max_entries: the number of entries.
+        max_bytes: their memory; the newest entry is kept even if it alone is larger.
+    """
+
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
+        self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._entries: OrderedDict[str, tuple[Entry, int, str]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._entries)
 
-    def add(self, thing: Thing, nbytes: int, owner: str = "") -> str:
-        """Keep a thing of that size; returns its key.
+    def add(self, entry: Entry, nbytes: int, owner: str = "") -> str:
+        """Add an entry and return its key.
 
         Args:
-            thing: what to keep.
-            nbytes: the memory that it takes.
-            owner: the session it is for, which has one thing at a time; no session when empty.
+            entry: the entry.
+            nbytes: its memory.
+            owner: the session of the entry, which replaces the session's previous one; none when empty.
         """
         key = secrets.token_urlsafe(16)
         with self._lock:
-            for known in [each for each, (_, _, of) in self._things.items() if owner and of == owner]:
-                del self._things[known]
-            self._things[key] = (thing, nbytes, owner)
-            while len(self._things) > 1 and (
-                len(self._things) > self._most
-                or sum(size for _, size, _ in self._things.values()) > self._most_bytes
+            for known in [each for each, (_, _, of) in self._entries.items() if owner and of == owner]:
+                del self._entries[known]
+            self._entries[key] = (entry, nbytes, owner)
+            while len(self._entries) > 1 and (
+                len(self._entries) > self._max_entries
+                or sum(size for _, size, _ in self._entries.values()) > self._max_bytes
             ):
-                self._things.popitem(last=False)
+                self._entries.popitem(last=False)
         return key
 
-    def get(self, key: object) -> Thing | None:
-        """Return the thing of that key; None where it went."""
+    def get(self, key: object) -> Entry | None:
+        """Return the entry of a key; None if it was removed."""
         with self._lock:
-            if not isinstance(key, str) or key not in self._things:
+            if not isinstance(key, str) or key not in self._entries:
                 return None
-            self._things.move_to_end(key)
-            return self._things[key][0]
-
-    def drop(self, key: object) -> None:
-        """Let a thing go."""
-        with self._lock:
-            if isinstance(key, str):
-                self._things.pop(key, None)
+            self._entries.move_to_end(key)
+            return self._entries[key][0]

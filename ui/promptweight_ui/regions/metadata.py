@@ -1,7 +1,7 @@
-"""Painted regions as they are kept in the picture's file, and read again from any file: one small picture.
+"""Painted regions in the settings of an image file: written, and parsed from any file.
 
-The record's `regions` is `{"words": […], "map": …, "inside": …, "outside": …}`: for each color its word,
-empty for none; a PNG of four colors in base64, 0 where nothing is painted; the weights inside and elsewhere.
+The record's `regions` is `{"words": […], "map": …, "inside": …, "outside": …}`: the word of each
+color, empty for none; a PNG of four colors in base64, 0 for no paint; the weights inside and elsewhere.
 """
 
 from __future__ import annotations
@@ -17,34 +17,36 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from promptweight_ui.regions.masks import COLORS, FINEST, Owners
+from promptweight_ui.regions.masks import COLORS, MAX_CELLS, ColorIndices
 
-MOST_LETTERS = 32_768
-"""Of a map in base64; what a person paints takes about a thousand."""
+MAX_MAP_LENGTH = 32_768
+"""Characters of a map in base64; a painted one has about a thousand."""
 
-LONGEST_WORD = 500
+MAX_WORD_LENGTH = 500
 
 
 @dataclass(frozen=True)
-class Painted:
-    """What was painted, for which words, with which weights.
+class PaintedRegions:
+    """Painted regions with their words and weights.
 
     Attributes:
         words: the word or phrase of each color; empty for none.
-        owners: the color of every cell, as `regions_plan.owners_of` returns it.
-        inside: the weight of a word in its own color.
+        indices: the color of every cell, as `masks.color_indices` returns it.
+        inside: the weight of a word inside its color.
         outside: its weight elsewhere.
     """
 
     words: tuple[str, ...]
-    owners: Owners
+    indices: ColorIndices
     inside: float
     outside: float
 
     def record(self) -> dict[str, Any]:
-        """Return it as plain data for the picture's settings."""
-        image = Image.fromarray(self.owners, "P")
-        image.putpalette([0, 0, 0, *(value for color in COLORS for value in bytes.fromhex(color[1:]))])
+        """Return the regions as plain data for the settings of an image."""
+        image = Image.fromarray(self.indices, "P")
+        image.putpalette(
+            [0, 0, 0, *(value for color in COLORS.values() for value in bytes.fromhex(color[1:]))]
+        )
         file = BytesIO()
         image.save(file, "PNG", bits=2, optimize=True)
         return {
@@ -55,41 +57,45 @@ class Painted:
         }
 
     def layer(self, side: int) -> Any:
-        """Return the paint as a picture of `side` × `side`: (rows, columns, 4) uint8."""
-        shown = [(0, 0, 0, 0), *((*bytes.fromhex(color[1:]), 255) for color in COLORS)]
-        pixels = np.array(shown, np.uint8)[self.owners]
+        """Return the paint as an RGBA image of `side` × `side`: (rows, columns, 4) uint8."""
+        colors = [(0, 0, 0, 0), *((*bytes.fromhex(color[1:]), 255) for color in COLORS.values())]
+        pixels = np.array(colors, np.uint8)[self.indices]
         return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST))
 
 
-def painted_in(settings: Mapping[str, Any]) -> Painted | None:
-    """Return the regions of a picture's settings; None where there are none, or they make no sense."""
-    kept = settings.get("regions")
-    if not isinstance(kept, dict):
+def parse_regions(settings: Mapping[str, Any]) -> PaintedRegions | None:
+    """Return the regions in the settings of an image; None if there are none, or they are invalid."""
+    record = settings.get("regions")
+    if not isinstance(record, dict):
         return None
-    words, weights = kept.get("words"), (kept.get("inside"), kept.get("outside"))
+    words, weights = record.get("words"), (record.get("inside"), record.get("outside"))
     if not isinstance(words, list) or len(words) != len(COLORS):
         return None
-    if not all(isinstance(word, str) and len(word) <= LONGEST_WORD and _is_whole(word) for word in words):
+    if not all(
+        isinstance(word, str) and len(word) <= MAX_WORD_LENGTH and _is_valid_text(word) for word in words
+    ):
         return None
     inside, outside = (_number(each) for each in weights)
-    owners = _owners(kept.get("map"))
-    if owners is None or not (0 < inside <= 1000 and 0 <= outside <= 1000):
+    indices = _indices(record.get("map"))
+    if indices is None or not (0 < inside <= 1000 and 0 <= outside <= 1000):
         return None
-    return Painted(tuple(words), owners, inside, outside)
+    return PaintedRegions(tuple(words), indices, inside, outside)
 
 
-def _owners(text: object) -> Owners | None:
-    """Return a map out of its base64; None where it is none, too large, or has other colors."""
-    if not isinstance(text, str) or len(text) > MOST_LETTERS:
+def _indices(text: object) -> ColorIndices | None:
+    """Return a map from its base64; None if it is invalid, too large, or has other colors."""
+    if not isinstance(text, str) or len(text) > MAX_MAP_LENGTH:
         return None
     try:
         with Image.open(BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
-            if image.mode != "P" or max(image.size) > FINEST:  # known from the header, before it is unpacked
+            if (
+                image.mode != "P" or max(image.size) > MAX_CELLS
+            ):  # known from the header, before decompression
                 return None
-            owners = np.array(image)
+            indices = np.array(image)
     except (binascii.Error, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return owners if owners.max() <= len(COLORS) else None
+    return indices if indices.max() <= len(COLORS) else None
 
 
 def _number(value: object) -> float:
@@ -98,5 +104,5 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _is_whole(word: str) -> bool:
+def _is_valid_text(word: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in word)

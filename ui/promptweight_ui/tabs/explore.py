@@ -1,9 +1,9 @@
-"""The Explore tab: attention itself, in the text encoder and in the picture, with the model's own numbers."""
+"""Explore tab: attention in the text encoder and in the denoiser, with the numbers of the model."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +14,26 @@ from promptweight_ui import validation
 from promptweight_ui.components.map_payload import data_url
 from promptweight_ui.context import GPU, LIGHT, Context
 from promptweight_ui.explore import attention, text_encoder
-from promptweight_ui.explore.attention import Place
-from promptweight_ui.explore.cache import Kept
-from promptweight_ui.i18n import prefixed, say
-from promptweight_ui.runs import News, followed
+from promptweight_ui.explore.attention import Selection
+from promptweight_ui.explore.cache import Cache
+from promptweight_ui.i18n import texts_with_prefix, translate
+from promptweight_ui.runs import RunProgress, follow_run
+from promptweight_ui.static_files import mount_script
 
 if TYPE_CHECKING:
     from promptweight.attention import AttentionCapture
-    from promptweight_ui.explore.text_encoder import ReadText
+    from promptweight_ui.explore.text_encoder import TokenAttention
 
 EXAMPLE = "um astronauta a cavalo"
 SHORT_EXAMPLE = "um gato vermelho e um rato azul"
-"""With the built-in model, which knows few words."""
+"""First prompt with the built-in model, whose vocabulary is small."""
 
 
 def build(context: Context) -> None:
-    """Build the tab inside the present Blocks."""
+    """Build the tab inside the current Blocks."""
     make = context.make
-    texts = Kept["ReadText"]()
-    insides = Kept["Inside"]()
+    texts = Cache["TokenAttention"]()
+    captures = Cache["AttentionCapture"]()
     make(gr.Markdown, {"value": "explore_intro"})
     with gr.Column(elem_classes="pw-part"):
         make(gr.Markdown, {"value": "explore_text_head"})
@@ -43,7 +44,7 @@ def build(context: Context) -> None:
                 value=SHORT_EXAMPLE if context.models.names[0] == "mini" else EXAMPLE,
                 lines=1,
                 max_lines=3,
-                max_length=text_encoder.MOST_CHARACTERS,
+                max_length=text_encoder.MAX_CHARACTERS,
                 elem_id="explore-prompt",
                 scale=4,
                 min_width=240,
@@ -57,155 +58,153 @@ def build(context: Context) -> None:
                 allow_custom_value=True,
                 min_width=120,
             )
-            read = make(gr.Button, {"value": "explore_read"}, elem_id="explore-read", min_width=140)
-        reading = _shown("text", "explore-text", [lambda asked: _look_at_text(texts, asked)])
+            encode = make(gr.Button, {"value": "explore_encode"}, elem_id="explore-encode", min_width=140)
+        matrix = _component("TextMatrix", "explore-text", lambda request: text_values(texts, request))
     with gr.Column(elem_classes="pw-part"):
         make(gr.Markdown, {"value": "explore_inside_head"})
         with gr.Row(elem_classes="pw-ask"):
             number = make(
-                gr.Number, {"label": "explore_number"}, value=1, precision=0, minimum=1, visible=False,
+                gr.Number,
+                {"label": "explore_number"},
+                value=1,
+                precision=0,
+                minimum=1,
+                visible=False,
                 min_width=120,
-            )  # fmt: skip
+            )
             go = make(
                 gr.Button, {"value": "explore_go"}, variant="primary", elem_id="explore-go", min_width=240
             )
-        inside = _shown("picture", "explore-inside", [lambda asked: _look_inside(insides, asked)])
+        view = _component("AttentionView", "explore-inside", lambda request: layer_values(captures, request))
 
-    def read_text(asked: Any, named: Any, model: Any, language: Any, request: gr.Request) -> tuple[Any, Any]:
-        return _read_text(context, texts, asked, named, model, language, request)
+    def encode_prompt(
+        text: Any, name: Any, model: Any, language: Any, request: gr.Request
+    ) -> tuple[Any, Any]:
+        return _encode(context, texts, text, name, model, language, request)
 
-    def look_in(wanted: Any, language: Any, request: gr.Request) -> Iterator[Any]:
-        yield from _messages(context, insides, wanted, language, request)
+    def capture(image: Any, language: Any, request: gr.Request) -> Iterator[Any]:
+        yield from _messages(context, captures, image, language, request)
 
-    def entered(request: gr.Request) -> Any:
-        result = context.sessions.of(request).result
-        several = 1 if result is None else len(result.images)
-        return gr.update(visible=several > 1, maximum=several)
+    def update_number(request: gr.Request) -> Any:
+        result = context.sessions.get(request).result
+        count = 1 if result is None else len(result.images)
+        return gr.update(visible=count > 1, maximum=count)
 
-    asked = [prompt, encoder, context.parts["model"], context.language]
-    for event in (read.click, prompt.submit):
-        event(
-            read_text,
-            asked,
-            [reading, encoder],
-            show_progress="minimal",
-            api_visibility="private",
-            **GPU,
-        )
-    go.click(
-        look_in,
-        [number, context.language],
-        [inside],
-        show_progress="hidden",
-        api_visibility="private",
-        **GPU,
-    )
-    context.parts["tabs"].select(entered, None, [number], api_visibility="private", **LIGHT)
+    inputs = [prompt, encoder, context.parts["model"], context.language]
+    private = {"api_visibility": "private"}
+    for event in (encode.click, prompt.submit):
+        event(encode_prompt, inputs, [matrix, encoder], show_progress="minimal", **private, **GPU)
+    go.click(capture, [number, context.language], [view], show_progress="hidden", **private, **GPU)
+    context.parts["tabs"].select(update_number, None, [number], **private, **LIGHT)
 
 
-def _shown(part: str, name: str, functions: list[Any]) -> Any:
-    """Make what the page draws by itself, asking `look` for numbers."""
-    from promptweight.render import colormap_table
+def _component(name: str, element_id: str, answer: Callable[[Any], dict[str, Any]]) -> Any:
+    """Make a component that requests its values from the server."""
 
-    functions[0].__name__ = "look"
+    # The page calls this function by its name.
+    def values(request: Any) -> dict[str, Any]:
+        return answer(request)
+
     return gr.HTML(
         value=None,
         html_template='<div class="pw-explore"></div>',
-        js_on_load=f"promptweight.explore.{part}.mount(element, props, watch, server)",
-        elem_id=name,
-        server_functions=functions,
-        texts=prefixed("explore_"),
-        colors=b64encode(colormap_table("inferno").tobytes()).decode("ascii"),
+        js_on_load=mount_script(name, "props", "watch", "server"),
+        elem_id=element_id,
+        server_functions=[values],
+        texts=texts_with_prefix("explore_"),
         apply_default_css=False,
     )
 
 
-def _read_text(
+def _encode(
     context: Context,
-    texts: Kept[ReadText],
-    asked: Any,
-    named: Any,
+    texts: Cache[TokenAttention],
+    text: Any,
+    name: Any,
     model: Any,
     language: Any,
     request: gr.Request,
 ) -> tuple[dict[str, Any], Any]:
-    prompt, most = validation.text(language, "explore_prompt", asked), text_encoder.MOST_CHARACTERS
-    if len(prompt) > most:
-        named_so = say(language, "explore_prompt")
-        validation.refuse(language, "error_long", name=named_so, length=len(prompt), most=most)
-    name = validation.choice(language, "generate_model", model, context.models.names)
+    """Return the message of a prompt's self-attention, and the list of encoders."""
+    prompt, limit = validation.text(language, "explore_prompt", text), text_encoder.MAX_CHARACTERS
+    if len(prompt) > limit:
+        label = translate(language, "explore_prompt")
+        validation.refuse(language, "error_long", name=label, length=len(prompt), most=limit)
+    known = validation.choice(language, "generate_model", model, context.models.names)
     try:
-        with context.models.use(name) as pipe:
-            encoders = text_encoder.encoders_of(pipe)
-            chosen = named if isinstance(named, str) and named in encoders else encoders[0]
-            read = text_encoder.read_text(pipe, prompt, chosen)
+        with context.models.use(known) as pipe:
+            encoders = text_encoder.encoder_names(pipe)
+            chosen = name if isinstance(name, str) and name in encoders else encoders[0]
+            captured = text_encoder.capture_text_attention(pipe, prompt, chosen)
     except PromptweightError as error:
-        raise validation.refused(language, error) from error
-    key = texts.add(read, read.nbytes, request.session_hash or "")
+        raise validation.as_gradio_error(language, error) from error
+    key = texts.add(captured, captured.nbytes, request.session_hash or "")
     picker = gr.update(choices=encoders, value=chosen, visible=len(encoders) > 1)
-    return {"key": key, "about": text_encoder.about(read)}, picker
+    return {"key": key, "about": text_encoder.describe(captured)}, picker
 
 
-def _look_at_text(texts: Kept[ReadText], asked: Any) -> dict[str, Any]:
-    if not isinstance(asked, dict) or (read := texts.get(asked.get("key"))) is None:
+def text_values(texts: Cache[TokenAttention], request: Any) -> dict[str, Any]:
+    """Return the attention matrix of `{key, chunk, layer, head}`, or the key of an error's text."""
+    if not isinstance(request, dict) or (captured := texts.get(request.get("key"))) is None:
         return {"error": "gone"}
-    chunk, layer, head = (asked.get(name) for name in ("chunk", "layer", "head"))
+    chunk, layer, head = (request.get(name) for name in ("chunk", "layer", "head"))
     is_valid = all(each is None or type(each) is int for each in (layer, head))
     try:
         if type(chunk) is not int or not is_valid:
             raise IndexError
-        return {"matrix": text_encoder.look(read, chunk, layer, head)}
+        return {"matrix": text_encoder.attention_matrix(captured, chunk, layer, head)}
     except IndexError:
         return {"error": "no_such"}
 
 
 def _messages(
-    context: Context, insides: Kept[AttentionCapture], wanted: Any, language: Any, request: gr.Request
+    context: Context, captures: Cache[AttentionCapture], number: Any, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
-    """Yield the messages of looking into a picture of the session's last result."""
-    result = context.sessions.of(request).result
+    """Yield the messages of a capture of an image of the session's last result."""
+    session = context.sessions.get(request)
+    result = session.result
     if result is None:
         validation.refuse(language, "explore_nothing")
-    image = validation.whole(language, "explore_number", wanted, 1, len(result.images)) - 1
-    made_by = str(result.settings["model"])
-    model = next((name for name in context.models.names if name in (made_by, Path(made_by).name)), None)
+    image = validation.integer(language, "explore_number", number, 1, len(result.images)) - 1
+    source = str(result.settings["model"])
+    model = next((name for name in context.models.names if name in (source, Path(source).name)), None)
     if model is None:
-        validation.refuse(language, "explore_other_model", name=Path(made_by).name)
+        validation.refuse(language, "explore_other_model", name=Path(source).name)
 
     def work(callback: Any) -> AttentionCapture:
         sampler = str(result.settings["sampler"] or result.settings["scheduler"])
         with context.models.use(model, sampler) as pipe:
-            return attention.look_inside(pipe, result, image, callback)
+            return attention.capture_layers(pipe, result, image, callback)
 
-    def tell(news: News | None) -> dict[str, Any] | None:
-        if news is None:
+    def describe(progress: RunProgress | None) -> dict[str, Any] | None:
+        if progress is None:
             return None
-        steps = attention.looked_at(news.steps)[-1] + 1
-        return {"state": "running", "progress": {"step": news.step, "steps": steps}}
+        steps = attention.captured_steps(progress.steps)[-1] + 1
+        return {"state": "running", "progress": {"step": progress.step, "steps": steps}}
 
     yield {"state": "running", "progress": None}
-    inside = yield from followed(context, request, language, work, tell)
-    if not inside.steps:
+    capture = yield from follow_run(session, language, work, describe)
+    if not capture.steps:
         yield {"state": "empty"}
         return
     yield {
         "state": "ready",
-        "key": insides.add(inside, inside.nbytes, request.session_hash or ""),
-        "about": attention.about(inside),
+        "key": captures.add(capture, capture.nbytes, request.session_hash or ""),
+        "about": attention.describe(capture),
         "joined": len(result.prompt.parts) > 1,
         "steps": result.settings["num_inference_steps"],
         "image": {"src": data_url(result.images[image])},
     }
 
 
-def _look_inside(insides: Kept[AttentionCapture], asked: Any) -> dict[str, Any]:
-    if not isinstance(asked, dict) or (inside := insides.get(asked.get("key"))) is None:
+def layer_values(captures: Cache[AttentionCapture], request: Any) -> dict[str, Any]:
+    """Return the values of `{key, layer, head, step, patch, word}`, or the key of an error's text."""
+    if not isinstance(request, dict) or (capture := captures.get(request.get("key"))) is None:
         return {"error": "gone"}
-    places = [asked.get(name) for name in Place.__dataclass_fields__]
+    indices = [request.get(each.name) for each in fields(Selection)]
     try:
-        known = [place for place in places if type(place) is int]
-        if len(known) < len(places):
+        if not all(type(index) is int for index in indices):
             raise IndexError
-        return attention.look(inside, Place(*known))
+        return attention.selection_values(capture, Selection(*indices))
     except IndexError:
         return {"error": "no_such"}

@@ -1,4 +1,4 @@
-"""The Regions tab: paint where a word should act, and see whether it went there."""
+"""Regions tab: words confined to painted regions of the image."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ import gradio as gr
 
 from promptweight.errors import PromptweightError
 from promptweight_ui import validation
-from promptweight_ui.compare.grid import still_there
-from promptweight_ui.components.picture import finished, picture
+from promptweight_ui.compare.grid import remaining_phrases
+from promptweight_ui.components.picture import finished_message, picture
 from promptweight_ui.context import GPU, LIGHT, Context
-from promptweight_ui.generation import SHARED, Call, checked, single, watched
-from promptweight_ui.regions import masks
-from promptweight_ui.regions.metadata import Painted
+from promptweight_ui.generation import (
+    SHARED,
+    GenerateCall,
+    check_form,
+    single_image_form,
+    stream_generation,
+)
+from promptweight_ui.regions.masks import COLORS, apply_regions, color_indices, color_masks, source_weight
+from promptweight_ui.regions.metadata import PaintedRegions
 
 SIDE = 512
-"""Of the canvas, in pixels."""
+"""Side of the canvas in pixels."""
 
-NAMES = ("orange", "blue", "green")
-"""What the colors of `regions_plan.COLORS` are called in the keys of the texts."""
+BACKGROUND = "#e5e7eb"
 
 
 def build(context: Context) -> None:
-    """Build the tab inside the present Blocks."""
+    """Build the tab inside the current Blocks."""
     make, parts = context.make, context.parts
     make(gr.Markdown, {"value": "regions_intro"})
     with gr.Row(elem_classes="pw-columns"):
@@ -34,20 +39,25 @@ def build(context: Context) -> None:
             with gr.Row():
                 words = [
                     make(
-                        gr.Dropdown, {"label": f"regions_{name}"}, choices=[], value=None,
-                        allow_custom_value=True, min_width=110, elem_id=f"regions-{name}",
+                        gr.Dropdown,
+                        {"label": f"regions_{name}"},
+                        choices=[],
+                        value=None,
+                        allow_custom_value=True,
+                        min_width=110,
+                        elem_id=f"regions-{name}",
                     )
-                    for name in NAMES
-                ]  # fmt: skip
+                    for name in COLORS
+                ]
             canvas = make(
                 gr.ImageEditor,
                 {"label": "regions_canvas"},
-                value=canvas_of(),
+                value=canvas_value(),
                 type="numpy",
                 layers=False,
                 transforms=(),
                 sources=(),
-                brush=gr.Brush(colors=list(masks.COLORS), color_mode="fixed", default_size=70),
+                brush=gr.Brush(colors=list(COLORS.values()), color_mode="fixed", default_size=70),
                 eraser=gr.Eraser(default_size=70),
                 canvas_size=(SIDE, SIDE),
                 fixed_canvas=True,
@@ -59,13 +69,23 @@ def build(context: Context) -> None:
                 clear = make(gr.Button, {"value": "regions_clear"}, size="sm", min_width=140)
             with gr.Row():
                 inside = make(
-                    gr.Slider, {"label": "regions_inside", "info": "regions_inside_info"}, minimum=1,
-                    maximum=30, step=0.5, value=10, min_width=220,
-                )  # fmt: skip
+                    gr.Slider,
+                    {"label": "regions_inside", "info": "regions_inside_info"},
+                    minimum=1,
+                    maximum=30,
+                    step=0.5,
+                    value=10,
+                    min_width=220,
+                )
                 outside = make(
-                    gr.Slider, {"label": "regions_outside", "info": "regions_outside_info"}, minimum=0,
-                    maximum=1, step=0.01, value=0.05, min_width=220,
-                )  # fmt: skip
+                    gr.Slider,
+                    {"label": "regions_outside", "info": "regions_outside_info"},
+                    minimum=0,
+                    maximum=1,
+                    step=0.01,
+                    value=0.05,
+                    min_width=220,
+                )
             with gr.Row(elem_classes="pw-actions"):
                 go = make(
                     gr.Button, {"value": "regions_go"}, variant="primary", elem_id="regions-go", scale=3
@@ -75,95 +95,107 @@ def build(context: Context) -> None:
                 )
         with gr.Column(scale=6, min_width=320):
             status = gr.HTML("", elem_id="regions-status")
-            shown = picture("regions-picture", "generate-prompt")
+            result = picture("regions-picture", "generate-prompt")
 
-    def generate(request: gr.Request, *given: Any) -> Iterator[Any]:
-        shared, (canvas_value, *named, strength, rest, language) = given[: len(SHARED)], given[len(SHARED) :]
-        call = checked(context, single(shared), language)
-        weights = (
-            validation.number(language, "regions_inside", strength, 0.01, 1000),
-            validation.number(language, "regions_outside", rest, 0, 1000),
-        )
-        chosen = [
-            validation.text(language, f"regions_{key}", word).strip()
-            for key, word in zip(NAMES, named, strict=True)
-        ]
-        layers = canvas_value.get("layers") if isinstance(canvas_value, dict) else None
-        owners = masks.owners_of(layers or [])
-        mask_list = [None] * len(NAMES) if owners is None else masks.masks_of(owners)
-        places = {
-            word: mask for word, mask in zip(chosen, mask_list, strict=True) if word and mask is not None
-        }
-        if owners is None or not places:
-            validation.refuse(language, "regions_nothing")
+    def generate(request: gr.Request, *values: Any) -> Iterator[Any]:
+        shared, (painting, *phrases, strength, rest, language) = values[: len(SHARED)], values[len(SHARED) :]
+        call = check_form(context, single_image_form(shared), language)
+        painted, masks = _check_painting(painting, phrases, strength, rest, language)
         try:
-            prompt = masks.regional(call.arguments["prompt"], places, *weights)
+            prompt = apply_regions(call.arguments["prompt"], masks, painted.inside, painted.outside)
         except PromptweightError as error:
-            raise validation.refused(language, error) from error
-        painted = Painted(tuple(word if word in places else "" for word in chosen), owners, *weights)
+            raise validation.as_gradio_error(language, error) from error
         call = replace(call, arguments=call.arguments | {"prompt": prompt})
-        for message in _messages(context, shown, call, painted, language, request):
+        for message in _messages(context, result, call, painted, language, request):
             yield message, gr.update(visible=message["state"] == "running")
 
-    base = [parts[name] for name in SHARED]
     run = go.click(
         generate,
-        [*base, canvas, *words, inside, outside, context.language],
-        [shown, stop],
+        [*(parts[name] for name in SHARED), canvas, *words, inside, outside, context.language],
+        [result, stop],
         show_progress="minimal",
         show_progress_on=[status],
         api_visibility="private",
         **GPU,
     )
-    # After an error, too, the button must go.
+    # The button is hidden after an error, too.
     run.then(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
     parts |= {"regions_run": run, "regions_canvas": canvas, "regions_words": words}
     parts |= {"regions_inside": inside, "regions_outside": outside}
 
-    def stop_now(request: gr.Request) -> None:
-        if (present := context.sessions.of(request).run) is not None:
-            present.stop()
-
-    def last_picture(language: Any, request: gr.Request) -> Any:
-        result = context.sessions.of(request).result
-        if result is None:
+    def last_image(language: Any, request: gr.Request) -> Any:
+        last = context.sessions.get(request).result
+        if last is None:
             validation.refuse(language, "regions_no_picture")
-        image = result.images[-1].convert("RGB").resize((SIDE, SIDE))
+        image = last.images[-1].convert("RGB").resize((SIDE, SIDE))
         return {"background": image, "layers": [], "composite": image}
 
-    def entered(prompt: Any, *present: Any) -> list[Any]:
-        return [gr.update(choices=known, value=word) for known, word in still_there(prompt, present)]
+    def update_words(prompt: Any, *present: Any) -> list[Any]:
+        return [gr.update(choices=known, value=word) for known, word in remaining_phrases(prompt, present)]
 
     light = {"api_visibility": "private", **LIGHT}
-    stop.click(stop_now, None, None, **light)
-    over.click(last_picture, [context.language], [canvas], **light)
-    clear.click(lambda: canvas_of(), None, [canvas], **light)
-    parts["tabs"].select(entered, [parts["prompt"], *words], words, **light)
+    stop.click(context.stop_run, None, None, **light)
+    over.click(last_image, [context.language], [canvas], **light)
+    clear.click(lambda: canvas_value(), None, [canvas], **light)
+    parts["tabs"].select(update_words, [parts["prompt"], *words], words, **light)
+
+
+def _check_painting(
+    painting: Any, phrases: list[Any], inside: Any, outside: Any, language: Any
+) -> tuple[PaintedRegions, dict[str, Any]]:
+    """Return the painted regions of the form, and the mask of each phrase."""
+    weights = (
+        validation.number(language, "regions_inside", inside, 0.01, 1000),
+        validation.number(language, "regions_outside", outside, 0, 1000),
+    )
+    words = [
+        validation.text(language, f"regions_{name}", phrase).strip()
+        for name, phrase in zip(COLORS, phrases, strict=True)
+    ]
+    layers = painting.get("layers") if isinstance(painting, dict) else None
+    indices = color_indices(layers or [])
+    if indices is None:
+        validation.refuse(language, "regions_nothing")
+    masks = {
+        word: mask
+        for word, mask in zip(words, color_masks(indices), strict=True)
+        if word and mask is not None
+    }
+    if not masks:
+        validation.refuse(language, "regions_nothing")
+    used = tuple(word if word in masks else "" for word in words)
+    return PaintedRegions(used, indices, *weights), masks
 
 
 def _messages(
-    context: Context, component: Any, call: Call, painted: Painted, language: Any, request: gr.Request
+    context: Context,
+    component: Any,
+    call: GenerateCall,
+    painted: PaintedRegions,
+    language: Any,
+    request: gr.Request,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a run for the picture `component`, and keeps what it made."""
-    began = monotonic()
-    result = yield from watched(context, call, language, request)
-    # That a painted word acts in attention is what was asked for.
-    told = tuple(line for line in result.warnings if line.values.get("mode") != "logit")
+    """Yield the messages of a run for the picture component, and store its result."""
+    start = monotonic()
+    result = yield from stream_generation(context, call, language, request)
+    # Painted words act in attention by intention, so the warning about it is left out.
+    intended = ("word-attention-mode", "logit")
+    warnings = tuple(text for text in result.warnings if (text.code, text.fields.get("mode")) != intended)
     settings = {**result.settings, "regions": painted.record()}
-    result = replace(result, warnings=told, settings=settings)
+    result = replace(result, warnings=warnings, settings=settings)
     if result.images:
-        context.sessions.keep(context.sessions.of(request), result)
-    message = finished(component, result, monotonic() - began)
-    for word, told_word in zip(result.words, message["maps"]["words"], strict=False):
-        told_word["weight"] = masks.written_weight(result.prompt.source, word.start)
+        context.sessions.store_result(context.sessions.get(request), result)
+    message = finished_message(component, result, monotonic() - start)
+    for word, payload in zip(result.words, message["maps"]["words"], strict=False):
+        payload["weight"] = source_weight(result.prompt.source, word.start)
     yield message
 
 
-def canvas_of(painted: Painted | None = None) -> dict[str, Any]:
-    """Return what stands on the canvas: an empty sheet, or one with paint on it."""
+def canvas_value(painted: PaintedRegions | None = None) -> dict[str, Any]:
+    """Return the value of the canvas: empty, or with paint."""
     from PIL import Image
 
-    sheet = Image.new("RGB", (SIDE, SIDE), "#e5e7eb")
+    sheet = Image.new("RGB", (SIDE, SIDE), BACKGROUND)
     if painted is None:
         return {"background": sheet, "layers": [], "composite": sheet}
     layer = Image.fromarray(painted.layer(SIDE))

@@ -1,0 +1,91 @@
+"""Text encoders of a loaded pipeline, and the zeros in place of those that it was loaded without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptweight.conditioning.families import MAX_SEQUENCE_LENGTH, EncoderKind, Family
+from promptweight.conditioning.text_encoder import TextEncoder
+from promptweight.errors import SettingError
+
+
+@dataclass(frozen=True)
+class AbsentEncoder:
+    """Zeros in place of the output of a text encoder that the pipeline was loaded without."""
+
+    rows: int
+    channels: int
+    pooled_channels: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Return zeros of this shape, with the device and dtype of the other encoders' output."""
+        return torch.zeros(shape, device=self.device, dtype=self.dtype)
+
+
+def get_text_encoders(
+    pipe: Any, family: Family, max_sequence_length: int | None = None
+) -> dict[EncoderKind, TextEncoder]:
+    """Return the text encoders that a pipeline was loaded with.
+
+    Raises:
+        SettingError: `max_sequence_length` is out of range, or the family has no such length.
+    """
+    length = max_sequence_length
+    if length is not None and family.max_sequence_length is None:
+        raise SettingError(
+            f"max_sequence_length must be None for {family.name}, whose prompts take several chunks; "
+            f"got {length}"
+        )
+    if length is not None and not (type(length) is int and 2 <= length <= MAX_SEQUENCE_LENGTH):
+        raise SettingError(
+            f"max_sequence_length must be an integer from 2 to {MAX_SEQUENCE_LENGTH}; got {length!r}"
+        )
+    return {
+        kind: TextEncoder(
+            kind,
+            getattr(pipe, kind.tokenizer),
+            getattr(pipe, kind.model),
+            pipe._execution_device,
+            (length or family.max_sequence_length) if kind.has_max_sequence_length else None,
+        )
+        for kind in family.encoders
+        if getattr(pipe, kind.model, None) is not None and getattr(pipe, kind.tokenizer, None) is not None
+    }
+
+
+def get_absent_encoders(
+    pipe: Any,
+    family: Family,
+    encoders: Mapping[EncoderKind, TextEncoder],
+    max_sequence_length: int | None = None,
+) -> dict[EncoderKind, AbsentEncoder]:
+    """Return the zeros for the text encoders that the pipeline was loaded without.
+
+    Empty for families without `absent_is_zeros`.
+    """
+    if not family.absent_is_zeros:
+        return {}
+    present = next(iter(encoders.values()))
+    placement = {"device": present.device, "dtype": present.model.dtype}
+    config = pipe.transformer.config
+    pooled = config.pooled_projection_dim
+    pooled -= sum(encoders[kind].model.config.projection_dim for kind in family.pooled if kind in encoders)
+    absent = {}
+    for kind in family.encoders:
+        if kind in encoders:
+            continue
+        if kind.has_max_sequence_length:
+            rows = max_sequence_length or family.max_sequence_length or 0
+            absent[kind] = AbsentEncoder(rows, config.joint_attention_dim, 0, **placement)
+        else:
+            # An encoder has as many channels as its pooled vector; two absent ones share one block of zeros.
+            absent[kind] = AbsentEncoder(pipe.tokenizer_max_length, pooled, pooled, **placement)
+            pooled = 0
+    return absent

@@ -1,0 +1,1 @@
+"""Random search over the properties of the suite: `python -m tests.fuzz`."""

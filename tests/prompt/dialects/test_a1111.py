@@ -1,0 +1,39 @@
+"""Parts of `pw` and `a1111`, and the differences between the two."""
+
+from promptweight.prompt import parse, part_to_fragments
+
+
+def test_parse_and_in_pw_splits_outside_of_groups():
+    prompt = parse("um gato :1.2 AND (um AND rato:2) AND céu:-0.5").at()
+    assert [(part.text, part.weight) for part in prompt.parts] == [
+        ("um gato", 1.2),
+        ("(um AND rato:2)", 1.0),
+        ("céu", -0.5),
+    ]
+    assert prompt.text == "um gato um AND rato céu"
+    assert prompt.breaks == (8, 20)
+    assert [part_to_fragments(prompt, part) for part in prompt.parts] == [
+        [("um gato", 1.0)],
+        [("um AND rato", 2.0)],
+        [("céu", 1.0)],
+    ]
+    assert [prompt.source[part.start : part.end] for part in prompt.parts] == [
+        part.text for part in prompt.parts
+    ]
+    assert [remark.code for remark in parse("(um AND rato:2)").diagnostics] == ["and-in-group"]
+
+
+def test_parse_number_at_the_end_of_a_single_part_keeps_it_as_text():
+    assert parse("ratio 16:9").at().text == "ratio 16:9"
+    assert parse("ratio 16:9", "a1111").at().text == "ratio 16:9"
+    assert [remark.code for remark in parse("ratio 16:9", "a1111").diagnostics] == ["part-weight"]
+
+
+def test_parse_lone_backslash_is_dropped_in_a1111_only():
+    assert parse(r"C:\dir", "a1111").at().text == "C:dir"
+    assert parse(r"C:\dir").at().text == r"C:\dir"
+
+
+def test_parse_neighbors_of_equal_weight_are_joined_in_a1111_only():
+    assert [span.text for span in parse("(unnecessary)(parens)", "a1111").at().spans] == ["unnecessaryparens"]
+    assert [span.text for span in parse("(unnecessary)(parens)").at().spans] == ["unnecessary", "parens"]

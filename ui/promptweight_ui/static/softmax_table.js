@@ -1,0 +1,135 @@
+// Softmax table of the Explore tab: q·k, ÷√d, softmax and Σ p·v with the numbers of the model.
+import { element } from "./elements.js";
+import { formatFixed } from "./language.js";
+
+/** Return a share as a percentage with 0 to 2 decimals, more for smaller shares. */
+export function formatShare(value) {
+  const percent = value * 100;
+  return `${formatFixed(percent, percent >= 9.95 ? 0 : percent >= 0.095 ? 1 : 2)}\u00a0%`;
+}
+
+const formatSigned = (value) => formatFixed(value, Math.abs(value) >= 100 ? 0 : 2).replace("-", "−");
+
+const largest = (...lists) => Math.max(1e-9, ...lists.flat().map(Math.abs));
+
+const hasFactor = ({ factor }) => (factor ?? 1) !== 1;
+
+// A vector as a strip of colors: orange above 0, blue below, stronger further away.
+function strip(values, highest, title) {
+  const cells = values.map((value) => {
+    const strength = Math.round(100 * Math.min(1, Math.abs(value) / highest));
+    const color = value < 0 ? "var(--pw-below)" : "var(--pw-above)";
+    const background = `background:color-mix(in srgb, ${color} ${strength}%, transparent)`;
+    return element("i", { style: background, title: String(value) });
+  });
+  return element("span", { class: "pw-strip", role: "img", "aria-label": title }, ...cells);
+}
+
+function vector(name, values, highest, sum = "") {
+  const shown = strip(values, highest, name);
+  return element("div", { class: "pw-vector" }, element("b", {}, name), shown, element("span", {}, sum));
+}
+
+const formula = (text) => element("div", { class: "pw-formula" }, text);
+
+/**
+ * Return the cards and the table that compute the output of one patch.
+ * @param {any} values the answer of the server
+ * @param {string} word the selected word
+ * @param {import("./language.js").Translate} translate
+ * @returns {HTMLElement[]}
+ */
+export function softmaxTable(values, word, translate) {
+  const row = values.table.find((each) => each.chosen);
+  const isWeighted = values.table.some((each) => each.bias || hasFactor(each));
+  return [
+    element("h4", {}, translate("sum_title", { word })),
+    element("ol", { class: "pw-cards" }, ...(row ? cards(values, row, word, isWeighted, translate) : [])),
+    element("div", { class: "pw-scroll" }, table(values, isWeighted, translate)),
+    element("p", { class: "pw-hint" }, translate("sum_table")),
+  ];
+}
+
+function cards({ query, key, output, dimensions: d }, row, word, isWeighted, translate) {
+  const card = (title, text, ...more) =>
+    element("li", {}, element("h5", {}, title), element("p", {}, text), ...more);
+  const root = Math.sqrt(d);
+  const scaled = row.product / root;
+  const products = query.map((value, index) => value * key[index]);
+  const highest = largest(query, key);
+  const highestValue = largest(row.contribution, output);
+  const first = element("small", {}, translate("sum_first", { shown: query.length, d }));
+  const bias = row.bias
+    ? `${formatSigned(scaled)} + ${formatSigned(row.bias)} = ${formatSigned(scaled + row.bias)}`
+    : `v × ${row.factor}`;
+  const weight = card(translate("sum_weight_title"), translate("sum_weight", { word }), formula(bias));
+  return [
+    card(
+      translate("sum_product_title"),
+      translate("sum_product", { word: row.text, d }),
+      vector("q", query, highest),
+      vector("k", key, highest),
+      vector("q × k", products, largest(products), `Σ = ${formatSigned(row.product)}`),
+      ...(d > query.length ? [first] : []),
+    ),
+    card(
+      translate("sum_root_title"),
+      translate("sum_root", { d, root: formatFixed(root, 2) }),
+      formula(`${formatSigned(row.product)} ÷ ${formatFixed(root, 2)} = ${formatSigned(scaled)}`),
+    ),
+    ...(isWeighted ? [weight] : []),
+    card(
+      translate("sum_softmax_title"),
+      translate("sum_softmax"),
+      formula(`e^${formatSigned(scaled + row.bias)} ÷ Σ e^… = ${formatShare(row.probability)}`),
+    ),
+    card(
+      translate("sum_value_title"),
+      translate("sum_value"),
+      vector("p·v", row.contribution, highestValue),
+      vector("Σ p·v", output, highestValue),
+    ),
+  ];
+}
+
+function table({ table: rows, output, dimensions }, isWeighted, translate) {
+  const root = Math.sqrt(dimensions);
+  const highest = largest(output, ...rows.map((row) => row.contribution));
+  const top = Math.max(1e-9, ...rows.map((row) => row.probability));
+  const optional = (...cells) => (isWeighted ? cells : []);
+  const heads = [translate("column_token"), "q·k", "÷ √d", ...optional(translate("column_weight")), "softmax p", "p · v"];
+  const lines = rows.map((row) => {
+    const isToken = "product" in row;
+    const name = row.kind === "text" ? row.text : translate(`token_${row.kind}`);
+    const weight = row.bias ? `+ ${formatSigned(row.bias)}` : hasFactor(row) ? `v × ${row.factor}` : "";
+    const fill = element("span", { class: "pw-fill", style: `width:${(100 * row.probability) / top}%` });
+    return element(
+      "tr",
+      { class: row.chosen ? "pw-chosen" : row.kind === "text" ? "" : "pw-other" },
+      element("th", { scope: "row" }, row.count > 1 ? `${name} ×${row.count}` : name),
+      element("td", {}, isToken ? formatSigned(row.product) : "…"),
+      element("td", {}, isToken ? formatSigned(row.product / root) : "…"),
+      ...optional(element("td", {}, weight)),
+      element(
+        "td",
+        { class: "pw-share" },
+        element("span", { class: "pw-track" }, fill),
+        element("span", {}, formatShare(row.probability)),
+      ),
+      element("td", {}, strip(row.contribution, highest, translate("column_contribution", { word: name }))),
+    );
+  });
+  const total = rows.reduce((sum, row) => sum + row.probability, 0);
+  const sum = element(
+    "tr",
+    { class: "pw-total" },
+    element("th", { scope: "row" }, "Σ"),
+    element("td", {}),
+    element("td", {}),
+    ...optional(element("td", {})),
+    element("td", {}, formatShare(total)),
+    element("td", {}, strip(output, highest, translate("column_output"))),
+  );
+  const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
+  return element("table", { class: "pw-sum-table" }, head, ...lines, sum);
+}
