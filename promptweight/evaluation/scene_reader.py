@@ -1,8 +1,8 @@
 """Reading pictures of the built-in world by synthesis: ground, light and weather first, then thing by thing.
 
-A picture is reduced to 64 pixels. The ground is the nearest of all grounds that the world has, in every light.
-Then the icon whose painting explains most of what differs from the ground is painted onto the ground, and the
-rest is explained in the same way, so that things may overlap. Painting an icon with cover a and color c at x
+A picture is reduced to 64 pixels. The ground is the nearest of all grounds that the world has, in every
+light. Then the icon whose painting explains most of the difference from the ground is painted onto the
+ground, and the rest is explained in the same way, so that things may overlap. An icon with cover a and color c
 changes the ground g by a(c - g); of the difference d it explains
 
     2 <d, a(c - g)> - |a(c - g)|²,
@@ -32,7 +32,8 @@ from promptweight.mini.worlds import World
 
 FRAME = 3  # pixels at the edges that show the ground
 STRIDE = 2  # pixels between the places that are tried
-MIN_GAIN = 0.5  # of the change that an icon makes, which it must explain
+GAIN_TIERS = (0.9, 0.7, 0.5)  # of the change that an icon makes, which it must explain, the best first
+MIN_GAIN = GAIN_TIERS[-1]
 MIN_ENERGY = 0.6  # that it must explain, in summed squares of values 0 to 1
 MIRROR_SIDE = 28
 SUNK = 0.6  # the part of a thing that is seen above the edge of what it sits in
@@ -43,7 +44,7 @@ MAX_PASSES, PLACES_TRIED = 5, 12
 
 @dataclass(frozen=True)
 class Ground:
-    """What a picture shows behind its things."""
+    """Ground, light and weather of a picture."""
 
     background: str
     place: str
@@ -54,7 +55,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class ReadThing:
-    """A thing found in a picture; places and sides in 64ths, `gain` the part of its change that is explained."""
+    """A thing found in a picture; places and sides in 64ths, `gain` the explained part of its change."""
 
     kind: str
     color: str
@@ -73,7 +74,7 @@ class ReadThing:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found in a picture: the ground, and the things in the order in which they explain most."""
+    """Content of a picture: its ground, and its things, those that explain most first."""
 
     ground: Ground
     things: tuple[ReadThing, ...]
@@ -81,7 +82,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Layers:
-    """Cover of fill, rim, ink and pattern of kinds at one side, composited: they add up to the whole cover."""
+    """Cover of fill, rim, ink and pattern of kinds at one side; together they are the whole cover."""
 
     kinds: tuple[str, ...]
     parts: Tensor
@@ -170,7 +171,7 @@ def read_ground(picture: NDArray[np.float32], world: World) -> Ground:
 
 @dataclass(frozen=True)
 class _Search:
-    """Which kinds are looked for at one side."""
+    """Kinds that are searched for at one side."""
 
     kinds: tuple[str, ...]
     side: int
@@ -211,7 +212,7 @@ def _explained(
     Returns:
         Two tensors (kinds, looks, rows, columns).
     """
-    kinds, parts, side, _ = shapes.parts.shape
+    kinds, parts = shapes.parts.shape[:2]
     cover = shapes.cover
 
     def scan(planes: Tensor, kernels: Tensor) -> Tensor:
@@ -324,7 +325,7 @@ def _needed(
 
 
 def _same(one: ReadThing, other: ReadThing) -> bool:
-    """Whether a thing is one that was found before and partly painted over since."""
+    """Return whether a thing is one that was found before and partly painted over since."""
     apart = max(abs(a - b) for a, b in zip(one.center, other.center, strict=True))
     return one.kind == other.kind and one.side == other.side and apart <= STRIDE
 
@@ -332,25 +333,29 @@ def _same(one: ReadThing, other: ReadThing) -> bool:
 def _candidates(target: Tensor, ground: Tensor, world: World) -> list[tuple[float, _Search, int, int]]:
     """Return the places of every search where a thing explains most: (rank, search, x, y).
 
-    The rank is what is explained, times its part of all that differs in the thing's square.
+    The rank is what is explained, times its part of all that differs in the thing's square. Things that are
+    nearly perfect come alone, before those that are less so.
     """
     _, colors = _looks(world)
     difference = target - ground
-    found = []
+    found: dict[float, list[tuple[float, _Search, int, int]]] = {tier: [] for tier in GAIN_TIERS}
     for search in _searches(world):
         shapes = _layers(search.kinds, search.side, "", search.rows)
         explained, change = _explained(difference, ground, shapes, colors, search.stride)
         square = torch.ones(1, 1, min(search.rows, search.side), search.side)
         energy = F.conv2d(difference.square().sum(0)[None, None], square, stride=search.stride)[0, 0]
         fit = explained / energy[: explained.shape[2]].clamp_min(MIN_ENERGY)
-        valid = (explained >= MIN_GAIN * change) & (explained >= MIN_ENERGY) & (fit >= MIN_FIT)
-        rank = torch.where(valid, explained * fit, 0).amax((0, 1))
-        values, places = rank.flatten().topk(min(PLACES_TRIED, rank.numel()))
-        for value, place in zip(values.tolist(), places.tolist(), strict=True):
-            if value > 0:
-                row, column = divmod(place, rank.shape[1])
-                found.append((value, search, column * search.stride, row * search.stride))
-    return found
+        valid = (explained >= MIN_ENERGY) & (fit >= MIN_FIT)
+        for tier, candidates in found.items():
+            ranks = torch.where(valid & (explained >= tier * change), explained * fit, 0).amax((0, 1))
+            values, places = ranks.flatten().topk(min(PLACES_TRIED, ranks.numel()))
+            for value, place in zip(values.tolist(), places.tolist(), strict=True):
+                if value > 0:
+                    row, column = divmod(place, ranks.shape[1])
+                    candidates.append((value, search, column * search.stride, row * search.stride))
+            if candidates:
+                break
+    return next((candidates for candidates in found.values() if candidates), [])
 
 
 def _keep_apart(candidates: list[tuple[float, _Search, int, int]]) -> list[tuple[_Search, int, int]]:

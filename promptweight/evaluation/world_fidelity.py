@@ -1,8 +1,8 @@
-"""Shares of pictures that show what was asked, for every degree, place and relation that a model's world has.
+"""Prompt fidelity of models of a larger world: degrees, counts, patterns, places, relations and reflections.
 
 Prompts come from random scenes of the world with seeds that training does not use, half in Portuguese and
-half in English; pictures are read by `scene_reader`. A question is asked only of a model whose world has its
-words.
+half in English; `scene_reader` reads the pictures. A model is measured on the questions whose words its world
+has.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from promptweight.evaluation.prompt_fidelity import SENTENCE, pictures
+from promptweight.evaluation.prompt_fidelity import SENTENCE, generate_images
 from promptweight.evaluation.scene_reader import Reading, ReadThing, read
-from promptweight.evaluation.statistics import Share
+from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import backdrops, palette
 from promptweight.mini.backdrops import UNITS, WATERLINE
 from promptweight.mini.captions import plainly
@@ -57,30 +57,30 @@ SENTENCE_SEEDS = 20
 
 @dataclass(frozen=True)
 class Question:
-    """A kind of scene that is asked for, and what is right in a picture of it."""
+    """A kind of scene, and the condition that a picture of it must meet."""
 
     name: str
     bar: float | None
-    """The share that a shipped model must reach."""
+    """The proportion that a shipped model must reach."""
     fits: Callable[[Scene], bool]
-    """Whether a random scene is one of these."""
+    """The condition on a random scene of this kind."""
     holds: Callable[[Scene, Reading, Picture], bool]
-    """Whether a picture shows the scene."""
+    """The condition on a picture of the scene."""
 
 
 def match(thing: Thing, reading: Reading) -> ReadThing | None:
-    """Return what was found of a thing, of the right kind, color and shade; None where it is missing."""
+    """Return the found thing of the right kind, color and shade; None where it is missing."""
     wanted = (thing.kind, thing.color, thing.shade)
     return next((found for found in reading.things if (found.kind, found.color, found.shade) == wanted), None)
 
 
 def has_all(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Whether every thing of a scene is there in its color."""
+    """Return whether every thing of a scene is found in its color."""
     return all(match(thing, reading) is not None for thing in scene.things)
 
 
 def count_holds(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Whether as many things are there as were asked for, and nothing else."""
+    """Return whether the number of things is that of the scene, with nothing else."""
     thing, wanted = scene.things[0], len(scene.things)
     alike = [
         f for f in reading.things if (f.kind, f.color, f.shade) == (thing.kind, thing.color, thing.shade)
@@ -90,20 +90,20 @@ def count_holds(scene: Scene, reading: Reading, _picture: Picture) -> bool:
 
 
 def pattern_holds(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Whether the thing is there with its pattern."""
+    """Return whether the thing is found with its pattern."""
     found = match(scene.things[0], reading)
     return found is not None and found.pattern == scene.things[0].pattern
 
 
 def surroundings_hold(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Whether place, weather and light are those that were asked for."""
+    """Return whether place, weather and light are those of the scene."""
     ground, light = reading.ground, "" if scene.light == backdrops.DAY else scene.light
     wanted = (scene.place, scene.weather, scene.amount, light)
     return (ground.place, ground.weather, ground.amount, ground.light) == wanted
 
 
 def relation_holds(scene: Scene, reading: Reading, picture: Picture) -> bool:
-    """Whether the first two things are there and stand to each other as was asked for."""
+    """Return whether all things are found and the first two have the relation of the scene."""
     first, second = (match(thing, reading) for thing in scene.things[:2])
     if first is None or second is None or not has_all(scene, reading, picture):
         return False
@@ -140,7 +140,7 @@ def mirrored_iou(picture: Picture, background: str) -> float:
 
 
 def reflection_holds(scene: Scene, reading: Reading, picture: Picture) -> bool:
-    """Whether the thing is there and its reflection is the same, upside down."""
+    """Return whether the thing is found and its reflection is the same, upside down."""
     return has_all(scene, reading, picture) and mirrored_iou(picture, scene.background) >= MIRRORED_IOU
 
 
@@ -162,7 +162,7 @@ def ghost_share(picture: Picture, reading: Reading) -> float:
 
 
 def _plain(scene: Scene, things: int) -> bool:
-    """Whether a scene has so many different things without adjectives of degree, and nothing round them."""
+    """Return whether a scene has a number of different things without degrees, place, weather or light."""
     bare = all(not (thing.shade or thing.pattern or thing.size) for thing in scene.things)
     return bare and len(scene.groups) == len(scene.things) == things and not _surrounded(scene)
 
@@ -171,8 +171,8 @@ def _surrounded(scene: Scene) -> bool:
     return bool((scene.place and scene.relation != MIRROR) or scene.weather or scene.light)
 
 
-def _first_color(_scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    return bool(reading.things) and reading.things[0].color == _scene.things[0].color
+def _first_color(scene: Scene, reading: Reading, _picture: Picture) -> bool:
+    return bool(reading.things) and reading.things[0].color == scene.things[0].color
 
 
 def _first_kind(scene: Scene, reading: Reading, _picture: Picture) -> bool:
@@ -249,8 +249,8 @@ def held_out(question: Question, world: World, number: int, seed: int) -> Iterat
 
 def measure(
     pipeline: Any, world: World, *, number: int = 200, seed: int = 0, guidance_scale: float
-) -> dict[str, tuple[Share, float | None]]:
-    """Measure how often a model draws what is asked.
+) -> dict[str, tuple[Proportion, float | None]]:
+    """Measure how often a model draws the scene of its prompt.
 
     Args:
         pipeline: a text-to-image pipeline that draws the world.
@@ -260,9 +260,9 @@ def measure(
         guidance_scale: of classifier-free guidance.
 
     Returns:
-        A share and its bar for every question that the world has.
+        A proportion and its bar for every question that the world has.
     """
-    told: dict[str, tuple[Share, float | None]] = {}
+    told: dict[str, tuple[Proportion, float | None]] = {}
     for position, question in enumerate(QUESTIONS):
         scenes = list(held_out(question, world, number, seed))
         if scenes:
@@ -271,14 +271,14 @@ def measure(
                 question.holds(scene, read(picture, world), picture)
                 for scene, picture in zip(scenes, drawn, strict=True)
             ]
-            told[question.name] = Share.of_all(judged), question.bar
+            told[question.name] = Proportion.from_outcomes(judged), question.bar
     if world.sizes:
         ordered = _sizes_ordered(pipeline, world, max(1, number // len(world.sizes)), seed, guidance_scale)
-        told["size words in order"] = Share.of_all(ordered), SIZES_BAR
+        told["size words in order"] = Proportion.from_outcomes(ordered), SIZES_BAR
     sentences = _draw(pipeline, [SENTENCE] * SENTENCE_SEEDS, 2_000_000 + seed, guidance_scale, ("pt",))
     readings = [read(picture, world) for picture in sentences]
     told["the sentence, without ghosts"] = (
-        Share.of_all(
+        Proportion.from_outcomes(
             relation_holds(SENTENCE, reading, picture) and ghost_share(picture, reading) <= MAX_GHOST
             for reading, picture in zip(readings, sentences, strict=True)
         ),
@@ -296,7 +296,7 @@ def _draw(
 ) -> list[Picture]:
     prompts = [plainly(scene, languages[index % len(languages)]) for index, scene in enumerate(scenes)]
     seeds = [first_seed + index for index in range(len(scenes))]
-    return list(pictures(pipeline, prompts, seeds, guidance_scale=guidance_scale))
+    return list(generate_images(pipeline, prompts, seeds, guidance_scale=guidance_scale))
 
 
 def _sizes_ordered(
@@ -321,7 +321,7 @@ def _sizes_ordered(
         yield sides[0] > 0 and all(a < b for a, b in pairwise(sides))
 
 
-def reader_error(world: World, scenes: int = 400, seed: str = "reader") -> dict[str, Share]:
+def reader_accuracy(world: World, scenes: int = 400, seed: str = "reader") -> dict[str, Proportion]:
     """Measure on drawn scenes which share of things, of whole scenes and of surroundings is read right."""
     rng = Random(seed)
     right = things = whole = grounds = 0
@@ -340,7 +340,7 @@ def reader_error(world: World, scenes: int = 400, seed: str = "reader") -> dict[
         whole += wanted == found
         grounds += surroundings_hold(scene, reading, picture)
     return {
-        "things": Share(right, things),
-        "scenes": Share(whole, scenes),
-        "surroundings": Share(grounds, scenes),
+        "things": Proportion(right, things),
+        "scenes": Proportion(whole, scenes),
+        "surroundings": Proportion(grounds, scenes),
     }

@@ -44,9 +44,7 @@ def test_has_misbound_object_color_of_another_object():
         return Detection(kind, color, 0, 0, 24, 0.9)
 
     cat, mouse = SENTENCE.things
-    swapped = SceneDetections(
-        SENTENCE, "", (detect(cat.kind, mouse.color), detect(mouse.kind, mouse.color))
-    )
+    swapped = SceneDetections(SENTENCE, "", (detect(cat.kind, mouse.color), detect(mouse.kind, mouse.color)))
     found = [missing_concepts.has_misbound_object(swapped, thing) for thing in (None, cat, mouse)]
     assert found == [True, True, False]
     assert not missing_concepts.has_misbound_object(SceneDetections(SENTENCE, "", (detect("cat", "red"),)))
