@@ -18,7 +18,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 import promptweight
-from promptweight.mini import COLOURS, KINDS, Scene, Thing, phrase, render
+from promptweight.mini import COLORS, KINDS, Scene, Thing, phrase, render
 from promptweight.render import contact_sheet, enlarge
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
@@ -68,11 +68,11 @@ def train(pipe: Any, path: Path, steps: int) -> Path:
     random, generator = Random(0), torch.Generator().manual_seed(0)
     for step in range(steps):
         things = [
-            Thing(random.choice(KINDS), random.choice([*COLOURS]), *random.choices((8, 16), k=2), 40)
+            Thing(random.choice(KINDS), random.choice([*COLORS]), *random.choices((8, 16), k=2), 40)
             for _ in range(8)
         ]
         captions = [str(phrase(thing, "pt")) for thing in things]
-        things = [replace(thing, colour="purple") for thing in things]
+        things = [replace(thing, color="purple") for thing in things]
         targets = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
         with torch.no_grad():
             encoded = pipe.vae.encode(targets.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()

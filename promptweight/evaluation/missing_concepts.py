@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from promptweight.evaluation.prompt_fidelity import SceneDetections, held_out_scenes
 from promptweight.evaluation.recognizer import recognize
 from promptweight.evaluation.statistics import Proportion, area_under_roc
-from promptweight.mini import COLOURS, GROUP_SIDE, KINDS, Scene, Thing, phrase, plainly
+from promptweight.mini import COLORS, GROUP_SIDE, KINDS, Scene, Thing, phrase, plainly
 
 STEPS, WARNING_STEP = 25, 5
 PROMPT_TYPES = ("two objects", "two of one kind", "three objects", "four objects")
@@ -65,7 +65,7 @@ def sample_scenes(number: int, seed: int) -> list[tuple[str, Scene]]:
         scenes[name] = []
         for _ in range(number):
             kinds = [rng.choice(KINDS)] * 2 if objects == 2 else rng.sample(KINDS, objects)
-            pairs = zip(kinds, rng.sample(list(COLOURS), objects), strict=True)
+            pairs = zip(kinds, rng.sample(list(COLORS), objects), strict=True)
             scenes[name].append(Scene(tuple(Thing(kind, color, 0, 0, GROUP_SIDE) for kind, color in pairs)))
     return [(name, scene) for name in PROMPT_TYPES for scene in scenes[name]]
 
@@ -80,7 +80,7 @@ def write_caption(scene: Scene, language: str) -> str:
 
 def has_misbound_object(result: SceneDetections, thing: Thing | None = None) -> bool:
     """Return True if an object, or any if None, has a color that the prompt does not give its kind."""
-    pairs = {(each.kind, each.colour) for each in result.scene.things}
+    pairs = {(each.kind, each.color) for each in result.scene.things}
     kinds = {each.kind for each in result.scene.things} if thing is None else {thing.kind}
     is_present = thing is not None and result.match(thing) is not None
     return not is_present and any(

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promptweight.mini import LANGUAGES, Scene, plainly, random_scene, render
+from promptweight.mini import LANGUAGES, UNITS, Scene, plainly, random_scene, render
 from promptweight.mini.training import unet
 from promptweight.mini.training.autoencoder import to_pixels
+from promptweight.mini.worlds import world_of
 
 if TYPE_CHECKING:
     from promptweight.maps import AttentionMaps
@@ -83,7 +84,7 @@ def run_noised_scenes(
     levels = noise_levels(pipeline.scheduler, timesteps)
     for index, sampled in enumerate(sample_scenes(number, seed)):
         scene = replace(sampled, background="plain") if is_wide else sampled
-        image, masks = render(scene)
+        image, masks = render(scene, image_size(pipeline))
         if is_wide:
             image, masks = widen(image, masks)
         solid = torch.from_numpy(masks if is_rendered else masks[:0]) > 0.5
@@ -123,7 +124,7 @@ def record_scene(
     """
     from promptweight.attention import attach
 
-    image, masks = render(scene)
+    image, masks = render(scene, image_size(pipeline))
     clean = encode_image(pipeline, image)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
     (level,) = noise_levels(pipeline.scheduler, (timestep,))
@@ -179,6 +180,12 @@ def sample_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
         output_type="latent",
     ).images
     return latents
+
+
+def image_size(pipeline: Any) -> int:
+    """Return the pixels a side of the scenes that a pipeline draws, 64 unless its world has another size."""
+    world = world_of(pipeline)
+    return UNITS if world is None else world.size
 
 
 def sample_scenes(number: int, seed: int) -> Iterator[Scene]:

@@ -32,7 +32,7 @@ from promptweight.mini import (
     random_scene,
 )
 
-SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation=CHASE)
+SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation=CHASE)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SceneDetections:
     def match(self, thing: Thing) -> Detection | None:
         """Return the detection with the kind and color of an object; None if it is missing."""
         return next(
-            (each for each in self.detections if (each.kind, each.color) == (thing.kind, thing.colour)), None
+            (each for each in self.detections if (each.kind, each.color) == (thing.kind, thing.color)), None
         )
 
 
@@ -153,7 +153,7 @@ def measure_prompt_fidelity(
     checked = [check_pair(result) for result in related]
     return {
         "one object: color": Proportion.from_outcomes(
-            detection is not None and detection.color == thing.colour
+            detection is not None and detection.color == thing.color
             for detection, thing in zip(largest, expected, strict=True)
         ),
         "one object: kind": Proportion.from_outcomes(

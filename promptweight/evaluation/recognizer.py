@@ -19,7 +19,7 @@ from torch import Tensor
 
 from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import (
-    COLOURS,
+    COLORS,
     GROUP_SIDE,
     KINDS,
     SINGLE_SIDES,
@@ -67,7 +67,7 @@ class _Templates:
 def _templates(side: int) -> _Templates:
     paints, coverages, names = [], [], []
     for kind in KINDS:
-        for color in COLOURS:
+        for color in COLORS:
             black, white = (
                 paint(np.full((side, side, 3), background, np.float32), kind, color)
                 for background in (0, 255)
@@ -150,7 +150,7 @@ def recognizer_accuracy(scenes: int = 400, seed: str | bytes = b"recogniser") ->
             continue
         tested += 1
         detected = {(item.kind, item.color) for item in recognize(render(scene)[0])}
-        expected = {(thing.kind, thing.colour) for thing in scene.things}
+        expected = {(thing.kind, thing.color) for thing in scene.things}
         correct += len(detected & expected)
         objects += len(expected)
         correct_scenes += detected == expected
@@ -187,7 +187,7 @@ class SceneAnalysis:
 
 def object_colors(thing: Thing) -> NDArray[np.float32]:
     """Return the colors (2, 3; 0 to 1) of an object's fill and outline."""
-    fill = np.array(COLOURS[thing.colour], np.float32)
+    fill = np.array(COLORS[thing.color], np.float32)
     is_dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
     outline = np.float32(80) + fill * np.float32(0.3) if is_dark else fill * np.float32(0.58)
     colors: NDArray[np.float32] = (np.stack([fill, outline]) / 255).astype(np.float32)
@@ -206,7 +206,7 @@ def analyze_image(image: NDArray[np.uint8], scene: Scene) -> SceneAnalysis:
     masks &= (nearest > 0) & (nearest <= 2 * len(scene.things))
     return SceneAnalysis(
         tuple(
-            next((each for each in detections if (each.kind, each.color) == (thing.kind, thing.colour)), None)
+            next((each for each in detections if (each.kind, each.color) == (thing.kind, thing.color)), None)
             for thing in scene.things
         ),
         tuple(any(each.kind == thing.kind for each in detections) for thing in scene.things),

@@ -99,6 +99,6 @@ def measure_balance(
         for index, image in enumerate(images):
             detected = {(each.kind, each.color) for each in recognize(np.asarray(image))}
             things = scenes[index].things
-            present = sum((thing.kind, thing.colour) in detected for thing in things)
+            present = sum((thing.kind, thing.color) in detected for thing in things)
             samples.append(PresenceSample(index, condition, len(things), present))
     return samples

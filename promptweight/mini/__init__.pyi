@@ -6,7 +6,7 @@ from .scenes import ABOVE as ABOVE
 from .scenes import BELOW as BELOW
 from .scenes import BESIDE as BESIDE
 from .scenes import CHASE as CHASE
-from .scenes import COLOURS as COLOURS
+from .scenes import COLORS as COLORS
 from .scenes import GROUP_SIDE as GROUP_SIDE
 from .scenes import KINDS as KINDS
 from .scenes import LEFT as LEFT

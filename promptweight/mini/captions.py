@@ -1,11 +1,10 @@
-"""Says what is in a scene, in Portuguese and in English.
+"""Captions of scenes in Portuguese and English.
 
-Portuguese agrees in gender (*uma casa vermelha*, *um carro vermelho*) and contracts its articles
-(*à esquerda do gato*). The same scene can be said in many ways; `caption` draws one of them:
+Portuguese agrees in gender and number (*uma casa vermelha*, *dois carros vermelhos*) and contracts its
+articles (*à esquerda do gato*). The same scene has many captions; `caption` draws one of them:
 
->>> from random import Random
 >>> from promptweight.mini.scenes import Scene, Thing
->>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+>>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 >>> plainly(scene, "pt")
 'um gato vermelho persegue um rato cinza'
 >>> plainly(scene, "en")
@@ -17,83 +16,59 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from promptweight.mini.scenes import ABOVE, BELOW, BESIDE, CHASE, LEFT, RIGHT, Scene, Thing
+from promptweight.mini.lexicon import (
+    ADJECTIVES,
+    ARTICLES,
+    INTRODUCTIONS,
+    INVARIABLE,
+    LANGUAGES,
+    LIGHT_WORDS,
+    NOUNS,
+    NUMBER_WORDS,
+    PATTERN_PHRASES,
+    PATTERN_WORDS,
+    PLACE_WORDS,
+    RELATION_WORDS,
+    SHADE_WORDS,
+    SIZE_SYNONYMS,
+    SIZE_WORDS,
+    WEATHER_WORDS,
+    plural,
+)
+from promptweight.mini.scenes import MANY, MIRROR, RIDE, Scene, Thing
+from promptweight.mini.vocabulary import spellings_of
+from promptweight.mini.worlds import WHOLE, World
 
-LANGUAGES = ("pt", "en")
+__all__ = ["ADJECTIVES", "LANGUAGES", "NOUNS", "RELATION_WORDS", "Phrase", "caption", "phrase", "plainly"]
 
-# kind: (gender, Portuguese nouns, English nouns); the first noun of each is the plain one
-NOUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "cat": ("m", ("gato", "gatinho"), ("cat", "kitten")),
-    "mouse": ("m", ("rato", "ratinho"), ("mouse", "rat")),
-    "house": ("f", ("casa", "casinha"), ("house", "home")),
-    "tree": ("f", ("árvore",), ("tree",)),
-    "sun": ("m", ("sol",), ("sun",)),
-    "car": ("m", ("carro", "automóvel"), ("car", "automobile")),
-    "fish": ("m", ("peixe", "peixinho"), ("fish",)),
-    "star": ("f", ("estrela",), ("star",)),
-    "heart": ("m", ("coração",), ("heart",)),
-    "circle": ("m", ("círculo",), ("circle", "disc")),
-    "square": ("m", ("quadrado",), ("square",)),
-    "triangle": ("m", ("triângulo",), ("triangle",)),
-    "astronaut": ("m", ("astronauta",), ("astronaut",)),
-    "horse": ("m", ("cavalo", "cavalinho"), ("horse", "pony")),
-}
-# colour: (masculine, feminine, English)
-ADJECTIVES: dict[str, tuple[str, str, str]] = {
-    "red": ("vermelho", "vermelha", "red"),
-    "orange": ("laranja", "laranja", "orange"),
-    "yellow": ("amarelo", "amarela", "yellow"),
-    "green": ("verde", "verde", "green"),
-    "blue": ("azul", "azul", "blue"),
-    "purple": ("roxo", "roxa", "purple"),
-    "pink": ("rosa", "rosa", "pink"),
-    "brown": ("marrom", "marrom", "brown"),
-    "black": ("preto", "preta", "black"),
-    "white": ("branco", "branca", "white"),
-    "grey": ("cinza", "cinza", "grey"),
-}
-# {of} joins the relation to the second thing: "de" contracts with the article that follows
-RELATION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "pt": {
-        LEFT: ("à esquerda de",),
-        RIGHT: ("à direita de",),
-        ABOVE: ("acima de", "em cima de"),
-        BELOW: ("abaixo de", "embaixo de"),
-        BESIDE: ("ao lado de", "junto de"),
-        CHASE: ("persegue", "perseguindo", "correndo atrás de"),
-        "": ("e", "com"),
-    },
-    "en": {
-        LEFT: ("to the left of", "left of"),
-        RIGHT: ("to the right of", "right of"),
-        ABOVE: ("above", "over"),
-        BELOW: ("below", "under"),
-        BESIDE: ("next to", "beside"),
-        CHASE: ("chases", "chasing", "running after"),
-        "": ("and", "with"),
-    },
-}
-INTRODUCTIONS = {
-    "pt": ("desenho de ", "um desenho de ", "imagem de "),
-    "en": ("drawing of ", "a drawing of ", "picture of "),
-}
-COLOURLESS = 0.3  # share of captions that name no colour, so that nouns must speak for themselves
-ARTICLES = {"m": ("um", "o"), "f": ("uma", "a")}
+COLORLESS = 0.3  # share of captions that name no color, so that nouns must speak for themselves
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: what stands before the noun and colour in reading order, and the words themselves."""
+    """A noun phrase: its article or number, noun and color, and the adjectives of degree and pattern.
+
+    `size_first` puts a Portuguese size before the noun; `with_pattern` is a pattern said as "with stripes".
+    """
 
     article: str
     noun: str
     adjective: str
     language: str
+    size: str = ""
+    pattern: str = ""
+    size_first: bool = False
+    with_pattern: str = ""
 
     @property
     def core(self) -> str:
-        """Noun and colour in the order of the language: "gato vermelho", "red cat"."""
-        words = (self.noun, self.adjective) if self.language == "pt" else (self.adjective, self.noun)
+        """The phrase without its article, in the order of the language: "gato vermelho", "red cat"."""
+        if self.language == "en":
+            words = (self.size, self.pattern, self.adjective, self.noun, self.with_pattern)
+        elif self.size_first:
+            words = (self.size, self.noun, self.adjective, self.pattern, self.with_pattern)
+        else:
+            words = (self.noun, self.adjective, self.pattern, self.size, self.with_pattern)
         return " ".join(word for word in words if word)
 
     def __str__(self) -> str:
@@ -103,22 +78,99 @@ class Phrase:
         return f"{article} {self.core}".strip()
 
 
-def phrase(thing: Thing, language: str, *, noun: int = 0, article: int = 0, colour: bool = True) -> Phrase:
-    """Names a thing: `noun` picks a synonym, `article` 0 is indefinite, 1 definite, 2 none."""
+def number_of(count: int) -> str:
+    """Return the key of the number word of a group of things: "1", "2", "3" or "many"."""
+    return str(count) if count <= 3 else MANY
+
+
+def _color(
+    thing: Thing, language: str, gender: str, several: bool, spellings: tuple[str, ...], hyphen: str
+) -> str:
+    """Name a color and its shade; `spellings` are its English words, of which the first is taken."""
+    masculine, feminine, *_ = ADJECTIVES[thing.color]
+    shade = SHADE_WORDS[thing.shade] if thing.shade else ("", "", "")
+    if language == "en":
+        return f"{shade[2]} {spellings[0]}".strip()
+    if not thing.shade:
+        word = masculine if gender == "m" else feminine
+        return plural(word, "pt") if several else word
+    if masculine in INVARIABLE:
+        return masculine + hyphen + shade[0]
+    word = shade[0] if gender == "m" else shade[1]
+    return masculine + hyphen + (plural(word, "pt") if several else word)
+
+
+def phrase(
+    thing: Thing,
+    language: str,
+    *,
+    noun: int = 0,
+    article: int = 0,
+    color: bool = True,
+    count: int = 1,
+    rng: Random | None = None,
+    world: World = WHOLE,
+) -> Phrase:
+    """Name a thing, or `count` things that look alike.
+
+    Args:
+        thing: what is named.
+        language: "pt" or "en".
+        noun: which synonym; 0 is the plain one.
+        article: 0 is indefinite, 1 definite, 2 none; several things have a number instead.
+        color: whether the color is said.
+        count: how many; more than three are "many".
+        rng: chooses among the ways to say adjectives and numbers; the plain ones without it.
+        world: has the words to choose from.
+    """
     gender, portuguese, english = NOUNS[thing.kind]
-    masculine, feminine, english_adjective = ADJECTIVES[thing.colour]
-    if language == "pt":
-        adjective = masculine if gender == "m" else feminine
-        articles, nouns = (*ARTICLES[gender], ""), portuguese
+    several = count > 1
+    form = {"m": 0, "f": 1}[gender] if language == "pt" else 2
+
+    def inflected(words: tuple[str, str, str]) -> str:
+        return plural(words[form], "pt") if several and language == "pt" else words[form]
+
+    nouns = portuguese if language == "pt" else english
+    word = nouns[noun % len(nouns)]
+    numbers = NUMBER_WORDS[number_of(count)]
+    if several:
+        before = (rng.choice(numbers) if rng else numbers[0])[form]
+    elif article == 0 and language == "en" and world.numbers and rng and rng.random() < 0.1:
+        before = "one"
     else:
-        adjective, articles, nouns = english_adjective, ("a", "the", ""), english
-    return Phrase(articles[article], nouns[noun % len(nouns)], adjective if colour else "", language)
+        before = (*(ARTICLES[gender] if language == "pt" else ("a", "the")), "")[article]
+    size = inflected(SIZE_WORDS[thing.size]) if thing.size else ""
+    pattern, with_pattern = inflected(PATTERN_WORDS[thing.pattern]) if thing.pattern else "", ""
+    if rng and pattern and rng.random() < 0.35:
+        pattern, with_pattern = "", PATTERN_PHRASES[language][thing.pattern]
+    if rng and rng.random() < 0.3:
+        size = SIZE_SYNONYMS.get(size, size)
+    adjective = ""
+    if color:
+        spellings = spellings_of(thing.color, world)
+        if rng and len(spellings) > 1 and rng.random() < 0.5:
+            spellings = spellings[::-1]
+        hyphen = " " if rng and rng.random() < 0.4 else "-"
+        adjective = _color(thing, language, gender, several, spellings, hyphen)
+    return Phrase(
+        before,
+        plural(word, language) if several else word,
+        adjective,
+        language,
+        size,
+        pattern,
+        rng is not None and rng.random() < 0.4,
+        with_pattern,
+    )
 
 
 def _join(relation: str, second: Phrase) -> str:
-    """Joins relation and second phrase, contracting "de o" to "do" and "de um" staying as it is."""
-    if relation.endswith(" de") and second.article in ("o", "a") and second.language == "pt":
-        return f"{relation[:-1]}{second.article} {second.core}"
+    """Join relation and second phrase, contracting "de o" to "do" and "em o" to "no"."""
+    if second.language == "pt" and second.article in ("o", "a"):
+        if relation.endswith(" de"):
+            return f"{relation[:-1]}{second.article} {second.core}"
+        if relation == "em" or relation.endswith(" em"):
+            return f"{relation[:-2]}n{second.article} {second.core}"
     return f"{relation} {second}"
 
 
@@ -131,64 +183,93 @@ def _introduce(introduction: str, text: str, first: Phrase) -> str:
 def _ground(background: str, language: str, variant: int) -> str:
     if background == "plain":
         return ""
-    masculine, _, english = ADJECTIVES[background]
+    masculine, _, english, *_ = ADJECTIVES[background]
     if language == "pt":
         return (f" em um fundo {masculine}", f", fundo {masculine}")[variant]
     return (f" on a {english} background", f", {english} background")[variant]
 
 
+def _surroundings(scene: Scene, language: str, rng: Random | None) -> list[str]:
+    """Say place, weather and light, each in one phrase."""
+
+    def one_of(ways: tuple[str, ...]) -> str:
+        return rng.choice(ways) if rng else ways[0]
+
+    said = []
+    if scene.place in PLACE_WORDS[language]:
+        said.append(one_of(PLACE_WORDS[language][scene.place]))
+    if scene.weather:
+        said.append(one_of(WEATHER_WORDS[language][scene.weather][scene.amount - 1]))
+    if scene.light:
+        said.append(one_of(LIGHT_WORDS[language][scene.light]))
+    return said
+
+
 def _sentence(scene: Scene, phrases: list[Phrase], language: str, relation: str) -> str:
     first = phrases[0]
-    if scene.relation == "mirror":
+    conjunction = "e" if language == "pt" else "and"
+    if scene.relation == MIRROR:
         if language == "en":
             return f"{first} and its reflection in the water"
         return f"{first} e seu reflexo na água"
-    if scene.relation == "ride":
+    if scene.relation == RIDE:
         horse = phrases[1]
         if language == "en":
             return f"{first} riding {horse}"
-        mount = horse.core if horse.article == "" else str(horse)
-        return f"{first} {'a' if horse.article == '' else 'montado em'} {mount}"
+        return f"{first} {_join('montado em' if horse.article else 'a', horse)}"
     if len(phrases) == 1:
         return str(first)
     if len(phrases) == 2:
         return f"{first} {_join(relation, phrases[1])}"
-    conjunction = "e" if language == "pt" else "and"
+    if scene.relation:
+        return f"{first} {_join(relation, phrases[1])} {conjunction} {phrases[2]}"
     return f"{first}, {phrases[1]} {conjunction} {phrases[2]}"
 
 
 def plainly(scene: Scene, language: str) -> str:
-    """Says the scene in its plainest words: first nouns, indefinite articles, every colour."""
-    phrases = [phrase(thing, language) for thing in scene.things]
-    if scene.relation == "ride" and language == "pt":
+    """Say the scene in its plainest words: first nouns, indefinite articles, every color."""
+    phrases = [phrase(scene.things[group.start], language, count=len(group)) for group in scene.groups]
+    if scene.relation == RIDE and language == "pt":
         phrases[1] = phrase(scene.things[1], language, article=2)
     relation = RELATION_WORDS[language].get(scene.relation, ("",))[0]
-    return _sentence(scene, phrases, language, relation) + _ground(scene.background, language, 0)
+    text = _sentence(scene, phrases, language, relation) + _ground(scene.background, language, 0)
+    return " ".join([text, *_surroundings(scene, language, None)])
 
 
-def caption(scene: Scene, rng: Random, language: str | None = None) -> str:
-    """Says the scene at random: language, synonyms, articles, sometimes a colour or the ground left out."""
+def caption(scene: Scene, rng: Random, language: str | None = None, world: World = WHOLE) -> str:
+    """Say the scene at random: language, synonyms, articles, sometimes a color or the ground left out.
+
+    All words are of `world`, which the scene must be of.
+    """
     language = language or rng.choice(LANGUAGES)
-    coloured = rng.random() > COLOURLESS
-    if coloured and rng.random() < 0.5:
+    colored = rng.random() > COLORLESS
+    if colored and rng.random() < 0.4:
         return plainly(scene, language)
     article = rng.choices((0, 1, 2), (5, 2, 2))[0]
+    groups = scene.groups
     phrases = [
         phrase(
-            thing,
+            scene.things[group.start],
             language,
             noun=rng.choice((0, 0, 1)),
-            article=article if article != 2 or index == 0 or len(scene.things) > 2 else 0,
-            colour=coloured and rng.random() > 0.12,
+            article=article if article != 2 or index == 0 or len(groups) > 2 else 0,
+            color=colored and rng.random() > 0.12,
+            count=len(group),
+            rng=rng,
+            world=world,
         )
-        for index, thing in enumerate(scene.things)
+        for index, group in enumerate(groups)
     ]
-    if scene.relation == "ride" and language == "pt" and rng.random() < 0.6:
-        phrases[1] = phrase(scene.things[1], language, article=2, colour=coloured and rng.random() > 0.3)
+    if scene.relation == RIDE and language == "pt" and rng.random() < 0.6:
+        phrases[1] = phrase(scene.things[1], language, article=2, color=colored and rng.random() > 0.3)
     relation = rng.choice(RELATION_WORDS[language].get(scene.relation, ("",)))
     text = _sentence(scene, phrases, language, relation)
     if rng.random() < 0.15:
         text = _introduce(rng.choice(INTRODUCTIONS[language]), text, phrases[0])
     if rng.random() < 0.9:
         text += _ground(scene.background, language, rng.randrange(2))
-    return text
+    around = [said for said in _surroundings(scene, language, rng) if rng.random() < 0.92]
+    rng.shuffle(around)
+    if around and rng.random() < 0.2:
+        return f"{around[0]}, {' '.join([text, *around[1:]])}"
+    return (", " if rng.random() < 0.3 else " ").join([text, *around])

@@ -1,57 +1,24 @@
-"""The fourteen things of the built-in world, drawn as flat icons on a unit square.
+"""The things of the built-in world, drawn as flat icons on a unit square.
 
-An icon is a silhouette (takes the object's colour) and ink (eyes, doors, wheels: dark on light colours,
+An icon is a silhouette (takes the object's color) and ink (eyes, doors, wheels: dark on light colors,
 light on dark ones). Both are drawn eight times too large and reduced, so edges are antialiased.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
+
+from promptweight.mini import icons_nature, icons_objects
+from promptweight.mini.pen import Pen
 
 OVERSAMPLING = 8
 OUTLINE = 1 / 28  # width of the darker rim, as a share of the icon's side
-
-Point = tuple[float, float]
-
-
-class Pen:
-    """Draws in unit coordinates (0 to 1, y downwards) on a silhouette and on an ink layer."""
-
-    def __init__(self, side: int) -> None:
-        self.side = side
-        self.silhouette = Image.new("L", (side, side))
-        self.ink = Image.new("L", (side, side))
-        self._draw = {"fill": ImageDraw.Draw(self.silhouette), "ink": ImageDraw.Draw(self.ink)}
-
-    def polygon(self, points: Sequence[Point], layer: str = "fill") -> None:
-        """Fills the polygon."""
-        self._draw[layer].polygon([(x * self.side, y * self.side) for x, y in points], fill=255)
-
-    def ellipse(self, x: float, y: float, rx: float, ry: float | None = None, layer: str = "fill") -> None:
-        """Fills the ellipse with centre (x, y) and half-axes rx, ry (ry = rx when left out)."""
-        ry = rx if ry is None else ry
-        box = [(x - rx) * self.side, (y - ry) * self.side, (x + rx) * self.side, (y + ry) * self.side]
-        self._draw[layer].ellipse(box, fill=255)
-
-    def box(
-        self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, layer: str = "fill"
-    ) -> None:
-        """Fills the rectangle with corners (x0, y0) and (x1, y1), rounded by `radius`."""
-        box = [x0 * self.side, y0 * self.side, x1 * self.side, y1 * self.side]
-        self._draw[layer].rounded_rectangle(box, radius * self.side, fill=255)
-
-    def stroke(self, points: Sequence[Point], width: float, layer: str = "fill") -> None:
-        """Draws a line of the given width through the points, with round ends and joints."""
-        scaled = [(x * self.side, y * self.side) for x, y in points]
-        self._draw[layer].line(scaled, fill=255, width=round(width * self.side), joint="curve")
-        for x, y in points:
-            self.ellipse(x, y, width / 2, layer=layer)
 
 
 def _cat(pen: Pen) -> None:
@@ -191,6 +158,26 @@ ICONS: dict[str, Callable[[Pen], None]] = {
     "triangle": _triangle,
     "astronaut": _astronaut,
     "horse": _horse,
+    "dog": icons_nature.dog,
+    "bird": icons_nature.bird,
+    "rabbit": icons_nature.rabbit,
+    "butterfly": icons_nature.butterfly,
+    "flower": icons_nature.flower,
+    "mushroom": icons_nature.mushroom,
+    "moon": icons_nature.moon,
+    "cloud": icons_nature.cloud,
+    "apple": icons_nature.apple,
+    "banana": icons_nature.banana,
+    "boat": icons_objects.boat,
+    "bicycle": icons_objects.bicycle,
+    "airplane": icons_objects.airplane,
+    "rocket": icons_objects.rocket,
+    "castle": icons_objects.castle,
+    "hat": icons_objects.hat,
+    "ball": icons_objects.ball,
+    "umbrella": icons_objects.umbrella,
+    "cup": icons_objects.cup,
+    "book": icons_objects.book,
 }
 
 

@@ -1,9 +1,9 @@
-"""Draws the built-in world: one to three coloured things on a plain ground, with their exact masks.
+"""Draws the built-in world: one to three colored things on a plain ground, with their exact masks.
 
 A scene is data (`Scene`), made at random (`random_scene`) or by hand, and `render` turns it into a picture:
 
 >>> import numpy as np
->>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+>>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 >>> picture, masks = render(scene)
 >>> picture.shape, masks.shape
 ((64, 64, 3), (2, 64, 64))
@@ -21,35 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from promptweight.mini.icons import ICONS, layers
+from promptweight.mini import anchors, backdrops
+from promptweight.mini.backdrops import CELL, LAKE, UNITS, WATERLINE
+from promptweight.mini.icons import layers
+from promptweight.mini.painting import paint
+from promptweight.mini.palette import BACKGROUNDS, COLORS
 
-UNITS = 64  # scene coordinates run from 0 to 64, whatever the picture's size
-
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (222, 36, 36),
-    "orange": (250, 138, 18),
-    "yellow": (250, 218, 30),
-    "green": (40, 158, 58),
-    "blue": (40, 84, 222),
-    "purple": (128, 48, 172),
-    "pink": (250, 130, 186),
-    "brown": (126, 76, 38),
-    "black": (28, 28, 32),
-    "white": (252, 252, 252),
-    "grey": (140, 142, 148),
-}
-BACKGROUNDS: dict[str, tuple[int, int, int]] = {
-    "plain": (240, 234, 218),
-    "blue": (184, 214, 246),
-    "green": (196, 232, 190),
-    "yellow": (252, 240, 170),
-    "pink": (252, 214, 226),
-    "grey": (206, 208, 212),
-    "purple": (218, 202, 240),
-}
-KINDS = tuple(ICONS)
-WATER = (96, 152, 206)
-WATERLINE = 32
+KINDS = (
+    "cat",
+    "mouse",
+    "house",
+    "tree",
+    "sun",
+    "car",
+    "fish",
+    "star",
+    "heart",
+    "circle",
+    "square",
+    "triangle",
+    "astronaut",
+    "horse",
+)
 SINGLE_SIDES = (32, 40)
 GROUP_SIDE = 24
 LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE = "left", "right", "above", "below", "beside", "chase"
@@ -58,67 +51,109 @@ DRAWN_AS = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # what may 
 OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
 
 
+RIDE, MIRROR, WEAR, HOLD, ON, IN = "ride", "mirror", "wear", "hold", "on", "in"
+TINY, SMALL, BIG, HUGE = "tiny", "small", "big", "huge"
+MANY = "many"
+MURKY, CLEAR = 0.55, 0.85  # how much of a thing its reflection shows
+
+
 @dataclass(frozen=True)
 class Thing:
-    """One object: what it is, its colour, and the square it fills (corner and side in 64ths)."""
+    """One object: its kind, its color, the square it fills (corner and side in 64ths), and its adjectives.
+
+    `shade` is "", "light" or "dark", `pattern` "", "striped" or "spotted". `size` is the word that is said of
+    it, "" or one of "tiny", "small", "big" and "huge"; `side` is how large it is drawn.
+    """
 
     kind: str
-    colour: str
+    color: str
     x: int
     y: int
     side: int
+    shade: str = ""
+    pattern: str = ""
+    size: str = ""
 
     @property
     def centre(self) -> tuple[float, float]:
         """The middle of its square (x, y) in 64ths of the picture."""
         return self.x + self.side / 2, self.y + self.side / 2
 
+    @property
+    def look(self) -> tuple[str, str, str, str, str]:
+        """Everything but the place and the side: what one noun phrase says of it."""
+        return self.kind, self.color, self.shade, self.pattern, self.size
+
 
 @dataclass(frozen=True)
 class Scene:
     """Things, ground, and how the first thing stands to the second.
 
-    `relation` is one of `RELATIONS`, "" (none said), "ride" (the first sits on the second) or "mirror"
-    (water fills the lower half and shows the first thing upside down).
+    `relation` is one of `RELATIONS`, "" (none said), "ride" (the first sits on the second), "mirror" (water
+    fills the lower half and shows the first thing upside down), "wear", "hold", "on" or "in". Without a place
+    the ground is the color `background`. Rain or snow (`weather`) falls a little (1), normally (2) or heavily
+    (3). Several things in a row that look alike are one group, counted in captions.
     """
 
     things: tuple[Thing, ...]
     background: str = "plain"
     relation: str = ""
+    place: str = ""
+    weather: str = ""
+    amount: int = 0
+    light: str = ""
+
+    @property
+    def groups(self) -> list[range]:
+        """Which things one noun phrase names together: ranges of things that look alike."""
+        groups: list[range] = []
+        for index, thing in enumerate(self.things):
+            if groups and thing.look == self.things[groups[-1].start].look:
+                groups[-1] = range(groups[-1].start, index + 1)
+            else:
+                groups.append(range(index, index + 1))
+        return groups
 
 
-def _blend(canvas: NDArray[np.float32], alpha: NDArray[np.float32], colour: NDArray[np.float32]) -> None:
-    canvas += alpha[..., None] * (colour - canvas)
+@dataclass(frozen=True)
+class Drawing:
+    """A picture (size, size, 3; uint8) and where in it everything is, masks of values 0 to 1.
 
+    Attributes:
+        picture: in sRGB.
+        things: the visible part of each thing (things, size, size), without its reflection.
+        reflection: where the water shows the first thing (size, size).
+        weather: drops and flakes that are not hidden by things (size, size).
+        place: what is neither a thing nor a reflection (size, size).
+    """
 
-def paint(
-    canvas: NDArray[np.float32], kind: str, colour: str, *, flipped: bool = False
-) -> NDArray[np.float32]:
-    """Paints an icon over a whole square canvas (side, side, 3; 0 to 255), in place, and returns it."""
-    silhouette, rim, ink = (layer[::-1] if flipped else layer for layer in layers(kind, canvas.shape[0]))
-    fill = np.array(COLOURS[colour], np.float32)
-    dark = float(fill @ np.array([0.299, 0.587, 0.114], np.float32)) < 70
-    _blend(canvas, silhouette, fill)
-    _blend(canvas, rim, np.float32(80) + fill * np.float32(0.3) if dark else fill * np.float32(0.58))
-    _blend(canvas, ink, np.full(3, 226 if dark else 40, np.float32))
-    return canvas
+    picture: NDArray[np.uint8]
+    things: NDArray[np.float32]
+    reflection: NDArray[np.float32]
+    weather: NDArray[np.float32]
+    place: NDArray[np.float32]
 
 
 def _draw(
-    canvas: NDArray[np.float32], thing: Thing, scale: int, flipped: bool = False
+    canvas: NDArray[np.float32], thing: Thing, scale: int, flipped: bool = False, first_row: int = 0
 ) -> NDArray[np.float32]:
-    """Paints a thing at its place and returns its mask over the whole picture."""
+    """Paint a thing at its place and return its mask over the whole picture."""
     x, y, side = thing.x * scale, thing.y * scale, thing.side * scale
-    paint(canvas[y : y + side, x : x + side], thing.kind, thing.colour, flipped=flipped)
+    paint(
+        canvas[y : y + side, x : x + side],
+        thing.kind,
+        thing.color,
+        shade=thing.shade,
+        pattern=thing.pattern,
+        cell=CELL * scale,
+        flipped=flipped,
+        first_row=first_row,
+    )
     mask = np.zeros(canvas.shape[:2], np.float32)
-    silhouette = layers(thing.kind, side)[0]
+    silhouette = layers(thing.kind, side)[0].copy()
+    silhouette[:first_row] = 0
     mask[y : y + side, x : x + side] = silhouette[::-1] if flipped else silhouette
     return mask
-
-
-def _draw_water(canvas: NDArray[np.float32], scale: int) -> None:
-    canvas[WATERLINE * scale :] = np.array(WATER, np.float32)
-    canvas[WATERLINE * scale : (WATERLINE + 1) * scale] = np.array((226, 240, 252), np.float32)
 
 
 def _draw_speed_lines(canvas: NDArray[np.float32], chaser: Thing, scale: int) -> None:
@@ -128,43 +163,71 @@ def _draw_speed_lines(canvas: NDArray[np.float32], chaser: Thing, scale: int) ->
         canvas[y : y + scale, x : x + 4 * scale] = np.array((90, 90, 96), np.float32)
 
 
-def render(scene: Scene, size: int = UNITS) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Draws a scene.
+def draw(scene: Scene, size: int = UNITS) -> Drawing:
+    """Draw a scene.
 
     Args:
         scene: what to draw.
         size: pixels a side, a multiple of 64.
-
-    Returns:
-        The picture (size, size, 3) in sRGB, and one mask per thing (things, size, size) with values 0 to 1:
-        the visible part of the thing alone, without what stands in front of it, without its reflection.
     """
     if size % UNITS:
         raise ValueError(f"size is {size}; a picture's size is a multiple of {UNITS}")
     scale = size // UNITS
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = np.array(BACKGROUNDS[scene.background], np.float32)
-    if scene.relation == "mirror":
-        _draw_water(canvas, scale)
+    if scene.relation == MIRROR or scene.place:
+        backdrops.draw_place(canvas, scene.place or LAKE)
+    weather = np.zeros((size, size), np.float32)
+    if scene.weather:
+        weather = backdrops.draw_weather(canvas, scene.weather, scene.amount)
     if scene.relation == CHASE:
         _draw_speed_lines(canvas, scene.things[0], scale)
     masks = np.zeros((len(scene.things), size, size), np.float32)
-    for index in reversed(range(len(scene.things))):  # the first thing stands in front
+    reflection = np.zeros((size, size), np.float32)
+    for index in _from_behind(scene):
         thing = scene.things[index]
-        if scene.relation == "mirror":
-            below = Thing(thing.kind, thing.colour, thing.x, 2 * WATERLINE - thing.y - thing.side, thing.side)
-            image = canvas.copy()
-            _draw(image, below, scale, flipped=True)
-            canvas[WATERLINE * scale :] += 0.55 * (image - canvas)[WATERLINE * scale :]
-        masks[index] = _draw(canvas, thing, scale)
-        masks[index + 1 :] *= 1 - masks[index]
-    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), masks
+        if scene.relation == MIRROR:
+            below = replace(thing, y=2 * WATERLINE - thing.y - thing.side)
+            water, image = slice(WATERLINE * scale, None), canvas.copy()
+            reflection = np.maximum(reflection, _draw(image, below, scale, flipped=True))
+            canvas[water] += (CLEAR if scene.place else MURKY) * (image - canvas)[water]
+        front = _draw(canvas, thing, scale)
+        masks *= 1 - front
+        masks[index] = front
+    if scene.relation == IN:
+        box = scene.things[1]
+        front = _draw(canvas, box, scale, first_row=round(anchors.RIMS[box.kind] * box.side * scale))
+        masks *= 1 - front
+        masks[1] = np.maximum(masks[1], front)
+    backdrops.shine(canvas, scene.light)
+    covered = np.maximum(masks.sum(0), reflection)
+    return Drawing(
+        np.clip(np.rint(canvas), 0, 255).astype(np.uint8),
+        masks,
+        reflection,
+        weather * (1 - covered),
+        np.clip(1 - covered, 0, 1),
+    )
+
+
+def _from_behind(scene: Scene) -> list[int]:
+    """Return the order in which things are drawn: the first in front, but for what it wears or holds."""
+    order = list(reversed(range(len(scene.things))))
+    if scene.relation in (WEAR, HOLD):
+        order.remove(1)
+        order.append(1)
+    return order
+
+
+def render(scene: Scene, size: int = UNITS) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Draw a scene and return `Drawing.picture` and `Drawing.things`."""
+    drawing = draw(scene, size)
+    return drawing.picture, drawing.things
 
 
 def reflection_mask(scene: Scene, size: int = UNITS) -> NDArray[np.float32]:
-    """Returns the mask (size, size) of the first thing's image in the water of a mirror scene."""
-    _, masks = render(scene, size)
-    return masks[0][::-1].copy()
+    """Return the mask (size, size) of the first thing's image in the water of a mirror scene."""
+    return draw(scene, size).reflection
 
 
 def _middle(side: int) -> int:
@@ -172,8 +235,8 @@ def _middle(side: int) -> int:
 
 
 def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
-    """Draws kinds and colours: no two things share either, so every word has one place to point at."""
-    return list(zip(rng.sample(KINDS, number), rng.sample(list(COLOURS), number), strict=True))
+    """Draws kinds and colors: no two things share either, so every word has one place to point at."""
+    return list(zip(rng.sample(KINDS, number), rng.sample(list(COLORS), number), strict=True))
 
 
 def _pair_places(rng: Random, relation: str) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -199,36 +262,36 @@ def random_scene(rng: Random) -> Scene:
     background = "plain" if rng.random() < 0.6 else rng.choice(list(BACKGROUNDS)[1:])
     draw = rng.random()
     if draw < 0.34:
-        ((kind, colour),) = _draw_looks(rng, 1)
+        ((kind, color),) = _draw_looks(rng, 1)
         side = rng.choice(SINGLE_SIDES)
         x, y = (_middle(side) + rng.choice(OFFSETS) for _ in range(2))
-        return Scene((Thing(kind, colour, x, y, side),), background)
+        return Scene((Thing(kind, color, x, y, side),), background)
     if draw < 0.86:
         relation = rng.choice(("", "", *RELATIONS))
         places = _pair_places(rng, relation)
         things = (
-            Thing(kind, colour, x, y, GROUP_SIDE)
-            for (kind, colour), (x, y) in zip(_draw_looks(rng, 2), places, strict=True)
+            Thing(kind, color, x, y, GROUP_SIDE)
+            for (kind, color), (x, y) in zip(_draw_looks(rng, 2), places, strict=True)
         )
         return Scene(tuple(things), background, relation)
     if draw < 0.92:
         corners = rng.sample([(4, 4), (36, 4), (4, 36), (36, 36)], 3)
         things = (
-            Thing(kind, colour, x, y, GROUP_SIDE)
-            for (kind, colour), (x, y) in zip(_draw_looks(rng, 3), corners, strict=True)
+            Thing(kind, color, x, y, GROUP_SIDE)
+            for (kind, color), (x, y) in zip(_draw_looks(rng, 3), corners, strict=True)
         )
         return Scene(tuple(things), background)
     if draw < 0.96:
-        rider, horse = rng.sample(list(COLOURS), 2)
+        rider, horse = rng.sample(list(COLORS), 2)
         x = rng.choice((4, 8, 12, 16, 20))
         return Scene(
             (Thing("astronaut", rider, x + 4, 12, GROUP_SIDE), Thing("horse", horse, x, 20, SINGLE_SIDES[1])),
             background,
             "ride",
         )
-    ((kind, colour),) = _draw_looks(rng, 1)
+    ((kind, color),) = _draw_looks(rng, 1)
     return Scene(
-        (Thing(kind, colour, rng.choice((8, 12, 16, 20, 24, 28)), WATERLINE - GROUP_SIDE, GROUP_SIDE),),
+        (Thing(kind, color, rng.choice((8, 12, 16, 20, 24, 28)), WATERLINE - GROUP_SIDE, GROUP_SIDE),),
         background,
         "mirror",
     )
@@ -273,19 +336,19 @@ def crowded_scene(rng: Random) -> Scene:
         corners = [(4, 4), (36, 4), (4, 36), (36, 36)]
         shift = rng.choice((-4, 0, 4))
         things = [
-            Thing(kind, colour, x + shift, y + rng.choice((-4, 0, 4)), GROUP_SIDE)
-            for (kind, colour), (x, y) in zip(_draw_looks(rng, 4), corners, strict=True)
+            Thing(kind, color, x + shift, y + rng.choice((-4, 0, 4)), GROUP_SIDE)
+            for (kind, color), (x, y) in zip(_draw_looks(rng, 4), corners, strict=True)
         ]
         return Scene(tuple(things), background)
     things = [
         Thing(
             kind,
-            colour,
+            color,
             4 * rng.randrange((UNITS - side) // 4 + 1),
             4 * rng.randrange((UNITS - side) // 4 + 1),
             side,
         )
-        for (kind, colour), side in zip(_draw_looks(rng, 2), SINGLE_SIDES, strict=True)
+        for (kind, color), side in zip(_draw_looks(rng, 2), SINGLE_SIDES, strict=True)
     ]
     return Scene(tuple(things), background, rng.choice(("", CHASE)))
 

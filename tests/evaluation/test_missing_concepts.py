@@ -44,18 +44,16 @@ def test_has_misbound_object_color_of_another_object():
         return Detection(kind, color, 0, 0, 24, 0.9)
 
     cat, mouse = SENTENCE.things
-    swapped = SceneDetections(
-        SENTENCE, "", (detect(cat.kind, mouse.colour), detect(mouse.kind, mouse.colour))
-    )
+    swapped = SceneDetections(SENTENCE, "", (detect(cat.kind, mouse.color), detect(mouse.kind, mouse.color)))
     found = [missing_concepts.has_misbound_object(swapped, thing) for thing in (None, cat, mouse)]
     assert found == [True, True, False]
     assert not missing_concepts.has_misbound_object(SceneDetections(SENTENCE, "", (detect("cat", "red"),)))
-    both = replace(SENTENCE, things=(cat, replace(cat, colour="blue")))
+    both = replace(SENTENCE, things=(cat, replace(cat, color="blue")))
     assert not missing_concepts.has_misbound_object(
         SceneDetections(both, "", (detect("cat", "blue"), detect("cat", "red")))
     )
     assert missing_concepts.has_misbound_object(
-        SceneDetections(both, "", (detect("cat", "blue"), detect("cat", mouse.colour)))
+        SceneDetections(both, "", (detect("cat", "blue"), detect("cat", mouse.color)))
     )
 
 
@@ -64,7 +62,7 @@ def test_sample_scenes_cover_prompt_types_without_repeated_objects():
     assert [name for name, _ in scenes] == [name for name in missing_concepts.PROMPT_TYPES for _ in range(8)]
     assert scenes == missing_concepts.sample_scenes(8, 3) != missing_concepts.sample_scenes(8, 4)
     for name, scene in scenes:
-        assert len({(thing.kind, thing.colour) for thing in scene.things}) == len(scene.things)
+        assert len({(thing.kind, thing.color) for thing in scene.things}) == len(scene.things)
         assert (len({thing.kind for thing in scene.things}) == 1) == (name == "two of one kind")
 
 

@@ -10,7 +10,7 @@ from promptweight.mini.scenes import Scene, Thing, render
 from promptweight.mini.training import mmdit, unet
 
 CAPTION = "um gato vermelho persegue um rato cinza"
-CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 
 
 def test_noise_levels_flow_has_ratio_of_diffusion() -> None:

@@ -34,7 +34,7 @@ def test_relation_holds_by_centers(relation: str, second: tuple[int, int], holds
 
 
 def test_check_pair_needs_both_objects_for_the_relation() -> None:
-    cat, mouse = (Detection(each.kind, each.colour, 0, 20, 24, 1.0) for each in SENTENCE.things)
+    cat, mouse = (Detection(each.kind, each.color, 0, 20, 24, 1.0) for each in SENTENCE.things)
     moved = replace(mouse, x=36)
     assert check_pair(SceneDetections(SENTENCE, "", (cat, moved))) == (True, True)
     assert check_pair(SceneDetections(SENTENCE, "", (replace(cat, x=40), moved))) == (True, False)

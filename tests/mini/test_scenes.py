@@ -8,7 +8,7 @@ import pytest
 from promptweight.mini.icons import ICONS, layers
 from promptweight.mini.scenes import (
     BACKGROUNDS,
-    COLOURS,
+    COLORS,
     KINDS,
     RELATIONS,
     UNITS,
@@ -31,10 +31,10 @@ def test_inside_a_mask_is_the_thing_and_outside_is_the_ground(kind: str) -> None
     assert 0.12 < mask.mean() * (64 / 40) ** 2 < 0.95
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_most_of_a_thing_has_its_colour_exactly(colour: str) -> None:
-    picture, (mask,) = render(Scene((Thing("heart", colour, 12, 12, 40),)))
-    exact = (picture == np.array(COLOURS[colour])).all(-1)
+@pytest.mark.parametrize("color", COLORS)
+def test_most_of_a_thing_has_its_color_exactly(color: str) -> None:
+    picture, (mask,) = render(Scene((Thing("heart", color, 12, 12, 40),)))
+    exact = (picture == np.array(COLORS[color])).all(-1)
     assert exact[mask == 1].mean() > 0.7
     assert not exact[mask == 0].any()
 
@@ -85,7 +85,7 @@ def test_random_scenes_say_what_they_show() -> None:
         scene = random_scene(rng)
         seen.add(scene.relation)
         assert len({thing.kind for thing in scene.things}) == len(scene.things)
-        assert len({thing.colour for thing in scene.things}) == len(scene.things)
+        assert len({thing.color for thing in scene.things}) == len(scene.things)
         for thing in scene.things:
             assert thing.x % 4 == thing.y % 4 == thing.side % 4 == 0
             assert min(thing.x, thing.y) >= 0

@@ -41,7 +41,7 @@ SEED, STEPS = 2, 12
 
 # %%
 scene = scenes.Scene(
-    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
+    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
 )
 patches = {"cat": (0.25, 0.55), "mouse": (0.72, 0.55), "background": (0.5, 0.9)}
 drawn = scenes.to_image(scenes.render(scene)[0])

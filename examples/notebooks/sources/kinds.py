@@ -181,7 +181,7 @@ def draw(scene):
 
 
 chase = scenes.Scene(
-    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "grey", 36, 20, 24)), relation="chase"
+    (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
 )
 (cat, mouse), maps = record_scene(pipe, chase, prompt)
 chased = {"cat": cat, "mouse": mouse, "background": ~(cat | mouse)}

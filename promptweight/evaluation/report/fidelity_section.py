@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptweight.evaluation.prompt_fidelity import measure_prompt_fidelity
 from promptweight.evaluation.recognizer import recognizer_accuracy
 from promptweight.evaluation.report.document import Metric, ReportSection
 from promptweight.evaluation.report.subject import EvaluatedModel
+
+if TYPE_CHECKING:
+    from promptweight.mini.worlds import World
 
 FIDELITY_BARS = {
     "one object: color": 0.98,
@@ -33,8 +36,12 @@ def report_prompt_fidelity(model: EvaluatedModel) -> ReportSection:
 
 def measure_fidelity_metrics(pipeline: Any, *, number: int, seed: int) -> list[Metric]:
     """Return the prompt fidelity of a model and the accuracy of the recognizer."""
+    from promptweight.mini.worlds import FIRST, world_of
     from promptweight.models import get_default_guidance_scale
 
+    world = world_of(pipeline)
+    if world is not None and world != FIRST:
+        return _measure_world_metrics(pipeline, world, number=number, seed=seed)
     accuracy = recognizer_accuracy()["objects"]
     metrics = [
         Metric("recognizer, objects in rendered scenes", accuracy.value, *accuracy.interval, accuracy.count)
@@ -44,5 +51,22 @@ def measure_fidelity_metrics(pipeline: Any, *, number: int, seed: int) -> list[M
     )
     for name, value in proportions.items():
         bar = FIDELITY_BARS.get(name)
+        metrics.append(Metric(f"prompt fidelity, {name}", value.value, *value.interval, value.count, bar))
+    return metrics
+
+
+def _measure_world_metrics(pipeline: Any, world: World, *, number: int, seed: int) -> list[Metric]:
+    """Return the prompt fidelity of a model of a larger world and the accuracy of the reader."""
+    from promptweight.evaluation import world_fidelity
+    from promptweight.models import get_default_guidance_scale
+
+    metrics = [
+        Metric(f"reader, {name} in rendered scenes", value.value, *value.interval, value.count)
+        for name, value in world_fidelity.reader_accuracy(world).items()
+    ]
+    measured = world_fidelity.measure(
+        pipeline, world, number=number, seed=seed, guidance_scale=get_default_guidance_scale(pipeline)
+    )
+    for name, (value, bar) in measured.items():
         metrics.append(Metric(f"prompt fidelity, {name}", value.value, *value.interval, value.count, bar))
     return metrics

@@ -29,7 +29,11 @@ class EvaluatedModel:
 
 
 def draws_builtin_world(pipeline: Any) -> bool:
-    """Return True if the pipeline generates images of 64 × 64 pixels, the size of the built-in world."""
+    """Return True if the model's folder names its world, or if its images have 64 × 64 pixels."""
+    from promptweight.mini.worlds import world_of
+
+    if world_of(pipeline) is not None:
+        return True
     model = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     size = getattr(getattr(model, "config", None), "sample_size", None)
     return isinstance(size, int) and size * getattr(pipeline, "vae_scale_factor", 8) == 64

@@ -15,34 +15,36 @@ from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import ADJECTIVES, NOUNS
 from promptweight.mini.scenes import Scene
+from promptweight.mini.worlds import FIRST, World
 
 
 class Names:
-    """Which tokens name a thing: those of its noun and its colour, in both languages.
+    """Which tokens name a thing: those of its noun and its color, in both languages.
 
-    Pieces that belong to several nouns or several colours name nothing.
+    Pieces that belong to several nouns or several colors name nothing.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, world: World = FIRST) -> None:
         def pieces(words: Iterable[str]) -> frozenset[int]:
             return frozenset(piece for word in words for piece in tokenizer(word).input_ids[1:-1])
 
-        self.kinds = _own({kind: pieces((*pt, *en)) for kind, (_, pt, en) in NOUNS.items()})
-        self.colours = _own({colour: pieces(forms) for colour, forms in ADJECTIVES.items()})
+        self.kinds = _own({kind: pieces([*NOUNS[kind][1], *NOUNS[kind][2]]) for kind in world.things})
+        self.colors = _own({color: pieces(ADJECTIVES[color]) for color in world.colors})
 
     def find(self, scene: Scene, ids: Sequence[int]) -> list[int]:
         """Returns for each token of a scene's caption the thing it names, counted from 1, or 0.
 
-        The colour of a thing that is also the ground's names neither. Nothing is found in a mirror scene,
+        The color of a thing that is also the ground's names neither. Nothing is found in a mirror scene,
         whose thing is seen twice.
         """
         if scene.relation == "mirror":
             return [0] * len(ids)
         named = {
             token: number
-            for number, thing in enumerate(scene.things, 1)
+            for number, group in enumerate(scene.groups, 1)
+            for thing in [scene.things[group.start]]
             for token in self.kinds[thing.kind]
-            | (self.colours[thing.colour] if thing.colour != scene.background else frozenset())
+            | (self.colors[thing.color] if thing.color != scene.background else frozenset())
         }
         return [named.get(token, 0) for token in ids]
 

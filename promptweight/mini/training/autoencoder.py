@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -12,11 +13,16 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from promptweight.mini.scenes import crowded_scene, random_scene, render, to_image
+from promptweight.mini.crowds import crowded_world_scene
+from promptweight.mini.sampling import sample_scene
+from promptweight.mini.scenes import Scene, crowded_scene, render, to_image
 from promptweight.mini.training.trainer import Batch, Stage
+from promptweight.mini.worlds import FIRST, World
 
 LATENT_NOISE = 0.1  # of the latents' own spread: what the decoder learns to forgive
 FOREGROUND_WEIGHT = 4.0
+EDGE_WEIGHT = 0.5
+PULL = 0.03  # towards the latents of a teacher
 
 
 def to_pixels(pictures: list[np.ndarray]) -> Tensor:
@@ -24,18 +30,40 @@ def to_pixels(pictures: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def draw_batch(rng: Random, size: int) -> Batch:
-    """Draws pictures and the weight of each pixel, larger where there is a thing."""
-    drawn = [render(random_scene(rng) if rng.random() < 0.4 else crowded_scene(rng)) for _ in range(size)]
-    masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))[:, None]
-    return {
-        "pixels": to_pixels([picture for picture, _ in drawn]),
-        "weight": 1 + (FOREGROUND_WEIGHT - 1) * masks,
-    }
+def scene_of(world: World, rng: Random) -> Scene:
+    """Draw a scene of a world, more than half of them crowded."""
+    if rng.random() < 0.4:
+        return sample_scene(rng, world)
+    return crowded_scene(rng) if world == FIRST else crowded_world_scene(rng)
+
+
+def draw_batch(world: World = FIRST, teacher: AutoencoderKL | None = None) -> Callable[[Random, int], Batch]:
+    """Return the function that draws pictures and the weight of each pixel, larger where there is a thing.
+
+    With a teacher, an autoencoder of smaller pictures, the batch also holds the latents of the reduced
+    pictures ("taught").
+    """
+
+    @torch.no_grad()
+    def draw(rng: Random, size: int) -> Batch:
+        drawn = [render(scene_of(world, rng), world.size) for _ in range(size)]
+        masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))[:, None]
+        pixels = to_pixels([picture for picture, _ in drawn])
+        batch = {"pixels": pixels, "weight": 1 + (FOREGROUND_WEIGHT - 1) * masks}
+        if teacher is not None:
+            reduced = F.adaptive_avg_pool2d(pixels, teacher.config.sample_size)
+            batch["taught"] = teacher.encode(reduced).latent_dist.mode()
+        return batch
+
+    return draw
 
 
 class ReconstructionLoss(nn.Module):
-    """Absolute and squared error of the picture decoded from noisy latents."""
+    """Absolute and squared error of the picture decoded from noisy latents, and of its edges.
+
+    Latents are pulled towards those of a teacher where the batch has them, so that a denoiser that was
+    trained on the teacher's latents remains a start.
+    """
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -49,35 +77,47 @@ class ReconstructionLoss(nn.Module):
         noisy = mean + LATENT_NOISE * spread * torch.randn_like(mean)
         error = self.vae.decode(noisy).sample.float() - batch["pixels"]
         reconstruction = (batch["weight"] * (error.abs() + 2 * error.square())).mean()
+        edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+        pull = (mean - batch["taught"]).square().mean() if "taught" in batch else mean.new_zeros(())
         wanted = 2 * (math.log(LATENT_NOISE) + spread.log())
         posterior_error = F.mse_loss(log_variance, wanted.expand_as(log_variance))
-        return reconstruction + 1e-4 * mean.square().mean() + 1e-3 * posterior_error
+        small = 1e-4 * mean.square().mean() + 1e-3 * posterior_error
+        return reconstruction + EDGE_WEIGHT * edges + PULL * pull + small
 
 
 @torch.no_grad()
-def draw_sheet(module: nn.Module, path: Path) -> None:
-    """Draws held-out scenes and, below each, what comes back."""
-    rng = Random("autoencoder sheet")
-    pictures = [render(random_scene(rng))[0] for _ in range(12)]
-    pixels = to_pixels(pictures).to(next(module.parameters()).device)
-    back = module.vae.decode(module.vae.encode(pixels).latent_dist.mode()).sample  # type: ignore[union-attr,operator]
-    error = (back.clamp(-1, 1) - pixels).square().mean()
-    print(f"autoencoder: {10 * math.log10(4 / error.item()):.2f} dB on held-out scenes", flush=True)
-    rows = [pixels, back.clamp(-1, 1)]
-    strips = [torch.cat(list(row), dim=2) for row in rows]
-    sheet = torch.cat(strips, dim=1).permute(1, 2, 0).cpu()
-    to_image(((sheet + 1) * 127.5).round().to(torch.uint8).numpy()).save(path)
+def reconstruction_quality(vae: AutoencoderKL, pixels: Tensor) -> tuple[Tensor, float]:
+    """Return pictures (batch, 3, height, width; -1 to 1) after encoding and decoding, and the PSNR in dB."""
+    parts = [vae.decode(vae.encode(part).latent_dist.mode()).sample for part in pixels.split(16)]
+    back = torch.cat(parts).clamp(-1, 1)
+    return back, 10 * math.log10(4 / (back - pixels).square().mean().item())
+
+
+def draw_sheet(world: World = FIRST) -> Callable[[nn.Module, Path], None]:
+    """Return the function that draws held-out scenes and, below each, what comes back."""
+
+    def draw(module: nn.Module, path: Path) -> None:
+        rng = Random("autoencoder sheet")
+        pictures = [render(sample_scene(rng, world), world.size)[0] for _ in range(48)]
+        pixels = to_pixels(pictures).to(next(module.parameters()).device)
+        back, quality = reconstruction_quality(module.vae, pixels)
+        print(f"autoencoder: {quality:.2f} dB on held-out scenes", flush=True)
+        strips = [torch.cat(list(row[:12]), dim=2) for row in (pixels, back)]
+        sheet = torch.cat(strips, dim=1).permute(1, 2, 0).cpu()
+        to_image(((sheet + 1) * 127.5).round().to(torch.uint8).numpy()).save(path)
+
+    return draw
 
 
 @torch.no_grad()
-def standardise(vae: AutoencoderKL, scenes: int = 512) -> None:
+def standardize(vae: AutoencoderKL, scenes: int = 512, world: World = FIRST) -> None:
     """Folds the latents' mean and spread per channel into the two 1 × 1 quantisation convolutions.
 
     Afterwards latents have mean 0 and spread 1 in every channel and decode exactly as before, so the pipeline
     needs neither a scaling nor a shift factor.
     """
     rng = Random("latent statistics")
-    pixels = to_pixels([render(random_scene(rng))[0] for _ in range(scenes)])
+    pixels = to_pixels([render(sample_scene(rng, world), world.size)[0] for _ in range(scenes)])
     latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pixels.split(64)])
     mean, spread = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
     channels = len(mean)
@@ -89,6 +129,6 @@ def standardise(vae: AutoencoderKL, scenes: int = 512) -> None:
     out.weight *= spread[None, :, None, None]
 
 
-def stage(vae: AutoencoderKL) -> Stage:
-    """Returns the stage that trains an autoencoder."""
-    return Stage("autoencoder", ReconstructionLoss(vae), draw_batch, draw_sheet)
+def stage(vae: AutoencoderKL, world: World = FIRST, teacher: AutoencoderKL | None = None) -> Stage:
+    """Return the stage that trains an autoencoder."""
+    return Stage("autoencoder", ReconstructionLoss(vae), draw_batch(world, teacher), draw_sheet(world))

@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from promptweight.mini.captions import LANGUAGES, caption, plainly
+from promptweight.mini.sampling import sample_scene
 from promptweight.mini.scenes import (
     BACKGROUNDS,
-    COLOURS,
+    COLORS,
     KINDS,
     RELATIONS,
     Scene,
@@ -32,9 +33,11 @@ from promptweight.mini.training.attention_loss import Names
 from promptweight.mini.training.autoencoder import to_pixels
 from promptweight.mini.training.trainer import Batch
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE
+from promptweight.mini.vocabulary import unknown_words
+from promptweight.mini.worlds import FIRST, World
 
 CAPTION_DROPOUT = 0.1
-MOST_THINGS = 3  # in a scene
+MAX_GROUPS = 3  # of things that look alike, in a scene
 SHEET_PROMPTS = (
     "um gato vermelho persegue um rato cinza",
     "a red cat and a blue square",
@@ -49,13 +52,34 @@ SHEET_PROMPTS = (
     "um triângulo amarelo abaixo de um círculo roxo",
     "a brown horse to the right of a pink star",
 )
+WORLD_PROMPTS = (
+    "um gato vermelho persegue um rato cinza",
+    "a yellow sun above a green house",
+    "um gato preto e seu reflexo na água",
+    "three blue stars",
+    "muitos corações rosa",
+    "a tiny red car",
+    "uma árvore verde enorme",
+    "a big brown dog and a small white rabbit",
+    "um cachorro marrom usando um chapéu azul",
+    "a cat in a red boat",
+    "uma borboleta roxa listrada na praia",
+    "a spotted orange mushroom in a field at night",
+)
+
+
+def sheet_prompts(world: World) -> tuple[str, ...]:
+    """Return prompts that show what a model of a world draws, all in words that it is trained on."""
+    known = tuple(prompt for prompt in WORLD_PROMPTS if not unknown_words(prompt, world))
+    return SHEET_PROMPTS if world == FIRST else known
 
 
 @dataclass(frozen=True)
 class EncodedScenes:
     """Scenes with their latents (scenes, 8, 16, 16; half) and where things are (scenes, 3, 16, 16; uint8).
 
-    Of each latent's square the things that are there fill so many 255ths; a scene has up to three things.
+    Of each latent's square the things that are there fill so many 255ths; things that look alike are counted
+    together, and a scene has up to three such groups.
     `families` says of each scene which of the scenes are its `placements`, itself among them; a range of
     one is a scene whose placements were not all encoded.
     """
@@ -77,9 +101,9 @@ class EncodedScenes:
         )
 
 
-def draw_scenes(seed: int, rank: int, number: int) -> list[Scene]:
-    """Draws the scenes of one process; scene i is the same however many are drawn."""
-    return [random_scene(Random(f"{seed}/scene/{rank}/{index}")) for index in range(number)]
+def draw_scenes(seed: int, rank: int, number: int, world: World = FIRST) -> list[Scene]:
+    """Draw the scenes of one process; scene i is the same however many are drawn."""
+    return [sample_scene(Random(f"{seed}/scene/{rank}/{index}"), world) for index in range(number)]
 
 
 def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
@@ -88,11 +112,11 @@ def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
     All single things on plain and on one other ground, then `pairs` scenes of two things without a relation.
     """
     rng = Random(f"{seed}/families/{rank}")
-    looks = [(kind, colour) for kind in KINDS for colour in COLOURS]
+    looks = [(kind, color) for kind in KINDS for color in COLORS]
     grounds = list(BACKGROUNDS)
     single = [
-        Scene((Thing(kind, colour, 0, 0, 0),), ground)
-        for kind, colour in looks
+        Scene((Thing(kind, color, 0, 0, 0),), ground)
+        for kind, color in looks
         for ground in (grounds[0], rng.choice(grounds[1:]))
     ]
     drawn = (random_scene(rng) for _ in count())
@@ -102,18 +126,21 @@ def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
 
 @torch.no_grad()
 def encode_scenes(vae: AutoencoderKL, scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns latents and areas of scenes, as `EncodedScenes` keeps them."""
+    """Return latents and areas of scenes, as `EncodedScenes` keeps them."""
+    size = vae.config.sample_size
     latents = torch.empty(len(scenes), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
-    areas = torch.zeros(len(scenes), MOST_THINGS, LATENT_SIZE, LATENT_SIZE, dtype=torch.uint8)
+    areas = torch.zeros(len(scenes), MAX_GROUPS, LATENT_SIZE, LATENT_SIZE, dtype=torch.uint8)
     for first in range(0, len(scenes), 64):
-        drawn = [render(scene) for scene in scenes[first : first + 64]]
+        drawn = [render(scene, size) for scene in scenes[first : first + 64]]
         pixels = to_pixels([picture for picture, _ in drawn]).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             part = vae.encode(pixels).latent_dist.mode()
         latents[first : first + 64] = part.half().cpu()
         for index, (_, masks) in enumerate(drawn, first):
             filled = F.avg_pool2d(torch.from_numpy(masks), masks.shape[-1] // LATENT_SIZE)
-            areas[index, : len(masks)] = (255 * filled).round().byte()
+            for number, group in enumerate(scenes[index].groups):
+                together = filled[group.start : group.stop].sum(0)
+                areas[index, number] = (255 * together).round().byte()
     return latents, areas
 
 
@@ -142,12 +169,13 @@ def load_scenes(
     cache: Path,
     device: torch.device,
     pairs: int | None = None,
+    world: World = FIRST,
 ) -> EncodedScenes:
-    """Returns one process's scenes, encoded, and keeps the latents in `cache` for the next start.
+    """Return one process's scenes, encoded, and keep the latents in `cache` for the next start.
 
     With `pairs` the scenes of `draw_families` come after the `number` random ones.
     """
-    alone = [[scene] for scene in draw_scenes(seed, rank, number)]
+    alone = [[scene] for scene in draw_scenes(seed, rank, number, world)]
     encoded = _load(cache / f"scenes-{seed}-{rank}-{number}.pt", alone, vae, device)
     if pairs is None:
         return encoded
@@ -174,7 +202,10 @@ class Shares:
 
 
 def draw_batch(
-    encoded: EncodedScenes, tokenizer: CLIPTokenizer, shares: Shares = Shares()
+    encoded: EncodedScenes,
+    tokenizer: CLIPTokenizer,
+    shares: Shares = Shares(),
+    world: World = FIRST,
 ) -> Callable[[Random, int], Batch]:
     """Returns the function that draws a batch of scenes, each with a caption of its own.
 
@@ -187,9 +218,9 @@ def draw_batch(
     related = [index for index in everything if scenes[index].relation]
     single = [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 1]
     pairs = [index for index in placed if not scenes[index].relation and len(scenes[index].things) == 2]
-    white = [index for index in single if scenes[index].things[0].colour == "white"]
+    white = [index for index in single if scenes[index].things[0].color == "white"]
     groups = (everything, related, single, pairs, white)
-    names = Names(tokenizer)
+    names = Names(tokenizer, world)
     rest = 1 - shares.related - shares.single - shares.pairs - shares.white
     weights = (rest, shares.related, shares.single, shares.pairs, shares.white)
 
@@ -199,7 +230,7 @@ def draw_batch(
         told = [
             (plainly(scenes[i], rng.choice(LANGUAGES)), scenes[i], 0)
             if group is white
-            else _tell(scenes[i], rng, shares.unsaid)
+            else _tell(scenes[i], rng, shares.unsaid, world)
             for i, group in zip(chosen, drawn, strict=True)
         ]
         texts = [text for text, _, _ in told]
@@ -231,21 +262,21 @@ def draw_batch(
     return draw
 
 
-def _tell(scene: Scene, rng: Random, unsaid: float) -> tuple[str, Scene, int]:
-    """Returns a caption, the scene it tells of, and which of its things is there alone (0: all are)."""
+def _tell(scene: Scene, rng: Random, unsaid: float, world: World) -> tuple[str, Scene, int]:
+    """Return a caption, the scene it tells of, and which of its things is there alone (0: all are)."""
     if rng.random() < CAPTION_DROPOUT:
         return "", scene, 0
     alone = len(scene.things) == 1 and not scene.relation
     if not (unsaid and alone and rng.random() < unsaid):
-        return caption(scene, rng), scene, 0
+        return caption(scene, rng, world=world), scene, 0
     (thing,) = scene.things
-    kind = rng.choice([kind for kind in KINDS if kind != thing.kind])
-    colour = rng.choice([colour for colour in COLOURS if colour not in (thing.colour, scene.background)])
-    other = replace(thing, kind=kind, colour=colour)
+    kind = rng.choice([kind for kind in world.things if kind != thing.kind])
+    color = rng.choice([color for color in world.colors if color not in (thing.color, scene.background)])
+    other = Thing(kind, color, thing.x, thing.y, thing.side)
     number = rng.choice((1, 2))
     things = (thing, other) if number == 1 else (other, thing)
     pair = replace(scene, things=things, relation=rng.choice(("", "", *RELATIONS)))
-    return caption(pair, rng), pair, number
+    return caption(pair, rng, world=world), pair, number
 
 
 @torch.no_grad()

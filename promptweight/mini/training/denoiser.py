@@ -8,7 +8,7 @@ noise levels at which places and shapes are decided than of the rest.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from promptweight.mini.training import attention_loss, mmdit, unet
-from promptweight.mini.training.data import SHEET_PROMPTS, EncodedScenes, Shares, draw_batch, save_sheet
+from promptweight.mini.training.data import EncodedScenes, Shares, draw_batch, save_sheet, sheet_prompts
 from promptweight.mini.training.posterior import posterior_mean
 from promptweight.mini.training.rollouts import Walks
 from promptweight.mini.training.text_encoder import PromptRows, Spoken
 from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE
+from promptweight.mini.worlds import FIRST, World
 
 GROUNDED_BELOW = 0.9  # noise levels at which it shows where things are, more or less
 COVERED_WEIGHT = 1.5  # how much more things count than empty ground once the layout stands out of the noise
@@ -206,20 +207,22 @@ def _as_map(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
-    """Returns the function that draws the prompts of the sheet, four seeds each, 25 steps."""
+def draw_sheet(
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, prompts: Sequence[str]
+) -> Callable[[nn.Module, Path], None]:
+    """Return the function that draws prompts, four seeds each, 25 steps."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
         assert isinstance(module, DenoisingLoss)
         schedule, seeds = module.schedule(), 4
         schedule.set_timesteps(25)
-        texts = [text for text in SHEET_PROMPTS for _ in range(seeds)]
+        texts = [text for text in prompts for _ in range(seeds)]
         ids = tokenizer([*[""] * len(texts), *texts], padding="max_length", return_tensors="pt").input_ids
         device = module.rows.empty.device
         rows, pooled = module.rows.text(ids.to(device))
         noise = torch.randn(seeds, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, generator=torch.manual_seed(1))
-        latents = noise.repeat(len(SHEET_PROMPTS), 1, 1, 1).to(device)
+        latents = noise.repeat(len(prompts), 1, 1, 1).to(device)
         for timestep in schedule.timesteps:
             both = module.tell(torch.cat([latents] * 2), timestep.expand(len(ids)), rows, pooled)
             without, with_text = both.chunk(2)
@@ -236,7 +239,8 @@ def stage(
     vae: AutoencoderKL,
     tokenizer: CLIPTokenizer,
     shares: Shares,
+    world: World = FIRST,
 ) -> Stage:
-    """Returns the stage that brings `loss` down, with more of the scenes that are hardest to learn."""
-    batches = draw_batch(encoded, tokenizer, shares)
-    return Stage("denoiser", loss, batches, draw_sheet(vae, tokenizer))
+    """Return the stage that brings `loss` down, with more of the scenes that are hardest to learn."""
+    batches = draw_batch(encoded, tokenizer, shares, world)
+    return Stage("denoiser", loss, batches, draw_sheet(vae, tokenizer, sheet_prompts(world)))

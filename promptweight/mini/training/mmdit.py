@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, write
+from promptweight.mini.worlds import FIRST, World
 from promptweight.models import Advice
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ def save_pipeline(
     encoders: JointTextEncoders,
     vae: AutoencoderKL,
     transformer: SD3Transformer2DModel,
+    world: World = FIRST,
 ) -> None:
     """Writes a `StableDiffusion3Pipeline` folder in half precision, safetensors only."""
     vae.register_to_config(shift_factor=0.0)
@@ -205,4 +207,4 @@ def save_pipeline(
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    write(pipeline, folder, ADVICE)
+    write(pipeline, folder, ADVICE, world)

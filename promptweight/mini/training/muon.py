@@ -1,7 +1,7 @@
 """Muon: momentum whose matrices are made orthogonal before they are applied (Jordan et al., 2024).
 
 Weights of more than one dimension are seen as matrices (a convolution as outputs × everything else). With
-several processes each orthogonalises its share of them. Vectors, embeddings and the first and last
+several processes each orthogonalizes its share of them. Vectors, embeddings and the first and last
 convolution are left to AdamW.
 """
 
@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     """Returns nearly U·Vᵀ of a matrix U·S·Vᵀ (rows, columns), by a quintic Newton-Schulz iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16()
@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
                 if index % processes == rank:
                     matrix = p.grad.lerp(momentum, group["momentum"]).flatten(1)
                     size = 0.2 * max(matrix.shape) ** 0.5  # root mean square of an AdamW update
-                    update.copy_(size * orthogonalise(matrix).view_as(p))
+                    update.copy_(size * orthogonalize(matrix).view_as(p))
             if processes > 1:
                 flat = torch.cat([update.reshape(-1) for update in updates])
                 dist.all_reduce(flat)

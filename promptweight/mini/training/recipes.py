@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,8 +11,12 @@ import torch
 from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 
+from promptweight.mini import worlds
 from promptweight.mini.training import mmdit, unet
 from promptweight.mini.training.denoiser import DenoisingLoss, FlowLoss, VelocityLoss
+from promptweight.mini.training.embeddings import carry_over
+from promptweight.mini.vocabulary import nearest_in
+from promptweight.mini.worlds import FIRST, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +34,7 @@ class Networks:
     vae: AutoencoderKL
     text: nn.Module
     denoiser: Any
+    world: World = FIRST
 
 
 class Recipe(ABC):
@@ -55,10 +61,24 @@ class Recipe(ABC):
         """Writes the pipeline folder."""
 
     def load(self, folder: Path) -> Networks:
-        """Takes the networks of an earlier pipeline folder."""
-        return self.take(
+        """Take the networks of an earlier pipeline folder."""
+        parts = self.take(
             self.pipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **self.absent)
         )
+        parts.world = worlds.read(folder) or FIRST
+        return parts
+
+    @abstractmethod
+    def encoders(self, parts: Networks) -> list[Any]:
+        """Return the text encoders of transformers' classes."""
+
+    def put_tokenizer(self, parts: Networks, tokenizer: CLIPTokenizer) -> None:
+        """Replace the tokenizer, before the world; what the encoders know of its pieces of text is kept."""
+        for encoder in self.encoders(parts):
+            carry_over(encoder, parts.tokenizer, tokenizer, nearest_in(parts.world))
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.model_max_length = parts.tokenizer.model_max_length
+        parts.tokenizer = tokenizer
 
 
 class Mini(Recipe):
@@ -85,7 +105,13 @@ class Mini(Recipe):
     def save(self, folder: Path, parts: Networks) -> None:
         """Writes a `StableDiffusionPipeline` folder."""
         assert isinstance(parts.text, unet.LastRows)
-        unet.save_pipeline(folder, parts.tokenizer, parts.text.encoder, parts.vae, parts.denoiser)
+        unet.save_pipeline(
+            folder, parts.tokenizer, parts.text.encoder, parts.vae, parts.denoiser, parts.world
+        )
+
+    def encoders(self, parts: Networks) -> list[Any]:
+        """Return the one text encoder."""
+        return [parts.text.encoder]
 
 
 class MiniDit(Recipe):
@@ -116,7 +142,11 @@ class MiniDit(Recipe):
     def save(self, folder: Path, parts: Networks) -> None:
         """Writes a `StableDiffusion3Pipeline` folder."""
         assert isinstance(parts.text, mmdit.JointTextEncoders)
-        mmdit.save_pipeline(folder, parts.tokenizer, parts.text, parts.vae, parts.denoiser)
+        mmdit.save_pipeline(folder, parts.tokenizer, parts.text, parts.vae, parts.denoiser, parts.world)
+
+    def encoders(self, parts: Networks) -> list[Any]:
+        """Return both text encoders."""
+        return [parts.text.first, parts.text.second]
 
 
 RECIPES: dict[str, Recipe] = {"mini": Mini(), "mini-dit": MiniDit()}

@@ -8,13 +8,13 @@ Two things make every word carry its own meaning, so that weights and attention 
 
 - The end-of-text and padding rows of a prompt are taught to equal those of the empty prompt. A causal text
   encoder would otherwise gather the whole sentence there, where nobody can see or weight it.
-- In some prompts words' rows are replaced by the empty prompt's, colours' more often than others': a word at
-  weight 0 means "not said", and a noun cannot leave all that it means to the colour after it.
+- In some prompts words' rows are replaced by the empty prompt's, colors' more often than others': a word at
+  weight 0 means "not said", and a noun cannot leave all that it means to the color after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +24,15 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini.captions import ADJECTIVES
-from promptweight.mini.training.data import SHEET_PROMPTS, EncodedScenes, draw_batch, save_sheet
+from promptweight.mini.lexicon import ADJECTIVES, plural
+from promptweight.mini.training.data import EncodedScenes, draw_batch, save_sheet, sheet_prompts
 from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH
+from promptweight.mini.worlds import FIRST, World
 
 THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
 WORD_DROPOUT = 0.25  # of the words of such a prompt
-COLOUR_DROPOUT = 0.3  # of the colours of such a prompt, beside that
+COLOR_DROPOUT = 0.3  # of the colors of such a prompt, beside that
 LAYOUT_SIZE = 4  # the reader tells a picture of 4 × 4 cells
 
 
@@ -55,7 +56,7 @@ class PromptRows(nn.Module):
     """
 
     empty: Tensor
-    colours: Tensor
+    colors: Tensor
 
     def __init__(self, text: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -63,9 +64,10 @@ class PromptRows(nn.Module):
         self.end = tokenizer.eos_token_id
         empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids
         self.register_buffer("empty", empty, persistent=False)
-        adjectives = sorted({word for forms in ADJECTIVES.values() for word in forms})
-        pieces = sorted({piece for word in adjectives for piece in tokenizer(word).input_ids[1:-1]})
-        self.register_buffer("colours", torch.tensor(pieces), persistent=False)
+        adjectives = {word for forms in ADJECTIVES.values() for word in forms}
+        adjectives |= {plural(word, "pt") for forms in ADJECTIVES.values() for word in forms[:2]}
+        pieces = sorted({piece for word in sorted(adjectives) for piece in tokenizer(word).input_ids[1:-1]})
+        self.register_buffer("colors", torch.tensor(pieces), persistent=False)
 
     def forward(self, ids: Tensor, unsaid: Tensor | None = None, whole: Tensor | None = None) -> Spoken:
         """Encodes token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool).
@@ -81,8 +83,8 @@ class PromptRows(nn.Module):
         silence = empty[:, :length].detach().expand_as(said)
         loudness = F.mse_loss(torch.where(is_word, silence, said), silence)
         thinned = torch.rand(len(ids), 1, 1, device=ids.device) < THINNED_PROMPTS
-        is_colour = torch.isin(ids, self.colours)[:, :length, None]
-        share = WORD_DROPOUT + COLOUR_DROPOUT * is_colour
+        is_color = torch.isin(ids, self.colors)[:, :length, None]
+        share = WORD_DROPOUT + COLOR_DROPOUT * is_color
         dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
         dropped[:, 0] = False  # the beginning of the text is never a word
         if whole is not None:
@@ -132,13 +134,15 @@ class LayoutLoss(nn.Module):
         return F.mse_loss(self.reader(spoken.rows).float(), layout) + spoken.loudness
 
 
-def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Module, Path], None]:
-    """Returns the function that shows the layouts told for the prompts of the sheet."""
+def draw_sheet(
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, prompts: Sequence[str]
+) -> Callable[[nn.Module, Path], None]:
+    """Return the function that shows the layouts told for the prompts of the sheet."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
         assert isinstance(module, LayoutLoss)
-        ids = tokenizer(list(SHEET_PROMPTS), padding="max_length", return_tensors="pt").input_ids
+        ids = tokenizer(list(prompts), padding="max_length", return_tensors="pt").input_ids
         rows, _ = module.rows.text(ids.to(module.rows.empty.device))
         layouts = module.reader(rows).repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 2)
         save_sheet(vae, layouts.repeat_interleave(LATENT_SIZE // LAYOUT_SIZE, 3), path)
@@ -146,7 +150,14 @@ def draw_sheet(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Callable[[nn.Mod
     return draw
 
 
-def stage(encoded: EncodedScenes, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: nn.Module) -> Stage:
-    """Returns the stage."""
-    batches = draw_batch(encoded, tokenizer)
-    return Stage("text", LayoutLoss(text, tokenizer), batches, draw_sheet(vae, tokenizer))
+def stage(
+    encoded: EncodedScenes,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    text: nn.Module,
+    world: World = FIRST,
+) -> Stage:
+    """Return the stage."""
+    batches = draw_batch(encoded, tokenizer, world=world)
+    sheet = draw_sheet(vae, tokenizer, sheet_prompts(world))
+    return Stage("text", LayoutLoss(text, tokenizer), batches, sheet)

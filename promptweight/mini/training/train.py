@@ -22,19 +22,23 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPTokenizer
 
-from promptweight.mini.captions import caption
-from promptweight.mini.scenes import random_scene
+from promptweight.mini import worlds
+from promptweight.mini.captions import LANGUAGES, caption
+from promptweight.mini.sampling import sample_scene
 from promptweight.mini.training import autoencoder, denoiser, mmdit, text_encoder, trainer, unet
 from promptweight.mini.training.data import EncodedScenes, Shares, load_scenes
 from promptweight.mini.training.recipes import RECIPES, Networks
 from promptweight.mini.training.rollouts import Walks
+from promptweight.mini.vocabulary import known_words
+from promptweight.mini.worlds import FIRST, WHOLE, WORLDS
 
 AUTOENCODER = trainer.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
 TEXT = trainer.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50, sheet_every=300, muon=True)
 DENOISER = trainer.Schedule(
     steps=6400, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
 )
-CAPTIONS = 30_000  # that the tokenizer's merges are learnt from
+CAPTIONS = 20_000  # that the tokenizer's merges are learnt from
+WORD_REPEATS = 40  # of every word of the world besides, so that each becomes one piece
 
 
 def _start(options: argparse.Namespace) -> Networks:
@@ -44,29 +48,58 @@ def _start(options: argparse.Namespace) -> Networks:
         parts = recipe.load(options.init)
         if options.split_patches:
             parts.denoiser = mmdit.split_patches(parts.denoiser)
+        if options.autoencoder is not None:
+            parts.vae = AutoencoderKL.from_pretrained(
+                options.autoencoder, subfolder="vae", use_safetensors=True, torch_dtype=torch.float32
+            )
+        if options.world is not None and WORLDS[options.world] != parts.world:
+            recipe.put_tokenizer(parts, _train_tokenizer(options.seed))
+            parts.world = WORLDS[options.world]
         return parts
     if options.autoencoder is not None:
         vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)
         tokenizer = CLIPTokenizer.from_pretrained(options.autoencoder, subfolder="tokenizer")
-        return recipe.make(tokenizer, vae)
-    rng = Random(f"{options.seed}/tokenizer")
-    tokenizer = unet.train_tokenizer(caption(random_scene(rng), rng) for _ in range(CAPTIONS))
-    return recipe.make(tokenizer, unet.autoencoder())
+        parts = recipe.make(tokenizer, vae)
+        parts.world = WORLDS[options.world] if options.world else worlds.read(options.autoencoder) or FIRST
+        return parts
+    world = WORLDS[options.world or "whole"]
+    parts = recipe.make(_train_tokenizer(options.seed), unet.autoencoder(world.size))
+    parts.world = world
+    return parts
+
+
+def _train_tokenizer(seed: int) -> CLIPTokenizer:
+    """Train a tokenizer on captions and words of the whole world, so that it fits every part of it."""
+    rng = Random(f"{seed}/tokenizer")
+    captions = [caption(sample_scene(rng, WHOLE), rng) for _ in range(CAPTIONS)]
+    words = sorted({word for language in LANGUAGES for word in known_words(WHOLE, language)})
+    return unet.train_tokenizer([*captions, *(word for word in words for _ in range(WORD_REPEATS))])
+
+
+def _grow_autoencoder(parts: Networks) -> AutoencoderKL | None:
+    """Put an untrained autoencoder in place where pictures have outgrown the present one, and return that."""
+    if parts.vae.config.sample_size == parts.world.size:
+        return None
+    smaller = parts.vae.eval().requires_grad_(False)
+    parts.vae = unet.autoencoder(parts.world.size)
+    return smaller
 
 
 def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: torch.device) -> None:
-    stage = autoencoder.stage(parts.vae)
+    teacher = _grow_autoencoder(parts)
+    stage = autoencoder.stage(parts.vae, parts.world, teacher)
     schedule = replace(AUTOENCODER, steps=options.autoencoder_steps)
     learnt = trainer.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, autoencoder.ReconstructionLoss)
     parts.vae = learnt.vae
-    autoencoder.standardise(parts.vae)
+    if teacher is None:
+        autoencoder.standardize(parts.vae, world=parts.world)
 
 
 def _learn_text(
     parts: Networks, encoded: EncodedScenes, options: argparse.Namespace, device: torch.device
 ) -> None:
-    stage = text_encoder.stage(encoded, parts.vae, parts.tokenizer, parts.text)
+    stage = text_encoder.stage(encoded, parts.vae, parts.tokenizer, parts.text, parts.world)
     schedule = replace(TEXT, steps=options.text_steps)
     learnt = trainer.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, text_encoder.LayoutLoss)
@@ -91,7 +124,7 @@ def _learn_denoiser(
         white=options.white_share,
         unsaid=options.unsaid_share,
     )
-    stage = denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares)
+    stage = denoiser.stage(loss, encoded, parts.vae, parts.tokenizer, shares, parts.world)
     schedule = replace(DENOISER, steps=options.denoiser_steps, learning_rate=options.learning_rate)
     learnt = trainer.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, denoiser.DenoisingLoss)
@@ -99,15 +132,23 @@ def _learn_denoiser(
 
 
 def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
-    """Puts the averaged networks of the newest checkpoints in place."""
+    """Put the averaged networks of the newest checkpoints in place."""
     modules: dict[str, nn.Module] = {"denoiser": RECIPES[options.model].loss(parts)}
+    smaller = None
     if (options.out / "autoencoder.pt").exists():
+        smaller = _grow_autoencoder(parts)
         modules["autoencoder"] = autoencoder.ReconstructionLoss(parts.vae)
     for name, module in modules.items():
         state = torch.load(options.out / f"{name}.pt", map_location="cpu", weights_only=True)
         module.load_state_dict(state["average"])
-    if "autoencoder" in modules:
-        autoencoder.standardise(parts.vae)
+    if "autoencoder" in modules and smaller is None:
+        autoencoder.standardize(parts.vae, world=parts.world)
+
+
+def _outgrown(options: argparse.Namespace) -> bool:
+    """Whether the pictures to learn are larger than those of the pipeline to start from."""
+    before = worlds.read(options.init) or FIRST
+    return options.world is not None and WORLDS[options.world].size != before.size
 
 
 def _work(rank: int, options: argparse.Namespace) -> None:
@@ -132,6 +173,7 @@ def _work(rank: int, options: argparse.Namespace) -> None:
             cache=options.out,
             device=device,
             pairs=None if options.placed_pairs is None else options.placed_pairs // options.processes,
+            world=parts.world,
         )
         if options.text_steps > 0:
             _learn_text(parts, encoded, options, device)
@@ -157,6 +199,11 @@ def main() -> None:
         "--split-patches",
         action="store_true",
         help="of mini-dit: go on from --init with a denoiser that sees every latent by itself, not patches",
+    )
+    parser.add_argument(
+        "--world",
+        choices=list(WORLDS),
+        help="which scenes to learn: those of --init unless another is named; the whole world from nothing",
     )
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
     parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")
@@ -223,10 +270,12 @@ def main() -> None:
     for name in ("grounding", "walking_share"):
         if getattr(options, name) and options.model != "mini-dit":
             parser.error(f"--{name.replace('_', '-')} is of --model mini-dit only")
+    if options.placed_pairs is not None and options.world not in (None, "first"):
+        parser.error("--placed-pairs is of --world first only")
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:
-        kept = options.init is not None or options.autoencoder is not None
+        kept = options.autoencoder is not None or (options.init is not None and not _outgrown(options))
         options.autoencoder_steps = 0 if kept else AUTOENCODER.steps
     if options.processes > 1:
         multiprocessing.spawn(_work, (options,), nprocs=options.processes)

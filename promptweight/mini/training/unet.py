@@ -25,12 +25,13 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from promptweight.mini.worlds import FIRST, World
 from promptweight.models import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PICTURE_SIZE = 64
+BLOCKS = {64: (16, 32, 64), 128: (16, 32, 64, 64)}  # channels of the autoencoder by picture size
 LATENT_SIZE = 16
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
@@ -92,16 +93,17 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def autoencoder() -> AutoencoderKL:
-    """Makes the untrained autoencoder, without attention: pictures are flat and small."""
+def autoencoder(size: int = 64) -> AutoencoderKL:
+    """Make the untrained autoencoder for pictures of `size` pixels, without attention: pictures are flat."""
+    blocks = BLOCKS[size]
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * len(blocks),
+        up_block_types=("UpDecoderBlock2D",) * len(blocks),
+        block_out_channels=blocks,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=8,
-        sample_size=PICTURE_SIZE,
+        sample_size=size,
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
@@ -144,8 +146,9 @@ def save_pipeline(
     encoder: CLIPTextModel,
     vae: AutoencoderKL,
     unet: UNet2DConditionModel,
+    world: World = FIRST,
 ) -> None:
-    """Writes a `StableDiffusionPipeline` folder in half precision, safetensors only."""
+    """Write a `StableDiffusionPipeline` folder in half precision, safetensors only."""
     pipeline = StableDiffusionPipeline(
         vae=vae.half(),
         text_encoder=encoder.half(),
@@ -156,11 +159,11 @@ def save_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    write(pipeline, folder, Advice(GUIDANCE_SCALE))
+    write(pipeline, folder, Advice(GUIDANCE_SCALE), world)
 
 
-def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice) -> None:
-    """Writes a pipeline folder, safetensors only, with what its makers advise in `promptweight.json`.
+def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice, world: World) -> None:
+    """Write a pipeline folder, safetensors only, with advice and the model's world in `promptweight.json`.
 
     Which folders its networks were loaded from, which diffusers would write into it, is left out.
     """
@@ -169,4 +172,5 @@ def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice) -> None:
         config = json.loads(path.read_text())
         if config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "promptweight.json").write_text(json.dumps(asdict(advice)) + "\n")
+    content = asdict(advice) | {"world": world.to_json()}
+    (folder / "promptweight.json").write_text(json.dumps(content) + "\n")

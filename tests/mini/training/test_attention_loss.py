@@ -13,7 +13,7 @@ from promptweight.mini.training.attention_loss import Names, misplaced
 from promptweight.models.loading import load
 from promptweight.render.interpolation import upsample_maps
 
-CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24)), relation="chase")
+CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ CHASE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "grey", 36, 20, 24
         (Scene((Thing("cat", "blue", 0, 0, 0),), relation="mirror"), "en", {}),
     ],
 )
-def test_words_name_things_by_kind_and_by_colour(scene: Scene, language: str, named: dict[str, int]) -> None:
+def test_words_name_things_by_kind_and_by_color(scene: Scene, language: str, named: dict[str, int]) -> None:
     tokenizer = load("mini-dit").tokenizer
     ids = tokenizer(plainly(scene, language), padding="max_length").input_ids
     found = Names(tokenizer).find(scene, ids)
@@ -39,7 +39,7 @@ def test_words_name_things_by_kind_and_by_colour(scene: Scene, language: str, na
 
 def test_a_piece_that_several_names_share_names_nothing() -> None:
     names = Names(load("mini-dit").tokenizer)
-    for pieces in (names.kinds, names.colours):
+    for pieces in (names.kinds, names.colors):
         every = [piece for each in pieces.values() for piece in each]
         assert len(every) == len(set(every))
         assert all(pieces.values())

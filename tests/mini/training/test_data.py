@@ -50,7 +50,7 @@ def test_white_things_are_told_plainly_and_in_their_share(numbered: EncodedScene
     texts = tokenizer.batch_decode(batch["ids"], skip_special_tokens=True)
     white = [(scene, text) for scene, text in zip(scenes, texts, strict=True) if not scene.relation]
     assert len(white) / len(scenes) == pytest.approx(0.5, abs=0.1)
-    assert {tuple(thing.colour for thing in scene.things) for scene, _ in white} == {("white",)}
+    assert {tuple(thing.color for thing in scene.things) for scene, _ in white} == {("white",)}
     for scene, text in white:
         assert "".join(text.split()) in {"".join(plainly(scene, language).split()) for language in LANGUAGES}
 
@@ -94,7 +94,7 @@ def test_all_words_are_said_unless_asked_otherwise(numbered: EncodedScenes) -> N
 def _words(thing: Thing) -> set[str]:
     """The nouns and adjectives of a thing."""
     _, portuguese, english = NOUNS[thing.kind]
-    return {*portuguese, *english, *ADJECTIVES[thing.colour]}
+    return {*portuguese, *english, *ADJECTIVES[thing.color]}
 
 
 def test_scenes_of_another_seed_are_other_scenes() -> None:

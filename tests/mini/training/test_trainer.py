@@ -14,12 +14,13 @@ import torch.distributed as dist
 from diffusers import SD3Transformer2DModel
 from torch import nn
 
-from promptweight.mini.training import autoencoder, data, denoiser, mmdit, text_encoder, train
-from promptweight.mini.training.muon import orthogonalise
+from promptweight.mini import worlds
+from promptweight.mini.training import autoencoder, data, mmdit, train
+from promptweight.mini.training.muon import orthogonalize
 from promptweight.mini.training.rollouts import Walks
 from promptweight.mini.training.text_encoder import PromptRows
 from promptweight.mini.training.trainer import Batch, Schedule, Stage, run
-from promptweight.mini.training.unet import LastRows, train_tokenizer
+from promptweight.mini.training.unet import LastRows, text_encoder, train_tokenizer
 from promptweight.models.files import advice_in
 from promptweight.models.loading import load
 
@@ -105,11 +106,11 @@ def test_two_processes_step_along_the_mean_of_their_gradients(tmp_path: Path) ->
         assert torch.equal(torch.sign(start[name] - first[name]), sign)
 
 
-def test_orthogonalise_keeps_directions_and_evens_out_their_lengths() -> None:
+def test_orthogonalize_keeps_directions_and_evens_out_their_lengths() -> None:
     torch.manual_seed(0)
     matrix = torch.randn(24, 60) @ torch.diag(torch.logspace(0, -1, 60))
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    result = orthogonalise(matrix)
+    result = orthogonalize(matrix)
     along = (u.T @ result @ vh.T).diagonal()
     assert along.min() > 0.5
     assert along.max() < 1.4
@@ -231,13 +232,13 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     monkeypatch.setattr(train, "AUTOENCODER", replace(train.AUTOENCODER, batch_size=2))
     monkeypatch.setattr(train, "DENOISER", replace(train.DENOISER, batch_size=2))
     monkeypatch.setattr(train, "TEXT", replace(train.TEXT, batch_size=2))
-    for stage in (text_encoder, denoiser):
-        monkeypatch.setattr(stage, "SHEET_PROMPTS", ("um gato vermelho",))
-    monkeypatch.setattr(autoencoder, "standardise", partial(autoencoder.standardise, scenes=8))
+    monkeypatch.setattr(data, "SHEET_PROMPTS", ("um gato vermelho",))
+    monkeypatch.setattr(data, "WORLD_PROMPTS", ("um gato vermelho",))
+    monkeypatch.setattr(autoencoder, "standardize", partial(autoencoder.standardize, scenes=8))
     threads = torch.get_num_threads()
-    command("--out", tmp_path / "first", "--autoencoder-steps", 2)
+    command("--out", tmp_path / "first", "--autoencoder-steps", 2, "--world", "first")
     command("--out", tmp_path / "second", "--init", tmp_path / "first" / "pipeline")
-    command("--out", tmp_path / "first", "--export")
+    command("--out", tmp_path / "first", "--export", "--world", "first")
     torch.set_num_threads(threads)
 
     first, second = (load(tmp_path / name / "pipeline") for name in ("first", "second"))
@@ -248,6 +249,14 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     ]
     assert all(same)
     assert any(changed)
+    assert worlds.read(tmp_path / "second" / "pipeline") == worlds.FIRST
+    grown = ("--init", tmp_path / "first" / "pipeline", "--world", "whole", "--autoencoder-steps", 1)
+    command("--out", tmp_path / "grown", *grown)
+    command("--out", tmp_path / "grown", *grown, "--export")
+    torch.set_num_threads(threads)
+    assert worlds.read(tmp_path / "grown" / "pipeline") == worlds.WHOLE
+    larger = load(tmp_path / "grown" / "pipeline")
+    assert larger("a red cat", num_inference_steps=1).images[0].size == (128, 128)
     assert (tmp_path / "first" / "text-000001.png").exists()
     assert (tmp_path / "first" / "denoiser-000001.png").exists()
 
@@ -278,7 +287,7 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
             command("--out", tmp_path / "none", option, 0.1)
 
     monkeypatch.setattr(data, "KINDS", ("cat",))
-    monkeypatch.setattr(data, "COLOURS", ("red",))
+    monkeypatch.setattr(data, "COLORS", ("red",))
     going_on = ("--model", "mini-dit", "--init", tmp_path / "dit" / "pipeline", "--out", tmp_path / "on")
     kept = ("--text-steps", 0, "--freeze-text")
     walking = []

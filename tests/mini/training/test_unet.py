@@ -1,4 +1,4 @@
-"""The built-in model's parts: the tokenizer takes any text, the autoencoder's latents are standardised."""
+"""The built-in model's parts: the tokenizer takes any text, the autoencoder's latents are standardized."""
 
 from random import Random
 
@@ -8,7 +8,7 @@ import torch
 from promptweight.mini.captions import caption, plainly
 from promptweight.mini.scenes import random_scene, render
 from promptweight.mini.training import unet
-from promptweight.mini.training.autoencoder import standardise, to_pixels
+from promptweight.mini.training.autoencoder import standardize, to_pixels
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_standardising_changes_latents_to_mean_0_spread_1_and_no_picture() -> No
     pixels = to_pixels([render(random_scene(rng))[0] for _ in range(64)])
     with torch.no_grad():
         before = vae.decode(vae.encode(pixels[:8]).latent_dist.mode()).sample
-        standardise(vae, scenes=64)
+        standardize(vae, scenes=64)
         after = vae.decode(vae.encode(pixels[:8]).latent_dist.mode()).sample
         latents = vae.encode(pixels).latent_dist.mode()
     assert torch.allclose(before, after, atol=1e-4)
