@@ -2,8 +2,8 @@
 
 A picture is reduced to 64 pixels. The ground is the nearest of all grounds that the world has, in every
 light. Then the icon whose painting explains most of the difference from the ground is painted onto the
-ground, and the rest is explained in the same way, so that things may overlap. An icon with cover a and color c
-changes the ground g by a(c - g); of the difference d it explains
+ground, and the rest is explained in the same way, so that things may overlap. An icon with cover a and color
+c changes the ground g by a(c - g); of the difference d it explains
 
     2 <d, a(c - g)> - |a(c - g)|²,
 
