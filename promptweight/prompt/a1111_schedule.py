@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from promptweight.errors import SettingError
-from promptweight.prompt.dialects.tags_and_comments import find_opaque_ranges
+from promptweight.prompt.changes import Change, Changes
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.dialects.tags_and_comments import extract_tags
 from promptweight.prompt.parser import check_dialect
 from promptweight.prompt.prompt_editing import find_changes
 
@@ -44,11 +46,26 @@ def schedule(
         first_pass_steps, steps = steps, second_pass_steps
     if dialect not in ("pw", "a1111"):
         return [(steps, text)]
-    opaque = find_opaque_ranges(text, dialect) if dialect == "pw" else ()
-    changes = find_changes(text, dialect, opaque)
+    changes = _find_source_changes(text) if dialect == "pw" else find_changes(text, dialect)
     if not changes.items:
         return [(steps, text)]
     return [
         (last, changes.text_at(last, steps, first_pass_steps, use_old_scheduling))
         for last in changes.last_steps(steps, first_pass_steps, use_old_scheduling)
     ]
+
+
+def _find_source_changes(source: str) -> Changes:
+    """Return the changes of a `pw` prompt without its tags and comments, at their offsets in the source."""
+    mapped, _ = extract_tags(source, "pw", Remarks())
+    found = find_changes(mapped.text, "pw")
+    items = tuple(
+        Change(
+            mapped.source_start(change.start),
+            tuple(mapped.source_start(separator) for separator in change.separators),
+            mapped.source_start(change.stop),
+            change.when,
+        )
+        for change in found.items
+    )
+    return Changes(source, items, found.scanned)

@@ -7,7 +7,7 @@ a stack finds all of them, at any depth.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from promptweight.prompt.changes import Change, Changes
@@ -22,9 +22,7 @@ def ignore_remark(code: str, start: int, end: int, **values: object) -> None:
     """Drop a remark."""
 
 
-def find_changes(
-    text: str, dialect: str, opaque: Sequence[tuple[int, int]] = (), add_remark: AddRemark = ignore_remark
-) -> Changes:
+def find_changes(text: str, dialect: str, add_remark: AddRemark = ignore_remark) -> Changes:
     """Find the edits and alternations of a text.
 
     A bracket counts only when everything inside it is balanced. For `a1111` a bar outside of an alternation,
@@ -34,12 +32,11 @@ def find_changes(
     Args:
         text: the text of one part.
         dialect: `pw` or `a1111`.
-        opaque: ranges without marks.
         add_remark: called as add_remark(code, start, end, **values).
     """
     if "]" not in text and "|" not in text:
         return Changes(text, (), 0)
-    finder = _ChangeFinder(text, dialect == "a1111", opaque, add_remark)
+    finder = _ChangeFinder(text, dialect == "a1111", add_remark)
     finder.run()
     found = sorted(finder.changes, key=lambda change: change.start)
     if found and finder.refused:
@@ -75,12 +72,9 @@ class _Marks:
 class _ChangeFinder:
     """The state of one pass over the brackets; `strict` keeps what A1111's choices depend on."""
 
-    def __init__(
-        self, text: str, strict: bool, opaque: Sequence[tuple[int, int]], add_remark: AddRemark
-    ) -> None:
+    def __init__(self, text: str, strict: bool, add_remark: AddRemark) -> None:
         self.text = text
         self.strict = strict
-        self.opaque = opaque
         self.add_remark = add_remark
         self.open: list[_OpenBracket] = []
         self.changes: list[Change] = []
@@ -92,15 +86,9 @@ class _ChangeFinder:
 
     def run(self) -> None:
         """Read all marks of the text."""
-        hole = 0
         open_brackets = self.open
         for match in MARK.finditer(self.text):
             mark, offset = match[0], match.start()
-            if self.opaque:
-                while hole < len(self.opaque) and self.opaque[hole][1] <= offset:
-                    hole += 1
-                if hole < len(self.opaque) and self.opaque[hole][0] <= offset:
-                    continue
             if self.strict and mark in "()[]:":
                 self.offsets.append(offset)
                 self.owners.append(None)

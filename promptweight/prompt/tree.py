@@ -107,8 +107,6 @@ class ParseTree:
         for name, count in (("step", step), ("steps", steps)):
             if count is not None and count < 1:
                 raise SettingError(f"{name} must be at least 1; got {count}")
-        if not self.is_scheduled:
-            return self._constant
         return self._make_prompt(step, NOMINAL_STEPS if steps is None else steps)
 
     def timeline(self, steps: int | None = None) -> PromptTimeline:
@@ -125,11 +123,6 @@ class ParseTree:
     def last_steps(self, steps: int) -> list[int]:
         """Return the steps after which the text may change in a run of `steps`, and the last step."""
         return sorted({last for part in self.parts for last in last_steps(part.nodes, steps)})
-
-    @cached_property
-    def _constant(self) -> Prompt:
-        """The prompt, where it does not change."""
-        return self._make_prompt(1, NOMINAL_STEPS)
 
     def _make_prompt(self, step: int, steps: int) -> Prompt:
         """Return the prompt at a step."""

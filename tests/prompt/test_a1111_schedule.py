@@ -3,7 +3,7 @@
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import schedule
+from promptweight.prompt import parse, schedule
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,18 @@ def test_schedule_other_dialects_have_one_text(dialect):
 def test_schedule_too_few_steps_raises_setting_error(steps):
     with pytest.raises(SettingError, match=f"steps must be at least 1; got {steps}"):
         schedule("a", steps)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("\\<a:1>[:0]", [(2, "\\<a:1>[:0]")]),
+        ("\\# a", [(2, "\\# a")]),
+        ("[a:b:<c:1>1]", [(1, "a"), (2, "b")]),
+        ("[a<c:1>:b:1]", [(1, "a<c:1>"), (2, "b")]),
+    ],
+)
+def test_schedule_around_a_tag_matches_the_parse_tree(source, expected):
+    assert schedule(source, 2) == expected
+    tree = parse(source)
+    assert [tree.at(last, 2).text for last, _ in expected] == [parse(text).at().text for _, text in expected]

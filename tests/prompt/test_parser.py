@@ -20,5 +20,6 @@ def test_parse_plain_text_has_no_syntax():
 def test_as_prompt_parses_text_only():
     tree = parse("um (gato:1.4)", "comfy")
     assert as_prompt(tree) == tree.at()
-    assert as_prompt(tree.at()) is tree.at()
+    prompt = tree.at()
+    assert as_prompt(prompt) is prompt
     assert as_prompt("um (gato:1.4)", "comfy") == tree.at()

@@ -75,7 +75,7 @@ def test_tree_weight_completed_by_an_edit_is_that_of_each_step():
 
 def test_tree_without_edits_gives_the_same_prompt_at_every_step():
     tree = parse("um (gato:1.4)")
-    assert tree.at(1, 10) is tree.at(7, 10)
+    assert tree.at(1, 10) == tree.at(7, 10)
     assert not tree.is_scheduled
 
 

@@ -35,12 +35,6 @@ def find_tags(source: str) -> list[re.Match[str]]:
     return list(TAG.finditer(source)) if "<" in source else []
 
 
-def find_opaque_ranges(source: str, dialect: str) -> list[tuple[int, int]]:
-    """Return the ranges of comments and tags together, in order, without overlap."""
-    ranges = find_comments(source, dialect) + [match.span() for match in find_tags(source)]
-    return _join_ranges(ranges)
-
-
 def _join_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the ranges in order, overlapping ones joined."""
     joined: list[tuple[int, int]] = []
