@@ -47,7 +47,7 @@ def main() -> None:
 def generate(page: Page, options: Any) -> None:
     """Generate the image in the app."""
     page.wait_for_selector("#generate-prompt textarea.pw-area")
-    page.wait_for_function("promptweight.prompt.box('generate-prompt').understood.tokens !== null")
+    page.wait_for_selector("#generate-prompt-report .pw-count")  # the model is loaded
     page.fill("#generate-prompt textarea", PROMPT)
     page.uncheck("#generate-random input")
     for name, value in (("steps", options.steps), ("seed", options.seed)):

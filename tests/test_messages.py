@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.generation import checked_size
+from promptweight.generation import check_size
 from promptweight.messages import Message, catalog, message
 
 ENGLISH, PORTUGUESE = catalog("en"), catalog("pt-br")
@@ -95,7 +95,7 @@ def test_error_of_the_library_carries_its_message():
         vae_scale_factor = 8
 
     with pytest.raises(SettingError, match=r"^height must be a multiple of 8 .*; got 60$") as caught:
-        checked_size(Pipe(), 60, None)
+        check_size(Pipe(), 60, None)
     error = caught.value.args[0]
     assert (error.code, error.fields["multiple"]) == ("size-multiple", 8)
     assert error.fields["name"].translated(PORTUGUESE) == "a altura"

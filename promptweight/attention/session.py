@@ -26,7 +26,7 @@ from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import AttentionMaps, find_phrase, list_words
 from promptweight.messages import Message
-from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, KeyMode, Space
+from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, SessionMode, Space
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, TokenTable, Word
@@ -61,7 +61,8 @@ def attach(
             `promptweight.conditioning`; with `space="attention"` one encoded with `method="none"`, or the
             weights act twice.
         negative_prompt: the negative prompt or prompts; ignored if `prompt` is encoded already.
-        space: "embedding": weights act in the text embeddings, and attention is only recorded. "attention":
+        space: "embedding": weights act in the text embeddings, and attention is only recorded; with the
+            method `presence`, the default of the dialect pw, those above 1 act in attention. "attention":
             weights act in every cross- or joint-attention layer, also those of the negative prompt, and the
             embeddings are those of the text without weights. A word's own option `mode` has precedence.
         mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" for the
@@ -91,20 +92,27 @@ def attach(
     from promptweight.conditioning import ScheduledEncoding, encode_scheduled
 
     given: Any = prompt
+    method = encoding.get("method")
     if hasattr(prompt, "inputs"):
         scheduled = ScheduledEncoding.plain(given)
+        settings = given.settings
+        splits = space == "embedding" and settings is not None and settings.mode == "split"
+        if splits and settings.method is not None:
+            method = settings.method.name
     else:
         if space == "attention":
             encoding["method"] = "none"
             if mode == "clip":
                 encoding["mode"] = "clip"
+        splits = space == "embedding" and encoding.setdefault("mode", "split") == "split"
         scheduled = encode_scheduled(
             pipe, given, negative_prompt, num_inference_steps=num_inference_steps, **encoding
         )
     return AttentionSession(
         pipe,
         scheduled,
-        mode=None if space == "embedding" or mode == "clip" else mode,
+        mode="split" if splits else None if space == "embedding" or mode == "clip" else mode,
+        method=method,
         layers=layers,
         edit=edit,
         targets=targets,
@@ -131,7 +139,8 @@ class AttentionSession:
         pipe: Any,
         scheduled: ScheduledEncoding,
         *,
-        mode: KeyMode | None,
+        mode: SessionMode | None,
+        method: str | None,
         layers: Sequence[str],
         edit: PromptToPrompt | None = None,
         targets: Mapping[str, float] | None = None,
@@ -147,6 +156,7 @@ class AttentionSession:
             pipe,
             scheduled,
             mode=mode,
+            method=method,
             layers=layers,
             edit=edit,
             targets=targets,

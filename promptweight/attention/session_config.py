@@ -19,7 +19,7 @@ from promptweight.conditioning import ROLES, Role, has_blend
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import PlacedTable, PromptVariant, find_occurrences, find_phrase, list_recorded_rows
 from promptweight.messages import Message, message
-from promptweight.weighting import KeyMode
+from promptweight.weighting import SessionMode
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding
@@ -61,7 +61,8 @@ def configure_session(
     pipe: Any,
     scheduled: ScheduledEncoding,
     *,
-    mode: KeyMode | None,
+    mode: SessionMode | None,
+    method: str | None,
     layers: Sequence[str],
     edit: PromptToPrompt | None,
     targets: Mapping[str, float] | None,
@@ -75,6 +76,7 @@ def configure_session(
         pipe: the pipeline.
         scheduled: the encoded variants and their schedules.
         mode: mode of weights without one; None where such weights act in the embeddings.
+        method: method of the weights in the embeddings; None for the default of each dialect.
         layers: parts of the names of the layers in which weights act.
         edit: the edit of all prompts but the first.
         targets: shares of attention by phrase.
@@ -98,7 +100,7 @@ def configure_session(
     prompt_embeds = PromptEmbeds(inputs["prompt_embeds"], inputs.get("negative_prompt_embeds"))
     composer = PromptComposer(scheduled, pipe, warn)
     length = prompt_embeds.positive.shape[1]
-    rules = KeyRules([make_key_rules(variant, mode) for variant in by_key.values()], length)
+    rules = KeyRules([make_key_rules(variant, mode, method) for variant in by_key.values()], length)
     weighted_layers = frozenset(select_layers(layout.layers, layers))
     share_controller = build_share_controller(variants, by_key, targets, balance, length, warn)
     settings = record if isinstance(record, Record) else Record()

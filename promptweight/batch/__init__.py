@@ -15,7 +15,7 @@ From a file to images:
     runner, executor                 the run, and the interface to what executes it
     worker, ray_backend              execution in this process, or by workers of a Ray cluster
     prompt_cache, renderer           parsed and encoded prompts, and the calls of the model
-    oom_fallback                     measures against a lack of memory
+    oom_fallback                     smaller batches after a lack of memory
     writer, contact_sheets           the files of an image, and of a sweep
     output_folder, manifest          finished images, claims, and the log of the run
     progress                         counts, remaining time, and the request to stop

@@ -9,7 +9,6 @@ from .jobs import JOB_OPTIONS as JOB_OPTIONS
 from .jobs import Job as Job
 from .jobs import parse_seeds as parse_seeds
 from .manifest import BatchOutcome as BatchOutcome
-from .oom_fallback import is_out_of_memory as is_out_of_memory
 from .output_folder import OutputFolder as OutputFolder
 from .output_folder import is_complete_image as is_complete_image
 from .plan import Plan as Plan

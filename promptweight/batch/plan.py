@@ -23,7 +23,7 @@ from promptweight.batch.sweep import Sweep, sweep_points
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.generation import MAX_SEED
 from promptweight.models import ModelIdentity, fingerprint_files, identify_model
-from promptweight.prompt import Prompt, expand, find_phrase, parse
+from promptweight.prompt import ParseTree, expand, find_phrase, parse, write
 
 MAX_PLANNED_IMAGES = 1_000_000
 ID_DIGITS = 12
@@ -126,7 +126,6 @@ def plan_batch(
         }
         try:
             for job, labels in _expand_row(values, sweep, repetitions, wildcards):
-                prompt = _parse_cached(job.prompt, job.dialect)
                 adapters = _adapter_fingerprints(job, lora_dir, embeddings_dir)
                 image_id = _digest({**common, **_normalized(job), **adapters})
                 if image_id in by_id:
@@ -138,6 +137,7 @@ def plan_batch(
                 if len(images) >= MAX_PLANNED_IMAGES:
                     raise SettingError(f"the plan must have at most {MAX_PLANNED_IMAGES} images; got more")
                 if unused_phrases:
+                    prompt = _parse_cached(job.prompt, job.dialect).at()
                     unused_phrases -= {phrase for phrase in unused_phrases if find_phrase(prompt, phrase)}
                 by_id[image_id] = PlannedImage(job, image_id, len(images) + 1, row, labels)
                 images.append(by_id[image_id])
@@ -210,8 +210,8 @@ def _normalized(job: Job) -> dict[str, Any]:
     """Return a job with its prompts in a form that does not depend on their spelling."""
     return {
         **asdict(job),
-        "prompt": str(_parse_cached(job.prompt, job.dialect)),
-        "negative_prompt": str(_parse_cached(job.negative_prompt, job.dialect)),
+        "prompt": write(_parse_cached(job.prompt, job.dialect)),
+        "negative_prompt": write(_parse_cached(job.negative_prompt, job.dialect)),
     }
 
 
@@ -221,9 +221,9 @@ def _adapter_fingerprints(job: Job, lora_dir: str | None, embeddings_dir: str | 
         return {}
     from promptweight.models import find_adapters
 
-    prompts = _parse_cached(job.prompt, job.dialect), _parse_cached(job.negative_prompt, job.dialect)
+    trees = _parse_cached(job.prompt, job.dialect), _parse_cached(job.negative_prompt, job.dialect)
     adapters = find_adapters(
-        *prompts,
+        *(tree.at() for tree in trees),
         lora_dir=lora_dir,
         embeddings_dir=embeddings_dir,
         num_inference_steps=job.num_inference_steps,
@@ -237,8 +237,8 @@ def _adapter_fingerprints(job: Job, lora_dir: str | None, embeddings_dir: str | 
 
 
 @lru_cache(maxsize=1024)
-def _parse_cached(text: str, dialect: str) -> Prompt:
-    return parse(text, dialect).at()
+def _parse_cached(text: str, dialect: str) -> ParseTree:
+    return parse(text, dialect)
 
 
 def _digest(value: Mapping[str, Any]) -> str:

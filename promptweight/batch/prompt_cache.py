@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.jobs import Job
 from promptweight.prompt import Prompt, parse
+from promptweight.weighting import splits_weights
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts
@@ -56,7 +57,9 @@ class PreparedJob:
         """True if a weight of the prompts acts in attention."""
         prompts = (self.prompt, self.negative_prompt)
         return self.job.space == "attention" or any(
-            span.options for prompt in prompts for span in prompt.spans
+            span.options or (span.weight > 1 and splits_weights(self.job.method, prompt.dialect))
+            for prompt in prompts
+            for span in prompt.spans
         )
 
 
@@ -111,7 +114,7 @@ class PromptCache:
             normalizer=job.normalizer,
             clip_skip=job.clip_skip,
             pooled=pooled,
-            mode="clip" if in_attention and job.mode == "clip" else "embedding",
+            mode="split" if not in_attention else "clip" if job.mode == "clip" else "embedding",
         )
 
 

@@ -111,7 +111,8 @@ class BatchRenderer:
                     session.inputs,
                     call,
                     seeds,
-                    recorder=session if self.records else None,
+                    session=session,
+                    records=self.records,
                     on_step=self._step_callback(len(jobs)),
                 )
                 warnings, shares = session.warnings[len(encoded.warnings) :], session.share_results

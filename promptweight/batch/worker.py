@@ -20,7 +20,7 @@ from promptweight.batch.writer import is_finished, save_image
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptweight.batch.oom_fallback import OomFallback
+    from promptweight.batch.oom_fallback import BatchOomFallback
     from promptweight.batch.prompt_cache import PreparedJob, PromptCache
     from promptweight.batch.renderer import BatchRenderer
 
@@ -55,7 +55,7 @@ class _LocalRun:
         """Images that are being written, with the seconds that they took."""
 
     def draw(self, pipe: Any) -> None:
-        from promptweight.batch.oom_fallback import OomFallback
+        from promptweight.batch.oom_fallback import BatchOomFallback
         from promptweight.batch.prompt_cache import PromptCache
         from promptweight.batch.renderer import BatchRenderer, RenderCancelled
 
@@ -64,8 +64,7 @@ class _LocalRun:
         records = self.task.output_options.needs_recording
         renderer = BatchRenderer(cache, records=records, on_step=self.progress.on_step)
         _check_settings(renderer, plan.images)
-        is_offloaded = getattr(pipe, "_offload_device", None) is not None
-        fallback = OomFallback(renderer, str(pipe._execution_device), is_offloaded=is_offloaded)
+        fallback = BatchOomFallback(renderer)
         with ThreadPoolExecutor(1) as encoder, ThreadPoolExecutor(2) as writer:
             try:
                 for batch in self._batches(cache, encoder, fallback):
@@ -78,7 +77,7 @@ class _LocalRun:
                 self._log_written(0)
 
     def _batches(
-        self, cache: PromptCache, encoder: ThreadPoolExecutor, fallback: OomFallback
+        self, cache: PromptCache, encoder: ThreadPoolExecutor, fallback: BatchOomFallback
     ) -> Iterator[list[tuple[PlannedImage, PreparedJob]]]:
         """Yield claimed batches of equal settings, while the prompts of the next batch are encoded.
 
@@ -114,7 +113,7 @@ class _LocalRun:
             uses_encoders = any(
                 job.adapters.loras or job.adapters.embeddings or job.needs_own_run for _, job in claimed
             )
-            if waiting and not (uses_encoders or fallback.is_offloaded):
+            if waiting and not (uses_encoders or fallback.memory.is_offloaded):
                 ahead = encoder.submit(_prepare, cache, waiting[0])
             by_settings: dict[Any, list[tuple[PlannedImage, PreparedJob]]] = {}
             for image, job in claimed:
@@ -130,7 +129,7 @@ class _LocalRun:
     def _render(
         self,
         batch: Sequence[tuple[PlannedImage, PreparedJob]],
-        fallback: OomFallback,
+        fallback: BatchOomFallback,
         writer: ThreadPoolExecutor,
     ) -> None:
         """Draw a batch and submit its images to the writers."""

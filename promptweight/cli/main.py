@@ -62,7 +62,7 @@ def main() -> NoReturn:
     except OSError as error:
         _exit(str(error), 1)
     except (RuntimeError, MemoryError) as error:
-        from promptweight.batch import is_out_of_memory
+        from promptweight.generation import is_out_of_memory
         from promptweight.models import summarize_error
 
         if not is_out_of_memory(error):

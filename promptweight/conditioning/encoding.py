@@ -33,11 +33,13 @@ class EncodedPrompts:
         inputs: the keyword arguments for the call of the pipeline.
         sections: the text encoders and token tables of each range of rows of `prompt_embeds`.
         warnings: messages for the user about parts of the prompts without effect.
+        settings: the settings of the encoding, which a session follows; None if unknown.
     """
 
     inputs: dict[str, Tensor]
     sections: tuple[EncoderSection, ...]
     warnings: tuple[Message, ...]
+    settings: EncodingSettings | None = None
 
     @property
     def positive(self) -> tuple[TokenTable, ...]:
@@ -158,7 +160,8 @@ def encode_prompts(
         warnings[unused] = None
     if family.negative_is_optional and negative_prompt is None:
         accepted = {key for key in accepted if not key.startswith("negative_")}
-    return EncodedPrompts({key: x for key, x in inputs.items() if key in accepted}, sections, tuple(warnings))
+    accepted_inputs = {key: x for key, x in inputs.items() if key in accepted}
+    return EncodedPrompts(accepted_inputs, sections, tuple(warnings), settings)
 
 
 def _make_settings(

@@ -11,7 +11,7 @@ from promptweight.conditioning.prompt_embeds import EncoderSection, EncodingSett
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message, message
 from promptweight.prompt import Prompt
-from promptweight.weighting import KEY_MODES
+from promptweight.weighting import KEY_MODES, resolve_mode
 
 
 def collect_warnings(
@@ -31,10 +31,16 @@ def collect_warnings(
                 cut=table.truncated_text,
             )
     if not settings.ignores_weights:
-        unweighted = {kind.name for kind in kinds if kind.method == "none"}
-        for encoder in sorted({table.encoder for table in tables if table.is_weighted} & unweighted):
-            if any(_has_weights(table, "embedding", settings) for table in tables):
-                yield _method_warning(encoder, settings)
+        for kind in sorted((kind for kind in kinds if kind.method == "none"), key=lambda kind: kind.name):
+            methods = {
+                settings.choose_method(kind, table.prompt.dialect).name
+                for table in tables
+                if table.encoder == kind.name and _has_weights(table, "embedding", settings)
+            }
+            if "none" in methods:
+                yield message("method-none", encoder=kind.name)
+            for method in sorted(methods - {"none", "presence"}):
+                yield message("method-weak", method=method, encoder=kind.name)
     yield from dict.fromkeys(
         _joined_rows_warning(table) for table in tables if _exceeds_one_chunk(table, kinds)
     )
@@ -61,15 +67,11 @@ def _joined_rows_warning(table: TokenTable) -> Message:
 
 def _has_weights(table: TokenTable, mode: str, settings: EncodingSettings) -> bool:
     """Return whether any word has a weight that acts in this mode."""
+    default = settings.choose_mode(table.prompt.dialect)
     return any(
-        span.weight != 1 and (span.options.mode or settings.mode) == mode for span in table.prompt.spans
+        span.weight != 1 and resolve_mode(span.options.mode, span.weight, default) == mode
+        for span in table.prompt.spans
     )
-
-
-def _method_warning(encoder: str, settings: EncodingSettings) -> Message:
-    if settings.method is None:
-        return message("method-none", encoder=encoder)
-    return message("method-weak", method=settings.method.name, encoder=encoder)
 
 
 def _clip_mode_warnings(
@@ -93,6 +95,11 @@ def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Mes
         yield message("and-concatenated", parts=len(prompt.parts), prompt=prompt.source)
     for span in prompt.spans:
         mode, word = span.options.mode, span.text.strip()
+        if (
+            mode is None
+            and resolve_mode(None, span.weight, settings.choose_mode(prompt.dialect)) in KEY_MODES
+        ):
+            continue  # mode "split": the session weights this word in attention, with all its options
         acts_in_clip = (mode or settings.mode) == "clip"
         if settings.ignores_weights and not acts_in_clip:
             if mode == "embedding" and span.weight != 1:

@@ -15,7 +15,14 @@ from promptweight.conditioning.pipeline_encoders import AbsentEncoder
 from promptweight.conditioning.text_encoder import TextEncoder
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message
-from promptweight.weighting import EncoderMode, Method, Normalizer, get_method
+from promptweight.weighting import (
+    DIALECT_METHODS,
+    EncoderMode,
+    Method,
+    Normalizer,
+    get_method,
+    splits_weights,
+)
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
@@ -49,7 +56,7 @@ class EncodingSettings:
     """The settings of one call of `encode_prompts`.
 
     Attributes:
-        method: the weighting method; None is the default of each text encoder.
+        method: the weighting method; None is the default of the dialect or of the text encoder.
         normalizer: the normalizer of the weights.
         clip_skip: the number of last layers to skip; None is the default output.
         weighted_pool: whether the pooled vector is weighted.
@@ -67,9 +74,16 @@ class EncodingSettings:
         """True if the method leaves the embeddings without weights."""
         return self.method is not None and self.method.name == "none"
 
-    def choose_method(self, kind: EncoderKind) -> Method:
-        """Return the method that weights the embeddings of this encoder."""
-        return self.method or get_method(kind.method)
+    def choose_method(self, kind: EncoderKind, dialect: str) -> Method:
+        """Return the method that weights the embeddings of this encoder in prompts of this dialect."""
+        return self.method or get_method(DIALECT_METHODS.get(dialect, kind.method))
+
+    def choose_mode(self, dialect: str) -> EncoderMode:
+        """Return the mode of words without one in prompts of this dialect; "split" is for `presence` only."""
+        method = None if self.method is None else self.method.name
+        if self.mode == "split" and not splits_weights(method, dialect):
+            return "embedding"
+        return self.mode
 
 
 @dataclass(frozen=True)
@@ -151,11 +165,11 @@ class BatchEncoder:
                 encoder, table = self.encoders[kind], tables[kind]
                 embeds = encoder.embed(
                     table,
-                    settings.choose_method(kind),
+                    settings.choose_method(kind, table.prompt.dialect),
                     settings.normalizer,
                     clip_skip,
                     self.warn,
-                    settings.mode,
+                    settings.choose_mode(table.prompt.dialect),
                 )
                 missing = rows // table.layout.length - table.chunks
                 yield torch.cat([embeds, *[encoder.encode_empty(clip_skip).rows] * missing])
@@ -171,10 +185,10 @@ class BatchEncoder:
                 vectors.append(
                     encoder.pool(
                         encoder.tokenize(prompt),
-                        settings.choose_method(kind),
+                        settings.choose_method(kind, prompt.dialect),
                         settings.normalizer,
                         weighted=settings.weighted_pool,
-                        mode=settings.mode,
+                        mode=settings.choose_mode(prompt.dialect),
                     )
                 )
             elif kind in self.absent:

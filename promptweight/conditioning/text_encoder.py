@@ -21,7 +21,7 @@ from promptweight.conditioning.token_table import TokenTable
 from promptweight.conditioning.tokenization import tokenize
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message
-from promptweight.weighting import KEY_MODES, EncoderMode, Hiding, Method, Normalizer
+from promptweight.weighting import KEY_MODES, EncoderMode, Hiding, Method, Normalizer, resolve_mode
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
@@ -320,7 +320,10 @@ class _WeightedRows:
     @classmethod
     def of(cls, table: TokenTable, normalizer: Normalizer, mode: EncoderMode) -> _WeightedRows:
         spans = table.prompt.spans
-        modes = [(token.span >= 0 and spans[token.span].options.mode) or mode for token in table.tokens]
+        modes = [
+            resolve_mode(spans[token.span].options.mode if token.span >= 0 else None, token.weight, mode)
+            for token in table.tokens
+        ]
         encoder_weights = [
             1.0 if each in KEY_MODES else token.weight
             for each, token in zip(modes, table.tokens, strict=True)

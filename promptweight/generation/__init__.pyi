@@ -12,6 +12,10 @@ from .early_warning import score_leaks as score_leaks
 from .image_editing import Edit as Edit
 from .image_editing import edit as edit
 from .image_generation import generate as generate
+from .oom_fallback import TILING_WARNING as TILING_WARNING
+from .oom_fallback import OomFallback as OomFallback
+from .oom_fallback import drop_traceback as drop_traceback
+from .oom_fallback import is_out_of_memory as is_out_of_memory
 from .pipeline_run import Progress as Progress
 from .pipeline_run import progress_reporter as progress_reporter
 from .pipeline_run import run_pipeline as run_pipeline

@@ -14,7 +14,14 @@ from promptweight._version import __version__
 from promptweight.errors import SettingError
 from promptweight.messages import Message, message
 from promptweight.validation import check_choice, check_integer, check_number
-from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES, POOLED, SPACES
+from promptweight.weighting import (
+    ATTACH_MODES,
+    DIALECT_METHODS,
+    METHOD_NAMES,
+    NORMALIZER_NAMES,
+    POOLED,
+    SPACES,
+)
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -224,14 +231,14 @@ def collect_settings(
         "dtype": str(pipe.dtype).removeprefix("torch."),
         "device": pipe._execution_device.type,
         **weighting,
-        "methods": _methods_by_encoder(pipe, weighting),
+        "methods": _methods_by_encoder(pipe, weighting, prompt.dialect),
         "loras": {name: lora.weight for name, lora in adapters.loras.items()},
         "embeddings": sorted({path.stem for path in adapters.embeddings.values()}),
         **call,
     }
 
 
-def _methods_by_encoder(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
+def _methods_by_encoder(pipe: Any, weighting: dict[str, Any], dialect: str) -> dict[str, str]:
     """Return the method that weights the embeddings of each text encoder, by the encoder's name."""
     from promptweight.conditioning import find_family, get_text_encoders
 
@@ -241,7 +248,7 @@ def _methods_by_encoder(pipe: Any, weighting: dict[str, Any]) -> dict[str, str]:
     clip_method = "clip" if in_attention and weighting["mode"] == "clip" else None
     method = "none" if in_attention else weighting["method"]
     return {
-        kind.name: (kind.is_clip and clip_method) or method or kind.method
+        kind.name: (kind.is_clip and clip_method) or method or DIALECT_METHODS.get(dialect, kind.method)
         for section in family.sections
         for kind in section
         if kind in present

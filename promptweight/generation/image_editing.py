@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptweight.errors import SettingError
 from promptweight.generation.arguments import check_arguments, open_pipeline
+from promptweight.generation.oom_fallback import OomFallback
 from promptweight.generation.pipeline_run import Callback, progress_reporter, run_pipeline
 from promptweight.generation.result import Result
 from promptweight.generation.result_builder import build_result
@@ -215,7 +216,9 @@ def edit(
             session.inputs,
             call,
             arguments.seeds * 2,
-            recorder=session if record else None,
+            session=session,
+            records=record,
+            memory=OomFallback(pipe),
             on_step=progress_reporter(callback, session),
         )
         about = {**asdict(prompt_to_prompt), "source": source.source, "edited": edited.source}

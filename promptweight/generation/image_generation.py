@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from promptweight.generation.arguments import check_arguments, open_pipeline
+from promptweight.generation.oom_fallback import OomFallback
 from promptweight.generation.pipeline_run import (
     Callback,
     GeneratedImage,
@@ -64,7 +65,8 @@ def generate(
     """Generate images of `prompt` and record the attention of each of its words.
 
     Images are drawn one by one, each with a seed of its own (`seed`, `seed + 1`, …) for a generator on the
-    CPU, so an image has the same bits whatever other images are drawn with it.
+    CPU, so an image has the same bits whatever other images are drawn with it. If memory is short when an
+    image is decoded, it is decoded in tiles, with a warning.
 
     Args:
         prompt: the prompt, in `dialect`, or a parsed one. `[from:to:when]` and `[a|b]` change it during
@@ -146,6 +148,7 @@ def generate(
         weighting["targets"] = dict(targets)
     if balance is not False:
         weighting["balance"] = balance if balance is True else list(balance)
+    memory = OomFallback(pipe)
     images: list[GeneratedImage] = []
     shares: list[tuple[ShareResult, ...]] = []
 
@@ -180,7 +183,9 @@ def generate(
                 session.inputs,
                 call,
                 (image_seed,),
-                recorder=session if record else None,
+                session=session,
+                records=bool(record),
+                memory=memory,
                 number=index + 1,
                 on_step=progress_reporter(callback, session, index + 1, len(seeds)),
             )

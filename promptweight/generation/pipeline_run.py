@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight.attention import AttentionSession
-    from promptweight.generation.early_warning import Leak
+    from promptweight.generation.early_warning import EarlyLeakCheck, Leak
+    from promptweight.generation.oom_fallback import OomFallback
     from promptweight.maps import AttentionMaps
 
 
@@ -64,6 +65,7 @@ class GeneratedImage:
         steps: number of steps of the run.
         was_stopped: whether the callback stopped the run.
         warnings: faults of the image.
+        was_tiled: whether it was decoded in tiles because memory was short.
     """
 
     image: Image.Image | None
@@ -72,6 +74,7 @@ class GeneratedImage:
     steps: int
     was_stopped: bool
     warnings: tuple[Message, ...]
+    was_tiled: bool = False
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -97,7 +100,9 @@ def run_pipeline(
     call: Mapping[str, Any],
     seeds: Sequence[int],
     *,
-    recorder: AttentionSession | None = None,
+    session: AttentionSession | None = None,
+    records: bool = False,
+    memory: OomFallback | None = None,
     number: int = 1,
     on_step: StepCallback | None = None,
 ) -> tuple[GeneratedImage, ...]:
@@ -108,16 +113,19 @@ def run_pipeline(
         inputs: the text inputs, as the session or the encoding returns them.
         call: the other keyword arguments of the pipeline; `num_inference_steps` is one of them.
         seeds: seeds of the CPU generators, one for each image.
-        recorder: the attached session, if it records.
+        session: the attached session.
+        records: whether the session records.
+        memory: measures for a run that is out of memory; without them the run fails.
         number: number of the images in warnings.
         on_step: called after each step.
     """
     import torch
 
     from promptweight.generation.early_warning import EarlyLeakCheck
+    from promptweight.generation.oom_fallback import TILING_WARNING
 
     steps, steps_done, was_stopped, images = call["num_inference_steps"], 0, False, len(seeds)
-    leak_check = None if recorder is None else EarlyLeakCheck(recorder, images)
+    leak_check: EarlyLeakCheck | None = None
 
     def on_step_end(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal steps, steps_done, was_stopped
@@ -131,24 +139,38 @@ def run_pipeline(
             pipe._interrupt = True
         return tensors
 
-    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    try:
-        output = pipe(
+    def attempt() -> Any:
+        nonlocal leak_check
+        leak_check = EarlyLeakCheck(session, images) if session is not None and records else None
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        return pipe(
             **inputs,
             **call,
             generator=generators if images > 1 else generators[0],
             output_type="np",
             callback_on_step_end=on_step_end,
         )
+
+    try:
+        if memory is None:
+            output = attempt()
+        else:
+            output = memory.run(attempt, before_retry=None if session is None else session.reset)
     except _Stopped:
         return (GeneratedImage(None, None, steps_done, steps, True, ()),) * images
-    maps = (None,) * images if recorder is None else split_maps(recorder.maps, images)
+    maps: Sequence[AttentionMaps | None] = (None,) * images
+    if session is not None and records:
+        maps = split_maps(session.maps, images)
+    was_tiled = memory is not None and bool(memory.tiled)
+    tiling = (TILING_WARNING,) if was_tiled else ()
     leaks: Sequence[Sequence[Leak]] = ((),) * images if leak_check is None else leak_check.leaks
     finished = []
     for index in range(images):
         image, faults = extract_image(output, number, index)
-        warnings = (*faults, *leak_warnings(leaks[index], number))
-        finished.append(GeneratedImage(image, maps[index], steps_done, steps, was_stopped, warnings))
+        warnings = (*faults, *leak_warnings(leaks[index], number), *tiling)
+        finished.append(
+            GeneratedImage(image, maps[index], steps_done, steps, was_stopped, warnings, was_tiled)
+        )
     return tuple(finished)
 
 

@@ -71,6 +71,7 @@ def build_result(
         seeds=tuple(seeds[: len(finished)]),
         settings={
             **collect_settings(pipe, prompt, negative_prompt, weighting, adapters, call),
+            **({"vae_tiling": True} if any(each.was_tiled for each in images) else {}),
             **(more_settings or {}),
         },
         warnings=tuple(dict.fromkeys(all_warnings)),

@@ -78,6 +78,7 @@ def solve(
     """
     from promptweight.attention import attach
     from promptweight.errors import SettingError
+    from promptweight.generation.oom_fallback import OomFallback
     from promptweight.generation.pipeline_run import run_pipeline
     from promptweight.models import get_default_guidance_scale
 
@@ -90,7 +91,9 @@ def solve(
     with attach(
         pipe, prompt, negative_prompt, targets=targets, balance=balance, **{"record": False} | settings
     ) as session:
-        (generated,) = run_pipeline(pipe, session.inputs, call, (seed,))
+        (generated,) = run_pipeline(
+            pipe, session.inputs, call, (seed,), session=session, memory=OomFallback(pipe)
+        )
         results = session.share_results
     if 0 not in results:
         raise SettingError(

@@ -169,7 +169,7 @@ class AttentionMaps(View):
         """Return HTML for notebooks: the words of the first image, and the map of the word pointed at."""
         from promptweight.render import render_hover_html
 
-        heats = [self.word(word.text, word.occurrence) for word in self.words]
+        heats = [self.word(word.text, word.occurrence) for word in self.words if not word.is_punctuation]
         return render_hover_html([(heat.text, heat.tensor) for heat in heats])
 
     def _patch_position(self, index: int) -> tuple[float, float]:

@@ -4,9 +4,10 @@
 `tree.at(step, steps)` returns the flat weighted spans of one step (`model`, `builder`, `weighted_ranges`,
 `compel_spans`), and `tree.timeline(steps)` the variants of a whole run (`timeline`). `conversion` writes a
 tree in any dialect (`segments`, `writers`); `weight_editing` changes weights in place. `a1111_schedule` and
-`fragments` return a prompt in the form of other tools. `prompt_editing`, `source_map`, `literals` and
-`diagnostics` are parts of the parsers; `textual_inversion`, `words`, `phrases`, `wildcards` and `detection`
-work on plain text.
+`fragments` return a prompt in the form of other tools.
+
+Parts of the parsers: `a1111_scanner`, `prompt_editing`, `changes`, `source_map`, `literals`, `diagnostics`.
+Tools for plain text: `textual_inversion`, `words`, `phrases`, `wildcards`, `detection`.
 
 >>> tree = parse("um (gato:1.4) [vermelho:azul:0.5]")
 >>> [(span.text, span.weight) for span in tree.at(step=1, steps=10).spans]

@@ -46,7 +46,7 @@ def schedule(
         return [(steps, text)]
     opaque = find_opaque_ranges(text, dialect) if dialect == "pw" else ()
     changes = find_changes(text, dialect, opaque)
-    if not changes.found:
+    if not changes.items:
         return [(steps, text)]
     return [
         (last, changes.text_at(last, steps, first_pass_steps, use_old_scheduling))

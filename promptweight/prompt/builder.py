@@ -23,6 +23,8 @@ class PromptBuilder:
         self.parts: list[Part] = []
         self.runs: list[Run] = []
         self.swaps: list[Swap] = []
+        self._mapped: MappedText | None = None  # the text of the last span
+        self._is_source = False
 
     def add_span(
         self,
@@ -33,52 +35,55 @@ class PromptBuilder:
         origin: str = "none",
     ) -> None:
         """Add the joined ranges of a text; `SPACE` among them adds a space."""
-        clean_start = length = self.length
-        start = end = -1
+        if mapped is not self._mapped:
+            self._mapped, self._is_source = mapped, mapped.is_source
+        if self._is_source and len(ranges) == 1:
+            start, end = ranges[0]
+            text = mapped.text[start:end]
+            if start < end:
+                self.runs.append((self.length, start, end - start))
+        else:
+            text, start, end = self._copy_ranges(mapped, ranges)
+        if not text:
+            return
+        if abs(weight) >= MAX_WEIGHT:
+            self.remarks.add("weight-overflow", start, end, limit=MAX_WEIGHT)
+        clean_start = self.length
+        self.length = clean_end = clean_start + len(text)
+        self.texts.append(text)
+        self.spans.append(Span(text, weight, start, end, clean_start, clean_end, options, origin))
+
+    def _copy_ranges(self, mapped: MappedText, ranges: list[tuple[int, int]]) -> tuple[str, int, int]:
+        """Return the joined text of ranges with its start and end in the source; note its runs."""
+        length = self.length
+        start = end = 0
+        is_first = True
         texts = []
-        is_source = len(mapped.runs) == 1 and mapped.runs[0][:2] == (0, 0)
         for first, last in ranges:
             if first < 0:
                 texts.append(" ")
                 length += 1
                 continue
             texts.append(mapped.text[first:last])
-            if is_source:
-                if first < last:
-                    if start < 0:
-                        start = first
-                    end = last
-                    self.runs.append((length, first, last - first))
-                    length += last - first
-                continue
             for text_start, source_start, size in mapped.runs_in(first, last):
-                if start < 0:
-                    start = source_start
+                if is_first:
+                    start, is_first = source_start, False
                 end = source_start + size
                 self.runs.append((length + text_start - first, source_start, size))
             length += last - first
-        if length == clean_start:
-            return
-        self.length = length
-        if start < 0:
-            start = end = 0
-        if abs(weight) >= MAX_WEIGHT:
-            self.remarks.add("weight-overflow", start, end, limit=MAX_WEIGHT)
-        text = texts[0] if len(texts) == 1 else "".join(texts)
-        self.texts.append(text)
-        self.spans.append(Span(text, weight, start, end, clean_start, length, options, origin))
+        return "".join(texts), start, end
 
-    def add_gap(self, place: int) -> None:
+    def add_gap(self, offset: int) -> None:
         """Add a space that separates two spans in the clean text and belongs to neither."""
-        self._add_space(place, place, "gap")
+        self._add_space(offset, offset, "gap")
 
-    def add_joint(self, place: int, end: int, origin: str) -> None:
+    def add_joint(self, offset: int, end: int, origin: str) -> None:
         """Add the space of a BREAK or between parts; a new chunk begins after it."""
-        self._add_space(place, end, origin)
+        self._add_space(offset, end, origin)
         self.breaks.append(self.length)
 
-    def _add_space(self, place: int, end: int, origin: str) -> None:
+    def _add_space(self, offset: int, end: int, origin: str) -> None:
         """Add a single space with a span of its own."""
         self.texts.append(" ")
-        self.spans.append(Span(" ", 1.0, place, end, self.length, self.length + 1, NO_OPTIONS, origin))
+        self.spans.append(Span(" ", 1.0, offset, end, self.length, self.length + 1, NO_OPTIONS, origin))
         self.length += 1

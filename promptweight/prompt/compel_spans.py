@@ -104,16 +104,16 @@ def _word_ranges(text: str, words: list[_Piece]) -> list[tuple[int, int]]:
     """
     ranges: list[tuple[int, int]] = []
     for number, piece in enumerate(words):
-        place, end = piece.node.start, piece.node.end
+        offset, end = piece.node.start, piece.node.end
         if number:
             ranges.append(SPACE)
         passes = 2 + (len(words) - number if number else len(words) - 1)
-        for escape in ESCAPE.finditer(text, place, end):
-            if place < escape.start():
-                ranges.append((place, escape.start()))
-            place = escape.start() + min(passes, len(escape[0]) - 1)
-        if place < end:
-            ranges.append((place, end))
+        for escape in ESCAPE.finditer(text, offset, end):
+            if offset < escape.start():
+                ranges.append((offset, escape.start()))
+            offset = escape.start() + min(passes, len(escape[0]) - 1)
+        if offset < end:
+            ranges.append((offset, end))
     return ranges
 
 

@@ -48,7 +48,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "weight-large": (
         "warning",
-        "the weight {weight:g} is far from 1; weights beyond 2 usually spoil the picture",
+        "the weight {weight:g} is far from 1; weights beyond 2 usually spoil the image",
         "o peso {weight:g} está longe de 1; pesos acima de 2 costumam estragar a imagem",
     ),
     "weight-overflow": (
@@ -56,7 +56,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "the weights here multiply to more than {limit:g}, which is used instead",
         "os pesos aqui, multiplicados, passam de {limit:g}; esse valor é usado no lugar",
     ),
-    "empty-group": ("info", "this group holds no text", "este grupo não tem texto"),
+    "empty-group": ("info", "this group has no text", "este grupo não tem texto"),
     "crossed-groups": (
         "warning",
         "“{bracket}” closes a group that was opened before another one still open",
@@ -94,7 +94,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "share-unreadable": (
         "warning",
-        "“{value}” is no share of the picture (between 0% and 100%, such as 25%); it is read as text",
+        "“{value}” is not a share of the image (between 0% and 100%, such as 25%); it is read as text",
         "“{value}” não é uma parte da imagem (entre 0% e 100%, como 25%); foi lido como texto",
     ),
     "option-repeated": (
@@ -104,7 +104,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "scheduled": (
         "info",
-        "the text changes during sampling; shown is what the first step gets",
+        "the text changes during sampling; this is the text of the first step",
         "o texto muda durante a geração; aqui aparece o do primeiro passo",
     ),
     "edit-without-step": (
@@ -155,8 +155,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "lost-options": (
         "warning",
-        "the options “{options}” cannot be said in this dialect",
-        "as opções “{options}” não podem ser ditas neste dialeto",
+        "the options “{options}” cannot be expressed in this dialect",
+        "as opções “{options}” não podem ser expressas neste dialeto",
     ),
     "lost-hash": (
         "warning",
@@ -170,7 +170,7 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "lost-parts": (
         "warning",
-        "the dialect has no AND; the parts stand one after the other",
+        "the dialect has no AND; the parts follow one another",
         "o dialeto não tem AND; as partes ficam uma depois da outra",
     ),
     "lost-break": (
@@ -200,8 +200,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "lost-weight": (
         "warning",
-        "the weight {weight:g} cannot be said in plain text",
-        "o peso {weight:g} não pode ser dito em texto simples",
+        "the weight {weight:g} cannot be expressed in plain text",
+        "o peso {weight:g} não pode ser expresso em texto simples",
     ),
     "and-differs": (
         "warning",
@@ -210,8 +210,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "text-differs": (
         "warning",
-        "the rewritten prompt does not read exactly the same",
-        "o prompt reescrito não é lido exatamente da mesma forma",
+        "the rewritten prompt does not have exactly the same meaning",
+        "o prompt reescrito não tem exatamente o mesmo significado",
     ),
     "more": ("info", "and {count} more remarks", "e mais {count} observações"),
 }
@@ -221,39 +221,39 @@ class Remarks:
     """Remarks on a source, collected while it is parsed, up to `MAX_DIAGNOSTICS`."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, int, str, dict[str, object]]] = []
+        self.entries: list[tuple[int, int, str, dict[str, object]]] = []
         self.left_out = 0
 
     def copy(self) -> Remarks:
         """Return a copy that can get more remarks."""
         copied = Remarks()
-        copied.found, copied.left_out = list(self.found), self.left_out
+        copied.entries, copied.left_out = list(self.entries), self.left_out
         return copied
 
     def extend(self, other: Remarks) -> None:
         """Add the remarks of another collection."""
-        for start, end, code, values in other.found:
+        for start, end, code, values in other.entries:
             self.add(code, start, end, **values)
         self.left_out += other.left_out
 
     def wants_more(self) -> bool:
         """Return whether another remark would be kept; count it as left out otherwise."""
-        if len(self.found) < MAX_DIAGNOSTICS:
+        if len(self.entries) < MAX_DIAGNOSTICS:
             return True
         self.left_out += 1
         return False
 
     def add(self, code: str, start: int, end: int, **values: object) -> None:
         """Remark on source[start:end]; join it to an equal remark that ends at `start`."""
-        if self.found and code in JOINED_CODES and self.found[-1][1:3] == (start, code):
-            first, _, _, earlier = self.found.pop()
-            self.found.append((first, end, code, earlier))
+        if self.entries and code in JOINED_CODES and self.entries[-1][1:3] == (start, code):
+            first, _, _, earlier = self.entries.pop()
+            self.entries.append((first, end, code, earlier))
         elif self.wants_more():
-            self.found.append((start, end, code, values))
+            self.entries.append((start, end, code, values))
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics in the order of their offsets."""
-        found = sorted(self.found, key=lambda remark: remark[:2])
+        found = sorted(self.entries, key=lambda remark: remark[:2])
         if self.left_out:
             end = found[-1][1]
             found.append((end, end, "more", {"count": self.left_out}))

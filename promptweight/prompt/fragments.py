@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from promptweight.prompt.a1111_scanner import scan
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.a1111_scanner import scan
 from promptweight.prompt.model import BREAK_KEYWORD, Part, Prompt, Span
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.weighted_ranges import weigh_nodes

@@ -25,10 +25,10 @@ MAX_WEIGHT = 1e30
 """Products of weights stay within -1e30 to 1e30, so that a weight is finite in float32 too."""
 
 
-def skip_white(text: str, place: int, end: int | None = None) -> int:
-    """Return the offset after the white space at `place`, at most `end`."""
-    match = WHITE.match(text, place) if end is None else WHITE.match(text, place, end)
-    return match.end() if match else place
+def skip_white(text: str, offset: int, end: int | None = None) -> int:
+    """Return the offset after the white space at `offset`, at most `end`."""
+    match = WHITE.match(text, offset) if end is None else WHITE.match(text, offset, end)
+    return match.end() if match else offset
 
 
 def parse_finite(number: str) -> float | None:
@@ -58,25 +58,25 @@ OPTION_VALUES = {
 STEPS = re.compile(r"([0-9.]++)\s*+-\s*+([0-9.]++)")
 
 
-def parse_options(block: str, place: int, remarks: Remarks, source_offset: Callable[[int], int]) -> Options:
+def parse_options(block: str, offset: int, remarks: Remarks, source_offset: Callable[[int], int]) -> Options:
     """Parse the text between the braces.
 
     An invalid option gets a remark and is left out; the others count.
 
     Args:
         block: the text between the braces.
-        place: the offset of the block.
+        offset: the offset of the block.
         remarks: gets the remarks.
         source_offset: maps an offset to the source.
     """
     if not block.strip():
         return NO_OPTIONS
     found: dict[str, Any] = {}
-    offset = 0
+    item_offset = 0
     for item in block.split(","):
-        start = place + offset + len(item) - len(item.lstrip())
-        end = place + offset + len(item.rstrip())
-        offset += len(item) + 1
+        start = offset + item_offset + len(item) - len(item.lstrip())
+        end = offset + item_offset + len(item.rstrip())
+        item_offset += len(item) + 1
         name, equals, value = item.partition("=")
         name, value = name.strip(), value.strip()
         if name not in OPTION_VALUES or not equals:
@@ -88,8 +88,8 @@ def parse_options(block: str, place: int, remarks: Remarks, source_offset: Calla
             parsed = _VALUE_PARSERS[name](value)
             if parsed is None:
                 valid = OPTION_VALUES[name]
-                places = source_offset(start), source_offset(end)
-                remarks.add("option-value", *places, name=name, value=value, valid=valid)
+                offsets = source_offset(start), source_offset(end)
+                remarks.add("option-value", *offsets, name=name, value=value, valid=valid)
             else:
                 found[name] = parsed
     return Options(**found) if found else NO_OPTIONS

@@ -221,7 +221,7 @@ class Prompt:
 
     @property
     def weighted(self) -> bool:
-        """Whether any span has a weight other than 1, or options."""
+        """True if any span has a weight other than 1, or options."""
         return any(span.weight != 1.0 or span.options for span in self.spans)
 
     def to_source(self, clean_offset: int) -> int:

@@ -115,6 +115,9 @@ class Substitution(NamedTuple):
 
 Node = Text | Break | Weighted | Edit | Alternate | Substitution
 
+new_node = tuple.__new__
+"""Constructor for the parsers' inner loops: `new_node(Text, (0, 3))` is twice as fast as `Text(0, 3)`."""
+
 
 def last_step_before(
     when: str, steps: int, first_pass_steps: int | None = None, old_scheduling: bool = False

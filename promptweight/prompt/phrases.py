@@ -23,7 +23,7 @@ class Word(Protocol):
 
     @property
     def is_punctuation(self) -> bool:
-        """Whether the word consists of punctuation."""
+        """True for punctuation."""
 
 
 AnyWord = TypeVar("AnyWord", bound=Word)

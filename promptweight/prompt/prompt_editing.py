@@ -1,124 +1,21 @@
-"""Prompt editing and alternation: the brackets whose text changes during sampling, and the text of a step.
+"""Prompt editing and alternation: the brackets whose text changes during sampling.
 
 `[from:to:when]`, `[to:when]`, `[from::when]` and `[a|b|…]` as A1111 has them. One pass over the brackets with
-a stack finds all of them, at any depth; one pass over their marks gives the text of a step.
+a stack finds all of them, at any depth.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from promptweight.prompt.changes import Change, Changes
 from promptweight.prompt.literals import SCHEDULE_NUMBER
-from promptweight.prompt.nodes import last_step_before
 
 MARK = re.compile(r"\\.|[\\()\[\]:|]")
 
 AddRemark = Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One edit or alternation.
-
-    Attributes:
-        start: the offset of the opening bracket.
-        separators: the offsets of the colons or bars.
-        stop: the offset of the closing bracket.
-        when: the step as the prompt has it; empty for an alternation.
-    """
-
-    start: int
-    separators: tuple[int, ...]
-    stop: int
-    when: str = ""
-
-    @property
-    def is_alternation(self) -> bool:
-        """Whether the branches take turns."""
-        return not self.when
-
-    @property
-    def branches(self) -> list[tuple[int, int]]:
-        """The ranges of the branches, without marks."""
-        edges = [self.start, *self.separators]
-        ends = [*self.separators, self.stop] if self.is_alternation else self.separators
-        return [(start + 1, end) for start, end in zip(edges, ends, strict=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """All changes of a text, in the order of their openings; `scanned` counts the characters read."""
-
-    text: str
-    found: tuple[Change, ...]
-    scanned: int
-
-    def last_steps(self, steps: int, first_pass_steps: int | None = None, old: bool = False) -> list[int]:
-        """Return the steps after which the text may change, and the last step."""
-        ends = {steps}
-        for change in self.found:
-            if change.is_alternation:
-                return list(range(1, steps + 1))
-            end = last_step_before(change.when, steps, first_pass_steps, old)
-            if end >= 1:
-                ends.add(end)
-        return sorted(ends)
-
-    def ranges_at(
-        self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False
-    ) -> list[tuple[int, int]]:
-        """Return the ranges of the text that are in force at `step`, counted from 1."""
-        # A mark ends a range: (offset, levels entered or left, whether the text after it is in force).
-        marks: list[tuple[int, int, bool]] = []
-        for change in self.found:
-            if change.is_alternation:
-                chosen = (step - 1) % (len(change.separators) + 1)
-            else:
-                is_before = step <= last_step_before(change.when, steps, first_pass_steps, old)
-                count = len(change.separators)  # one: [to:when]; two: [from:to:when]
-                chosen = (0 if count == 2 else -1) if is_before else count - 1
-            marks.append((change.start, 1, chosen == 0))
-            marks.extend((place, 0, chosen == branch) for branch, place in enumerate(change.separators, 1))
-            marks.append((change.stop, -1, True))
-        marks.sort()
-        ranges: list[tuple[int, int]] = []
-        in_force = [True]
-        hidden = place = 0
-        for mark, levels, is_shown in marks:
-            if not hidden and place < mark:
-                ranges.append((place, mark))
-            if levels <= 0:
-                hidden -= not in_force.pop()
-            if levels >= 0:
-                in_force.append(is_shown)
-                hidden += not is_shown
-            place = mark + 1
-        if place < len(self.text):
-            ranges.append((place, len(self.text)))
-        return ranges
-
-    def text_at(self, step: int, steps: int, first_pass_steps: int | None = None, old: bool = False) -> str:
-        """Return the text in force at `step`."""
-        ranges = self.ranges_at(step, steps, first_pass_steps, old)
-        return "".join(self.text[start:end] for start, end in ranges)
-
-    def marks(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield (start, end, index of the change, branch that begins) of every mark, not in order.
-
-        The branch is one past the last for the mark that closes a change.
-        """
-        for index, change in enumerate(self.found):
-            yield change.start, change.start + 1, index, 0
-            *separators, last = change.separators
-            for branch, separator in enumerate(separators, 1):
-                yield separator, separator + 1, index, branch
-            if change.is_alternation:
-                yield last, last + 1, index, len(change.separators)
-                yield change.stop, change.stop + 1, index, len(change.separators) + 1
-            else:
-                yield last, change.stop + 1, index, len(change.separators)
 
 
 def ignore_remark(code: str, start: int, end: int, **values: object) -> None:
@@ -144,12 +41,12 @@ def find_changes(
         return Changes(text, (), 0)
     finder = _ChangeFinder(text, dialect == "a1111", opaque, add_remark)
     finder.run()
-    found = sorted(finder.found, key=lambda change: change.start)
+    found = sorted(finder.changes, key=lambda change: change.start)
     if found and finder.refused:
-        add_remark("edit-refused", finder.refused_at, finder.refused_at + 1, reason=finder.refused)
+        add_remark("edit-refused", finder.refused_offset, finder.refused_offset + 1, reason=finder.refused)
         found = []
     if found and dialect == "a1111":
-        dropped = _find_dropped_groups(finder.places, finder.owners)
+        dropped = _find_dropped_groups(finder.offsets, finder.owners)
         found = [change for change in found if change.start not in dropped]
     return Changes(text, tuple(found), finder.scanned)
 
@@ -157,13 +54,13 @@ def find_changes(
 class _OpenBracket:
     """A bracket that may still become an edit or an alternation."""
 
-    __slots__ = ("bars", "bracket", "colons", "index", "place")
+    __slots__ = ("bars", "bracket", "colons", "index", "offset")
 
-    def __init__(self, bracket: str, place: int, index: int) -> None:
+    def __init__(self, bracket: str, offset: int, index: int) -> None:
         self.bracket = bracket
-        self.place = place
+        self.offset = offset
         self.index = index  # among all brackets and colons
-        self.colons: tuple[tuple[int, int], ...] = ()  # (place, index), at most two
+        self.colons: tuple[tuple[int, int], ...] = ()  # (offset, index), at most two
         self.bars: list[int] | None = None
 
 
@@ -186,11 +83,11 @@ class _ChangeFinder:
         self.opaque = opaque
         self.add_remark = add_remark
         self.open: list[_OpenBracket] = []
-        self.found: list[Change] = []
-        self.places: list[int] = []  # of all brackets and colons, where strict
+        self.changes: list[Change] = []
+        self.offsets: list[int] = []  # of all brackets and colons, where strict
         self.owners: list[_Marks | None] = []  # the closed group of each, where strict
         self.refused = ""
-        self.refused_at = -1
+        self.refused_offset = -1
         self.scanned = len(text)
 
     def run(self) -> None:
@@ -198,33 +95,33 @@ class _ChangeFinder:
         hole = 0
         open_brackets = self.open
         for match in MARK.finditer(self.text):
-            mark, place = match[0], match.start()
+            mark, offset = match[0], match.start()
             if self.opaque:
-                while hole < len(self.opaque) and self.opaque[hole][1] <= place:
+                while hole < len(self.opaque) and self.opaque[hole][1] <= offset:
                     hole += 1
-                if hole < len(self.opaque) and self.opaque[hole][0] <= place:
+                if hole < len(self.opaque) and self.opaque[hole][0] <= offset:
                     continue
             if self.strict and mark in "()[]:":
-                self.places.append(place)
+                self.offsets.append(offset)
                 self.owners.append(None)
             if mark == "(" or mark == "[":
-                open_brackets.append(_OpenBracket(mark, place, len(self.places) - 1))
+                open_brackets.append(_OpenBracket(mark, offset, len(self.offsets) - 1))
             elif mark == ")":
                 if open_brackets and open_brackets[-1].bracket == "(":
                     self.close(is_alternation=False)
                 else:
                     self.give_up()
             elif mark == "]":
-                self.close_square(place)
+                self.close_square(offset)
             elif mark == ":":
-                self.add_colon(place)
+                self.add_colon(offset)
             elif mark == "|":
-                self.add_bar(place)
+                self.add_bar(offset)
             elif mark == "\\":
-                self.refuse("“\\”", place)
+                self.refuse("“\\”", offset)
         self.give_up()
 
-    def add_colon(self, place: int) -> None:
+    def add_colon(self, offset: int) -> None:
         """Add a colon: one in round brackets, one or two in square ones without a bar."""
         if not self.open:
             return
@@ -232,52 +129,52 @@ class _ChangeFinder:
         if inner.bars or len(inner.colons) == (1 if inner.bracket == "(" else 2):
             self.give_up()
         else:
-            inner.colons += ((place, len(self.places) - 1),)
+            inner.colons += ((offset, len(self.offsets) - 1),)
 
-    def add_bar(self, place: int) -> None:
+    def add_bar(self, offset: int) -> None:
         """Add a bar: a separator in square brackets without a colon."""
         inner = self.open[-1] if self.open else None
         if inner is None or inner.bracket == "(":
-            self.note_stray_bar(place)
+            self.note_stray_bar(offset)
         elif inner.colons:
-            self.note_stray_bar(place)
+            self.note_stray_bar(offset)
             self.give_up()
         elif inner.bars is None:
-            inner.bars = [place]
+            inner.bars = [offset]
         else:
-            inner.bars.append(place)
+            inner.bars.append(offset)
 
-    def note_stray_bar(self, place: int) -> None:
+    def note_stray_bar(self, offset: int) -> None:
         """Note a bar that separates nothing."""
-        self.refuse("“|”", place)
-        self.add_remark("bar-outside", place, place + 1)
+        self.refuse("“|”", offset)
+        self.add_remark("bar-outside", offset, offset + 1)
 
-    def close_square(self, place: int) -> None:
+    def close_square(self, offset: int) -> None:
         """Close a square bracket, which may complete an edit or an alternation."""
         if not self.open or self.open[-1].bracket != "[":
             self.give_up()
             return
         bracket = self.open[-1]
         if bracket.bars:
-            self.found.append(Change(bracket.place, tuple(bracket.bars), place))
+            self.changes.append(Change(bracket.offset, tuple(bracket.bars), offset))
         elif bracket.colons:
             colons = tuple(colon for colon, _ in bracket.colons)
-            self.scanned += place - colons[-1]
-            number = SCHEDULE_NUMBER.fullmatch(self.text, colons[-1] + 1, place)
+            self.scanned += offset - colons[-1]
+            number = SCHEDULE_NUMBER.fullmatch(self.text, colons[-1] + 1, offset)
             if number is None:
                 if len(colons) == 2:
-                    value = self.text[colons[-1] + 1 : place]
-                    self.add_remark("edit-without-step", colons[-1] + 1, place, value=value)
+                    value = self.text[colons[-1] + 1 : offset]
+                    self.add_remark("edit-without-step", colons[-1] + 1, offset, value=value)
                 self.give_up()
                 return
-            self.found.append(Change(bracket.place, colons, place, number[1]))
+            self.changes.append(Change(bracket.offset, colons, offset, number[1]))
         self.close(is_alternation=bool(bracket.bars))
 
     def close(self, *, is_alternation: bool) -> None:
         """Close the innermost bracket with the mark just read."""
         bracket = self.open.pop()
         if self.strict:
-            indices = [bracket.index, *(index for _, index in bracket.colons), len(self.places) - 1]
+            indices = [bracket.index, *(index for _, index in bracket.colons), len(self.offsets) - 1]
             marks = _Marks(indices, is_alternation)
             for index in indices:
                 self.owners[index] = marks
@@ -289,36 +186,36 @@ class _ChangeFinder:
                 self.note_stray_bar(bar)
         self.open.clear()
 
-    def refuse(self, reason: str, place: int) -> None:
+    def refuse(self, reason: str, offset: int) -> None:
         """Note the first mark that makes A1111 find no changes in the whole text."""
         if self.strict and not self.refused:
-            self.refused, self.refused_at = reason, place
+            self.refused, self.refused_offset = reason, offset
 
 
-def _find_dropped_groups(places: list[int], owners: list[_Marks | None]) -> set[int]:
+def _find_dropped_groups(offsets: list[int], owners: list[_Marks | None]) -> set[int]:
     """Return the opening offsets of the groups whose marks A1111 takes as text.
 
     Args:
-        places: the offsets of all brackets and colons, in order.
-        owners: the closed group of each, `None` where a mark is bare. Changed in place: the marks of a
+        offsets: the offsets of all brackets and colons, in order.
+        owners: the closed group of each, `None` where a mark is bare. Changed in offset: the marks of a
             dropped group become bare.
     """
     dropped: set[int] = set()
-    index = len(places) - 1
+    index = len(offsets) - 1
     run = 0  # bare marks directly to the right
     run_start = -1
     while index >= 0:
-        place, owner = places[index], owners[index]
+        offset, owner = offsets[index], owners[index]
         if owner is None:
-            run = run + 1 if run_start == place + 1 else 1
-            run_start = place
+            run = run + 1 if run_start == offset + 1 else 1
+            run_start = offset
             index -= 1
             continue
-        touching = _closers_before(index, places, owners) if run and run_start == place + 1 else []
+        touching = _closers_before(index, offsets, owners) if run and run_start == offset + 1 else []
         length = len(touching) + run
         if touching and length >= 3 and length % 2 == 1:
             for group in touching:
-                dropped.add(places[group.indices[0]])
+                dropped.add(offsets[group.indices[0]])
                 for mark in group.indices:
                     owners[mark] = None
         else:
@@ -327,17 +224,17 @@ def _find_dropped_groups(places: list[int], owners: list[_Marks | None]) -> set[
     return dropped
 
 
-def _closers_before(index: int, places: list[int], owners: list[_Marks | None]) -> list[_Marks]:
+def _closers_before(index: int, offsets: list[int], owners: list[_Marks | None]) -> list[_Marks]:
     """Return the groups that close one directly before the other, up to the mark at `index`."""
     groups: list[_Marks] = []
-    place = places[index]
+    offset = offsets[index]
     while index >= 0:
         owner = owners[index]
         if (
             owner is None
             or owner.is_alternation
             or owner.indices[-1] != index
-            or places[index] != place - len(groups)
+            or offsets[index] != offset - len(groups)
         ):
             break
         groups.append(owner)

@@ -78,8 +78,8 @@ def _marked_segments(part: TreePart, dialect: str) -> Iterator[Segment]:
         for start, end in weighted.ranges:
             while marks and marks[-1][0] < start:
                 yield Segment("mark", marks.pop()[1])
-            places = text.source_start(start), text.source_end(end)
-            yield Segment(kind, text.text[start:end], weighted.weight, weighted.options, *places)
+            offsets = text.source_start(start), text.source_end(end)
+            yield Segment(kind, text.text[start:end], weighted.weight, weighted.options, *offsets)
     while marks:
         yield Segment("mark", marks.pop()[1])
 

@@ -18,6 +18,11 @@ class MappedText:
     text: str
     runs: tuple[Run, ...]
 
+    @property
+    def is_source(self) -> bool:
+        """True if the offsets are those of the source."""
+        return len(self.runs) == 1 and self.runs[0][:2] == (0, 0)
+
     @classmethod
     def whole(cls, source: str) -> MappedText:
         """Return the source itself."""

@@ -33,7 +33,7 @@ def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
     if names:
         longest_first = sorted(names, key=len, reverse=True)
         pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
-        taken = {place for start, end, _ in found for place in range(start, end)}
+        taken = {offset for start, end, _ in found for offset in range(start, end)}
         found += [(*match.span(), match[0]) for match in pattern.finditer(text) if match.start() not in taken]
     if not found:
         return prompt

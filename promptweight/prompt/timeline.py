@@ -47,12 +47,12 @@ class PromptTimeline:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every step has the first variant by itself."""
+        """True if every step has the first variant by itself."""
         return set(self.steps) == {FIRST_VARIANT}
 
     @property
     def changes(self) -> bool:
-        """Whether the variants differ from step to step."""
+        """True if the variants differ from step to step."""
         return len(set(self.steps)) > 1
 
 
@@ -117,8 +117,8 @@ def part_prompt(prompt: Prompt, part: Part) -> Prompt:
             for span in prompt.spans[first:last]
         ),
         breaks=tuple(
-            place - start
-            for place in prompt.breaks[bisect_right(prompt.breaks, start) : bisect_right(prompt.breaks, end)]
+            offset - start
+            for offset in prompt.breaks[bisect_right(prompt.breaks, start) : bisect_right(prompt.breaks, end)]
         ),
         parts=(),
         swaps=tuple(

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from promptweight.errors import SettingError
+from promptweight.prompt.a1111_scanner import scan
 from promptweight.prompt.builder import PromptBuilder
+from promptweight.prompt.changes import Changes
 from promptweight.prompt.compel_spans import add_compel_part
 from promptweight.prompt.diagnostics import Diagnostic, Remarks
-from promptweight.prompt.dialects.a1111_scanner import scan
 from promptweight.prompt.model import Lora, Part, Prompt
 from promptweight.prompt.nodes import Node, indices_at, last_steps
-from promptweight.prompt.prompt_editing import Changes
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.textual_inversion import note_embeddings
 from promptweight.prompt.timeline import PromptTimeline, make_timeline
@@ -91,7 +91,7 @@ class ParseTree:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the text changes during sampling."""
+        """True if the text changes during sampling."""
         return any(part.changes is not None for part in self.parts)
 
     def at(self, step: int = 1, steps: int | None = None) -> Prompt:
@@ -158,7 +158,7 @@ class ParseTree:
                 )
             )
         diagnostics = self.diagnostics
-        if builder.remarks.found:
+        if builder.remarks.entries:
             remarks = self.remarks.copy()
             remarks.extend(builder.remarks)
             diagnostics = remarks.diagnostics()

@@ -213,11 +213,11 @@ def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     tree = parse(text, dialect)
     prompt = tree.at()
     changed: list[str] = []
-    place = 0
+    offset = 0
     tolerance = 1e-6
     for clean_start, clean_end in find_phrase(prompt, phrase):
         start, end = prompt.to_source(clean_start), prompt.to_source(clean_end - 1) + 1
-        if start < place:
+        if start < offset:
             continue  # an occurrence that overlaps the one before
         target = _find_compel_target(tree, start, end) if dialect == "compel" else None
         target = target or _find_target(tree, start, end, EPSILON)
@@ -226,10 +226,10 @@ def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
         around = _enclosing_weight(tree, target)
         if around == 0:
             raise SettingError(message("weight-inside-zero", phrase=phrase, text=text))
-        changed += [text[place : target.first], _write_target(text, target, weight / around, dialect)]
-        place = target.last
+        changed += [text[offset : target.first], _write_target(text, target, weight / around, dialect)]
+        offset = target.last
         tolerance = max(tolerance, 1e-6 * abs(around))
-    written = "".join([*changed, text[place:]])
+    written = "".join([*changed, text[offset:]])
     after = parse(written, dialect).at()
     found = [_weight_at(after, start) for start, _ in find_phrase(after, phrase)]
     if any(abs(each - weight) > tolerance for each in found):
@@ -274,7 +274,7 @@ def _write_target(text: str, target: _Target, weight: float, dialect: str) -> st
     return f"({content}:{number}{target.options})"
 
 
-def _weight_at(prompt: Prompt, place: int) -> float:
+def _weight_at(prompt: Prompt, offset: int) -> float:
     """Return the weight of the character at an offset of the clean text."""
     starts = [span.clean_start for span in prompt.spans]
-    return prompt.spans[max(0, bisect_right(starts, place) - 1)].weight
+    return prompt.spans[max(0, bisect_right(starts, offset) - 1)].weight

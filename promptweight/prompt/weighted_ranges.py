@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptweight.prompt.literals import clamp_weight
+from promptweight.prompt.literals import MAX_WEIGHT, clamp_weight
 from promptweight.prompt.model import NO_OPTIONS, Options
 from promptweight.prompt.nodes import Break, Node, Text, Weighted
 
@@ -44,7 +44,7 @@ def weigh_nodes(
     rounds, squares = groups.rounds, groups.squares
     ranges: list[tuple[int, int]] = []  # of the text not yielded yet
     pending = current = (1.0, NO_OPTIONS, "none")
-    is_current = True  # whether `current` is the weight at this place
+    is_current = True  # whether `current` is the weight here
     next_stop = len(nodes) + 1
     for index in range(len(nodes)) if indices is None else indices:
         if index >= next_stop:
@@ -146,10 +146,11 @@ class _OpenGroups:
     def _replace(self) -> tuple[float, Options, str]:
         """Return the same where an explicit number replaces the enclosing weight."""
         products, groups = self.round_products, self.rounds
-        while len(products) <= len(groups):
-            group = groups[len(products) - 1]
+        for group in groups[len(products) - 1 :]:
             weight = group.weight if group.origin == "number" else products[-1][0] * group.weight
-            products.append((clamp_weight(weight), 1.0, NO_OPTIONS))
+            if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
+                weight = MAX_WEIGHT if weight > 0 else -MAX_WEIGHT
+            products.append((weight, 1.0, NO_OPTIONS))
         for group in reversed(groups):
             if group.origin != "none":
                 return products[-1][0], NO_OPTIONS, group.origin
@@ -162,13 +163,19 @@ class _OpenGroups:
 
 def _product(groups: list[Any], products: list[tuple[float, float, Options]]) -> tuple[float, float, Options]:
     """Return the products of groups' weights and ramps, and their options; extend `products` to them."""
-    while len(products) <= len(groups):
+    for group in groups[len(products) - 1 :]:
         weight, to, options = products[-1]
-        group = groups[len(products) - 1]
-        ramp = group.weight if group.options.to is None else group.options.to
-        if group.options is not NO_OPTIONS:
+        weight *= group.weight
+        if group.options is NO_OPTIONS:
+            to *= group.weight
+        else:
+            to *= group.weight if group.options.to is None else group.options.to
             options = _overlay(options, group.options)
-        products.append((clamp_weight(weight * group.weight), clamp_weight(to * ramp), options))
+        if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
+            weight = MAX_WEIGHT if weight > 0 else -MAX_WEIGHT
+        if not -MAX_WEIGHT <= to <= MAX_WEIGHT:
+            to = MAX_WEIGHT if to > 0 else -MAX_WEIGHT
+        products.append((weight, to, options))
     return products[-1]
 
 

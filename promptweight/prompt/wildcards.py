@@ -165,13 +165,13 @@ class _Expander:
         """Return the text as items: choices nest, and unclosed braces are text."""
         root = _Choice()
         open_choices = [root]
-        place = 0
+        offset = 0
         for match in MARK.finditer(text):
             start, mark = match.start(), match[0]
-            if start < place:
+            if start < offset:
                 continue
-            open_choices[-1].options[-1].append(text[place:start])
-            place = match.end()
+            open_choices[-1].options[-1].append(text[offset:start])
+            offset = match.end()
             inner = open_choices[-1]
             if mark == "{":
                 open_choices.append(_Choice())
@@ -186,19 +186,19 @@ class _Expander:
                 open_choices[-1].options[-1].append(_close_choice(inner))
             elif mark == "__" and self.folder is not None and (name := _wildcard_at(text, start)):
                 inner.options[-1].append(_Wildcard(name))
-                place = start + len(name) + 4
+                offset = start + len(name) + 4
             else:
                 inner.options[-1].append(mark[1] if mark in ("\\{", "\\}") else mark)
-        open_choices[-1].options[-1].append(text[place:])
+        open_choices[-1].options[-1].append(text[offset:])
         while len(open_choices) > 1:
             unclosed = open_choices.pop()
             open_choices[-1].options[-1].append(_as_text(unclosed, ""))
         return root.options[0]
 
 
-def _wildcard_at(text: str, place: int) -> str | None:
+def _wildcard_at(text: str, offset: int) -> str | None:
     """Return the name of the wildcard that begins at an offset, if any."""
-    match = WILDCARD.match(text, place, place + MAX_NAME_LENGTH)
+    match = WILDCARD.match(text, offset, offset + MAX_NAME_LENGTH)
     return None if match is None else match[1]
 
 

@@ -94,7 +94,7 @@ def write_a1111(parts: list[SegmentPart], loras: Iterable[Lora], dialect: str) -
 
 def _write_a1111_part(segments: list[Segment], dialect: str, losses: list[Loss]) -> str:
     """Write one part in `pw` or `a1111`."""
-    changing = any(segment.kind == "mark" for segment in segments)
+    has_marks = any(segment.kind == "mark" for segment in segments)
     out: list[str] = []
     for index, segment in enumerate(segments):
         if segment.kind == "mark":
@@ -108,11 +108,11 @@ def _write_a1111_part(segments: list[Segment], dialect: str, losses: list[Loss])
             begins_line = not out or out[-1].endswith("\n")
             plain = segment.weight == 1 and not segment.options
             if dialect == "pw":
-                text = _escape_pw(segment.text, changing, begins_line and plain)
+                text = _escape_pw(segment.text, has_marks, begins_line and plain)
             else:
                 if "#" in segment.text:
                     losses.append(_loss("lost-hash", segment))
-                text = _escape_a1111(segment.text.replace("#", ""), changing)
+                text = _escape_a1111(segment.text.replace("#", ""), has_marks)
                 if segment.options:
                     losses.append(_loss("lost-options", segment, options=str(segment.options)))
             options = f"{{{segment.options}}}" if segment.options and dialect == "pw" else ""
@@ -131,9 +131,9 @@ def _write_a1111_part(segments: list[Segment], dialect: str, losses: list[Loss])
     return "".join(out)
 
 
-def _escape_pw(text: str, changing: bool, begins_line: bool) -> str:
-    """Escape text for `pw`; `changing` tells that the part has prompt editing."""
-    marks = "()[]:|" if changing else "()[]"
+def _escape_pw(text: str, has_marks: bool, begins_line: bool) -> str:
+    """Escape text for `pw`; `has_marks` tells that the part has prompt editing."""
+    marks = "()[]:|" if has_marks else "()[]"
     text = re.sub(rf"\\(?=[()\[\]\\:|#]|\Z)|[{re.escape(marks)}]", r"\\\g<0>", text)
     text = TAG_COLON.sub(r"\1\\:", text)
     text = KEYWORD.sub(lambda match: f"{match[0][:1]}(){match[0][1:]}", text)
@@ -141,9 +141,9 @@ def _escape_pw(text: str, changing: bool, begins_line: bool) -> str:
     return f"\\{text}" if begins_line and text.startswith("#") else text
 
 
-def _escape_a1111(text: str, changing: bool) -> str:
+def _escape_a1111(text: str, has_marks: bool) -> str:
     """Escape text for A1111, which drops a backslash that escapes nothing."""
-    marks = "()[]\\:|" if changing else "()[]\\"
+    marks = "()[]\\:|" if has_marks else "()[]\\"
     text = re.sub(rf"[{re.escape(marks)}]", r"\\\g<0>", text)
     text = TAG_COLON.sub(r"\1\\:", text)
     return KEYWORD.sub(lambda match: f"{match[0][:1]}\\{match[0][1:]}", text)

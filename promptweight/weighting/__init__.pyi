@@ -6,6 +6,7 @@ from .methods import Method as Method
 from .methods import WeightingWarning as WeightingWarning
 from .methods import get_method as get_method
 from .names import ATTACH_MODES as ATTACH_MODES
+from .names import DIALECT_METHODS as DIALECT_METHODS
 from .names import ENCODER_MODES as ENCODER_MODES
 from .names import KEY_MODES as KEY_MODES
 from .names import METHOD_DESCRIPTIONS as METHOD_DESCRIPTIONS
@@ -18,7 +19,10 @@ from .names import AttachMode as AttachMode
 from .names import EncoderMode as EncoderMode
 from .names import KeyMode as KeyMode
 from .names import Pooled as Pooled
+from .names import SessionMode as SessionMode
 from .names import Space as Space
+from .names import resolve_mode as resolve_mode
+from .names import splits_weights as splits_weights
 from .normalizers import NORMALIZERS as NORMALIZERS
 from .normalizers import Normalizer as Normalizer
 from .normalizers import get_normalizer as get_normalizer

@@ -45,10 +45,10 @@ def pipe(tiny):
 
 def test_embedding_space_uses_the_encoded_prompt(pipe, tiny):
     prompt, negative = "um (gato:1.4) vermelho", "feio"
-    encoded = encode_prompts(pipe, prompt, negative)
+    encoded = encode_prompts(pipe, prompt, negative, method="scale")
     plain = tiny.run(pipe, encoded.inputs)
-    for given in ((prompt, negative), (encoded,)):
-        with attach(pipe, *given) as session:
+    for given, options in (((prompt, negative), {"method": "scale"}), ((encoded,), {})):
+        with attach(pipe, *given, **options) as session:
             assert torch.equal(tiny.run(pipe, session.inputs), plain)
         assert [word.text for word in session.maps.words] == ["um", "gato", "vermelho"]
         assert session.maps.word("vermelho").mass > session.maps.word("um").mass  # eight pieces to one
@@ -68,9 +68,10 @@ def test_attention_space_weights_the_text_without_weights(pipe, tiny):
 
 
 def test_mode_of_one_word_acts_in_attention_while_others_act_in_embeddings(pipe, tiny):
-    with attach(pipe, "um (gato:0{mode=logit, steps=0-0.5}) (vermelho:1.3)", "feio") as session:
+    prompt = "um (gato:0{mode=logit, steps=0-0.5}) (vermelho:1.3)"
+    with attach(pipe, prompt, "feio", method="scale") as session:
         tiny.run(pipe, session.inputs, num_inference_steps=4)
-    alone = encode_prompts(pipe, "um gato (vermelho:1.3)", "feio")
+    alone = encode_prompts(pipe, "um gato (vermelho:1.3)", "feio", method="scale")
     assert torch.equal(session.inputs["prompt_embeds"], alone.inputs["prompt_embeds"])
     assert session.maps.word("gato").mass > 0
     assert any("gato" in warning and "attention" in warning for warning in session.warnings)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from promptweight.batch.oom_fallback import OomFallback
+from promptweight.batch.oom_fallback import BatchOomFallback
 from promptweight.batch.prompt_cache import PromptCache
 from promptweight.batch.renderer import BatchRenderer
 from promptweight.generation import Result
@@ -52,7 +52,7 @@ def test_oom_with_tiling_falls_back_to_offloading(plan_of, tiny_pipe, monkeypatc
     calls, offloaded = [], []
 
     def render(self, jobs):
-        calls.append((len(jobs), self.pipe.vae.use_tiling, fallback.is_offloaded))
+        calls.append((len(jobs), self.pipe.vae.use_tiling, fallback.memory.is_offloaded))
         if not offloaded:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return [
@@ -63,8 +63,8 @@ def test_oom_with_tiling_falls_back_to_offloading(plan_of, tiny_pipe, monkeypatc
     monkeypatch.setattr(BatchRenderer, "render_group", render)
     monkeypatch.setattr(tiny_pipe, "enable_model_cpu_offload", lambda device: offloaded.append(device))
     cache = PromptCache(tiny_pipe)
-    fallback = OomFallback(BatchRenderer(cache), "cuda:1")
-    monkeypatch.setattr(fallback, "free_memory", lambda: None)  # this machine has no such device
+    fallback = BatchOomFallback(BatchRenderer(cache), "cuda:1")
+    monkeypatch.setattr(fallback.memory, "free_memory", lambda: None)  # this machine has no such device
     jobs = [cache.prepare(each.job) for each in plan_of("a", "b").images]
     results = list(fallback.render(jobs))
     assert [job.prompt.text for job, _ in results] == ["a", "b"]
@@ -106,7 +106,7 @@ def test_memory_of_a_failed_attempt_is_free_before_the_next(plan_of, tiny_pipe, 
 
     monkeypatch.setattr(BatchRenderer, "render_group", render)
     cache = PromptCache(tiny_pipe)
-    fallback = OomFallback(BatchRenderer(cache), "cpu")
+    fallback = BatchOomFallback(BatchRenderer(cache), "cpu")
     jobs = [cache.prepare(each.job) for each in plan_of("a", "b").images]
     errors = [error for _, error in fallback.render(jobs[:size])]
     assert [type(error) for error in errors] == [torch.OutOfMemoryError] * size

@@ -190,5 +190,5 @@ def test_clip_mode_warns_about_options_and_rejects_attention_modes(sd):
     (warning,) = encode_prompts(sd, "um (gato:1.4{mode=clip, region=left})").warnings
     assert warning.code == "word-options-text-encoder"
     assert warning.fields["word"] == "gato"
-    with pytest.raises(SettingError, match="mode must be one of: embedding, clip; got 'logit'"):
+    with pytest.raises(SettingError, match="mode must be one of: embedding, clip, split; got 'logit'"):
         encode(sd, "um gato", mode="logit")

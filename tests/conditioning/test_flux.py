@@ -47,8 +47,9 @@ def test_negative_prompt_none_gives_no_negative_embeddings(flux):
     }
 
 
-def test_default_method_ignores_weights_with_a_warning(flux):
-    encoded = encode_prompts(flux, "um (gato:1.4)", "(feio:0.5)", max_sequence_length=16)
+def test_a1111_dialect_ignores_weights_with_a_warning(flux):
+    prompts = ("um (gato:1.4)", "(feio:0.5)")
+    encoded = encode_prompts(flux, *prompts, dialect="a1111", max_sequence_length=16)
     lengths = {"max_sequence_length": 16}
     assert_same(encoded.inputs, reference(flux, "um gato", **lengths), reference(flux, "feio", **lengths))
     assert [warning.code for warning in encoded.warnings] == ["method-none"]

@@ -71,3 +71,19 @@ def test_negative_prompt_is_weighted_in_the_same_way(sd):
         for negative in ("um (gato:0)", "um")
     )
     assert sorted_rows(weighted) == sorted_rows(absent)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_presence_is_the_default_of_the_dialect_pw(request, name):
+    pipe = request.getfixturevalue(name)
+    default, named = encode_prompts(pipe, "um (gato:0.5)").inputs, encode(pipe, "um (gato:0.5)")
+    assert all(torch.equal(default[key], named[key]) for key in named)
+
+
+@pytest.mark.parametrize("dialect", ["comfy", "compel"])
+def test_dialects_of_tools_have_the_method_of_the_tool(sd, dialect):
+    prompt = {"comfy": "um (gato:0.5)", "compel": "um (gato)0.5"}[dialect]
+    default, named = (
+        encode_prompts(sd, prompt, dialect=dialect, method=method).inputs for method in (None, dialect)
+    )
+    assert all(torch.equal(default[key], named[key]) for key in named)

@@ -80,7 +80,7 @@ def test_absent_clip_gives_channels_of_zeros(make_sd3, sd3):
             expected = expected.clone()
             (expected if "pooled" in key else expected[:, :77])[..., absent] = 0
             assert torch.equal(inputs[key], expected), key
-    encoded = encode_prompts(only_t5, "um (gato:1.3)", "feio")
+    encoded = encode_prompts(only_t5, "um (gato:1.3)", "feio", dialect="a1111")
     assert not encoded.inputs["prompt_embeds"][:, :77].any()
     assert torch.equal(encoded.inputs["prompt_embeds"][:, 77:], complete["prompt_embeds"][:, 77:])
     assert torch.equal(encoded.inputs["pooled_prompt_embeds"], torch.zeros(1, 72))
@@ -88,8 +88,8 @@ def test_absent_clip_gives_channels_of_zeros(make_sd3, sd3):
     assert encoded.positive[0].encoder == "t5"
 
 
-def test_default_method_weights_clip_and_not_t5_with_a_warning(sd3):
-    encoded = encode_prompts(sd3, "um (gato:1.4)", "(feio:0.5)")
+def test_a1111_dialect_weights_clip_and_not_t5_with_a_warning(sd3):
+    encoded = encode_prompts(sd3, "um (gato:1.4)", "(feio:0.5)", dialect="a1111")
     expected = reference(sd3, "um gato", "feio")
     expected["prompt_embeds"][:, 2] *= 1.4
     expected["negative_prompt_embeds"][:, 1:5] *= 0.5

@@ -60,8 +60,8 @@ def test_refiner_uses_only_the_second_encoder(make_sdxl):
     assert_same(encode(refiner, "um gato", "feio"), reference(refiner, "um gato", "feio"))
 
 
-def test_default_method_scales_both_encoders_and_not_the_pooled_vector(sdxl):
-    inputs = encode(sdxl, "um (gato:1.4)", "(feio:0.5)")
+def test_a1111_dialect_scales_both_encoders_and_not_the_pooled_vector(sdxl):
+    inputs = encode(sdxl, "um (gato:1.4)", "(feio:0.5)", dialect="a1111")
     expected = reference(sdxl, "um gato", "feio")
     expected["prompt_embeds"][:, 2] *= 1.4
     expected["negative_prompt_embeds"][:, 1:5] *= 0.5
@@ -90,7 +90,7 @@ def test_long_prompts_take_chunks_and_pool_the_first(sdxl):
 
 
 def test_weighted_pooled_vector_moves_by_the_contribution_of_each_word(sdxl):
-    inputs = encode(sdxl, "um (gato:1.5) e (x:0)", pooled="weighted")
+    inputs = encode(sdxl, "um (gato:1.5) e (x:0)", method="scale", pooled="weighted")
     ids = sdxl.tokenizer_2("um gato e x", padding="max_length", return_tensors="pt").input_ids
     plain = sdxl.text_encoder_2(ids).text_embeds
     expected = plain.clone()

@@ -122,8 +122,8 @@ def words_and_weights(table):
     return [(word.text, word.weight) for word in table.words]
 
 
-def test_default_method_is_a1111(sd):
-    encoded = encode_prompts(sd, "um (gato:1.4) [vermelho]")
+def test_method_of_the_a1111_dialect_is_a1111(sd):
+    encoded = encode_prompts(sd, "um (gato:1.4) [vermelho]", dialect="a1111")
     plain = reference(sd, "um gato vermelho")[0][0].double().numpy()
     weights = np.ones(77)
     weights[2], weights[3:6] = 1.4, 1 / 1.1
@@ -179,7 +179,7 @@ def test_a1111_with_a_factor_out_of_range_warns_and_scales(make_sd):
     weights = torch.ones(77, 1)
     weights[2] = 20
     pipe.text_encoder.final_layer_norm.bias -= (plain * weights).sum() / (weights.sum() * 32)
-    encoded = encode_prompts(pipe, "um (gato:20)")
+    encoded = encode_prompts(pipe, "um (gato:20)", method="a1111")
     assert [warning.code for warning in encoded.warnings] == ["a1111-not-renormalized"]
     torch.testing.assert_close(encoded.inputs["prompt_embeds"], reference(pipe, "um gato")[0] * weights)
 

@@ -66,7 +66,7 @@ def test_attention_weights_act_on_words_of_joined_parts(sd):
     ],
 )
 def test_prompt_report_lists_the_joined_parts(clip_tokenizer, call, texts, joint):
-    prompt = parse(f'("um gato", "cor mel"){call}', "compel")
+    prompt = parse(f'("um gato", "cor mel"){call}', "compel").at()
     assert chunk_texts(tokenize(clip_tokenizer, prompt)) == texts
-    cells = list(prompt_report.table(prompt).columns[0].cells)
+    cells = list(prompt_report.make_table(prompt).columns[0].cells)
     assert [str(cell) for cell in cells] == ["um gato", joint, "cor mel"]

@@ -178,9 +178,9 @@ def test_prompts_of_a_batch_have_their_own_schedules(pipe):
     for prompt, latents in zip(prompts, together, strict=True):
         assert is_close(latents[None], sample_attached(pipe, prompt)[0])
     maps = session.maps
-    assert [word.text for word in maps.words_of(image=0)] == ["um", "gato", "uma", "casa"]
-    assert [word.text for word in maps.words_of(image=1)] == ["um", "rato", "verde", "um", "gato"]
-    assert [word.text for word in maps.words_of(image=2)] == ["um", "rato", "verde"]
+    assert [word.text for word in maps.list_words(image=0)] == ["um", "gato", "uma", "casa"]
+    assert [word.text for word in maps.list_words(image=1)] == ["um", "rato", "verde", "um", "gato"]
+    assert [word.text for word in maps.list_words(image=2)] == ["um", "rato", "verde"]
 
 
 def test_flux_changes_the_text_at_the_scheduled_step(flux, monkeypatch):

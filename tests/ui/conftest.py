@@ -1,34 +1,68 @@
-"""The app, served with a tiny random model, and a browser to look at it."""
+"""Fixtures of the app: served with a tiny random model, and opened in a headless browser."""
 
 import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Condition, Event
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what Gradio's own imports say is not about this package
+    warnings.simplefilter("ignore")  # warnings of Gradio's own imports
     gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
-PATIENCE = 600_000  # milliseconds; a busy machine is no reason to fail
+PATIENCE = 600_000  # milliseconds; a busy machine must not fail a test
+
+
+def tracked_sessions() -> Any:
+    """Return sessions that tests can list: `used` holds them by hash, the most recently used one last."""
+    from promptweight_ui.sessions import Session, Sessions
+
+    class TrackedSessions(Sessions):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used: dict[str, Session] = {}
+            self._removed = Condition()
+
+        def get(self, request: Any) -> Session:
+            session = super().get(request)
+            self.used.pop(request.session_hash, None)
+            self.used[request.session_hash] = session
+            return session
+
+        def remove(self, request: Any) -> None:
+            super().remove(request)
+            with self._removed:
+                self.used.pop(request.session_hash, None)
+                self._removed.notify_all()
+
+        def wait_removed(self, session_hash: str) -> bool:
+            """Wait until the page of a session is closed, and return whether it is."""
+            with self._removed:
+                return self._removed.wait_for(lambda: session_hash not in self.used, PATIENCE / 1000)
+
+        def last(self, name: str) -> Session:
+            """Return the most recently used session that has a "run" or a "result"."""
+            return next(each for each in reversed(self.used.values()) if getattr(each, name) is not None)
+
+    return TrackedSessions()
 
 
 @pytest.fixture(scope="session")
 def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The app at `url`, with its `context`; its models are a tiny random one and one of flow matching."""
+    """The app at `url` with its `context`; its models are a tiny random one and one of flow matching."""
     from promptweight_ui import app as module
     from promptweight_ui.context import Context
     from promptweight_ui.models import Models
-    from promptweight_ui.sessions import Sessions
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        context = Context(Models([str(model_folder), "mini-dit"], device="cpu"), Sessions())
-        app = module.build(context)
+        context = Context(Models([str(model_folder), "mini-dit"], device="cpu"), tracked_sessions())
+        app = module.build_app(context)
         module.serve(app, host="127.0.0.1", port=None, prevent_thread_lock=True, quiet=True)
         with context.models.use(context.models.names[0]):
             pass
@@ -52,9 +86,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(served: SimpleNamespace, browser: Any) -> Iterator[Any]:
-    """Opens the app in a browser of its own; what goes wrong in the page fails the test."""
+    """Opens the app in a browser context of its own; an error on the page fails the test."""
     contexts: list[Any] = []
-    wrong: list[str] = []
+    errors: list[str] = []
 
     def opened(query: str = "", **settings: Any) -> Any:
         context = browser.new_context(
@@ -63,14 +97,53 @@ def open_page(served: SimpleNamespace, browser: Any) -> Iterator[Any]:
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{served.url}/{query}")
         page.wait_for_selector("#generate-prompt textarea.pw-area")
         page.wait_for_selector("#language label.selected")
-        page.wait_for_function("document.querySelector('#generate-prompt-reading').textContent.length > 4")
+        page.wait_for_function("document.querySelector('#generate-prompt-report').textContent.length > 4")
+        page.evaluate("promptweight.then((app) => { window.app = app; })")
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert wrong == []
+    assert errors == []
+
+
+@pytest.fixture
+def hold_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a function that holds the next run at one step of one image until `release` is called."""
+    import promptweight
+
+    generate, released = promptweight.generate, Event()
+
+    def hold(image_number: int, step: int) -> SimpleNamespace:
+        held = Event()
+
+        def held_generate(*arguments: Any, callback: Any, **options: Any) -> Any:
+            def held_callback(progress: Any) -> Any:
+                if (progress.image_number, progress.step) == (image_number, step):
+                    held.set()
+                    assert released.wait(PATIENCE / 1000)
+                return callback(progress)
+
+            return generate(*arguments, callback=held_callback, **options)
+
+        monkeypatch.setattr(promptweight, "generate", held_generate)
+        return SimpleNamespace(wait=lambda: held.wait(PATIENCE / 1000), release=released.set)
+
+    yield hold
+    released.set()
+
+
+def called(owner: Any, name: str) -> Event:
+    """Return an event that the next call of a method sets."""
+    method, event = getattr(owner, name), Event()
+
+    def call() -> None:
+        method()
+        event.set()
+
+    setattr(owner, name, call)
+    return event

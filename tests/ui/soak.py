@@ -1,10 +1,10 @@
-"""Whether the app's memory stays flat: hundreds of runs through its queue, its process measured meanwhile.
+"""Memory of the app over hundreds of runs, measured while they pass through its queue.
 
     python tests/ui/soak.py --runs 300
 
-The app is served in a process of its own with a built-in model. Sessions come and go: each makes some
-pictures and closes its tab, now and then in the middle of a run. The resident memory after every session is
-compared with that at the end of the warm-up; more growth than `--most` megabytes ends with exit code 1.
+The app runs in a process of its own with a built-in model. Each session generates some images and closes its
+page in the middle of a run. The resident memory after every session is compared with that at the end of the
+warm-up; growth of more than `--max-growth` megabytes ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAMPLERS = ("own", "Euler a", "DPM++ 2M Karras")
 
 
 def main() -> None:
-    """Runs it and prints the resident memory as it goes."""
+    """Run all sessions and print the resident memory after each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,21 +37,21 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=15, help="runs of one session")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--most", type=float, default=20.0, help="megabytes that memory may grow by")
+    parser.add_argument("--max-growth", type=float, default=20.0, help="megabytes that memory may grow by")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url, server = serve(options.model, folder)
         try:
-            grown = soak(url, psutil.Process(server.pid), options, folder)
+            growth = soak(url, psutil.Process(server.pid), options, folder)
         finally:
             server.terminate()
             server.wait()
-    print(f"grown by {grown:+.1f} MB over {options.runs} runs after {options.warm_up} to warm up")
-    sys.exit(grown > options.most)
+    print(f"growth: {growth:+.1f} MB over {options.runs} runs after {options.warm_up} for warm-up")
+    sys.exit(growth > options.max_growth)
 
 
 def serve(model: str, folder: str) -> tuple[str, subprocess.Popen[bytes]]:
-    """Starts the app as a person does; returns its address once it answers, and its process."""
+    """Start the app by its command, and return its URL once it responds, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -70,7 +70,7 @@ def serve(model: str, folder: str) -> tuple[str, subprocess.Popen[bytes]]:
 
 
 def soak(url: str, process: psutil.Process, options: argparse.Namespace, folder: str) -> float:
-    """Makes all runs; returns by how many megabytes the resident memory grew after the warm-up."""
+    """Run all sessions and return the growth of the resident memory after the warm-up in megabytes."""
     done, seed, first, now = 0, 0, 0.0, 0.0
     prompts, samplers = cycle(PROMPTS), cycle(SAMPLERS)
     while done < options.warm_up + options.runs:
@@ -78,11 +78,10 @@ def soak(url: str, process: psutil.Process, options: argparse.Namespace, folder:
         for _ in range(options.each):
             seed += 1
             client.predict(*settings(options, next(prompts), next(samplers), seed), api_name="/generate")
-        # The tab is closed in the middle of a run: the model must be free for the next session.
+        # The page closes in the middle of a run; the model must be free for the next session.
         long = argparse.Namespace(**{**vars(options), "steps": 150})
         job = client.submit(*settings(long, next(prompts), "own", seed, number=4), api_name="/generate")
-        while not job.outputs():
-            time.sleep(0.02)
+        next(job)
         client.close()
         job.cancel()
         done += options.each
@@ -95,7 +94,7 @@ def soak(url: str, process: psutil.Process, options: argparse.Namespace, folder:
 def settings(
     options: argparse.Namespace, prompt: str, sampler: str, seed: int, number: int = 1
 ) -> tuple[Any, ...]:
-    """Returns what the Generate tab sends."""
+    """Return the values of the Generate tab."""
     return (
         prompt, "", options.model, "auto", "none", sampler, options.steps, 4.0, seed, False, number, None,
         None, True, "en",

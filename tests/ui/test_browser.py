@@ -1,4 +1,4 @@
-"""The page in a browser: what a person types, points at, presses and sees."""
+"""The Generate tab in a browser: prompt box, word chips, heat maps, downloads, keys."""
 
 import json
 from pathlib import Path
@@ -7,18 +7,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.ui.conftest import called
+
 AREA = "#generate-prompt textarea"
 PICTURE = "#generate-picture .pw-picture"
 CHIP = "#generate-picture .pw-chip"
-# What other libraries warn of inside the server's threads is not about this package.
-pytestmark = pytest.mark.filterwarnings("ignore")
+PATIENCE = 600  # seconds; a busy machine must not fail a test
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
+]
 
 
 def write(page, text):
     page.fill(AREA, text)
     page.wait_for_function(
-        """([box, text]) => promptweight.prompt.box(box).answered === text
-            && promptweight.prompt.box(box).understood.tokens !== null""",
+        """([id, text]) => {
+            const box = app.promptBox(id);
+            return box.parsedText === text && box.parsed.tokens !== null;
+        }""",
         arg=["generate-prompt", text],
     )
 
@@ -56,7 +63,7 @@ def selected(page, text):
     )
 
 
-def test_weights_are_marked_while_one_types(open_page):
+def test_weights_are_highlighted_in_place(open_page):
     page = open_page()
     write(page, "um (gato:1.4) [rato] <b>")
     marks = page.eval_on_selector_all(
@@ -71,18 +78,18 @@ def test_weights_are_marked_while_one_types(open_page):
     assert page.text_content("#generate-prompt .pw-back").rstrip("\u200b") == value(page)
 
 
-def test_what_is_odd_is_told_under_the_box(open_page):
+def test_diagnostic_below_the_box_selects_its_text(open_page):
     page = open_page()
     write(page, "um ((gato")
-    assert "never closed" in page.inner_text("#generate-prompt-reading .pw-remarks")
-    page.click("#generate-prompt-reading .pw-remark")
+    assert "never closed" in page.inner_text("#generate-prompt-report .pw-diagnostics")
+    page.click("#generate-prompt-report .pw-diagnostic")
     start, end = page.evaluate(
         f"[document.querySelector('{AREA}').selectionStart, document.querySelector('{AREA}').selectionEnd]"
     )
     assert value(page)[start:end] == "(("
 
 
-def test_keys_change_the_weight_of_the_selection_and_undo_takes_it_back(open_page):
+def test_keys_change_the_weight_of_the_selection_and_undo_reverts_it(open_page):
     page = open_page()
     write(page, "um gato aa")
     selected(page, "gato")
@@ -99,56 +106,55 @@ def test_keys_change_the_weight_of_the_selection_and_undo_takes_it_back(open_pag
     assert value(page) == "um gato aa"
 
 
-def test_pointing_at_a_word_paints_its_map_without_asking_the_server(open_page, served):
+def test_pointing_at_a_word_paints_its_map_without_a_request(open_page, served):
     page = open_page()
     generate(page)
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    urls = []
+    page.on("request", lambda request: urls.append(request.url))
     page.mouse.move(2, 2)
     assert heat(page)[..., 3].max() == 0
     page.hover(f"{CHIP}:nth-child(2)")
     shown = heat(page)
     assert shown[..., 3].max() > 0
-    assert [url for url in asked if "heartbeat" not in url] == []
-    # Where it is painted is where the library has the word.
-    session = next(s for s in reversed(served.context.sessions._sessions.values()) if s.result)
+    assert [url for url in urls if "heartbeat" not in url] == []
+    session = served.context.sessions.last("result")
     field = session.result.maps.word("gato").tensor
     large = F.interpolate(field[None, None], shown.shape[:2], mode="bilinear")[0, 0]
     painted = shown[..., 3] > 0.5 * shown[..., 3].max()
     assert large[painted].mean() > large[~painted].mean()
 
 
-def test_the_page_has_the_numbers_of_the_library(open_page, served):
+def test_page_composes_the_maps_of_the_library(open_page, served):
     page = open_page()
     generate(page)
-    session = next(s for s in reversed(served.context.sessions._sessions.values()) if s.result)
+    session = served.context.sessions.last("result")
     for unit in ("probability", "share"):
         maps = session.result.maps.share() if unit == "share" else session.result.maps
         for number, word in enumerate(session.result.words):
-            told = page.evaluate(
+            composed = page.evaluate(
                 """([message, unit, word]) => {
-                    const heat = new promptweight.heat.Heat(message, [32, 32]);
+                    const maps = new app.HeatMaps(message, [32, 32]);
                     const view = {image: 0, kind: 'words', unit, group: null, part: null};
-                    const field = [...heat.look(view).fields[word]];
-                    return [heat.mean(view, [word]), heat.height, heat.width, field];
+                    const field = [...maps.composed(view).fields[word]];
+                    return [maps.mean(view, [word]), maps.height, maps.width, field];
                 }""",
-                [message_of(session), unit, number],
+                [payload_of(session), unit, number],
             )
             expected = maps.word(word.text, word.occurrence).tensor
-            mean, height, width, field = told
+            mean, height, width, field = composed
             assert mean == pytest.approx(float(expected.mean()), rel=0.02)
             small = torch.tensor(field).reshape(1, height, width)
             pooled = F.adaptive_avg_pool2d(small, expected.shape)[0]
             assert torch.allclose(pooled, expected, atol=0.06 * float(expected.max()))
 
 
-def message_of(session):
-    from promptweight_ui.components.map_payload import maps_of
+def payload_of(session):
+    from promptweight_ui.components.map_payload import maps_payload
 
-    return json.loads(json.dumps(maps_of(session.result.maps, 1)))
+    return json.loads(json.dumps(maps_payload(session.result.maps, 1)))
 
 
-def test_several_words_get_a_color_each(open_page):
+def test_several_words_have_one_color_each(open_page):
     page = open_page()
     generate(page)
     for number in (1, 2):
@@ -165,7 +171,7 @@ def test_several_words_get_a_color_each(open_page):
     assert heat(page)[..., 3].max() > 0
 
 
-def test_opacity_and_units_and_sliders_act_at_once(open_page):
+def test_opacity_unit_and_sliders_repaint(open_page):
     page = open_page()
     generate(page)
     page.click(f"{CHIP}:nth-child(2)")
@@ -182,7 +188,7 @@ def test_opacity_and_units_and_sliders_act_at_once(open_page):
     assert page.get_attribute("#generate-picture button[name=refined]", "aria-pressed") == "true"
 
 
-def test_pointing_at_the_picture_ranks_the_words_there(open_page):
+def test_pointing_at_the_image_ranks_the_words_at_that_point(open_page):
     page = open_page()
     generate(page)
     page.hover("#generate-picture .pw-stage")
@@ -195,7 +201,7 @@ def test_pointing_at_the_picture_ranks_the_words_there(open_page):
     assert page.locator("#generate-picture .pw-here li").count() == 3
 
 
-def test_a_chip_changes_the_weight_in_the_prompt(open_page):
+def test_chip_changes_the_weight_in_the_prompt(open_page):
     page = open_page()
     generate(page)
     page.hover(f"{CHIP}:nth-child(2)")
@@ -212,7 +218,8 @@ def test_a_chip_changes_the_weight_in_the_prompt(open_page):
     assert value(page) == "um (gato:1.4) aa"
 
 
-def test_a_run_is_followed_and_stopped_by_escape(open_page):
+def test_escape_stops_a_run(open_page, served, hold_run):
+    hold = hold_run(image_number=1, step=50)
     page = open_page()
     write(page, "um gato")
     page.fill("#generate-steps input[type=number]", "150")
@@ -226,13 +233,17 @@ def test_a_run_is_followed_and_stopped_by_escape(open_page):
             const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             return data.some((value) => value > 0); }"""
     )
+    assert hold.wait()
+    stopped = called(served.context.sessions.last("run").run, "stop")
     page.keyboard.press("Escape")
+    assert stopped.wait(PATIENCE)
+    hold.release()
     page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
-    assert "Stopped after step" in page.inner_text("#generate-picture .pw-status")
+    assert "Stopped after step 50 of 150" in page.inner_text("#generate-picture .pw-status")
     page.wait_for_selector("#generate-go:visible")
 
 
-def test_downloads(open_page, tmp_path):
+def test_image_overlay_and_mask_are_downloaded(open_page, tmp_path):
     from PIL import Image
 
     from promptweight.metadata import read_metadata
@@ -260,7 +271,7 @@ def test_downloads(open_page, tmp_path):
         "{{value}} `${document.title='owned'}`",
     ],
 )
-def test_a_prompt_never_runs(open_page, text):
+def test_prompt_is_never_executed(open_page, text):
     page = open_page()
     generate(page, text)
     page.hover(f"{CHIP}:nth-child(1)")
@@ -271,7 +282,7 @@ def test_a_prompt_never_runs(open_page, text):
 
 
 @pytest.mark.parametrize("query", ["", "?__theme=dark"])
-def test_it_fits_a_phone(open_page, query):
+def test_page_fits_a_phone(open_page, query):
     page = open_page(query, viewport={"width": 390, "height": 844}, has_touch=True)
     generate(page)
     page.tap(f"{CHIP}:nth-child(2)")
@@ -283,7 +294,7 @@ def test_it_fits_a_phone(open_page, query):
     assert picture["y"] < settings["y"]
 
 
-def test_everything_has_a_name_and_can_be_reached_by_keys(open_page):
+def test_controls_have_names_and_keys(open_page):
     page = open_page()
     generate(page)
     nameless = page.evaluate(

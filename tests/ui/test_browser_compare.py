@@ -1,4 +1,4 @@
-"""Compare in a browser: axes of every kind that make real pictures, each what the library makes of it."""
+"""Compare in a browser: axes of every kind, and images equal to those of the library."""
 
 import httpx
 import pytest
@@ -8,8 +8,10 @@ from promptweight import generate
 from promptweight.metadata import read_metadata
 
 AREA = "#generate-prompt textarea"
-# What other libraries warn of inside the server's threads is not about this package.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
+]
 
 
 def number(page, name, value):
@@ -41,7 +43,7 @@ def write(page, side, values):
 
 
 def choose(page, side, names):
-    """Chooses exactly these names of an axis."""
+    """Select exactly these names of an axis."""
     page.wait_for_selector(f"#compare-{side}-names:visible")
     tokens = page.locator(f"#compare-{side}-names .token-remove:not(.remove-all)")
     for _ in range(tokens.count()):
@@ -53,7 +55,7 @@ def choose(page, side, names):
 
 
 def grid(page, folder, rows, columns):
-    """Makes the grid; returns the records in the files of its pictures, row by row, and their pixels."""
+    """Generate the grid and return the records in the files of its images, row by row, and their pixels."""
     page.click("#compare-go")
     page.wait_for_function(
         f"document.querySelectorAll('.pw-cell').length === {rows * columns}"
@@ -73,31 +75,31 @@ def grid(page, folder, rows, columns):
     ("across", "values", "down", "others", "names"),
     [
         ("seed", [3, 8], "steps", [1, 3], ("seed", "num_inference_steps")),
-        ("guidance (CFG)", [1, 6], "weight", [0.5, 2], ("guidance_scale", None)),
-        ("steps", [2, 4], "guidance (CFG)", [2, 7], ("num_inference_steps", "guidance_scale")),
+        ("guidance scale (CFG)", [1, 6], "weight", [0.5, 2], ("guidance_scale", None)),
+        ("steps", [2, 4], "guidance scale (CFG)", [2, 7], ("num_inference_steps", "guidance_scale")),
     ],
 )
-def test_numbers_along_both_axes(open_page, tmp_path, across, values, down, others, names):
+def test_numbers_vary_along_both_axes(open_page, tmp_path, across, values, down, others, names):
     page = open_page()
     begin(page)
     for side, kind, along in (("across", across, values), ("down", down, others)):
         pick(page, f"compare-{side}", kind)
         write(page, side, ", ".join(map(str, along)))
     records, pixels = grid(page, tmp_path, 2, 2)
-    for name, found in zip(
+    for name, expected in zip(
         names, ([values[0], values[1]] * 2, [others[0]] * 2 + [others[1]] * 2), strict=True
     ):
         if name is not None:
-            assert [record[name] for record in records] == found
+            assert [record[name] for record in records] == expected
     assert len(set(pixels)) == 4
     if "seed" not in names:
         assert {record["seed"] for record in records} == {7}
 
 
-def test_methods_and_samplers_are_what_the_library_makes_of_them(open_page, served, tmp_path):
+def test_methods_and_samplers_give_the_images_of_the_library(open_page, served, tmp_path):
     page = open_page()
     begin(page)
-    pick(page, "compare-across", "method")
+    pick(page, "compare-across", "weighting")
     choose(page, "across", ["comfy", "attention-logit"])
     pick(page, "compare-down", "sampler")
     choose(page, "down", ["Euler", "DPM++ 2M Karras"])
@@ -112,10 +114,10 @@ def test_methods_and_samplers_are_what_the_library_makes_of_them(open_page, serv
         other = generate("um (gato:1.5) aa", pipe, space="attention", mode="logit", **usual)
     assert pixels[0] == expected.images[0].tobytes()
     assert pixels[1] == other.images[0].tobytes()
-    assert page.locator(".pw-charts circle").count() == 2 * 4  # a dot for mass and area of each picture
+    assert page.locator(".pw-charts circle").count() == 2 * 4  # a dot for mass and area of each image
 
 
-def test_models_and_seeds(open_page, tmp_path):
+def test_models_and_seeds_vary_along_both_axes(open_page, tmp_path):
     page = open_page()
     begin(page)
     pick(page, "compare-across", "model")
@@ -129,7 +131,7 @@ def test_models_and_seeds(open_page, tmp_path):
     assert len(set(pixels)) == 4
 
 
-def test_a_wrong_axis_is_refused_in_the_language_of_the_page(open_page):
+def test_invalid_axis_is_refused_in_the_language_of_the_page(open_page):
     page = open_page(locale="pt-BR")
     page.fill(AREA, "um (gato:1.5) aa")
     page.get_by_role("tab", name="Comparar", exact=True).click()
@@ -141,10 +143,10 @@ def test_a_wrong_axis_is_refused_in_the_language_of_the_page(open_page):
     assert page.locator(".pw-cell").count() == 0
 
 
-def test_remarks_on_every_picture_are_told_once_and_follow_the_language(open_page):
+def test_warnings_of_every_image_are_listed_once_and_translated(open_page):
     page = open_page()
     begin(page, "um (gato:1.5) aa <lora:luz:1>")
-    page.click("#compare-alone")
+    page.click("#compare-pair")
     page.wait_for_selector(".pw-versus")
     assert "no effect here" in page.inner_text(".pw-compare .pw-notes")
     assert page.locator(".pw-cell-warning").count() == 0

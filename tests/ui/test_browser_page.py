@@ -1,27 +1,28 @@
-"""The whole page in a browser: its language, and whom it talks to."""
+"""Language of the page in a browser, and the servers that it contacts."""
 
 import pytest
 
 from promptweight_ui.i18n import strings
 
 AREA = "#generate-prompt textarea"
-# What other libraries warn of inside the server's threads is not about this package.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
+]
 
 
-def test_what_the_page_draws_itself_is_in_the_browsers_language_at_once(served, browser):
-    """Also while the server is still busy: nothing of it waits for Gradio's switch."""
+def test_components_have_the_browsers_language_while_the_server_is_busy(served, browser):
     context = browser.new_context(locale="pt-BR")
     page = context.new_page()
     page.route("**/gradio_api/queue/**", lambda route: None)  # never answered
     page.route("**/gradio_api/run/**", lambda route: None)
     page.goto(served.url)
     page.wait_for_selector("#generate-picture .pw-empty")
-    assert "vai aparecer aqui" in page.inner_text("#generate-picture")
+    assert strings("pt-br")["picture_empty"] in page.inner_text("#generate-picture")
     context.close()
 
 
-def test_the_language_follows_the_browser_and_the_switch(open_page):
+def test_language_follows_the_browser_and_the_switch(open_page):
     page = open_page(locale="pt-BR")
     portuguese, english = strings("pt-br"), strings("en")
     assert page.inner_text("#generate-go").strip() == portuguese["generate_go"]
@@ -38,7 +39,7 @@ def test_the_language_follows_the_browser_and_the_switch(open_page):
     )
 
 
-def test_the_page_talks_to_nobody_else(browser, served):
+def test_page_contacts_only_its_server(browser, served):
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(600_000)

@@ -1,15 +1,17 @@
-"""Runs in a browser: stopped, finished, left alone, and made with other samplers and models."""
-
-import time
-from threading import Event
+"""Runs in a browser: stop, finish, closed pages, samplers, models, target shares and regions."""
 
 import pytest
+
+from tests.ui.conftest import called
 
 AREA = "#generate-prompt textarea"
 PICTURE = "#generate-picture .pw-picture"
 CHIP = "#generate-picture .pw-chip"
-# What other libraries warn of inside the server's threads is not about this package.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
+]
+PATIENCE = 600  # seconds; a busy machine must not fail a test
 
 
 def number(page, name, value):
@@ -17,17 +19,12 @@ def number(page, name, value):
     page.press(f"{name} input[type=number]", "Tab")
 
 
-def begin(page, pictures=1, steps=150):
+def begin(page, images=1, steps=150):
     page.fill(AREA, "um gato")
     number(page, "#generate-steps", steps)
-    number(page, "#generate-number", pictures)
+    number(page, "#generate-number", images)
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=running] .pw-chip")
-
-
-def run_of(served):
-    """The session whose run is going on."""
-    return next(s for s in reversed(served.context.sessions._sessions.values()) if s.run is not None)
 
 
 def pick(page, name, value):
@@ -36,98 +33,96 @@ def pick(page, name, value):
     page.wait_for_function("!document.querySelector('[role=option]')")  # it fades out
 
 
-def test_stop_now_ends_the_run_at_the_next_step(open_page, served):
+def test_stop_ends_the_run_after_the_present_step(open_page, served, hold_run):
+    hold = hold_run(image_number=1, step=50)
     page = open_page()
-    begin(page, pictures=4)
-    session = run_of(served)
+    begin(page, images=4)
+    assert hold.wait()
+    session = served.context.sessions.last("run")
+    stopped = called(session.run, "stop")
     page.click("#generate-stop")
+    assert stopped.wait(PATIENCE)
+    hold.release()
     page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
-    assert session.result.stopped_after < 150
-    assert len(session.result.images) < 4
-    assert "Stopped after step" in page.inner_text("#generate-picture .pw-status")
+    assert session.result.stopped_after == 50
+    assert len(session.result.images) == 1
+    assert "Stopped after step 50 of 150" in page.inner_text("#generate-picture .pw-status")
     page.wait_for_selector("#generate-go:visible")
     for name in ("stop", "finish"):
         assert page.locator(f"#generate-{name}:visible").count() == 0
 
 
-def test_finish_this_one_lets_the_picture_come_to_its_end_and_drops_the_rest(open_page, served):
+def test_finish_ends_the_present_image_and_drops_the_rest(open_page, served, hold_run):
+    hold = hold_run(image_number=2, step=3)
     page = open_page()
-    begin(page, pictures=16, steps=40)
-    session = run_of(served)
-    run, show = session.run, session.run._show
-    held_at, go_on = [], Event()
-
-    def hold_in_a_later_picture(progress):
-        if progress.picture > 1 and not held_at:
-            held_at.append(progress.picture)
-            go_on.wait()
-        return show(progress)
-
-    run._show = hold_in_a_later_picture
-    while not held_at:
-        assert not run.is_done
-        page.wait_for_timeout(20)
+    begin(page, images=16, steps=10)
+    assert hold.wait()
+    session = served.context.sessions.last("run")
+    finished = called(session.run, "finish")
     page.click("#generate-finish")
-    while run._wish != "finish":
-        page.wait_for_timeout(20)
-    go_on.set()
+    assert finished.wait(PATIENCE)
+    hold.release()
     page.wait_for_selector(f"{PICTURE}[data-state=done]")
     assert session.result.stopped_after is None
-    assert held_at[0] < 16
-    assert len(session.result.images) == held_at[0]
-    assert len(session.result.seeds) == held_at[0]
+    assert len(session.result.images) == 2
+    assert len(session.result.seeds) == 2
     page.wait_for_selector("#generate-go:visible")
     assert page.locator("#generate-finish:visible").count() == 0
 
 
-def test_one_picture_is_finished_by_itself(open_page):
+def test_finish_is_hidden_for_one_image(open_page, hold_run):
+    hold = hold_run(image_number=1, step=2)
     page = open_page()
-    begin(page)
-    assert page.locator("#generate-stop:visible").count() == 1
+    begin(page, steps=3)
+    assert hold.wait()
+    page.wait_for_selector("#generate-stop:visible")
     assert page.locator("#generate-finish:visible").count() == 0
-    page.keyboard.press("Escape")
-    page.wait_for_selector(f"{PICTURE}[data-state=stopped]")
+    hold.release()
+    page.wait_for_selector(f"{PICTURE}[data-state=done]")
 
 
-def test_a_closed_tab_frees_the_model_at_the_next_step(open_page, served):
+def test_closed_page_releases_the_model_after_the_present_step(open_page, served, hold_run):
+    hold = hold_run(image_number=1, step=5)
     page = open_page()
-    begin(page, pictures=16)
-    session = run_of(served)
+    begin(page, images=16)
+    assert hold.wait()
+    sessions = served.context.sessions
+    session = sessions.last("run")
+    name = next(name for name, each in sessions.used.items() if each is session)
     run = session.run
     page.close()
-    while not run.is_done:  # 16 pictures of 150 steps would take minutes
-        time.sleep(0.05)
-    assert len(run.outcome.images) < 16
+    assert sessions.wait_removed(name)
+    hold.release()
+    assert run.wait(PATIENCE)
+    assert run.outcome.stopped_after == 5
     assert session.result is None
-    while session in served.context.sessions._sessions.values():
-        time.sleep(0.05)
     with served.context.models.use(served.context.models.names[0]) as pipe:
         assert pipe is not None
 
 
 def test_samplers_follow_the_model(open_page, served):
     page = open_page()
-    assert page.input_value("#generate-sampler input") == "The model's own"
+    assert page.input_value("#generate-sampler input") == "Default of the model"
     page.click("#generate-sampler input")
     assert "DPM++ 2M Karras" in page.locator("[role=option]").all_inner_texts()
     page.get_by_role("option", name="Euler", exact=True).click()
     pick(page, "generate-model", "mini-dit")
-    page.wait_for_function("promptweight.prompt.box('generate-prompt').understood.tokens?.length === 2")
+    page.wait_for_function("app.promptBox('generate-prompt').parsed.tokens?.length === 2")
     assert page.input_value("#generate-sampler input") == "Euler"  # both have one of that name
     page.click("#generate-sampler input")
     offered = [text.strip(" ✓\n") for text in page.locator("[role=option]").all_inner_texts()]
-    assert set(offered) == {"The model's own", *served.context.models.samplers("mini-dit")} - {"own"}
+    assert set(offered) == {"Default of the model", *served.context.models.samplers("mini-dit")} - {"own"}
     page.keyboard.press("Escape")
     page.fill(AREA, "um gato")
     number(page, "#generate-steps", 2)
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=done] .pw-chip")
-    session = run_of(served)
+    session = served.context.sessions.last("run")
     assert session.result.settings["model"] == "mini-dit"
     assert session.result.settings["scheduler"] == "FlowMatchEulerDiscreteScheduler"
 
 
-def test_a_target_share_is_marked_and_its_weight_shown(open_page, served):
+def test_target_share_is_marked_and_its_weight_shown(open_page, served):
     page = open_page()
     page.fill(AREA, "um (gato:=30%) aa")
     page.wait_for_selector("#generate-prompt .pw-weighted")
@@ -136,19 +131,19 @@ def test_a_target_share_is_marked_and_its_weight_shown(open_page, served):
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=done] .pw-chip")
     assert page.inner_text(f"{CHIP}:nth-child(2) .pw-weight") == "=30%"
-    found = run_of(served).result.found[0][0]
-    note = page.inner_text("#generate-picture .pw-found")
+    solved = served.context.sessions.last("run").result.shares[0][0]
+    note = page.inner_text("#generate-picture .pw-share-result")
     assert "gato" in note
-    assert f"{found.weight:.3g}"[:4] in note
+    assert f"{solved.weight:.3g}"[:4] in note
     page.focus(f"{CHIP}:nth-child(2)")
     page.keyboard.press("+")
     page.wait_for_function(f"document.querySelector('{AREA}').value === 'um (gato:=35%) aa'")
     page.wait_for_selector(f"{CHIP}:nth-child(2).pw-changed")
     page.fill(AREA, "um (gato:=250%)")
-    page.wait_for_selector("#generate-prompt-reading .pw-remark")
+    page.wait_for_selector("#generate-prompt-report .pw-diagnostic")
 
 
-def test_models_side_by_side(open_page):
+def test_models_and_steps_are_compared(open_page):
     page = open_page()
     page.fill(AREA, "um gato")
     number(page, "#generate-steps", 2)
@@ -171,7 +166,7 @@ def test_models_side_by_side(open_page):
     assert page.locator(".pw-badge").all_inner_texts() == ["A", "B"]  # in the first row, side by side
 
 
-def test_painted_regions_come_back_from_the_history(open_page, served):
+def test_painted_regions_are_restored_from_a_file(open_page, served):
     page = open_page()
     page.fill(AREA, "um gato aa")
     number(page, "#generate-steps", 2)
@@ -188,14 +183,15 @@ def test_painted_regions_come_back_from_the_history(open_page, served):
     page.mouse.up()
     page.click("#regions-go")
     page.wait_for_selector("#regions-picture .pw-picture[data-state=done] .pw-chip")
-    record = run_of(served).result.settings["regions"]
+    record = served.context.sessions.last("run").result.settings["regions"]
     assert record["words"] == ["gato", "", ""]
-    first = run_of(served).result.images[0]
+    first = served.context.sessions.last("run").result.images[0]
+    name = list(served.context.sessions.used)[-1]
     page.get_by_role("tab", name="Regions", exact=True).click()
     page.reload()
     page.wait_for_selector(f"{AREA}.pw-area")
     page.get_by_role("tab", name="History", exact=True).click()
-    path = list(served.context.parts["history"]._files.values())[-1][0][0]
+    path = served.context.parts["history"].files(name)[0][0]
     page.set_input_files("#history-upload input[type=file]", path)
     page.wait_for_selector("#history-paint:visible")
     page.click("#history-paint")
@@ -204,6 +200,6 @@ def test_painted_regions_come_back_from_the_history(open_page, served):
     assert page.input_value("#generate-steps input[type=number]") == "2"
     page.click("#regions-go")
     page.wait_for_selector("#regions-picture .pw-picture[data-state=done] .pw-chip")
-    again = run_of(served).result
-    assert again.settings["regions"] == record
-    assert again.images[0].tobytes() == first.tobytes()
+    restored = served.context.sessions.last("run").result
+    assert restored.settings["regions"] == record
+    assert restored.images[0].tobytes() == first.tobytes()

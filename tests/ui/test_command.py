@@ -1,9 +1,9 @@
-"""`promptweight ui`: what the command hands to the app, and what it refuses."""
+"""`promptweight ui`: arguments that reach the app, and invalid ones."""
 
 import pytest
 from typer.testing import CliRunner
 
-from promptweight.cli import main
+from promptweight.cli import app as command_line
 from promptweight.errors import SettingError
 from promptweight_ui import app as module
 
@@ -16,13 +16,13 @@ def launched(monkeypatch):
 
 
 def run(*arguments):
-    result = CliRunner().invoke(main, ["ui", *arguments])
+    result = CliRunner().invoke(command_line, ["ui", *arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code
 
 
-def test_it_serves_the_built_in_model_to_this_machine_alone(launched):
+def test_default_is_the_built_in_model_on_this_machine(launched):
     assert run() == 0
     ((models, more),) = launched
     assert models == ["mini"]
@@ -40,13 +40,13 @@ def test_every_option_reaches_the_app(launched):
 
 
 @pytest.mark.parametrize("arguments", [["--auth", "ana"], ["--auth", ":x"], ["--lang", "tlh"]])
-def test_what_makes_no_sense_is_refused(launched, arguments):
+def test_invalid_option_raises(launched, arguments):
     with pytest.raises(SettingError):
         run(*arguments)
     assert launched == []
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])
-def test_a_port_is_a_port(launched, port):
+def test_invalid_port_is_refused(launched, port):
     assert run("--port", port) == 2
     assert launched == []

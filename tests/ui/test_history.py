@@ -1,4 +1,4 @@
-"""Pictures of sessions, and settings read out of files of several tools."""
+"""History: images of sessions, and settings in files of several tools."""
 
 import json
 
@@ -7,7 +7,7 @@ from PIL import Image, PngImagePlugin
 
 from promptweight import generate
 from promptweight.errors import PromptweightError
-from promptweight_ui.history import MOST_PICTURES, MOST_SESSIONS, History, number, read_file, whole
+from promptweight_ui.history import MAX_IMAGES, MAX_SESSIONS, History, integer, number, read_file
 
 
 def png(path, **texts):
@@ -18,76 +18,96 @@ def png(path, **texts):
     return str(path)
 
 
-def test_own_pictures_give_everything_back(tiny_pipe, tmp_path):
+def test_own_file_gives_all_settings(tiny_pipe, tmp_path):
     result = generate("um (gato:1.3)", tiny_pipe, negative_prompt="gato", seed=9, num_inference_steps=2,
                       guidance_scale=3.5, space="attention", mode="p2p")  # fmt: skip
-    reading = read_file(str(result.save(tmp_path)[0]))
-    assert (reading.tool, reading.prompt, reading.negative) == ("promptweight", "um (gato:1.3)", "gato")
-    wanted = {"steps": 2, "guidance": 3.5, "seed": 9, "method": "attention-p2p", "sampler": "DDIM"}
-    assert wanted.items() <= dict(reading.values).items()
+    form = read_file(str(result.save(tmp_path)[0]))
+    assert (form.tool, form.prompt, form.negative) == ("promptweight", "um (gato:1.3)", "gato")
+    expected = {"steps": 2, "guidance": 3.5, "seed": 9, "method": "attention-p2p", "sampler": "DDIM"}
+    assert expected.items() <= dict(form.values).items()
 
 
-def test_pictures_of_automatic1111(tmp_path):
+def test_automatic1111_file_gives_its_settings(tmp_path):
     text = (
         "a (cat:1.2)\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, "
         "Schedule type: Karras, CFG scale: 7.5, Seed: 42, Size: 512x768, Model: x"
     )
-    reading = read_file(png(tmp_path / "a.png", parameters=text))
-    assert (reading.tool, reading.prompt, reading.negative) == ("AUTOMATIC1111", "a (cat:1.2)", "dog")
-    values = dict(reading.values)
-    assert values == {
+    form = read_file(png(tmp_path / "a.png", parameters=text))
+    assert (form.tool, form.prompt, form.negative) == ("AUTOMATIC1111", "a (cat:1.2)", "dog")
+    assert dict(form.values) == {
         "steps": "20", "guidance": "7.5", "seed": "42", "width": "512", "height": "768",
         "sampler": "DPM++ 2M Karras",
     }  # fmt: skip
-    assert ("Model", "x") in reading.settings
+    assert ("Model", "x") in form.settings
 
 
-def test_pictures_of_comfyui(tmp_path):
+def test_comfyui_file_gives_its_settings(tmp_path):
     sampler = {"seed": 7, "steps": 12, "cfg": 5, "positive": ["2", 0], "negative": ["3", 0]}
     graph = {
         "1": {"class_type": "KSampler", "inputs": sampler},
         "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "um gato"}},
         "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "feio"}},
     }
-    reading = read_file(png(tmp_path / "c.png", prompt=json.dumps(graph)))
-    assert (reading.tool, reading.prompt, reading.negative) == ("ComfyUI", "um gato", "feio")
-    assert {"seed": 7, "steps": 12}.items() <= dict(reading.values).items()
+    form = read_file(png(tmp_path / "c.png", prompt=json.dumps(graph)))
+    assert (form.tool, form.prompt, form.negative) == ("ComfyUI", "um gato", "feio")
+    assert {"seed": 7, "steps": 12}.items() <= dict(form.values).items()
 
 
-def test_files_that_say_nothing_or_are_none(tmp_path):
+def test_file_without_settings_gives_nothing(tmp_path):
     assert read_file(png(tmp_path / "plain.png")) is None
-    (tmp_path / "no.png").write_bytes(b"not a picture")
+
+
+def test_file_that_is_not_an_image_raises(tmp_path):
+    (tmp_path / "no.png").write_bytes(b"not an image")
     with pytest.raises(PromptweightError):
         read_file(str(tmp_path / "no.png"))
 
 
 @pytest.mark.parametrize("value", [None, "nan", "x", [], {}, "1e999", float("nan"), 10**400])
-def test_values_that_are_no_numbers_are_left_alone(value):
+def test_value_that_is_not_a_number_is_ignored(value):
     assert number(value, 0, 100) is None
-    assert whole(value, 0, 100) is None
+    assert integer(value, 0, 100) is None
 
 
-def test_numbers_from_files():
-    assert whole(" 12", 0, 100) == 12
-    assert whole(12.0, 0, 100) == 12
-    assert whole(12.5, 0, 100) is None
-    assert whole("²", 0, 100) is None
-    assert whole(True, 0, 100) is None
+def test_numbers_of_files_are_converted():
+    assert integer(" 12", 0, 100) == 12
+    assert integer(12.0, 0, 100) == 12
+    assert integer(12.5, 0, 100) is None
+    assert integer("²", 0, 100) is None
+    assert integer(True, 0, 100) is None
     assert number("7.5", 0, 100) == 7.5
 
 
-def test_sessions_are_apart_and_bounded(tmp_path):
+def test_sessions_have_separate_files(tmp_path):
     history = History()
     path = png(tmp_path / "one.png")
     history.add("a", path, "first")
     history.add("a", path, "again")
-    assert history.of("a") == [(path, "first")]
-    assert history.of("b") == []
+    assert history.files("a") == [(path, "first")]
+    assert history.files("b") == []
+
+
+def test_deleted_file_is_not_listed(tmp_path):
+    history = History()
     history.add("a", str(tmp_path / "gone.png"), "gone")
-    assert history.of("a") == [(path, "first")]
-    for count in range(MOST_PICTURES + 5):
-        history.add("many", f"{path}#{count}", "")
-    assert len(history._files["many"]) == MOST_PICTURES
-    for count in range(MOST_SESSIONS + 5):
+    assert history.files("a") == []
+
+
+def test_number_of_files_is_limited_to_the_newest(tmp_path):
+    history = History()
+    for count in range(MAX_IMAGES + 5):
+        path = tmp_path / f"{count}.png"
+        path.touch()
+        history.add("a", str(path), "")
+    paths = [path for path, _ in history.files("a")]
+    assert len(paths) == MAX_IMAGES
+    assert paths[0] == str(path)
+
+
+def test_number_of_sessions_is_limited_to_the_newest(tmp_path):
+    history = History()
+    path = png(tmp_path / "one.png")
+    for count in range(MAX_SESSIONS + 5):
         history.add(f"session {count}", path, "")
-    assert len(history._files) == MOST_SESSIONS
+    listed = [count for count in range(MAX_SESSIONS + 5) if history.files(f"session {count}")]
+    assert listed == list(range(5, MAX_SESSIONS + 5))

@@ -1,25 +1,35 @@
-"""The texts: complete in both languages, and all that the app asks for."""
+"""Texts of the app: complete in both languages."""
 
 import re
-from importlib.resources import files
+from string import Formatter
 
 import pytest
 
-from promptweight_ui.i18n import LANGUAGES, chosen, say, strings, translations
+from promptweight_ui.i18n import (
+    LANGUAGES,
+    gradio_translations,
+    known_language,
+    strings,
+    texts_with_prefix,
+    translate,
+)
 
-PLACE = re.compile(r"\{(\w+)\}")
 ENGLISH, PORTUGUESE = strings("en"), strings("pt-br")
 
 
-def test_both_languages_have_the_same_keys_in_the_same_order():
+def placeholders(text):
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def test_languages_have_the_same_keys_in_the_same_order():
     assert list(ENGLISH) == list(PORTUGUESE)
 
 
-def test_no_text_is_empty_and_places_are_the_same():
+def test_texts_are_complete_and_have_the_same_placeholders():
     for key, text in ENGLISH.items():
         assert text.strip(), key
         assert PORTUGUESE[key].strip(), key
-        assert set(PLACE.findall(text)) == set(PLACE.findall(PORTUGUESE[key])), key
+        assert placeholders(text) == placeholders(PORTUGUESE[key]), key
 
 
 def test_long_texts_are_translated():
@@ -27,36 +37,32 @@ def test_long_texts_are_translated():
     assert same == []
 
 
-def test_every_key_begins_with_the_name_of_its_part():
-    assert {key.split("_")[0] for key in ENGLISH} <= {
-        "app", "error", "prompt", "picture", "generate", "compare", "explore", "history", "regions",
+def test_keys_begin_with_the_name_of_their_part():
+    assert {key.split("_")[0] for key in ENGLISH} == {
+        "error", "prompt", "picture", "generate", "compare", "explore", "history", "regions",
     }  # fmt: skip
 
 
-def test_javascript_asks_for_no_text_that_is_not_there():
-    asked = 0
-    for script in files("promptweight_ui").joinpath("static").iterdir():
-        name = script.name.removesuffix(".js").split("_")[0]
-        if name in ("prompt", "picture", "compare", "explore"):
-            keys = re.findall(r"""\bsay\(\s*"(\w+)\"""", script.read_text(encoding="utf-8"))
-            assert [key for key in keys if f"{name}_{key}" not in ENGLISH] == []
-            asked += len(keys)
-    assert asked > 80
+def test_texts_with_prefix_lack_the_prefix():
+    texts = texts_with_prefix("prompt_")
+    assert texts["en"]["loading"] == ENGLISH["prompt_loading"]
+    assert texts["pt-br"]["loading"] == PORTUGUESE["prompt_loading"]
+    assert all(re.fullmatch(r"[a-z]\w*", key) for key in texts["en"])
 
 
 @pytest.mark.parametrize("language", [None, 3, [], "", "tlh", "../en", float("nan")])
-def test_an_unknown_language_is_english(language):
-    assert chosen(language) == "en"
-    assert say(language, "generate_go") == ENGLISH["generate_go"]
+def test_unknown_language_is_english(language):
+    assert known_language(language) == "en"
+    assert translate(language, "generate_go") == ENGLISH["generate_go"]
 
 
-def test_gradio_gets_portuguese_for_every_portuguese_browser():
-    given = translations().translations_dict
-    assert given["pt"] == given["pt-BR"] == PORTUGUESE
-    assert given["en"] == ENGLISH
+def test_gradio_has_portuguese_for_every_portuguese_browser():
+    translations = gradio_translations().translations_dict
+    assert translations["pt"] == translations["pt-BR"] == PORTUGUESE
+    assert translations["en"] == ENGLISH
     assert set(LANGUAGES) == {"en", "pt-br"}
 
 
-def test_a_forced_language_is_everyones():
-    given = translations("pt-br").translations_dict
-    assert given["en"] == given["pt"] == PORTUGUESE
+def test_forced_language_applies_to_every_browser():
+    translations = gradio_translations("pt-br").translations_dict
+    assert translations["en"] == translations["pt"] == PORTUGUESE

@@ -1,10 +1,10 @@
-"""Sessions: apart from each other, bounded, gone with their tabs."""
+"""Sessions: separate, limited in number and memory, removed with their pages."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 from promptweight_ui.runs import Run
-from promptweight_ui.sessions import Sessions, size_of
+from promptweight_ui.sessions import Sessions, result_nbytes
 
 
 def request(name):
@@ -12,8 +12,8 @@ def request(name):
 
 
 @dataclass
-class Recorded:
-    """As much of a result as counts: `size` bytes of recording, no picture."""
+class RecordedResult:
+    """The parts of a result that count: `size` bytes of recording, no image."""
 
     size: int
 
@@ -27,48 +27,48 @@ class Recorded:
         return ()
 
 
-def test_sessions_are_apart():
+def test_sessions_are_separate():
     sessions = Sessions()
-    one, other = sessions.of(request("a")), sessions.of(request("b"))
-    sessions.keep(one, Recorded(1))
+    one, other = sessions.get(request("a")), sessions.get(request("b"))
+    sessions.store_result(one, RecordedResult(1))
     assert other.result is None
-    assert sessions.of(request("a")) is one
+    assert sessions.get(request("a")) is one
 
 
-def test_a_closed_tab_leaves_nothing_and_stops_its_run():
+def test_removed_session_is_released_and_its_run_stops():
     sessions = Sessions()
-    session = sessions.of(request("a"))
+    session = sessions.get(request("a"))
     run = session.run = Run()
-    sessions.drop(request("a"))
-    sessions.drop(request("a"))
+    sessions.remove(request("a"))
+    sessions.remove(request("a"))
     assert len(sessions) == 0
     assert session.result is None
-    run.start(lambda callback: callback(SimpleNamespace(picture=1, pictures=1, step=1, steps=9)))
-    list(run.news())
+    run.start(lambda callback: callback(SimpleNamespace(image_number=1, image_count=1, step=1, steps=9)))
+    list(run.progress())
     assert run.outcome is False
 
 
-def test_the_session_unused_for_longest_goes_first():
-    sessions = Sessions(most=2)
+def test_least_recently_used_session_is_removed_first():
+    sessions = Sessions(max_sessions=2)
     for name in ("a", "b", "a", "c"):
-        sessions.of(request(name))
-    kept = sessions.of(request("a"))
+        sessions.get(request(name))
+    remaining = sessions.get(request("a"))
     assert len(sessions) == 2
-    assert sessions.of(request("a")) is kept
+    assert sessions.get(request("a")) is remaining
 
 
-def test_old_recordings_go_when_memory_is_short():
-    sessions = Sessions(most_bytes=100)
-    first, second, third = (sessions.of(request(name)) for name in "abc")
+def test_old_results_are_dropped_when_memory_is_short():
+    sessions = Sessions(max_bytes=100)
+    first, second, third = (sessions.get(request(name)) for name in "abc")
     for session in (first, second, third):
-        sessions.keep(session, Recorded(45))
+        sessions.store_result(session, RecordedResult(45))
     assert first.result is None
     assert second.result is not None
     assert third.result is not None
 
 
-def test_the_newest_result_stays_however_large_it_is():
-    sessions = Sessions(most_bytes=100)
-    session = sessions.of(request("a"))
-    sessions.keep(session, Recorded(1000))
-    assert size_of(session.result) == 1000
+def test_newest_result_stays_whatever_its_size():
+    sessions = Sessions(max_bytes=100)
+    session = sessions.get(request("a"))
+    sessions.store_result(session, RecordedResult(1000))
+    assert result_nbytes(session.result) == 1000

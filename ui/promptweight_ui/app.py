@@ -77,9 +77,9 @@ def build_app(context: Context) -> gr.Blocks:
         )
 
         def close_session(request: gr.Request) -> None:
-            context.sessions.remove(request)
             # Gradio keeps the last values of every component for each page that was ever open.
             app.state_holder.session_data.pop(request.session_hash or "", None)
+            context.sessions.remove(request)
 
         app.unload(close_session)
     app.queue(max_size=MAX_QUEUED)

@@ -8,20 +8,11 @@ by themselves or have no such function.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
-from typing import Any
 
 
 def trim() -> bool:
     """Return free memory to the system; the result is whether any was returned, False without glibc."""
-    function = _malloc_trim()
-    return function is not None and bool(function(0))
-
-
-@cache
-def _malloc_trim() -> Any:
-    """Return glibc's `malloc_trim`; None on systems with another C library."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        return bool(ctypes.CDLL(None).malloc_trim(0))
     except (OSError, TypeError, AttributeError):
-        return None
+        return False  # another C library

@@ -8,6 +8,7 @@ request that the callback checks after every step.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -71,7 +72,7 @@ class Run:
         self._error: BaseException | None = None
         self._is_done = False
         self._start_time: float | None = None
-        self._last_preview, self._preview_seconds = 0.0, 0.0
+        self._last_preview, self._preview_seconds = -math.inf, 0.0
         self._is_awaited = True
 
     def stop(self) -> None:
@@ -85,8 +86,13 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether the thread has ended."""
+        """True once the thread has ended."""
         return self._is_done
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the thread has ended, at most `timeout` seconds, and return whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_done, timeout)
 
     def start(self, work: Callable[[Callable[[Progress], bool]], Any]) -> None:
         """Begin `work` in a thread; its argument is the callback of `promptweight.generate`."""
@@ -131,7 +137,7 @@ class Run:
         now = monotonic()
         if self._start_time is None:
             # The first step is the slowest, so the clock starts after it.
-            self._start_time, self._last_preview = now, now - MIN_PREVIEW_INTERVAL
+            self._start_time = now
         if self._preview is None:
             self._publish(progress, None)
         elif self._is_awaited and now - self._last_preview >= MIN_PREVIEW_INTERVAL:

@@ -61,9 +61,6 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def __contains__(self, session_hash: str) -> bool:
-        return session_hash in self._sessions
-
     def get(self, request: gr.Request) -> Session:
         """Return the session of a request, a new one for its first request."""
         name = request.session_hash or ""

@@ -28,7 +28,14 @@ from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable
 from promptweight.messages import message
-from promptweight.weighting import KEY_MODES, KeyMode, compute_logit_bias
+from promptweight.weighting import (
+    KEY_MODES,
+    KeyMode,
+    SessionMode,
+    compute_logit_bias,
+    resolve_mode,
+    splits_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -221,26 +228,34 @@ def _pad_positions(positions: Sequence[Sequence[int]], length: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64)
 
 
-def make_key_rules(tables: Sequence[PlacedTable], default: KeyMode | None) -> dict[int, KeyRule]:
+def make_key_rules(
+    tables: Sequence[PlacedTable], default: SessionMode | None, method: str | None = None
+) -> dict[int, KeyRule]:
     """Make the rules of a prompt from the weights in its text, by row of the text embeddings.
 
     Args:
         tables: the prompt's token tables.
-        default: mode of weights without one; None where such weights act in the embeddings.
+        default: mode of weights without one; None where such weights act in the embeddings, "split" where
+            those above 1 act in attention if the method is `presence`.
+        method: method of the weights in the embeddings; None for the default of each dialect.
 
     Raises:
         SettingError: the prompt has weights and is a blend, whose rows stand for several words each.
     """
     rules = {}
     for placed in tables:
-        if default in KEY_MODES and placed.table.prompt.weighted and has_blend(placed.table):
-            raise SettingError(message("blend-attention-weights", prompt=placed.table.prompt.source))
         spans = placed.table.prompt.spans
+        if default == "split" and not splits_weights(method, placed.table.prompt.dialect):
+            default = None
+        if has_blend(placed.table) and any(
+            span.weight != 1 and resolve_mode(None, span.weight, default) in KEY_MODES for span in spans
+        ):
+            raise SettingError(message("blend-attention-weights", prompt=placed.table.prompt.source))
         for token in placed.table.tokens:
             if token.kind != "text":
                 continue
             options = spans[token.span].options
-            mode = options.mode or default
+            mode = resolve_mode(options.mode, token.weight, default)
             if mode in KEY_MODES and (token.weight != 1 or options.to is not None):
                 region = None if options.region is None else make_region(options.region)
                 rules[placed.start + token.position] = KeyRule(

@@ -6,11 +6,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from promptweight.prompt.a1111_scanner import Scan, scan
+from promptweight.prompt.changes import Changes
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.a1111_scanner import Scan, scan
 from promptweight.prompt.dialects.tags_and_comments import extract_tags
 from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, parse_finite
-from promptweight.prompt.prompt_editing import Changes, find_changes
+from promptweight.prompt.prompt_editing import find_changes
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import NOMINAL_STEPS, ParseTree, TreePart
 
@@ -75,8 +76,8 @@ def _parse_part(
     """
     if is_whole and part.weight != 1.0:
         value = whole.text[part.end : part.stop].strip()
-        places = whole.source_start(part.end), whole.source_end(part.stop)
-        remarks.add("part-weight", *places, value=value, weight=part.weight)
+        offsets = whole.source_start(part.end), whole.source_end(part.stop)
+        remarks.add("part-weight", *offsets, value=value, weight=part.weight)
     end = part.stop if is_whole else part.end
     text = whole if (part.start, end) == (0, len(whole.text)) else whole.select([(part.start, end)])
 
@@ -84,8 +85,8 @@ def _parse_part(
         remarks.add(code, text.source_start(start), text.source_end(end), **values)
 
     changes = find_changes(text.text, dialect, add_remark=add_remark)
-    if changes.found and is_first:
-        first = changes.found[0]
+    if changes.items and is_first:
+        first = changes.items[0]
         add_remark("scheduled", first.start, first.stop + 1)
     found = _scan_part(text, dialect, remarks, changes)
     tree_part = TreePart(
@@ -96,7 +97,7 @@ def _parse_part(
         start=whole.source_start(part.start),
         end=whole.source_end(part.end) if part.end > part.start else whole.source_start(part.start),
         joint=joint,
-        changes=changes if changes.found else None,
+        changes=changes if changes.items else None,
         is_composed=found.is_composed,
     )
     return tree_part, changes.scanned + found.scanned
@@ -104,7 +105,7 @@ def _parse_part(
 
 def _scan_part(text: MappedText, dialect: str, remarks: Remarks, changes: Changes) -> Scan:
     """Scan a part; where edits complete a weight or a BREAK, the remarks are those of the first step."""
-    if not changes.found:
+    if not changes.items:
         return scan(text, dialect, remarks)
     own = Remarks()
     found = scan(text, dialect, own, changes)
@@ -148,10 +149,10 @@ def _select_outside_groups(
             depth_changes[opened[bracket].pop()] += 1
             depth_changes[match.start()] -= 1
     outside = []
-    depth = place = 0
+    depth = offset = 0
     for start, end in separators:
-        depth += sum(depth_changes[place:start])
-        place = start
+        depth += sum(depth_changes[offset:start])
+        offset = start
         if depth == 0:
             outside.append((start, end))
         else:

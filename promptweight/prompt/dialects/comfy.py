@@ -12,7 +12,8 @@ from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.literals import NUMBER_LIKE, UNUSUAL_WEIGHT, clamp_weight, parse_finite
-from promptweight.prompt.nodes import Text, Weighted
+from promptweight.prompt.model import NO_OPTIONS
+from promptweight.prompt.nodes import Text, Weighted, new_node
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import ParseTree, TreePart
 
@@ -47,32 +48,32 @@ class _ComfyReader:
     def find_marks(self) -> None:
         """Find brackets, escapes and colons, and match brackets as ComfyUI counts levels."""
         opened: list[int] = []
+        brackets, colons, closing = self.brackets, self.colons, self.closing
         level = 0
         colon = -1
         for found in MARK.finditer(self.source):
-            mark, place = found[0], found.start()
-            if mark == ":":
-                colon = place
-                continue
-            if mark[0] == "\\":
-                self.escapes.append(place)
-                continue
-            index = len(self.brackets)
-            self.brackets.append(place)
-            self.colons.append(colon)
-            colon = -1
+            mark, offset = found[0], found.start()
             if mark == "(":
                 if level >= 0:
-                    opened.append(index)
+                    opened.append(len(brackets))
                 else:
-                    self.remarks.add("stray-disables", place, place + 1)
+                    self.remarks.add("stray-disables", offset, offset + 1)
                 level += 1
-            else:
+            elif mark == ")":
                 if opened:
-                    self.closing[opened.pop()] = index
+                    closing[opened.pop()] = len(brackets)
                 else:
-                    self.remarks.add("stray-closer", place, place + 1, bracket=")")
+                    self.remarks.add("stray-closer", offset, offset + 1, bracket=")")
                 level -= 1
+            else:
+                if mark == ":":
+                    colon = offset
+                else:
+                    self.escapes.append(offset)
+                continue
+            brackets.append(offset)
+            colons.append(colon)
+            colon = -1
 
     def read(self) -> None:
         """Add the nodes of the text, whose end moves in where an unclosed bracket makes a group after all."""
@@ -82,29 +83,29 @@ class _ComfyReader:
         level = 0
         unclosed: list[tuple[int, int, int, float, str]] = []  # (node, start, end, weight, origin)
         while index <= last:
-            place = self.brackets[index]
+            offset = self.brackets[index]
             closing = self.closing.get(index)
-            if self.source[place] == ")":
+            if self.source[offset] == ")":
                 level -= 1
             elif level < 0:
                 level += 1
             elif closing is not None and closing <= last:
-                self.add_text(begin, place)
+                self.add_text(begin, offset)
                 self.add_group(index, closing)
                 index = closing
                 begin = self.brackets[closing] + 1
             else:
-                self.add_text(begin, place)
-                begin = place
+                self.add_text(begin, offset)
+                begin = offset
                 if index == last or self.source[end - 1] != ")" or self.brackets[last] != end - 1:
-                    self.remarks.add("unclosed-text", place, place + 1, bracket="(")
-                    unclosed.append((len(self.nodes), place, end, 1.0, "none"))
+                    self.remarks.add("unclosed-text", offset, offset + 1, bracket="(")
+                    unclosed.append((len(self.nodes), offset, end, 1.0, "none"))
                     self.nodes.append(None)
                     break
                 weight, origin, content_end = self.weigh(index, last)
-                unclosed.append((len(self.nodes), place, end, weight, origin))
+                unclosed.append((len(self.nodes), offset, end, weight, origin))
                 self.nodes.append(None)
-                begin, end = place + 1, content_end
+                begin, end = offset + 1, content_end
                 last -= 1
             index += 1
         self.add_text(begin, end)
@@ -116,19 +117,23 @@ class _ComfyReader:
     def add_group(self, first: int, last: int) -> None:
         """Add the nodes of a matched group and of all that is nested in it."""
         outside: list[tuple[int, int, float, str, int]] = []  # (node, start, weight, origin, content_end)
-        begin, content_end = self.brackets[first], 0
+        nodes, brackets = self.nodes, self.brackets
+        begin = brackets[first]
         for index in range(first, last + 1):
-            place = self.brackets[index]
-            if index in self.closing:
-                self.add_text(begin, place)
-                weight, origin, content_end = self.weigh(index, self.closing[index])
-                outside.append((len(self.nodes), place, weight, origin, content_end))
-                self.nodes.append(None)
+            offset = brackets[index]
+            closing = self.closing.get(index)
+            if closing is not None:
+                if begin < offset:
+                    self.add_text(begin, offset)
+                outside.append((len(nodes), offset, *self.weigh(index, closing)))
+                nodes.append(None)
             else:
                 node, start, weight, origin, content_end = outside.pop()
-                self.add_text(begin, content_end)
-                self.nodes[node] = Weighted(start, place + 1, content_end, len(self.nodes), weight, origin)
-            begin = place + 1
+                if begin < content_end:
+                    self.add_text(begin, content_end)
+                values = (start, offset + 1, content_end, len(nodes), weight, origin, 0, NO_OPTIONS)
+                nodes[node] = new_node(Weighted, values)
+            begin = offset + 1
 
     def weigh(self, opening: int, closing: int) -> tuple[float, str, int]:
         """Return a group's weight, its origin, and the end of its text."""
@@ -163,6 +168,6 @@ class _ComfyReader:
             self.escapes_passed += 1
             if escape >= start:
                 if start < escape:
-                    self.nodes.append(Text(start, escape))
+                    self.nodes.append(new_node(Text, (start, escape)))
                 start = escape + 1
-        self.nodes.append(Text(start, end))
+        self.nodes.append(new_node(Text, (start, end)))

@@ -7,16 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.dialects.compel_grammar import (
+from promptweight.prompt.dialects.compel_expressions import (
     Expression,
     Group,
     Joined,
     LoraTag,
-    Reader,
     SwapExpression,
-    pair_quotes,
-    run_rule,
 )
+from promptweight.prompt.dialects.compel_grammar import Reader, pair_quotes, run_rule
 from promptweight.prompt.literals import parse_finite
 from promptweight.prompt.model import Lora
 from promptweight.prompt.nodes import Node, Substitution, Text, Weighted
@@ -105,8 +103,8 @@ class _CompelParser:
         """Add the networks that tags name."""
         for tag in expressions:
             if isinstance(tag, LoraTag):
-                place, end = self.mapped.source_start(tag.start), self.mapped.source_end(tag.end)
-                self.loras.append(Lora(tag.name, tag.weight, place, end))
+                offset, end = self.mapped.source_start(tag.start), self.mapped.source_end(tag.end)
+                self.loras.append(Lora(tag.name, tag.weight, offset, end))
 
     def add_part(
         self,
@@ -124,16 +122,16 @@ class _CompelParser:
         self.add_loras(tags)
         if expressions and not any(isinstance(node, Text) for node in nodes):
             return
-        place = self.mapped.source_start(start)
+        offset = self.mapped.source_start(start)
         self.parts.append(
             TreePart(
                 self.mapped,
                 nodes,
                 source_text=self.mapped.text[start:end],
                 weight=weight,
-                start=place,
+                start=offset,
                 end=self.mapped.source_end(end),
-                joint=(place, place),
+                joint=(offset, offset),
                 blend=blend,
                 normalize=normalize,
             )
@@ -141,29 +139,29 @@ class _CompelParser:
 
     def warn_about_brackets(self) -> None:
         """Remark on brackets and quotes that match nothing and so are text."""
-        for place, read in self.reader.brackets.items():
+        for offset, read in self.reader.brackets.items():
             if read is None:
-                start = self.mapped.source_start(place)
+                start = self.mapped.source_start(offset)
                 self.remarks.add("unclosed-text", start, start + 1, bracket="(")
-        for place, read in self.reader.quoted.items():
+        for offset, read in self.reader.quoted.items():
             if read is None:
-                start = self.mapped.source_start(place)
+                start = self.mapped.source_start(offset)
                 self.remarks.add("quote-unclosed", start, start + 1)
 
 
 def _space_commas(source: str) -> MappedText:
     """Return the source with a space after every comma, which compel adds first."""
     texts, runs = [], []
-    place = length = 0
+    offset = length = 0
     for match in TIGHT_COMMA.finditer(source):
         comma = match.start() + 1
-        texts.append(source[place:comma])
+        texts.append(source[offset:comma])
         texts.append(" ")
-        runs.append((length, place, comma - place))
-        length += comma - place + 1
-        place = comma
-    texts.append(source[place:])
-    runs.append((length, place, len(source) - place))
+        runs.append((length, offset, comma - offset))
+        length += comma - offset + 1
+        offset = comma
+    texts.append(source[offset:])
+    runs.append((length, offset, len(source) - offset))
     return MappedText("".join(texts), tuple(runs))
 
 
@@ -173,11 +171,11 @@ def _find_joined(reader: Reader) -> tuple[Joined | None, list[Expression]]:
     if joined is not None:
         return joined, []
     leading: list[Expression] = []
-    place = reader.skip(0)
-    while (tag := reader.lora(place)) is not None:
+    offset = reader.skip(0)
+    while (tag := reader.lora(offset)) is not None:
         leading.append(tag)
-        place = reader.skip(tag.end)
-    return reader.joined(place, (".blend",)), leading
+        offset = reader.skip(tag.end)
+    return reader.joined(offset, (".blend",)), leading
 
 
 def _flatten(

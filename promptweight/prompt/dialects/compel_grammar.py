@@ -8,10 +8,18 @@ in the nesting. Rules that nest are generators, driven by `run_rule`, so that ne
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from promptweight.prompt.dialects.compel_expressions import (
+    Expression,
+    Group,
+    Joined,
+    LoraTag,
+    SwapExpression,
+    Word,
+)
 from promptweight.prompt.literals import clamp_weight
 
 PLUS_BASE, MINUS_BASE = 1.1, 0.9
@@ -41,56 +49,6 @@ OPTION = re.compile(
     rf"|(?P<weight>{NUMBER})|(?P<flag>{KEYWORD})){SPACE}*+"
 )
 JOIN = re.compile(rf"{SPACE}*+\){SPACE}*+(?P<operator>\.blend|\.and|\.add){SPACE}*+\(")
-
-
-class Word(NamedTuple):
-    """Text without syntax; an empty one represents empty quotes."""
-
-    start: int
-    end: int
-
-
-class LoraTag(NamedTuple):
-    """A network tag, `useLora(name, weight)`."""
-
-    name: str
-    weight: float
-    start: int
-    end: int
-
-
-class Group(NamedTuple):
-    """Expressions under one weight; `origin` is the syntax that gives it, as in `Span`."""
-
-    start: int
-    end: int
-    content_end: int
-    weight: float
-    content: Sequence[Expression]
-    origin: str = "none"
-
-
-class SwapExpression(NamedTuple):
-    """A swap, `original.swap(edited, options)`."""
-
-    original: Sequence[Expression]
-    edited: Sequence[Expression]
-    options: tuple[tuple[str, float | str], ...]
-    start: int
-    end: int
-
-
-Expression = Word | LoraTag | Group | SwapExpression
-
-
-class Joined(NamedTuple):
-    """Prompts that an operator joins, `("a", "b").operator(…)`; each is (expressions, start, end)."""
-
-    operator: str
-    prompts: list[tuple[list[Expression], int, int]]
-    values: list[tuple[str, float | str]]
-    start: int
-    end: int
 
 
 Read = tuple[Expression, int] | None
@@ -138,44 +96,44 @@ class Reader:
     quoted: dict[int, Read] = field(default_factory=dict)
     scanned: int = 0
 
-    def match(self, pattern: re.Pattern[str], place: int) -> re.Match[str] | None:
+    def match(self, pattern: re.Pattern[str], offset: int) -> re.Match[str] | None:
         """Match within this reader's bounds."""
-        found = pattern.match(self.text, place, self.end)
-        self.scanned += 1 if found is None else found.end() - place + 1
+        found = pattern.match(self.text, offset, self.end)
+        self.scanned += 1 if found is None else found.end() - offset + 1
         return found
 
-    def skip(self, place: int) -> int:
-        """Return the offset after the white space at `place`."""
-        if place < self.end and self.text[place] not in WHITE_CHARACTERS:
+    def skip(self, offset: int) -> int:
+        """Return the offset after the white space at `offset`."""
+        if offset < self.end and self.text[offset] not in WHITE_CHARACTERS:
             self.scanned += 1
-            return place
-        found = self.match(WHITE, place)
-        return place if found is None else found.end()
+            return offset
+        found = self.match(WHITE, offset)
+        return offset if found is None else found.end()
 
-    def prompt(self, place: int) -> Rule:
+    def prompt(self, offset: int) -> Rule:
         """Read a whole prompt: operators where they match, other text up to the next white space."""
         expressions: list[Expression] = []
-        place = self.skip(place)
-        while place < self.end:
-            read = self.simple(place)
+        offset = self.skip(offset)
+        while offset < self.end:
+            read = self.simple(offset)
             if read is NESTED:
-                read = yield self.nested(place)
+                read = yield self.nested(offset)
             if read is None or isinstance(read[0], Word):
                 # Without an operator, a word ends at the next white space, whatever is in it.
-                free = self.match(BLACK, place)
+                free = self.match(BLACK, offset)
                 after = self.end if free is None else free.end()
-                read = Word(place, after), after
+                read = Word(offset, after), after
             expressions.append(read[0])
-            place = self.skip(read[1])
-        return expressions, place
+            offset = self.skip(read[1])
+        return expressions, offset
 
-    def fragment(self, place: int, commas: bool) -> Rule:
+    def fragment(self, offset: int, commas: bool) -> Rule:
         """Read as many words and operators as match; `commas` allows `,` and `.` between them."""
         expressions: list[Expression] = []
         while True:
-            start = self.skip(place)
+            start = self.skip(offset)
             if start >= self.end:
-                return expressions, place
+                return expressions, offset
             if self.text[start] in ",.":
                 read: Read = (Word(start, start + 1), start + 1) if commas else None
             else:
@@ -183,58 +141,58 @@ class Reader:
                 if read is NESTED:
                     read = yield self.nested(start)
             if read is None:
-                return expressions, place
+                return expressions, offset
             expressions.append(read[0])
-            place = read[1]
+            offset = read[1]
 
-    def simple(self, place: int) -> Read:
+    def simple(self, offset: int) -> Read:
         """Read a tag or a bare word with its sign; `NESTED` for brackets, quotes and swaps."""
-        first = self.text[place]
+        first = self.text[offset]
         if first in '("':
             return NESTED
-        if first in "uw" and (lora := self.lora(place)) is not None:
+        if first in "uw" and (lora := self.lora(offset)) is not None:
             return lora, lora.end
-        word = self.match(WORD, place)
+        word = self.match(WORD, offset)
         if word is None:
             return None
         after = word.end()
-        read: Read = Word(place, after), after
+        read: Read = Word(offset, after), after
         if after < self.end:
             follows = self.text[after]
             if follows in "+-":
-                return self.weighted(self.match(SIGNS, after), place, read)
+                return self.weighted(self.match(SIGNS, after), offset, read)
             if follows == "." or follows in WHITE_CHARACTERS:
                 attend = self.match(ATTEND, after)
                 if attend is not None:
-                    return self.weighted(attend, place, read)
+                    return self.weighted(attend, offset, read)
                 return NESTED if self.match(SWAP, after) is not None else read
         return read
 
-    def nested(self, place: int) -> Rule:
+    def nested(self, offset: int) -> Rule:
         """Read brackets, quotes, or a swapped word, with the operator that follows."""
-        read: Read = yield self.target(place)
+        read: Read = yield self.target(offset)
         if read is None:
             return None
         after = read[1]
         operator = self.match(ATTEND, after)
-        if operator is None and self.text[place] in '("':
+        if operator is None and self.text[offset] in '("':
             operator = self.match(WEIGHT, after)
         if operator is not None:
-            return self.weighted(operator, place, read)
+            return self.weighted(operator, offset, read)
         opening = self.match(SWAP, after)
         if opening is not None:
-            if place not in self.swaps:
-                self.swaps[place] = yield self.swap(place, read[0], opening.end())
-            return self.swaps[place] or read
+            if offset not in self.swaps:
+                self.swaps[offset] = yield self.swap(offset, read[0], opening.end())
+            return self.swaps[offset] or read
         return read
 
-    def lora(self, place: int) -> LoraTag | None:
+    def lora(self, offset: int) -> LoraTag | None:
         """Read a network tag."""
-        lora = self.match(LORA, place)
+        lora = self.match(LORA, offset)
         if lora is None:
             return None
         weight = float(lora["weight"]) if lora["weight"] else 1.0
-        return LoraTag(lora["name"], weight, place, lora.end())
+        return LoraTag(lora["name"], weight, offset, lora.end())
 
     def weighted(self, operator: re.Match[str] | None, start: int, read: Read) -> Read:
         """Return the expression read at `start` under the weight of the operator."""
@@ -243,41 +201,41 @@ class Reader:
         weight, origin = _parse_weight(operator["weight"])
         return Group(start, operator.end(), read[1], weight, [read[0]], origin), operator.end()
 
-    def target(self, place: int) -> Rule:
+    def target(self, offset: int) -> Rule:
         """Read quotes, brackets, or a bare word, which an operator can follow."""
-        first = self.text[place]
+        first = self.text[offset]
         if first == '"':
-            return self.quotation(place)
+            return self.quotation(offset)
         if first == "(":
-            if place not in self.brackets:
-                yield self.bracket(place)
-            return self.brackets[place]
-        word = self.match(WORD, place)
-        return None if word is None else (Word(place, word.end()), word.end())
+            if offset not in self.brackets:
+                yield self.bracket(offset)
+            return self.brackets[offset]
+        word = self.match(WORD, offset)
+        return None if word is None else (Word(offset, word.end()), word.end())
 
-    def bracket(self, place: int) -> Rule:
+    def bracket(self, offset: int) -> Rule:
         """Read `(…)` and store it, since another rule may need it again."""
-        self.brackets[place] = None
-        expressions, after = yield self.fragment(place + 1, True)
+        self.brackets[offset] = None
+        expressions, after = yield self.fragment(offset + 1, True)
         after = self.skip(after)
         if after < self.end and self.text[after] == ")":
-            self.brackets[place] = Group(place, after + 1, after, 1.0, expressions), after + 1
+            self.brackets[offset] = Group(offset, after + 1, after, 1.0, expressions), after + 1
 
-    def quotation(self, place: int) -> Read:
+    def quotation(self, offset: int) -> Read:
         """Read quotes whose whole content is a fragment."""
-        if place not in self.quoted:
-            self.quoted[place] = None
-            closing = self.quotes.get(place, self.end)
+        if offset not in self.quoted:
+            self.quoted[offset] = None
+            closing = self.quotes.get(offset, self.end)
             if closing < self.end:
                 inner = Reader(self.text, closing, {})
-                expressions, after = run_rule(inner.fragment(place + 1, True))
+                expressions, after = run_rule(inner.fragment(offset + 1, True))
                 if inner.skip(after) == closing:
                     content = expressions or [Word(closing, closing)]
-                    self.quoted[place] = Group(place, closing + 1, closing, 1.0, content), closing + 1
+                    self.quoted[offset] = Group(offset, closing + 1, closing, 1.0, content), closing + 1
                 self.scanned += inner.scanned
-        return self.quoted[place]
+        return self.quoted[offset]
 
-    def swap(self, place: int, original: Expression, opening: int) -> Rule:
+    def swap(self, offset: int, original: Expression, opening: int) -> Rule:
         """Read the rest after `.swap(`: a replacement without commas, then options."""
         edited, after = yield self.fragment(opening, False)
         after = self.skip(after)
@@ -286,17 +244,17 @@ class Reader:
             options, after = self.options(after + 1)
             after = self.skip(after)
         if after < self.end and self.text[after] == ")":
-            return SwapExpression([original], edited, tuple(options), place, after + 1), after + 1
+            return SwapExpression([original], edited, tuple(options), offset, after + 1), after + 1
         return None
 
-    def options(self, place: int) -> tuple[list[tuple[str, float | str]], int]:
+    def options(self, offset: int) -> tuple[list[tuple[str, float | str]], int]:
         """Read `name=value`, numbers and flags, between commas; a number or flag has no value."""
         found: list[tuple[str, float | str]] = []
-        comma = place
+        comma = offset
         while True:
             option = self.match(OPTION, comma)
             if option is None:
-                return found, place
+                return found, offset
             if option["key"] is not None:
                 number = option["number"]
                 found.append((option["key"], float(number) if number is not None else option["word"]))
@@ -304,14 +262,14 @@ class Reader:
                 found.append((str(float(option["weight"])), ""))
             else:
                 found.append((option["flag"], ""))
-            place = option.end()
-            if place >= self.end or self.text[place] != ",":
-                return found, place
-            comma = place + 1
+            offset = option.end()
+            if offset >= self.end or self.text[offset] != ",":
+                return found, offset
+            comma = offset + 1
 
-    def joined(self, place: int, operators: tuple[str, ...]) -> Joined | None:
+    def joined(self, offset: int, operators: tuple[str, ...]) -> Joined | None:
         """Read `("a", "b").operator(…)` at this offset."""
-        start = self.skip(place)
+        start = self.skip(offset)
         if start >= self.end or self.text[start] != "(":
             return None
         prompts: list[tuple[list[Expression], int, int]] = []
@@ -336,16 +294,16 @@ class Reader:
             return None
         return Joined(join["operator"], prompts, values, start, after + 1)
 
-    def quoted_prompt(self, place: int) -> Read:
+    def quoted_prompt(self, offset: int) -> Read:
         """Read quotes whose content is a whole prompt, which any text is."""
-        closing = self.quotes.get(place, self.end)
+        closing = self.quotes.get(offset, self.end)
         if closing >= self.end:
             return None
         inner = Reader(self.text, closing, {})
-        expressions, _ = run_rule(inner.prompt(place + 1))
+        expressions, _ = run_rule(inner.prompt(offset + 1))
         self.scanned += inner.scanned
         content = expressions or [Word(closing, closing)]
-        return Group(place, closing + 1, closing, 1.0, content), closing + 1
+        return Group(offset, closing + 1, closing, 1.0, content), closing + 1
 
 
 def pair_quotes(text: str) -> dict[int, int]:
@@ -356,16 +314,16 @@ def pair_quotes(text: str) -> dict[int, int]:
     closing: dict[int, int] = {}
     following = escaped = -1
     for match in re.finditer(r'["\n\r]', text[::-1]):
-        place = len(text) - 1 - match.start()
-        if text[place] != '"':
+        offset = len(text) - 1 - match.start()
+        if text[offset] != '"':
             following = escaped = -1
             continue
         if following >= 0:
-            closing[place] = following
+            closing[offset] = following
         elif escaped >= 0:
-            closing[place] = escaped
-        if text[place - 1 : place] != "\\":
-            following = place
+            closing[offset] = escaped
+        if text[offset - 1 : offset] != "\\":
+            following = offset
         elif escaped < 0:
-            escaped = place
+            escaped = offset
     return closing

@@ -17,16 +17,16 @@ NETWORKS = ("lora", "lyco", "hypernet")
 def find_comments(source: str, dialect: str) -> list[tuple[int, int]]:
     """Return the ranges of the comments: whole lines for `pw`, any `#` to the line's end for `a1111`."""
     ranges: list[tuple[int, int]] = []
-    place = source.find("#")
-    while place >= 0:
-        begins_line = place == 0 or source[place - 1] == "\n"
+    offset = source.find("#")
+    while offset >= 0:
+        begins_line = offset == 0 or source[offset - 1] == "\n"
         if not begins_line and dialect != "a1111":
-            place = source.find("#", place + 1)
+            offset = source.find("#", offset + 1)
             continue
-        line_end = source.find("\n", place)
+        line_end = source.find("\n", offset)
         line_end = len(source) if line_end < 0 else line_end + begins_line
-        ranges.append((place, line_end))
-        place = source.find("#", line_end)
+        ranges.append((offset, line_end))
+        offset = source.find("#", line_end)
     return ranges
 
 
@@ -68,13 +68,13 @@ def extract_tags(source: str, dialect: str, remarks: Remarks) -> tuple[MappedTex
         if comment < len(comments) and comments[comment][0] <= match.start():
             continue
         _read_tag(match, loras, remarks)
-    kept: list[tuple[int, int]] = []
-    place = 0
+    ranges: list[tuple[int, int]] = []
+    offset = 0
     for start, end in _join_ranges(comments + [match.span() for match in tags]):
-        kept.append((place, start))
-        place = end
-    kept.append((place, len(source)))
-    return MappedText.whole(source).select(kept), loras
+        ranges.append((offset, start))
+        offset = end
+    ranges.append((offset, len(source)))
+    return MappedText.whole(source).select(ranges), loras
 
 
 def _read_tag(match: re.Match[str], loras: list[Lora], remarks: Remarks) -> None:

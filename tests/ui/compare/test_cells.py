@@ -1,4 +1,4 @@
-"""What is told of one picture of a comparison."""
+"""Payload of one cell of a comparison."""
 
 from base64 import b64decode
 from types import SimpleNamespace
@@ -8,13 +8,13 @@ import pytest
 
 from promptweight import generate
 from promptweight.metadata.image_metadata import read_metadata
-from promptweight_ui.compare.cells import cell_of
+from promptweight_ui.compare.cells import cell_payload
 
 
-def test_numbers_and_file(tiny_pipe, tmp_path):
+def test_cell_has_the_map_and_the_file_of_the_result(tiny_pipe, tmp_path):
     result = generate("um (gato:1.4)", tiny_pipe, seed=2, num_inference_steps=2)
     component = SimpleNamespace(GRADIO_CACHE=str(tmp_path), temp_files=set())
-    cell = cell_of(component, result, "gato")
+    cell = cell_payload(component, result, "gato")
     heat = result.maps.word("gato").tensor.numpy()
     assert cell["mass"] == pytest.approx(heat.mean(), rel=1e-3)
     values = np.frombuffer(b64decode(cell["map"]["values"]), np.uint8).reshape(heat.shape)
@@ -24,12 +24,12 @@ def test_numbers_and_file(tiny_pipe, tmp_path):
     assert read_metadata(cell["path"]).record["seed"] == 2
 
 
-def test_a_share_that_was_reached_is_a_number_and_no_warning(tiny_pipe, tmp_path):
+def test_target_share_is_a_number_instead_of_a_warning(tiny_pipe, tmp_path):
     result = generate("um (gato:=30%) aa <lora:luz:1>", tiny_pipe, seed=2, num_inference_steps=3)
-    cell = cell_of(SimpleNamespace(GRADIO_CACHE=str(tmp_path), temp_files=set()), result, "aa")
-    assert [(each["phrase"], each["target"]) for each in cell["found"]] == [("gato", 0.3)]
-    assert cell["found"][0]["share"] == pytest.approx(result.found[0][0].share, rel=0.01)
-    assert [remark["en"] for remark in cell["warnings"]] == [
+    cell = cell_payload(SimpleNamespace(GRADIO_CACHE=str(tmp_path), temp_files=set()), result, "aa")
+    assert [(each["phrase"], each["target"]) for each in cell["shares"]] == [("gato", 0.3)]
+    assert cell["shares"][0]["share"] == pytest.approx(result.shares[0][0].share, rel=0.01)
+    assert [warning["en"] for warning in cell["warnings"]] == [
         "The LoRA “luz” has no effect here: LoRAs are loaded by the command line (--lora-dir) and in Python "
         "(lora_dir)"
     ]

@@ -1,4 +1,4 @@
-"""What an unfinished picture looks like: exact where the picture and the noise are known."""
+"""Previews of unfinished images: exact where image and noise are known."""
 
 from types import SimpleNamespace
 
@@ -13,23 +13,23 @@ from diffusers import (
 )
 
 from promptweight import generate
-from promptweight_ui.components.live_preview import Preview
+from promptweight_ui.components.live_preview import LivePreview
 
 
 def levels(scheduler):
-    """(signal, noise) after each step, from the library's own way of adding noise to a picture."""
+    """The factors of image and noise after each step, from the scheduler's own function that adds noise."""
     clean, noise = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
     add = scheduler.scale_noise if hasattr(scheduler, "scale_noise") else None
-    found = []
+    factors = []
     for timestep in scheduler.timesteps:
         at = timestep[None]
         if add is not None:
-            found.append((float(add(clean, at, noise)), float(add(noise, at, clean))))
+            factors.append((float(add(clean, at, noise)), float(add(noise, at, clean))))
         else:
-            found.append(
+            factors.append(
                 (float(scheduler.add_noise(clean, noise, at)), float(scheduler.add_noise(noise, clean, at)))
             )
-    return found
+    return factors
 
 
 @pytest.mark.parametrize(
@@ -43,31 +43,31 @@ def levels(scheduler):
     ids=lambda scheduler: type(scheduler).__name__,
 )
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' own
-def test_two_latents_tell_the_picture(scheduler):
+def test_two_latents_determine_the_image(scheduler):
     scheduler.set_timesteps(10)
-    preview = Preview(SimpleNamespace(scheduler=scheduler))
-    picture, noise = torch.randn(2, 1, 4, 8, 8)
+    preview = LivePreview(SimpleNamespace(scheduler=scheduler))
+    image, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     known = levels(scheduler)
     for step in (3, 6):
-        assert preview._level(step) == pytest.approx(known[step], abs=1e-4)
-        older, newer = (known[place][0] * picture + known[place][1] * noise for place in (step - 1, step))
-        told = preview._without_noise(older, step - 1, newer, step)
-        assert torch.allclose(told, picture, atol=1e-2)
+        assert preview.noise_level(step) == pytest.approx(known[step], abs=1e-4)
+        older, newer = (known[each][0] * image + known[each][1] * noise for each in (step - 1, step))
+        denoised = preview.denoise(older, step - 1, newer, step)
+        assert torch.allclose(denoised, image, atol=1e-2)
 
 
-def test_the_last_look_is_the_picture_itself(tiny_pipe):
-    preview = Preview(tiny_pipe)
-    looks = []
+def test_last_preview_is_the_image(tiny_pipe):
+    preview = LivePreview(tiny_pipe)
+    previews = []
 
-    def look(progress):
-        looks.append(preview(progress))
+    def add(progress):
+        previews.append(preview(progress))
         return True
 
-    result = generate("um gato", tiny_pipe, num_inference_steps=3, seed=1, callback=look)
-    assert [image.size for image in looks] == [result.images[0].size] * 3
-    one, other = (np.asarray(image, dtype=np.float32) for image in (looks[-1], result.images[0]))
+    result = generate("um gato", tiny_pipe, num_inference_steps=3, seed=1, callback=add)
+    assert [image.size for image in previews] == [result.images[0].size] * 3
+    one, other = (np.asarray(image, dtype=np.float32) for image in (previews[-1], result.images[0]))
     assert np.abs(one - other).mean() < 8  # a schedule's last step leaves a little noise
 
 
-def test_a_model_that_shows_no_latents_has_no_look():
-    assert Preview(SimpleNamespace())(SimpleNamespace(latents=None)) is None
+def test_pipeline_without_latents_has_no_preview():
+    assert LivePreview(SimpleNamespace())(SimpleNamespace(latents=None)) is None

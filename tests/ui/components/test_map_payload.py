@@ -1,4 +1,4 @@
-"""The message to the page: the same maps as the library's own, to the rounding of a byte."""
+"""Payload of the maps: the maps of the library, rounded to bytes."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from promptweight import generate
 from promptweight.attention import Record
 from promptweight.maps import AttentionMaps
 from promptweight_ui.components import map_payload
-from promptweight_ui.components.map_payload import LONGEST_GRID, maps_of
+from promptweight_ui.components.map_payload import MAX_GRID_SIDE, maps_payload
 
 PROMPT = "um (gato:1.4) gato, aa"
 
@@ -31,12 +31,11 @@ def result(tiny_pipe):
 
 
 def composed(message, word, size, image=0, unit="probability", kind="words", parts=None):
-    """What the page shows of a message: written a second time, in numpy and torch."""
+    """A map as the page composes it, written independently in numpy and torch."""
     grids = {}
     for plane in message["planes"]:
-        if (plane["image"], plane["kind"]) != (image, kind) or not message["groups"][plane["group"]]["usual"][
-            kind
-        ]:
+        is_default = message["groups"][plane["group"]]["default"][kind]
+        if (plane["image"], plane["kind"]) != (image, kind) or not is_default:
             continue
         if parts is not None and plane["part"] not in parts:
             continue
@@ -58,8 +57,8 @@ def composed(message, word, size, image=0, unit="probability", kind="words", par
 @pytest.mark.parametrize("unit", ["probability", "share"])
 @pytest.mark.parametrize("kind", ["words", "refined"])
 @pytest.mark.parametrize("image", [0, 1])
-def test_the_page_can_put_every_map_together(result, unit, kind, image):
-    message = maps_of(result.maps, 2)
+def test_payload_composes_to_the_maps_of_the_library(result, unit, kind, image):
+    message = maps_payload(result.maps, 2)
     view = result.maps.refined() if kind == "refined" else result.maps
     view = view.share() if unit == "share" else view
     for number, word in enumerate(result.words):
@@ -69,12 +68,12 @@ def test_the_page_can_put_every_map_together(result, unit, kind, image):
 
 
 @pytest.mark.parametrize("kind", ["words", "refined"])
-def test_layers_that_are_not_advised_are_others(result, kind):
+def test_layers_outside_the_advice_are_others(result, kind):
     recording = result.maps.recording
     slots = [replace(slot, is_advised="up" in slot.layers[0]) for slot in recording.slots]
-    maps = AttentionMaps.of(replace(recording, slots=tuple(slots)))
-    message = maps_of(maps, 1)
-    parts = [(group["part"], group["usual"][kind]) for group in message["groups"]]
+    maps = AttentionMaps.from_recording(replace(recording, slots=tuple(slots)))
+    message = maps_payload(maps, 1)
+    parts = [(group["part"], group["default"][kind]) for group in message["groups"]]
     assert ("others", False) in parts
     assert ("others", True) not in parts
     assert ("up", True) in parts
@@ -86,16 +85,16 @@ def test_layers_that_are_not_advised_are_others(result, kind):
     assert torch.allclose(shown, expected, atol=1.5 / 255 * float(expected.max()))
 
 
-def test_steps_can_be_told_apart(result):
-    message = maps_of(result.maps, 2)
+def test_parts_of_the_steps_are_separate(result):
+    message = maps_payload(result.maps, 2)
     assert message["parts"] == [[0, 1], [1, 2], [2, 3], [3, 4]]
     expected = result.maps.steps(1, 3).word("gato").tensor
     shown = composed(message, 1, expected.shape, parts=(1, 2))
     assert torch.allclose(shown, expected, atol=1.5 / 255 * float(expected.max()))
 
 
-def test_words_and_weights_are_told(result):
-    words = maps_of(result.maps, 1)["words"]
+def test_words_have_weights_and_occurrences(result):
+    words = maps_payload(result.maps, 1)["words"]
     assert [(word["text"], word["weight"], word["occurrence"], word["punctuation"]) for word in words] == [
         ("um", 1.0, 0, False),
         ("gato", 1.4, 0, False),
@@ -105,17 +104,17 @@ def test_words_and_weights_are_told(result):
     ]
 
 
-def test_it_is_plain_json(result):
-    json.dumps(maps_of(result.maps, 2), allow_nan=False)
+def test_payload_is_json(result):
+    json.dumps(maps_payload(result.maps, 2), allow_nan=False)
 
 
-def test_no_maps_are_an_empty_message():
-    assert maps_of(None, 3)["planes"] == []
+def test_no_maps_are_an_empty_payload():
+    assert maps_payload(None, 3)["planes"] == []
 
 
-def test_a_large_recording_is_told_in_fewer_parts(result, monkeypatch):
-    monkeypatch.setattr(map_payload, "MOST_NUMBERS", 12_000)
-    message = maps_of(result.maps, 2)
+def test_large_recording_has_fewer_parts(result, monkeypatch):
+    monkeypatch.setattr(map_payload, "MAX_BYTES", 12_000)
+    message = maps_payload(result.maps, 2)
     numbers = sum(len(base64.b64decode(plane["maps"])) for plane in message["planes"])
     assert numbers <= 12_000
     assert len(message["parts"]) == 1
@@ -123,12 +122,12 @@ def test_a_large_recording_is_told_in_fewer_parts(result, monkeypatch):
     assert torch.allclose(composed(message, 0, expected.shape), expected, atol=0.05 * float(expected.max()))
 
 
-def test_grids_keep_their_shape_when_they_are_made_smaller():
-    assert map_payload._fitted(128, 64, LONGEST_GRID) == (64, 32)
-    assert map_payload._fitted(16, 24, LONGEST_GRID) == (16, 24)
-    assert map_payload._fitted(1000, 1, LONGEST_GRID) == (64, 1)
+def test_smaller_grids_keep_their_shape():
+    assert map_payload.fit_grid(128, 64, MAX_GRID_SIDE) == (64, 32)
+    assert map_payload.fit_grid(16, 24, MAX_GRID_SIDE) == (16, 24)
+    assert map_payload.fit_grid(1000, 1, MAX_GRID_SIDE) == (64, 1)
 
 
-def test_however_large_a_recording_is_there_is_an_end_to_shrinking_it(monkeypatch):
-    monkeypatch.setattr(map_payload, "MOST_NUMBERS", 1)
-    assert map_payload._affordable([map_payload.Group("up", 64, 64, True, True)], 20, 10) == (1, 8)
+def test_size_limit_ends_at_the_smallest_payload(monkeypatch):
+    monkeypatch.setattr(map_payload, "MAX_BYTES", 1)
+    assert map_payload.limit_size([map_payload.LayerGroup("up", 64, 64, True, True)], 20, 10) == (1, 8)

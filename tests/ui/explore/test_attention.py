@@ -1,4 +1,4 @@
-"""What the Explore tab tells of a place inside a picture: sums that must come out, and the picture itself."""
+"""Attention of one patch: its computation, and the recorded maps."""
 
 import math
 from base64 import b64decode
@@ -8,7 +8,13 @@ import torch
 
 from promptweight import generate
 from promptweight.attention import Record
-from promptweight_ui.explore.attention import Place, about, look, look_inside, looked_at
+from promptweight_ui.explore.attention import (
+    Selection,
+    capture_layers,
+    captured_steps,
+    describe,
+    selection_values,
+)
 
 PROMPT = "um (gato:1.6{mode=logit}) um"
 
@@ -20,43 +26,41 @@ def result(tiny_pipe):
 
 
 @pytest.fixture(scope="module")
-def inside(tiny_pipe, result):
-    return look_inside(tiny_pipe, result)
+def capture(tiny_pipe, result):
+    return capture_layers(tiny_pipe, result)
 
 
-def test_the_last_step_is_the_pictures_own(inside, result):
-    """The map of a word must be the one that was recorded while the picture was made."""
-    told = about(inside)
-    assert told["steps"] == [0, 1, 2, 3]
-    ((text,), said) = told["texts"], told["said"]
+def test_last_step_has_the_maps_recorded_for_the_image(capture, result):
+    about = describe(capture)
+    assert about["steps"] == [0, 1, 2, 3]
+    ((text,), text_at_step) = about["texts"], about["text_at_step"]
     assert [word["text"] for word in text["words"]] == ["um", "gato", "um"]
-    assert said == {"0": 0, "1": 0, "2": 0, "3": 0}
-    for number, layer in enumerate(told["layers"]):
+    assert text_at_step == {"0": 0, "1": 0, "2": 0, "3": 0}
+    for number, layer in enumerate(about["layers"]):
         slot = next(slot for slot in result.maps.recording.slots if slot.layers == (layer["name"],))
         column = result.maps.recording.columns(("positive", 0))[2]  # "gato" is the second token
         recorded = slot.sums[3, 0, 0, :, :, column]
         assert layer["heads"] == len(recorded)
         for head in range(layer["heads"]):
-            map_told = look(inside, Place(number, head, 3, 0, 1))["map"]
-            values = torch.tensor(list(b64decode(map_told["values"]))) / 255 * map_told["top"]
-            torch.testing.assert_close(values, recorded[head], atol=map_told["top"] / 200, rtol=0)
+            values_map = selection_values(capture, Selection(number, head, 3, 0, 1))["map"]
+            values = torch.tensor(list(b64decode(values_map["values"]))) / 255 * values_map["top"]
+            torch.testing.assert_close(values, recorded[head], atol=values_map["top"] / 200, rtol=0)
 
 
-def test_shares_add_up_and_so_does_what_is_taken(inside):
-    view = look(inside, Place(0, 1, 2, 5, 1))
+def test_shares_and_contributions_add_up(capture):
+    view = selection_values(capture, Selection(0, 1, 2, 5, 1))
     assert sum(line["probability"] for line in view["table"]) == pytest.approx(1, abs=1e-3)
     for dimension, value in enumerate(view["output"]):
-        taken = sum(line["taken"][dimension] for line in view["table"])
-        assert taken == pytest.approx(value, abs=2e-3 * max(map(abs, view["output"])))
-    assert view["image"]["total"] == pytest.approx(
-        1, abs=1e-3
-    )  # in a UNet patches have a softmax of their own
+        contributions = sum(line["contribution"][dimension] for line in view["table"])
+        assert contributions == pytest.approx(value, abs=2e-3 * max(map(abs, view["output"])))
+    # in a UNet patches have a softmax of their own
+    assert view["image"]["total"] == pytest.approx(1, abs=1e-3)
     assert [line["text"] for line in view["table"] if line["kind"] == "text"] == ["um", "gato", "um"]
     assert [line["text"] for line in view["table"] if line["chosen"]] == ["gato"]
 
 
-def test_the_steps_lead_from_one_to_the_next(inside):
-    view = look(inside, Place(0, 0, 1, 7, 1))
+def test_probability_follows_from_product_and_bias(capture):
+    view = selection_values(capture, Selection(0, 0, 1, 7, 1))
     lines = [line for line in view["table"] if "product" in line]
     chosen = next(line for line in lines if line["chosen"])
     product = sum(q * k for q, k in zip(view["query"], view["key"], strict=True))
@@ -69,47 +73,48 @@ def test_the_steps_lead_from_one_to_the_next(inside):
 
 
 @pytest.mark.parametrize(
-    "place", [Place(9, 0, 0, 0, 0), Place(0, 9, 0, 0, 0), Place(0, 0, 9, 0, 0), Place(0, 0, 0, 10**6, 0),
-              Place(0, 0, 0, -1, 0), Place(0, 0, 0, 0, 3), Place(-1, 0, 0, 0, 0)]
+    "indices",
+    [(9, 0, 0, 0, 0), (0, 9, 0, 0, 0), (0, 0, 9, 0, 0), (0, 0, 0, 10**6, 0), (0, 0, 0, -1, 0),
+     (0, 0, 0, 0, 3), (-1, 0, 0, 0, 0)],
 )  # fmt: skip
-def test_places_that_are_not_there_are_refused(inside, place):
+def test_missing_selection_raises(capture, indices):
     with pytest.raises(IndexError):
-        look(inside, place)
+        selection_values(capture, Selection(*indices))
 
 
-def test_of_a_prompt_that_changes_each_step_has_its_own_words(tiny_pipe):
+def test_each_step_of_a_scheduled_prompt_has_its_words(tiny_pipe):
     made = generate("um [gato:um gato:0.5]", tiny_pipe, seed=3, num_inference_steps=4)
-    inside = look_inside(tiny_pipe, made)
-    told = about(inside)
-    assert [told["texts"][told["said"][str(step)]]["text"] for step in range(4)] == (
+    capture = capture_layers(tiny_pipe, made)
+    about = describe(capture)
+    assert [about["texts"][about["text_at_step"][str(step)]]["text"] for step in range(4)] == (
         ["um gato"] * 2 + ["um um gato"] * 2
     )
     for step, words in ((1, ["um", "gato"]), (2, ["um", "um", "gato"])):
-        view = look(inside, Place(0, 0, step, 0, 1))
+        view = selection_values(capture, Selection(0, 0, step, 0, 1))
         assert [line["text"] for line in view["table"] if line["kind"] == "text"] == words
         assert [line["text"] for line in view["table"] if line["chosen"]] == [words[1]]
         assert len(view["words"]) == len(words)
     with pytest.raises(IndexError):
-        look(inside, Place(0, 0, 1, 0, 2))
+        selection_values(capture, Selection(0, 0, 1, 0, 2))
 
 
-def test_a_run_that_is_stopped_keeps_what_it_saw(tiny_pipe, result):
-    inside = look_inside(tiny_pipe, result, callback=lambda progress: progress.step < 2)
-    assert inside.steps == (0, 1)
+def test_stopped_capture_has_the_steps_before(tiny_pipe, result):
+    capture = capture_layers(tiny_pipe, result, callback=lambda progress: progress.step < 2)
+    assert capture.steps == (0, 1)
 
 
-def test_steps_that_are_looked_at():
-    assert looked_at(3) == (0, 1, 2)
-    assert looked_at(25) == (0, 6, 12, 18, 24)
+def test_captured_steps_include_first_and_last():
+    assert captured_steps(3) == (0, 1, 2)
+    assert captured_steps(25) == (0, 6, 12, 18, 24)
 
 
-def test_a_painted_word_has_the_weight_that_was_written(tiny_pipe):
-    from promptweight_ui.regions.masks import regional
+def test_painted_word_has_the_weight_of_the_source(tiny_pipe):
+    from promptweight_ui.regions.masks import apply_regions
 
     mask = torch.zeros(8, 8).numpy()
     mask[:4] = 1
-    painted = regional("um (gato:1.6) um", {"gato": mask}, 10.0, 0.1)
+    painted = apply_regions("um (gato:1.6) um", {"gato": mask}, 10.0, 0.1)
     result = generate(painted, tiny_pipe, seed=3, num_inference_steps=2)
-    (text,) = about(look_inside(tiny_pipe, result))["texts"]
+    (text,) = describe(capture_layers(tiny_pipe, result))["texts"]
     assert [word["weight"] for word in text["words"]] == [1, 1.6, 1]
-    assert [word.weight for word in result.words] == [1, math.e, 1]  # how it acts is another matter
+    assert [word.weight for word in result.words] == [1, math.e, 1]  # the weight of its region

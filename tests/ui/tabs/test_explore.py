@@ -1,4 +1,4 @@
-"""The tabs beside Generate in a browser: what they show of a picture, and what they refuse."""
+"""Explore, Compare, History and Regions in a browser with one image, and invalid requests."""
 
 import io
 import re
@@ -6,22 +6,22 @@ import re
 import pytest
 from PIL import Image
 
-from promptweight_ui.explore.cache import Kept
+from promptweight_ui.explore.cache import Cache
 from promptweight_ui.tabs import explore
 
 AREA = "#generate-prompt textarea"
 DONE = "#generate-picture .pw-picture[data-state=done]"
-PATIENCE = 600_000  # milliseconds; a busy machine is no reason to fail
+PATIENCE = 600_000  # milliseconds; a busy machine must not fail a test
 PROMPT = "um (gato:1.4) <img src=x onerror=document.title='run'>"
 
 
 @pytest.fixture(scope="module")
 def page(served, browser):
-    """One page with a picture of three steps; what goes wrong in it fails the last test that uses it."""
+    """One page with an image of three steps; an error on the page fails the last test that uses it."""
     context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(served.url)
     page.wait_for_selector(f"{AREA}.pw-area")
     page.wait_for_selector("#language label.selected")
@@ -33,7 +33,7 @@ def page(served, browser):
     yield page
     assert page.title() != "run"
     context.close()
-    assert wrong == []
+    assert errors == []
 
 
 def enter(page, name):
@@ -54,10 +54,11 @@ def percents(texts):
     return [float(re.search(r"[\d.]+", text)[0]) for text in texts]
 
 
-def test_words_that_read_each_other(page):
+@pytest.mark.browser
+def test_text_matrix_shows_the_self_attention(page):
     enter(page, "Explore")
     page.fill("#explore-prompt textarea, #explore-prompt input", "um gato <b>um</b>")
-    page.click("#explore-read")
+    page.click("#explore-encode")
     page.wait_for_selector(".pw-matrix")
     page.wait_for_function("document.querySelector('.pw-matrix').innerText.includes('100')")
     rows = page.locator(".pw-matrix tr").count() - 1
@@ -68,10 +69,11 @@ def test_words_that_read_each_other(page):
     for line in lines:
         assert sum(int(cell) for cell in line if cell.isdigit()) == pytest.approx(100, abs=rows)
     page.locator(".pw-matrix td.pw-masked").first.hover()
-    assert "cannot see" in page.inner_text("#explore-text .pw-told")
+    assert "cannot attend" in page.inner_text("#explore-text .pw-readout")
 
 
-def test_a_patch_its_words_and_the_calculation(page):
+@pytest.mark.browser
+def test_attention_view_follows_patch_and_word(page):
     enter(page, "Explore")
     page.click("#explore-go")
     page.wait_for_selector(".pw-sum-table")
@@ -93,7 +95,8 @@ def test_a_patch_its_words_and_the_calculation(page):
     assert page.locator("#explore-inside img[src=x]").count() == 0
 
 
-def test_a_grid_its_curve_and_two_pictures(page):
+@pytest.mark.browser
+def test_compare_shows_grid_charts_and_difference(page):
     enter(page, "Compare")
     page.wait_for_function("document.querySelector('#compare-word input').value === 'gato'")
     page.fill("#compare-across-values textarea, #compare-across-values input", "1, 3")
@@ -111,7 +114,8 @@ def test_a_grid_its_curve_and_two_pictures(page):
     page.wait_for_function("!document.querySelector('.pw-versus')")
 
 
-def test_a_picture_of_the_session_is_sent_back(page):
+@pytest.mark.browser
+def test_history_sends_an_image_back_to_generate(page):
     enter(page, "Generate")
     page.fill(AREA, "something else")
     enter(page, "History")
@@ -129,27 +133,28 @@ def test_a_picture_of_the_session_is_sent_back(page):
     assert not page.is_checked("#generate-random input")
 
 
-def test_nothing_painted_is_told(page):
+@pytest.mark.browser
+def test_regions_without_paint_are_refused(page):
     enter(page, "Regions")
     page.click("#regions-go")
-    page.wait_for_selector("text=Choose a word for a color")
+    page.wait_for_selector("text=Select a word for a color")
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "request_data",
     [None, 3, [], "key", {}, {"key": None}, {"key": ["x"]}, {"key": "unknown", "layer": 0}],
 )
-def test_questions_without_a_key_get_nothing(asked):
-    kept = Kept()
-    kept.add("secret", 1)
-    assert explore._look_inside(kept, asked) == {"error": "gone"}
-    assert explore._look_at_text(kept, asked) == {"error": "gone"}
+def test_request_without_a_known_key_has_no_values(request_data):
+    cache = Cache()
+    cache.add("secret", 1)
+    assert explore.layer_values(cache, request_data) == {"error": "gone"}
+    assert explore.text_values(cache, request_data) == {"error": "gone"}
 
 
 @pytest.mark.parametrize("value", [None, "0", 0.0, True, float("nan"), [0]])
-def test_places_that_are_no_whole_numbers_are_refused(value):
-    kept = Kept()
-    place = {"key": kept.add(object(), 1), "layer": 0, "head": 0, "step": 0, "patch": 0, "word": 0}
+def test_indices_that_are_not_integers_are_refused(value):
+    cache = Cache()
+    indices = {"key": cache.add(object(), 1), "layer": 0, "head": 0, "step": 0, "patch": 0, "word": 0}
     for name in ("layer", "head", "step", "patch", "word"):
-        assert explore._look_inside(kept, place | {name: value}) == {"error": "no_such"}
-    assert explore._look_at_text(kept, place | {"chunk": value}) == {"error": "no_such"}
+        assert explore.layer_values(cache, indices | {name: value}) == {"error": "no_such"}
+    assert explore.text_values(cache, indices | {"chunk": value}) == {"error": "no_such"}

@@ -38,7 +38,8 @@ def _map_payload(result: Result, word: str) -> dict[str, Any]:
     if result.maps is None:
         return {}
     heat = result.maps.word(word)
-    size = fit_grid(*heat.tensor.shape, MAX_GRID_SIDE)
+    height, width = heat.tensor.shape
+    size = fit_grid(height, width, MAX_GRID_SIDE)
     small = F.adaptive_avg_pool2d(heat.tensor[None], size)[0]
     top = float(small.max())
     numbers = (small / max(top, 1e-30) * 255).round().byte()

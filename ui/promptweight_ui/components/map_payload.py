@@ -45,9 +45,9 @@ class LayerGroup:
     height: int
     width: int
     is_default: bool
-    """Whether the default view of `AttentionMaps` holds them."""
+    """True if the default view of `AttentionMaps` holds them."""
     is_refined_default: bool
-    """Whether the refined maps of that view hold them."""
+    """True if the refined maps of that view hold them."""
 
 
 def maps_payload(maps: AttentionMaps | None, images: int, parts: int = MAX_PARTS) -> dict[str, Any]:

@@ -108,9 +108,8 @@ def adjust_weight_for_page(request: Any) -> dict[str, Any]:
 
 def _adjust_share(text: str, first: int, last: int, step: float) -> tuple[str, int, int] | None:
     """Return the prompt with another target share, in steps of `SHARE_STEP`; None if none is selected."""
-    span = next(
-        (span for span in parse(text).at().spans if span.options.share and span.start <= first <= span.end), None
-    )
+    shares = (span for span in parse(text).at().spans if span.options.share is not None)
+    span = next((span for span in shares if span.start <= first <= span.end), None)
     match = TARGET_SHARE.search(text, span.end) if span else None
     if span is None or match is None or not math.isfinite(step) or step == 0:
         return None

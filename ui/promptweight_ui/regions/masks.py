@@ -67,7 +67,8 @@ def _downsample(indices: ColorIndices) -> ColorIndices:
     import torch
     import torch.nn.functional as F
 
-    size = fit_grid(*indices.shape, MAX_CELLS)
+    rows, columns = indices.shape
+    size = fit_grid(rows, columns, MAX_CELLS)
     each = np.stack([indices == number for number in range(len(COLORS) + 1)]).astype(np.float32)
     return F.adaptive_avg_pool2d(torch.from_numpy(each), size).argmax(0).to(torch.uint8).numpy()
 
@@ -125,8 +126,8 @@ def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
     """
     import torch
 
-    from promptweight.attention import MASK_BIAS
     from promptweight.attention import Mask as Region
+    from promptweight.weighting import MASK_BIAS
 
     low = math.log(outside) if outside > 0 else MASK_BIAS
     values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))

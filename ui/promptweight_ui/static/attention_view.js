@@ -72,7 +72,7 @@ export class AttentionView {
     return this.message.about.layers[this.selection.layer];
   }
 
-  /** The words of the text at a step: a prompt may change on the way. */
+  /** The words of the text at a step: a prompt may change during sampling. */
   words(step = this.selection.step) {
     const { texts, text_at_step } = this.message.about;
     return texts[text_at_step[step]].words;

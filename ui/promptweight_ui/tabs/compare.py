@@ -233,10 +233,10 @@ def _parse_axis(context: Context, model: str, kind: Any, values: Any, language: 
 
 def _weight_pair(prompt: str, word: str, language: object) -> str:
     """Return the weights of a comparison with and without the word's own weight: 1 and that weight."""
-    from promptweight.prompt import parse, places
+    from promptweight.prompt import find_phrase, parse
 
     parsed = parse(prompt).at()
-    starts = [start for start, _ in places(parsed, word)]
+    starts = [start for start, _ in find_phrase(parsed, word)]
     spans = [span for start in starts for span in parsed.spans if span.clean_start <= start < span.clean_end]
     if not spans:
         return "1"

@@ -203,8 +203,9 @@ def layer_values(captures: Cache[AttentionCapture], request: Any) -> dict[str, A
         return {"error": "gone"}
     indices = [request.get(each.name) for each in fields(Selection)]
     try:
-        if not all(type(index) is int for index in indices):
+        integers = [index for index in indices if type(index) is int]
+        if len(integers) < len(indices):
             raise IndexError
-        return attention.selection_values(capture, Selection(*indices))
+        return attention.selection_values(capture, Selection(*integers))
     except IndexError:
         return {"error": "no_such"}

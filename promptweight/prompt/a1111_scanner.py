@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from promptweight.prompt.changes import Change, Changes
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.literals import (
     A1111_NUMBER,
@@ -21,8 +22,7 @@ from promptweight.prompt.literals import (
     skip_white,
 )
 from promptweight.prompt.model import BREAK_KEYWORD, NO_OPTIONS, Options
-from promptweight.prompt.nodes import Alternate, Break, Edit, Node, Text, Weighted
-from promptweight.prompt.prompt_editing import Change, Changes
+from promptweight.prompt.nodes import Alternate, Break, Edit, Node, Text, Weighted, new_node
 from promptweight.prompt.source_map import MappedText
 
 FACTOR = {"(": 1.1, "[": 1 / 1.1}
@@ -84,32 +84,32 @@ class _Scanner:
 
     def scan_all(self, changes: Changes | None) -> None:
         """Scan to the end of the text, from one mark of an edit to the next."""
-        place = 0
-        if changes is not None and changes.found:
-            place = self.scan_changes(changes)
-        self.scan_range(place, len(self.text))
+        offset = 0
+        if changes is not None and changes.items:
+            offset = self.scan_changes(changes)
+        self.scan_range(offset, len(self.text))
         self.scanned += len(self.text)
         self.close_open_groups()
 
     def scan_changes(self, changes: Changes) -> int:
         """Scan up to the last mark of an edit; return the offset after it."""
-        place = 0
+        offset = 0
         heads: dict[int, int] = {}  # from the number of a change to the index of its node
         branches: dict[int, list[int]] = {}
         for start, end, number, branch in sorted(changes.marks()):
-            self.scan_range(place, start)
-            self.check_edges(place, start, end)
-            place = end
+            self.scan_range(offset, start)
+            self.check_edges(offset, start, end)
+            offset = end
             if branch == 0:
                 heads[number] = len(self.nodes)
                 branches[number] = []
                 self.nodes.append(None)
             branches[number].append(len(self.nodes))
-            change = changes.found[number]
+            change = changes.items[number]
             if branch == len(change.separators) + change.is_alternation:
                 self.close_change(heads.pop(number), change, tuple(branches.pop(number)), end)
         self.is_composed |= self.has_keyword_head and self.has_keyword_tail
-        return place
+        return offset
 
     def close_change(self, head: int, change: Change, branches: tuple[int, ...], end: int) -> None:
         """Write the node of an edit or an alternation."""
@@ -132,30 +132,30 @@ class _Scanner:
         ):
             self.is_composed = True
 
-    def scan_range(self, place: int, end: int) -> None:
-        """Scan text[place:end]."""
+    def scan_range(self, offset: int, end: int) -> None:
+        """Scan text[offset:end]."""
         self.end = end
         text, nodes = self.text, self.nodes
         plain = PLAIN.match
-        while place < end:
-            character = text[place]
+        while offset < end:
+            character = text[offset]
             if character in "([":
-                self.open_group(character, place)
-                place += 1
+                self.open_group(character, offset)
+                offset += 1
             elif character in ")]":
-                self.close_group("(" if character == ")" else "[", place)
-                place += 1
+                self.close_group("(" if character == ")" else "[", offset)
+                offset += 1
             elif character == ":":
-                place = self.weight(place)
+                offset = self.weight(offset)
             elif character == "\\":
-                place = self.escape(place)
+                offset = self.escape(offset)
             else:
-                after = plain(text, place, end).end()  # type: ignore[union-attr]
+                after = plain(text, offset, end).end()  # type: ignore[union-attr]
                 if self.has_breaks:
-                    self.plain_with_breaks(place, after)
+                    self.plain_with_breaks(offset, after)
                 else:
-                    nodes.append(Text(place, after))
-                place = after
+                    nodes.append(new_node(Text, (offset, after)))
+                offset = after
 
     def plain_with_breaks(self, start: int, end: int) -> None:
         """Add text without brackets, in which BREAK removes the white space around it."""
@@ -170,25 +170,25 @@ class _Scanner:
         if start < end:
             self.nodes.append(Text(start, end))
 
-    def open_group(self, bracket: str, place: int) -> None:
+    def open_group(self, bracket: str, offset: int) -> None:
         """Begin a group; its weight is known when it closes."""
-        (self.rounds if bracket == "(" else self.squares).append((len(self.nodes), place))
+        (self.rounds if bracket == "(" else self.squares).append((len(self.nodes), offset))
         self.nodes.append(None)
         self.colon = -1
 
-    def close_group(self, bracket: str, place: int) -> None:
+    def close_group(self, bracket: str, offset: int) -> None:
         """Close the innermost group of this kind, or take the closing bracket as text."""
         if not (self.rounds if bracket == "(" else self.squares):
-            self.remark("stray-closer", place, place + 1, bracket=self.text[place])
-            self.nodes.append(Text(place, place + 1))
+            self.remark("stray-closer", offset, offset + 1, bracket=self.text[offset])
+            self.nodes.append(Text(offset, offset + 1))
             self.colon = -1
             return
         if bracket == "(" and self.colon >= 0:
-            self.scanned += place - self.colon
-            value = self.text[self.colon + 1 : place]
+            self.scanned += offset - self.colon
+            value = self.text[self.colon + 1 : offset]
             if NUMBER_LIKE.match(value):
-                self.remark("weight-unreadable", self.colon + 1, place, value=value.strip())
-        self.pop(bracket, place, place + 1, FACTOR[bracket], ORIGIN[bracket])
+                self.remark("weight-unreadable", self.colon + 1, offset, value=value.strip())
+        self.pop(bracket, offset, offset + 1, FACTOR[bracket], ORIGIN[bracket])
 
     def pop(
         self,
@@ -201,109 +201,111 @@ class _Scanner:
     ) -> None:
         """Close the innermost group of this kind, whose closing bracket is before `end`."""
         own, other = (self.rounds, self.squares) if bracket == "(" else (self.squares, self.rounds)
-        index, place = own.pop()
+        index, offset = own.pop()
         self.colon = -1
         nodes = self.nodes
         if other and other[-1][0] > index:
             self.remark("crossed-groups", end - 1, end, bracket=self.text[end - 1])
         if index == len(nodes) - 1:
-            self.remark("empty-group", place, end)
-        nodes[index] = Weighted(place, end, content_end, len(nodes), weight, origin, self.closings, options)
+            self.remark("empty-group", offset, end)
+        values = (offset, end, content_end, len(nodes), weight, origin, self.closings, options)
+        nodes[index] = new_node(Weighted, values)
         self.closings += 1
 
-    def escape(self, place: int) -> int:
+    def escape(self, offset: int) -> int:
         """Read a backslash: the next character is text, or the backslash itself is (A1111 drops it)."""
-        following = self.text[place + 1 : place + 2]
+        following = self.text[offset + 1 : offset + 2]
         if following and following in ESCAPABLE[self.dialect]:
-            self.nodes.append(Text(place + 1, place + 2))
-            return place + 2
+            self.nodes.append(Text(offset + 1, offset + 2))
+            return offset + 2
         if self.dialect == "a1111":
-            self.remark("backslash-dropped", place, place + 1)
+            self.remark("backslash-dropped", offset, offset + 1)
         else:
-            self.nodes.append(Text(place, place + 1))
-        return place + 1
+            self.nodes.append(Text(offset, offset + 1))
+        return offset + 1
 
-    def weight(self, place: int) -> int:
+    def weight(self, offset: int) -> int:
         """Read a colon: the weight that closes a round group, or else text."""
         text, end = self.text, self.end
-        if end < len(text) and self.rounds and self.is_open_literal(place + 1):
+        if end < len(text) and self.rounds and self.is_open_literal(offset + 1):
             self.is_composed = True
-        number_place = skip_white(text, place + 1, end)
+        number_offset = skip_white(text, offset + 1, end)
         is_pw = self.dialect == "pw"
-        if is_pw and number_place < end and text[number_place] == "=":
-            return self.share(place, number_place + 1)
-        number = (ASCII_NUMBER if is_pw else A1111_NUMBER).match(text, number_place, end)
+        if is_pw and number_offset < end and text[number_offset] == "=":
+            return self.share(offset, number_offset + 1)
+        number = (ASCII_NUMBER if is_pw else A1111_NUMBER).match(text, number_offset, end)
         if number is None:
-            self.scanned += number_place - place
-            return self.colon_as_text(place)
+            self.scanned += number_offset - offset
+            return self.colon_as_text(offset)
         after = number.end()
         block = None
         if is_pw:
             block = BRACES.match(text, skip_white(text, after, end), end)
             after = block.end() if block else after
         closer = skip_white(text, after, end)
-        self.scanned += closer - place
+        self.scanned += closer - offset
         value = parse_finite(number[0])
         if closer >= end or text[closer] != ")" or value is None or not self.rounds:
-            return self.colon_as_text(place)
-        self.warn_about_weight(place, closer, value, number[0])
+            return self.colon_as_text(offset)
+        self.warn_about_weight(offset, closer, value, number[0])
         options = NO_OPTIONS
         if block is not None:
             content, source_offset = block[0][1:-1], self.mapped.source_start
             options = parse_options(content, block.start() + 1, self.remarks, source_offset)
-        self.pop("(", place, closer + 1, value, "number", options)
+        self.pop("(", offset, closer + 1, value, "number", options)
         return closer + 1
 
-    def share(self, place: int, after_sign: int) -> int:
-        """Read `:=`, at `place`: the share of attention that closes a round group, or else text."""
+    def share(self, offset: int, after_sign: int) -> int:
+        """Read `:=`, at `offset`: the share of attention that closes a round group, or else text."""
         match = SHARE.match(self.text, after_sign, self.end)
-        self.scanned += (after_sign if match is None else match.end()) - place
+        self.scanned += (after_sign if match is None else match.end()) - offset
         if match is None or not self.rounds:
-            return self.colon_as_text(place)
+            return self.colon_as_text(offset)
         share = parse_share(match[1]) if match[1].endswith("%") else None
         closer = match.end() - 1
         if share is None:
-            self.remark("share-unreadable", place + 1, closer, value=match[1])
-            return self.colon_as_text(place)
-        self.pop("(", place, closer + 1, 1.0, "number", Options(share=share))
+            self.remark("share-unreadable", offset + 1, closer, value=match[1])
+            return self.colon_as_text(offset)
+        self.pop("(", offset, closer + 1, 1.0, "number", Options(share=share))
         return closer + 1
 
-    def colon_as_text(self, place: int) -> int:
+    def colon_as_text(self, offset: int) -> int:
         """Add a colon that begins no weight."""
-        self.nodes.append(Text(place, place + 1))
-        self.colon = place
-        return place + 1
+        self.nodes.append(Text(offset, offset + 1))
+        self.colon = offset
+        return offset + 1
 
-    def is_open_literal(self, place: int) -> bool:
-        """Return whether the text from `place` to the next mark of an edit may begin a weight."""
-        match = OPEN_LITERAL.match(self.text, place, self.end)
+    def is_open_literal(self, offset: int) -> bool:
+        """Return whether the text from `offset` to the next mark of an edit may begin a weight."""
+        match = OPEN_LITERAL.match(self.text, offset, self.end)
         if match is None:
             return False
-        self.scanned += match.end() - place
+        self.scanned += match.end() - offset
         return match.end() == self.end
 
-    def warn_about_weight(self, place: int, closer: int, value: float, number: str) -> None:
+    def warn_about_weight(self, offset: int, closer: int, value: float, number: str) -> None:
         """Remark on a weight that is far from 1, or that may be the second half of a ratio."""
-        if number.isdecimal() and self.text[place - 1] in "0123456789":
-            first = place
-            while first > 0 and place - first < 12 and self.text[first - 1] in "0123456789.":
+        if number.isdecimal() and self.text[offset - 1] in "0123456789":
+            first = offset
+            while first > 0 and offset - first < 12 and self.text[first - 1] in "0123456789.":
                 first -= 1
             written = self.text[first:closer].rstrip()
             escaped = written.replace(":", "\\:", 1)
             code = "weight-ratio" if self.dialect == "pw" else "weight-ratio-fixed"
-            self.remark(code, place, closer, value=written, weight=value, escaped=escaped)
+            self.remark(code, offset, closer, value=written, weight=value, escaped=escaped)
         elif abs(value) > UNUSUAL_WEIGHT:
-            self.remark("weight-large", place + 1, closer, weight=value)
+            self.remark("weight-large", offset + 1, closer, weight=value)
 
     def close_open_groups(self) -> None:
         """Close the groups that are open at the end of the text: the round ones first, as A1111 does."""
         size, count = len(self.text), len(self.nodes)
         for bracket, groups in (("(", self.rounds), ("[", self.squares)):
-            for index, place in groups:
-                weight, origin = FACTOR[bracket], ORIGIN[bracket]
-                self.nodes[index] = Weighted(place, size, size, count, weight, origin, self.closings)
+            weight, origin = FACTOR[bracket], ORIGIN[bracket]
+            for index, offset in groups:
+                values = (offset, size, size, count, weight, origin, self.closings, NO_OPTIONS)
+                self.nodes[index] = new_node(Weighted, values)
                 self.closings += 1
-                self.remark("unclosed-group", place, place + 1, bracket=bracket)
+                self.remark("unclosed-group", offset, offset + 1, bracket=bracket)
 
     def remark(self, code: str, start: int, end: int, **values: object) -> None:
         """Remark on a range of the text."""
