@@ -1,7 +1,7 @@
 """Translatable warnings and errors, each with a code.
 
-A message is an English sentence that knows its code and its fields. Its texts stand in `catalogs/`, one file for
-each language, keyed by code. Control flow asks for the code, never for a piece of the sentence.
+A message is an English sentence with a code and fields. Its texts are in `catalogs/`, one file for each
+language, keyed by code. Control flow compares codes, never sentences.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m promptweight.benchmarks.parser
 
 `parse` is the time of the tree alone, `prompt` that of the tree and the weighted spans of the first step.
-Times are processor times; growth is the factor for ten times the text, so that 10 is linear. The last table has
-200 groups with their timeline, for which other tools need seconds to minutes.
+Times are processor times; growth is the factor for ten times the text, so that 10 is linear. The last table
+has 200 groups with their timeline, for which other tools need seconds to minutes.
 """
 
 from __future__ import annotations

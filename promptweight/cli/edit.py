@@ -51,9 +51,10 @@ def edit(
 
     Writes the source image, the edited image, and a sheet of both.
     """
+    source_prompt, edited_prompt = (parse(text, dialect).at() for text in (source, edited))
     if not quiet:
-        for prompt in (source, edited):
-            console.print_prompt(parse(prompt, dialect).at(), stderr=True)
+        for prompt in (source_prompt, edited_prompt):
+            console.print_prompt(prompt, stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.cli.progress import show_progress
     from promptweight.generation import edit as edit_image
@@ -64,8 +65,8 @@ def edit(
     check_folder(output)  # before the images are drawn
     with show_progress(quiet=quiet) as progress:
         result = edit_image(
-            source,
-            edited,
+            source_prompt,
+            edited_prompt,
             load(model, device=device, dtype=dtype, scheduler=scheduler),
             kind=kind,  # type: ignore[arg-type]
             cross_replace_steps=cross,

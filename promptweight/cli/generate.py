@@ -67,9 +67,10 @@ def generate(
         return
     if prompt is None:
         raise typer.BadParameter("give a prompt, or an image file with --from", param_hint="PROMPT")
-    prompt = console.read_argument(prompt)
+    parsed = parse(console.read_argument(prompt), dialect).at()
+    parsed_negative = parse(negative, dialect).at()
     if not quiet:
-        console.print_prompt(parse(prompt, dialect).at(), stderr=True)
+        console.print_prompt(parsed, stderr=True)
     from promptweight.atomic_files import check_folder
     from promptweight.cli.progress import show_progress
     from promptweight.generation import check_arguments
@@ -88,8 +89,8 @@ def generate(
     }
     # Report errors before the model is loaded, which may take minutes.
     check_arguments(
-        prompt,
-        negative,
+        parsed,
+        parsed_negative,
         dialect=dialect,
         seed=seed,
         num_images=n,
@@ -109,9 +110,9 @@ def generate(
     try:
         with show_progress(quiet=quiet) as progress:
             result = generate_images(
-                prompt,
+                parsed,
                 load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
-                negative_prompt=negative,
+                negative_prompt=parsed_negative,
                 **weighting,
                 balance=balance,
                 dialect=dialect,

@@ -12,7 +12,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-UNITS = 64  # scene coordinates run from 0 to 64, whatever the picture's size
+UNITS = 64
+"""Length of a side of the picture in scene coordinates."""
+
 CELL = 4  # units of a latent
 WATERLINE = 32
 WATER = (96, 152, 206)

@@ -36,6 +36,7 @@ from promptweight.mini.scenes import (
 )
 
 LANGUAGES = ("pt", "en")
+"""Languages of captions: Portuguese and English."""
 
 # kind: (gender, Portuguese nouns, English nouns); the first noun of each is the plain one
 NOUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -145,6 +146,8 @@ RELATION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "": ("and", "with"),
     },
 }
+"""Words of each relation, by language and relation; the first ones are the plain ones."""
+
 PLACE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "pt": {
         BEACH: ("na praia", "em uma praia"),

@@ -20,6 +20,8 @@ COLORS: dict[str, Rgb] = {
     "white": (252, 252, 252),
     "gray": (140, 142, 148),
 }
+"""The eleven colors of objects, as sRGB values 0 to 255."""
+
 LIGHT, DARK = "light", "dark"
 SHADES: dict[str, dict[str, Rgb]] = {
     LIGHT: {

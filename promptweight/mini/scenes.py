@@ -1,6 +1,6 @@
-"""Draws the built-in world: one to three colored things on a plain ground, with their exact masks.
+"""Scenes of the built-in world and their renderer, with exact masks of their objects.
 
-A scene is data (`Scene`), made at random (`random_scene`) or by hand, and `render` turns it into a picture:
+A scene is data (`Scene`), sampled (`random_scene`) or made by hand, and `render` draws it:
 
 >>> import numpy as np
 >>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
@@ -8,8 +8,10 @@ A scene is data (`Scene`), made at random (`random_scene`) or by hand, and `rend
 >>> picture.shape, masks.shape
 ((64, 64, 3), (2, 64, 64))
 
-Places and sizes are in 64ths of the picture, multiples of 4, so that every thing lies on the grid of the
-16 × 16 latents: shapes are learnt several times faster than with free positions.
+Positions and sizes are in 64ths of the picture, multiples of 4, so that every object lies on the grid of the
+16 × 16 latents: shapes are learned several times faster than at free positions. The relations of the first
+object to the second are `LEFT`, `RIGHT`, `ABOVE`, `BELOW`, `BESIDE` and `CHASE` (`RELATIONS`), and those of
+the larger world `RIDE`, `MIRROR`, `WEAR`, `HOLD`, `ON` and `IN`.
 """
 
 from __future__ import annotations
@@ -43,10 +45,18 @@ KINDS = (
     "astronaut",
     "horse",
 )
+"""Kinds of objects that the shipped models know."""
+
 SINGLE_SIDES = (32, 40)
+"""Sides of the square of a single object, in 64ths of the picture."""
+
 GROUP_SIDE = 24
+"""Side of the square of each of several objects, in 64ths of the picture."""
+
 LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE = "left", "right", "above", "below", "beside", "chase"
 RELATIONS = (LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE)
+"""Relations of the first of two objects to the second."""
+
 DRAWN_AS = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # what may be drawn where less is said
 OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
 

@@ -18,6 +18,8 @@ from promptweight.prompt.words import fold, split_words
 WORD_ENDS = frozenset('.,/\\!?%^*;:{}=`~()[]<>|"')
 KEYWORDS = ("BREAK", "AND")
 EPSILON = 1e-6
+TRIAL_STEPS = 12
+"""The number of steps at which the text is compared before and after a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def adjust_weight(text: str, start: int, end: int, step: float = 0.1) -> tuple[s
 
     An empty selection means the brackets or the tag around the caret, or else the word under it. Bare
     `((x))` becomes a number first. A weight that reaches 1 loses its brackets, unless it has options. A
-    selection without text, or one that cuts through brackets, changes nothing.
+    selection without text, or one that cuts through brackets or other syntax, changes nothing: the clean text
+    stays the same.
 
     Returns:
         The new text, and the start and end of the content in it, so that the next call goes on from there.
@@ -64,7 +67,8 @@ def adjust_weight(text: str, start: int, end: int, step: float = 0.1) -> tuple[s
     if not 1e-6 <= abs(step) <= 1e6:
         raise SettingError(f"step must be from 1e-6 to 1e6 in size; got {step}")
     start, end = sorted((max(0, min(start, len(text))), max(0, min(end, len(text)))))
-    target = _find_target(parse(text), start, end, step)
+    tree = parse(text)
+    target = _find_target(tree, start, end, step)
     if target is None:
         return text, start, end
     content = text[target.start : target.end]
@@ -75,8 +79,16 @@ def adjust_weight(text: str, start: int, end: int, step: float = 0.1) -> tuple[s
         opening = "(" if target.suffix == ")" else text[target.first : target.start]
         written = f"{opening}{content}:{_format_short(weight)}{target.options}{target.suffix}"
         offset = len(opening)
+    changed = text[: target.first] + written + text[target.last :]
+    if _texts(parse(changed)) != _texts(tree):
+        return text, start, end
     new_start = target.first + offset
-    return text[: target.first] + written + text[target.last :], new_start, new_start + len(content)
+    return changed, new_start, new_start + len(content)
+
+
+def _texts(tree: ParseTree) -> list[str]:
+    """Return the clean texts of a tree during sampling."""
+    return [tree.at(step, TRIAL_STEPS).text for step in tree.last_steps(TRIAL_STEPS)]
 
 
 def _format_short(weight: float) -> str:

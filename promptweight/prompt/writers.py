@@ -79,6 +79,9 @@ def write_a1111(parts: list[SegmentPart], loras: Iterable[Lora], dialect: str) -
         losses.append(_loss_at_part("lost-blend", parts[0]))
     for part in parts:
         text = _write_a1111_part(join_segments(part.segments), dialect, losses)
+        if several:
+            # The parser drops the white space at the ends of a part, in `a1111` only at its end.
+            text = text.strip() if dialect == "pw" else text.rstrip()
         if several and (part.weight != 1 or FINAL_NUMBER.search(text)):
             text += f" :{format_weight(part.weight)}"
         elif not several and dialect == "a1111":

@@ -15,9 +15,16 @@ from promptweight.render.colormaps import colormap_table
 Color = tuple[int, int, int]
 
 BACKGROUND: Color = (22, 23, 28)
+"""Color of a strip, as are the following ones of its parts, in sRGB values 0 to 255."""
+
 FOREGROUND: Color = (244, 244, 246)
+"""Color of words and captions."""
+
 MUTED: Color = (158, 161, 172)
+"""Color of numbers and of the ends of a color scale."""
+
 ACCENT: Color = (251, 176, 64)
+"""Color of weights."""
 
 
 def draw_word_strip(

@@ -31,8 +31,8 @@ DIALECT_METHODS: Mapping[str, str] = {
     "comfy": "comfy",
     "compel": "compel",
 }
-"""Default method of the prompts of a dialect: `presence`, or that of the tool whose dialect it is. The dialect
-a1111 has the default of each text encoder."""
+"""Default method of the prompts of a dialect: `presence`, or that of the tool with this dialect. Prompts of
+the dialect a1111 have the default of each text encoder."""
 
 NORMALIZER_DESCRIPTIONS: Mapping[str, str] = {
     "none": "Leaves the weights as they are.",

@@ -17,8 +17,16 @@ PIECES = [
     "useLora(p,1)",
 ]
 
+DENSE_PIECES = [
+    *("[", "[", "]", "(", "(", ")", ")", "|", ":", ":", " ", "a", "b ", "\\", "\n"),
+    *(":3]", ":0.5]", ":2]", "(c:1.3)", ":1.2)", "1.2", "0.8", "{to=2}", "=25%", "[t]", "<lora:n:0.5>"),
+    *("B", "REAK", "K", "BREAK", " BREAK ", "AND", " AND "),
+    *("[1.2:0.8:5]", "[x|y]", "[p:q:4]", "[r:0.25]", "[s::6]"),
+]
+
 any_text = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=24).map("".join),
+    st.lists(st.sampled_from(DENSE_PIECES), max_size=18).map("".join),
     st.text(st.characters(exclude_categories=()), max_size=40),
 )
 """Any text: syntax in pieces, or any characters, surrogates included."""

@@ -91,3 +91,10 @@ def test_write_of_weights_that_differ_beyond_the_written_decimals_settles(text):
 
 def test_write_in_another_dialect_drops_what_is_lost():
     assert write(parse("um (gato:1.3{mode=p2p}) azul"), "compel") == "um (gato)1.3 azul"
+
+
+@pytest.mark.parametrize("dialect", ["pw", "a1111"])
+@pytest.mark.parametrize("text", ["a AND b [", "x [ AND y", "c AND ( AND ", "|AND(c:1.3)b [", "a AND b\n()"])
+def test_write_of_white_space_at_the_ends_of_parts_settles(text, dialect):
+    written = write(parse(text, dialect))
+    assert write(parse(written, dialect), dialect) == written

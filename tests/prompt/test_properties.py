@@ -192,9 +192,10 @@ def test_schedule_of_any_text_ends_with_the_last_step(text, dialect, steps):
 
 
 @given(any_text, st.integers(-2, 60), st.integers(-2, 60), st.sampled_from([0.1, -0.1, 0.05]))
-def test_adjust_weight_of_any_selection_gives_a_selection_in_the_text(text, start, end, step):
+def test_adjust_weight_of_any_selection_keeps_the_clean_text(text, start, end, step):
     written, new_start, new_end = adjust_weight(text, start, end, step)
     assert 0 <= new_start <= new_end <= len(written)
+    assert parse(written).at().text == parse(text).at().text
 
 
 @given(any_text)

@@ -102,3 +102,17 @@ def test_set_weight_parses_to_the_weight(pieces, weight, dialect):
     for start, _ in found:
         (span,) = [span for span in prompt.spans if span.clean_start <= start < span.clean_end]
         assert span.weight == pytest.approx(weight, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        (")", 0, 1),
+        ("(3:: BREAK \\inf", 11, 12),
+        ("1.2 AND {to=2}", 6, 11),
+        (":2]\n)", 1, 5),
+        ("a [b:c:3]", 4, 6),
+    ],
+)
+def test_adjust_weight_of_a_selection_that_cuts_syntax_changes_nothing(text, start, end):
+    assert adjust_weight(text, start, end) == (text, start, end)

@@ -85,6 +85,10 @@ class GenerateCall:
     arguments: dict[str, Any]
 
 
+WEIGHTING_ARGUMENTS = ("method", "normalizer", "space", "mode")
+"""Arguments of `promptweight.generate` for how weights act."""
+
+
 def weighting_arguments(name: str, normalizer: str | None) -> dict[str, Any]:
     """Return the arguments of `promptweight.generate` for one of `WEIGHTING_NAMES` or `DEFAULT_METHOD`.
 
@@ -94,9 +98,9 @@ def weighting_arguments(name: str, normalizer: str | None) -> dict[str, Any]:
     """
     if name.startswith(ATTENTION_PREFIX):
         mode = name.removeprefix(ATTENTION_PREFIX)
-        return {"space": "attention", "mode": mode, "method": None, "normalizer": None}
+        return {"space": "attention", "mode": mode}
     method = None if name == DEFAULT_METHOD else name
-    return {"space": "embedding", "mode": "logit", "method": method, "normalizer": normalizer}
+    return {"method": method, "normalizer": normalizer}
 
 
 def check_form(context: Context, form: GenerateForm, language: object) -> GenerateCall:

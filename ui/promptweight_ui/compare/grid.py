@@ -9,7 +9,7 @@ from typing import Any
 
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.messages import Message, message
-from promptweight_ui.generation import MAX_GUIDANCE, GenerateCall, weighting_arguments
+from promptweight_ui.generation import MAX_GUIDANCE, WEIGHTING_ARGUMENTS, GenerateCall, weighting_arguments
 
 NUMERIC_DEFAULTS: Mapping[str, str] = {
     "weight": "0, 0.5, 1, 1.5, 2",
@@ -183,6 +183,8 @@ def _change(call: GenerateCall, word: str, kind: str, value: Any) -> GenerateCal
         changes = {"prompt": set_weight(call.arguments["prompt"], word, value, "pw")}
     elif kind == "method":
         changes = weighting_arguments(value, call.arguments.get("normalizer"))
+        others = {key: each for key, each in call.arguments.items() if key not in WEIGHTING_ARGUMENTS}
+        return replace(call, arguments=others | changes)
     elif kind != "none":
         names = {"seed": "seed", "steps": "num_inference_steps", "guidance": "guidance_scale"}
         changes = {names[kind]: value}

@@ -140,7 +140,7 @@ def _settings(context: Context) -> None:
         parts["method"] = make(
             gr.Dropdown,
             {"label": "generate_method", "info": "generate_method_info"},
-            {name: f"generate_method_{_text_key(name)}" for name in (DEFAULT_METHOD, *WEIGHTING_NAMES)},
+            {name: f"generate_method_{text_key(name)}" for name in (DEFAULT_METHOD, *WEIGHTING_NAMES)},
             value=DEFAULT_METHOD,
             elem_id="generate-method",
             min_width=180,
@@ -205,7 +205,7 @@ def _settings(context: Context) -> None:
         parts["normalizer"] = make(
             gr.Dropdown,
             {"label": "generate_normalizer", "info": "generate_normalizer_info"},
-            {name: f"generate_normalizer_{_text_key(name)}" for name in NORMALIZER_NAMES},
+            {name: f"generate_normalizer_{text_key(name)}" for name in NORMALIZER_NAMES},
             value="none",
         )
         parts["refine"] = make(
@@ -214,6 +214,6 @@ def _settings(context: Context) -> None:
     follow_model(context)
 
 
-def _text_key(name: str) -> str:
+def text_key(name: str) -> str:
     """Return the name of a method or normalizer as the keys of the texts hold it."""
     return name.replace("++", "_plus").replace("+", "_").replace("-", "_")
