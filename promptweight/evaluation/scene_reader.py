@@ -2,8 +2,8 @@
 
 A picture is reduced to 64 pixels. The ground is the nearest of all grounds that the world has, in every
 light. Then the icon whose painting explains most of the difference from the ground is painted onto the
-ground, and the rest is explained in the same way, so that things may overlap. An icon with cover a and color
-c changes the ground g by a(c - g); of the difference d it explains
+ground, and the rest is explained in the same way, so that things may overlap. An icon of cover a and color c
+changes the ground g by a(c - g); of the difference d it explains
 
     2 <d, a(c - g)> - |a(c - g)|²,
 
@@ -32,8 +32,13 @@ from promptweight.mini.worlds import World
 
 FRAME = 3  # pixels at the edges that show the ground
 STRIDE = 2  # pixels between the places that are tried
-GAIN_TIERS = (0.9, 0.7, 0.5)  # of the change that an icon makes, which it must explain, the best first
-MIN_GAIN = GAIN_TIERS[-1]
+MIN_GAIN = 0.5  # of the change that an icon makes, which it must explain
+EXACTNESS = (0, 12)  # powers of the gain in the rank of a thing: large things first, or perfect ones
+THING_COST = 1.0  # in summed squares: of two explanations the shorter one is better
+ENOUGH, FEW = (
+    0.03,
+    4,
+)  # part of the difference that may be left by fewer things, to take the first explanation
 MIN_ENERGY = 0.6  # that it must explain, in summed squares of values 0 to 1
 MIRROR_SIDE = 28
 SUNK = 0.6  # the part of a thing that is seen above the edge of what it sits in
@@ -253,23 +258,35 @@ def read(picture: NDArray[np.uint8], world: World) -> Reading:
     ground = torch.from_numpy(base.copy()).permute(2, 0, 1)
     if found.place == LAKE:  # the lower half repeats the upper one
         target = torch.cat([target[:, :WATERLINE], ground[:, WATERLINE:]], 1)
-    painted: list[tuple[ReadThing, int]] = []
-    bare = ground
-    for _ in range(MAX_PASSES):
-        chosen = _keep_apart(_candidates(target, ground, world))
-        if not chosen:
+    readings = []
+    for exactness in EXACTNESS:
+        painted = _explain(target, ground, world, exactness)
+        error = float((target - _all_painted(ground, painted)).square().sum())
+        readings.append((error + THING_COST * len(painted), painted))
+        if error <= ENOUGH * float((target - ground).square().sum()) and len(painted) < FEW:
             break
-        for search, x, y in chosen:
-            thing = _refine(target, ground, world, search, x, y)
-            if thing.gain < MIN_GAIN:
-                continue
-            ground = _painted(ground, thing, search.rows)
-            painted.append((thing, search.rows))
+    _, painted = min(readings, key=lambda each: each[0])
     things: list[ReadThing] = []
-    for thing, _ in _recolored(target, bare, _needed(target, bare, painted), world):
+    for thing, _ in painted:
         if not any(_same(thing, other) for other in things):
             things.append(thing)
     return Reading(found, tuple(things))
+
+
+def _explain(target: Tensor, ground: Tensor, world: World, exactness: float) -> list[tuple[ReadThing, int]]:
+    """Return things that explain a picture, with their seen rows, in the order of painting."""
+    painted: list[tuple[ReadThing, int]] = []
+    canvas = ground
+    for _ in range(MAX_PASSES):
+        chosen = _keep_apart(_candidates(target, canvas, world, exactness))
+        if not chosen:
+            break
+        for search, x, y in chosen:
+            thing = _refine(target, canvas, world, search, x, y)
+            if thing.gain >= MIN_GAIN:
+                canvas = _painted(canvas, thing, search.rows)
+                painted.append((thing, search.rows))
+    return _recolored(target, ground, _needed(target, ground, painted), world)
 
 
 def _recolored(
@@ -330,32 +347,33 @@ def _same(one: ReadThing, other: ReadThing) -> bool:
     return one.kind == other.kind and one.side == other.side and apart <= STRIDE
 
 
-def _candidates(target: Tensor, ground: Tensor, world: World) -> list[tuple[float, _Search, int, int]]:
+def _candidates(
+    target: Tensor, ground: Tensor, world: World, exactness: float
+) -> list[tuple[float, _Search, int, int]]:
     """Return the places of every search where a thing explains most: (rank, search, x, y).
 
-    The rank is what is explained, times its part of all that differs in the thing's square. Things that are
-    nearly perfect come alone, before those that are less so.
+    The rank is what is explained, times its part of all that differs in the thing's square, times a power of
+    the explained part of the thing's own change, with which many things that are explained perfectly come
+    before a large one that covers them all.
     """
     _, colors = _looks(world)
     difference = target - ground
-    found: dict[float, list[tuple[float, _Search, int, int]]] = {tier: [] for tier in GAIN_TIERS}
+    found = []
     for search in _searches(world):
         shapes = _layers(search.kinds, search.side, "", search.rows)
         explained, change = _explained(difference, ground, shapes, colors, search.stride)
         square = torch.ones(1, 1, min(search.rows, search.side), search.side)
         energy = F.conv2d(difference.square().sum(0)[None, None], square, stride=search.stride)[0, 0]
         fit = explained / energy[: explained.shape[2]].clamp_min(MIN_ENERGY)
-        valid = (explained >= MIN_ENERGY) & (fit >= MIN_FIT)
-        for tier, candidates in found.items():
-            ranks = torch.where(valid & (explained >= tier * change), explained * fit, 0).amax((0, 1))
-            values, places = ranks.flatten().topk(min(PLACES_TRIED, ranks.numel()))
-            for value, place in zip(values.tolist(), places.tolist(), strict=True):
-                if value > 0:
-                    row, column = divmod(place, ranks.shape[1])
-                    candidates.append((value, search, column * search.stride, row * search.stride))
-            if candidates:
-                break
-    return next((candidates for candidates in found.values() if candidates), [])
+        gain = explained / change
+        valid = (gain >= MIN_GAIN) & (explained >= MIN_ENERGY) & (fit >= MIN_FIT)
+        rank = torch.where(valid, explained * fit * gain.clamp(0, 1) ** exactness, 0).amax((0, 1))
+        values, places = rank.flatten().topk(min(PLACES_TRIED, rank.numel()))
+        for value, place in zip(values.tolist(), places.tolist(), strict=True):
+            if value > 0:
+                row, column = divmod(place, rank.shape[1])
+                found.append((value, search, column * search.stride, row * search.stride))
+    return found
 
 
 def _keep_apart(candidates: list[tuple[float, _Search, int, int]]) -> list[tuple[_Search, int, int]]:

@@ -8,6 +8,7 @@ from diffusers import DiffusionPipeline
 from safetensors import safe_open
 
 import promptweight
+from promptweight.mini import worlds
 from promptweight.models import BUILTIN_MODELS, builtin_path
 
 WITHOUT_T5 = {"text_encoder_3": None, "tokenizer_3": None}
@@ -22,6 +23,12 @@ def test_the_folder_is_small_and_holds_half_precision_safetensors_alone(name: st
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as tensors:
                 assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {"F16"}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("name", BUILTIN_MODELS)
+def test_the_folder_names_the_world_that_the_model_was_trained_on(name: str) -> None:
+    assert worlds.read(builtin_path(name)) == worlds.FIRST
+    assert worlds.world_of(promptweight.load(name)) == worlds.FIRST
 
 
 @pytest.mark.parametrize(("name", "absent"), [("mini", {}), ("mini-dit", WITHOUT_T5)])

@@ -22,7 +22,8 @@ from promptweight.mini.worlds import FIRST, World
 LATENT_NOISE = 0.1  # of the latents' own spread: what the decoder learns to forgive
 FOREGROUND_WEIGHT = 4.0
 EDGE_WEIGHT = 0.5
-PULL = 0.03  # towards the latents of a teacher
+DETAIL_WINDOW, DETAIL_CONTRAST = 15, 0.08  # pixels; of values -1 to 1
+PULL = 0.015  # towards the latents of a teacher
 
 
 def to_pixels(pictures: list[np.ndarray]) -> Tensor:
@@ -37,8 +38,14 @@ def scene_of(world: World, rng: Random) -> Scene:
     return crowded_scene(rng) if world == FIRST else crowded_world_scene(rng)
 
 
+def detail(pixels: Tensor) -> Tensor:
+    """Return 1 where pixels (batch, 3, height, width) differ from those round them, else 0; one channel."""
+    around = F.avg_pool2d(pixels, DETAIL_WINDOW, 1, DETAIL_WINDOW // 2, count_include_pad=False)
+    return ((pixels - around).abs().amax(1, keepdim=True) > DETAIL_CONTRAST).float()
+
+
 def draw_batch(world: World = FIRST, teacher: AutoencoderKL | None = None) -> Callable[[Random, int], Batch]:
-    """Return the function that draws pictures and the weight of each pixel, larger where there is a thing.
+    """Return the function that draws pictures and the weight of each pixel, larger on things and on detail.
 
     With a teacher, an autoencoder of smaller pictures, the batch also holds the latents of the reduced
     pictures ("taught").
@@ -49,7 +56,8 @@ def draw_batch(world: World = FIRST, teacher: AutoencoderKL | None = None) -> Ca
         drawn = [render(scene_of(world, rng), world.size) for _ in range(size)]
         masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))[:, None]
         pixels = to_pixels([picture for picture, _ in drawn])
-        batch = {"pixels": pixels, "weight": 1 + (FOREGROUND_WEIGHT - 1) * masks}
+        weight = 1 + (FOREGROUND_WEIGHT - 1) * torch.maximum(masks, detail(pixels))
+        batch = {"pixels": pixels, "weight": weight}
         if teacher is not None:
             reduced = F.adaptive_avg_pool2d(pixels, teacher.config.sample_size)
             batch["taught"] = teacher.encode(reduced).latent_dist.mode()

@@ -87,12 +87,14 @@ def _grow_autoencoder(parts: Networks) -> AutoencoderKL | None:
 
 def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: torch.device) -> None:
     teacher = _grow_autoencoder(parts)
+    for network in (parts.vae.encoder, parts.vae.quant_conv):
+        network.requires_grad_(not options.freeze_encoder)
     stage = autoencoder.stage(parts.vae, parts.world, teacher)
     schedule = replace(AUTOENCODER, steps=options.autoencoder_steps)
     learnt = trainer.run(stage, schedule, options.out, options.seed, device)
     assert isinstance(learnt, autoencoder.ReconstructionLoss)
     parts.vae = learnt.vae
-    if teacher is None:
+    if teacher is None and not options.freeze_encoder:
         autoencoder.standardize(parts.vae, world=parts.world)
 
 
@@ -141,7 +143,7 @@ def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
     for name, module in modules.items():
         state = torch.load(options.out / f"{name}.pt", map_location="cpu", weights_only=True)
         module.load_state_dict(state["average"])
-    if "autoencoder" in modules and smaller is None:
+    if "autoencoder" in modules and smaller is None and not options.freeze_encoder:
         autoencoder.standardize(parts.vae, world=parts.world)
 
 
@@ -206,6 +208,11 @@ def main() -> None:
         help="which scenes to learn: those of --init unless another is named; the whole world from nothing",
     )
     parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
+    parser.add_argument(
+        "--freeze-encoder",
+        action="store_true",
+        help="train the decoder alone, so that latents stay as the denoiser knows them",
+    )
     parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
     parser.add_argument("--learning-rate", type=float, default=DENOISER.learning_rate, help="of the denoiser")

@@ -257,6 +257,12 @@ def test_the_command_trains_from_nothing_and_goes_on_from_a_pipeline(
     assert worlds.read(tmp_path / "grown" / "pipeline") == worlds.WHOLE
     larger = load(tmp_path / "grown" / "pipeline")
     assert larger("a red cat", num_inference_steps=1).images[0].size == (128, 128)
+    sharper = ("--init", tmp_path / "grown" / "pipeline", "--autoencoder-steps", 1, "--freeze-encoder")
+    command("--out", tmp_path / "sharper", *sharper)
+    torch.set_num_threads(threads)
+    before, after = larger.vae.state_dict(), load(tmp_path / "sharper" / "pipeline").vae.state_dict()
+    parts = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert parts == {"decoder", "post_quant_conv"}
     assert (tmp_path / "first" / "text-000001.png").exists()
     assert (tmp_path / "first" / "denoiser-000001.png").exists()
 
