@@ -76,7 +76,7 @@ def test_match_matchedaccepts_embeddings_in_another_type():
 
 
 @given(st.permutations([8, 9, 1, 2]))
-def test_match_matchedin_any_order(seeds):
+def test_rows_match_their_prompts_in_any_order(seeds):
     known = PromptEmbeds(positive=rows(1, 2), negative=rows(8, 9))
     matched = match_rows(rows(*seeds), known, guidance=True)
     owners = {1: ("positive", 0), 2: ("positive", 1), 8: ("negative", 0), 9: ("negative", 1)}
