@@ -15,7 +15,7 @@ def describe(matched):
     return ["-" if row is None else f"{row.role[0]}{row.prompt}{row.image}" for row in matched]
 
 
-def test_match_matchedin_many_orders():
+def test_rows_match_their_prompts_in_many_orders():
     known = PromptEmbeds(positive=rows(1, 2), negative=rows(8, 9))
     for seeds, expected in [
         ((8, 9, 1, 2), "n00 n11 p00 p11"),
