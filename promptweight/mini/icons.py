@@ -183,7 +183,7 @@ ICONS: dict[str, Callable[[Pen], None]] = {
 
 @cache
 def layers(kind: str, side: int) -> NDArray[np.float32]:
-    """Returns the icon's layers at `side` × `side` pixels: (3, side, side), values 0 to 1.
+    """Return the icon's layers at `side` × `side` pixels: (3, side, side), values 0 to 1.
 
     Layer 0 is the whole silhouette (the instance mask), 1 its rim, 2 the ink.
     """

@@ -245,7 +245,7 @@ def _middle(side: int) -> int:
 
 
 def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
-    """Draws kinds and colors: no two things share either, so every word has one place to point at."""
+    """Draw kinds and colors: no two things share either, so every word has one place to point at."""
     return list(zip(rng.sample(KINDS, number), rng.sample(list(COLORS), number), strict=True))
 
 
@@ -268,7 +268,7 @@ def _pair_at(relation: str, offset: int) -> tuple[tuple[int, int], tuple[int, in
 
 
 def random_scene(rng: Random) -> Scene:
-    """Draws a scene at random: about a third single things, half pairs, the rest threes, riders, mirrors."""
+    """Draw a scene at random: about a third single things, half pairs, the rest threes, riders, mirrors."""
     background = "plain" if rng.random() < 0.6 else rng.choice(list(BACKGROUNDS)[1:])
     draw = rng.random()
     if draw < 0.34:
@@ -308,7 +308,7 @@ def random_scene(rng: Random) -> Scene:
 
 
 def placements(scene: Scene) -> list[Scene]:
-    """Returns every scene that `random_scene` draws as often as this one and that differs only in places.
+    """Return every scene that `random_scene` draws as often as this one and that differs only in places.
 
     Of a single thing these are two sizes in 25 places each, of two things 5 to 20 places. Of other scenes it
     is the scene itself, alone.
@@ -340,7 +340,7 @@ def placements(scene: Scene) -> list[Scene]:
 
 
 def crowded_scene(rng: Random) -> Scene:
-    """Draws a scene full of things: four small ones or a large and a half-hidden one, for the autoencoder."""
+    """Draw a scene full of things: four small ones or a large and a half-hidden one, for the autoencoder."""
     background = rng.choice(list(BACKGROUNDS))
     if rng.random() < 0.5:
         corners = [(4, 4), (36, 4), (4, 36), (36, 36)]
@@ -364,6 +364,6 @@ def crowded_scene(rng: Random) -> Scene:
 
 
 def to_image(picture: NDArray[np.uint8], size: int | None = None) -> Image.Image:
-    """Returns the picture (height, width, 3) as a Pillow image, enlarged to `size` pixels when given."""
+    """Return the picture (height, width, 3) as a Pillow image, enlarged to `size` pixels when given."""
     image = Image.fromarray(picture)
     return image if size is None else image.resize((size, size), Image.Resampling.LANCZOS)

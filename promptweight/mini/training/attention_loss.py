@@ -32,7 +32,7 @@ class Names:
         self.colors = _own({color: pieces(ADJECTIVES[color]) for color in world.colors})
 
     def find(self, scene: Scene, ids: Sequence[int]) -> list[int]:
-        """Returns for each token of a scene's caption the thing it names, counted from 1, or 0.
+        """Return for each token of a scene's caption the thing it names, counted from 1, or 0.
 
         The color of a thing that is also the ground's names neither. Nothing is found in a mirror scene,
         whose thing is seen twice.
@@ -50,13 +50,13 @@ class Names:
 
 
 def _own(pieces: dict[str, frozenset[int]]) -> dict[str, frozenset[int]]:
-    """Leaves out what several names share."""
+    """Leave out what several names share."""
     times = Counter(piece for each in pieces.values() for piece in each)
     return {name: frozenset(piece for piece in each if times[piece] == 1) for name, each in pieces.items()}
 
 
 def misplaced(attention: Tensor, named: Tensor, areas: Tensor) -> Tensor:
-    """Returns how far the maps of words are from the places of what they name.
+    """Return how far the maps of words are from the places of what they name.
 
     Args:
         attention: probability of each row, asked by each patch (batch, patches, rows), above 0.

@@ -27,7 +27,7 @@ PULL = 0.015  # towards the latents of a teacher
 
 
 def to_pixels(pictures: list[np.ndarray]) -> Tensor:
-    """Stacks uint8 pictures (height, width, 3) into (batch, 3, height, width) with values -1 to 1."""
+    """Stack uint8 pictures (height, width, 3) into (batch, 3, height, width) with values -1 to 1."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -78,7 +78,7 @@ class ReconstructionLoss(nn.Module):
         self.vae = vae
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns the loss of a batch; the posterior's spread is taught to equal the noise."""
+        """Return the loss of a batch; the posterior's spread is taught to equal the noise."""
         posterior = self.vae.encode(batch["pixels"]).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         spread = mean.detach().std(dim=(0, 2, 3), keepdim=True)

@@ -90,7 +90,7 @@ class EncodedScenes:
     families: list[range]
 
     def __add__(self, other: EncodedScenes) -> EncodedScenes:
-        """Puts scenes behind these."""
+        """Put scenes behind these."""
         first = len(self.scenes)
         moved = [range(first + family.start, first + family.stop) for family in other.families]
         return EncodedScenes(
@@ -107,7 +107,7 @@ def draw_scenes(seed: int, rank: int, number: int, world: World = FIRST) -> list
 
 
 def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
-    """Draws scenes of one process, each with all its placements.
+    """Draw scenes of one process, each with all its placements.
 
     All single things on plain and on one other ground, then `pairs` scenes of two things without a relation.
     """
@@ -207,7 +207,7 @@ def draw_batch(
     shares: Shares = Shares(),
     world: World = FIRST,
 ) -> Callable[[Random, int], Batch]:
-    """Returns the function that draws a batch of scenes, each with a caption of its own.
+    """Return the function that draws a batch of scenes, each with a caption of its own.
 
     Single things and pairs come from the scenes whose placements are all known, if there are any; everything
     else comes from the rest.
@@ -281,7 +281,7 @@ def _tell(scene: Scene, rng: Random, unsaid: float, world: World) -> tuple[str, 
 
 @torch.no_grad()
 def save_sheet(vae: AutoencoderKL, latents: Tensor, path: Path) -> None:
-    """Writes a sheet of the decoded latents (pictures, 8, 16, 16), twelve to a line, at twice their size."""
+    """Write a sheet of the decoded latents (pictures, 8, 16, 16), twelve to a line, at twice their size."""
     pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
     cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
     strips = [np.concatenate(list(cells[i : i + 12]), axis=1) for i in range(0, len(cells), 12)]

@@ -63,35 +63,35 @@ class DenoisingLoss(nn.Module):
 
     @abstractmethod
     def schedule(self) -> Any:
-        """Returns the scheduler that draws with this denoiser."""
+        """Return the scheduler that draws with this denoiser."""
 
     @abstractmethod
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
-        """Draws how much a batch is noised."""
+        """Draw how much a batch is noised."""
 
     @abstractmethod
     def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
-        """Returns what the denoiser should tell of these latents with this noise, in their shape."""
+        """Return what the denoiser should tell of these latents with this noise, in their shape."""
 
     def noised(self, batch: Batch) -> tuple[Batch, Tensor, NoiseLevels]:
-        """Returns a batch, its latents noised, and how much."""
+        """Return a batch, its latents noised, and how much."""
         latents = batch["latents"]
         levels = self.draw_levels(len(latents), latents.device)
         return batch, levels.signal * latents + levels.sigma * torch.randn_like(latents), levels
 
     def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
-        """Takes what is told of a batch further, where anything is made of it."""
+        """Take what is told of a batch further, where anything is made of it."""
 
     def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
-        """Returns how far attention lies from what its words name (`grounding.misplaced`)."""
+        """Return how far attention lies from what its words name (`grounding.misplaced`)."""
         raise NotImplementedError(f"{type(self).__name__} cannot see the attention of its denoiser")
 
     @abstractmethod
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
-        """Returns what the denoiser tells of noised latents, in their shape."""
+        """Return what the denoiser tells of noised latents, in their shape."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns the loss of a batch of latents, captions and places of things."""
+        """Return the loss of a batch of latents, captions and places of things."""
         batch, noisy, levels = self.noised(batch)
         mean = posterior_mean(noisy, levels.signal, levels.sigma, batch["placements"], batch["known"])
         mean_noise = (noisy - levels.signal * mean) / levels.sigma
@@ -116,7 +116,7 @@ class VelocityLoss(DenoisingLoss):
         self.register_buffer("signal", self.schedule().alphas_cumprod.float(), persistent=False)
 
     def schedule(self) -> Any:
-        """Returns the scheduler of `mini`."""
+        """Return the scheduler of `mini`."""
         return unet.scheduler()
 
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
@@ -131,11 +131,11 @@ class VelocityLoss(DenoisingLoss):
         return NoiseLevels(signal.sqrt(), (1 - signal).sqrt(), timesteps, laid_out)
 
     def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
-        """Returns the velocity."""
+        """Return the velocity."""
         return levels.signal * noise - levels.sigma * latents
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
-        """Asks the UNet."""
+        """Ask the UNet."""
         assert pooled is None, "a Stable Diffusion UNet takes no pooled vector"
         return self.denoiser(noisy, timesteps, rows).sample
 
@@ -148,11 +148,11 @@ class FlowLoss(DenoisingLoss):
     """Rows of every batch that are pictures which the denoiser itself is drawing."""
 
     def schedule(self) -> Any:
-        """Returns the scheduler of `mini-dit`."""
+        """Return the scheduler of `mini-dit`."""
         return mmdit.scheduler()
 
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
-        """Goes a share of the way from picture to noise.
+        """Go a share of the way from picture to noise.
 
         Which of two things comes where is decided above 0.93, where exactly it stands above 0.78; both are
         hard to learn, and two thirds of the shares are there.
@@ -168,11 +168,11 @@ class FlowLoss(DenoisingLoss):
         return NoiseLevels(_as_map(1 - sigma), _as_map(sigma), 1000 * sigma, _as_map(sigma < 0.75))
 
     def wanted(self, latents: Tensor, noise: Tensor, _levels: NoiseLevels) -> Tensor:
-        """Returns the direction from picture to noise."""
+        """Return the direction from picture to noise."""
         return noise - latents
 
     def noised(self, batch: Batch) -> tuple[Batch, Tensor, NoiseLevels]:
-        """Puts the walks among the noised latents."""
+        """Put the walks among the noised latents."""
         batch, noisy, levels = super().noised(batch)
         if self.walks is None:
             return batch, noisy, levels
@@ -183,18 +183,18 @@ class FlowLoss(DenoisingLoss):
         return batch, noisy, NoiseLevels(1 - sigma, sigma, 1000 * sigma.flatten(), laid_out)
 
     def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
-        """Lets the walks take a step."""
+        """Let the walks take a step."""
         if self.walks is not None:
             self.walks.go_on(noisy, told, levels.sigma)
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
-        """Asks the transformer; one row of zeros stands for all of those in T5's place."""
+        """Ask the transformer; one row of zeros stands for all of those in T5's place."""
         absent = rows.new_zeros(len(rows), 1, rows.shape[-1])
         rows = torch.cat([rows, absent], dim=1)
         return self.denoiser(noisy, rows, pooled, timesteps).sample
 
     def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
-        """Looks at the blocks that maps are read from, where things begin to stand out of the noise."""
+        """Look at the blocks that maps are read from, where things begin to stand out of the noise."""
         denoiser: Any = self.denoiser
         blocks = [denoiser.transformer_blocks[index] for index in mmdit.MAP_BLOCKS]
         attention = torch.stack([block.attn.processor.to_text for block in blocks]).mean(0)

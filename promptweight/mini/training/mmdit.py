@@ -64,7 +64,7 @@ class JointTextEncoders(nn.Module):
         self.second = CLIPTextModelWithProjection(copy.deepcopy(config))
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes token ids (batch, tokens): rows (batch, tokens, 128) and the pooled vector (batch, 64)."""
+        """Encode token ids (batch, tokens): rows (batch, tokens, 128) and the pooled vector (batch, 64)."""
         told = [encoder(ids, output_hidden_states=True) for encoder in (self.first, self.second)]
         rows = torch.cat([each.hidden_states[-2] for each in told], dim=-1)
         return rows.float(), torch.cat([each.text_embeds for each in told], dim=-1).float()
@@ -86,7 +86,7 @@ class CountedJointAttention:
     def __call__(
         self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any
     ) -> tuple[Tensor, Tensor]:
-        """Attends from image (batch, patches, width) and text (batch, rows, width) to both."""
+        """Attend from image (batch, patches, width) and text (batch, rows, width) to both."""
         patches = hidden_states.shape[1]
 
         def heads(image: Tensor, text: Tensor, image_norm: Any, text_norm: Any) -> Tensor:
@@ -116,7 +116,7 @@ class CountedJointAttention:
 
 
 def denoiser() -> SD3Transformer2DModel:
-    """Makes the untrained transformer; every block begins as the identity (Peebles and Xie, 2023)."""
+    """Make the untrained transformer; every block begins as the identity (Peebles and Xie, 2023)."""
     transformer = SD3Transformer2DModel(
         sample_size=LATENT_SIZE,
         patch_size=2,
@@ -141,7 +141,7 @@ def denoiser() -> SD3Transformer2DModel:
 
 
 def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
-    """Returns a transformer of the same weights that sees every latent by itself, to be trained on.
+    """Return a transformer of the same weights that sees every latent by itself, to be trained on.
 
     A latent is taken for a patch that is like it all over, told the mean of what was told of the patch, and
     stands where in its patch it stood. Tokens of the image become `patch_size²` times as many; the largest
@@ -162,7 +162,7 @@ def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
 
 
 def _places_of_split_patches(config: Any) -> Tensor:
-    """Returns the place embeddings (1, max_size², width) of single latents among those of larger patches.
+    """Return the place embeddings (1, max_size², width) of single latents among those of larger patches.
 
     diffusers keeps `pos_embed_max_size` places in a row, a fixed step apart, and takes the middle ones.
     """
@@ -175,12 +175,12 @@ def _places_of_split_patches(config: Any) -> Tensor:
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
-    """Makes the straight path from noise to picture, walked slowly at first, as SD3 does."""
+    """Make the straight path from noise to picture, walked slowly at first, as SD3 does."""
     return FlowMatchEulerDiscreteScheduler(shift=SHIFT)
 
 
 def shorten(tokenizer: CLIPTokenizer) -> CLIPTokenizer:
-    """Returns the same tokenizer with the positions of this model."""
+    """Return the same tokenizer with the positions of this model."""
     shorter = copy.deepcopy(tokenizer)
     shorter.model_max_length = TEXT_POSITIONS
     return shorter
@@ -194,7 +194,7 @@ def save_pipeline(
     transformer: SD3Transformer2DModel,
     world: World = FIRST,
 ) -> None:
-    """Writes a `StableDiffusion3Pipeline` folder in half precision, safetensors only."""
+    """Write a `StableDiffusion3Pipeline` folder in half precision, safetensors only."""
     vae.register_to_config(shift_factor=0.0)
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer.half(),

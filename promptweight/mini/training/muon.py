@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Returns nearly U·Vᵀ of a matrix U·S·Vᵀ (rows, columns), by a quintic Newton-Schulz iteration."""
+    """Return nearly U·Vᵀ of a matrix U·S·Vᵀ (rows, columns), by a quintic Newton-Schulz iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16()
     tall = x.shape[0] > x.shape[1]
@@ -35,7 +35,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Applies one update; every process must call it at the same time."""
+        """Apply one update; every process must call it at the same time."""
         rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def posterior_mean(noisy: Tensor, signal: Tensor, sigma: Tensor, placements: Tensor, known: Tensor) -> Tensor:
-    """Returns the mean of equally likely latents, given `noisy = signal · latents + sigma · noise`.
+    """Return the mean of equally likely latents, given `noisy = signal · latents + sigma · noise`.
 
     Args:
         noisy: noised latents (batch, channels, height, width).

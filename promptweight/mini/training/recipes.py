@@ -46,19 +46,19 @@ class Recipe(ABC):
 
     @abstractmethod
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
-        """Makes the untrained networks around a tokenizer and an autoencoder."""
+        """Make the untrained networks around a tokenizer and an autoencoder."""
 
     @abstractmethod
     def take(self, pipeline: Any) -> Networks:
-        """Takes the networks out of a pipeline."""
+        """Take the networks out of a pipeline."""
 
     @abstractmethod
     def loss(self, parts: Networks) -> DenoisingLoss:
-        """Returns what the denoiser is taught by."""
+        """Return what the denoiser is taught by."""
 
     @abstractmethod
     def save(self, folder: Path, parts: Networks) -> None:
-        """Writes the pipeline folder."""
+        """Write the pipeline folder."""
 
     def load(self, folder: Path) -> Networks:
         """Take the networks of an earlier pipeline folder."""
@@ -87,23 +87,23 @@ class Mini(Recipe):
     pipeline = StableDiffusionPipeline
 
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
-        """Makes the untrained networks."""
+        """Make the untrained networks."""
         text = unet.LastRows(unet.text_encoder(tokenizer))
         return Networks(tokenizer, vae, text, unet.denoiser())
 
     def take(self, pipeline: Any) -> Networks:
-        """Takes the networks out of a `StableDiffusionPipeline`."""
+        """Take the networks out of a `StableDiffusionPipeline`."""
         text = unet.LastRows(pipeline.text_encoder)
         return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.unet)
 
     def loss(self, parts: Networks) -> DenoisingLoss:
-        """Returns the velocity loss."""
+        """Return the velocity loss."""
         # for heads this small faster to train than the fused kernel
         parts.denoiser.set_attn_processor(AttnProcessor())
         return VelocityLoss(parts.text, parts.denoiser, parts.tokenizer)
 
     def save(self, folder: Path, parts: Networks) -> None:
-        """Writes a `StableDiffusionPipeline` folder."""
+        """Write a `StableDiffusionPipeline` folder."""
         assert isinstance(parts.text, unet.LastRows)
         unet.save_pipeline(
             folder, parts.tokenizer, parts.text.encoder, parts.vae, parts.denoiser, parts.world
@@ -121,26 +121,26 @@ class MiniDit(Recipe):
     absent: ClassVar[dict[str, None]] = {"text_encoder_3": None, "tokenizer_3": None}
 
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
-        """Makes the untrained networks."""
+        """Make the untrained networks."""
         tokenizer = mmdit.shorten(tokenizer)
         text = mmdit.JointTextEncoders(tokenizer)
         return Networks(tokenizer, vae, text, mmdit.denoiser())
 
     def take(self, pipeline: Any) -> Networks:
-        """Takes the networks out of a `StableDiffusion3Pipeline`."""
+        """Take the networks out of a `StableDiffusion3Pipeline`."""
         text = mmdit.JointTextEncoders(pipeline.tokenizer)
         text.first, text.second = pipeline.text_encoder, pipeline.text_encoder_2
         return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.transformer)
 
     def loss(self, parts: Networks) -> DenoisingLoss:
-        """Returns the flow loss."""
+        """Return the flow loss."""
         parts.denoiser.set_attn_processor(
             {name: mmdit.CountedJointAttention() for name in parts.denoiser.attn_processors}
         )
         return FlowLoss(parts.text, parts.denoiser, parts.tokenizer)
 
     def save(self, folder: Path, parts: Networks) -> None:
-        """Writes a `StableDiffusion3Pipeline` folder."""
+        """Write a `StableDiffusion3Pipeline` folder."""
         assert isinstance(parts.text, mmdit.JointTextEncoders)
         mmdit.save_pipeline(folder, parts.tokenizer, parts.text, parts.vae, parts.denoiser, parts.world)
 

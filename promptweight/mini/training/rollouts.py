@@ -33,7 +33,7 @@ class Walks:
         self._at: list[int] = []
 
     def join(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        """Puts the walks in place of rows of a batch, and begins new ones where there are too few.
+        """Put the walks in place of rows of a batch, and begins new ones where there are too few.
 
         Args:
             batch: of `data.draw_batch`.
@@ -60,7 +60,7 @@ class Walks:
         return batch | {"walking": walking}, noisy, sigma
 
     def go_on(self, noisy: Tensor, told: Tensor, sigma: Tensor) -> None:
-        """Lets the walks of the last `join` take a step by what was told of the batch; some end there."""
+        """Let the walks of the last `join` take a step by what was told of the batch; some end there."""
         noisy, told, sigma = noisy[self._at], told[self._at].detach(), sigma[self._at]
         along = sigma / (self.shift - (self.shift - 1) * sigma)
         along = along - (0.5 + torch.rand_like(along)) / STEPS
@@ -72,7 +72,7 @@ class Walks:
 
 
 def _replaced(rows: Tensor, places: list[int], others: Tensor) -> Tensor:
-    """Returns rows with others in some places; the narrower ones, of fewer placements, are filled with 0."""
+    """Return rows with others in some places; the narrower ones, of fewer placements, are filled with 0."""
     if rows.ndim > 1 and rows.shape[1] != others.shape[1]:
         width = max(rows.shape[1], others.shape[1])
         rows, others = (

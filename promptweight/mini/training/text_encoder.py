@@ -70,7 +70,7 @@ class PromptRows(nn.Module):
         self.register_buffer("colors", torch.tensor(pieces), persistent=False)
 
     def forward(self, ids: Tensor, unsaid: Tensor | None = None, whole: Tensor | None = None) -> Spoken:
-        """Encodes token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool).
+        """Encode token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool).
 
         Of prompts that are `whole` (batch,; bool) no word is dropped at random.
         """
@@ -114,7 +114,7 @@ class LayoutReader(nn.Module):
         self.out = nn.Linear(TEXT_WIDTH, LATENT_CHANNELS)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Returns the layout."""
+        """Return the layout."""
         cells = self.decoder(self.cell_embedding.expand(len(rows), -1, -1), rows)
         return self.out(cells).transpose(1, 2).unflatten(2, (LAYOUT_SIZE, LAYOUT_SIZE))
 
@@ -128,7 +128,7 @@ class LayoutLoss(nn.Module):
         self.reader = LayoutReader()
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns the loss of a batch of latents and captions."""
+        """Return the loss of a batch of latents and captions."""
         spoken = self.rows(batch["ids"])
         layout = F.adaptive_avg_pool2d(batch["latents"], LAYOUT_SIZE)
         return F.mse_loss(self.reader(spoken.rows).float(), layout) + spoken.loudness

@@ -42,7 +42,7 @@ WORD_REPEATS = 40  # of every word of the world besides, so that each becomes on
 
 
 def _start(options: argparse.Namespace) -> Networks:
-    """Makes the networks, untrained or as an earlier pipeline left them."""
+    """Make the networks, untrained or as an earlier pipeline left them."""
     recipe = RECIPES[options.model]
     if options.init is not None:
         parts = recipe.load(options.init)
@@ -187,7 +187,7 @@ def _work(rank: int, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Reads the command line and starts the processes."""
+    """Read the command line and starts the processes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -41,7 +41,7 @@ class Schedule:
     muon: bool = False
 
     def rate(self, step: int) -> float:
-        """Returns the learning rate at a step."""
+        """Return the learning rate at a step."""
         falling = max(1, int(self.steps * self.cooldown))
         return self.learning_rate * min(
             1.0, (step + 1) / self.warmup, max(0.0, (self.steps - step) / falling)
@@ -75,7 +75,7 @@ def _average_gradients(parameters: Iterable[nn.Parameter], processes: int) -> No
 
 
 def _optimizers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """Returns AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
+    """Return AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     hidden = [
         p
@@ -105,7 +105,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 
 
 def run(stage: Stage, schedule: Schedule, folder: Path, seed: int, device: torch.device) -> nn.Module:
-    """Trains a stage, from its checkpoint in `folder` when there is one, and returns the averaged module.
+    """Train a stage, from its checkpoint in `folder` when there is one, and returns the averaged module.
 
     With `torch.distributed` set up, every process works on its own batch and the gradients are averaged.
     """

@@ -40,7 +40,7 @@ GUIDANCE_SCALE = 4.5  # what the pipeline advises
 
 
 def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer:
-    """Learns byte-pair merges from captions; the vocabulary holds every byte, alone and ending a word."""
+    """Learn byte-pair merges from captions; the vocabulary holds every byte, alone and ending a word."""
     from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
@@ -72,12 +72,12 @@ class LastRows(nn.Module):
         self.encoder = encoder
 
     def forward(self, ids: Tensor) -> tuple[Tensor, None]:
-        """Encodes token ids (batch, tokens): rows (batch, tokens, width) and no pooled vector."""
+        """Encode token ids (batch, tokens): rows (batch, tokens, width) and no pooled vector."""
         return self.encoder(ids).last_hidden_state.float(), None
 
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Makes the untrained text encoder for a tokenizer."""
+    """Make the untrained text encoder for a tokenizer."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -110,7 +110,7 @@ def autoencoder(size: int = 64) -> AutoencoderKL:
 
 
 def denoiser() -> UNet2DConditionModel:
-    """Makes the untrained denoiser. Its `attention_head_dim` is, in this class, the number of heads."""
+    """Make the untrained denoiser. Its `attention_head_dim` is, in this class, the number of heads."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
@@ -126,7 +126,7 @@ def denoiser() -> UNet2DConditionModel:
 
 
 def scheduler() -> DDIMScheduler:
-    """Makes the noise schedule: Stable Diffusion's, with no signal at all at the last step; velocity."""
+    """Make the noise schedule: Stable Diffusion's, with no signal at all at the last step; velocity."""
     return DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
