@@ -1,8 +1,14 @@
-"""The built-in world: scenes with exact masks, their captions, and the models trained on them.
+"""Built-in world: synthetic scenes with exact masks, their captions, and the models trained on them.
 
-`scenes` draws pictures whose masks are known exactly, `captions` describes them in Portuguese and English,
-`training` makes diffusers pipelines of both, and `weights/` holds the results
-(`promptweight.models.BUILTIN_MODELS`).
+- `scenes`: data classes of scenes and their renderer, with an exact mask of each object.
+- `sampling` and `crowds`: random scenes for training, evaluation and the autoencoder.
+- `icons`, `icons_nature`, `icons_objects`, `pen`, `painting`, `palette`, `backdrops`, `anchors`: shapes,
+  colors and drawing routines of the renderer.
+- `captions` and `lexicon`: captions in Portuguese and English.
+- `worlds`: sets of objects and words that a model is trained on.
+- `vocabulary` and `related_words`: detection of unknown prompt words and suggestions for them.
+- `training`: training of diffusers pipelines on scenes and captions.
+- `weights/`: trained models (`promptweight.models.BUILTIN_MODELS`).
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""Points at which icons meet: heads under a hat, paws and beaks that hold, tops to sit on, boats to sit in.
+"""Anchor points of icons: head tops for hats, grip points of holders, top and rim heights of supports.
 
-Points are shares of the icon's side, from its upper left corner.
+Points (x, y) are fractions of the icon's side, measured from its upper left corner.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ HEADS: dict[str, Point] = {
     "fish": (0.62, 0.24),
     "astronaut": (0.50, 0.05),
 }
-"""The middle of the top of the head."""
+"""Center of the top of the head, by kind."""
 HAT_SHARE = 0.6
-"""The side of a hat that is worn, in sides of its wearer."""
+"""Side of a worn hat, as a fraction of the wearer's side."""
 HAT_BRIM = 0.86
-"""How far down in its own square a hat rests on the head."""
+"""Height of the brim in the hat's square, as a fraction of the hat's side from its top."""
 HANDS: dict[str, Point] = {
     "cat": (0.96, 0.60),
     "mouse": (0.98, 0.74),
@@ -30,11 +30,11 @@ HANDS: dict[str, Point] = {
     "rabbit": (0.90, 0.76),
     "astronaut": (0.86, 0.54),
 }
-"""Where something is held."""
+"""Grip point of the holder, by kind."""
 HELD: dict[str, Point] = {"umbrella": (0.50, 0.80), "flower": (0.50, 0.86)}
-"""What can be held, and where it is gripped."""
+"""Grip point of each kind that can be held."""
 HELD_SHARE = 0.8
-"""The side of what is held, in sides of its holder."""
+"""Side of a held object, as a fraction of the holder's side."""
 TOPS: dict[str, float] = {
     "house": 0.10,
     "car": 0.26,
@@ -46,6 +46,6 @@ TOPS: dict[str, float] = {
     "cup": 0.16,
     "ball": 0.12,
 }
-"""How far down the top of what can be sat on is."""
+"""Height of the supporting surface, as a fraction of the side from the top, by kind."""
 RIMS: dict[str, float] = {"boat": 0.66, "car": 0.50, "cup": 0.30}
-"""From where on down what can be sat in hides who sits in it."""
+"""Height of the rim below which a container hides its occupant, as a fraction of the side, by kind."""

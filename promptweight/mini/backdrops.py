@@ -1,7 +1,7 @@
-"""Places, weather and light of the built-in world, drawn behind and over the things.
+"""Backdrops of the built-in world: places, weather and light.
 
-All features repeat with the grid of the latents (4 units) or stand at one fixed place, so that an autoencoder
-and a denoiser see few different patches.
+All features repeat with the latent grid (4 units) or have one fixed position, which limits the number of
+different patches that an autoencoder and a denoiser must learn.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNITS = 64
-"""Length of a side of the picture in scene coordinates."""
+"""Side length of the image in scene coordinates."""
 
-CELL = 4  # units of a latent
+CELL = 4  # units per latent
 WATERLINE = 32
 WATER = (96, 152, 206)
 BEACH, FIELD, SNOW, SPACE, CITY, ROOM, LAKE = "beach", "field", "snow", "space", "city", "room", "lake"
@@ -29,23 +29,23 @@ LIGHTS: dict[str, tuple[float, float, float]] = {
     DUSK: (1.0, 0.78, 0.62),
     NIGHT: (0.34, 0.40, 0.62),
 }
-GROUND_LINES = {BEACH: 36, FIELD: 32, SNOW: 32, CITY: 48, ROOM: 44}  # where the ground begins, in units
+GROUND_LINES = {BEACH: 36, FIELD: 32, SNOW: 32, CITY: 48, ROOM: 44}  # y of the ground's top edge, in units
 Canvas = NDArray[np.float32]
 
 
 class _Brush:
-    """Rectangles and disks in units on a canvas of `scale` pixels a unit."""
+    """Painter of rectangles and disks in units, on a canvas with `scale` pixels per unit."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas, self.scale = canvas, canvas.shape[0] // UNITS
 
     def box(self, x0: float, y0: float, x1: float, y1: float, rgb: tuple[int, int, int]) -> None:
-        """Fill the rectangle between two corners."""
+        """Fill the rectangle with corners (x0, y0) and (x1, y1)."""
         x0, y0, x1, y1 = (round(value * self.scale) for value in (x0, y0, x1, y1))
         self.canvas[int(y0) : int(y1), int(x0) : int(x1)] = np.array(rgb, np.float32)
 
     def disk(self, x: float, y: float, radius: float, rgb: tuple[int, int, int]) -> None:
-        """Fill the disk with a soft edge of one pixel."""
+        """Fill a disk; its edge is antialiased over one pixel."""
         side = self.canvas.shape[0]
         rows, columns = np.ogrid[:side, :side]
         distance = np.hypot(rows + 0.5 - y * self.scale, columns + 0.5 - x * self.scale)
@@ -149,18 +149,23 @@ def _place(place: str, size: int) -> Canvas:
 
 
 def draw_place(canvas: Canvas, place: str) -> None:
-    """Draw a place (one of `PLACES`) over the whole canvas, in place, or a lake over its lower half."""
+    """Draw a backdrop on the canvas, in place.
+
+    Args:
+        canvas: image (size, size, 3), 0 to 255.
+        place: one of `PLACES`, which fills the whole canvas, or `LAKE`, which fills its lower half.
+    """
     rows = slice(WATERLINE * canvas.shape[0] // UNITS if place == LAKE else 0, None)
     canvas[rows] = _place(place, canvas.shape[0])[rows]
 
 
 @cache
 def _fall(weather: str, amount: int, size: int) -> NDArray[np.float32]:
-    """Return the cover (size, size, 2) of rain or snow: that of the drops, and that of their edges."""
+    """Return the coverage of rain or snow: (size, size, 2), with channels for drops and for their edges."""
     cell = CELL * size // UNITS
     cover = np.zeros((cell, cell, 2), np.float32)
     rows, columns = np.mgrid[:cell, :cell] + 0.5
-    if weather == RAIN:  # a stroke that falls to the left
+    if weather == RAIN:  # a stroke slanted to the left
         away = np.abs(columns + 0.5 * rows - 0.75 * cell) / cell
         cover[..., 0] = np.clip((0.14 - away) * cell + 0.5, 0, 1) * (np.abs(rows / cell - 0.5) < 0.4)
     else:
@@ -176,7 +181,16 @@ def _fall(weather: str, amount: int, size: int) -> NDArray[np.float32]:
 
 
 def draw_weather(canvas: Canvas, weather: str, amount: int) -> NDArray[np.float32]:
-    """Draw rain or snow that falls a little (1), normally (2) or heavily (3); return its mask."""
+    """Draw rain or snow on the canvas, in place.
+
+    Args:
+        canvas: image (size, size, 3), 0 to 255.
+        weather: one of `WEATHERS`.
+        amount: 1 (light), 2 (normal) or 3 (heavy).
+
+    Returns:
+        The mask (size, size), 0 to 1, of drops and their edges.
+    """
     cover = _fall(weather, amount, canvas.shape[0])
     drops, edges = (np.array(rgb, np.float32) for rgb in ((66, 112, 190), (150, 178, 216)))
     if weather == SNOWFALL:
@@ -188,5 +202,5 @@ def draw_weather(canvas: Canvas, weather: str, amount: int) -> NDArray[np.float3
 
 
 def shine(canvas: Canvas, light: str) -> None:
-    """Put the whole canvas into the light of a time of day, in place."""
+    """Multiply the canvas by the color of a light (a key of `LIGHTS`), in place."""
     canvas *= np.array(LIGHTS[light], np.float32)

@@ -1,7 +1,8 @@
 """Captions of scenes in Portuguese and English.
 
-Portuguese agrees in gender and number (*uma casa vermelha*, *dois carros vermelhos*) and contracts its
-articles (*à esquerda do gato*). The same scene has many captions; `caption` draws one of them:
+Portuguese adjectives agree in gender and number (*uma casa vermelha*, *dois carros vermelhos*), and articles
+contract with prepositions (*à esquerda do gato*). A scene has many captions: `caption` samples one of them,
+`plainly` returns the default one:
 
 >>> from promptweight.mini.scenes import Scene, Thing
 >>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
@@ -41,14 +42,15 @@ from promptweight.mini.worlds import WHOLE, World
 
 __all__ = ["ADJECTIVES", "LANGUAGES", "NOUNS", "RELATION_WORDS", "Phrase", "caption", "phrase", "plainly"]
 
-COLORLESS = 0.3  # share of captions that name no color, so that nouns must speak for themselves
+COLORLESS = 0.3  # share of captions without colors, so that a model learns nouns independently of colors
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: its article or number, noun and color, and the adjectives of degree and pattern.
+    """Noun phrase: article or number, noun, color, and adjectives of size and pattern.
 
-    `size_first` puts a Portuguese size before the noun; `with_pattern` is a pattern said as "with stripes".
+    `size_first` puts a Portuguese size before the noun. `with_pattern` is a pattern as a prepositional
+    phrase, such as "with stripes".
     """
 
     article: str
@@ -62,7 +64,7 @@ class Phrase:
 
     @property
     def core(self) -> str:
-        """The phrase without its article, in the order of the language: "gato vermelho", "red cat"."""
+        """The phrase without its article, in the word order of the language: "gato vermelho", "red cat"."""
         if self.language == "en":
             words = (self.size, self.pattern, self.adjective, self.noun, self.with_pattern)
         elif self.size_first:
@@ -79,14 +81,14 @@ class Phrase:
 
 
 def number_of(count: int) -> str:
-    """Return the key of the number word of a group of things: "1", "2", "3" or "many"."""
+    """Return the key of the number word for a group of `count` objects: "1", "2", "3" or "many"."""
     return str(count) if count <= 3 else MANY
 
 
 def _color(
     thing: Thing, language: str, gender: str, several: bool, spellings: tuple[str, ...], hyphen: str
 ) -> str:
-    """Name a color and its shade; `spellings` are its English words, of which the first is taken."""
+    """Return the words for a color and its shade; the first of the English `spellings` is used."""
     masculine, feminine, *_ = ADJECTIVES[thing.color]
     shade = SHADE_WORDS[thing.shade] if thing.shade else ("", "", "")
     if language == "en":
@@ -111,17 +113,17 @@ def phrase(
     rng: Random | None = None,
     world: World = WHOLE,
 ) -> Phrase:
-    """Name a thing, or `count` things that look alike.
+    """Return the noun phrase for an object, or for `count` objects with the same attributes.
 
     Args:
-        thing: what is named.
+        thing: object to name.
         language: "pt" or "en".
-        noun: which synonym; 0 is the plain one.
-        article: 0 is indefinite, 1 definite, 2 none; several things have a number instead.
-        color: whether the color is said.
-        count: how many; more than three are "many".
-        rng: chooses among the ways to say adjectives and numbers; the plain ones without it.
-        world: has the words to choose from.
+        noun: index of the synonym; 0 is the default noun.
+        article: 0 for indefinite, 1 for definite, 2 for none; several objects have a number instead.
+        color: True to include the color.
+        count: number of objects; more than three are "many".
+        rng: random generator for the choice of adjectives and numbers; None selects the default words.
+        world: world whose words are allowed.
     """
     gender, portuguese, english = NOUNS[thing.kind]
     several = count > 1
@@ -165,7 +167,7 @@ def phrase(
 
 
 def _join(relation: str, second: Phrase) -> str:
-    """Join relation and second phrase, contracting "de o" to "do" and "em o" to "no"."""
+    """Join a relation and the second phrase; contract "de o" to "do" and "em o" to "no"."""
     if second.language == "pt" and second.article in ("o", "a"):
         if relation.endswith(" de"):
             return f"{relation[:-1]}{second.article} {second.core}"
@@ -175,7 +177,7 @@ def _join(relation: str, second: Phrase) -> str:
 
 
 def _introduce(introduction: str, text: str, first: Phrase) -> str:
-    if first.article in ("o", "a") and first.language == "pt":  # "de o gato" is said "do gato"
+    if first.article in ("o", "a") and first.language == "pt":  # "de o gato" contracts to "do gato"
         return introduction[:-2] + text
     return introduction + text
 
@@ -190,7 +192,7 @@ def _ground(background: str, language: str, variant: int) -> str:
 
 
 def _surroundings(scene: Scene, language: str, rng: Random | None) -> list[str]:
-    """Say place, weather and light, each in one phrase."""
+    """Return one phrase each for the place, weather and light of a scene."""
 
     def one_of(ways: tuple[str, ...]) -> str:
         return rng.choice(ways) if rng else ways[0]
@@ -227,7 +229,7 @@ def _sentence(scene: Scene, phrases: list[Phrase], language: str, relation: str)
 
 
 def plainly(scene: Scene, language: str) -> str:
-    """Say the scene in its plainest words: first nouns, indefinite articles, every color."""
+    """Return the default caption of a scene: first nouns, indefinite articles, all colors."""
     phrases = [phrase(scene.things[group.start], language, count=len(group)) for group in scene.groups]
     if scene.relation == RIDE and language == "pt":
         phrases[1] = phrase(scene.things[1], language, article=2)
@@ -237,9 +239,13 @@ def plainly(scene: Scene, language: str) -> str:
 
 
 def caption(scene: Scene, rng: Random, language: str | None = None, world: World = WHOLE) -> str:
-    """Say the scene at random: language, synonyms, articles, sometimes a color or the ground left out.
+    """Sample a caption of a scene: random language, synonyms and articles; colors or ground may be omitted.
 
-    All words are of `world`, which the scene must be of.
+    Args:
+        scene: scene to describe; it must belong to `world`.
+        rng: random generator.
+        language: "pt" or "en"; None samples one.
+        world: world whose words are allowed.
     """
     language = language or rng.choice(LANGUAGES)
     colored = rng.random() > COLORLESS

@@ -1,4 +1,4 @@
-"""Crowded scenes of the whole world, which an autoencoder learns most from."""
+"""Crowded random scenes of the whole world, for training of the autoencoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _thing(rng: Random, x: int, y: int, side: int) -> Thing:
 
 
 def _grid(rng: Random, cells: int) -> list[Thing]:
-    """Fill a grid of cells with one thing each, of any side that fits."""
+    """Sample one object for each cell of a square grid, with any side that fits the cell."""
     pitch = UNITS // cells // 4 * 4
     things = []
     for row in range(cells):
@@ -34,7 +34,7 @@ def _grid(rng: Random, cells: int) -> list[Thing]:
 
 
 def _piled(rng: Random) -> list[Thing]:
-    """Lay things of many sides over each other, the smallest in front."""
+    """Sample four overlapping objects of different sides, the smallest in front."""
     things = []
     for side in sorted(rng.sample(SIDES, 4)):
         x, y = (rng.randrange(0, UNITS - side + 1, 2 if side < 16 else 4) for _ in range(2))
@@ -43,7 +43,7 @@ def _piled(rng: Random) -> list[Thing]:
 
 
 def crowded_world_scene(rng: Random) -> Scene:
-    """Draw a scene full of things of all kinds, anywhere, in any weather and light."""
+    """Sample a scene with many objects of all kinds and positions, in any weather and light."""
     draw = rng.random()
     relation = ""
     if draw < 0.2:

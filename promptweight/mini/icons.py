@@ -1,7 +1,7 @@
-"""The things of the built-in world, drawn as flat icons on a unit square.
+"""Icons of the built-in world's objects, drawn on a unit square.
 
-An icon is a silhouette (takes the object's color) and ink (eyes, doors, wheels: dark on light colors,
-light on dark ones). Both are drawn eight times too large and reduced, so edges are antialiased.
+An icon has a silhouette (filled with the object's color) and ink (eyes, doors, wheels: dark on light colors,
+light on dark colors). Both are drawn at eight times the size and downsampled, so edges are antialiased.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from promptweight.mini import icons_nature, icons_objects
 from promptweight.mini.pen import Pen
 
 OVERSAMPLING = 8
-OUTLINE = 1 / 28  # width of the darker rim, as a share of the icon's side
+OUTLINE = 1 / 28  # width of the rim, as a fraction of the icon's side
 
 
 def _cat(pen: Pen) -> None:
@@ -183,15 +183,15 @@ ICONS: dict[str, Callable[[Pen], None]] = {
 
 @cache
 def layers(kind: str, side: int) -> NDArray[np.float32]:
-    """Return the icon's layers at `side` × `side` pixels: (3, side, side), values 0 to 1.
+    """Return the layers of an icon: (3, side, side), values 0 to 1.
 
-    Layer 0 is the whole silhouette (the instance mask), 1 its rim, 2 the ink.
+    Layer 0 is the whole silhouette (the instance mask), layer 1 its rim, layer 2 the ink.
     """
     pen = Pen(side * OVERSAMPLING)
     ICONS[kind](pen)
     rim = 2 * max(1, round(OUTLINE * pen.side)) + 1
     inner = pen.silhouette
-    for _ in range(rim // 2 // 4):  # four pixels at a time: one large filter would be slow
+    for _ in range(rim // 2 // 4):  # erosion by four pixels at a time; a single large filter is slower
         inner = inner.filter(ImageFilter.MinFilter(9))
     silhouette, inner_area, ink = (
         np.asarray(layer.resize((side, side), Image.Resampling.BOX), np.float32) / 255

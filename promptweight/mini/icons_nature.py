@@ -1,4 +1,4 @@
-"""Icons of animals, plants and the sky, beyond the first fourteen things."""
+"""Icons of animals, plants and the sky, in addition to the first fourteen kinds in `icons`."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def mushroom(pen: Pen) -> None:
 
 
 def moon(pen: Pen) -> None:
-    """Draw a crescent that is open to the right."""
+    """Draw a crescent, open to the right."""
     pen.ellipse(0.46, 0.50, 0.44, 0.47)
     pen.cut_ellipse(0.70, 0.44, 0.36, 0.38)
     pen.ellipse(0.20, 0.58, 0.045, layer="ink")
@@ -112,7 +112,7 @@ def apple(pen: Pen) -> None:
 
 
 def banana(pen: Pen) -> None:
-    """Draw a banana whose stem is at the upper right."""
+    """Draw a banana with the stem at the upper right."""
     pen.ellipse(0.40, 0.36, 0.57)
     pen.cut_ellipse(0.26, 0.08, 0.60)
     pen.cut_box(0.00, 0.00, 1.00, 0.20)

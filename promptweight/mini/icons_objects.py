@@ -1,4 +1,4 @@
-"""Icons of vehicles, buildings and things of everyday use, beyond the first fourteen things."""
+"""Icons of vehicles, buildings and everyday objects, in addition to the first fourteen kinds in `icons`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def airplane(pen: Pen) -> None:
 
 
 def rocket(pen: Pen) -> None:
-    """Draw a rocket that takes off."""
+    """Draw a rocket at takeoff."""
     pen.ellipse(0.50, 0.42, 0.20, 0.41)
     pen.cut_box(0.00, 0.74, 1.00, 1.00)
     pen.box(0.33, 0.42, 0.67, 0.74, 0.03)

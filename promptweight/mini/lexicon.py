@@ -1,4 +1,4 @@
-"""Words of the built-in world in Portuguese and English: nouns, adjectives, numbers, relations, places."""
+"""Lexicon of the built-in world in Portuguese and English: nouns, adjectives, numbers, relations, places."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from promptweight.mini.scenes import (
 LANGUAGES = ("pt", "en")
 """Languages of captions: Portuguese and English."""
 
-# kind: (gender, Portuguese nouns, English nouns); the first noun of each is the plain one
+# kind: (gender, Portuguese nouns, English nouns); the first noun of each language is the default
 NOUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "cat": ("m", ("gato", "gatinho"), ("cat", "kitten")),
     "mouse": ("m", ("rato", "ratinho"), ("mouse", "rat")),
@@ -89,8 +89,8 @@ ADJECTIVES: dict[str, tuple[str, ...]] = {
     "white": ("branco", "branca", "white"),
     "gray": ("cinza", "cinza", "grey", "gray"),
 }
-INVARIABLE = ("laranja", "rosa", "cinza")  # nouns used as colors: no plural, no gender, also with a shade
-# degree or pattern: (masculine, feminine, English words); the first English word is the plain one
+INVARIABLE = ("laranja", "rosa", "cinza")  # nouns as colors: not inflected, also with a shade
+# degree or pattern: (masculine, feminine, English words); the first English word is the default
 SHADE_WORDS: dict[str, tuple[str, str, str]] = {
     LIGHT: ("claro", "clara", "light"),
     DARK: ("escuro", "escura", "dark"),
@@ -117,7 +117,7 @@ NUMBER_WORDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "3": (("três", "três", "three"),),
     MANY: (("muitos", "muitas", "many"), ("vários", "várias", "several")),
 }
-# a relation that ends in "de" or "em" contracts with the article that follows
+# relations that end in "de" or "em" contract with the following article
 RELATION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "pt": {
         LEFT: ("à esquerda de",),
@@ -146,7 +146,7 @@ RELATION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "": ("and", "with"),
     },
 }
-"""Words of each relation, by language and relation; the first ones are the plain ones."""
+"""Words of each relation, by language and relation; the first entry is the default."""
 
 PLACE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "pt": {
@@ -166,7 +166,7 @@ PLACE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         ROOM: ("in a room", "in the room", "indoors"),
     },
 }
-# weather: phrases for a little, normal and heavy
+# weather: phrases for light, normal and heavy
 WEATHER_WORDS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     "pt": {
         RAIN: (

@@ -1,4 +1,4 @@
-"""Painting one icon: fill, pattern, rim and ink over a square of a picture."""
+"""Icon painter: fill, pattern, rim and ink over a square of an image."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Canvas = NDArray[np.float32]
 
 
 def blend(canvas: Canvas, alpha: NDArray[np.float32], color: NDArray[np.float32]) -> None:
-    """Lay a color (3,) over the canvas (height, width, 3), in place, as far as alpha (height, width) says."""
+    """Blend a color (3,) onto the canvas (height, width, 3), in place, with opacity alpha (height, width)."""
     canvas += alpha[..., None] * (color - canvas)
 
 
 def pattern_cover(pattern: str, side: int, cell: int) -> NDArray[np.float32]:
-    """Return where a pattern has its second color: (side, side), 0 to 1, repeating every `cell` pixels."""
+    """Return the mask of a pattern's second color: (side, side), 0 to 1, with a period of `cell` pixels."""
     rows, columns = np.mgrid[:side, :side] % cell + 0.5
     if pattern == STRIPED:
         stripes: NDArray[np.float32] = (columns > cell / 2).astype(np.float32)
@@ -39,17 +39,17 @@ def paint(
     flipped: bool = False,
     first_row: int = 0,
 ) -> Canvas:
-    """Paint an icon over a whole square canvas (side, side, 3; 0 to 255), in place, and return it.
+    """Paint an icon over a whole square canvas, in place, and return the canvas.
 
     Args:
-        canvas: what is painted on.
-        kind: the thing, a key of `ICONS`.
+        canvas: image (side, side, 3), 0 to 255.
+        kind: a key of `ICONS`.
         color: a key of `COLORS`.
         shade: "", "light" or "dark".
         pattern: "", "striped" or "spotted".
-        cell: pixels after which a pattern repeats.
-        flipped: whether the icon stands on its head.
-        first_row: rows of the icon above this one are not painted.
+        cell: period of the pattern in pixels.
+        flipped: True to paint the icon upside down.
+        first_row: first painted row of the icon; rows above it are skipped.
     """
     side = canvas.shape[0]
     silhouette, rim, ink = layers(kind, side)

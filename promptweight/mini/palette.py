@@ -1,4 +1,4 @@
-"""Colors of the built-in world: eleven, light and dark ones of them, and the plain grounds."""
+"""Color palette of the built-in world: eleven object colors, their light and dark shades, backgrounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLORS: dict[str, Rgb] = {
     "white": (252, 252, 252),
     "gray": (140, 142, 148),
 }
-"""The eleven colors of objects, as sRGB values 0 to 255."""
+"""Eleven object colors, as sRGB values 0 to 255."""
 
 LIGHT, DARK = "light", "dark"
 SHADES: dict[str, dict[str, Rgb]] = {
@@ -60,7 +60,7 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def fill(color: str, shade: str = "") -> NDArray[np.float32]:
-    """Return the color (3,; 0 to 255) that a thing is filled with; `shade` is "", "light" or "dark"."""
+    """Return the fill color (3,; 0 to 255) of an object; `shade` is "", "light" or "dark"."""
     return np.array(SHADES[shade][color] if shade else COLORS[color], np.float32)
 
 
@@ -70,15 +70,15 @@ def luminance(rgb: NDArray[np.float32]) -> float:
 
 
 def rim(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the color of the rim of a thing filled with `rgb`: darker, or lighter round dark things."""
+    """Return the rim color of an object filled with `rgb`: darker, or lighter for dark fills."""
     return np.float32(80) + rgb * np.float32(0.3) if luminance(rgb) < 70 else rgb * np.float32(0.58)
 
 
 def ink(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the color of eyes, doors and wheels of a thing filled with `rgb`."""
+    """Return the ink color (eyes, doors, wheels) of an object filled with `rgb`."""
     return np.full(3, 226 if luminance(rgb) < 70 else 40, np.float32)
 
 
 def second(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the color of the stripes and spots of a thing filled with `rgb`."""
+    """Return the color of stripes and spots of an object filled with `rgb`."""
     return rgb * np.float32(0.5) if luminance(rgb) > 130 else rgb + np.float32(0.62) * (255 - rgb)

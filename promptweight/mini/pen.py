@@ -1,4 +1,4 @@
-"""A pen that draws the silhouette and the ink of an icon in unit coordinates."""
+"""Drawing pen for the silhouette and ink layers of an icon, in unit coordinates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Point = tuple[float, float]
 
 
 class Pen:
-    """Draw in unit coordinates (0 to 1, y downwards) on a silhouette and on an ink layer."""
+    """Pen in unit coordinates (0 to 1, y downward) with a silhouette layer and an ink layer."""
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -19,11 +19,11 @@ class Pen:
         self._draw = {"fill": ImageDraw.Draw(self.silhouette), "ink": ImageDraw.Draw(self.ink)}
 
     def polygon(self, points: Sequence[Point], layer: str = "fill") -> None:
-        """Fill the polygon."""
+        """Fill a polygon."""
         self._draw[layer].polygon([(x * self.side, y * self.side) for x, y in points], fill=255)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float | None = None, layer: str = "fill") -> None:
-        """Fill the ellipse with centre (x, y) and half-axes rx, ry (ry = rx when left out)."""
+        """Fill an ellipse with center (x, y) and half-axes rx and ry (default: ry = rx)."""
         ry = rx if ry is None else ry
         box = [(x - rx) * self.side, (y - ry) * self.side, (x + rx) * self.side, (y + ry) * self.side]
         self._draw[layer].ellipse(box, fill=255)
@@ -31,12 +31,12 @@ class Pen:
     def box(
         self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, layer: str = "fill"
     ) -> None:
-        """Fill the rectangle with corners (x0, y0) and (x1, y1), rounded by `radius`."""
+        """Fill a rectangle with corners (x0, y0) and (x1, y1) and corner radius `radius`."""
         box = [x0 * self.side, y0 * self.side, x1 * self.side, y1 * self.side]
         self._draw[layer].rounded_rectangle(box, radius * self.side, fill=255)
 
     def stroke(self, points: Sequence[Point], width: float, layer: str = "fill") -> None:
-        """Draw a line of the given width through the points, with round ends and joints."""
+        """Draw a polyline of the given width, with round ends and joints."""
         scaled = [(x * self.side, y * self.side) for x, y in points]
         self._draw[layer].line(scaled, fill=255, width=round(width * self.side), joint="curve")
         for x, y in points:
@@ -45,12 +45,12 @@ class Pen:
     def cut_ellipse(
         self, x: float, y: float, rx: float, ry: float | None = None, layer: str = "fill"
     ) -> None:
-        """Erases an ellipse from what is drawn so far."""
+        """Erase an ellipse from the layer; parameters as in `ellipse`."""
         ry = rx if ry is None else ry
         box = [(x - rx) * self.side, (y - ry) * self.side, (x + rx) * self.side, (y + ry) * self.side]
         self._draw[layer].ellipse(box, fill=0)
 
     def cut_box(self, x0: float, y0: float, x1: float, y1: float, layer: str = "fill") -> None:
-        """Erases a rectangle from what is drawn so far."""
+        """Erase a rectangle with corners (x0, y0) and (x1, y1) from the layer."""
         box = [x0 * self.side, y0 * self.side, x1 * self.side, y1 * self.side]
         self._draw[layer].rectangle(box, fill=0)

@@ -1,6 +1,6 @@
-"""Words that people try first, by the things of the built-in world that come nearest to them.
+"""Related words: common prompt words mapped to the nearest objects of the built-in world.
 
-When a model does not know a word, these are what it can draw instead.
+They provide suggestions for words that a model is not trained on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import cache
 
 from promptweight.mini import lexicon
 
-# things that come nearest, and words in both languages that they stand in for
+# nearest kinds, and the words in both languages that they replace
 RELATED: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("astronaut",),
@@ -70,7 +70,7 @@ def _stand_ins() -> dict[str, tuple[str, ...]]:
 
 
 def stand_ins(word: str) -> tuple[str, ...]:
-    """Return the things of the whole world that come nearest to a word, the nearest first; often none.
+    """Return the object kinds nearest in meaning to a word, nearest first; empty for most words.
 
     >>> stand_ins("tigre")
     ('cat',)

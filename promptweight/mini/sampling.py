@@ -1,7 +1,7 @@
-"""Random scenes of a world: single things, pairs, groups, counts, mirrors, and things in and on each other.
+"""Random scenes of a world: single objects, pairs, groups, counts, reflections and object relations.
 
-Every thing lies on the grid of the latents, 4 units apart, but for hats and held things, which keep to one
-place on their wearer or holder.
+All positions are multiples of 4 units, the spacing of the latent grid, except for hats and held objects,
+which have a fixed position relative to the wearer or holder.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ GROUP_SIZES = {TINY: (12,), SMALL: (16,), "": (GROUP_SIDE,), BIG: (36,), HUGE: (
 CORNERS = ((4, 4), (36, 4), (4, 36), (36, 36))
 CROWD = [(x, y) for y in (4, 24, 44) for x in (4, 24, 44)]
 CROWD_SIDE = 16
-FLOOR = 60  # where things stand in a place
+FLOOR = 60  # bottom edge of objects on the ground of a place, in units
 FLYING = ("sun", "star", "moon", "cloud", "bird", "airplane", "rocket", "butterfly")
-FAMILIAR = 0.5  # share of scenes of the first things alone, which all models know
+FAMILIAR = 0.5  # share of scenes with only the kinds that all models know
 HAT, HORSE, ASTRONAUT = "hat", "horse", "astronaut"
 
 
 class _Draft:
-    """A scene in the making: looks that no other thing of it has."""
+    """Sampler of objects for one scene that uses each kind and each color at most once."""
 
     def __init__(self, rng: Random, world: World) -> None:
         self.rng, self.world = rng, world
@@ -64,7 +64,7 @@ class _Draft:
     def thing(
         self, among: list[str] | None = None, sizes: Mapping[str, tuple[int, ...]] | None = None
     ) -> Thing:
-        """Draw a thing without a place; kinds and colors occur once, so a word has one place to point at."""
+        """Sample an object at (0, 0); kinds and colors do not repeat, so each word refers to one region."""
         rng, world = self.rng, self.world
         kind = rng.choice(among or self.kinds)
         self.kinds = [other for other in self.kinds if other != kind]
@@ -86,12 +86,12 @@ def _middle(side: int) -> int:
 
 
 def _near_middle(rng: Random, side: int) -> int:
-    """Draw a place for a side, off the middle by one of `OFFSETS` as far as the picture reaches."""
+    """Sample a coordinate for a side: the middle plus one of `OFFSETS`, clipped to the image."""
     return min(max(_middle(side) + rng.choice(OFFSETS), 0), (UNITS - side) // 4 * 4)
 
 
 def _height(thing: Thing) -> int:
-    """Return where a thing is in a place: on the ground, or flying."""
+    """Return the y coordinate of an object in a place: at the top for flying kinds, else on the ground."""
     return 4 if thing.kind in FLYING and thing.side <= 36 else max(0, FLOOR - thing.side)
 
 
@@ -130,7 +130,7 @@ def _three(draft: _Draft, _grounded: bool) -> Scene:
 
 
 def _counted(draft: _Draft, grounded: bool) -> Scene:
-    """Draw two, three or many things that look alike, or two of them and another thing."""
+    """Sample two, three or many identical objects, or two identical objects and a different one."""
     rng, number = draft.rng, draft.rng.choice(draft.world.numbers)
     thing = draft.thing()
     if number == MANY:
@@ -166,7 +166,7 @@ def _mirror(draft: _Draft, _grounded: bool) -> Scene:
 
 
 def with_hat(wearer: Thing, hat: Thing) -> Thing:
-    """Return the hat at its place on the wearer's head."""
+    """Return the hat, positioned on the wearer's head and scaled to the wearer."""
     side = 2 * round(anchors.HAT_SHARE * wearer.side / 2)
     x, y = anchors.HEADS[wearer.kind]
     return replace(
@@ -178,7 +178,7 @@ def with_hat(wearer: Thing, hat: Thing) -> Thing:
 
 
 def in_hand(holder: Thing, held: Thing) -> Thing:
-    """Return what is held at its place in the holder's hand."""
+    """Return the held object, positioned at the holder's grip point and scaled to the holder."""
     side = 2 * round(anchors.HELD_SHARE * holder.side / 2)
     x, y = anchors.HANDS[holder.kind]
     grip = anchors.HELD[held.kind]
@@ -244,10 +244,10 @@ _FORMS: tuple[tuple[Callable[[_Draft, bool], Scene], float, str], ...] = (
 
 
 def sample_scene(rng: Random, world: World) -> Scene:
-    """Draw a scene of a world at random.
+    """Sample a scene of a world.
 
-    About a quarter are single things and a quarter pairs; a fifth is in a place, a tenth in rain or snow, a
-    tenth has a time of day.
+    About a quarter of the scenes have a single object and a quarter a pair. About a fifth have a place, a
+    tenth rain or snow, and a tenth a time of day.
     """
     if world == FIRST:
         return random_scene(rng)

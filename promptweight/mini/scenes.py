@@ -1,6 +1,6 @@
-"""Scenes of the built-in world and their renderer, with exact masks of their objects.
+"""Scenes of the built-in world and their renderer, with exact object masks.
 
-A scene is data (`Scene`), sampled (`random_scene`) or made by hand, and `render` draws it:
+A `Scene` is a data class, sampled by `random_scene` or built by hand; `render` draws it:
 
 >>> import numpy as np
 >>> scene = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation="chase")
@@ -8,10 +8,10 @@ A scene is data (`Scene`), sampled (`random_scene`) or made by hand, and `render
 >>> picture.shape, masks.shape
 ((64, 64, 3), (2, 64, 64))
 
-Positions and sizes are in 64ths of the picture, multiples of 4, so that every object lies on the grid of the
-16 × 16 latents: shapes are learned several times faster than at free positions. The relations of the first
-object to the second are `LEFT`, `RIGHT`, `ABOVE`, `BELOW`, `BESIDE` and `CHASE` (`RELATIONS`), and those of
-the larger world `RIDE`, `MIRROR`, `WEAR`, `HOLD`, `ON` and `IN`.
+Positions and sizes are multiples of 4, in 64ths of the image, so that every object is aligned with the grid
+of 16 × 16 latents: models learn shapes several times faster than at arbitrary positions. The relations of the
+first object to the second are `LEFT`, `RIGHT`, `ABOVE`, `BELOW`, `BESIDE` and `CHASE` (`RELATIONS`); larger
+worlds add `RIDE`, `MIRROR`, `WEAR`, `HOLD`, `ON` and `IN`.
 """
 
 from __future__ import annotations
@@ -45,34 +45,34 @@ KINDS = (
     "astronaut",
     "horse",
 )
-"""Kinds of objects that the shipped models know."""
+"""Object kinds that the shipped models are trained on."""
 
 SINGLE_SIDES = (32, 40)
-"""Sides of the square of a single object, in 64ths of the picture."""
+"""Sides of the square of a single object, in 64ths of the image."""
 
 GROUP_SIDE = 24
-"""Side of the square of each of several objects, in 64ths of the picture."""
+"""Side of the square of each of several objects, in 64ths of the image."""
 
 LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE = "left", "right", "above", "below", "beside", "chase"
 RELATIONS = (LEFT, RIGHT, ABOVE, BELOW, BESIDE, CHASE)
 """Relations of the first of two objects to the second."""
 
-DRAWN_AS = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # what may be drawn where less is said
-OFFSETS = (-8, -4, 0, 4, 8)  # how far off the middle things are drawn
+DRAWN_AS = {"": (LEFT, RIGHT, ABOVE, BELOW), BESIDE: (LEFT, RIGHT)}  # drawn relations by captioned relation
+OFFSETS = (-8, -4, 0, 4, 8)  # distances of objects from the middle, in units
 
 
 RIDE, MIRROR, WEAR, HOLD, ON, IN = "ride", "mirror", "wear", "hold", "on", "in"
 TINY, SMALL, BIG, HUGE = "tiny", "small", "big", "huge"
 MANY = "many"
-MURKY, CLEAR = 0.55, 0.85  # how much of a thing its reflection shows
+MURKY, CLEAR = 0.55, 0.85  # opacity of a reflection, without and with a place
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: its kind, its color, the square it fills (corner and side in 64ths), and its adjectives.
+    """Object of a scene: kind, color, bounding square (corner and side in 64ths) and adjectives.
 
-    `shade` is "", "light" or "dark", `pattern` "", "striped" or "spotted". `size` is the word that is said of
-    it, "" or one of "tiny", "small", "big" and "huge"; `side` is how large it is drawn.
+    `shade` is "", "light" or "dark"; `pattern` is "", "striped" or "spotted". `size` is the size word in
+    captions: "", "tiny", "small", "big" or "huge". `side` is the rendered size.
     """
 
     kind: str
@@ -86,23 +86,24 @@ class Thing:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """The middle of its square (x, y) in 64ths of the picture."""
+        """Center (x, y) of the bounding square, in 64ths of the image."""
         return self.x + self.side / 2, self.y + self.side / 2
 
     @property
     def look(self) -> tuple[str, str, str, str, str]:
-        """Everything but the place and the side: what one noun phrase says of it."""
+        """Attributes named by a noun phrase: kind, color, shade, pattern and size word."""
         return self.kind, self.color, self.shade, self.pattern, self.size
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Things, ground, and how the first thing stands to the second.
+    """Scene: objects, background, and relation of the first object to the second.
 
-    `relation` is one of `RELATIONS`, "" (none said), "ride" (the first sits on the second), "mirror" (water
-    fills the lower half and shows the first thing upside down), "wear", "hold", "on" or "in". Without a place
-    the ground is the color `background`. Rain or snow (`weather`) falls a little (1), normally (2) or heavily
-    (3). Several things in a row that look alike are one group, counted in captions.
+    `relation` is one of `RELATIONS`, "" (not captioned), "ride" (the first sits on the second), "mirror"
+    (water fills the lower half and reflects the first object upside down), "wear", "hold", "on" or "in". A
+    scene without a place has the uniform color `background`. `amount` is the intensity of rain or snow
+    (`weather`): 1 (light), 2 (normal) or 3 (heavy). Consecutive objects with the same `look` form one group,
+    which captions name with a number.
     """
 
     things: tuple[Thing, ...]
@@ -115,7 +116,7 @@ class Scene:
 
     @property
     def groups(self) -> list[range]:
-        """Which things one noun phrase names together: ranges of things that look alike."""
+        """Index ranges of consecutive objects with the same `look`; one noun phrase names each group."""
         groups: list[range] = []
         for index, thing in enumerate(self.things):
             if groups and thing.look == self.things[groups[-1].start].look:
@@ -127,14 +128,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture (size, size, 3; uint8) and where in it everything is, masks of values 0 to 1.
+    """Rendered image and its masks, with values 0 to 1.
 
     Attributes:
-        picture: in sRGB.
-        things: the visible part of each thing (things, size, size), without its reflection.
-        reflection: where the water shows the first thing (size, size).
-        weather: drops and flakes that are not hidden by things (size, size).
-        place: what is neither a thing nor a reflection (size, size).
+        picture: sRGB image (size, size, 3), uint8.
+        things: masks of the visible part of each object, without its reflection (objects, size, size).
+        reflection: mask of the reflection in the water (size, size).
+        weather: mask of drops and flakes that objects do not hide (size, size).
+        place: mask of the pixels outside all objects and reflections (size, size).
     """
 
     picture: NDArray[np.uint8]
@@ -147,7 +148,7 @@ class Drawing:
 def _draw(
     canvas: NDArray[np.float32], thing: Thing, scale: int, flipped: bool = False, first_row: int = 0
 ) -> NDArray[np.float32]:
-    """Paint a thing at its place and return its mask over the whole picture."""
+    """Paint an object at its position and return its mask over the whole image."""
     x, y, side = thing.x * scale, thing.y * scale, thing.side * scale
     paint(
         canvas[y : y + side, x : x + side],
@@ -174,11 +175,17 @@ def _draw_speed_lines(canvas: NDArray[np.float32], chaser: Thing, scale: int) ->
 
 
 def draw(scene: Scene, size: int = UNITS) -> Drawing:
-    """Draw a scene.
+    """Render a scene with all its masks.
 
     Args:
-        scene: what to draw.
-        size: pixels a side, a multiple of 64.
+        scene: scene to render.
+        size: side of the image in pixels, a multiple of 64.
+
+    Returns:
+        The image and its masks.
+
+    Raises:
+        ValueError: `size` is not a multiple of 64.
     """
     if size % UNITS:
         raise ValueError(f"size is {size}; a picture's size is a multiple of {UNITS}")
@@ -221,7 +228,7 @@ def draw(scene: Scene, size: int = UNITS) -> Drawing:
 
 
 def _from_behind(scene: Scene) -> list[int]:
-    """Return the order in which things are drawn: the first in front, but for what it wears or holds."""
+    """Return the painting order, back to front: the first object last, before its hat or held object."""
     order = list(reversed(range(len(scene.things))))
     if scene.relation in (WEAR, HOLD):
         order.remove(1)
@@ -230,13 +237,13 @@ def _from_behind(scene: Scene) -> list[int]:
 
 
 def render(scene: Scene, size: int = UNITS) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Draw a scene and return `Drawing.picture` and `Drawing.things`."""
+    """Render a scene and return `Drawing.picture` and `Drawing.things`."""
     drawing = draw(scene, size)
     return drawing.picture, drawing.things
 
 
 def reflection_mask(scene: Scene, size: int = UNITS) -> NDArray[np.float32]:
-    """Return the mask (size, size) of the first thing's image in the water of a mirror scene."""
+    """Return the mask (size, size) of the reflection in the water of a mirror scene."""
     return draw(scene, size).reflection
 
 
@@ -245,19 +252,19 @@ def _middle(side: int) -> int:
 
 
 def _draw_looks(rng: Random, number: int) -> list[tuple[str, str]]:
-    """Draw kinds and colors: no two things share either, so every word has one place to point at."""
+    """Sample kinds and colors without repetition, so that each word refers to one region."""
     return list(zip(rng.sample(KINDS, number), rng.sample(list(COLORS), number), strict=True))
 
 
 def _pair_places(rng: Random, relation: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Places the first and the second of two things as the relation says."""
+    """Sample the positions of two objects for a relation."""
     if relation in DRAWN_AS:
         relation = rng.choice(DRAWN_AS[relation])
     return _pair_at(relation, rng.choice(OFFSETS))
 
 
 def _pair_at(relation: str, offset: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Places two things that stand to each other in one way, `offset` off the middle across it."""
+    """Return the positions of two objects for a relation, `offset` from the middle on the other axis."""
     near, far = 4, UNITS - 4 - GROUP_SIDE
     across = (UNITS - GROUP_SIDE) // 2 + offset
     if relation in (LEFT, RIGHT, CHASE):
@@ -268,7 +275,7 @@ def _pair_at(relation: str, offset: int) -> tuple[tuple[int, int], tuple[int, in
 
 
 def random_scene(rng: Random) -> Scene:
-    """Draw a scene at random: about a third single things, half pairs, the rest threes, riders, mirrors."""
+    """Sample a scene: about a third single objects, half pairs, the rest triples, riders and reflections."""
     background = "plain" if rng.random() < 0.6 else rng.choice(list(BACKGROUNDS)[1:])
     draw = rng.random()
     if draw < 0.34:
@@ -308,10 +315,10 @@ def random_scene(rng: Random) -> Scene:
 
 
 def placements(scene: Scene) -> list[Scene]:
-    """Return every scene that `random_scene` draws as often as this one and that differs only in places.
+    """Return all scenes with equal probability under `random_scene` that differ only in object positions.
 
-    Of a single thing these are two sizes in 25 places each, of two things 5 to 20 places. Of other scenes it
-    is the scene itself, alone.
+    A single object has two sizes with 25 positions each; two objects have 5 to 20 arrangements. For all other
+    scenes, the list holds only the scene itself.
     """
     if len(scene.things) == 1 and scene.relation == "":
         (thing,) = scene.things
@@ -340,7 +347,7 @@ def placements(scene: Scene) -> list[Scene]:
 
 
 def crowded_scene(rng: Random) -> Scene:
-    """Draw a scene full of things: four small ones or a large and a half-hidden one, for the autoencoder."""
+    """Sample a crowded scene for the autoencoder: four small objects, or two large ones that may overlap."""
     background = rng.choice(list(BACKGROUNDS))
     if rng.random() < 0.5:
         corners = [(4, 4), (36, 4), (4, 36), (36, 36)]
@@ -364,6 +371,6 @@ def crowded_scene(rng: Random) -> Scene:
 
 
 def to_image(picture: NDArray[np.uint8], size: int | None = None) -> Image.Image:
-    """Return the picture (height, width, 3) as a Pillow image, enlarged to `size` pixels when given."""
+    """Convert an array (height, width, 3) to a Pillow image, resized to `size` × `size` pixels when given."""
     image = Image.fromarray(picture)
     return image if size is None else image.resize((size, size), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Words that a built-in model was trained on, and what it can draw instead of words that it does not know."""
+"""Vocabulary of built-in models: known words, and detection of unknown words with suggestions for them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from promptweight.mini.worlds import World
 
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 MAX_SUGGESTIONS = 3
-MIN_LIKENESS = 0.7  # of the letters of two words (difflib's ratio)
+MIN_LIKENESS = 0.7  # minimum similarity ratio (difflib) between two words
 GLUE = {
     "pt": "um uma o a os as e de do da dos das em no na nos nas com ao à seu sua fundo",
     "en": "a an the and of on in at with to its background",
 }
-"""Words that join others; every model knows them."""
+"""Function words by language, known to every model."""
 
 
 @dataclass(frozen=True)
 class UnknownWord:
-    """A word of a prompt that a model has not been trained on, and the nearest words that it knows."""
+    """Prompt word outside a model's training vocabulary, and the nearest known words."""
 
     word: str
     start: int
-    """Where it begins in the prompt."""
+    """Index of the word's first character in the prompt."""
     suggestions: dict[str, tuple[str, ...]]
-    """The nearest known words by language, "pt" and "en"."""
+    """Nearest known words by language ("pt", "en")."""
 
 
 @cache
 def known_words(world: World, language: str) -> frozenset[str]:
-    """Return every word, in lower case, that captions of a world in a language may hold."""
+    """Return all words, in lower case, that can occur in captions of a world in a language."""
     said = [GLUE[language], *_things(world, language), *_adjectives(world, language)]
     relations = lexicon.RELATION_WORDS[language]
     said += [way for relation in ("", *world.relations) for way in relations.get(relation, ())]
@@ -61,7 +61,7 @@ def _things(world: World, language: str) -> list[str]:
 
 
 def _adjectives(world: World, language: str) -> list[str]:
-    """Return the adjectives and numbers of a world, in all their forms."""
+    """Return the adjectives and numbers of a world, in all inflected forms."""
     tables = [(*lexicon.ADJECTIVES[color][:2], *spellings_of(color, world)) for color in world.colors]
     tables += [lexicon.SHADE_WORDS[shade] for shade in world.shades]
     tables += [lexicon.SIZE_WORDS[size] for size in world.sizes]
@@ -79,20 +79,20 @@ def _adjectives(world: World, language: str) -> list[str]:
 
 
 def spellings_of(color: str, world: World) -> tuple[str, ...]:
-    """Return the English words for a color that a world has, the plain one first."""
+    """Return a world's English words for a color, the default first."""
     words = lexicon.ADJECTIVES[color][2:]
     return tuple(word for word in words if len(words) == 1 or word in world.spellings)
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in lower case; parts joined by a hyphen are words of their own."""
+    """Return the words of a text in lower case; parts of hyphenated words are separate words."""
     return [part for match in _WORD.finditer(text.lower()) for part in match.group().split("-")]
 
 
 def unknown_words(prompt: str, world: World) -> list[UnknownWord]:
-    """Return the words of a prompt that a model of a world has not been trained on, each once, in order.
+    """Return the prompt words outside the training vocabulary of a world, without repetition, in order.
 
-    Suggestions are the things nearest in meaning, then the words nearest in spelling.
+    Suggestions list the objects nearest in meaning first, then the words nearest in spelling.
 
     >>> from promptweight.mini.worlds import FIRST
     >>> [(found.word, found.suggestions["en"]) for found in unknown_words("a tiger and a cirle", FIRST)]
@@ -120,15 +120,26 @@ def _suggest(word: str, world: World, language: str) -> tuple[str, ...]:
 
 @cache
 def _drawable(world: World, language: str) -> tuple[str, ...]:
-    """Return the nouns and adjectives of a world without their plurals: what a suggestion may name."""
+    """Return the nouns and adjectives of a world in the singular, as candidates for suggestions."""
     single = replace(world, numbers=())
     return tuple(dict.fromkeys([*_things(single, language), *_adjectives(single, language)]))
 
 
-def nearest_in(world: World) -> dict[str, str]:
-    """Return words of a world by words of the whole world that mean nearly the same to a model.
+def example_words(world: World) -> list[str]:
+    """Return the objects of a world, each as its plain Portuguese and its plain English noun.
 
-    Plurals and second spellings go with the word itself, other things with the nearest thing of the world.
+    >>> from promptweight.mini.worlds import FIRST
+    >>> example_words(FIRST)[:2]
+    ['gato (cat)', 'rato (mouse)']
+    """
+    nouns = [lexicon.NOUNS[kind] for kind in world.things]
+    return [f"{portuguese[0]} ({english[0]})" for _, portuguese, english in nouns]
+
+
+def nearest_in(world: World) -> dict[str, str]:
+    """Map words of the whole world to the words of a world that are nearest in meaning.
+
+    Plurals and alternative spellings map to the word itself, other objects to the nearest one of the world.
 
     >>> from promptweight.mini.worlds import FIRST
     >>> near = nearest_in(FIRST)
@@ -149,7 +160,7 @@ def nearest_in(world: World) -> dict[str, str]:
 
 
 def nearest_words(word: str, among: Iterable[str]) -> tuple[str, ...]:
-    """Return up to `MAX_SUGGESTIONS` words that are spelled most like a word, accents left aside."""
+    """Return up to `MAX_SUGGESTIONS` words with the most similar spelling, ignoring accents."""
     bare = {each: _bare(each) for each in among}
     likeness = {
         each: difflib.SequenceMatcher(None, _bare(word), plain, autojunk=False).ratio()

@@ -1,7 +1,7 @@
-"""Worlds: which things, words and degrees a built-in model was trained on.
+"""Worlds: the sets of objects, words and degrees that built-in models are trained on.
 
-The drawn world is larger than what a model knows. A model folder's `promptweight.json` holds its `World`, and
-scenes, captions and evaluation keep to it.
+The renderer supports more than any one model is trained on. The `promptweight.json` of a model folder holds
+the model's `World`; scenes, captions and evaluation are restricted to it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from promptweight.mini.scenes import (
 
 @dataclass(frozen=True)
 class World:
-    """What a model knows: the picture's side in pixels, and the keys of everything that it can draw."""
+    """Scope of a model: side of the image in pixels, and keys of all objects and attributes it can draw."""
 
     size: int
     things: tuple[str, ...]
@@ -51,19 +51,19 @@ class World:
     weathers: tuple[str, ...] = ()
     lights: tuple[str, ...] = ()
     spellings: tuple[str, ...] = ("grey",)
-    """Of the color gray in English."""
+    """English spellings of the color gray."""
 
     def of(self, names: Mapping[str, Any]) -> list[str]:
-        """Return the keys of `names` that are things of this world, in its order."""
+        """Return the keys of `names` that are object kinds of this world, in the order of the world."""
         return [kind for kind in self.things if kind in names]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the world as JSON holds it."""
+        """Return the world as a dictionary for JSON, without empty fields."""
         return {name: value for name, value in asdict(self).items() if value != ()}
 
     @classmethod
     def from_json(cls, content: Any) -> World:
-        """Return the world that JSON holds.
+        """Build a world from decoded JSON.
 
         Raises:
             ValueError: a field is missing, unknown or of the wrong type.
@@ -108,10 +108,10 @@ WHOLE = World(
     tuple(light for light in LIGHTS if light),
     ("grey", "gray"),
 )
-"""Everything that can be drawn."""
+"""World of everything that the renderer supports."""
 _KEYS: dict[str, tuple[str, ...]] = {key: value for key, value in vars(WHOLE).items() if key != "size"}
 FIRST = World(64, KINDS, WHOLE.colors, WHOLE.backgrounds, (*RELATIONS, RIDE, MIRROR))
-"""Fourteen things in 64 pixels."""
+"""World of fourteen object kinds in 64 pixels."""
 PRESENT = World(
     128,
     KINDS,
@@ -122,15 +122,15 @@ PRESENT = World(
     numbers=WHOLE.numbers,
     spellings=WHOLE.spellings,
 )
-"""The same things in 128 pixels, in several sizes and numbers, with clear reflections."""
+"""World of the same fourteen kinds in 128 pixels, with size words, numbers and clear reflections."""
 WORLDS = {"first": FIRST, "present": PRESENT, "whole": WHOLE}
 
 
 def read(folder: Path) -> World | None:
-    """Return the world in a model folder's `promptweight.json`, or None where there is none.
+    """Read the world from a model folder's `promptweight.json`; return None if there is none.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file is not valid JSON, or its world is invalid.
     """
     path = folder / "promptweight.json"
     if not path.is_file():
@@ -140,9 +140,10 @@ def read(folder: Path) -> World | None:
 
 
 def world_of(pipeline: Any) -> World | None:
-    """Return the world that a pipeline's model was trained on, or None where its folder names none.
+    """Return the world that a pipeline's model is trained on, or None if its folder does not define one.
 
-    diffusers remembers which folder the denoising model was loaded from; `promptweight.json` lies beside it.
+    The configuration of the denoising model in diffusers holds the folder it was loaded from;
+    `promptweight.json` is in the parent folder.
     """
     model = getattr(pipeline, "unet", None)
     if model is None:

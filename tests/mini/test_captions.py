@@ -1,4 +1,4 @@
-"""Captions: grammar in both languages, checked against sentences written by hand."""
+"""Tests of captions: grammar in Portuguese and English, compared with reference sentences."""
 
 from dataclasses import replace
 from random import Random

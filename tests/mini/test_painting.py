@@ -1,4 +1,4 @@
-"""Icons, patterns, places, weather and light: what is drawn, against what was asked for."""
+"""Tests of the painter: icons, patterns, places, weather, light and masks of rendered scenes."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -45,7 +45,7 @@ def test_a_pattern_shows_two_colors_and_repeats_with_the_grid(pattern: str) -> N
     inside = picture[mask == 1].astype(np.float32)
     shares = [(np.abs(inside - color).max(-1) < 2).mean() for color in (first, second)]
     assert min(shares) > 0.1
-    middle = picture[48:80, 48:80].astype(int)  # 8 pixels are a latent
+    middle = picture[48:80, 48:80].astype(int)  # 8 pixels per latent
     assert (middle[:, 8:] == middle[:, :-8]).all()
     assert (middle[8:] == middle[:-8]).all()
     plain = render(Scene((CIRCLE,)), 128)[0].astype(int)

@@ -1,4 +1,4 @@
-"""Random scenes of a world: what they hold, where it stands, and that they keep to the world."""
+"""Tests of random scenes: content, object positions, and restriction to the given world."""
 
 from collections import Counter
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The drawn world: pictures and masks that agree with each other and with the scene."""
+"""Tests of the scene renderer: consistency of images, masks and scene data."""
 
 from random import Random
 

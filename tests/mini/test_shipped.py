@@ -1,4 +1,4 @@
-"""What holds for every built-in model: its folder, how it loads, and that one word chooses between them."""
+"""Tests common to all built-in models: model folder, loading, and selection by name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The shipped weights of `mini-dit`: quiet where nothing is said, heard where something is."""
+"""Tests of the shipped `mini-dit` weights: prompt embeddings, attention maps and prompt fidelity."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_the_maps_of_phrases_point_at_their_things_far_above_chance(
 ) -> None:
     measured = list(localization.measure_words(pipeline, number=20, seed=99, timesteps=(200, 500)))
     table = localization.summarize_words(measured)
-    for name in ("pt phrase", "en phrase"):  # a thing covers a seventh of the picture
+    for name in ("pt phrase", "en phrase"):  # an object covers about a seventh of the image
         assert table[name]["pointing"].value >= 0.95
         assert table[name]["iou"].value >= 0.75
 
@@ -95,7 +95,7 @@ def test_colours_stand_as_is_said(pipeline: StableDiffusion3Pipeline, relation: 
 def test_a_phrase_of_weight_0_is_seldom_drawn(
     pipeline: StableDiffusion3Pipeline, prompt: str, left: tuple[str, str]
 ) -> None:
-    # it is the first of two things, which the words after it have read
+    # the embeddings of later words depend on the first of the two phrases
     encoded = promptweight.encode(pipeline, [prompt] * 6)
     generators = [torch.Generator().manual_seed(seed) for seed in range(6)]
     drawn = pipeline(

@@ -1,4 +1,4 @@
-"""The shipped weights of `mini`: they draw what is said, and look at it."""
+"""Tests of the shipped `mini` weights: tokens, prompt embeddings, attention maps and prompt fidelity."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_things_stand_as_is_said(pipeline: StableDiffusionPipeline, relation: st
     things = (
         Thing("fish", "blue", 0, 0, 24),
         Thing("star", "orange", 0, 0, 24),
-    )  # their places are not asked for
+    )  # positions do not affect the prompt
     scenes = [Scene(things, relation=relation)] * 4
     drawn = prompt_fidelity.generate_and_recognize(pipeline, scenes, seed=78, guidance_scale=4.5)
     assert sum(prompt_fidelity.check_pair(one)[1] for one in drawn) >= 3

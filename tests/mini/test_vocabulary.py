@@ -1,4 +1,4 @@
-"""Honesty about words: every caption is known, and what is not gets a nearest word in both languages."""
+"""Tests of the vocabulary: known caption words, unknown prompt words and suggestions in both languages."""
 
 from random import Random
 

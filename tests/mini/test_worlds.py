@@ -1,4 +1,4 @@
-"""What a model knows: read from its folder, and refused where it is something else."""
+"""Tests of worlds: JSON round trip, reading from a model folder, and rejection of invalid content."""
 
 import json
 import re
