@@ -1,1 +1,1 @@
-"""training."""
+"""Training of the built-in models: data, losses, networks and the command `train`."""

@@ -1,7 +1,8 @@
-"""Attention that is taught where things are: words of a caption and the places of what they name.
+"""Attention loss: supervision of attention maps with the object masks of the scene.
 
-The denoiser's attention to words finds things by itself, though not to the pixel: its maximum often lies just
-beside them. Here the maps of a thing's words are pulled to the thing (after TokenCompose, Wang et al., 2024).
+Without supervision the denoiser's attention to words localizes objects, but not to the pixel: the maximum of
+a map is often just beside the object. The loss pulls the maps of an object's words to the object's mask
+(after TokenCompose, Wang et al., 2024).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from promptweight.mini.worlds import FIRST, World
 
 
 class Names:
-    """Which tokens name a thing: those of its noun and its color, in both languages.
+    """Token ids that name an object: those of its noun and its color, in both languages.
 
-    Pieces that belong to several nouns or several colors name nothing.
+    Token ids that belong to several nouns or several colors are left out.
     """
 
     def __init__(self, tokenizer: CLIPTokenizer, world: World = FIRST) -> None:
@@ -32,10 +33,10 @@ class Names:
         self.colors = _own({color: pieces(ADJECTIVES[color]) for color in world.colors})
 
     def find(self, scene: Scene, ids: Sequence[int]) -> list[int]:
-        """Return for each token of a scene's caption the thing it names, counted from 1, or 0.
+        """Return for each token of a scene's caption the number of the object it names, from 1, or 0.
 
-        The color of a thing that is also the ground's names neither. Nothing is found in a mirror scene,
-        whose thing is seen twice.
+        A color that both an object and the background have names neither. All numbers are 0 for a mirror
+        scene, because its object appears twice.
         """
         if scene.relation == "mirror":
             return [0] * len(ids)
@@ -50,22 +51,22 @@ class Names:
 
 
 def _own(pieces: dict[str, frozenset[int]]) -> dict[str, frozenset[int]]:
-    """Leave out what several names share."""
+    """Remove the token ids that several names share."""
     times = Counter(piece for each in pieces.values() for piece in each)
     return {name: frozenset(piece for piece in each if times[piece] == 1) for name, each in pieces.items()}
 
 
 def misplaced(attention: Tensor, named: Tensor, areas: Tensor) -> Tensor:
-    """Return how far the maps of words are from the places of what they name.
+    """Return the divergence of the words' attention maps from the masks of the objects they name.
 
     Args:
-        attention: probability of each row, asked by each patch (batch, patches, rows), above 0.
-        named: the thing that each row names (batch, rows), counted from 1; 0 for rows that count nothing.
-        areas: the part of each patch that each thing fills (batch, things, height, width), 0 to 1.
+        attention: attention probability from each patch to each text row (batch, patches, rows), above 0.
+        named: number of the object that each row names (batch, rows), from 1; rows with 0 are not counted.
+        areas: part of each patch that each object fills (batch, things, height, width), 0 to 1.
 
     Returns:
-        The Kullback-Leibler divergence of the map, taken as a distribution over patches, from the evenly
-        filled thing: the mean of all words that name a visible thing, 0 where there is none.
+        The Kullback-Leibler divergence of the map, normalized to a distribution over patches, from the
+        object's normalized mask: the mean over all words that name a visible object, 0 if there are none.
     """
     things = areas.flatten(2)
     sizes = things.sum(2)

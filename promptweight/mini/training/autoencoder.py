@@ -1,4 +1,4 @@
-"""Stage one: the autoencoder learns to carry pictures through 16 × 16 latents and back."""
+"""Training stage one: the autoencoder, from images to 16 × 16 latents and back."""
 
 from __future__ import annotations
 
@@ -19,36 +19,40 @@ from promptweight.mini.scenes import Scene, crowded_scene, render, to_image
 from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.worlds import FIRST, World
 
-LATENT_NOISE = 0.1  # of the latents' own spread: what the decoder learns to forgive
+LATENT_NOISE = 0.1  # relative to the standard deviation of the latents; makes the decoder robust to errors
 FOREGROUND_WEIGHT = 4.0
 EDGE_WEIGHT = 0.5
-DETAIL_WINDOW, DETAIL_CONTRAST = 15, 0.08  # pixels; of values -1 to 1
-PULL = 0.015  # towards the latents of a teacher
+DETAIL_WINDOW, DETAIL_CONTRAST = 15, 0.08  # window in pixels; contrast for values from -1 to 1
+PULL = 0.015  # weight of the squared distance to the latents of a teacher
 
 
 def to_pixels(pictures: list[np.ndarray]) -> Tensor:
-    """Stack uint8 pictures (height, width, 3) into (batch, 3, height, width) with values -1 to 1."""
+    """Stack uint8 images (height, width, 3) into a tensor (batch, 3, height, width) with values -1 to 1."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def scene_of(world: World, rng: Random) -> Scene:
-    """Draw a scene of a world, more than half of them crowded."""
+    """Sample a scene of a world; more than half of the scenes (60 %) are crowded."""
     if rng.random() < 0.4:
         return sample_scene(rng, world)
     return crowded_scene(rng) if world == FIRST else crowded_world_scene(rng)
 
 
 def detail(pixels: Tensor) -> Tensor:
-    """Return 1 where pixels (batch, 3, height, width) differ from those round them, else 0; one channel."""
+    """Return a mask (batch, 1, height, width): 1 where pixels differ from their surroundings, else 0.
+
+    The pixels are (batch, 3, height, width). A pixel differs when one of its channels is more than
+    `DETAIL_CONTRAST` away from the mean of a window of `DETAIL_WINDOW` pixels around it.
+    """
     around = F.avg_pool2d(pixels, DETAIL_WINDOW, 1, DETAIL_WINDOW // 2, count_include_pad=False)
     return ((pixels - around).abs().amax(1, keepdim=True) > DETAIL_CONTRAST).float()
 
 
 def draw_batch(world: World = FIRST, teacher: AutoencoderKL | None = None) -> Callable[[Random, int], Batch]:
-    """Return the function that draws pictures and the weight of each pixel, larger on things and on detail.
+    """Return a function that draws a batch of images and pixel weights, larger on objects and on detail.
 
-    With a teacher, an autoencoder of smaller pictures, the batch also holds the latents of the reduced
-    pictures ("taught").
+    With a teacher, which is an autoencoder of smaller images, the batch also holds the latents of the
+    downscaled images (key `taught`).
     """
 
     @torch.no_grad()
@@ -67,10 +71,10 @@ def draw_batch(world: World = FIRST, teacher: AutoencoderKL | None = None) -> Ca
 
 
 class ReconstructionLoss(nn.Module):
-    """Absolute and squared error of the picture decoded from noisy latents, and of its edges.
+    """Absolute and squared error of the image decoded from noisy latents, and of its edges.
 
-    Latents are pulled towards those of a teacher where the batch has them, so that a denoiser that was
-    trained on the teacher's latents remains a start.
+    If the batch holds a teacher's latents, the squared distance to them is part of the loss, so that a
+    denoiser that was trained on the teacher's latents can be trained further.
     """
 
     def __init__(self, vae: AutoencoderKL) -> None:
@@ -78,7 +82,7 @@ class ReconstructionLoss(nn.Module):
         self.vae = vae
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch; the posterior's spread is taught to equal the noise."""
+        """Return the loss of a batch; one term fits the posterior's standard deviation to the noise."""
         posterior = self.vae.encode(batch["pixels"]).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         spread = mean.detach().std(dim=(0, 2, 3), keepdim=True)
@@ -95,14 +99,14 @@ class ReconstructionLoss(nn.Module):
 
 @torch.no_grad()
 def reconstruction_quality(vae: AutoencoderKL, pixels: Tensor) -> tuple[Tensor, float]:
-    """Return pictures (batch, 3, height, width; -1 to 1) after encoding and decoding, and the PSNR in dB."""
+    """Return images (batch, 3, height, width; -1 to 1) after encoding and decoding, and the PSNR in dB."""
     parts = [vae.decode(vae.encode(part).latent_dist.mode()).sample for part in pixels.split(16)]
     back = torch.cat(parts).clamp(-1, 1)
     return back, 10 * math.log10(4 / (back - pixels).square().mean().item())
 
 
 def draw_sheet(world: World = FIRST) -> Callable[[nn.Module, Path], None]:
-    """Return the function that draws held-out scenes and, below each, what comes back."""
+    """Return a function that saves held-out scenes with the reconstruction below each."""
 
     def draw(module: nn.Module, path: Path) -> None:
         rng = Random("autoencoder sheet")
@@ -119,10 +123,15 @@ def draw_sheet(world: World = FIRST) -> Callable[[nn.Module, Path], None]:
 
 @torch.no_grad()
 def standardize(vae: AutoencoderKL, scenes: int = 512, world: World = FIRST) -> None:
-    """Folds the latents' mean and spread per channel into the two 1 × 1 quantisation convolutions.
+    """Fold the latents' mean and standard deviation per channel into the 1 × 1 quantization convolutions.
 
-    Afterwards latents have mean 0 and spread 1 in every channel and decode exactly as before, so the pipeline
-    needs neither a scaling nor a shift factor.
+    Afterwards latents have mean 0 and standard deviation 1 in every channel and decode exactly as before, so
+    the pipeline needs neither a scaling nor a shift factor.
+
+    Args:
+        vae: the autoencoder, changed in place.
+        scenes: number of scenes from which mean and standard deviation are computed.
+        world: the world of the scenes.
     """
     rng = Random("latent statistics")
     pixels = to_pixels([render(sample_scene(rng, world), world.size)[0] for _ in range(scenes)])

@@ -1,4 +1,4 @@
-"""What text encoder and denoisers learn from: random scenes, encoded once, captioned anew each time."""
+"""Training data of text encoders and denoisers: random scenes, encoded once, with new captions per batch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from promptweight.mini.vocabulary import unknown_words
 from promptweight.mini.worlds import FIRST, World
 
 CAPTION_DROPOUT = 0.1
-MAX_GROUPS = 3  # of things that look alike, in a scene
+MAX_GROUPS = 3  # groups of objects of the same look in a scene
 SHEET_PROMPTS = (
     "um gato vermelho persegue um rato cinza",
     "a red cat and a blue square",
@@ -69,19 +69,19 @@ WORLD_PROMPTS = (
 
 
 def sheet_prompts(world: World) -> tuple[str, ...]:
-    """Return prompts that show what a model of a world draws, all in words that it is trained on."""
+    """Return the prompts of a world's sample sheet; all their words belong to the world's vocabulary."""
     known = tuple(prompt for prompt in WORLD_PROMPTS if not unknown_words(prompt, world))
     return SHEET_PROMPTS if world == FIRST else known
 
 
 @dataclass(frozen=True)
 class EncodedScenes:
-    """Scenes with their latents (scenes, 8, 16, 16; half) and where things are (scenes, 3, 16, 16; uint8).
+    """Scenes with their latents (scenes, 8, 16, 16; half) and object areas (scenes, 3, 16, 16; uint8).
 
-    Of each latent's square the things that are there fill so many 255ths; things that look alike are counted
-    together, and a scene has up to three such groups.
-    `families` says of each scene which of the scenes are its `placements`, itself among them; a range of
-    one is a scene whose placements were not all encoded.
+    An area value is the part of the latent's square that objects fill, in 255ths. Objects of the same look
+    are counted together as a group, and a scene has up to three groups.
+    `families` holds for each scene the indices of its `placements`, its own index included; a range of length
+    one marks a scene without encoded placements.
     """
 
     scenes: list[Scene]
@@ -90,7 +90,7 @@ class EncodedScenes:
     families: list[range]
 
     def __add__(self, other: EncodedScenes) -> EncodedScenes:
-        """Put scenes behind these."""
+        """Append other scenes to these."""
         first = len(self.scenes)
         moved = [range(first + family.start, first + family.stop) for family in other.families]
         return EncodedScenes(
@@ -102,14 +102,15 @@ class EncodedScenes:
 
 
 def draw_scenes(seed: int, rank: int, number: int, world: World = FIRST) -> list[Scene]:
-    """Draw the scenes of one process; scene i is the same however many are drawn."""
+    """Sample the scenes of one process; scene i does not depend on the number of scenes."""
     return [sample_scene(Random(f"{seed}/scene/{rank}/{index}"), world) for index in range(number)]
 
 
 def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
-    """Draw scenes of one process, each with all its placements.
+    """Sample scenes of one process, each with all its placements.
 
-    All single things on plain and on one other ground, then `pairs` scenes of two things without a relation.
+    The scenes are all single objects, each on the plain and on one other background, followed by `pairs`
+    scenes of two objects without a relation.
     """
     rng = Random(f"{seed}/families/{rank}")
     looks = [(kind, color) for kind in KINDS for color in COLORS]
@@ -126,7 +127,7 @@ def draw_families(seed: int, rank: int, pairs: int) -> list[list[Scene]]:
 
 @torch.no_grad()
 def encode_scenes(vae: AutoencoderKL, scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return latents and areas of scenes, as `EncodedScenes` keeps them."""
+    """Return the latents and areas of scenes, in the shapes and types of `EncodedScenes`."""
     size = vae.config.sample_size
     latents = torch.empty(len(scenes), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
     areas = torch.zeros(len(scenes), MAX_GROUPS, LATENT_SIZE, LATENT_SIZE, dtype=torch.uint8)
@@ -171,9 +172,9 @@ def load_scenes(
     pairs: int | None = None,
     world: World = FIRST,
 ) -> EncodedScenes:
-    """Return one process's scenes, encoded, and keep the latents in `cache` for the next start.
+    """Return the encoded scenes of one process; the latents are saved in `cache` for the next start.
 
-    With `pairs` the scenes of `draw_families` come after the `number` random ones.
+    If `pairs` is given, the scenes of `draw_families` follow the `number` random scenes.
     """
     alone = [[scene] for scene in draw_scenes(seed, rank, number, world)]
     encoded = _load(cache / f"scenes-{seed}-{rank}-{number}.pt", alone, vae, device)
@@ -185,20 +186,20 @@ def load_scenes(
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of a batch (0 to 1) that come from one group of scenes; the rest comes from all of them."""
+    """Shares of a batch (0 to 1) that are drawn from one group of scenes; the rest is drawn from all."""
 
     related: float = 0.0
     """Scenes that state a relation."""
     single: float = 0.0
-    """Scenes of one thing."""
+    """Scenes of one object."""
     pairs: float = 0.0
-    """Scenes of two things without a relation, which words alone tell apart."""
+    """Scenes of two objects without a relation, which only the words distinguish."""
     white: float = 0.0
-    """Scenes of one white thing, told in its plainest words. Little but an outline tells it from most
-    grounds, so that it has to be drawn most exactly."""
+    """Scenes of one white object with the plain caption. Only its outline distinguishes a white object from
+    most backgrounds, so it requires the most exact shape."""
     unsaid: float = 0.0
-    """Not of a batch but of its scenes of one thing: how many captions name another thing besides, whose
-    words are then left unsaid. So a weight of 0 comes to mean that the thing is not there."""
+    """Share of captions, among scenes of one object, that name a second object with its words dropped (their
+    rows are replaced by the empty prompt's). The model thus learns that an object at weight 0 is absent."""
 
 
 def draw_batch(
@@ -207,10 +208,10 @@ def draw_batch(
     shares: Shares = Shares(),
     world: World = FIRST,
 ) -> Callable[[Random, int], Batch]:
-    """Return the function that draws a batch of scenes, each with a caption of its own.
+    """Return a function that draws a batch of scenes, each with a new caption.
 
-    Single things and pairs come from the scenes whose placements are all known, if there are any; everything
-    else comes from the rest.
+    Single objects and pairs are drawn from the scenes with all placements encoded, if there are any; all
+    other scenes are drawn from the rest.
     """
     scenes, families = encoded.scenes, encoded.families
     everything = [index for index, family in enumerate(families) if len(family) == 1] or range(len(scenes))
@@ -238,7 +239,7 @@ def draw_batch(
         named = torch.tensor(
             [names.find(scene, row) for (_, scene, _), row in zip(told, ids.tolist(), strict=True)]
         )
-        only = torch.tensor([[thing] for _, _, thing in told])  # 0 where all things are there
+        only = torch.tensor([[thing] for _, _, thing in told])  # 0 if all objects are present
         areas = encoded.areas[chosen].float() / 255
         sizes = torch.tensor([[len(families[i])] for i in chosen])
         nth = torch.arange(int(sizes.max()))
@@ -263,7 +264,7 @@ def draw_batch(
 
 
 def _tell(scene: Scene, rng: Random, unsaid: float, world: World) -> tuple[str, Scene, int]:
-    """Return a caption, the scene it tells of, and which of its things is there alone (0: all are)."""
+    """Return a caption, the scene it describes, and the number of the only present object (0: all)."""
     if rng.random() < CAPTION_DROPOUT:
         return "", scene, 0
     alone = len(scene.things) == 1 and not scene.relation
@@ -281,7 +282,7 @@ def _tell(scene: Scene, rng: Random, unsaid: float, world: World) -> tuple[str, 
 
 @torch.no_grad()
 def save_sheet(vae: AutoencoderKL, latents: Tensor, path: Path) -> None:
-    """Write a sheet of the decoded latents (pictures, 8, 16, 16), twelve to a line, at twice their size."""
+    """Save a sheet of the decoded latents (images, 8, 16, 16), twelve per row, at twice their size."""
     pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
     cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
     strips = [np.concatenate(list(cells[i : i + 12]), axis=1) for i in range(0, len(cells), 12)]

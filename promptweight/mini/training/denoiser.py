@@ -1,8 +1,8 @@
-"""Stage three: text encoder and denoiser learn together to draw what a caption says.
+"""Training stage three: text encoder and denoiser, trained together on captioned scenes.
 
-Two ways of saying what the denoiser has to tell: the velocity of a diffusion (`VelocityLoss`, the UNet) and
-the direction of a straight flow from noise to picture (`FlowLoss`, the transformer). Both see more of the
-noise levels at which places and shapes are decided than of the rest.
+There are two losses, one per prediction type: the velocity of a diffusion (`VelocityLoss`, the UNet) and the
+direction of a straight flow from noise to image (`FlowLoss`, the transformer). Both sample the noise levels
+that determine positions and shapes more often than the rest.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE
 from promptweight.mini.worlds import FIRST, World
 
-GROUNDED_BELOW = 0.9  # noise levels at which it shows where things are, more or less
-COVERED_WEIGHT = 1.5  # how much more things count than empty ground once the layout stands out of the noise
+GROUNDED_BELOW = 0.9  # noise level below which the positions of objects are roughly visible
+COVERED_WEIGHT = 1.5  # extra weight of objects over empty background once the layout is visible in the noise
 
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """How much latents are noised: `noisy = signal · latents + sigma · noise`."""
+    """Noise levels of a batch: `noisy = signal · latents + sigma · noise`."""
 
     signal: Tensor
     """(batch, 1, 1, 1)."""
     sigma: Tensor
     """(batch, 1, 1, 1), above 0."""
     timesteps: Tensor
-    """(batch,), as the denoiser is told them."""
+    """(batch,), as the denoiser receives them."""
     laid_out: Tensor
-    """Whether the layout stands out of the noise (batch, 1, 1, 1)."""
+    """True where the layout is visible in the noise (batch, 1, 1, 1)."""
 
 
 class DenoisingLoss(nn.Module):
-    """Squared error of what the denoiser tells of noised latents, plus what keeps the padding silent.
+    """Squared error of the denoiser's prediction, plus the padding loss of `PromptRows`.
 
-    Where all placements of a scene are known it has to tell their mean, given the noised latents.
+    For scenes with all placements encoded, the target is the mean of the placements given the noised latents
+    (`posterior_mean`).
     """
 
     guidance_scale: float
-    """What the sheets are drawn with."""
+    """Guidance scale of the sample sheets."""
     grounding = 0.0
-    """The weight of attention that lies beside what its words name."""
+    """Weight of the attention loss (`attention_loss.misplaced`)."""
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -63,35 +64,35 @@ class DenoisingLoss(nn.Module):
 
     @abstractmethod
     def schedule(self) -> Any:
-        """Return the scheduler that draws with this denoiser."""
+        """Return the scheduler that samples with this denoiser."""
 
     @abstractmethod
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
-        """Draw how much a batch is noised."""
+        """Sample the noise levels of a batch."""
 
     @abstractmethod
     def wanted(self, latents: Tensor, noise: Tensor, levels: NoiseLevels) -> Tensor:
-        """Return what the denoiser should tell of these latents with this noise, in their shape."""
+        """Return the target of the prediction for these latents and this noise, in their shape."""
 
     def noised(self, batch: Batch) -> tuple[Batch, Tensor, NoiseLevels]:
-        """Return a batch, its latents noised, and how much."""
+        """Return a batch, its noised latents and their noise levels."""
         latents = batch["latents"]
         levels = self.draw_levels(len(latents), latents.device)
         return batch, levels.signal * latents + levels.sigma * torch.randn_like(latents), levels
 
     def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
-        """Take what is told of a batch further, where anything is made of it."""
+        """Advance the rollouts by the predictions `told` of a batch; without rollouts do nothing."""
 
     def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
-        """Return how far attention lies from what its words name (`grounding.misplaced`)."""
-        raise NotImplementedError(f"{type(self).__name__} cannot see the attention of its denoiser")
+        """Return the attention loss of a batch (`attention_loss.misplaced`)."""
+        raise NotImplementedError(f"{type(self).__name__} has no access to the attention of its denoiser")
 
     @abstractmethod
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
-        """Return what the denoiser tells of noised latents, in their shape."""
+        """Return the denoiser's prediction for noised latents, in their shape."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch of latents, captions and places of things."""
+        """Return the loss of a batch of latents, captions and object areas."""
         batch, noisy, levels = self.noised(batch)
         mean = posterior_mean(noisy, levels.signal, levels.sigma, batch["placements"], batch["known"])
         mean_noise = (noisy - levels.signal * mean) / levels.sigma
@@ -106,7 +107,7 @@ class DenoisingLoss(nn.Module):
 
 
 class VelocityLoss(DenoisingLoss):
-    """The velocity of a diffusion (Salimans and Ho, 2022), told by a UNet."""
+    """Loss of a UNet that predicts the velocity of a diffusion (Salimans and Ho, 2022)."""
 
     guidance_scale = unet.GUIDANCE_SCALE
     signal: Tensor
@@ -120,7 +121,7 @@ class VelocityLoss(DenoisingLoss):
         return unet.scheduler()
 
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
-        """Mixes in noise so that the variance stays."""
+        """Sample timesteps of a variance-preserving diffusion: `signal² + sigma² = 1`."""
         anywhere = torch.rand(number, device=device) * 1000
         early = 700 + 300 * torch.rand(number, device=device)
         middle = 560 + 220 * torch.randn(number, device=device)
@@ -135,27 +136,27 @@ class VelocityLoss(DenoisingLoss):
         return levels.signal * noise - levels.sigma * latents
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
-        """Ask the UNet."""
+        """Return the prediction of the UNet."""
         assert pooled is None, "a Stable Diffusion UNet takes no pooled vector"
         return self.denoiser(noisy, timesteps, rows).sample
 
 
 class FlowLoss(DenoisingLoss):
-    """The direction of a straight path from noise to picture (Liu et al., 2022), told by a transformer."""
+    """Loss of a transformer that predicts a straight flow from noise to image (Liu et al., 2022)."""
 
     guidance_scale = mmdit.GUIDANCE_SCALE
     walks: Walks | None = None
-    """Rows of every batch that are pictures which the denoiser itself is drawing."""
+    """Rollouts of the denoiser that replace rows of every batch; None for none."""
 
     def schedule(self) -> Any:
         """Return the scheduler of `mini-dit`."""
         return mmdit.scheduler()
 
     def draw_levels(self, number: int, device: torch.device) -> NoiseLevels:
-        """Go a share of the way from picture to noise.
+        """Sample sigma, the share of noise on the straight path from image to noise.
 
-        Which of two things comes where is decided above 0.93, where exactly it stands above 0.78; both are
-        hard to learn, and two thirds of the shares are there.
+        Noise levels above 0.93 determine the order of two objects, those above 0.78 their exact positions.
+        Both are hard to learn, so two thirds of the samples are in these ranges.
         """
         anywhere = torch.rand(number, device=device)
         first = 0.93 + 0.07 * torch.rand(number, device=device)
@@ -168,33 +169,33 @@ class FlowLoss(DenoisingLoss):
         return NoiseLevels(_as_map(1 - sigma), _as_map(sigma), 1000 * sigma, _as_map(sigma < 0.75))
 
     def wanted(self, latents: Tensor, noise: Tensor, _levels: NoiseLevels) -> Tensor:
-        """Return the direction from picture to noise."""
+        """Return the direction from image to noise."""
         return noise - latents
 
     def noised(self, batch: Batch) -> tuple[Batch, Tensor, NoiseLevels]:
-        """Put the walks among the noised latents."""
+        """Noise the latents and replace rows of the batch by rollouts."""
         batch, noisy, levels = super().noised(batch)
         if self.walks is None:
             return batch, noisy, levels
         batch, noisy, sigma = self.walks.join(batch, noisy, levels.sigma)
-        is_told = ~batch["walking"]  # where its things stand is known of these rows alone
+        is_told = ~batch["walking"]  # only these rows have known object positions
         batch["named"] = batch["named"] * is_told[:, None]
         laid_out = levels.laid_out & is_told[:, None, None, None]
         return batch, noisy, NoiseLevels(1 - sigma, sigma, 1000 * sigma.flatten(), laid_out)
 
     def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
-        """Let the walks take a step."""
+        """Advance the rollouts by one step."""
         if self.walks is not None:
             self.walks.go_on(noisy, told, levels.sigma)
 
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
-        """Ask the transformer; one row of zeros stands for all of those in T5's place."""
+        """Return the prediction of the transformer; one row of zeros replaces all rows of the absent T5."""
         absent = rows.new_zeros(len(rows), 1, rows.shape[-1])
         rows = torch.cat([rows, absent], dim=1)
         return self.denoiser(noisy, rows, pooled, timesteps).sample
 
     def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
-        """Look at the blocks that maps are read from, where things begin to stand out of the noise."""
+        """Return the attention loss of `mmdit.MAP_BLOCKS` at noise levels below `GROUNDED_BELOW`."""
         denoiser: Any = self.denoiser
         blocks = [denoiser.transformer_blocks[index] for index in mmdit.MAP_BLOCKS]
         attention = torch.stack([block.attn.processor.to_text for block in blocks]).mean(0)
@@ -210,7 +211,7 @@ def _as_map(values: Tensor) -> Tensor:
 def draw_sheet(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, prompts: Sequence[str]
 ) -> Callable[[nn.Module, Path], None]:
-    """Return the function that draws prompts, four seeds each, 25 steps."""
+    """Return a function that saves samples of prompts: four seeds per prompt, 25 steps."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
@@ -241,6 +242,6 @@ def stage(
     shares: Shares,
     world: World = FIRST,
 ) -> Stage:
-    """Return the stage that brings `loss` down, with more of the scenes that are hardest to learn."""
+    """Return the stage that minimizes `loss`, with the given shares of the scenes that are hard to learn."""
     batches = draw_batch(encoded, tokenizer, shares, world)
     return Stage("denoiser", loss, batches, draw_sheet(vae, tokenizer, sheet_prompts(world)))

@@ -1,4 +1,4 @@
-"""Token embeddings of a text encoder carried over to a larger tokenizer."""
+"""Transfer of a text encoder's token embeddings to a larger tokenizer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from transformers import CLIPTokenizer
 def carry_over(
     encoder: Any, old: CLIPTokenizer, new: CLIPTokenizer, nearest: Mapping[str, str] | None = None
 ) -> None:
-    """Give a CLIP text encoder the vocabulary of another tokenizer, in place.
+    """Resize a CLIP text encoder's token embeddings to another tokenizer's vocabulary, in place.
 
-    A piece of text that both tokenizers have keeps its embedding; a new one starts as the mean of the
-    embeddings of the pieces that `old` cuts it, or the word nearest to it, into.
+    A token that both tokenizers have keeps its embedding. A new token starts as the mean of the embeddings of
+    the old tokens of its text, or of the word that `nearest` gives for it.
 
     Args:
         encoder: a `CLIPTextModel` or `CLIPTextModelWithProjection`.
         old: the tokenizer that the encoder was trained with.
-        new: the tokenizer that it gets.
-        nearest: words that the encoder knows, by new words that mean nearly the same, such as plurals.
+        new: the tokenizer that replaces it.
+        nearest: known words by new words of nearly the same meaning, such as plurals.
     """
     module = getattr(encoder, "text_model", encoder)
     before = module.embeddings.token_embedding
@@ -44,7 +44,11 @@ def carry_over(
 
 
 def _pieces(piece: str, old: CLIPTokenizer, new: CLIPTokenizer, nearest: Mapping[str, str]) -> list[int]:
-    """Return the ids of the old pieces of a new one; a piece that ends no word loses the mark of the end."""
+    """Return the old token ids of a new token's text.
+
+    If the new token does not end a word, the last old token is replaced by its form without `</w>`, the
+    end-of-word mark, if the old vocabulary has that form.
+    """
     text = new.convert_tokens_to_string([piece]).removesuffix("</w>")
     ids = list(old(nearest.get(text, text)).input_ids[1:-1])
     last = old.convert_ids_to_tokens(ids[-1:])[0]

@@ -1,14 +1,14 @@
-"""The networks of `mini-dit`, the built-in Stable Diffusion 3 model, and how they become a pipeline.
+"""Networks of `mini-dit`, the built-in Stable Diffusion 3 model, and the export of its pipeline.
 
-| part | class | what is ours |
+| part | class | configuration |
 |---|---|---|
-| tokenizers | `CLIPTokenizer`, twice | the merges of `mini`; 32 positions, which every caption fits in |
+| tokenizers | `CLIPTokenizer`, twice | the merges of `mini`; 32 positions, enough for every caption |
 | text encoders | `CLIPTextModelWithProjection`, twice | 3 layers of width 64, rows of the second |
 | autoencoder | `AutoencoderKL` | that of `mini`: 64 × 64 pixels to 16 × 16 latents of 8 channels |
-| denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normed queries and keys; 16 × 16 patches |
+| denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normalized queries and keys; 16 × 16 patches |
 
 Training begins with 8 × 8 patches, a quarter as many tokens; `split_patches` then makes them 16 × 16. There
-is no T5: the pipeline then gives the transformer `ABSENT_T5_ROWS` rows of zeros in its place.
+is no T5: the pipeline replaces its rows by `ABSENT_T5_ROWS` rows of zeros.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
 
 TEXT_POSITIONS = 32
-TEXT_WIDTH = 64  # of each of the two encoders
+TEXT_WIDTH = 64  # width of each of the two text encoders
 WIDTH = 128
 ABSENT_T5_ROWS = 256
-SHIFT = 3.0  # of the scheduler: more of the steps are at high noise levels
-GUIDANCE_SCALE = 2.0  # more gives a white glow to lines
-MAP_BLOCKS = (1, 3, 4)  # that maps are read from
+SHIFT = 3.0  # shift of the scheduler; values above 1 put more steps at high noise levels
+GUIDANCE_SCALE = 2.0  # higher values add a white glow to lines
+MAP_BLOCKS = (1, 3, 4)  # blocks whose attention maps are supervised in training and shown to users
 ADVICE = Advice(GUIDANCE_SCALE, tuple(f"transformer_blocks.{block}." for block in MAP_BLOCKS))
 
 
 class JointTextEncoders(nn.Module):
-    """Both text encoders, joined as `StableDiffusion3Pipeline` joins them."""
+    """Both text encoders, with outputs concatenated in the same way as in `StableDiffusion3Pipeline`."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -64,21 +64,21 @@ class JointTextEncoders(nn.Module):
         self.second = CLIPTextModelWithProjection(copy.deepcopy(config))
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode token ids (batch, tokens): rows (batch, tokens, 128) and the pooled vector (batch, 64)."""
+        """Encode token ids (batch, tokens) as rows (batch, tokens, 128) and a pooled vector (batch, 64)."""
         told = [encoder(ids, output_hidden_states=True) for encoder in (self.first, self.second)]
         rows = torch.cat([each.hidden_states[-2] for each in told], dim=-1)
         return rows.float(), torch.cat([each.text_embeds for each in told], dim=-1).float()
 
 
 class CountedJointAttention:
-    """Joint attention in which the last text row stands for `count` equal ones, exactly.
+    """Joint attention in which the last text row replaces `count` equal rows, with exactly the same result.
 
-    Text rows have no place of their own in this transformer, so equal rows stay equal from block to block:
-    the rows of zeros in T5's place need not be computed one by one, only counted in the softmax.
+    Text rows have no positional embedding in this transformer, so equal rows stay equal from block to block.
+    The rows of zeros that replace T5 are therefore computed once and counted `count` times in the softmax.
     """
 
     to_text: Tensor
-    """How patches attended to the other text rows in the last call (batch, patches, rows), mean of heads."""
+    """Attention of patches to the other text rows in the last call (batch, patches, rows), mean of heads."""
 
     def __init__(self, count: int = ABSENT_T5_ROWS) -> None:
         self.bias = math.log(count)
@@ -86,7 +86,7 @@ class CountedJointAttention:
     def __call__(
         self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any
     ) -> tuple[Tensor, Tensor]:
-        """Attend from image (batch, patches, width) and text (batch, rows, width) to both."""
+        """Compute attention from image (batch, patches, width) and text (batch, rows, width) to both."""
         patches = hidden_states.shape[1]
 
         def heads(image: Tensor, text: Tensor, image_norm: Any, text_norm: Any) -> Tensor:
@@ -116,7 +116,7 @@ class CountedJointAttention:
 
 
 def denoiser() -> SD3Transformer2DModel:
-    """Make the untrained transformer; every block begins as the identity (Peebles and Xie, 2023)."""
+    """Create the untrained transformer; every block starts as the identity (Peebles and Xie, 2023)."""
     transformer = SD3Transformer2DModel(
         sample_size=LATENT_SIZE,
         patch_size=2,
@@ -141,11 +141,12 @@ def denoiser() -> SD3Transformer2DModel:
 
 
 def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
-    """Return a transformer of the same weights that sees every latent by itself, to be trained on.
+    """Return a transformer with the same weights and a patch size of 1, for further training.
 
-    A latent is taken for a patch that is like it all over, told the mean of what was told of the patch, and
-    stands where in its patch it stood. Tokens of the image become `patch_size²` times as many; the largest
-    picture stays the same.
+    The input projection treats a latent as a patch with this value everywhere. The output projection gives a
+    latent the mean of the former outputs of its patch. The positional embedding is that of the latent's
+    position within its former patch. The number of image tokens grows by a factor of `patch_size²`; the
+    largest image size stays the same.
     """
     config = transformer.config
     side = config.patch_size
@@ -154,7 +155,7 @@ def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
     )
     weights = transformer.state_dict()
     weights["pos_embed.proj.weight"] = weights["pos_embed.proj.weight"].sum((2, 3), keepdim=True)
-    for name in ("proj_out.weight", "proj_out.bias"):  # its rows are patch_size × patch_size × channels
+    for name in ("proj_out.weight", "proj_out.bias"):  # rows: patch_size × patch_size × channels
         weights[name] = weights[name].unflatten(0, (side, side, -1)).mean((0, 1))
     weights["pos_embed.pos_embed"] = _places_of_split_patches(config)
     split.load_state_dict(weights)
@@ -162,9 +163,9 @@ def split_patches(transformer: SD3Transformer2DModel) -> SD3Transformer2DModel:
 
 
 def _places_of_split_patches(config: Any) -> Tensor:
-    """Return the place embeddings (1, max_size², width) of single latents among those of larger patches.
+    """Return positional embeddings (1, max_size², width) of single latents on the grid of larger patches.
 
-    diffusers keeps `pos_embed_max_size` places in a row, a fixed step apart, and takes the middle ones.
+    diffusers stores `pos_embed_max_size` positions per axis at a fixed distance, and uses the middle ones.
     """
     side, kept = config.patch_size, config.pos_embed_max_size
     patches = (torch.arange(kept * side, dtype=torch.float64) + 0.5) / side - 0.5
@@ -175,12 +176,12 @@ def _places_of_split_patches(config: Any) -> Tensor:
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
-    """Make the straight path from noise to picture, walked slowly at first, as SD3 does."""
+    """Create the scheduler of Stable Diffusion 3: a straight flow with small steps at high noise levels."""
     return FlowMatchEulerDiscreteScheduler(shift=SHIFT)
 
 
 def shorten(tokenizer: CLIPTokenizer) -> CLIPTokenizer:
-    """Return the same tokenizer with the positions of this model."""
+    """Return a copy of the tokenizer with the maximum length of this model, `TEXT_POSITIONS`."""
     shorter = copy.deepcopy(tokenizer)
     shorter.model_max_length = TEXT_POSITIONS
     return shorter

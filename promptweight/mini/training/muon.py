@@ -1,8 +1,8 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied (Jordan et al., 2024).
+"""Muon optimizer: momentum with orthogonalized update matrices (Jordan et al., 2024).
 
-Weights of more than one dimension are seen as matrices (a convolution as outputs × everything else). With
-several processes each orthogonalizes its share of them. Vectors, embeddings and the first and last
-convolution are left to AdamW.
+Weights of more than one dimension are treated as matrices (a convolution as outputs × everything else). With
+several processes each process orthogonalizes its share of the matrices. AdamW trains vectors, embeddings and
+the first and last convolution.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Return nearly U·Vᵀ of a matrix U·S·Vᵀ (rows, columns), by a quintic Newton-Schulz iteration."""
+    """Return an approximation of U·Vᵀ of a matrix U·S·Vᵀ (rows, columns): quintic Newton-Schulz iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16()
     tall = x.shape[0] > x.shape[1]
@@ -26,7 +26,7 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised Nesterov momentum; an update has the size that AdamW's would have."""
+    """Optimizer with orthogonalized Nesterov momentum; its updates are as large as those of AdamW."""
 
     def __init__(
         self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01

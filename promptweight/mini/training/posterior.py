@@ -1,9 +1,9 @@
-"""The mean of all pictures that a noised one may have come from, where every one of them is known.
+"""Posterior mean of the clean latents given noised latents, over all placements of a scene.
 
-A caption does not say where a thing stands. Of two noised pictures with the same caption one came from a cat
-on the left and one from a cat on the right, and a denoiser that is told one of the two at a time learns their
-mean slowly. The built-in world is drawn at random from a few places, so that the mean can be told at once: by
-Bayes' rule every placement counts as much as the noised picture is likely to have come from it.
+A caption does not determine the position of an object: the same caption belongs to images with a cat on the
+left and with a cat on the right. A denoiser with one of the two as its target at a time learns their mean
+slowly. The built-in world samples positions from a small set, so the mean can be computed and used as the
+target: by Bayes' rule the weight of a placement is proportional to the likelihood of the noised latents.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def posterior_mean(noisy: Tensor, signal: Tensor, sigma: Tensor, placements: Ten
 
     Args:
         noisy: noised latents (batch, channels, height, width).
-        signal: how much of the latents is in them (batch, 1, 1, 1).
-        sigma: the noise's standard deviation (batch, 1, 1, 1), above 0.
-        placements: the latents they may have come from (batch, placements, channels, height, width).
-        known: which of these exist (batch, placements), bool; at least one of each.
+        signal: factor of the clean latents (batch, 1, 1, 1).
+        sigma: standard deviation of the noise (batch, 1, 1, 1), above 0.
+        placements: possible clean latents (batch, placements, channels, height, width).
+        known: mask of the placements that exist (batch, placements), bool; at least one per batch row.
 
     Returns:
         The mean (batch, channels, height, width) in single precision.

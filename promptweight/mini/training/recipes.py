@@ -1,4 +1,4 @@
-"""The built-in models as recipes: which networks are learnt, by which loss, and how they are saved."""
+"""Training recipes of the built-in models: their networks, loss and pipeline export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Networks:
-    """The parts that are learnt."""
+    """The trained parts of a model."""
 
     tokenizer: CLIPTokenizer
     vae: AutoencoderKL
@@ -38,30 +38,30 @@ class Networks:
 
 
 class Recipe(ABC):
-    """What differs between the built-in models."""
+    """Base class of the recipes: everything that differs between the built-in models."""
 
     pipeline: Any
     absent: ClassVar[dict[str, None]] = {}
-    """The pipeline's parts that the model does without."""
+    """Components of the pipeline that the model does not have."""
 
     @abstractmethod
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
-        """Make the untrained networks around a tokenizer and an autoencoder."""
+        """Create the untrained networks for a tokenizer and an autoencoder."""
 
     @abstractmethod
     def take(self, pipeline: Any) -> Networks:
-        """Take the networks out of a pipeline."""
+        """Return the networks of a pipeline."""
 
     @abstractmethod
     def loss(self, parts: Networks) -> DenoisingLoss:
-        """Return what the denoiser is taught by."""
+        """Return the loss that trains the denoiser."""
 
     @abstractmethod
     def save(self, folder: Path, parts: Networks) -> None:
         """Write the pipeline folder."""
 
     def load(self, folder: Path) -> Networks:
-        """Take the networks of an earlier pipeline folder."""
+        """Load the networks of an earlier pipeline folder."""
         parts = self.take(
             self.pipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **self.absent)
         )
@@ -70,10 +70,13 @@ class Recipe(ABC):
 
     @abstractmethod
     def encoders(self, parts: Networks) -> list[Any]:
-        """Return the text encoders of transformers' classes."""
+        """Return the text encoders, as models of the transformers library."""
 
     def put_tokenizer(self, parts: Networks, tokenizer: CLIPTokenizer) -> None:
-        """Replace the tokenizer, before the world; what the encoders know of its pieces of text is kept."""
+        """Replace the tokenizer; must be called before `parts.world` is replaced.
+
+        The encoders keep the embeddings of the tokens that both tokenizers have.
+        """
         for encoder in self.encoders(parts):
             carry_over(encoder, parts.tokenizer, tokenizer, nearest_in(parts.world))
         tokenizer = copy.deepcopy(tokenizer)
@@ -82,23 +85,23 @@ class Recipe(ABC):
 
 
 class Mini(Recipe):
-    """`mini`: Stable Diffusion, a UNet with cross-attention."""
+    """Recipe of `mini`: Stable Diffusion, a UNet with cross-attention."""
 
     pipeline = StableDiffusionPipeline
 
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
-        """Make the untrained networks."""
+        """Create the untrained networks."""
         text = unet.LastRows(unet.text_encoder(tokenizer))
         return Networks(tokenizer, vae, text, unet.denoiser())
 
     def take(self, pipeline: Any) -> Networks:
-        """Take the networks out of a `StableDiffusionPipeline`."""
+        """Return the networks of a `StableDiffusionPipeline`."""
         text = unet.LastRows(pipeline.text_encoder)
         return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.unet)
 
     def loss(self, parts: Networks) -> DenoisingLoss:
         """Return the velocity loss."""
-        # for heads this small faster to train than the fused kernel
+        # trains faster than the fused kernel with heads this small
         parts.denoiser.set_attn_processor(AttnProcessor())
         return VelocityLoss(parts.text, parts.denoiser, parts.tokenizer)
 
@@ -110,24 +113,24 @@ class Mini(Recipe):
         )
 
     def encoders(self, parts: Networks) -> list[Any]:
-        """Return the one text encoder."""
+        """Return the single text encoder."""
         return [parts.text.encoder]
 
 
 class MiniDit(Recipe):
-    """`mini-dit`: Stable Diffusion 3, a transformer with joint attention."""
+    """Recipe of `mini-dit`: Stable Diffusion 3, a transformer with joint attention."""
 
     pipeline = StableDiffusion3Pipeline
     absent: ClassVar[dict[str, None]] = {"text_encoder_3": None, "tokenizer_3": None}
 
     def make(self, tokenizer: CLIPTokenizer, vae: AutoencoderKL) -> Networks:
-        """Make the untrained networks."""
+        """Create the untrained networks."""
         tokenizer = mmdit.shorten(tokenizer)
         text = mmdit.JointTextEncoders(tokenizer)
         return Networks(tokenizer, vae, text, mmdit.denoiser())
 
     def take(self, pipeline: Any) -> Networks:
-        """Take the networks out of a `StableDiffusion3Pipeline`."""
+        """Return the networks of a `StableDiffusion3Pipeline`."""
         text = mmdit.JointTextEncoders(pipeline.tokenizer)
         text.first, text.second = pipeline.text_encoder, pipeline.text_encoder_2
         return Networks(pipeline.tokenizer, pipeline.vae, text, pipeline.transformer)

@@ -1,10 +1,10 @@
-"""Pictures that the denoiser itself is drawing, as a part of what it learns from.
+"""Rollouts: training on latents sampled by the denoiser itself.
 
-Noised pictures show a denoiser where a picture in the making should be, not where its own errors have led it:
-between two places, say, or between two sizes, which comes out misshapen. Of a scene whose placements are all
-known the right answer is known there, too (`posterior`). So some rows of a batch are pictures on their way
-from noise, a step further at every step of training, by what the denoiser told of them: Ross et al., 2011,
-do so with what acts in the world.
+Noised images cover the states that a perfect denoiser passes through, but not those that the errors of the
+denoiser lead to, such as a state between two positions or two sizes, which ends in a misshapen object. For a
+scene with all placements encoded the target of such a state is known, too (`posterior`). Some rows of a batch
+are therefore partly sampled latents, and each training step advances them by one sampling step with the
+denoiser's own prediction. Ross et al. (2011) apply the same method to policies in imitation learning.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import Tensor
 
 from promptweight.mini.training.trainer import Batch
 
-STEPS = 25  # of a walk from noise to picture, about
-LAST_SIGMA = 0.3  # below it nothing is decided any more
+STEPS = 25  # approximate number of steps of a rollout from noise to image
+LAST_SIGMA = 0.3  # rollouts end at this noise level: lower ones do not change positions and sizes
 
 
 class Walks:
-    """Up to `number` walks, each of one row of an earlier batch.
+    """Up to `number` rollouts, each of one row of an earlier batch.
 
-    A row may begin a walk when all its words are said in their plainest way ("plain") and its placements
-    are known; else what the walk comes to is not what the words ask for.
+    A row can start a rollout if it has the plain caption with all words (`plain`) and more than one known
+    placement. With any other caption the rollout's result may differ from the caption's scene.
     """
 
     def __init__(self, number: int, shift: float) -> None:
@@ -33,15 +33,15 @@ class Walks:
         self._at: list[int] = []
 
     def join(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        """Put the walks in place of rows of a batch, and begins new ones where there are too few.
+        """Replace rows of a batch by the rollouts, and start new rollouts if there are fewer than `number`.
 
         Args:
-            batch: of `data.draw_batch`.
+            batch: a batch of `data.draw_batch`.
             noisy: its noised latents (batch, channels, height, width).
             sigma: their noise levels (batch, 1, 1, 1).
 
         Returns:
-            The three, with the walks' own, and with the rows that walk marked in the batch ("walking").
+            Copies of the three with the rollouts' rows, which `walking` (batch,; bool) marks in the batch.
         """
         going_on = len(self._sigma)
         fits = (batch["plain"] & (batch["known"].sum(1) > 1)).nonzero().flatten().tolist()
@@ -60,7 +60,10 @@ class Walks:
         return batch | {"walking": walking}, noisy, sigma
 
     def go_on(self, noisy: Tensor, told: Tensor, sigma: Tensor) -> None:
-        """Let the walks of the last `join` take a step by what was told of the batch; some end there."""
+        """Advance the rollouts of the last `join` by one step with the predictions `told`.
+
+        Rollouts that reach `LAST_SIGMA` end.
+        """
         noisy, told, sigma = noisy[self._at], told[self._at].detach(), sigma[self._at]
         along = sigma / (self.shift - (self.shift - 1) * sigma)
         along = along - (0.5 + torch.rand_like(along)) / STEPS
@@ -72,7 +75,7 @@ class Walks:
 
 
 def _replaced(rows: Tensor, places: list[int], others: Tensor) -> Tensor:
-    """Return rows with others in some places; the narrower ones, of fewer placements, are filled with 0."""
+    """Return `rows` with those at `places` replaced by `others`; the narrower tensor is padded with 0."""
     if rows.ndim > 1 and rows.shape[1] != others.shape[1]:
         width = max(rows.shape[1], others.shape[1])
         rows, others = (

@@ -1,15 +1,17 @@
-"""Stage two: the text encoder learns to say what stands where, before anything is drawn from its words.
+"""Training stage two: pretraining of the text encoder on the layout of scenes, before the denoiser.
 
-The order of "A to the left of B" is hard to learn through a denoiser: noise shows it where things are, so
-it hardly asks the words. Here a small reader, thrown away afterwards, has to tell the picture's coarse layout
-from the words' rows alone, and the encoder learns relations in a few hundred cheap steps.
+The order of "A to the left of B" is hard to learn through a denoiser: noised images already show positions of
+objects, so the denoiser makes little use of the words. In this stage a small network, discarded afterwards,
+predicts the coarse layout of the image from the text rows alone, and the text encoder learns relations in a
+few hundred cheap steps.
 
-Two things make every word carry its own meaning, so that weights and attention maps mean something:
+Two measures keep the meaning of every word in its own row, so that weights and attention maps are meaningful:
 
-- The end-of-text and padding rows of a prompt are taught to equal those of the empty prompt. A causal text
-  encoder would otherwise gather the whole sentence there, where nobody can see or weight it.
-- In some prompts words' rows are replaced by the empty prompt's, colors' more often than others': a word at
-  weight 0 means "not said", and a noun cannot leave all that it means to the color after it.
+- The end-of-text and padding rows of a prompt are trained to equal those of the empty prompt. A causal text
+  encoder would otherwise collect the whole sentence in these rows, where it can be neither seen nor weighted.
+- In some prompts rows of words are replaced by those of the empty prompt, rows of colors more often than
+  others. The model thus learns that a word at weight 0 is absent, and the meaning of a noun cannot move
+  entirely to the color after it.
 """
 
 from __future__ import annotations
@@ -30,27 +32,27 @@ from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH
 from promptweight.mini.worlds import FIRST, World
 
-THINNED_PROMPTS = 0.4  # share of prompts of which words are left out
-WORD_DROPOUT = 0.25  # of the words of such a prompt
-COLOR_DROPOUT = 0.3  # of the colors of such a prompt, beside that
-LAYOUT_SIZE = 4  # the reader tells a picture of 4 × 4 cells
+THINNED_PROMPTS = 0.4  # share of prompts with word dropout
+WORD_DROPOUT = 0.25  # probability that a word of such a prompt is dropped
+COLOR_DROPOUT = 0.3  # additional probability for the colors of such a prompt
+LAYOUT_SIZE = 4  # the predicted layout has 4 × 4 cells
 
 
 class Spoken(NamedTuple):
-    """What a denoiser is told of a batch of prompts."""
+    """Text conditioning of a denoiser for a batch of prompts."""
 
     rows: Tensor
     """(batch, positions, width)"""
     pooled: Tensor | None
-    """(batch, width) where the model has a pooled vector: the empty prompt's, so that only words speak."""
+    """The empty prompt's pooled vector (batch, width), so that only the rows carry the prompt; or None."""
     loudness: Tensor
-    """How far padding and pooled vector are from the empty prompt's, to be added to the loss."""
+    """Mean squared distance of padding rows and pooled vector from the empty prompt's, a part of the loss."""
     is_said: Tensor
-    """Which rows are their words' own, not the empty prompt's (batch, positions), bool."""
+    """Mask of the rows that are those of their words, not the empty prompt's (batch, positions), bool."""
 
 
 class PromptRows(nn.Module):
-    """The text encoder as training sees it: silent padding, and some words left unsaid.
+    """Text encoder in training, with the padding rows of the empty prompt and with word dropout.
 
     `text` maps token ids (batch, tokens) to rows (batch, tokens, width) and a pooled vector or None.
     """
@@ -70,9 +72,12 @@ class PromptRows(nn.Module):
         self.register_buffer("colors", torch.tensor(pieces), persistent=False)
 
     def forward(self, ids: Tensor, unsaid: Tensor | None = None, whole: Tensor | None = None) -> Spoken:
-        """Encode token ids (batch, positions), but for words that are `unsaid` (batch, positions; bool).
+        """Encode token ids (batch, positions), and drop words at random.
 
-        Of prompts that are `whole` (batch,; bool) no word is dropped at random.
+        Args:
+            ids: token ids (batch, positions).
+            unsaid: mask of words that are always dropped (batch, positions; bool).
+            whole: mask of prompts without random dropout (batch,; bool).
         """
         positions = self.empty.shape[1]
         longest = int((ids != self.end).sum(1).max()) + 4
@@ -86,7 +91,7 @@ class PromptRows(nn.Module):
         is_color = torch.isin(ids, self.colors)[:, :length, None]
         share = WORD_DROPOUT + COLOR_DROPOUT * is_color
         dropped = thinned & (torch.rand(share.shape, device=ids.device) < share)
-        dropped[:, 0] = False  # the beginning of the text is never a word
+        dropped[:, 0] = False  # the start token is not a word
         if whole is not None:
             dropped &= ~whole[:, None, None]
         if unsaid is not None:
@@ -102,7 +107,7 @@ class PromptRows(nn.Module):
 
 
 class LayoutReader(nn.Module):
-    """Reads rows (batch, tokens, width) and tells the mean latent (batch, 8, 4, 4) of each cell."""
+    """Predictor of the mean latent of each cell (batch, 8, 4, 4) from rows (batch, tokens, width)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,13 +119,13 @@ class LayoutReader(nn.Module):
         self.out = nn.Linear(TEXT_WIDTH, LATENT_CHANNELS)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the layout."""
+        """Return the predicted layout."""
         cells = self.decoder(self.cell_embedding.expand(len(rows), -1, -1), rows)
         return self.out(cells).transpose(1, 2).unflatten(2, (LAYOUT_SIZE, LAYOUT_SIZE))
 
 
 class LayoutLoss(nn.Module):
-    """Squared error of the layout that the rows tell, plus what keeps the padding silent."""
+    """Squared error of the layout predicted from the text rows, plus the padding loss of `PromptRows`."""
 
     def __init__(self, text: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -137,7 +142,7 @@ class LayoutLoss(nn.Module):
 def draw_sheet(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, prompts: Sequence[str]
 ) -> Callable[[nn.Module, Path], None]:
-    """Return the function that shows the layouts told for the prompts of the sheet."""
+    """Return a function that saves the predicted layouts of the sheet's prompts."""
 
     @torch.no_grad()
     def draw(module: nn.Module, path: Path) -> None:
@@ -157,7 +162,7 @@ def stage(
     text: nn.Module,
     world: World = FIRST,
 ) -> Stage:
-    """Return the stage."""
+    """Return the stage that trains a text encoder on layouts."""
     batches = draw_batch(encoded, tokenizer, world=world)
     sheet = draw_sheet(vae, tokenizer, sheet_prompts(world))
     return Stage("text", LayoutLoss(text, tokenizer), batches, sheet)

@@ -1,10 +1,11 @@
-"""Trains a built-in model from nothing: `python -m promptweight.mini.training.train --out runs/mini`.
+"""Training command of the built-in models: `python -m promptweight.mini.training.train --out runs/mini`.
 
-Tokenizer, autoencoder, text encoder and denoiser are learnt in that order; each stage resumes from its
-checkpoint in the output folder, so the same command continues a run that was stopped. The finished pipeline
-is written to `OUT/pipeline`; `--init FOLDER` starts from the networks of an earlier pipeline instead of from
-nothing. `--model mini-dit --autoencoder FOLDER` trains the Stable Diffusion 3 model on the autoencoder of an
-earlier pipeline; with `--init FOLDER --split-patches` it goes on with four times as many tokens of the image.
+The command trains tokenizer, autoencoder, text encoder and denoiser from scratch, in that order. Each stage
+resumes from its checkpoint in the output folder, so the same command continues an interrupted run. The
+finished pipeline is written to `OUT/pipeline`. `--init FOLDER` starts from the networks of an earlier
+pipeline instead of from scratch. `--model mini-dit --autoencoder FOLDER` trains the Stable Diffusion 3 model
+on the autoencoder of an earlier pipeline; with `--init FOLDER --split-patches` it continues with four times
+as many image tokens.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ TEXT = trainer.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50,
 DENOISER = trainer.Schedule(
     steps=6400, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
 )
-CAPTIONS = 20_000  # that the tokenizer's merges are learnt from
-WORD_REPEATS = 40  # of every word of the world besides, so that each becomes one piece
+CAPTIONS = 20_000  # number of captions for the training of the tokenizer
+WORD_REPEATS = 40  # additional occurrences of every word of the world, so that each becomes one token
 
 
 def _start(options: argparse.Namespace) -> Networks:
-    """Make the networks, untrained or as an earlier pipeline left them."""
+    """Create untrained networks, or load those of an earlier pipeline."""
     recipe = RECIPES[options.model]
     if options.init is not None:
         parts = recipe.load(options.init)
@@ -69,7 +70,7 @@ def _start(options: argparse.Namespace) -> Networks:
 
 
 def _train_tokenizer(seed: int) -> CLIPTokenizer:
-    """Train a tokenizer on captions and words of the whole world, so that it fits every part of it."""
+    """Train a tokenizer on captions and words of the whole world, so that it suits every other world."""
     rng = Random(f"{seed}/tokenizer")
     captions = [caption(sample_scene(rng, WHOLE), rng) for _ in range(CAPTIONS)]
     words = sorted({word for language in LANGUAGES for word in known_words(WHOLE, language)})
@@ -77,7 +78,11 @@ def _train_tokenizer(seed: int) -> CLIPTokenizer:
 
 
 def _grow_autoencoder(parts: Networks) -> AutoencoderKL | None:
-    """Put an untrained autoencoder in place where pictures have outgrown the present one, and return that."""
+    """Replace the autoencoder by an untrained one if the world's image size differs.
+
+    Returns:
+        The former autoencoder, or None if it was not replaced.
+    """
     if parts.vae.config.sample_size == parts.world.size:
         return None
     smaller = parts.vae.eval().requires_grad_(False)
@@ -134,7 +139,7 @@ def _learn_denoiser(
 
 
 def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
-    """Put the averaged networks of the newest checkpoints in place."""
+    """Load the averaged networks of the newest checkpoints."""
     modules: dict[str, nn.Module] = {"denoiser": RECIPES[options.model].loss(parts)}
     smaller = None
     if (options.out / "autoencoder.pt").exists():
@@ -148,13 +153,13 @@ def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
 
 
 def _outgrown(options: argparse.Namespace) -> bool:
-    """Whether the pictures to learn are larger than those of the pipeline to start from."""
+    """Return whether the image size of `--world` differs from that of the pipeline `--init`."""
     before = worlds.read(options.init) or FIRST
     return options.world is not None and WORLDS[options.world].size != before.size
 
 
 def _work(rank: int, options: argparse.Namespace) -> None:
-    torch.set_num_threads(1)  # several one-thread processes beat one process of several threads here
+    torch.set_num_threads(1)  # several single-threaded processes are faster than several threads
     if options.processes > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(options.port)}
         dist.init_process_group("gloo", rank=rank, world_size=options.processes)
@@ -187,98 +192,119 @@ def _work(rank: int, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line and starts the processes."""
+    """Parse the command line and start the processes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", choices=list(RECIPES), default="mini", help="which built-in model")
-    parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="checkpoints, sheets, pipeline")
-    parser.add_argument("--init", type=Path, help="pipeline folder to start from instead of from nothing")
+    parser.add_argument("--model", choices=list(RECIPES), default="mini", help="built-in model")
     parser.add_argument(
-        "--autoencoder", type=Path, help="pipeline folder whose tokenizer and autoencoder are kept"
+        "--out", type=Path, default=Path("runs/mini"), help="folder for checkpoints, sheets, pipeline"
+    )
+    parser.add_argument("--init", type=Path, help="pipeline folder to start from, instead of from scratch")
+    parser.add_argument(
+        "--autoencoder",
+        type=Path,
+        help="pipeline folder of the autoencoder and, without --init, of the tokenizer",
     )
     parser.add_argument(
         "--split-patches",
         action="store_true",
-        help="of mini-dit: go on from --init with a denoiser that sees every latent by itself, not patches",
+        help="mini-dit only: continue from --init with a denoiser of patch size 1",
     )
     parser.add_argument(
         "--world",
         choices=list(WORLDS),
-        help="which scenes to learn: those of --init unless another is named; the whole world from nothing",
+        help="world of the scenes; default: that of --init or --autoencoder, or the whole world from scratch",
     )
-    parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder as it is")
+    parser.add_argument("--autoencoder-steps", type=int, help="0 keeps the autoencoder unchanged")
     parser.add_argument(
         "--freeze-encoder",
         action="store_true",
-        help="train the decoder alone, so that latents stay as the denoiser knows them",
+        help="train only the decoder of the autoencoder, so that the denoiser's latents stay the same",
     )
-    parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="of the text encoder alone")
+    parser.add_argument("--text-steps", type=int, default=TEXT.steps, help="steps of the text encoder alone")
     parser.add_argument("--denoiser-steps", type=int, default=DENOISER.steps)
-    parser.add_argument("--learning-rate", type=float, default=DENOISER.learning_rate, help="of the denoiser")
     parser.add_argument(
-        "--related-share", type=float, default=0.5, help="of a batch, drawn only from scenes with a relation"
+        "--learning-rate",
+        type=float,
+        default=DENOISER.learning_rate,
+        help="peak learning rate of the denoiser",
     )
     parser.add_argument(
-        "--single-share", type=float, default=0.0, help="of a batch, drawn only from scenes of one thing"
+        "--related-share",
+        type=float,
+        default=0.5,
+        help="share of a batch drawn only from scenes with a relation",
+    )
+    parser.add_argument(
+        "--single-share",
+        type=float,
+        default=0.0,
+        help="share of a batch drawn only from scenes of one object",
     )
     parser.add_argument(
         "--pair-share",
         type=float,
         default=0.0,
-        help="of a batch, drawn only from scenes of two things without a relation",
+        help="share of a batch drawn only from scenes of two objects without a relation",
     )
     parser.add_argument(
-        "--white-share", type=float, default=0.0, help="of a batch, drawn only from scenes of one white thing"
+        "--white-share",
+        type=float,
+        default=0.0,
+        help="share of a batch drawn only from scenes of one white object",
     )
     parser.add_argument(
         "--unsaid-share",
         type=float,
         default=0.0,
-        help="of the scenes of one thing, told with a second thing whose words are left out",
+        help="share of the scenes of one object with a caption that names a second object, its words dropped",
     )
     parser.add_argument(
         "--grounding",
         type=float,
         default=0.0,
-        help="of mini-dit: weight of attention that lies beside what its words name, in the loss",
+        help="mini-dit only: weight of the attention loss, which pulls maps of words to object masks",
     )
     parser.add_argument(
         "--walking-share",
         type=float,
         default=0.0,
-        help="of mini-dit: of a batch, at most, pictures that the denoiser itself is drawing",
+        help="mini-dit only: maximum share of a batch for rollouts, latents sampled by the denoiser itself",
     )
     parser.add_argument(
         "--placed-pairs",
         type=int,
-        help="learn single things and pairs from all their places at once, with this many different pairs",
+        help="number of pairs; trains single objects and pairs on the mean of all their placements",
     )
     parser.add_argument(
         "--freeze-text",
         action="store_true",
-        help="keep the text encoders as they are while the denoiser learns",
+        help="keep the text encoders unchanged while the denoiser is trained",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile the denoiser: a slow start, faster steps"
+        "--compile", action="store_true", help="compile the denoiser: slower start, faster steps"
     )
     parser.add_argument(
-        "--scenes", type=int, default=64_000, help="drawn once and seen again with new captions"
+        "--scenes",
+        type=int,
+        default=64_000,
+        help="number of scenes, rendered once and reused with new captions",
     )
     parser.add_argument("--processes", type=int, default=torch.cuda.device_count() or os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--port", type=int, default=29517, help="where the processes of this machine meet")
+    parser.add_argument("--port", type=int, default=29517, help="port that connects the processes")
     parser.add_argument(
-        "--export", action="store_true", help="write OUT/pipeline from the checkpoints, no training"
+        "--export", action="store_true", help="write OUT/pipeline from the checkpoints without training"
     )
     options = parser.parse_args()
     if options.split_patches and (options.model != "mini-dit" or options.init is None):
-        parser.error("--split-patches needs --model mini-dit and the --init it splits the patches of")
+        parser.error("--split-patches requires --model mini-dit and --init")
     for name in ("grounding", "walking_share"):
         if getattr(options, name) and options.model != "mini-dit":
-            parser.error(f"--{name.replace('_', '-')} is of --model mini-dit only")
+            parser.error(f"--{name.replace('_', '-')} requires --model mini-dit")
     if options.placed_pairs is not None and options.world not in (None, "first"):
-        parser.error("--placed-pairs is of --world first only")
+        parser.error("--placed-pairs requires --world first")
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:

@@ -1,8 +1,8 @@
-"""The training loop that both stages share: data-parallel, deterministic by seed, resumable at any step.
+"""Training loop of all stages: data-parallel, deterministic by seed, resumable at any checkpoint.
 
-Every batch is drawn from (seed, stage, step, rank) alone, so a run that was stopped and resumed sees exactly
-what an unbroken one would. The learning rate warms up, stays, and falls to zero over the last part; the state
-just before it falls is kept as `<stage>-stable.pt`, from where a longer run can go on.
+Every batch depends only on (seed, stage, step, rank), so a resumed run trains on exactly the same batches as
+an uninterrupted one. The learning rate warms up, stays constant, and falls to zero over the last part. The
+state just before it falls is saved as `<stage>-stable.pt`, from which a longer run can continue.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn: steps, batch of one process, peak learning rate, EMA decay."""
+    """Hyperparameters of a stage: steps, batch size per process, peak learning rate, EMA decay."""
 
     steps: int
     batch_size: int
@@ -49,13 +49,13 @@ class Schedule:
 
     @property
     def last_stable(self) -> int:
-        """The step at which the learning rate begins to fall."""
+        """Step at which the learning rate begins to fall."""
         return self.steps - max(1, int(self.steps * self.cooldown))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One thing to learn: a module whose forward is its loss, where batches come from, how to show it."""
+    """One stage of training: a module whose forward returns the loss, its batches and its sample sheet."""
 
     name: str
     module: nn.Module
@@ -75,7 +75,7 @@ def _average_gradients(parameters: Iterable[nn.Parameter], processes: int) -> No
 
 
 def _optimizers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """Return AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
+    """Return AdamW for all parameters, or Muon for the hidden matrices and AdamW for the rest."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     hidden = [
         p
@@ -105,9 +105,10 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 
 
 def run(stage: Stage, schedule: Schedule, folder: Path, seed: int, device: torch.device) -> nn.Module:
-    """Train a stage, from its checkpoint in `folder` when there is one, and returns the averaged module.
+    """Train a stage, from its checkpoint in `folder` if there is one, and return the EMA module.
 
-    With `torch.distributed` set up, every process works on its own batch and the gradients are averaged.
+    If `torch.distributed` is initialized, every process trains on its own batch and the gradients are
+    averaged.
     """
     rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     module = stage.module.to(device).train()

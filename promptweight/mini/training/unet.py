@@ -1,11 +1,11 @@
-"""The networks of `mini`, at the size that fits a repository, and how they become a pipeline.
+"""Networks of `mini`, small enough for a repository, and the export of its pipeline.
 
-| part | class | what is ours |
+| part | class | configuration |
 |---|---|---|
-| tokenizer | `CLIPTokenizer` | merges learnt on the captions, the whole byte alphabet: any text tokenises |
+| tokenizer | `CLIPTokenizer` | merges learned from the captions, whole byte alphabet: encodes any text |
 | text encoder | `CLIPTextModel` | 2 layers of width 128 |
 | autoencoder | `AutoencoderKL` | 64 × 64 pixels to 16 × 16 latents of 8 channels |
-| denoiser | `UNet2DConditionModel` | three resolutions; cross-attention at 16 × 16 (way up), 8 × 8, 4 × 4 |
+| denoiser | `UNet2DConditionModel` | 3 resolutions; cross-attention at 16 × 16 (up blocks), 8 × 8, 4 × 4 |
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from promptweight.models import Advice
 if TYPE_CHECKING:
     from pathlib import Path
 
-BLOCKS = {64: (16, 32, 64), 128: (16, 32, 64, 64)}  # channels of the autoencoder by picture size
+BLOCKS = {64: (16, 32, 64), 128: (16, 32, 64, 64)}  # channels of the autoencoder by image size
 LATENT_SIZE = 16
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
 TEXT_POSITIONS = 77
-GUIDANCE_SCALE = 4.5  # what the pipeline advises
+GUIDANCE_SCALE = 4.5  # recommended value, saved with the pipeline
 
 
 def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer:
-    """Learn byte-pair merges from captions; the vocabulary holds every byte, alone and ending a word."""
+    """Train a byte-pair tokenizer on captions; the vocabulary holds every byte, within and ending a word."""
     from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
@@ -65,19 +65,19 @@ def train_tokenizer(captions: Iterable[str], merges: int = 700) -> CLIPTokenizer
 
 
 class LastRows(nn.Module):
-    """A text encoder read at its last hidden state, as in Stable Diffusion."""
+    """Text encoder with the last hidden state as its output, as in Stable Diffusion."""
 
     def __init__(self, encoder: CLIPTextModel) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, ids: Tensor) -> tuple[Tensor, None]:
-        """Encode token ids (batch, tokens): rows (batch, tokens, width) and no pooled vector."""
+        """Encode token ids (batch, tokens) as rows (batch, tokens, width), without a pooled vector."""
         return self.encoder(ids).last_hidden_state.float(), None
 
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Make the untrained text encoder for a tokenizer."""
+    """Create the untrained text encoder for a tokenizer."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -94,7 +94,10 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def autoencoder(size: int = 64) -> AutoencoderKL:
-    """Make the untrained autoencoder for pictures of `size` pixels, without attention: pictures are flat."""
+    """Create the untrained autoencoder for images of `size` pixels.
+
+    It has no attention, because the images consist of flat shapes.
+    """
     blocks = BLOCKS[size]
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(blocks),
@@ -110,7 +113,7 @@ def autoencoder(size: int = 64) -> AutoencoderKL:
 
 
 def denoiser() -> UNet2DConditionModel:
-    """Make the untrained denoiser. Its `attention_head_dim` is, in this class, the number of heads."""
+    """Create the untrained denoiser; in this class `attention_head_dim` is the number of heads."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
@@ -126,7 +129,7 @@ def denoiser() -> UNet2DConditionModel:
 
 
 def scheduler() -> DDIMScheduler:
-    """Make the noise schedule: Stable Diffusion's, with no signal at all at the last step; velocity."""
+    """Create the scheduler: Stable Diffusion's schedule with zero signal at the last step, for velocity."""
     return DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
@@ -165,7 +168,7 @@ def save_pipeline(
 def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice, world: World) -> None:
     """Write a pipeline folder, safetensors only, with advice and the model's world in `promptweight.json`.
 
-    Which folders its networks were loaded from, which diffusers would write into it, is left out.
+    The source folders of the networks, which diffusers writes into the configurations, are removed.
     """
     pipeline.save_pretrained(folder, safe_serialization=True)
     for path in folder.glob("*/config.json"):
