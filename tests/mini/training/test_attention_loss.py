@@ -1,4 +1,4 @@
-"""Which words name which thing, and how far attention is from it."""
+"""Attention loss: token ids of object names, and the divergence of maps from object masks."""
 
 import math
 
@@ -51,11 +51,11 @@ def test_attention_is_misplaced_by_its_divergence_from_the_thing() -> None:
     areas[0, 1, 1] = torch.tensor([0.5, 0.5])  # two patches, both half filled
     areas[1, 0] = 0.3
     attention = torch.empty(2, 4, 3)
-    attention[0, :, 0] = 0.2  # evenly, asked for the first thing
-    attention[0, :, 1] = torch.tensor([1e-9, 1e-9, 0.1, 0.3])  # mostly in one of the second's two patches
+    attention[0, :, 0] = 0.2  # uniform, row of the first object
+    attention[0, :, 1] = torch.tensor([1e-9, 1e-9, 0.1, 0.3])  # mostly one of its two patches
     attention[0, :, 2] = 0.9  # names nothing
     attention[1] = torch.rand(4, 3)
-    named = torch.tensor([[1, 2, 0], [0, 3, 0]])  # the third thing of the second scene cannot be seen
+    named = torch.tensor([[1, 2, 0], [0, 3, 0]])  # the third object of the second scene is invisible
     expected = (math.log(4) + 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)) / 2
     assert misplaced(attention, named, areas).item() == pytest.approx(expected, abs=1e-5)
     assert misplaced(7 * attention, named, areas).item() == pytest.approx(expected, abs=1e-5)

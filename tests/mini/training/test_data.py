@@ -1,4 +1,4 @@
-"""Batches: the share of each group of scenes, and latents that stay with their captions."""
+"""Training batches: the share of each group of scenes, and the match of latents and captions."""
 
 from random import Random
 
@@ -14,7 +14,7 @@ from promptweight.models.loading import load
 
 @pytest.fixture(scope="module")
 def numbered() -> EncodedScenes:
-    """Scenes whose latents are their own numbers."""
+    """Scenes with their own indices as latents."""
     scenes = draw_scenes(seed=3, rank=0, number=200)
     latents = torch.arange(200.0)[:, None, None, None].expand(200, 8, 16, 16)
     alone = [range(index, index + 1) for index in range(200)]
@@ -82,7 +82,7 @@ def test_single_things_are_told_with_another_whose_words_are_unsaid(numbered: En
         assert set(named.tolist()) <= {0, 1}
         assert not (unsaid & (named > 0)).any()
         hushed += bool(unsaid.any())
-    assert 70 <= hushed <= 110  # half of nine tenths; a tenth has no caption
+    assert 70 <= hushed <= 110  # half of the nine tenths of scenes with a caption
 
 
 def test_all_words_are_said_unless_asked_otherwise(numbered: EncodedScenes) -> None:
@@ -92,7 +92,7 @@ def test_all_words_are_said_unless_asked_otherwise(numbered: EncodedScenes) -> N
 
 
 def _words(thing: Thing) -> set[str]:
-    """The nouns and adjectives of a thing."""
+    """Return the nouns and adjectives of an object."""
     _, portuguese, english = NOUNS[thing.kind]
     return {*portuguese, *english, *ADJECTIVES[thing.color]}
 

@@ -1,4 +1,4 @@
-"""A text encoder with a larger tokenizer: what it knew stays, what is new starts from its pieces."""
+"""Transfer of token embeddings to a larger tokenizer: known tokens are kept, new ones start as means."""
 
 import pytest
 import torch

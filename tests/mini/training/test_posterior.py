@@ -1,4 +1,4 @@
-"""The mean of all places a thing may be in: Bayes' rule, and what a loss makes of it."""
+"""Posterior mean over all placements of a scene: Bayes' rule, and the targets of the losses."""
 
 import math
 from random import Random
@@ -46,7 +46,7 @@ def test_without_noise_it_is_the_picture_and_in_noise_alone_the_mean_of_all() ->
 
 
 def test_no_denoiser_does_better() -> None:
-    """What is missing to the mean is orthogonal to all that can be told from the noised picture."""
+    """Check that the error of the mean is orthogonal to every function of the noised latents."""
     generator = torch.Generator().manual_seed(2)
     number, signal, sigma = 40_000, 0.5, 0.9
     latents = torch.randn(4, 1, 1, 2, generator=generator)
@@ -103,7 +103,7 @@ def test_families_hold_every_look_and_pairs_without_a_relation() -> None:
 
 @pytest.fixture(scope="module")
 def placed() -> EncodedScenes:
-    """Forty scenes whose places are not known, then five families; latents are the scenes' numbers."""
+    """Forty scenes without encoded placements, then five families; latents are the scenes' indices."""
     alone = [random_scene(Random(index)) for index in range(40)]
     families = [placements(random_scene(Random(index))) for index in (2, 3, 7, 9, 11)]
     scenes = [*alone, *(scene for family in families for scene in family)]

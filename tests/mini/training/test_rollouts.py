@@ -1,4 +1,4 @@
-"""Walks: rows of a batch that go from noise to a picture by what is told of them."""
+"""Rollouts: rows of a batch that move from noise to an image by the denoiser's predictions."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ ROWS, PLACEMENTS = 6, 4
 
 
 def batch(step: int, placements: int = PLACEMENTS) -> dict[str, torch.Tensor]:
-    """Rows that know where they are from; the first has no plain words, the second one placement."""
+    """Return rows that identify their batch; the first has no plain caption, the second one placement."""
     generator = torch.Generator().manual_seed(step)
     known = torch.ones(ROWS, placements, dtype=torch.bool)
     known[1, 1:] = False
@@ -29,7 +29,7 @@ def test_walks_come_to_a_placement_by_what_is_told_of_them() -> None:
     apart = []
     for step in range(40):
         noisy, sigma = torch.full((ROWS, 2, 3, 3), 7.0), torch.full((ROWS, 1, 1, 1), 0.5)
-        own = batch(step, PLACEMENTS + step % 2)  # some scenes have more placements than others
+        own = batch(step, PLACEMENTS + step % 2)  # batches differ in their number of placements
         joined, noisy, sigma = walks.join(own, noisy, sigma)
         walking = joined["walking"]
         assert walking.sum() == 2
@@ -40,14 +40,14 @@ def test_walks_come_to_a_placement_by_what_is_told_of_them() -> None:
                 assert name == (step, row)
                 assert sigma[row] == 0.5
                 continue
-            assert name[1] >= 2  # those that may walk
+            assert name[1] >= 2  # rows that can start a rollout
             first = batch(name[0], PLACEMENTS + name[0] % 2)
             length = min(first["known"].shape[1], joined["known"].shape[1])
             assert torch.equal(joined["placements"][row, :length], first["placements"][name[1], :length])
             assert joined["known"][row].sum() == first["known"][name[1]].sum()
             seen.setdefault(name, []).append(float(sigma[row]))
         mean = posterior_mean(noisy, 1 - sigma, sigma, joined["placements"], joined["known"])
-        walks.go_on(noisy, (noisy - mean) / sigma, sigma)  # as a perfect denoiser would tell
+        walks.go_on(noisy, (noisy - mean) / sigma, sigma)  # the prediction of a perfect denoiser
         for row in walking.nonzero().flatten().tolist():
             if sigma[row] < LAST_SIGMA + 0.1:
                 off = joined["placements"][row].float() - mean[row]

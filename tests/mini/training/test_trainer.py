@@ -1,4 +1,4 @@
-"""The training loop: an interrupted run ends where an unbroken one does, processes average gradients."""
+"""Training loop: equality of resumed and uninterrupted runs, averaged gradients, and the command."""
 
 import subprocess
 import sys
@@ -86,7 +86,7 @@ def _train_in_process(rank: int, folder: Path) -> None:
 
 @pytest.mark.launch
 def test_two_processes_step_along_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    # as a script of their own: a spawned process could not import a test module by name
+    # run as a script: a spawned process cannot import a test module by name
     workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
@@ -166,7 +166,7 @@ def test_unsaid_words_are_the_empty_prompts() -> None:
 def test_one_counted_row_of_zeros_stands_for_all_that_the_pipeline_gives() -> None:
     torch.manual_seed(0)
     transformer = mmdit.denoiser()
-    for parameter in transformer.parameters():  # the untrained blocks are the identity: fill them
+    for parameter in transformer.parameters():  # untrained blocks are the identity
         torch.nn.init.normal_(parameter, std=0.05)
     latents, pooled = torch.randn(2, 8, 16, 16), torch.randn(2, 64)
     rows, timesteps = torch.randn(2, 32, 128), torch.tensor([300.0, 900.0])
@@ -193,7 +193,7 @@ def test_split_patches_tell_the_mean_of_what_their_patch_told() -> None:
     patches = torch.randn(2, 8, 8, 8)
     latents = patches.repeat_interleave(2, -1).repeat_interleave(2, -2)
     rows, pooled, timesteps = torch.randn(2, 5, 128), torch.randn(2, 64), torch.tensor([300.0, 900.0])
-    for transformer in (fine, coarse):  # without places, and with four of every text token as of every patch
+    for transformer in (fine, coarse):  # no positions; four of each text token, as of each patch
         transformer.pos_embed.pos_embed.zero_()
     with torch.no_grad():
         wanted = torch.nn.functional.avg_pool2d(coarse(latents, rows, pooled, timesteps).sample, 2)
@@ -208,7 +208,7 @@ def test_split_patches_stand_around_the_middle_of_their_patch(size: int) -> None
     coarse = mmdit.denoiser()
 
     def turns(transformer: SD3Transformer2DModel) -> torch.Tensor:
-        """Sines and cosines of a place as unit vectors (down, across, frequency of the axis)."""
+        """Return sines and cosines of a position as unit vectors (down, across, frequency of the axis)."""
         side = size // transformer.config.patch_size
         kept = transformer.pos_embed.cropped_pos_embed(size, size)[0].view(side, side, 2, 2, 32)
         return torch.complex(kept[..., 1, :], kept[..., 0, :])

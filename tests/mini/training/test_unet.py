@@ -1,4 +1,4 @@
-"""The built-in model's parts: the tokenizer takes any text, the autoencoder's latents are standardized."""
+"""Networks of the built-in model: a tokenizer for any text, and standardized latents."""
 
 from random import Random
 
