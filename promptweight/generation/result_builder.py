@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.generation.arguments import collect_settings, find_unused_settings
 from promptweight.generation.pipeline_run import GeneratedImage, join_maps
 from promptweight.generation.result import Result
+from promptweight.generation.vocabulary_warning import find_unknown_words
 
 if TYPE_CHECKING:
     from promptweight.attention import ShareResult
@@ -60,6 +61,7 @@ def build_result(
         *warnings,
         *share_warnings,
         *find_unused_settings(call, weighting, negative_prompt),
+        *find_unknown_words(pipe, prompt),
         *(warning for each in images for warning in each.warnings),
     ]
     return Result(

@@ -19,3 +19,7 @@ from .scenes import Thing as Thing
 from .scenes import paint as paint
 from .scenes import random_scene as random_scene
 from .scenes import render as render
+from .vocabulary import example_words as example_words
+from .vocabulary import unknown_words as unknown_words
+from .worlds import World as World
+from .worlds import world_of as world_of
