@@ -115,7 +115,7 @@ def find_faults(path: Path) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("folder", [name for name in sources() if name != "promptweight/mini"])
+@pytest.mark.parametrize("folder", list(sources()))
 def test_prose_is_plain_american_english(folder):
     faults = [fault for path in sources()[folder] for fault in find_faults(path)]
     assert not faults, "\n".join(["plain English is needed (see CONTRIBUTING.md, Prose):", *faults])
