@@ -1,8 +1,8 @@
-"""Prompt fidelity of models of a larger world: degrees, counts, patterns, places, relations and reflections.
+"""Prompt fidelity for larger worlds: degrees, counts, patterns, places, relations and reflections.
 
-Prompts come from random scenes of the world with seeds that training does not use, half in Portuguese and
-half in English; `scene_reader` reads the pictures. A model is measured on the questions whose words its world
-has.
+Prompts describe random scenes of the world with seeds that training does not use, half in Portuguese and half
+in English; `scene_reader` reads the generated images. A model is evaluated only on the questions that its
+world supports.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
+from promptweight.evaluation.object_search import ReadThing
 from promptweight.evaluation.prompt_fidelity import SENTENCE, generate_images
-from promptweight.evaluation.scene_reader import Reading, ReadThing, read
+from promptweight.evaluation.scene_reader import Reading, read
 from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import backdrops, palette
 from promptweight.mini.backdrops import UNITS, WATERLINE
@@ -47,40 +48,40 @@ from promptweight.mini.scenes import (
 from promptweight.mini.worlds import World
 
 Picture = NDArray[np.uint8]
-MIN_MANY = 5  # things that count as "many"
-OFF_GROUND = 0.12  # difference (0 to 1) of a pixel's color above which it is not the ground
-MIRRORED_IOU = 0.7  # of a thing's mask and its reflection's, from which on the reflection is right
-MAX_GHOST = 0.01  # share of pixels off the ground outside all things
-GHOST_REACH = 3  # pixels round a thing's silhouette that belong to it
+MIN_MANY = 5  # minimum number of objects that counts as "many"
+OFF_GROUND = 0.12  # color difference (0 to 1) above which a pixel is not ground
+MIRRORED_IOU = 0.7  # minimum IoU of an object's mask and its mirrored reflection
+MAX_GHOST = 0.01  # maximum fraction of non-ground pixels outside all objects
+GHOST_REACH = 3  # margin around an object's silhouette that counts as the object, in pixels
 SENTENCE_SEEDS = 20
 
 
 @dataclass(frozen=True)
 class Question:
-    """A kind of scene, and the condition that a picture of it must meet."""
+    """Fidelity question: a kind of scene, and the condition on its generated image."""
 
     name: str
     bar: float | None
-    """The proportion that a shipped model must reach."""
+    """Minimum proportion required of a shipped model; None if the question has no requirement."""
     fits: Callable[[Scene], bool]
-    """The condition on a random scene of this kind."""
+    """Condition on a random scene of this kind."""
     holds: Callable[[Scene, Reading, Picture], bool]
-    """The condition on a picture of the scene."""
+    """Condition on a generated image of the scene."""
 
 
 def match(thing: Thing, reading: Reading) -> ReadThing | None:
-    """Return the found thing of the right kind, color and shade; None where it is missing."""
+    """Return the detected object with the expected kind, color and shade, or None."""
     wanted = (thing.kind, thing.color, thing.shade)
     return next((found for found in reading.things if (found.kind, found.color, found.shade) == wanted), None)
 
 
 def has_all(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Return whether every thing of a scene is found in its color."""
+    """Return whether all objects of a scene are detected with their color and shade."""
     return all(match(thing, reading) is not None for thing in scene.things)
 
 
 def count_holds(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Return whether the number of things is that of the scene, with nothing else."""
+    """Return whether the image has the scene's number of identical objects and no other objects."""
     thing, wanted = scene.things[0], len(scene.things)
     alike = [
         f for f in reading.things if (f.kind, f.color, f.shade) == (thing.kind, thing.color, thing.shade)
@@ -90,20 +91,20 @@ def count_holds(scene: Scene, reading: Reading, _picture: Picture) -> bool:
 
 
 def pattern_holds(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Return whether the thing is found with its pattern."""
+    """Return whether the first object is detected with its pattern."""
     found = match(scene.things[0], reading)
     return found is not None and found.pattern == scene.things[0].pattern
 
 
 def surroundings_hold(scene: Scene, reading: Reading, _picture: Picture) -> bool:
-    """Return whether place, weather and light are those of the scene."""
+    """Return whether place, weather and light match the scene."""
     ground, light = reading.ground, "" if scene.light == backdrops.DAY else scene.light
     wanted = (scene.place, scene.weather, scene.amount, light)
     return (ground.place, ground.weather, ground.amount, ground.light) == wanted
 
 
 def relation_holds(scene: Scene, reading: Reading, picture: Picture) -> bool:
-    """Return whether all things are found and the first two have the relation of the scene."""
+    """Return whether all objects are detected and the first two have the relation of the scene."""
     first, second = (match(thing, reading) for thing in scene.things[:2])
     if first is None or second is None or not has_all(scene, reading, picture):
         return False
@@ -126,7 +127,7 @@ def relation_holds(scene: Scene, reading: Reading, picture: Picture) -> bool:
 
 
 def mirrored_iou(picture: Picture, background: str) -> float:
-    """Return the intersection over union of what is above the water and its reflection, turned over."""
+    """Return the IoU of the mask above the water and the mask of the reflection, flipped vertically."""
     pixels = picture.astype(np.float32) / 255
     middle = WATERLINE * len(picture) // UNITS
     grounds = (palette.BACKGROUNDS[background], backdrops.WATER)
@@ -135,19 +136,19 @@ def mirrored_iou(picture: Picture, background: str) -> float:
         np.abs(half - np.array(rgb, np.float32) / 255).max(-1) > OFF_GROUND
         for half, rgb in zip(halves, grounds, strict=True)
     ]
-    above, below = (mask[: -2 * len(picture) // UNITS] for mask in masks)  # without the waterline
+    above, below = (mask[: -2 * len(picture) // UNITS] for mask in masks)  # excludes the waterline
     return float((above & below).sum() / max(1, (above | below).sum()))
 
 
 def reflection_holds(scene: Scene, reading: Reading, picture: Picture) -> bool:
-    """Return whether the thing is found and its reflection is the same, upside down."""
+    """Return whether the object is detected and its flipped reflection matches it (`MIRRORED_IOU`)."""
     return has_all(scene, reading, picture) and mirrored_iou(picture, scene.background) >= MIRRORED_IOU
 
 
 def ghost_share(picture: Picture, reading: Reading) -> float:
-    """Return the share of pixels off the ground's color that belong to nothing that was found.
+    """Return the fraction of pixels that have neither the ground's color nor belong to a detected object.
 
-    The lines behind a chaser lie within its square and 4 units to its left, which are left out.
+    The speed lines of a chaser lie up to 4 units to the left of its square; this area is excluded.
     """
     size = len(picture)
     scale = size // UNITS
@@ -162,7 +163,7 @@ def ghost_share(picture: Picture, reading: Reading) -> float:
 
 
 def _plain(scene: Scene, things: int) -> bool:
-    """Return whether a scene has a number of different things without degrees, place, weather or light."""
+    """Return whether a scene has `things` different objects, without adjectives, place, weather or light."""
     bare = all(not (thing.shade or thing.pattern or thing.size) for thing in scene.things)
     return bare and len(scene.groups) == len(scene.things) == things and not _surrounded(scene)
 
@@ -234,7 +235,7 @@ SIZES_BAR, GHOSTS_BAR = 0.95, 0.95
 
 
 def held_out(question: Question, world: World, number: int, seed: int) -> Iterator[Scene]:
-    """Yield random scenes for a question, on plain ground; none where the world does not have them."""
+    """Yield `number` random scenes for a question, on the default background; none if the world has none."""
     rng = Random(f"fidelity/{seed}/{question.name}")
     tries = 0
     while number:
@@ -243,24 +244,24 @@ def held_out(question: Question, world: World, number: int, seed: int) -> Iterat
         if question.fits(scene):
             number, tries = number - 1, 0
             yield replace(scene, background=world.backgrounds[0])
-        elif tries > 4000:  # every form is drawn at least once in a few hundred scenes
+        elif tries > 4000:  # each kind of scene occurs at least once in a few hundred samples
             return
 
 
 def measure(
     pipeline: Any, world: World, *, number: int = 200, seed: int = 0, guidance_scale: float
 ) -> dict[str, tuple[Proportion, float | None]]:
-    """Measure how often a model draws the scene of its prompt.
+    """Measure the prompt fidelity of a model for each question.
 
     Args:
-        pipeline: a text-to-image pipeline that draws the world.
-        world: what the pipeline was trained on.
-        number: prompts a question.
-        seed: which prompts and noises.
-        guidance_scale: of classifier-free guidance.
+        pipeline: text-to-image pipeline trained on the world.
+        world: world of the pipeline's training scenes.
+        number: number of prompts per question.
+        seed: seed of the prompts and of the initial noise.
+        guidance_scale: scale of classifier-free guidance.
 
     Returns:
-        A proportion and its bar for every question that the world has.
+        For each question that the world supports, the measured and the required proportion (or None).
     """
     told: dict[str, tuple[Proportion, float | None]] = {}
     for position, question in enumerate(QUESTIONS):
@@ -302,7 +303,7 @@ def _draw(
 def _sizes_ordered(
     pipeline: Any, world: World, number: int, seed: int, guidance_scale: float
 ) -> Iterator[bool]:
-    """Yield whether a thing grows with every size word, drawn from the same noise."""
+    """Yield whether the detected side increases with each size word, for images from the same noise."""
     rng = Random(f"fidelity/{seed}/sizes")
     for index in range(number):
         kind, color = rng.choice(world.things), rng.choice(world.colors)
@@ -322,7 +323,7 @@ def _sizes_ordered(
 
 
 def reader_accuracy(world: World, scenes: int = 400, seed: str = "reader") -> dict[str, Proportion]:
-    """Measure on drawn scenes which share of things, of whole scenes and of surroundings is read right."""
+    """Measure the scene reader on rendered scenes: accuracy for objects, whole scenes and surroundings."""
     rng = Random(seed)
     right = things = whole = grounds = 0
     for _ in range(scenes):

@@ -1,4 +1,4 @@
-"""Tests of the reader of pictures on rendered scenes, whose content is known."""
+"""Tests of the scene reader on rendered scenes with known content."""
 
 from dataclasses import replace
 from random import Random
