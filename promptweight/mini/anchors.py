@@ -1,4 +1,4 @@
-"""Anchor points of icons: head tops for hats, grip points of holders, top and rim heights of supports.
+"""Anchor points of icons: head tops for hats, grip points of holders, tops and rims of supports.
 
 Points (x, y) are fractions of the icon's side, measured from its upper left corner.
 """
@@ -21,7 +21,7 @@ HEADS: dict[str, Point] = {
 HAT_SHARE = 0.6
 """Side of a worn hat, as a fraction of the wearer's side."""
 HAT_BRIM = 0.86
-"""Height of the brim in the hat's square, as a fraction of the hat's side from its top."""
+"""Vertical position of the brim in the hat's square, as a fraction of the hat's side from its top."""
 HANDS: dict[str, Point] = {
     "cat": (0.96, 0.60),
     "mouse": (0.98, 0.74),
@@ -46,6 +46,6 @@ TOPS: dict[str, float] = {
     "cup": 0.16,
     "ball": 0.12,
 }
-"""Height of the supporting surface, as a fraction of the side from the top, by kind."""
+"""Vertical position of the supporting surface, as a fraction of the side from the top, by kind."""
 RIMS: dict[str, float] = {"boat": 0.66, "car": 0.50, "cup": 0.30}
-"""Height of the rim below which a container hides its occupant, as a fraction of the side, by kind."""
+"""Vertical position of the rim that hides the occupant below it, as a fraction of the side, by kind."""
