@@ -54,7 +54,8 @@ def generate(page: Page, options: Any) -> None:
         page.fill(f"#generate-{name} input[type=number]", str(value))
         page.press(f"#generate-{name} input[type=number]", "Tab")
     page.press("#generate-prompt textarea", "Control+Enter")
-    page.wait_for_selector("#generate-picture .pw-picture[data-state=done] .pw-chip")
+    # The image with which the page opens has other words.
+    page.wait_for_selector("#generate-picture .pw-picture[data-state=done] .pw-chip:has-text('peixe')")
 
 
 def select_words(page: Page, name: str) -> None:

@@ -5,12 +5,12 @@ python examples/batch_sweep.py MODEL                 a hub id, a folder or a .sa
 
 The same from the command line:
 
-    promptweight batch jobs.txt -o out --seeds 4,5 --weights "rato cinza=0,0.4,1" --methods a1111,logit
+    promptweight batch jobs.txt -o out --seeds 4,5 --weights "rato cinza=0,0.4,1" --weightings a1111,attention
 """
 
 from options import arguments
 
-from promptweight import batch
+from promptweight import Weighting, batch
 from promptweight.batch import OutputFolder, Sweep, save_contact_sheets
 
 JOBS = """\
@@ -18,7 +18,11 @@ JOBS = """\
 um gato vermelho persegue um rato cinza
 um peixe azul e um rato cinza --cfg 6
 """
-SWEEP = Sweep(seeds=(4, 5), weights=(("rato cinza", (0.0, 0.4, 1.0)),), methods=("a1111", "logit"))
+SWEEP = Sweep(
+    seeds=(4, 5),
+    weights=(("rato cinza", (0.0, 0.4, 1.0)),),
+    weightings=(Weighting("a1111"), Weighting("attention")),
+)
 
 
 def main() -> None:

@@ -25,9 +25,9 @@ def main() -> None:
     changing = f"[{options.prompt}:uma casa:0.5]"
     for prompt, words in ((options.prompt, options.words), (changing, [*options.words, "casa"])):
         result = promptweight.generate(
-            prompt,
             pipe,
-            space="attention",
+            prompt,
+            weighting="attention",
             seed=options.seed,
             num_inference_steps=steps,
             height=None if options.model else 64,

@@ -39,8 +39,8 @@ def main() -> None:
     images = []
     for weight in WEIGHTS:
         result = promptweight.generate(
-            f"{options.prompt} <lora:{path.stem}:{weight}>",
             pipe,
+            f"{options.prompt} <lora:{path.stem}:{weight}>",
             lora_dir=path.parent,
             seed=options.seed,
             num_inference_steps=options.steps,
@@ -73,7 +73,7 @@ def train(pipe: Any, path: Path, steps: int) -> Path:
         ]
         captions = [str(phrase(thing, "pt")) for thing in things]
         things = [replace(thing, color="purple") for thing in things]
-        targets = torch.stack([torch.from_numpy(render(Scene((thing,)))[0]) for thing in things])
+        targets = torch.stack([torch.from_numpy(render(Scene((thing,)), 128)[0]) for thing in things])
         with torch.no_grad():
             encoded = pipe.vae.encode(targets.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()
             latents = encoded * pipe.vae.config.scaling_factor

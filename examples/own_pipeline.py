@@ -24,7 +24,7 @@ def main() -> None:
         pipe = DiffusionPipeline.from_pretrained(options.model).to(
             "cuda" if torch.cuda.is_available() else "cpu"
         )
-    with promptweight.attach(pipe, options.prompt, "borrado", space="attention") as session:
+    with promptweight.attach(pipe, options.prompt, "borrado", weighting="attention") as session:
         generator = torch.Generator("cpu").manual_seed(options.seed)
         inputs = session.inputs  # the text embeddings
         image = pipe(**inputs, num_inference_steps=options.steps, generator=generator).images[0]

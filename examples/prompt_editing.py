@@ -30,7 +30,7 @@ def main() -> None:
     pipe = promptweight.load(options.model)
     images, labels = [], []
     for prompt, phrases in PROMPTS.items():
-        result = promptweight.generate(prompt, pipe, seed=options.seed, num_inference_steps=options.steps)
+        result = promptweight.generate(pipe, prompt, seed=options.seed, num_inference_steps=options.steps)
         images.append(enlarge(result.images[0], CELL))
         labels.append(prompt)
         for phrase in phrases:  # a word's map is the mean over the steps whose prompt contains it

@@ -17,15 +17,14 @@ def main() -> None:
     options = arguments(__doc__, seed=2).parse_args()
     pipe = promptweight.load(options.model)
     settings = {"seed": options.seed, "num_inference_steps": options.steps}
-    swapped = promptweight.edit(
-        "um gato vermelho e uma casa azul", "um gato verde e uma casa azul", pipe, **settings
+    swapped = promptweight.generate(
+        pipe, "um gato vermelho e uma casa azul", edit="um gato verde e uma casa azul", **settings
     )
-    added = promptweight.edit(
-        "um gato e uma casa azul", "um gato preto e uma casa azul", pipe, kind="refine", **settings
-    )
+    refined = promptweight.PromptEdit("um gato preto e uma casa azul", kind="refine")
+    added = promptweight.generate(pipe, "um gato e uma casa azul", edit=refined, **settings)
     print(*swapped.save(options.output), *added.save(options.output), sep="\n")
 
-    for result, word in ((swapped.source, "vermelho"), (swapped.edited, "verde")):
+    for result, word in ((swapped, "vermelho"), (swapped.edited, "verde")):
         path = options.output / f"edit-{word}.png"
         result.maps.word(word).overlay(result.images[0], label=word).save(path)
         print(path)

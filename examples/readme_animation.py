@@ -75,12 +75,12 @@ def main() -> None:
 
 def make_stills(pipe: Any, seed: int, steps: int) -> list[Still]:
     """Generate the still images in their order; the last fades into the first."""
-    plain = promptweight.generate(WORDS, pipe, seed=seed, num_inference_steps=steps)
+    plain = promptweight.generate(pipe, WORDS, seed=seed, num_inference_steps=steps)
     pointed = [make_still(plain, each, 1.0, value_range(plain, each), STILL) for each in POINTED]
     scale = value_range(plain, WEIGHTED)  # one scale for all weights, so that maps are comparable
     weighted = []
     for weight in WEIGHTS:
-        result = promptweight.generate(prompt_at(weight), pipe, seed=seed, num_inference_steps=steps)
+        result = promptweight.generate(pipe, prompt_at(weight), seed=seed, num_inference_steps=steps)
         duration = STILL if weight == WEIGHTS[-1] else SHORT_STILL
         weighted.append(make_still(result, WEIGHTED, weight, scale, duration))
     return [*pointed, *weighted]

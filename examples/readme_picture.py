@@ -25,18 +25,18 @@ def main() -> None:
 
     pipe = promptweight.load(options.model)
     settings = {"seed": options.seed, "num_inference_steps": options.steps}
-    plain = promptweight.generate(PROMPT, pipe, **settings)
+    plain = promptweight.generate(pipe, PROMPT, **settings)
     images = [enlarge(plain.images[0], CELL)]
     labels = [PROMPT]
     for phrase in PHRASES:
         images.append(overlay(plain.images[0], plain.maps.word(phrase), upscale=CELL))
         labels.append(phrase)
     for label, prompt in WEIGHTED.items():
-        weighted = promptweight.generate(prompt, pipe, **settings, space="attention", record=False)
+        weighted = promptweight.generate(pipe, prompt, **settings, weighting="attention", record=False)
         images.append(enlarge(weighted.images[0], CELL))
         labels.append(label)
     for label, prompt in EDITED.items():
-        pair = promptweight.edit(PROMPT, prompt, pipe, **settings)
+        pair = promptweight.generate(pipe, PROMPT, edit=prompt, **settings)
         images.append(enlarge(pair.edited.images[0], CELL))
         labels.append(label)
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -23,9 +23,9 @@ def main() -> None:
     pipe = sd3() if options.model is None else promptweight.load(options.model)
     steps = options.steps or (28 if options.model else 4)
     result = promptweight.generate(
-        options.prompt,
         pipe,
-        space="attention",
+        options.prompt,
+        weighting="attention",
         seed=options.seed,
         num_inference_steps=steps,
         require_words=options.words,

@@ -23,14 +23,14 @@ def main() -> None:
     pipe = sdxl() if options.model is None else promptweight.load(options.model)
     steps = options.steps or (30 if options.model else 4)
     result = promptweight.generate(
-        options.prompt,
         pipe,
+        options.prompt,
         negative_prompt="borrado",
         seed=options.seed,
         num_inference_steps=steps,
         require_words=options.words,
     )
-    print("methods:", result.settings["methods"])
+    print("weighting:", result.settings["weighting_by_encoder"])
     print(*result.save(options.output, overlays=options.words), *result.warnings, sep="\n")
 
 

@@ -5,8 +5,8 @@ python examples/weight_by_region.py MODEL            a hub id, a folder or a .sa
 
 Weight 0 in a region removes the word from the region's attention; elsewhere the word acts as usual. In the
 prompt a region is a name (left, right, top, bottom, center) or a box (left top right bottom, in fractions of
-the image); in Python it may be any mask. Regions need weights in attention: `space="attention"`, or
-`{mode=logit, region=…}` for one word alone.
+the image); in Python it may be any mask. A word with a region acts in attention; with `weighting="attention"`
+all words do.
 """
 
 import torch
@@ -32,7 +32,7 @@ def main() -> None:
     results = {}
     for label, prompt in PROMPTS.items():
         result = promptweight.generate(
-            prompt, pipe, seed=options.seed, num_inference_steps=options.steps, space="attention"
+            pipe, prompt, seed=options.seed, num_inference_steps=options.steps, weighting="attention"
         )
         results[label] = result.images[0], result.maps
         print(prompt, *result.warnings, sep="\n")
@@ -40,7 +40,7 @@ def main() -> None:
     # A mask is an image (white where the weight acts), an array or a tensor. Here all but a disc is white.
     mask = Image.new("L", (64, 64), "white")
     ImageDraw.Draw(mask).ellipse((2, 2, 38, 38), fill="black")
-    with promptweight.attach(pipe, PROMPTS["no region"], space="attention") as session:
+    with promptweight.attach(pipe, PROMPTS["no region"], weighting="attention") as session:
         session.set_weight(FIRST, 0, region=mask)
         generator = torch.Generator("cpu").manual_seed(options.seed)
         image = pipe(**session.inputs, num_inference_steps=options.steps, generator=generator).images[0]

@@ -3,11 +3,12 @@
 python examples/weight_by_step.py                    the built-in model
 python examples/weight_by_step.py MODEL              a hub id, a folder or a .safetensors file
 
-    (rato cinza:0{steps=0-0.4})          weight 0 in the first 40 % of the steps, then 1
-    (rato cinza:0{to=1})                 linear from 0 at the first step to 1 at the last
-    (rato cinza:0{steps=0-0.4, to=1})    linear from 0 to 1 in the first 40 % of the steps
+    (rato cinza:0{steps=0-0.4})              weight 0 in the first 40 % of the steps, then 1
+    (rato cinza:1{steps=0:0 1:1})            linear from 0 at the first step to 1 at the last
+    (rato cinza:1{steps=0:0 0.4:1})          linear from 0 to 1 in the first 40 % of the steps
+    (rato cinza:1{steps=0:1.5 0.5:1 1:0})    1.5 at the first step, 1 in the middle, 0 at the last
 
-Ranges of steps need weights in attention: `space="attention"`, or `{mode=logit, steps=…}` for one word alone.
+A word with a range or a curve acts in attention; with `weighting="attention"` all words do.
 In your own sampling loop, between two steps: `session.set_weight("rato cinza", 0.5)`.
 """
 
@@ -21,11 +22,11 @@ WEIGHTS = {
     "0 until 10 %": "0{steps=0-0.1}",
     "0 until 20 %": "0{steps=0-0.2}",
     "0 until 40 %": "0{steps=0-0.4}",
-    "0, rising to 1": "0{to=1}",
+    "0, rising to 1": "1{steps=0:0 1:1}",
     "0 from 10 % on": "0{steps=0.1-1}",
     "0 from 20 % on": "0{steps=0.2-1}",
     "0 from 40 % on": "0{steps=0.4-1}",
-    "1, falling to 0": "1{to=0}",
+    "1, falling to 0": "1{steps=0:1 1:0}",
 }
 CELL = 256
 
@@ -38,9 +39,9 @@ def main() -> None:
     for weight in WEIGHTS.values():
         prompt = PROMPT.replace(PHRASE, f"({PHRASE}:{weight})")
         result = promptweight.generate(
-            prompt,
             pipe,
-            space="attention",
+            prompt,
+            weighting="attention",
             seed=options.seed,
             num_inference_steps=options.steps,
             record=False,

@@ -2,7 +2,7 @@
 
     import promptweight
 
-    result = promptweight.generate("um (gato:1.4) vermelho", seed=1)
+    result = promptweight.generate("mini", "um (gato:1.4) vermelho", seed=1)
     result.maps.word("gato").overlay(result.images[0]).save("gato.png")
 
 The import is light: torch and diffusers load with the first name that needs them.

@@ -50,8 +50,29 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise SettingError(
-            f"{name} must be one of: {', '.join(choices)}; got {value!r}{did_you_mean(value, choices)}"
+            message(
+                "choice",
+                name=name,
+                choices=", ".join(choices),
+                value=value,
+                hint=did_you_mean(value, choices),
+            )
         )
+
+
+def check_layers(value: Any) -> tuple[str, ...]:
+    """Return parts of layer names as a tuple; `value` is one part or several.
+
+    Raises:
+        SettingError: a part is not text, is empty, or contains white space, `+`, `=` or a comma.
+    """
+    parts = (value,) if isinstance(value, str) else value
+    if not isinstance(parts, (tuple, list)):
+        raise SettingError(message("weighting-layers", value=value))
+    for part in parts:
+        if not isinstance(part, str) or part.split() != [part] or set(part) & set("+=,"):
+            raise SettingError(message("weighting-layers", value=part))
+    return tuple(parts)
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:

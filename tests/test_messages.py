@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import promptweight.errors
 from promptweight.errors import SettingError
 from promptweight.generation import check_size
 from promptweight.messages import Message, catalog, message
@@ -39,6 +40,22 @@ def test_every_call_names_a_code_of_the_catalog_and_gives_its_fields():
         assert {keyword.arg for keyword in call.keywords} == fields_of(ENGLISH[code.value]), code.value
         codes.add(code.value)
     assert codes == set(ENGLISH)
+
+
+def error_texts() -> Iterator[tuple[Path, ast.expr]]:
+    """Yield the text of every error that the library raises."""
+    errors = {name for name, value in vars(promptweight.errors).items() if isinstance(value, type)}
+    for path in Path(str(files("promptweight"))).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) in errors and node.args:
+                yield path, node.args[0]
+
+
+def test_text_of_every_error_has_a_code():
+    texts = list(error_texts())
+    assert len(texts) > 100
+    plain = (ast.Constant, ast.JoinedStr, ast.BinOp)
+    assert [f"{path}:{text.lineno}" for path, text in texts if isinstance(text, plain)] == []
 
 
 def test_catalogs_have_the_same_codes_and_no_field_that_english_lacks():

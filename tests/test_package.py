@@ -194,12 +194,13 @@ def test_every_path_in_contributing_exists():
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", "README.pt-br.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/notebooks/README.md"],
-)
+PAGES = ["README.md", "README.pt-br.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/notebooks/README.md"]
+DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("name", [*PAGES, *sorted(DOCUMENTS)])
 def test_every_relative_link_of_a_page_exists(name):
     page = ROOT / name
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
-    assert links
+    assert links or name in DOCUMENTS
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

@@ -74,7 +74,7 @@ def sources() -> dict[str, list[Path]]:
         "ui/static": sorted((app / "static").rglob("*.js")) + sorted((app / "strings").glob("*en.json"))
     }
     found |= {"examples": sorted((ROOT / "examples").rglob("*.py"))}
-    found |= {"docs": sorted(path for path in (ROOT / "docs").rglob("*.md") if "evidence" not in path.parts)}
+    found |= {"docs": sorted((ROOT / "docs").glob("*.md"))}
     return found | {"pages": [ROOT / name for name in PAGES]}
 
 

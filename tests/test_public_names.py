@@ -128,7 +128,7 @@ def test_unknown_name_is_an_attribute_error():
 def test_functions_are_not_hidden_by_modules_of_the_same_name():
     code = """
 import promptweight.generation.image_generation, promptweight.prompt.timeline, promptweight.prompt.conversion
-print(callable(promptweight.generate), callable(promptweight.schedule), callable(promptweight.convert))
+print(callable(promptweight.generate), callable(promptweight.parse), callable(promptweight.convert))
 """
     assert run(code).split() == ["True", "True", "True"]
 

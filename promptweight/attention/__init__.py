@@ -1,6 +1,6 @@
 """Attention inside diffusers pipelines: recording it by word, and weighting words in it.
 
-    with attach(pipe, "um (gato:1.4) vermelho", space="attention") as session:
+    with attach(pipe, "um (gato:1.4) vermelho", weighting="attention") as session:
         image = pipe(**session.inputs).images[0]
     session.maps.word("gato").overlay(image)
 
@@ -10,6 +10,7 @@ Files, in order of dependency:
   kernels without one (`biased`).
 - `model_calls`: hooks around every call of a model. `layers`: its attention layers and their grids.
 - `batch_rows`: matching of the batch's rows to prompts. `step_counter`: the step of a call.
+- `negative_guidance`: the way in which the negative prompt acts.
 - `control/`: weights by step and region (`rules`, `regions`), weights for target shares (`share_solver`,
   `share_controller`), prompt-to-prompt (`prompt_to_prompt`, `attention_injection`), and prompts that change
   or are joined by AND (`composition`).

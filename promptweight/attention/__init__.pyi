@@ -1,3 +1,4 @@
+from .control.composition import repeat_rows as repeat_rows
 from .control.prompt_to_prompt import PromptToPrompt as PromptToPrompt
 from .control.regions import Mask as Mask
 from .control.share_controller import ShareResult as ShareResult
@@ -5,7 +6,6 @@ from .hooks.class_swap import is_swappable as is_swappable
 from .hooks.install import install as install
 from .hooks.install import require_hook as require_hook
 from .hooks.install import uninstall as uninstall
-from .hooks.layer_hook import CallState as CallState
 from .hooks.layer_hook import LayerHook as LayerHook
 from .hooks.processors import make_processor as make_processor
 from .inspection import AttentionCapture as AttentionCapture
@@ -14,6 +14,8 @@ from .inspection import SoftmaxRow as SoftmaxRow
 from .inspection import capture_attention as capture_attention
 from .layers import TokenOrder as TokenOrder
 from .layers import read_layout as read_layout
+from .model_calls import add_call_hooks as add_call_hooks
+from .negative_guidance import NegativeGuidance as NegativeGuidance
 from .recording.record import Record as Record
 from .session import AttentionSession as AttentionSession
 from .session import attach as attach

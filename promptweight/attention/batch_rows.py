@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.conditioning import ROLES, Role
@@ -66,13 +67,15 @@ def match_rows(
         rows = match_rows(embeds[:-copies], known, guidance=guidance)
         return rows + tuple(row and replace(row, is_perturbed=True) for row in rows[-copies:])
     prompts: list[tuple[Role, int]] = [("positive", prompt) for prompt in range(len(known.positive))]
-    of_prompts = known.positive
+    if known.positive.shape[2:] != embeds.shape[2:]:
+        return (None,) * embeds.shape[0]
+    # rows of zeros follow a shorter text, as in pipelines that pad the texts of a call
+    length = max(each.shape[1] for each in (embeds, known.positive, known.negative) if each is not None)
+    of_prompts = pad_tokens(known.positive, length)
     if known.negative is not None:
         prompts = [("negative", prompt) for prompt in range(len(known.negative))] + prompts
-        of_prompts = torch.cat([known.negative, of_prompts])
-    of_prompts = of_prompts.to(embeds.device, embeds.dtype)
-    if of_prompts.shape[1:] != embeds.shape[1:]:
-        return (None,) * embeds.shape[0]
+        of_prompts = torch.cat([pad_tokens(known.negative, length), of_prompts])
+    of_prompts, embeds = of_prompts.to(embeds.device, embeds.dtype), pad_tokens(embeds, length)
     matches = _compare_rows(embeds, of_prompts)
     equal_prompts = _compare_rows(of_prompts, of_prompts)
     complete = [role for role in ROLES if _has_each_equally(matches, [role == of for of, _ in prompts])]
@@ -114,6 +117,11 @@ def _number_images(owners: Sequence[tuple[Role, int] | None]) -> tuple[BatchRow 
         rows.append(BatchRow(role, prompt, images[role]))
         images[role] += 1
     return tuple(rows)
+
+
+def pad_tokens(embeds: Tensor, length: int) -> Tensor:
+    """Pad embeddings (prompts, tokens, dim) to a number of tokens with zeros, or cut them to it."""
+    return F.pad(embeds, (0, 0, 0, length - embeds.shape[1])) if embeds.shape[1] != length else embeds
 
 
 def _compare_rows(left: Tensor, right: Tensor) -> list[list[bool]]:

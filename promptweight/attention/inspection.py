@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptweight.attention.hooks.layer_hook import LayerHook, pad_dim
+from promptweight.attention.control.weighted_attention import pad_dim
+from promptweight.attention.hooks.layer_hook import LayerHook
+from promptweight.attention.kernels.sdpa import cast_bias, repeat_heads
 from promptweight.attention.layers import Layer, grid_size
 from promptweight.maps import PromptVariant
 
@@ -166,14 +168,16 @@ def capture_attention(
     variant_by_step = {step: config.composer.first_variant(step) for step in chosen}
     capture = AttentionCapture(chosen, config.variants["positive"][0], variant_by_step)
     recorder = _CaptureRecorder(session, capture, max_mb * 2**20)
-    hooks = session.installation.hooks
-    for name, hook in hooks.items():
-        hook.attend = partial(recorder.attend, name, hook, hook.attend)  # type: ignore[method-assign]
+    installation = session.installation
+    installation.prepare_hook = recorder.wrap_hook
+    for name, hook in installation.hooks.items():
+        recorder.wrap_hook(name, hook)
     try:
         yield capture
     finally:
-        for hook in hooks.values():
-            del hook.attend
+        installation.prepare_hook = None
+        for hook in installation.hooks.values():
+            vars(hook).pop("attend", None)  # hooks that an error left out of the layers were not wrapped
         recorder.finish()
 
 
@@ -188,6 +192,10 @@ class _CaptureRecorder:
         }
         self._rank = {layer.name: number for number, layer in enumerate(reversed(self._layers))}
         self._interval = 1
+
+    def wrap_hook(self, name: str, hook: LayerHook) -> None:
+        """Copy the inputs of the attention of a layer's hook from now on."""
+        hook.attend = partial(self.attend, name, hook, hook.attend)  # type: ignore[method-assign]
 
     def attend(
         self,
@@ -213,12 +221,14 @@ class _CaptureRecorder:
         self, layer: str, is_self: bool, step: int, hook: LayerHook, row: int, tensors: tuple[Any, ...]
     ) -> None:
         query, key, value, mask = tensors
+        if not is_self:
+            query, key, value = hook.select_own(query, key, value)
+        key, value, mask = repeat_heads(query, key), repeat_heads(query, value), cast_bias(mask, query)
         queries = slice(0, query.shape[2]) if is_self else hook.image_range(query.shape[2])
         text, image = slice(0, 0), slice(0, key.shape[2])
         if not is_self:
-            first = queries.stop if hook.order == "image first" else 0
-            text = slice(first, first + hook.call.text_length)
-            image = slice(0, 0) if hook.order == "cross" else queries
+            text = hook.text_range(key.shape[2])
+            image = slice(0, 0) if hook.order == "cross" else hook.image_range(key.shape[2])
         bias, factors = (None, None) if is_self else _copy_terms(hook, row, text, key.shape[2], len(query))
         if mask is not None:
             own = mask[row if len(mask) > 1 else 0].float().cpu()

@@ -1,24 +1,31 @@
 """Attention layers of a model: names, grids and order of keys; and the arguments of the model's calls."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from promptweight.attention.model_calls import unwrap_compiled
+from promptweight.conditioning import advice_of
 from promptweight.errors import AttachError, SettingError
-from promptweight.models import advice_of
+from promptweight.messages import message
 
-TokenOrder = Literal["cross", "image first", "text first"]
-"""Keys of a layer: the text alone (cross-attention), or image and text in this order (joint attention)."""
+if TYPE_CHECKING:
+    from promptweight.protocols import Denoiser, Pipeline
+
+TokenOrder = Literal["cross", "image first", "text first", "text"]
+"""Queries and keys of a layer: those of the image to the text (cross-attention), both to both in this order
+(joint attention), or the text's to the text."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Attention layer whose queries include the image positions and whose keys include the text positions."""
+    """Attention layer whose keys include the text positions."""
 
     name: str
     """Dotted path of the attention module inside the model."""
@@ -29,6 +36,8 @@ class Layer:
     self_attention: str = ""
     """Name of the self-attention of the same image positions: in a UNet the layer right before, in joint
     attention the layer itself; empty for none."""
+    multiple: int = 1
+    """Number to a multiple of which image and text are each padded, where they are joined."""
     is_advised: bool = True
     """True if the model's authors advise to read maps from it; True for all layers where they name none."""
 
@@ -36,6 +45,37 @@ class Layer:
     def group(self) -> tuple[int, bool]:
         """Key of layers whose maps may be added together: their stride, and `is_advised`."""
         return self.stride, self.is_advised
+
+
+Argument = tuple[int, str]
+"""Position and name of an argument of a model's call."""
+
+LatentSize = Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]
+"""Function of a call's arguments that gives height and width of its latents."""
+
+
+@dataclass(frozen=True)
+class DenoiserKind:
+    """The attention of a class of models, and the arguments of its calls."""
+
+    find_layers: Callable[[Denoiser], Iterator[tuple[Layer, Any]]]
+    """Function that yields the layers with text keys, in the order in which they run."""
+    text: Argument
+    """The text embeddings."""
+    latents: Argument = (0, "hidden_states")
+    """The latents, (batch, channels, …), or a list of them."""
+    text_mask: Argument | None = None
+    """The mask of the text embeddings; None for models that take none."""
+    trims_text: bool = False
+    """True if the model leaves the masked end of the text out of the layers that join it with the image."""
+    omits_full_mask: bool = False
+    """True if pipelines pass None for a mask of a text without padding."""
+    text_positions: Argument | None = None
+    """The rotary positions of the text; None for models without them among their arguments."""
+    make_latent_size: Callable[[], LatentSize] | None = None
+    """Function that makes the reader of the latents' size; None for latents (…, height, width)."""
+    extends_text: bool = True
+    """True if the text may be followed by a second one, a negative prompt that acts in attention."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +86,14 @@ class ModelLayout:
     entry_point: Any
     """The object that the pipeline calls: the model, or its wrapper by `torch.compile`."""
     layers: dict[str, tuple[Layer, Any]]
-    """Each layer and its module, by name, in the order in which they run."""
-    latents_argument: tuple[int, str]
-    """Position and name of the latents among the arguments of a call."""
-    text_argument: tuple[int, str]
-    """Position and name of the text embeddings."""
-    latent_size: Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]
-    """Function of a call's arguments that gives height and width of its latents."""
+    """Each layer with image queries and its module, by name, in the order in which they run."""
+    text_layers: dict[str, tuple[Layer, Any]]
+    """The layers in which the text attends to itself alone; weights act there, and nothing is recorded."""
+    kind: DenoiserKind
+    latent_size: LatentSize
 
 
-def read_layout(pipe: Any) -> ModelLayout:
+def read_layout(pipe: Pipeline) -> ModelLayout:
     """Return the layout of a pipeline's denoising model.
 
     Raises:
@@ -66,26 +104,28 @@ def read_layout(pipe: Any) -> ModelLayout:
     if entry_point is None:
         entry_point = getattr(pipe, "transformer", None)
     model = unwrap_compiled(entry_point)
-    if isinstance(model, UNet2DConditionModel):
-        found, latents, text = find_unet_layers(model), (0, "sample"), (2, "encoder_hidden_states")
-    elif isinstance(model, SD3Transformer2DModel):
-        found, latents, text = find_sd3_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
-    elif isinstance(model, FluxTransformer2DModel):
-        found, latents, text = find_flux_layers(model), (0, "hidden_states"), (1, "encoder_hidden_states")
-    else:
+    names = [base.__name__ for base in type(model).__mro__]
+    kind = next((DENOISERS[name] for name in names if name in DENOISERS), None)
+    if kind is None:
         raise AttachError(
-            "the pipeline's model must be a UNet2DConditionModel, SD3Transformer2DModel or "
-            f"FluxTransformer2DModel; got a {type(pipe).__name__} with {type(model).__name__}"
+            message(
+                "denoiser-unsupported",
+                pipeline=type(pipe).__name__,
+                model=type(model).__name__,
+                known=", ".join(DENOISERS),
+            )
         )
-    size = PackedLatentSize() if isinstance(model, FluxTransformer2DModel) else _make_latent_size(*latents)
-    layers = {layer.name: (layer, attn) for layer, attn in found}
+    found = {layer.name: (layer, attn) for layer, attn in kind.find_layers(model)}
+    text_layers = {name: each for name, each in found.items() if each[0].order == "text"}
+    layers = {name: each for name, each in found.items() if name not in text_layers}
     for name in set(layers).difference(select_advised_layers(pipe, layers)):
         layer, attn = layers[name]
         layers[name] = replace(layer, is_advised=False), attn
-    return ModelLayout(model, entry_point, layers, latents, text, size)
+    make_size = kind.make_latent_size or partial(_make_latent_size, *kind.latents)
+    return ModelLayout(model, entry_point, layers, text_layers, kind, make_size())
 
 
-def select_advised_layers(pipe: Any, layers: Mapping[str, Any]) -> list[str]:
+def select_advised_layers(pipe: Pipeline, layers: Mapping[str, Any]) -> list[str]:
     """Return the layers from which the model's authors advise to read maps.
 
     All layers where there is no advice, or where it names no layer of this model.
@@ -95,7 +135,7 @@ def select_advised_layers(pipe: Any, layers: Mapping[str, Any]) -> list[str]:
     return [name for name in layers if any(part in name for part in parts)] or list(layers)
 
 
-def find_unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
+def find_unet_layers(unet: Denoiser) -> Iterator[tuple[Layer, Attention]]:
     """Yield the cross-attention layers of a UNet."""
 
     def find_in(prefix: str, block: Any, stride: int) -> Iterator[tuple[Layer, Attention]]:
@@ -118,66 +158,182 @@ def find_unet_layers(unet: Any) -> Iterator[tuple[Layer, Attention]]:
         stride //= 1 if getattr(block, "upsamplers", None) is None else 2
 
 
-def find_sd3_layers(transformer: Any) -> Iterator[tuple[Layer, Attention]]:
-    """Yield the joint-attention layers of a Stable Diffusion 3 transformer, without its image-only ones."""
-    for number, block in enumerate(transformer.transformer_blocks):
-        name = f"transformer_blocks.{number}.attn"
-        stride, heads = transformer.config.patch_size, block.attn.heads
-        yield Layer(name, stride, heads, "image first", name), block.attn
+def find_block_layers(
+    transformer: Denoiser,
+    blocks: Mapping[str, TokenOrder],
+    stride: int | None = None,
+    attention: str = "attn",
+    multiple: int = 1,
+) -> Iterator[tuple[Layer, Any]]:
+    """Yield the attention layers with text keys of a transformer.
+
+    Args:
+        transformer: the model.
+        blocks: the order of keys in each of its lists of blocks, in the order in which they run.
+        stride: number of latents along a side of one image position; None for the `patch_size` of the model.
+        attention: the name of the attention layer in a block.
+        multiple: number to a multiple of which image and text are each padded.
+    """
+    for name, order in blocks.items():
+        for number, block in enumerate(getattr(transformer, name)):
+            path, layer = f"{name}.{number}.{attention}", getattr(block, attention)
+            own = transformer.config.patch_size if stride is None else stride
+            image = "" if order in ("text", "cross") else path
+            yield Layer(path, own, layer.heads, order, image, multiple), layer
 
 
-def find_flux_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
-    """Yield the attention layers of a FLUX transformer, whose image tokens are two by two latents."""
-    for blocks in ("transformer_blocks", "single_transformer_blocks"):
-        for number, block in enumerate(getattr(transformer, blocks)):
-            name = f"{blocks}.{number}.attn"
-            yield Layer(name, 2, block.attn.heads, "text first", name), block.attn
-
-
-def _make_latent_size(
-    position: int, name: str
-) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, int]]:
+def _make_latent_size(position: int, name: str) -> LatentSize:
     """Make a function that reads the size from latents (batch, channels, height, width)."""
 
     def read_size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
         latents = get_argument(args, kwargs, position, name)
+        if not isinstance(latents, Tensor):
+            latents = latents[0]
         return latents.shape[-2], latents.shape[-1]
 
     return read_size
 
 
 class PackedLatentSize:
-    """Reader of the size of FLUX's packed latents from their positions, `img_ids` (tokens, 3).
+    """Reader of the size of FLUX's packed latents from their positions, `img_ids` (tokens, 3 or 4).
 
-    A run passes the same tensor at every step; it is read once.
+    The first of them is 0 for the image that is drawn, and more for one that it is drawn after; the next are
+    row and column. A run passes the same tensor at every step; it is read once.
+
+    Args:
+        position: the position of `img_ids` among the arguments of a call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, position: int = 4) -> None:
+        self._position = position
         self._cache: tuple[Tensor | None, tuple[int, int]] = (None, (0, 0))
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
         """Return height and width in latents."""
-        positions = get_argument(args, kwargs, 4, "img_ids")
+        positions = get_argument(args, kwargs, self._position, "img_ids")
         if self._cache[0] is not positions:
-            rows, columns = (int(positions[..., axis].max()) + 1 for axis in (1, 2))
-            if rows * columns != positions.shape[-2]:
-                raise AttachError(
-                    f"the model's image tokens must be one image of {rows}x{columns}; got "
-                    f"{positions.shape[-2]} tokens. Pipelines with a second image cannot be recorded"
-                )
+            of_first = positions.reshape(-1, *positions.shape[-2:])[0]
+            is_drawn = of_first[:, 0] == 0
+            drawn = of_first[: int(is_drawn.sum())]
+            rows, columns = (int(drawn[:, axis].max()) + 1 if len(drawn) else 0 for axis in (1, 2))
+            if not len(drawn) or rows * columns != len(drawn) or not bool(is_drawn[: len(drawn)].all()):
+                tokens = len(drawn)
+                raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
             self._cache = (positions, (2 * rows, 2 * columns))
         return self._cache[1]
 
 
-def get_argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Tensor:
+def read_image_shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+    """Return height and width in latents of the first image of Qwen-Image's `img_shapes`.
+
+    They are (frames, rows, columns) of image tokens of two by two latents; the drawn image is the first.
+    """
+    shapes: Any = get_argument(args, kwargs, 4, "img_shapes")
+    frames, rows, columns = shapes[0][0] if isinstance(shapes[0], (list, tuple)) else shapes[0]
+    if frames != 1:
+        raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=frames * rows * columns))
+    return 2 * rows, 2 * columns
+
+
+_FIND_FLUX_LAYERS = partial(
+    find_block_layers,
+    blocks={"transformer_blocks": "text first", "single_transformer_blocks": "text first"},
+    stride=2,
+)
+_FIND_CROSS_LAYERS = partial(find_block_layers, blocks={"transformer_blocks": "cross"}, attention="attn2")
+
+DENOISERS: Mapping[str, DenoiserKind] = {
+    "UNet2DConditionModel": DenoiserKind(
+        find_unet_layers, text=(2, "encoder_hidden_states"), latents=(0, "sample")
+    ),
+    "SD3Transformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"transformer_blocks": "image first"}),
+        text=(1, "encoder_hidden_states"),
+    ),
+    "FluxTransformer2DModel": DenoiserKind(
+        _FIND_FLUX_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        text_positions=(5, "txt_ids"),
+        make_latent_size=PackedLatentSize,
+    ),
+    "Flux2Transformer2DModel": DenoiserKind(
+        _FIND_FLUX_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        make_latent_size=partial(PackedLatentSize, 3),
+        extends_text=False,
+    ),
+    "ChromaTransformer2DModel": DenoiserKind(
+        _FIND_FLUX_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        text_mask=(5, "attention_mask"),
+        make_latent_size=partial(PackedLatentSize, 3),
+        extends_text=False,
+    ),
+    "Lumina2Transformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"context_refiner": "text", "layers": "text first"}),
+        text=(2, "encoder_hidden_states"),
+        text_mask=(3, "encoder_attention_mask"),
+        trims_text=True,
+        extends_text=False,
+    ),
+    "SanaTransformer2DModel": DenoiserKind(
+        _FIND_CROSS_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        text_mask=(4, "encoder_attention_mask"),
+        extends_text=False,
+    ),
+    "PixArtTransformer2DModel": DenoiserKind(
+        _FIND_CROSS_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        text_mask=(6, "encoder_attention_mask"),
+        extends_text=False,
+    ),
+    "QwenImageTransformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"transformer_blocks": "text first"}, stride=2),
+        text=(1, "encoder_hidden_states"),
+        text_mask=(2, "encoder_hidden_states_mask"),
+        omits_full_mask=True,
+        make_latent_size=lambda: read_image_shapes,
+        extends_text=False,
+    ),
+    "ZImageTransformer2DModel": DenoiserKind(
+        partial(
+            find_block_layers,
+            blocks={"context_refiner": "text", "layers": "image first"},
+            stride=2,
+            attention="attention",
+            multiple=32,
+        ),
+        text=(2, "cap_feats"),
+        latents=(0, "x"),
+        extends_text=False,
+    ),
+}
+"""The supported models, by the name of their class."""
+
+
+def get_argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Any:
     """Return an argument of a call, passed by position or by name."""
-    value: Tensor = args[position] if len(args) > position else kwargs[name]
-    return value
+    return args[position] if len(args) > position else kwargs[name]
+
+
+def set_argument(
+    args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, value: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with another value of one that it has by position or by name."""
+    if len(args) > position:
+        return (*args[:position], value, *args[position + 1 :]), kwargs
+    return args, kwargs | {name: value}
 
 
 def grid_size(height: int, width: int, stride: int) -> tuple[int, int]:
     """Return rows and columns of a layer's image positions for latents of this size, rounded up."""
     return -(-height // stride), -(-width // stride)
+
+
+def matches_layer(name: str, parts: Sequence[str]) -> bool:
+    """Return True if the name of a layer contains one of `parts`; True when there are none."""
+    return not parts or any(part in name for part in parts)
 
 
 def select_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
@@ -187,9 +343,7 @@ def select_layers(layers: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
         SettingError: no name does.
     """
     parts = (parts,) if isinstance(parts, str) else parts
-    chosen = [name for name in layers if not parts or any(part in name for part in parts)]
+    chosen = [name for name in layers if matches_layer(name, parts)]
     if not chosen:
-        raise SettingError(
-            f"layers must be parts of {', '.join(layers)}; got {tuple(parts)}, of which none matches"
-        )
+        raise SettingError(message("layers-unmatched", known=", ".join(layers), parts=tuple(parts)))
     return chosen

@@ -1,6 +1,6 @@
 """Session attached to a pipeline: it records and weights attention for the duration of a `with` block.
 
-    with attach(pipe, "um (gato:1.4) vermelho", space="attention") as session:
+    with attach(pipe, "um (gato:1.4) vermelho", weighting="attention") as session:
         image = pipe(**session.inputs, num_inference_steps=25).images[0]
     session.maps.word("gato").overlay(image)
 
@@ -19,56 +19,57 @@ from promptweight.attention.control.prompt_to_prompt import PromptToPrompt
 from promptweight.attention.control.share_controller import ShareResult
 from promptweight.attention.hooks.controller import AttentionController
 from promptweight.attention.hooks.install import Installation
+from promptweight.attention.layers import select_layers
+from promptweight.attention.negative_guidance import NegativeGuidance
 from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import copy_recording
 from promptweight.attention.session_config import SessionConfig, configure_session
 from promptweight.conditioning import ROLES, Role
 from promptweight.errors import AttachError, SettingError
 from promptweight.maps import AttentionMaps, find_phrase, list_words
-from promptweight.messages import Message
-from promptweight.weighting import ATTACH_MODES, SPACES, AttachMode, SessionMode, Space
+from promptweight.messages import Message, message
+from promptweight.weighting import Weighting
 
 if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, TokenTable, Word
     from promptweight.maps import PromptVariant
     from promptweight.prompt import Prompt
+    from promptweight.protocols import Pipeline
 
 
 def attach(
-    pipe: Any,
-    prompt: EncodedPrompts | str | Prompt | Sequence[str | Prompt],
-    negative_prompt: str | Prompt | Sequence[str | Prompt] = "",
+    pipe: Pipeline,
+    prompt: EncodedPrompts | ScheduledEncoding | str | Prompt | Sequence[str | Prompt],
+    negative_prompt: str | Prompt | Sequence[str | Prompt] | None = "",
     *,
-    space: Space = "embedding",
-    mode: AttachMode = "logit",
-    layers: Sequence[str] = (),
+    weighting: Weighting | str | None = None,
     edit: PromptToPrompt | None = None,
     targets: Mapping[str, float] | None = None,
-    balance: bool | Sequence[str] = False,
     record: bool | Record = True,
+    negative_guidance: NegativeGuidance | str | None = None,
     num_inference_steps: int | None = None,
-    **encoding: Any,
+    dialect: str = "pw",
+    clip_skip: int | None = None,
+    max_sequence_length: int | None = None,
+    lora_scale: float | None = None,
 ) -> AttentionSession:
     """Return a session that records the attention to the words of `prompt`, and may weight it.
 
     With `num_inference_steps`, prompts change during the run (`[from:to:when]`, `[a|b]`). Parts joined by AND
-    are composed (see `promptweight.attention.control.composition`). Encoded prompts do not change.
+    are composed (see `promptweight.attention.control.composition`).
 
     Args:
-        pipe: a diffusers pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1.
+        pipe: a pipeline of a supported family (`promptweight.conditioning.FAMILIES`).
         prompt: a prompt, a list of prompts (the same prompt several times for several images, where the
-            pipeline repeats no embeddings for `num_images_per_prompt`), or the result of `encode_prompts` of
-            `promptweight.conditioning`; with `space="attention"` one encoded with `method="none"`, or the
-            weights act twice.
-        negative_prompt: the negative prompt or prompts; ignored if `prompt` is encoded already.
-        space: "embedding": weights act in the text embeddings, and attention is only recorded; with the
-            method `presence`, the default of the dialect pw, those above 1 act in attention. "attention":
-            weights act in every cross- or joint-attention layer, also those of the negative prompt, and the
-            embeddings are those of the text without weights. A word's own option `mode` has precedence.
-        mode: how weights act in attention (see `promptweight.attention.control.rules`); "clip" for the
-            attention of the CLIP text encoders (see `promptweight.conditioning.clip_bias`), without effect on
-            a T5.
-        layers: parts of the names of the layers in which weights act; all layers when empty.
+            pipeline repeats no embeddings for `num_images_per_prompt`), or the result of `encode_prompts` or
+            `encode_scheduled` of `promptweight.conditioning` with `in_session=True`, which has its own
+            negative prompt, weighting, dialect, `clip_skip` and steps.
+        negative_prompt: the negative prompt or prompts; None for the pipeline's default.
+        weighting: how weights act, as `Weighting.of` takes it. With a method on embeddings, attention is only
+            recorded, except that `presence` applies weights above 1 in attention. With `attention` or
+            `attention-p2p` weights act in every cross- or joint-attention layer, also those of the negative
+            prompt, and the embeddings are those of the text without weights. A word's own option `weighting`
+            has precedence.
         edit: with several prompts, how the images of all but the first use its attention. The prompts may
             change during the run, but must not contain AND. Pass the pipeline one generator for each image,
             with the same seed, so that they begin from the same noise.
@@ -76,48 +77,54 @@ def attach(
             its share are solved for at every step, as with `(gato:=25%)` in the prompt. See
             `session.share_results`. In prompts that change, and in parts that AND joins, they are shares
             within each variant.
-        balance: True for weights that give the phrases of a prompt equal shares among themselves
-            (`promptweight.prompt.phrases`), or the phrases to balance.
         record: True to record with default settings, False not to, or the settings.
+        negative_guidance: the way in which the negative prompt acts, as `NegativeGuidance.of` takes it; None
+            for classifier-free guidance. With `nag` and `vsf` it acts in attention, at any guidance scale,
+            and recorded maps are those of the attention to the positive prompt alone.
         num_inference_steps: number of sampling steps of the run, for prompts that change during it; for a run
             that begins from an image, the number of steps that it really does.
-        encoding: further arguments of `promptweight.conditioning.encode_prompts`.
+        dialect: dialect of prompts given as text.
+        clip_skip: as in `promptweight.encode`, like `max_sequence_length`.
+        max_sequence_length: likewise.
+        lora_scale: likewise.
 
     Raises:
         AttachError: the pipeline's attention is not supported, or tables and embeddings do not match.
         SettingError: a value outside its range.
     """
-    validation.check_choice("space", space, SPACES)
-    validation.check_choice("mode", mode, ATTACH_MODES)
-    from promptweight.conditioning import ScheduledEncoding, encode_scheduled
+    from promptweight.conditioning import EncodedPrompts, ScheduledEncoding, encode_scheduled
 
-    given: Any = prompt
-    method = encoding.get("method")
-    if hasattr(prompt, "inputs"):
-        scheduled = ScheduledEncoding.plain(given)
-        settings = given.settings
-        splits = space == "embedding" and settings is not None and settings.mode == "split"
-        if splits and settings.method is not None:
-            method = settings.method.name
+    if isinstance(prompt, EncodedPrompts):
+        scheduled = ScheduledEncoding.plain(prompt)
+    elif isinstance(prompt, ScheduledEncoding):
+        scheduled = prompt
     else:
-        if space == "attention":
-            encoding["method"] = "none"
-            if mode == "clip":
-                encoding["mode"] = "clip"
-        splits = space == "embedding" and encoding.setdefault("mode", "split") == "split"
         scheduled = encode_scheduled(
-            pipe, given, negative_prompt, num_inference_steps=num_inference_steps, **encoding
+            pipe,
+            prompt,
+            negative_prompt,
+            num_inference_steps=num_inference_steps,
+            weighting=weighting,
+            dialect=dialect,
+            clip_skip=clip_skip,
+            max_sequence_length=max_sequence_length,
+            lora_scale=lora_scale,
+            in_session=True,
         )
+    settings = scheduled.encoded.settings
+    if not settings.in_session:
+        raise SettingError(message("session-encoding"))
+    own = settings.weighting
+    if weighting is not None and Weighting.of(weighting).calibrated(own) != own:
+        raise SettingError(message("session-weighting", weighting=Weighting.of(weighting), encoded=own))
     return AttentionSession(
         pipe,
         scheduled,
-        mode="split" if splits else None if space == "embedding" or mode == "clip" else mode,
-        method=method,
-        layers=layers,
+        weighting=settings.weighting,
         edit=edit,
         targets=targets,
-        balance=balance,
         record=record,
+        negative_guidance=NegativeGuidance.of(negative_guidance),
     )
 
 
@@ -136,32 +143,33 @@ class AttentionSession:
 
     def __init__(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         scheduled: ScheduledEncoding,
         *,
-        mode: SessionMode | None,
-        method: str | None,
-        layers: Sequence[str],
+        weighting: Weighting,
         edit: PromptToPrompt | None = None,
         targets: Mapping[str, float] | None = None,
-        balance: bool | Sequence[str] = False,
         record: bool | Record = True,
+        negative_guidance: NegativeGuidance,
     ) -> None:
         self.tables: dict[Role, tuple[TokenTable, ...]] = scheduled.tables
         self.warnings: list[Message] = list(scheduled.encoded.warnings)
+        is_unused = (
+            scheduled.encoded.other_negative_embeds is not None and not negative_guidance.acts_in_attention
+        )
+        if is_unused and any(table.prompt.text.strip() for table in self.tables["negative"]):
+            self.warnings.append(message("negative-unsupported", name=type(pipe).__name__))
         self._pipe, self._has_maps = pipe, bool(record)
         # Not a method: what is left of a run would reference the session until a garbage collection.
         warn = partial(_append_once, self.warnings)
         self.config: SessionConfig = configure_session(
             pipe,
             scheduled,
-            mode=mode,
-            method=method,
-            layers=layers,
+            weighting=weighting,
             edit=edit,
             targets=targets,
-            balance=balance,
             record=record,
+            negative_guidance=negative_guidance,
             warn=warn,
         )
         self.inputs: dict[str, Any] = self.config.inputs
@@ -187,9 +195,9 @@ class AttentionSession:
         """
         store = self.config.store
         if store is None or not self._has_maps:
-            raise AttachError("the session has no maps, since it was opened with record=False")
+            raise AttachError(message("session-without-maps"))
         if not store.slots:
-            raise AttachError("nothing is recorded yet; call the pipeline with **session.inputs in the block")
+            raise AttachError(message("session-not-run"))
         pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
         return AttentionMaps.from_recording(copy_recording(store, self.config.variants, pixels_per_latent))
 
@@ -211,18 +219,20 @@ class AttentionSession:
             occurrence: index among equal phrases of the prompt.
             prompt: index of the prompt in the batch.
             role: "positive" or "negative".
-            options: `mode`, `steps`, `to` and `region` of `KeyRule`; the region also as a name, a box, an
-                image or an array. Options that are not passed keep their values, except `to`, which is
-                removed.
+            options: `weighting`, `steps`, `layers` and `region` of `KeyRule`; the region also as a name, a
+                box, an image or an array. Options that are not passed keep their values, at first those of
+                the session's weighting.
 
         Raises:
             WordNotFoundError: the prompt does not contain the word.
             SettingError: a value outside its range.
         """
         match = find_phrase(self._get_variants(prompt, role), word, occurrence)
+        if "layers" in options:
+            select_layers(self.config.layout.layers, validation.check_layers(options["layers"]))
         for variant, rows in match.rows.items():
             index = self.config.variant_keys.index((role, prompt, variant))
-            self.config.rules.set(index, rows, weight=weight, **{"to": None} | options)
+            self.config.rules.set(index, rows, weight=weight, **options)
 
     def words(self, *, prompt: int = 0, role: Role = "positive") -> tuple[Word, ...]:
         """Return the words of a prompt or negative prompt; with several variants the words of all, each once.
@@ -262,9 +272,7 @@ class AttentionSession:
         validation.check_choice("role", role, ROLES)
         of_role = self.config.variants[role]
         if not of_role:
-            raise SettingError(
-                f"role must be a role with prompts; got {role!r}, of which the session has none"
-            )
+            raise SettingError(message("session-role", role=role))
         return of_role[validation.check_integer("prompt", prompt, 0, len(of_role) - 1)]
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptweight.conditioning import ROLES, Role
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 
 class StepCounter:
@@ -15,7 +18,7 @@ class StepCounter:
     timestep is compared: that would make the host wait for the device, and some schedules repeat timesteps.
     """
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Pipeline) -> None:
         self._pipe = pipe
         self._timesteps: Any = None
         self.restart()
@@ -23,6 +26,11 @@ class StepCounter:
     def restart(self) -> None:
         """Count from the first step again."""
         self._calls: dict[Role, int] = dict.fromkeys(ROLES, 0)
+
+    def skip_to(self, step: int) -> None:
+        """Continue with this step, from 0, of the pipeline's last run."""
+        self.detect_new_run()
+        self._calls = dict.fromkeys(ROLES, step)
 
     def detect_new_run(self) -> bool:
         """Return True if the pipeline has begun another run since the last call of this method.

@@ -1,7 +1,4 @@
-"""Reader of job files: text encoding, line breaks, format, and the positions of all errors.
-
-The format `txt` has one prompt on each line, with options after it: `um gato --steps 20 --seed 1-4`.
-"""
+"""Reader of job files: text encoding, line breaks, format, and the positions of all errors."""
 
 from __future__ import annotations
 
@@ -9,21 +6,33 @@ import codecs
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from promptweight.batch.csv_jsonl import read_csv, read_jsonl
-from promptweight.batch.job_rows import Problem, Row, RowBuilder
-from promptweight.batch.jobs import OPTIONS_BY_NAME, find_option
+from promptweight.batch.csv_table import read_csv
+from promptweight.batch.job_rows import Problem, Row
+from promptweight.batch.json_objects import read_json, read_jsonl
+from promptweight.batch.prompt_lines import read_txt
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.validation import check_choice
 
-FORMATS = ("txt", "csv", "jsonl")
-_SUFFIXES = {".txt": "txt", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS = ("txt", "csv", "jsonl", "json")
+_SUFFIXES = {
+    ".txt": "txt",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+}
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
-_OPTION = re.compile(r"(?:(?<=\s)|^)--([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
-_ESCAPED_OPTION = re.compile(r"(?:(?<=\s)|^)\\(?=--[A-Za-z])")
+_ARRAY = re.compile(r"\s*\[\s*[{\"]")
+_OBJECTS = re.compile(r"\s*\{\s*\"")
+_LINES_OF_BEGINNING = 100
 _MAX_ERRORS = 100
 """Number of errors of a file in one message."""
 
@@ -55,43 +64,63 @@ def parse_rows(
 
     Args:
         source: a path, or `-` for stdin.
-        format: one of `FORMATS`; by default that of the suffix of the file, and for an unknown suffix `jsonl`
-            if the file begins with `{`, else `txt`.
+        format: one of `FORMATS`; by default that of the suffix of the file, and for an unknown suffix that
+            of its beginning: an array or objects of JSON, else `txt`.
 
     Raises:
-        SettingError: the format is not valid.
+        SettingError: the format is not valid, or stdin is closed.
         OSError: the file cannot be opened.
     """
     name = os.fspath(source)
     if format is not None:
         check_choice("format", format, FORMATS)
-    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     problems: list[Problem] = []
-    text = _decode(content, name, problems)
-    lines = _LINE_BREAK.split(text)
-    file_format = format or _detect_format(name, text)
-    if file_format == "txt":
-        rows = list(read_txt(lines, name, problems))
-    elif file_format == "csv":
-        rows = list(read_csv(lines, name, problems))
-    else:
-        rows = list(read_jsonl(lines, name, problems))
+    lines = read_lines(name, problems)
+    read = {"txt": read_txt, "csv": read_csv, "jsonl": read_jsonl, "json": read_json}
+    rows = list(read[format or _detect_format(name, lines)](lines, name, problems))
     if not rows and all(problem.is_warning for problem in problems):
         problems.append(Problem(name, 1, 1, "the file must have at least one prompt"))
+    return rows, _merge_warnings(problems)
+
+
+def read_lines(name: str, problems: list[Problem]) -> list[str]:
+    """Return the lines of a text file or, for `-`, of stdin; add problems with its encoding to `problems`.
+
+    Raises:
+        SettingError: stdin is closed.
+        OSError: the file cannot be opened.
+    """
+    content = _read_stdin() if name == "-" else Path(name).read_bytes()
+    return _LINE_BREAK.split(_decode(content, name, problems))
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:  # closed by the calling program
+        raise SettingError(message("stdin-closed"))
+    return sys.stdin.buffer.read()
+
+
+def _merge_warnings(problems: list[Problem]) -> list[Problem]:
+    """Return problems in the order of their positions, equal warnings once with the number of others."""
     problems.sort(key=lambda problem: (problem.line, problem.column))
-    return rows, problems
+    counts = Counter(problem.message for problem in problems if problem.is_warning)
+    merged: dict[object, Problem] = {}
+    for number, problem in enumerate(problems):
+        others = counts[problem.message] - 1
+        if problem.is_warning and others:
+            more = f"{problem.message} (also in {others} other place{'s' if others > 1 else ''})"
+            merged.setdefault(problem.message, replace(problem, message=more))
+        else:
+            merged[number] = problem
+    return list(merged.values())
 
 
-def read_txt(lines: Iterable[str], file: str, problems: list[Problem]) -> Iterator[Row]:
-    """Yield a row for each line that is neither blank nor a comment, and add errors to `problems`."""
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield _read_line(line, RowBuilder(file, number, problems))
-
-
-def _detect_format(name: str, text: str) -> str:
+def _detect_format(name: str, lines: Sequence[str]) -> str:
     suffix = os.path.splitext(name)[1].lower()
-    return _SUFFIXES.get(suffix) or ("jsonl" if text.lstrip().startswith("{") else "txt")
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    text = "\n".join(lines[:_LINES_OF_BEGINNING])
+    return "json" if _ARRAY.match(text) else "jsonl" if _OBJECTS.match(text) else "txt"
 
 
 def _decode(content: bytes, name: str, problems: list[Problem]) -> str:
@@ -99,6 +128,9 @@ def _decode(content: bytes, name: str, problems: list[Problem]) -> str:
     for mark, encoding in _BOMS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding, "replace")
+    if b"\0" in content:
+        problems.append(Problem(name, 1, 1, "the file must be text; it has bytes that no text has"))
+        return ""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -122,57 +154,3 @@ def _decode_latin_1(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("promptweight-latin-1", _decode_latin_1)
-
-
-def _read_line(line: str, builder: RowBuilder) -> Row:
-    option = _OPTION.search(line)
-    end = len(line) if option is None else option.start()
-    start = len(line) - len(line.lstrip())
-    prompt = _ESCAPED_OPTION.sub("", line[:end].strip())
-    builder.set_value(OPTIONS_BY_NAME["prompt"], "the prompt", prompt, min(start, end) + 1)
-    while option is not None:
-        option = _read_option(line, option, builder)
-    return builder.build()
-
-
-def _read_option(line: str, option: re.Match[str], builder: RowBuilder) -> re.Match[str] | None:
-    """Read the option at a match, and return the match of the next option."""
-    name, position = f"--{option[1]}", option.end()
-    while position < len(line) and line[position].isspace():
-        position += 1
-    if line.startswith('"', position):
-        end = _find_closing_quote(line, position)
-        if end < 0:
-            builder.add_error(position + 1, f"the quote of {name} is not closed")
-            return None
-        value, value_end = re.sub(r"\\([\"\\])", r"\1", line[position + 1 : end]), end + 1
-        following = _OPTION.search(line, value_end)
-        stop = len(line) if following is None else following.start()
-        if line[value_end:stop].strip():
-            column = stop - len(line[value_end:stop].lstrip()) + 1
-            builder.add_error(column, f"no text may follow the closing quote of {name}")
-    else:
-        following = _OPTION.search(line, position)
-        stop = len(line) if following is None else following.start()
-        value = line[position:stop].rstrip()
-        if not value:
-            builder.add_error(option.start() + 1, f"{name} needs a value")
-            return following
-    try:
-        known = find_option(option[1], shown=name)
-    except SettingError as error:
-        builder.add_error(option.start() + 1, str(error))
-        return following
-    if known.field == "prompt":
-        text = "the prompt must stand at the beginning of the line, not in --prompt"
-        builder.add_error(option.start() + 1, text)
-    else:
-        builder.set_value(known, name, value, position + 1)
-    return following
-
-
-def _find_closing_quote(line: str, opening: int) -> int:
-    position = opening + 1
-    while position < len(line) and line[position] != '"':
-        position += 2 if line[position] == "\\" else 1
-    return position if position < len(line) else -1

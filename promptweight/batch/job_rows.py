@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from promptweight.batch.jobs import JobOption
+from promptweight.batch.foreign_options import ForeignOption
+from promptweight.batch.job_options import JobOption
 from promptweight.errors import SettingError
 
 
@@ -35,7 +36,7 @@ class Row:
     Attributes:
         file: name of the file as it was passed, `-` for stdin.
         line: the line in which the row begins, from 1.
-        values: values by field of `Job`; also `seeds` and `count`.
+        values: values by field of `GenerateOptions`; also `prompt`, `seeds`, `count` and `styles`.
         columns: columns in which the values begin, from 1, in characters.
     """
 
@@ -68,9 +69,19 @@ class RowBuilder:
     columns: dict[str, int] = field(default_factory=dict)
 
     def set_value(
-        self, option: JobOption, name: str, value: Any, column: int, line: int | None = None
+        self,
+        option: JobOption | ForeignOption,
+        name: str,
+        value: Any,
+        column: int,
+        line: int | None = None,
     ) -> None:
-        """Check and set one value; one that is not valid or repeated becomes a problem."""
+        """Check and set one value; one that is not valid, repeated or not followed becomes a problem."""
+        if isinstance(option, ForeignOption):
+            if option.has_effect(value):
+                text = f"{name} is not followed; in {option.tool} it is {option.meaning}"
+                self.add_warning(column, text, line)
+            return
         if option.field in self.values:
             self.add_error(column, f"{name} must be given once; it is repeated here", line)
             return
@@ -85,6 +96,25 @@ class RowBuilder:
         """Add an error of this row."""
         self.problems.append(Problem(self.file, self.line if line is None else line, column, message))
 
+    def add_warning(self, column: int, message: str, line: int | None = None) -> None:
+        """Add a warning of this row."""
+        at = self.line if line is None else line
+        self.problems.append(Problem(self.file, at, column, message, is_warning=True))
+
     def build(self) -> Row:
         """Return the row, which is valid only without errors."""
-        return Row(self.file, self.line, self.values, self.columns)
+        values, columns = self.values, self.columns
+        batch_size = values.pop("batch_size", None)
+        if batch_size is not None:
+            values["count"] = (values.get("count") or 1) * batch_size
+            columns.setdefault("count", columns["batch_size"])
+        scale = values.pop("scale", None)
+        if scale is not None and "guidance_scale" not in values:
+            values["guidance_scale"] = scale
+            columns["guidance_scale"] = columns["scale"]
+        elif scale not in (None, 1):
+            text = (
+                f"the scale {scale:g} is not followed beside guidance_scale (classifier-free guidance of a "
+            )
+            self.add_warning(columns["scale"], f"{text}distilled model)")
+        return Row(self.file, self.line, values, columns)

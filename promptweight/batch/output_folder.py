@@ -21,7 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptweight.batch.plan import ID_DIGITS, PlannedImage
+from promptweight.batch.image_ids import ID_DIGITS
+from promptweight.batch.plan import PlannedImage
 
 try:
     import fcntl
@@ -71,13 +72,6 @@ class OutputFolder:
     def image_path(self, image: PlannedImage) -> Path:
         """Return the path of an image; an earlier plan may have given it another number."""
         return self._existing.get(image.id, self.path / f"{image.stem}.{self.format}")
-
-    def is_finished(self, image: PlannedImage, sidecars: tuple[str, ...] = ()) -> bool:
-        """Return True if an image is complete and its sidecar files (suffixes of their names) exist."""
-        path = self.image_path(image)
-        if not all(path.with_name(path.stem + suffix).is_file() for suffix in sidecars):
-            return False
-        return path.is_file() and is_complete_image(path)
 
     def claim(self, image: PlannedImage) -> bool:
         """Claim an image for this process; return False if another process has claimed it."""
@@ -154,21 +148,6 @@ class OutputFolder:
             return False
         fcntl.lockf(self._lock, fcntl.LOCK_UN, 0, 0)
         return True
-
-
-def is_complete_image(path: Path) -> bool:
-    """Return True if an image file can be read to its end: a PNG by its checksums, others by decoding."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.format == "PNG":
-                image.verify()
-            else:
-                image.load()
-    except Exception:  # decoders raise nearly any exception on a damaged file
-        return False
-    return True
 
 
 def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Cache of parsed and encoded prompts of batch jobs.
+"""Cache of encoded prompts of batch jobs.
 
 A prompt is encoded by itself, with the same code as for a single image, and joined with others only
 afterwards, so no other prompt changes its embeddings.
@@ -9,58 +9,44 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.jobs import Job
-from promptweight.prompt import Prompt, parse
-from promptweight.weighting import splits_weights
+from promptweight.batch.parsed_prompts import ParsedPrompts
+from promptweight.generation import GenerateOptions
+from promptweight.prompt import Prompt
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import EncodedPrompts
+    from promptweight.conditioning import ScheduledEncoding, TextInput
     from promptweight.models import Adapters
+    from promptweight.protocols import Pipeline
 
 _MAX_ENTRIES = 32
 
 
 @dataclass(frozen=True)
 class PreparedJob:
-    """A job with its prompts parsed and, if the model needs no adapters for them, encoded.
+    """A job with its prompts parsed and, if they need no adapters, encoded.
 
     Attributes:
         job: the job.
         prompt: the parsed prompt.
         negative_prompt: the parsed negative prompt.
         adapters: LoRAs and textual inversions of the prompts.
-        encoded: the embeddings; None if they must be encoded when the job is drawn.
+        encoded: the embeddings; None if they must be encoded while the model has the adapters.
     """
 
     job: Job
     prompt: Prompt
     negative_prompt: Prompt
     adapters: Adapters
-    encoded: EncodedPrompts | None
+    encoded: ScheduledEncoding | None
 
     @property
-    def needs_own_run(self) -> bool:
-        """True if `promptweight.generate` must draw the job by itself.
-
-        Prompts that change during denoising or have several parts have more than one set of embeddings, and
-        balanced phrases are reported for one image at a time.
-        """
-        prompts = (self.prompt, self.negative_prompt)
-        return self.job.balance or any(
-            prompt.scheduled or len(prompt.parts) > 1 or prompt.swaps for prompt in prompts
-        )
-
-    @property
-    def has_attention_weights(self) -> bool:
-        """True if a weight of the prompts acts in attention."""
-        prompts = (self.prompt, self.negative_prompt)
-        return self.job.space == "attention" or any(
-            span.options or (span.weight > 1 and splits_weights(self.job.method, prompt.dialect))
-            for prompt in prompts
-            for span in prompt.spans
-        )
+    def has_adapters(self) -> bool:
+        """True if the prompts change the model or its text encoders."""
+        return bool(self.adapters.loras or self.adapters.embeddings)
 
 
 class PromptCache:
@@ -68,86 +54,137 @@ class PromptCache:
 
     Args:
         pipe: the pipeline.
-        lora_dir: as in `promptweight.generate`, like `embeddings_dir`.
-        embeddings_dir: likewise.
+        prompts: the parsed prompts.
     """
 
-    def __init__(self, pipe: Any, *, lora_dir: str | None = None, embeddings_dir: str | None = None) -> None:
+    def __init__(self, pipe: Pipeline, prompts: ParsedPrompts | None = None) -> None:
         self.pipe = pipe
-        self.lora_dir, self.embeddings_dir = lora_dir, embeddings_dir
-        self._entries: OrderedDict[Any, EncodedPrompts] = OrderedDict()
+        self._prompts = ParsedPrompts() if prompts is None else prompts
+        self._entries: OrderedDict[Any, ScheduledEncoding] = OrderedDict()
 
     def prepare(self, job: Job) -> PreparedJob:
         """Parse and encode the prompts of a job; may run in a thread of its own."""
         from promptweight.models import find_adapters
 
-        prompt, negative = parse(job.prompt, job.dialect).at(), parse(job.negative_prompt, job.dialect).at()
+        options = job.options
+        prompt = self._prompts.get(job.prompt, options.dialect)
+        negative = self._prompts.get(job.negative_prompt, options.dialect)
         adapters = find_adapters(
             prompt,
             negative,
-            lora_dir=self.lora_dir,
-            embeddings_dir=self.embeddings_dir,
-            num_inference_steps=job.num_inference_steps,
+            lora_dir=options.lora_dir,
+            embeddings_dir=options.embeddings_dir,
+            num_inference_steps=options.num_inference_steps,
         )
         prepared = PreparedJob(job, prompt, negative, adapters, None)
-        if adapters.loras or adapters.embeddings or prepared.needs_own_run:
+        if prepared.has_adapters:
             return prepared
-        key = (prompt.source, negative.source, job.dialect, tuple(job_weighting(job).items()))
+        key = (
+            prompt.source,
+            negative.source,
+            options.dialect,
+            options.weighting,
+            options.clip_skip,
+            options.num_inference_steps,
+        )
         if key not in self._entries:
             self._entries[key] = self.encode(prepared)
             if len(self._entries) > _MAX_ENTRIES:
                 self._entries.popitem(last=False)
         return replace(prepared, encoded=self._entries[key])
 
-    def encode(self, prepared: PreparedJob) -> EncodedPrompts:
+    def encode(self, prepared: PreparedJob) -> ScheduledEncoding:
         """Encode the prompts of a job with the current state of the model."""
-        from promptweight.conditioning import encode_prompts
+        from promptweight.conditioning import encode_scheduled
 
-        job = prepared.job
-        in_attention = job.space == "attention"
-        pooled: Any = job.pooled
-        return encode_prompts(
+        options = prepared.job.options
+        return encode_scheduled(
             self.pipe,
             prepared.prompt,
             prepared.negative_prompt,
-            method="none" if in_attention else job.method,
-            normalizer=job.normalizer,
-            clip_skip=job.clip_skip,
-            pooled=pooled,
-            mode="split" if not in_attention else "clip" if job.mode == "clip" else "embedding",
+            num_inference_steps=options.num_inference_steps,
+            weighting=options.weighting,
+            clip_skip=options.clip_skip,
+            in_session=True,
         )
 
 
-def job_weighting(job: Job) -> dict[str, Any]:
-    """Return the settings of a job that choose how its weights act, as the record of an image has them."""
-    names = ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
-    weighting = {name: getattr(job, name) for name in names}
-    return {**weighting, "balance": True} if job.balance else weighting
+def options_key(options: GenerateOptions) -> tuple[Any, ...]:
+    """Return a key that is equal for options that one call of the model can follow."""
+    return (
+        options.weighting,
+        options.negative_guidance,
+        options.dialect,
+        options.clip_skip,
+        options.num_inference_steps,
+        options.guidance_scale,
+        options.scheduler,
+        options.height,
+        options.width,
+    )
 
 
 def settings_key(prepared: PreparedJob) -> tuple[Any, ...]:
     """Return a key that is equal for jobs that one call of the model can draw."""
-    job = replace(prepared.job, prompt="", negative_prompt="", seed=0)
-    loras = tuple((name, lora.weight, str(lora.path)) for name, lora in prepared.adapters.loras.items())
-    embeddings = tuple((name, str(path)) for name, path in prepared.adapters.embeddings.items())
-    return job, loras, embeddings, prepared.needs_own_run
+    loras = tuple(prepared.adapters.loras.items())
+    embeddings = tuple(prepared.adapters.embeddings.items())
+    return options_key(prepared.job.options), loras, embeddings
 
 
-def join_embeds(encodings: Sequence[EncodedPrompts]) -> EncodedPrompts:
+def join_encodings(encodings: Sequence[ScheduledEncoding]) -> ScheduledEncoding:
     """Join encodings of equal shape, each of one prompt, along the batch axis."""
     import torch
 
-    first = encodings[0]
+    from promptweight.conditioning import ROLES, EncodedPrompts, ScheduledEncoding
+
     if len(encodings) == 1:
-        return first
-    inputs = {name: torch.cat([each.inputs[name] for each in encodings]) for name in first.inputs}
+        return encodings[0]
+    encoded = [each.encoded for each in encodings]
+    first = encoded[0]
+    rows = accumulate((len(each.inputs["prompt_embeds"]) for each in encoded[:-1]), initial=0)
     sections = tuple(
         replace(
             same[0],
             positive=tuple(table for section in same for table in section.positive),
             negative=tuple(table for section in same for table in section.negative),
         )
-        for same in zip(*(each.sections for each in encodings), strict=True)
+        for same in zip(*(each.sections for each in encoded), strict=True)
     )
-    warnings = dict.fromkeys(warning for each in encodings for warning in each.warnings)
-    return replace(first, inputs=inputs, sections=sections, warnings=tuple(warnings))
+    offsets = list(rows)
+    others = [each.other_negative_embeds for each in encoded if each.other_negative_embeds is not None]
+    return ScheduledEncoding(
+        EncodedPrompts(
+            {name: _join_values([each.inputs[name] for each in encoded]) for name in first.inputs},
+            sections,
+            tuple(dict.fromkeys(warning for each in encoded for warning in each.warnings)),
+            first.settings,
+            torch.cat(others) if len(others) == len(encoded) else None,
+        ),
+        {role: tuple(line for each in encodings for line in each.timelines[role]) for role in ROLES},
+        {
+            role: tuple(
+                offset + row
+                for offset, each in zip(offsets, encodings, strict=True)
+                for row in each.first_rows[role]
+            )
+            for role in ROLES
+        },
+    )
+
+
+def input_shape(value: TextInput | None) -> tuple[int, ...]:
+    """Return what must be equal for inputs of one prompt each to be joined."""
+    if value is None:
+        return ()
+    return tuple(map(len, value)) if isinstance(value, list) else tuple(value.shape[1:])
+
+
+def _join_values(values: Sequence[TextInput | None]) -> TextInput | None:
+    """Join inputs of the pipeline along the batch axis."""
+    import torch
+
+    lists = [value for value in values if isinstance(value, list)]
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    if lists:
+        return [each for value in lists for each in value]
+    return torch.cat(tensors) if tensors else None

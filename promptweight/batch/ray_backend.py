@@ -20,6 +20,7 @@ from promptweight.batch.runner import run
 from promptweight.batch.worker import LocalExecutor, group_batches, load_on_local_device
 from promptweight.batch.writer import OutputOptions, is_finished
 from promptweight.errors import PromptweightError, SettingError
+from promptweight.messages import message
 
 _MAX_BLOCKS = 1000
 _BROKEN = "broken"
@@ -59,7 +60,7 @@ class RayExecutor:
         missing = {image.id: image for image in task.plan.images}
         for line in self._lines(task):
             if line["status"] == _BROKEN:
-                raise PromptweightError(f"a worker failed: {line['error']}")
+                raise PromptweightError(message("ray-worker-failed", reason=line["error"]))
             image = missing.pop(line["id"])
             if line["status"] == "skipped":
                 task.manifest.count_unlogged(image)
@@ -70,10 +71,10 @@ class RayExecutor:
             if not task.progress.goes_on:
                 return
         for image in missing.values():
-            if not task.overwrite and is_finished(task.folder, image, task.output_options):
+            if not task.overwrite and is_finished(task.folder, image, task.output_options, task.plan.prompts):
                 task.manifest.count_unlogged(image)
             else:
-                error = PromptweightError(f"{RETRIES + 1} workers died at this image or its batch")
+                error = PromptweightError(message("ray-workers-died", number=RETRIES + 1))
                 task.manifest.add_failed(image, error)
 
     def _lines(self, task: BatchTask) -> Iterator[dict[str, Any]]:
@@ -83,7 +84,7 @@ class RayExecutor:
             import ray
             import ray.data
         except ImportError as error:
-            raise SettingError('Ray is not installed; run pip install "promptweight[ray]"') from error
+            raise SettingError(message("ray-missing")) from error
 
         plan = task.plan
         indices = {image.id: index for index, image in enumerate(plan.images)}
@@ -108,7 +109,7 @@ class RayExecutor:
             try:
                 ray.init(**options)
             except Exception as error:  # Ray has no common base class of its errors
-                raise PromptweightError(f"Ray cannot be started or reached: {_cause(error)}") from error
+                raise PromptweightError(message("ray-unreachable", reason=_cause(error))) from error
         try:
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
@@ -128,7 +129,7 @@ class RayExecutor:
             for row in done.iter_rows():
                 yield json.loads(row["line"])
         except ray.exceptions.RayError as error:
-            raise PromptweightError(f"a worker failed: {_cause(error)}") from error
+            raise PromptweightError(message("ray-worker-failed", reason=_cause(error))) from error
         finally:
             if not was_running:
                 ray.shutdown()

@@ -3,8 +3,8 @@
 Each image has its own prompt and seed. A prompt whose embeddings have another length gets a call of its own,
 so no prompt is padded because of another. What depends on the batch size is the arithmetic of the device's
 kernels: on the CPU and most GPUs they sum in another order for another size, which changes values by about
-    1e-5 of their range, and sometimes a
-level of 256 by one. A batch of one is the image of `promptweight.generate` to the last bit.
+1e-5 of their range, and sometimes a level of 256 by one. A batch of one is the image of
+`promptweight.generate` to the last bit.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.jobs import Job
-from promptweight.batch.prompt_cache import PreparedJob, PromptCache, job_weighting, join_embeds
+from promptweight.batch.prompt_cache import PreparedJob, PromptCache, input_shape, join_encodings
 from promptweight.errors import PromptweightError
-from promptweight.generation import build_result, check_size, generate, run_pipeline
+from promptweight.generation import build_call, build_result, check_size, run_pipeline
 
 if TYPE_CHECKING:
     from promptweight.generation import Result
-    from promptweight.messages import Message
+    from promptweight.models import LoraSet
 
 StepCallback = Callable[[int, int, int], bool]
 """Takes the finished steps, the number of steps and the number of images; False drops the images."""
@@ -51,7 +51,7 @@ class BatchRenderer:
     def check(self, job: Job) -> None:
         """Raise `SettingError` if the model does not accept the settings of a job."""
         self._scheduler(job)
-        check_size(self.pipe, job.height, job.width)
+        check_size(self.pipe, job.options.height, job.options.width)
 
     def render(self, jobs: Sequence[PreparedJob]) -> list[Result]:
         """Draw jobs whose settings are equal except for prompts and seed (`settings_key`).
@@ -60,24 +60,24 @@ class BatchRenderer:
             RenderCancelled: `on_step` returned False.
             PromptweightError: the model does not accept the settings, or an image contains NaN values.
         """
-        first = jobs[0]
-        self.pipe.scheduler = self._scheduler(first.job)
-        if first.needs_own_run:
-            return [self.render_alone(each) for each in jobs]
-        with ExitStack() as stack:
-            if first.adapters.loras or first.adapters.embeddings:
-                from promptweight.models import apply_adapters
+        from promptweight.models import apply_adapters, silence_libraries
 
-                stack.enter_context(apply_adapters(self.pipe, first.adapters))
+        self.pipe.scheduler = self._scheduler(jobs[0].job)
+        loras: LoraSet | None = None
+        with ExitStack() as stack:
+            if jobs[0].has_adapters:
+                with silence_libraries():
+                    loras = stack.enter_context(apply_adapters(self.pipe, jobs[0].adapters))
                 jobs = [replace(each, encoded=self.prompt_cache.encode(each)) for each in jobs]
             by_shape: dict[Any, list[int]] = {}
             for index, each in enumerate(jobs):
                 assert each.encoded is not None
-                shape = tuple((name, tuple(x.shape[1:])) for name, x in each.encoded.inputs.items())
+                inputs = each.encoded.encoded.inputs
+                shape = tuple((name, input_shape(value)) for name, value in inputs.items())
                 by_shape.setdefault(shape, []).append(index)
             results: dict[int, Result] = {}
             for indices in by_shape.values():
-                group = self.render_group([jobs[index] for index in indices])
+                group = self.render_group([jobs[index] for index in indices], loras)
                 results |= dict(zip(indices, group, strict=True))
         return [results[index] for index in range(len(jobs))]
 
@@ -85,78 +85,50 @@ class BatchRenderer:
         """Give the pipeline its own scheduler back."""
         self.pipe.scheduler = self._schedulers[None]
 
-    def render_group(self, jobs: Sequence[PreparedJob]) -> list[Result]:
+    def render_group(self, jobs: Sequence[PreparedJob], loras: LoraSet | None = None) -> list[Result]:
         """Draw jobs with embeddings of equal shape in one call of the model."""
         from promptweight.attention import attach
-        from promptweight.models import get_default_guidance_scale
 
-        pipe, job = self.pipe, jobs[0].job
-        guidance = get_default_guidance_scale(pipe) if job.guidance_scale is None else job.guidance_scale
-        call = {
-            "num_inference_steps": job.num_inference_steps,
-            "guidance_scale": guidance,
-            **check_size(pipe, job.height, job.width),
-        }
-        weighting = job_weighting(job)
-        encoded = join_embeds([each.encoded for each in jobs if each.encoded is not None])
-        seeds = [each.job.seed for each in jobs]
-        warnings: Sequence[Message] = ()
-        shares: dict[int, Any] = {}
-        if self.records or any(each.has_attention_weights for each in jobs):
-            space: Any = job.space
-            mode: Any = job.mode
-            with attach(pipe, encoded, space=space, mode=mode, record=self.records) as session:
-                images = run_pipeline(
-                    pipe,
-                    session.inputs,
-                    call,
-                    seeds,
-                    session=session,
-                    records=self.records,
-                    on_step=self._step_callback(len(jobs)),
-                )
-                warnings, shares = session.warnings[len(encoded.warnings) :], session.share_results
-        else:
-            on_step = self._step_callback(len(jobs))
-            images = run_pipeline(pipe, encoded.inputs, call, seeds, on_step=on_step)
-        results = []
-        for index, (each, image) in enumerate(zip(jobs, images, strict=True)):
-            assert each.encoded is not None
-            result = build_result(
+        pipe, options = self.pipe, jobs[0].job.options
+        call = build_call(pipe, options)
+        own = [each.encoded for each in jobs if each.encoded is not None]
+        encoded = join_encodings(own)
+        with attach(
+            pipe, encoded, record=self.records, negative_guidance=options.negative_guidance
+        ) as session:
+            images = run_pipeline(
                 pipe,
-                (image,),
-                prompt=each.prompt,
-                negative_prompt=each.negative_prompt,
-                words=each.encoded.positive[0].words,
-                seeds=(each.job.seed,),
-                weighting=weighting,
-                call=call,
-                adapters=each.adapters,
-                warnings=(*each.encoded.warnings, *warnings),
-                shares=(shares.get(index, ()),),
+                session.inputs,
+                call,
+                [each.job.seed for each in jobs],
+                session=session,
+                records=self.records,
+                on_step=self._step_callback(len(jobs)),
+                loras=loras,
             )
-            results.append(_without_nan(result))
-        return results
-
-    def render_alone(self, prepared: PreparedJob) -> Result:
-        """Draw a job with `promptweight.generate`."""
-        job, on_step = prepared.job, self._step_callback(1)
-        result = generate(
-            prepared.prompt,
-            self.pipe,
-            negative_prompt=prepared.negative_prompt,
-            **job_weighting(job),
-            num_inference_steps=job.num_inference_steps,
-            guidance_scale=job.guidance_scale,
-            height=job.height,
-            width=job.width,
-            seed=job.seed,
-            record=self.records,
-            callback=lambda progress: on_step(progress.step, progress.steps, progress.latents),
-            lora_dir=self.prompt_cache.lora_dir,
-            embeddings_dir=self.prompt_cache.embeddings_dir,
-        )
-        return _without_nan(result)
+            of_run = session.warnings[len(encoded.encoded.warnings) :]
+            shares = session.share_results
+            results = [
+                build_result(
+                    pipe,
+                    (image,),
+                    prompt=each.prompt,
+                    negative_prompt=each.negative_prompt,
+                    words=session.words(prompt=index),
+                    seeds=(each.job.seed,),
+                    options=each.job.options,
+                    call=call,
+                    adapters=each.adapters,
+                    warnings=(
+                        *(loras.warnings if loras else ()),
+                        *own[index].encoded.warnings,
+                        *of_run,
+                    ),
+                    shares=(shares.get(index, ()),),
+                )
+                for index, (each, image) in enumerate(zip(jobs, images, strict=True))
+            ]
+        return [_without_nan(result) for result in results]
 
     def _step_callback(self, images: int) -> Callable[[int, int, Any], bool]:
         def on_step(step: int, steps: int, _latents: Any) -> bool:
@@ -167,11 +139,12 @@ class BatchRenderer:
         return on_step
 
     def _scheduler(self, job: Job) -> Any:
-        if job.scheduler not in self._schedulers:
+        name = job.options.scheduler
+        if name not in self._schedulers:
             from promptweight.models import make_scheduler
 
-            self._schedulers[job.scheduler] = make_scheduler(str(job.scheduler), self._schedulers[None])
-        return self._schedulers[job.scheduler]
+            self._schedulers[name] = make_scheduler(str(name), self._schedulers[None])
+        return self._schedulers[name]
 
 
 def _without_nan(result: Result) -> Result:

@@ -19,6 +19,7 @@ from promptweight.batch.sharding import Shard
 from promptweight.batch.worker import LocalExecutor
 from promptweight.batch.writer import OutputOptions, is_finished
 from promptweight.errors import SettingError
+from promptweight.messages import message
 
 
 def run(
@@ -62,9 +63,9 @@ def run(
     if errors := [str(problem) for problem in plan.problems if not problem.is_warning]:
         raise SettingError("\n".join(errors))
     if batch_size < 1:
-        raise SettingError(f"batch_size must be at least 1; got {batch_size}")
+        raise SettingError(message("count-minimum", name="batch_size", count=batch_size))
     if limit is not None and limit < 0:
-        raise SettingError(f"limit must be at least 0; got {limit}")
+        raise SettingError(message("run-limit", limit=limit))
     output_options = output_options or OutputOptions()
     progress, shard = progress or BatchProgress(), shard or Shard(1, 1)
     start = time.monotonic()
@@ -72,7 +73,7 @@ def run(
         manifest = Manifest(folder, shard, on_line)
         outcome, unfinished = manifest.outcome, []
         for image in shard.of(plan.images):
-            if not overwrite and is_finished(folder, image, output_options):
+            if not overwrite and is_finished(folder, image, output_options, plan.prompts):
                 manifest.add_skipped(image)
             else:
                 unfinished.append(image)

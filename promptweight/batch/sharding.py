@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 
 T = TypeVar("T")
 
@@ -39,6 +40,10 @@ class Shard(NamedTuple):
         """Return every `total`-th item, so that parts are disjoint and differ by one item at most."""
         return list(items[self.number - 1 :: self.total])
 
+    def has(self, index: int) -> bool:
+        """Return True if the item at an index, from 0, is in this part."""
+        return index % self.total == self.number - 1
+
 
 def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
     """Return the shard of this process: `given` as `i/n`, else that of its launcher, else the whole.
@@ -52,7 +57,7 @@ def find_shard(given: str | None, environment: Mapping[str, str] = os.environ) -
     if given is not None:
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", given)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise SettingError(f"shard must be i/n with i from 1 to n, such as 2/4; got {given!r}")
+            raise SettingError(message("shard", given=given))
         return Shard(int(match[1]), int(match[2]), "--shard")
     for rank, size in _RANK_VARIABLES:
         if size in environment:
@@ -91,14 +96,13 @@ def _read_integer(environment: Mapping[str, str], name: str, default: int) -> in
     if not text:
         return default
     if not text.isdecimal():
-        raise SettingError(f"the environment variable {name} must be a whole number; got {text!r}")
+        raise SettingError(message("shard-variable", name=name, text=text))
     return int(text)
 
 
 def _check(shard: Shard) -> Shard:
     if not 1 <= shard.number <= shard.total:
         raise SettingError(
-            f"the shard from {shard.source} must be from 1 to {shard.total}; got {shard.number}. --shard i/n "
-            "replaces it"
+            message("shard-number", source=shard.source, total=shard.total, number=shard.number)
         )
     return shard

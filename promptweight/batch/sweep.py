@@ -1,7 +1,7 @@
-"""Sweeps: every row with every requested seed, weight and method, labeled by what varies.
+"""Sweeps: every row with every requested seed, weight and weighting, labeled by what varies.
 
 parse_weights("gato=0.5,1,1.5")                      # one axis: ('gato', (0.5, 1.0, 1.5))
-with_weight("um (gato:1.2)", "gato", 0.5, "pw")      # 'um (gato:0.5)'
+parse_weightings("a1111,attention layers=up_blocks") # another axis
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from promptweight.batch.parsed_prompts import ParsedPrompts
 from promptweight.errors import SettingError
-from promptweight.prompt import find_phrase, parse, set_weight
-from promptweight.validation import did_you_mean
-from promptweight.weighting import ATTACH_MODES, METHOD_NAMES
+from promptweight.messages import message
+from promptweight.prompt import find_phrase, reweight
+from promptweight.weighting import Weighting
 
 BRACKET_DIALECTS = ("pw", "a1111", "comfy")
 """Dialects that write weights in brackets, the only ones in which a sweep can vary weights."""
@@ -29,15 +30,15 @@ class Sweep:
     Attributes:
         seeds: replace the seeds of the rows.
         weights: for each phrase its weights.
-        methods: methods that weight embeddings (`a1111`) or modes in attention (`logit`).
+        weightings: how weights act.
     """
 
     seeds: tuple[int, ...] = ()
     weights: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    methods: tuple[str, ...] = ()
+    weightings: tuple[Weighting, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.seeds or self.weights or self.methods)
+        return bool(self.seeds or self.weights or self.weightings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,56 +68,51 @@ def parse_weights(text: str) -> tuple[str, tuple[float, ...]]:
     except ValueError:
         weights = ()
     if not (equals and phrase.strip() and weights and all(math.isfinite(weight) for weight in weights)):
-        raise SettingError(f"weights must be a phrase and numbers, such as gato=0.5,1,1.5; got {text!r}")
+        raise SettingError(message("sweep-weights", text=text))
     if any(abs(weight) > _MAX_WEIGHT for weight in weights):
-        raise SettingError(f"weights must be between -{_MAX_WEIGHT} and {_MAX_WEIGHT}; got {text!r}")
+        raise SettingError(message("sweep-weights-range", lowest=_MAX_WEIGHT, highest=_MAX_WEIGHT, text=text))
     return phrase.strip(), tuple(dict.fromkeys(weights))
 
 
-def parse_methods(text: str) -> tuple[str, ...]:
-    """Return the methods of an axis such as `a1111,logit`.
+def parse_weightings(text: str) -> tuple[Weighting, ...]:
+    """Return the weightings of an axis such as `a1111,attention layers=up_blocks`.
 
     Raises:
-        SettingError: a name is not a method.
+        SettingError: a text is not a weighting.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    known = (*METHOD_NAMES, *ATTACH_MODES)
-    for name in names:
-        if name not in known:
-            raise SettingError(
-                f"a method must be one of: {', '.join(METHOD_NAMES)} (embeddings), {', '.join(ATTACH_MODES)} "
-                f"(attention); got {name!r}{did_you_mean(name, known)}"
-            )
-    return names
+    return tuple(dict.fromkeys(Weighting.parse(each) for each in text.split(",")))
 
 
-def method_settings(name: str) -> dict[str, Any]:
-    """Return the settings of `Job` for a method of a sweep."""
-    if name in ATTACH_MODES:
-        return {"space": "attention", "mode": name, "method": None}
-    return {"space": "embedding", "method": name}
-
-
-def sweep_points(prompt: str, dialect: str, sweep: Sweep) -> Iterator[SweepPoint]:
-    """Yield every combination of weights and methods for a prompt; the plan adds the seeds.
+def sweep_points(prompt: str, dialect: str, sweep: Sweep, prompts: ParsedPrompts) -> Iterator[SweepPoint]:
+    """Yield every combination of weights and weightings for a prompt; the plan adds the seeds.
 
     A phrase that the prompt does not contain is not one of its axes.
+
+    Args:
+        prompt: the prompt.
+        dialect: its dialect.
+        sweep: the sweep.
+        prompts: takes the parsed prompts.
 
     Raises:
         SettingError: the sweep has weights, and the dialect does not write them in brackets.
     """
-    if sweep.weights and dialect not in BRACKET_DIALECTS:
-        raise SettingError(
-            f"the dialect must be one of: {', '.join(BRACKET_DIALECTS)} to vary weights; got {dialect!r}. "
-            "Rewrite the prompt with promptweight convert"
-        )
-    parsed = parse(prompt, dialect).at()
-    axes = [(phrase, weights) for phrase, weights in sweep.weights if find_phrase(parsed, phrase)]
-    methods: Sequence[str | None] = sweep.methods or (None,)
-    for weights, method in product(list(product(*(weights for _, weights in axes))), methods):
+    weightings: Sequence[Weighting | None] = sweep.weightings or (None,)
+    axes: list[tuple[str, tuple[float, ...]]] = []
+    if sweep.weights:
+        if dialect not in BRACKET_DIALECTS:
+            raise SettingError(
+                message("sweep-dialect", dialects=", ".join(BRACKET_DIALECTS), dialect=dialect)
+            )
+        parsed = prompts.get(prompt, dialect)
+        axes = [(phrase, weights) for phrase, weights in sweep.weights if find_phrase(parsed, phrase)]
+    for weights in product(*(weights for _, weights in axes)):
         varied = prompt
         for (phrase, _), weight in zip(axes, weights, strict=True):
-            varied = set_weight(varied, phrase, weight, dialect)
+            changed = reweight(prompts.get(varied, dialect), phrase, weight)
+            prompts.add(changed)
+            varied = changed.source
         labels = [f"{phrase} ×{weight:g}" for (phrase, _), weight in zip(axes, weights, strict=True)]
-        settings = {} if method is None else method_settings(method)
-        yield SweepPoint(varied, settings, (*labels, *([method] if method else [])))
+        for weighting in weightings:
+            settings = {} if weighting is None else {"weighting": weighting}
+            yield SweepPoint(varied, settings, (*labels, *([] if weighting is None else [str(weighting)])))

@@ -9,20 +9,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptweight.batch.executor import BatchTask
 from promptweight.batch.output_folder import is_persistent_error
 from promptweight.batch.plan import PlannedImage
+from promptweight.batch.prompt_cache import PromptCache, options_key
 from promptweight.batch.sharding import choose_local_device
 from promptweight.batch.writer import is_finished, save_image
 from promptweight.errors import SettingError
 
 if TYPE_CHECKING:
     from promptweight.batch.oom_fallback import BatchOomFallback
-    from promptweight.batch.prompt_cache import PreparedJob, PromptCache
+    from promptweight.batch.prompt_cache import PreparedJob
     from promptweight.batch.renderer import BatchRenderer
+    from promptweight.protocols import Pipeline
 
 _CLAIM_WAIT = 0.2
 """Seconds between two checks of images that other processes have claimed."""
@@ -54,13 +56,12 @@ class _LocalRun:
         self.pending: deque[tuple[PlannedImage, float, Future[Any]]] = deque()
         """Images that are being written, with the seconds that they took."""
 
-    def draw(self, pipe: Any) -> None:
+    def draw(self, pipe: Pipeline) -> None:
         from promptweight.batch.oom_fallback import BatchOomFallback
-        from promptweight.batch.prompt_cache import PromptCache
         from promptweight.batch.renderer import BatchRenderer, RenderCancelled
 
         plan = self.task.plan
-        cache = PromptCache(pipe, lora_dir=plan.lora_dir, embeddings_dir=plan.embeddings_dir)
+        cache = PromptCache(pipe, plan.prompts)
         records = self.task.output_options.needs_recording
         renderer = BatchRenderer(cache, records=records, on_step=self.progress.on_step)
         _check_settings(renderer, plan.images)
@@ -103,16 +104,14 @@ class _LocalRun:
             for image, job in prepared:
                 if not self.folder.claim(image):
                     claimed_elsewhere.append(image)
-                elif not self.task.overwrite and is_finished(self.folder, image, self.task.output_options):
+                elif not self.task.overwrite and self._is_finished(image):
                     self.manifest.add_skipped(image, was_unfinished=True)
                 elif isinstance(job, Exception):
                     self.manifest.add_failed(image, job)
                 else:
                     claimed.append((image, job))
-            # A job drawn alone encodes its prompts itself; the text encoders must not be used meanwhile.
-            uses_encoders = any(
-                job.adapters.loras or job.adapters.embeddings or job.needs_own_run for _, job in claimed
-            )
+            # Adapters change the text encoders while their jobs are drawn.
+            uses_encoders = any(job.has_adapters for _, job in claimed)
             if waiting and not (uses_encoders or fallback.memory.is_offloaded):
                 ahead = encoder.submit(_prepare, cache, waiting[0])
             by_settings: dict[Any, list[tuple[PlannedImage, PreparedJob]]] = {}
@@ -153,6 +152,9 @@ class _LocalRun:
                 self.folder.release(image)
             raise
 
+    def _is_finished(self, image: PlannedImage) -> bool:
+        return is_finished(self.folder, image, self.task.output_options, self.task.plan.prompts)
+
     def _log_written(self, allowed: int) -> None:
         """Log images that are written; wait until at most `allowed` are not."""
         persistent: OSError | None = None
@@ -177,9 +179,12 @@ class _LocalRun:
 def group_batches(images: Sequence[PlannedImage], batch_size: int) -> Iterator[list[PlannedImage]]:
     """Yield up to `batch_size` images of equal settings at a time, in the order of the first of each kind."""
     groups: dict[Any, list[PlannedImage]] = {}
+    keys: dict[int, Any] = {}
     for image in images:
-        settings = replace(image.job, prompt="", negative_prompt="", seed=0)
-        groups.setdefault(settings, []).append(image)
+        options = image.job.options
+        if id(options) not in keys:
+            keys[id(options)] = options_key(options)
+        groups.setdefault(keys[id(options)], []).append(image)
     for group in groups.values():
         for start in range(0, len(group), batch_size):
             yield group[start : start + batch_size]
@@ -209,7 +214,8 @@ def _check_settings(renderer: BatchRenderer, images: Sequence[PlannedImage]) -> 
     """Raise `SettingError` with the row of the first settings that the model does not accept."""
     checked = set()
     for image in images:
-        key = (image.job.scheduler, image.job.width, image.job.height)
+        options = image.job.options
+        key = (options.scheduler, options.width, options.height)
         if key in checked:
             continue
         checked.add(key)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight.atomic_files import write_atomically
+from promptweight.batch.finished_images import is_finished_image
 from promptweight.batch.output_folder import OutputFolder
+from promptweight.batch.parsed_prompts import ParsedPrompts
 from promptweight.batch.plan import PlannedImage
 from promptweight.generation import common_weight, slugify
 from promptweight.metadata import METADATA_PARTS, encode_image
@@ -64,15 +66,16 @@ def sidecar_suffixes(output_options: OutputOptions, prompt: Prompt, steps: int) 
     return (*overlays, *masks, *([".maps.safetensors"] if output_options.maps else []))
 
 
-def is_finished(folder: OutputFolder, image: PlannedImage, output_options: OutputOptions) -> bool:
-    """Return True if an image and all its sidecar files are in a folder."""
-    from promptweight.prompt import parse
-
+def is_finished(
+    folder: OutputFolder, image: PlannedImage, output_options: OutputOptions, prompts: ParsedPrompts
+) -> bool:
+    """Return True if the complete image of a job and all its sidecar files are in a folder."""
     suffixes: tuple[str, ...] = ()
     if output_options.needs_recording:
-        prompt = parse(image.job.prompt, image.job.dialect).at()
-        suffixes = sidecar_suffixes(output_options, prompt, image.job.num_inference_steps)
-    return folder.is_finished(image, suffixes)
+        options = image.job.options
+        prompt = prompts.get(image.job.prompt, options.dialect)
+        suffixes = sidecar_suffixes(output_options, prompt, options.num_inference_steps)
+    return is_finished_image(folder.image_path(image), image.job, prompts, suffixes)
 
 
 def phrases_in_prompt(prompt: Prompt, phrases: Sequence[str], steps: int) -> list[str]:
@@ -151,7 +154,7 @@ def _draw_overlay(maps: AttentionMaps, phrase: str, image: Image.Image) -> Image
     from promptweight.render import overlay
 
     try:
-        heat = maps.word(phrase)
+        heat = maps.overlay_word(phrase)
     except WordNotFoundError:
         return overlay(image, torch.zeros(image.size[::-1]), label=phrase)
     return overlay(image, heat, label=phrase, weight=common_weight(heat))

@@ -3,5 +3,6 @@
 - `attention`: calls of a denoising model, plain, recorded, weighted, and with a naive softmax
 - `models`: the models that `attention` measures, in full size with random weights
 - `batch`: images per second of batches, against a plain loop over the pipeline
+- `encoding`: weighted prompts, against the encoding of the pipeline
 - `parser`: parsing time by dialect and prompt size
 """

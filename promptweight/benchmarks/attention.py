@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -22,7 +22,6 @@ from torch import Tensor
 
 from promptweight import validation
 from promptweight.attention import (
-    CallState,
     LayerHook,
     TokenOrder,
     attach,
@@ -35,7 +34,9 @@ from promptweight.attention import (
 )
 from promptweight.benchmarks.models import BenchmarkModel, build_denoiser, prepare_model
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.models import choose_device
+from promptweight.weighting import Weighting
 
 Timer = Literal["wall", "processor"]
 """Wall time, or the processor time of all threads, which excludes other programs on a shared machine and also
@@ -92,11 +93,11 @@ def benchmark_attention(
     """
     for name, value in (("layers", layers), ("size", size), ("steps", steps), ("rounds", rounds)):
         if value is not None and value < 1:
-            raise SettingError(f"{name} must be 1 or more; got {value}")
+            raise SettingError(message("benchmark-minimum", name=name, value=value))
     validation.check_choice("timer", timer, get_args(Timer))
     device = choose_device(device)
     if timer == "processor" and torch.device(device).type != "cpu":
-        raise SettingError(f"timer must be 'wall' on {device}; got 'processor', which measures CPU time only")
+        raise SettingError(message("benchmark-timer", device=device))
     subject = prepare_model(build_denoiser(model, layers, device, dtype), size)
     cases = make_cases(subject)
     times: dict[str, list[float]] = {case: [] for case in cases}
@@ -121,9 +122,11 @@ def summarize(case: str, seconds: list[float], plain: list[float], peak_mb: floa
 def make_cases(subject: BenchmarkModel) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
     """Return a factory for each case: the context manager in which the model is called."""
     pipe, encoded = subject.pipe, subject.encoded
+    in_attention = replace(encoded.settings, weighting=Weighting("attention"))
+    with_weights = replace(encoded, settings=in_attention)
     recorded = attach(pipe, encoded)
-    weighted = attach(pipe, encoded, space="attention", record=False)
-    both = attach(pipe, encoded, space="attention")
+    weighted = attach(pipe, with_weights, record=False)
+    both = attach(pipe, with_weights)
     return {
         "plain": nullcontext,
         "recorded": lambda: recorded,
@@ -164,7 +167,7 @@ def naive_softmax(subject: BenchmarkModel) -> Iterator[None]:
         for name, (layer, attn) in layers.items():
             hook: LayerHook = NaiveSoftmax(layer.order, text)
             if not is_swappable(originals[name]):
-                processor = require_hook(make_processor(originals[name], CallState()), name, originals[name])
+                processor = require_hook(make_processor(originals[name]), name, originals[name])
                 processor.attend = hook.attend  # type: ignore[method-assign]
                 hook = processor
             install(attn, originals[name], hook)

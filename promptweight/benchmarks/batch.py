@@ -16,9 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from promptweight.batch import OutputOptions, Plan, Row, plan_batch
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 TIMERS = {"wall": time.perf_counter, "processor": time.process_time}
 TIMER_HELP = (
@@ -57,7 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure_throughput(
-    pipe: Any, plan: Plan, *, batch_size: int, rounds: int, timer: Callable[[], float] = time.perf_counter
+    pipe: Pipeline,
+    plan: Plan,
+    *,
+    batch_size: int,
+    rounds: int,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Return the images per second of each method by name: the median over the rounds.
 
@@ -104,7 +112,7 @@ def _measure_seconds(method: Callable[[Plan, Path], None], plan: Plan, timer: Ca
         return timer() - start
 
 
-def _run_plain_loop(pipe: Any, plan: Plan, folder: Path) -> None:
+def _run_plain_loop(pipe: Pipeline, plan: Plan, folder: Path) -> None:
     import torch
 
     from promptweight.models import get_default_guidance_scale
@@ -112,14 +120,16 @@ def _run_plain_loop(pipe: Any, plan: Plan, folder: Path) -> None:
     for planned in plan.images:
         output = pipe(
             planned.job.prompt,
-            num_inference_steps=planned.job.num_inference_steps,
+            num_inference_steps=planned.job.options.num_inference_steps,
             guidance_scale=get_default_guidance_scale(pipe),
             generator=torch.Generator("cpu").manual_seed(planned.job.seed),
         )
         output.images[0].save(folder / f"{planned.stem}.png")
 
 
-def _run_batch(pipe: Any, plan: Plan, folder: Path, batch_size: int, output_options: OutputOptions) -> None:
+def _run_batch(
+    pipe: Pipeline, plan: Plan, folder: Path, batch_size: int, output_options: OutputOptions
+) -> None:
     from promptweight.batch import LocalExecutor, run
 
     executor = LocalExecutor(lambda: pipe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
@@ -14,14 +14,20 @@ from promptweight.conditioning import (
     ChunkLayout,
     EncodedPrompts,
     EncoderSection,
+    EncodingSettings,
     SpecialToken,
     Token,
     TokenTable,
     Word,
 )
 from promptweight.errors import ModelError, SettingError
+from promptweight.messages import message
 from promptweight.models import choose_dtype, load, silence_libraries
 from promptweight.prompt import parse
+from promptweight.weighting import Weighting
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 PROMPT = "a photo of a (red:1.4) cat and a (small:0.6) blue dog on the left of an old (wooden:1.2) table"
 CLIP_ROWS, T5_ROWS = 77, 256
@@ -74,8 +80,8 @@ class BenchmarkModel:
     call: Callable[[], Any]
     """One call of the model, with a negative and a positive batch row if it uses classifier-free guidance."""
     encoded: EncodedPrompts
-    """The prompts of the call."""
-    pipe: Any
+    """The prompts of the call, whose weights do not act."""
+    pipe: Pipeline
     """An object with the model as `unet` or `transformer`, for `attach`."""
 
 
@@ -95,8 +101,7 @@ def build_denoiser(model: str, layers: int | None, device: str, dtype: str = "au
     if model not in ARCHITECTURES:
         if layers is not None:
             raise SettingError(
-                f"layers must be None unless the model is one of: {', '.join(ARCHITECTURES)}; "
-                f"got {layers} for {model}"
+                message("benchmark-layers", known=", ".join(ARCHITECTURES), layers=layers, model=model)
             )
         pipe = load(model, device=device, dtype=dtype)
         parts = (getattr(pipe, name, None) for name in ("unet", "transformer"))
@@ -132,10 +137,7 @@ def prepare_model(denoiser: Any, size: int | None = None) -> BenchmarkModel:
         ModelError: the model type is not supported.
     """
     if not isinstance(denoiser, (UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel)):
-        raise ModelError(
-            "the model must be a UNet or a transformer of Stable Diffusion 3 or FLUX.1; "
-            f"got a {type(denoiser).__name__}"
-        )
+        raise ModelError(message("benchmark-model", model=type(denoiser).__name__))
     random: dict[str, Any] = {"device": denoiser.device, "dtype": denoiser.dtype}
     sections: tuple[tuple[str, int], ...]
     timestep = torch.tensor([500], device=denoiser.device)
@@ -189,7 +191,8 @@ def _make_encoded_prompts(embeds: torch.Tensor, sections: tuple[tuple[str, int],
         negative_tables = (table,) * (len(embeds) - 1)
         encoder_sections.append(EncoderSection((encoder,), start, length, (table,), negative_tables))
         start += length
-    return EncodedPrompts(inputs, tuple(encoder_sections), ())
+    settings = EncodingSettings(Weighting("none"), in_session=True)
+    return EncodedPrompts(inputs, tuple(encoder_sections), (), settings)
 
 
 def _make_token_table(source: str, encoder: str, rows: int) -> TokenTable:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptweight.cli import console, options
+from promptweight.cli.prompt_report import make_visible
 from promptweight.errors import SettingError
+from promptweight.messages import message
 
 if TYPE_CHECKING:
-    from promptweight.batch import BatchOutcome, Executor, OutputOptions, Plan, Problem, Shard
-    from promptweight.cli.batch_preview import TokenCounts
+    from promptweight.batch import (
+        BatchOutcome,
+        Executor,
+        OutputOptions,
+        Plan,
+        PlannedImage,
+        Problem,
+        Shard,
+    )
+    from promptweight.prompt import Prompt
 
 _MAX_WARNINGS = 20
 
@@ -27,14 +36,15 @@ def batch(
         str,
         typer.Argument(
             help="Job file: .txt (a prompt on each line, with options such as --s 20 --d 1-4 --n 'bad' "
-            "--w 512 --h 512 --l 7 after it), .csv or .jsonl; - for stdin."
+            "--w 512 --h 512 --l 7 after it), .csv, .json or .jsonl; - for stdin. Prompt files of sd-scripts "
+            "and AUTOMATIC1111 are read as they are."
         ),
     ],
     output: options.Output = Path("out"),
     model: options.Model = "mini",
     input_format: Annotated[
         str | None,
-        typer.Option(help="Format of the job file: txt, csv or jsonl; by default that of its suffix."),
+        typer.Option(help="Format of the job file: txt, csv, json or jsonl; by default that of its suffix."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan with token counts and warnings; draw nothing.")
@@ -48,9 +58,12 @@ def batch(
             metavar="WORD=W,…", help="Vary the weight of a word, such as gato=0.5,1,1.5; repeatable."
         ),
     ] = None,
-    methods: Annotated[
+    weightings: Annotated[
         str | None,
-        typer.Option(help="Vary the weighting: methods and attention modes, such as a1111,comfy,logit."),
+        typer.Option(
+            metavar="WEIGHTING,…",
+            help="Vary how weights act, such as 'a1111,comfy,attention layers=up_blocks'.",
+        ),
     ] = None,
     count: Annotated[
         int | None, typer.Option(help="Number of images for each prompt, with consecutive seeds.")
@@ -63,17 +76,21 @@ def batch(
     guidance: options.Guidance = None,
     width: options.Pixels = None,
     height: options.Pixels = None,
-    method: options.Method = None,
-    normalizer: options.Normalizer = None,
-    space: options.AnySpace = None,
-    mode: options.AnyMode = None,
+    negative_guidance: options.AnyNegativeGuidance = None,
+    weighting: options.AnyWeighting = None,
     clip_skip: options.ClipSkip = None,
-    pooled: options.AnyPooled = None,
-    balance: options.Balance = False,
     dialect: options.AnyDialect = None,
     scheduler: options.Scheduler = None,
     wildcards: Annotated[
         Path | None, typer.Option(help="Folder of the files that __name__ in a prompt refers to.")
+    ] = None,
+    styles: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="AUTOMATIC1111's styles.csv, whose styles the jobs may name."),
+    ] = None,
+    style: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Style of jobs without one; repeatable."),
     ] = None,
     lora_dir: options.LoraDir = None,
     embeddings_dir: options.EmbeddingsDir = None,
@@ -118,22 +135,30 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate images from a job file; the same command again continues a stopped run."""
-    from promptweight.batch import LocalExecutor, OutputOptions, RayExecutor, load_on_local_device, parse_rows
+    from promptweight.batch import (
+        LocalExecutor,
+        OutputOptions,
+        RandomSeeds,
+        RayExecutor,
+        load_on_local_device,
+        parse_rows,
+    )
     from promptweight.cli import batch_options, batch_preview
     from promptweight.metadata import parse_parts
+    from promptweight.models import identify_model
 
     part = batch_options.choose_shard(shard, uses_ray=ray)
     if not ray and (ray_address is not None or workers is not None):
-        raise SettingError("--ray-address and --workers need a Ray cluster; add --ray")
-    if method is not None and methods is not None:
-        raise SettingError("--method and --methods cannot be combined; give one of them")
+        raise SettingError(message("cli-ray-options"))
+    if weighting is not None and weightings is not None:
+        raise SettingError(message("cli-weighting-weightings"))
     rows, problems = parse_rows(file, format=input_format)
     _report_problems(problems, quiet=quiet)
     defaults = {
         "count": count, "negative_prompt": negative, "num_inference_steps": steps, "guidance_scale": guidance,
-        "width": width, "height": height, "method": method, "normalizer": normalizer, "space": space,
-        "mode": mode, "clip_skip": clip_skip, "pooled": pooled, "dialect": dialect, "scheduler": scheduler,
-        "balance": balance or None,
+        "width": width, "height": height, "negative_guidance": negative_guidance, "weighting": weighting,
+        "clip_skip": clip_skip,
+        "dialect": dialect, "scheduler": scheduler, "styles": style,
     }  # fmt: skip
     output_options = OutputOptions(
         batch_options.parse_image_format(image_format),
@@ -142,23 +167,41 @@ def batch(
         save_maps,
         masks,
     )
-    plan = batch_options.build_plan(
-        rows,
-        model=model,
-        defaults=defaults,
-        seeds=seeds,
-        weights=weights or [],
-        methods=methods,
-        wildcards=wildcards,
-        lora_dir=lora_dir,
-        embeddings_dir=embeddings_dir,
-        offline=dry_run,
-    )
-    _report_problems(plan.problems, quiet=quiet)
-    warnings, counts = batch_preview.collect_warnings(plan, output_options, wanted=not quiet or dry_run)
-    _report_problems(warnings, quiet=quiet and not dry_run, max_shown=None if dry_run else _MAX_WARNINGS)
+    identity = identify_model(model, offline=dry_run)
+    check = batch_preview.PromptCheck(identity, output_options, counts_tokens=dry_run or not quiet)
+    random_seeds = RandomSeeds(output, is_preview=dry_run)
+    preview = batch_preview.PlanPreview(output, output_options, part, overwrite=overwrite)
+    with batch_preview.show_planning(quiet=quiet or dry_run) as show_image:
+
+        def on_image(image: PlannedImage, prompt: Prompt) -> None:
+            counts = check.add(image, prompt)
+            show_image(image)
+            if dry_run and (line := preview.describe(image, prompt, counts)) is not None:
+                batch_preview.print_planned(line, as_json=as_json)
+
+        plan = batch_options.build_plan(
+            rows,
+            model=identity,
+            defaults=defaults,
+            seeds=seeds,
+            weights=weights or [],
+            weightings=weightings,
+            wildcards=wildcards,
+            styles=styles,
+            random_seeds=random_seeds,
+            lora_dir=lora_dir,
+            embeddings_dir=embeddings_dir,
+            on_image=on_image,
+        )
+    found = [*plan.problems, *check.finish()]
+    _report_problems(found, quiet=quiet and not dry_run, max_shown=None if dry_run else _MAX_WARNINGS)
     if dry_run:
-        _print_plan(plan, output, output_options, part, counts, overwrite=overwrite, as_json=as_json)
+        if random_seeds.is_provisional:
+            typer.echo("the run draws other random seeds (-1), which file names contain", err=True)
+        prefix = f"{part}: " if part.total > 1 else ""
+        typer.echo(
+            f"{prefix}{preview.to_draw} of {preview.images} images to draw with {identity.name}", err=True
+        )
         return
     executor: Executor
     if ray:
@@ -196,15 +239,17 @@ def _run(
 ) -> BatchOutcome:
     """Draw the images and report each; `settings` are further arguments of `promptweight.batch.run`."""
     from promptweight.batch import OutputFolder, format_duration, run, save_contact_sheets
+    from promptweight.cli import batch_preview
     from promptweight.cli.progress import show_batch_progress
 
     stdout = sys.stdout
 
     def on_line(line: dict[str, Any]) -> None:
         if as_json:
-            _print_json_line(line, stdout)
+            batch_preview.print_json_line(line, stdout)
         elif line["status"] == "failed":
-            typer.echo(f"failed: image {line['index']} (line {line['line']}): {line['error']}", err=True)
+            failed = f"failed: image {line['index']} (line {line['line']}): {line['error']}"
+            typer.echo(make_visible(failed), err=True)
         elif line["status"] == "ok":
             names = [line["file"], *line.get("beside", [])]
             console.print_lines((output / name for name in names), stdout)
@@ -241,51 +286,12 @@ def _run(
     return outcome
 
 
-def _print_json_line(line: dict[str, Any], file: TextIO) -> None:
-    """Print a dictionary as one line of JSON and flush it for programs that read along."""
-    typer.echo(json.dumps(line, ensure_ascii=not console.is_utf8_stream(file)), file=file)
-    file.flush()
-
-
 def _report_problems(problems: Sequence[Problem], *, quiet: bool, max_shown: int | None = None) -> None:
     """Print problems on stderr, one on each line; errors end the program with exit code 2."""
-    shown = [problem for problem in problems if not (problem.is_warning and quiet)]
-    for problem in shown[:max_shown]:
-        typer.echo(str(problem), err=True)
-    if max_shown is not None and len(shown) > max_shown:
-        typer.echo(f"and {len(shown) - max_shown} more warnings; --dry-run shows all", err=True)
+    warnings = [] if quiet else [problem for problem in problems if problem.is_warning]
+    for problem in [*warnings[:max_shown], *(each for each in problems if not each.is_warning)]:
+        typer.echo(make_visible(str(problem)), err=True)
+    if max_shown is not None and len(warnings) > max_shown:
+        typer.echo(f"and {len(warnings) - max_shown} more warnings; --dry-run shows all", err=True)
     if not all(problem.is_warning for problem in problems):
         raise typer.Exit(2)
-
-
-def _print_plan(
-    plan: Plan,
-    output: Path,
-    output_options: OutputOptions,
-    shard: Shard,
-    counts: TokenCounts,
-    *,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    from promptweight.cli.batch_preview import preview_plan
-    from promptweight.cli.prompt_report import make_visible
-
-    lines = preview_plan(plan, output, output_options, shard, counts, overwrite=overwrite)
-    if as_json:
-        for line in lines:
-            _print_json_line(line, sys.stdout)
-        return
-    for line in lines:
-        sides = line["width"], line["height"]
-        size = "x".join(str(side or "default") for side in sides) if any(sides) else "default size"
-        tokens = "+".join(str(count["tokens"]) for count in line["tokens"]) or "?"
-        sweep = f"  [{' · '.join(line['sweep'])}]" if line["sweep"] else ""
-        text = (
-            f"{line['status']:<8}  {line['file']}  {size:>12}  {line['num_inference_steps']:>3} steps  "
-            f"{tokens:>3} tokens  {make_visible(line['prompt'])}{sweep}"
-        )
-        console.print_lines([text])
-    prefix = f"{shard}: " if shard.total > 1 else ""
-    to_draw = sum(line["status"] == "to draw" for line in lines)
-    typer.echo(f"{prefix}{to_draw} of {len(lines)} images to draw with {plan.model.name}", err=True)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promptweight.batch import (
     JOB_OPTIONS,
     Plan,
+    PlannedImage,
+    RandomSeeds,
     Row,
     Shard,
     Sweep,
     find_shard,
-    parse_methods,
     parse_seeds,
+    parse_weightings,
     parse_weights,
     plan_batch,
+    read_styles,
 )
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.metadata import IMAGE_FORMATS
+from promptweight.models import ModelIdentity
+from promptweight.prompt import Prompt
 from promptweight.validation import check_choice
 
 _OPTION_NAMES = {
@@ -33,33 +39,37 @@ _OPTION_NAMES = {
 def build_plan(
     rows: Sequence[Row],
     *,
-    model: str,
+    model: ModelIdentity,
     defaults: Mapping[str, Any],
     seeds: str | None,
     weights: Sequence[str],
-    methods: str | None,
+    weightings: str | None,
     wildcards: Path | None,
+    styles: Path | None,
+    random_seeds: RandomSeeds,
     lora_dir: Path | None,
     embeddings_dir: Path | None,
-    offline: bool,
+    on_image: Callable[[PlannedImage, Prompt], None],
 ) -> Plan:
     """Return the plan of some rows under the options of the command.
 
     Args:
         rows: the rows of the job file.
-        model: what `promptweight.load` takes.
+        model: the identity of the model.
         defaults: values of fields that a row does not set; None sets none.
         seeds: seeds of a sweep as text.
         weights: for each phrase of a sweep, its weights as text.
-        methods: methods of a sweep as text.
+        weightings: weightings of a sweep as text.
         wildcards: as in `plan_batch`.
+        styles: the file of styles.
+        random_seeds: as in `plan_batch`.
         lora_dir: as in `plan_batch`.
         embeddings_dir: as in `plan_batch`.
-        offline: as in `plan_batch`.
+        on_image: as in `plan_batch`.
 
     Raises:
         SettingError: a value is not valid.
-        ModelError: the model cannot be found.
+        OSError: the file of styles cannot be opened.
     """
     parsers = {option.field: option.parse for option in JOB_OPTIONS}
     checked = {
@@ -70,7 +80,7 @@ def build_plan(
     sweep = Sweep(
         parse_seeds("seeds", seeds) if seeds is not None else (),
         tuple(parse_weights(each) for each in weights),
-        parse_methods(methods) if methods is not None else (),
+        parse_weightings(weightings) if weightings is not None else (),
     )
     return plan_batch(
         rows,
@@ -78,9 +88,11 @@ def build_plan(
         defaults=checked,
         sweep=sweep,
         wildcards=wildcards,
+        styles=None if styles is None else read_styles(styles),
+        random_seeds=random_seeds,
         lora_dir=None if lora_dir is None else str(lora_dir),
         embeddings_dir=None if embeddings_dir is None else str(embeddings_dir),
-        offline=offline,
+        on_image=on_image,
     )
 
 
@@ -103,6 +115,6 @@ def choose_shard(given: str | None, *, uses_ray: bool) -> Shard:
     """
     if uses_ray:
         if given is not None:
-            raise SettingError("--shard and --ray cannot be combined; give one of them")
+            raise SettingError(message("cli-shard-ray"))
         return Shard(1, 1)
     return find_shard(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -11,9 +12,32 @@ import typer
 from rich.console import Console
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 
 if TYPE_CHECKING:
+    from promptweight.generation import Result
     from promptweight.prompt import Prompt
+
+_OPTIONS = {
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "num_images_per_prompt": "--n",
+    "negative_prompt": "--negative",
+    "clip_skip": "--clip-skip",
+    "negative_guidance": "--negative-guidance",
+    "lora_dir": "--lora-dir",
+    "embeddings_dir": "--embeddings-dir",
+    "cross_replace_steps": "--cross",
+    "self_replace_steps": "--self",
+}
+_LONG_NAMES = re.compile(rf"\b({'|'.join(_OPTIONS)})\b")
+"""Arguments of Python that are not English words, with their options."""
+_VALUES = re.compile(r"\b(kind|dtype|weighting|offload)='([\w.+-]+)'")
+"""Arguments of Python with a value."""
+_SHORT_NAMES = frozenset(
+    ("seed", "width", "height", "weighting", "scheduler", "kind", "metadata", "device", "dtype", "offload")
+)
+"""Arguments of Python that are words; they are options at the beginning of an error."""
 
 
 def make_console(*, stderr: bool = True) -> Console:
@@ -21,7 +45,7 @@ def make_console(*, stderr: bool = True) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def print_prompt(prompt: Prompt, *, stderr: bool) -> None:
+def print_prompt(prompt: Prompt, *, stderr: bool = True) -> None:
     """Print the fragments, weights and diagnostics of a parsed prompt."""
     from promptweight.cli import prompt_report
 
@@ -29,6 +53,11 @@ def print_prompt(prompt: Prompt, *, stderr: bool) -> None:
     screen.print(prompt_report.make_table(prompt))
     if prompt.diagnostics:
         screen.print(prompt_report.list_diagnostics(prompt))
+
+
+def print_diagnostics(prompt: Prompt) -> None:
+    """Print the warnings and errors of a parsed prompt, one on each line of stderr."""
+    print_warnings(each.message for each in prompt.diagnostics if each.severity != "info")
 
 
 def read_argument(text: str) -> str:
@@ -44,9 +73,7 @@ def read_argument(text: str) -> str:
         decoded = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte, position = content[error.start], error.start + 1
-        raise SettingError(
-            f"stdin must be UTF-8; got the byte 0x{byte:02x} at position {position}"
-        ) from error
+        raise SettingError(message("cli-stdin-encoding", byte=byte, position=position)) from error
     return decoded.replace("\r\n", "\n").removesuffix("\n")
 
 
@@ -67,7 +94,42 @@ def is_utf8_stream(file: TextIO) -> bool:
     return (file.encoding or "").lower().replace("-", "") == "utf8"
 
 
+def name_options(text: str) -> str:
+    """Return an error or warning with the options of the command line in place of Python's arguments.
+
+    >>> name_options("num_inference_steps must be between 1 and 1000; got 0")
+    '--steps must be between 1 and 1000; got 0'
+    """
+    first, space, rest = text.partition(" ")
+    if first in _SHORT_NAMES and rest.startswith("must be"):
+        text = f"--{first}{space}{rest}"
+    text = _VALUES.sub(r"--\1 \2", text)
+    return _LONG_NAMES.sub(lambda match: _OPTIONS[match[0]], text)
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error in a sentence; of the operating system's errors the file and the reason.
+
+    >>> describe_error(FileNotFoundError(2, "No such file or directory", "a.png"))
+    'a.png: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return name_options(str(error))
+
+
+def print_shares(result: Result) -> None:
+    """Print the weights that give phrases their target shares, one on each line of stderr."""
+    for seed, shares in zip(result.seeds, result.shares, strict=False):
+        for share in shares:
+            typer.echo(
+                f"seed {seed}: {share.phrase!r} has {share.share:.1%} of the attention with the weight "
+                f"{share.weight:.3g} (target: {share.target:.1%})",
+                err=True,
+            )
+
+
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print each warning on a line of stderr."""
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {name_options(warning)}", err=True)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from promptweight.cli import console, options
-from promptweight.prompt import parse
+from promptweight.cli import options
+from promptweight.cli.generate import draw
+from promptweight.cli.image_options import ImageOptions, with_image_options
 
 
+@with_image_options
 def edit(
-    source: Annotated[str, typer.Argument(help="Prompt of the source image, such as 'um gato vermelho'.")],
-    edited: Annotated[str, typer.Argument(help="Edited prompt, such as 'um gato azul'.")],
-    output: options.Output = Path("out"),
-    model: options.Model = "mini",
+    context: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Prompt of the source image, such as 'um gato vermelho'; with --from it can be left out."
+        ),
+    ] = None,
+    edited: Annotated[str | None, typer.Argument(help="Edited prompt, such as 'um gato azul'.")] = None,
     kind: Annotated[
         str, typer.Option(help="replace: words are swapped; refine: words are added or removed.")
     ] = "replace",
@@ -30,66 +35,33 @@ def edit(
             help="First fraction of the steps with the source's self-attention, which keeps the layout.",
         ),
     ] = 0.4,
-    negative: Annotated[str, typer.Option(help="Negative prompt of both images.")] = "",
-    method: options.Method = None,
-    space: options.Space = "embedding",
-    mode: options.Mode = "logit",
-    dialect: options.Dialect = "pw",
-    steps: options.Steps = 25,
-    guidance: options.Guidance = None,
-    seed: options.Seed = None,
-    width: options.Pixels = None,
-    height: options.Pixels = None,
-    metadata: options.MetadataParts = options.ALL_METADATA,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    scheduler: options.Scheduler = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
+    *,
+    images: ImageOptions,
 ) -> None:
-    """Generate an image and an edited one in its layout (prompt-to-prompt).
+    """Generate images, and edited ones in their layout (prompt-to-prompt).
 
-    Writes the source image, the edited image, and a sheet of both.
+    Writes each source image, the edited image, and a sheet of both.
     """
-    source_prompt, edited_prompt = (parse(text, dialect).at() for text in (source, edited))
-    if not quiet:
-        for prompt in (source_prompt, edited_prompt):
-            console.print_prompt(prompt, stderr=True)
-    from promptweight.atomic_files import check_folder
-    from promptweight.cli.progress import show_progress
-    from promptweight.generation import edit as edit_image
-    from promptweight.metadata import parse_parts
-    from promptweight.models import load
+    from promptweight.generation import PromptEdit
 
-    parts = parse_parts(metadata)
-    check_folder(output)  # before the images are drawn
-    with show_progress(quiet=quiet) as progress:
-        result = edit_image(
-            source_prompt,
-            edited_prompt,
-            load(model, device=device, dtype=dtype, scheduler=scheduler),
-            kind=kind,  # type: ignore[arg-type]
-            cross_replace_steps=cross,
-            self_replace_steps=self_attention,
-            negative_prompt=negative,
-            method=method,
-            space=space,  # type: ignore[arg-type]
-            mode=mode,  # type: ignore[arg-type]
-            dialect=dialect,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            seed=seed,
-            height=height,
-            width=width,
-            record=False,
-            callback=progress,
-        )
-    files = result.save(output, metadata=parts)
-    console.print_warnings(result.warnings)
-    if as_json:
-        summaries = {"source": result.source.to_dict(), "edited": result.edited.to_dict()}
-        console.print_json({"files": files, **summaries})
-    else:
-        console.print_lines(files)
-    if result.edited.stopped_after is not None or not result.edited.images:
-        raise typer.Exit(130)
+    settings: dict[str, Any] = {
+        "kind": kind,
+        "cross_replace_steps": cross,
+        "self_replace_steps": self_attention,
+    }
+    if images.from_file is not None:
+        from promptweight.cli.rerun import read_rerun
+
+        rerun = read_rerun(context, images)
+        images = rerun.images
+        if edited is None:  # one prompt is the edited one
+            source, edited = None, source
+        source = rerun.prompt if source is None else source
+        if rerun.edit is not None:
+            edited = str(rerun.edit.prompt) if edited is None else edited
+            names = dict(zip(("kind", "cross", "self_attention"), settings, strict=True))
+            from_file = names.keys() - options.given_options(context)
+            settings |= {names[name]: getattr(rerun.edit, names[name]) for name in from_file}
+    if source is None or edited is None:
+        raise typer.BadParameter("give the source prompt and the edited prompt", param_hint="SOURCE EDITED")
+    draw(source, images, PromptEdit(edited, **settings))

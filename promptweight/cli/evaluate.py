@@ -23,15 +23,15 @@ def evaluate(
         str,
         typer.Option(
             help="Measurements of the report, separated by commas: prompt-fidelity, localization, "
-            "faithfulness, weight-response, share-targets, missing-concepts. By default all that the model "
-            "allows."
+            "faithfulness, weight-reach, weight-response, degree-response, share-targets, negative-prompts, "
+            "missing-concepts. By default all that the model allows."
         ),
     ] = "",
     weighting: Annotated[
         list[str] | None,
         typer.Option(
-            help="A weighting or a space (embedding, attention) for the measurement weight-response. "
-            "May be repeated; all by default."
+            help="Weighting in the measurement weight-response, as `promptweight weightings` lists them; "
+            "repeatable; all by default."
         ),
     ] = None,
     as_json: options.AsJson = False,
@@ -39,12 +39,13 @@ def evaluate(
     """Measure a model against exact ground truth."""
     from promptweight.errors import SettingError
     from promptweight.evaluation import make_metric_table, measure_acceptance, metrics_to_list, write_report
+    from promptweight.messages import message
 
     names = [name.strip() for name in only.split(",") if name.strip()]
     if report is None:
         for option, is_given in (("--only", names), ("--weighting", weighting)):
             if is_given:
-                raise SettingError(f"{option} selects parts of a report; name its folder with --report")
+                raise SettingError(message("cli-report-parts", option=option))
         metrics = measure_acceptance(model, number=number, seed=seed)
     else:
         terminal = console.make_console(stderr=True)

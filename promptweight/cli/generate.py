@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptweight.cli import console, options, rerun
+from promptweight.cli import console
+from promptweight.cli.image_options import ImageOptions, with_image_options
+from promptweight.cli.pictures import fit_pictures
+from promptweight.errors import PromptweightError, SettingError
+from promptweight.messages import message
 from promptweight.prompt import parse
 
 if TYPE_CHECKING:
-    from promptweight.generation import Result
+    from pathlib import Path
+
+    from promptweight.generation import PromptEdit, Result
 
 
+@with_image_options
 def generate(
     context: typer.Context,
     prompt: Annotated[
@@ -23,117 +30,89 @@ def generate(
             "dash."
         ),
     ] = None,
-    output: options.Output = Path("out"),
-    model: options.Model = "mini",
-    negative: Annotated[str, typer.Option(help="Negative prompt.")] = "",
-    method: options.Method = None,
-    normalizer: options.Normalizer = None,
-    space: options.Space = "embedding",
-    mode: options.Mode = "logit",
-    clip_skip: options.ClipSkip = None,
-    pooled: options.Pooled = "clean",
-    balance: options.Balance = False,
-    dialect: options.Dialect = "pw",
-    steps: options.Steps = 25,
-    guidance: options.Guidance = None,
-    seed: options.Seed = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="Number of images, with consecutive seeds.")] = 1,
-    width: options.Pixels = None,
-    height: options.Pixels = None,
-    overlay: options.Overlay = None,
-    contact_sheet: Annotated[
-        bool, typer.Option("--contact-sheet", help="Also save a sheet with the heat maps of all words.")
-    ] = False,
-    save_maps: options.SaveMaps = False,
-    metadata: options.MetadataParts = options.ALL_METADATA,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    lora_dir: options.LoraDir = None,
-    embeddings_dir: options.EmbeddingsDir = None,
-    scheduler: options.Scheduler = None,
-    offload: options.Offload = None,
-    from_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="FILE", help="Image file whose settings are used; other options replace them."
-        ),
-    ] = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
+    *,
+    images: ImageOptions,
 ) -> None:
     """Generate images and attention maps from a prompt."""
-    if from_file is not None:
-        generate(context, **rerun.rerun_options(context, from_file))
-        return
-    if prompt is None:
+    edit = None
+    if images.from_file is not None:
+        from promptweight.cli.rerun import read_rerun
+
+        rerun = read_rerun(context, images)
+        images = rerun.images
+        if prompt is None:
+            prompt, edit = rerun.prompt, rerun.edit
+    elif prompt is None:
         raise typer.BadParameter("give a prompt, or an image file with --from", param_hint="PROMPT")
-    parsed = parse(console.read_argument(prompt), dialect).at()
-    parsed_negative = parse(negative, dialect).at()
-    if not quiet:
-        console.print_prompt(parsed, stderr=True)
+    draw(console.read_argument(prompt), images, edit)
+
+
+def draw(prompt: str, images: ImageOptions, edit: PromptEdit | None = None) -> None:
+    """Draw images, write their files, and report both.
+
+    Args:
+        prompt: the prompt.
+        images: the options of the command.
+        edit: the edited prompt, of `promptweight edit`.
+    """
+    for text in (prompt, *([] if edit is None else [str(edit.prompt)])):
+        parsed = parse(text, images.dialect).at()
+        if images.quiet:
+            console.print_diagnostics(parsed)
+        else:
+            console.print_prompt(parsed)
     from promptweight.atomic_files import check_folder
     from promptweight.cli.progress import show_progress
-    from promptweight.generation import check_arguments
-    from promptweight.generation import generate as generate_images
+    from promptweight.generation import generate
     from promptweight.metadata import parse_parts
-    from promptweight.models import load
+    from promptweight.models import load, make_picture_pipeline
 
-    phrases, parts = overlay or [], parse_parts(metadata)
-    weighting: Any = {
-        "method": method,
-        "normalizer": normalizer,
-        "space": space,
-        "mode": mode,
-        "clip_skip": clip_skip,
-        "pooled": pooled,
-    }
     # Report errors before the model is loaded, which may take minutes.
-    check_arguments(
-        parsed,
-        parsed_negative,
-        dialect=dialect,
-        seed=seed,
-        num_images=n,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        **weighting,
-    )
-    check_folder(output)
+    options, parts = images.to_generate_options(edit), parse_parts(images.metadata)
+    check_folder(images.output)
     files: list[Path] = []
     summary: dict[str, Any] = {}
 
-    def save(image: Result) -> None:
+    def save(result: Result) -> None:
         files.extend(
-            image.save(output, overlays=phrases, contact_sheet=contact_sheet, maps=save_maps, metadata=parts)
+            result.save(
+                images.output,
+                overlays=options.require_words,
+                contact_sheet=images.contact_sheet,
+                maps=images.save_maps,
+                metadata=parts,
+            )
         )
 
     try:
-        with show_progress(quiet=quiet) as progress:
-            result = generate_images(
-                parsed,
-                load(model, device=device, dtype=dtype, scheduler=scheduler, offload=offload),
-                negative_prompt=parsed_negative,
-                **weighting,
-                balance=balance,
-                dialect=dialect,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                seed=seed,
-                num_images_per_prompt=n,
-                height=height,
-                width=width,
-                lora_dir=lora_dir,
-                embeddings_dir=embeddings_dir,
-                require_words=phrases,
+        with show_progress(quiet=images.quiet) as progress:
+            pipe = load(images.model, device=images.device, dtype=images.dtype, offload=images.offload)
+            if images.image is not None:
+                names = ["image", "mask_image"] if images.mask is not None else ["image"]
+                pipe = make_picture_pipeline(pipe, names)
+                arguments = fit_pictures(options.pipeline_kwargs, pipe, images.width, images.height)
+                options = replace(options, pipeline_kwargs=arguments)
+            result = generate(
+                pipe,
+                prompt,
+                options=options,
                 callback=progress,
                 on_image=save,
             )
         summary = result.to_dict()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if not images.argument or isinstance(error, PromptweightError):
+            raise
+        given = " ".join(images.argument)
+        raise SettingError(message("cli-argument-unfit", given=given, reason=str(error))) from error
     finally:  # also list the files written before an error
-        if not as_json:
+        if not images.as_json:
             console.print_lines(files)
         elif files or summary:
             console.print_json({"files": files, **summary})
-    console.print_warnings(result.warnings)
-    if len(result.images) < n or result.stopped_after is not None:
+    if not images.quiet:
+        console.print_shares(result)
+    edited_warnings = () if result.edited is None else result.edited.warnings
+    console.print_warnings(dict.fromkeys([*result.warnings, *edited_warnings]))
+    if len(result.images) < images.n or result.stopped_after is not None:
         raise typer.Exit(130)

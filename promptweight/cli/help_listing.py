@@ -1,6 +1,6 @@
-"""Listing of the commands and options in the READMEs, generated from the command line's help.
+"""Listing of the commands and options in the documentation, generated from the command line's help.
 
-    python -m promptweight.cli.help_listing README.md README.pt-br.md
+    python -m promptweight.cli.help_listing docs/command-line.md docs/pt-br/linha-de-comando.md
 
 replaces the text between the two marks in each file; a test fails if that is needed.
 """
@@ -17,11 +17,11 @@ import typer.main
 
 from promptweight.cli.main import app
 
-BEGIN = "<!-- the commands: python -m promptweight.cli.help_listing README.md README.pt-br.md -->"
+BEGIN = "<!-- the commands: python -m promptweight.cli.help_listing FILE... -->"
 END = "<!-- end of the commands -->"
 LISTED_OPTIONS = (
-    "prompt", "output", "model", "negative", "method", "space", "mode", "balance", "steps", "guidance",
-    "seed", "n", "overlay", "contact_sheet", "save_maps", "metadata", "from_file", "as_json",
+    "prompt", "output", "model", "negative", "weighting", "target", "steps", "guidance", "seed", "n",
+    "overlay", "contact_sheet", "save_maps", "metadata", "from_file", "as_json",
 )  # fmt: skip
 """Options of `generate` in the listing."""
 
@@ -49,7 +49,7 @@ def make_listing() -> str:
 
 
 def replace_listing(text: str) -> str:
-    """Return a README with the current listing between its marks.
+    """Return a page with the current listing between its marks.
 
     Raises:
         ValueError: the text does not have both marks once each and in order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,16 +12,19 @@ from promptweight.cli import console, options
 from promptweight.errors import PromptweightError
 
 if TYPE_CHECKING:
-    from promptweight.metadata import ImageMetadata
+    from promptweight.metadata import GenerationInfo, ImageMetadata
 
 
 def info(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Image files: PNG, JPEG, WebP or AVIF.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Image files (PNG, JPEG, WebP, AVIF), or .txt and .json of them."
+        ),
     ],
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the settings in images of promptweight, AUTOMATIC1111, ComfyUI, InvokeAI or SwarmUI."""
+    """Show the settings in images of promptweight, AUTOMATIC1111, ComfyUI, InvokeAI and other tools."""
     from promptweight.metadata import read_metadata
 
     described: list[dict[str, Any]] = []
@@ -47,16 +51,34 @@ def info(
         raise typer.Exit(1)
 
 
+def _find_info(metadata: ImageMetadata) -> GenerationInfo | None:
+    """Return the settings of an image, also those of another tool whose prompt is not in the file."""
+    return metadata.other_tool if metadata.record is None else metadata.generation_info()
+
+
 def _to_dict(metadata: ImageMetadata) -> dict[str, Any]:
     from promptweight.metadata import parse_infotext
 
-    making = metadata.generation_info()
-    _, negative, settings = parse_infotext(metadata.infotext or "")
+    found = _find_info(metadata)
+    values: dict[str, Any] = {"tool": None, "prompt": "", "negative_prompt": "", "settings": {}}
+    if found is not None:
+        values = {
+            "tool": found.tool,
+            "prompt": found.prompt,
+            "negative_prompt": found.negative_prompt,
+            "settings": dict(found.settings),
+        }
+    if metadata.record is not None and metadata.infotext is not None:
+        _, negative, settings = parse_infotext(metadata.infotext)
+        values["negative_prompt"] = values["negative_prompt"] or negative
+        values["settings"] = settings or values["settings"]
     return {
-        "tool": None if making is None else making.tool,
-        "prompt": "" if making is None else making.prompt,
-        "negative_prompt": negative if making is None else making.negative_prompt or negative,
-        "settings": settings or ({} if making is None else dict(making.settings)),
+        **values,
+        "dialect": None if found is None else found.dialect,
+        "options": {} if found is None else dict(found.options),
+        "loras": [] if found is None else [vars(lora) for lora in found.loras],
+        "warnings": [] if found is None else list(found.warnings),
+        "error": None if found is None else found.error,
         "promptweight": metadata.record,
         "parameters": metadata.infotext,
         "digital_source_type": metadata.digital_source_type,
@@ -64,15 +86,48 @@ def _to_dict(metadata: ImageMetadata) -> dict[str, Any]:
 
 
 def _print_metadata(file: Path, metadata: ImageMetadata) -> None:
-    making = metadata.generation_info()
+    found = _find_info(metadata)
     if metadata.record is not None:
-        console.print_lines(f"{name}: {value}" for name, value in metadata.record.items())
-    elif making is None:
+        console.print_lines(f"{name}: {_visible(value)}" for name, value in metadata.record.items())
+    elif found is None:
         console.print_warnings([f"{file} has no generation settings"])
-    elif making is not metadata.other_tool and metadata.infotext is not None:
-        console.print_lines([metadata.infotext])
+    elif _is_infotext(metadata, found):
+        console.print_lines(_visible(line) for line in str(metadata.infotext).splitlines())
     else:
-        console.print_lines([f"tool: {making.tool}", f"prompt: {making.prompt}"])
-        if making.negative_prompt:
-            console.print_lines([f"negative_prompt: {making.negative_prompt}"])
-        console.print_lines(f"{name}: {value}" for name, value in making.settings.items())
+        console.print_lines(_describe(found))
+    if found is not None:
+        console.print_warnings(_visible(text) for text in (*found.warnings, found.error) if text is not None)
+
+
+def _is_infotext(metadata: ImageMetadata, found: GenerationInfo) -> bool:
+    """Return whether the settings were read from the infotext, which is then printed as it is."""
+    from promptweight.metadata import parse_infotext
+
+    return metadata.infotext is not None and parse_infotext(metadata.infotext)[2] == found.settings != {}
+
+
+def _describe(found: GenerationInfo) -> Iterator[str]:
+    yield f"tool: {_visible(found.tool)}"
+    if found.prompt:
+        yield f"prompt: {_visible(found.prompt)}"
+    if found.negative_prompt:
+        yield f"negative_prompt: {_visible(found.negative_prompt)}"
+    for lora in found.loras:
+        weights = f"{lora.weight:g}"
+        if lora.text_encoder_weight != lora.weight:
+            weights += f" (text encoder {lora.text_encoder_weight:g})"
+        yield f"lora: {_visible(lora.name)} {weights}"
+    for name, value in found.settings.items():
+        yield f"{_visible(name)}: {_visible(value)}"
+
+
+def _visible(value: object) -> str:
+    """Return text with codes in place of characters that act on a terminal or change the order of others."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\N{ZERO WIDTH JOINER}" else _to_code(letter)
+        for letter in str(value)
+    )
+
+
+def _to_code(letter: str) -> str:
+    return letter.encode("unicode_escape", "backslashreplace").decode("ascii")

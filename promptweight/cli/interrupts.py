@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,8 @@ def stop_on_signals(
             raise KeyboardInterrupt
         if run.stop_level == 1:
             again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
-            report(f"finishing {what}{again}")
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                report(f"finishing {what}{again}")
 
     previous: dict[Any, Any] = {number: signal.signal(number, handle) for number in signals}
     try:

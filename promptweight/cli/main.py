@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from promptweight._version import __version__
-from promptweight.cli import batch, bench, edit, evaluate, generate, info, prompt, ui
+from promptweight.cli import (
+    batch,
+    bench,
+    calibrate,
+    console,
+    edit,
+    evaluate,
+    explain,
+    families,
+    generate,
+    info,
+    prompt,
+    ui,
+)
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
 
 app = typer.Typer(
@@ -23,12 +36,15 @@ app = typer.Typer(
 app.command("generate")(generate.generate)
 app.command("edit")(edit.edit)
 app.command("batch")(batch.batch)
+app.command("explain")(explain.explain)
 app.command("parse")(prompt.parse)
 app.command("convert")(prompt.convert)
 app.command("detect")(prompt.detect)
-app.command("methods")(prompt.methods)
+app.command("weightings")(prompt.weightings)
+app.command("families")(families.families)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("ui")(ui.ui)
 app.command("bench")(bench.bench)
 
@@ -58,9 +74,9 @@ def main() -> NoReturn:
         app()
         sys.exit(0)
     except PromptweightError as error:
-        _exit(str(error), 2 if isinstance(error, (SettingError, WordNotFoundError)) else 1)
+        _exit(console.describe_error(error), 2 if isinstance(error, (SettingError, WordNotFoundError)) else 1)
     except OSError as error:
-        _exit(str(error), 1)
+        _exit(console.describe_error(error), 1)
     except (RuntimeError, MemoryError) as error:
         from promptweight.generation import is_out_of_memory
         from promptweight.models import summarize_error

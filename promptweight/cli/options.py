@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from promptweight.prompt import DIALECTS
-from promptweight.weighting import NORMALIZER_NAMES, SPACES
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")]
 Model = Annotated[
@@ -40,38 +39,27 @@ EmbeddingsDir = Annotated[
     typer.Option("--embeddings-dir", help="Folder of the textual inversions that the prompts name."),
 ]
 
-Method = Annotated[
-    str | None,
-    typer.Option("--method", help="How weights act on embeddings; see `promptweight methods`."),
-]
-Normalizer = Annotated[
-    str | None,
-    typer.Option("--normalizer", help=f"Normalization of the weights: {', '.join(NORMALIZER_NAMES)}."),
-]
-_SPACE = typer.Option("--space", help=f"Where weights act: {' or '.join(SPACES)}.")
-Space = Annotated[str, _SPACE]
-AnySpace = Annotated[str | None, _SPACE]
-_MODE = typer.Option(
-    "--mode",
-    help="How weights act in attention: logit, p2p or value; clip acts inside the CLIP text encoders.",
+_WEIGHTING = typer.Option(
+    "--weighting",
+    help="How weights act: a name of `promptweight weightings`, then settings, as in "
+    "'attention layers=up_blocks steps=0-0.6'.",
 )
-Mode = Annotated[str, _MODE]
-AnyMode = Annotated[str | None, _MODE]
+_NEGATIVE_GUIDANCE = typer.Option(
+    "--negative-guidance",
+    help="How the negative prompt acts: cfg, or nag or vsf, which act in attention at any --guidance; then "
+    "settings, as in 'nag scale=5'.",
+)
+NegativeGuidance = Annotated[str, _NEGATIVE_GUIDANCE]
+AnyNegativeGuidance = Annotated[str | None, _NEGATIVE_GUIDANCE]
+Weighting = Annotated[str, _WEIGHTING]
+AnyWeighting = Annotated[str | None, _WEIGHTING]
 ClipSkip = Annotated[
     int | None,
     typer.Option("--clip-skip", help="Number of last layers of CLIP to skip; 0 skips none."),
 ]
-_POOLED = typer.Option("--pooled", help="Pooled text vector: clean, or weighted like the words.")
-Pooled = Annotated[str, _POOLED]
-AnyPooled = Annotated[str | None, _POOLED]
 _DIALECT = typer.Option("--dialect", help=f"Syntax of the prompts: {', '.join(DIALECTS)}.")
 Dialect = Annotated[str, _DIALECT]
 AnyDialect = Annotated[str | None, _DIALECT]
-Balance = Annotated[
-    bool,
-    typer.Option("--balance", help="Give the phrases of the prompt equal shares of attention."),
-]
-
 Steps = Annotated[int, typer.Option("--steps", help="Number of denoising steps.")]
 Guidance = Annotated[
     float | None, typer.Option("--guidance", help="Guidance scale; by default the model's own.")
@@ -102,3 +90,12 @@ ALL_METADATA = "parameters,promptweight,iptc"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print file names only.")]
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that the command line sets."""
+    return {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
+    }

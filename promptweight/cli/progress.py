@@ -70,7 +70,7 @@ def show_progress(*, quiet: bool) -> Iterator[GenerationProgress]:
 def show_batch_progress(*, quiet: bool, is_first_shard: bool) -> Iterator[BatchProgress]:
     """Show a batch inside the block: a bar on a terminal, else a line every minute.
 
-    Ctrl-C and SIGTERM stop the batch.
+    Ctrl-C, SIGTERM and the end of the terminal (SIGHUP, unless `nohup` ignores it) stop the batch.
 
     Args:
         quiet: whether nothing is shown.
@@ -93,6 +93,8 @@ def show_batch_progress(*, quiet: bool, is_first_shard: bool) -> Iterator[BatchP
                 screen.print(text)
 
         progress = BatchProgress(on_update=update)
-        signals = (signal.SIGINT, signal.SIGTERM)
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signals.append(signal.SIGHUP)
         with stop_on_signals(progress, screen.print, "the current images", signals):
             yield progress

@@ -1,4 +1,4 @@
-"""`promptweight parse`, `convert`, `detect` and `methods`: prompts and weighting methods."""
+"""`promptweight parse`, `convert`, `detect` and `weightings`: prompts, and how weights act."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ import typer
 from rich.table import Table
 
 from promptweight.cli import console, options
+
+WEIGHTING_SETTINGS = {
+    "pooled=weighted": "Also weights the text of the pooled vector, where the model has one.",
+    "layers=up_blocks+mid_block": "Parts of the names of the attention layers in which weights act.",
+    "steps=0-0.6": "Part of the run in which weights act in attention.",
+    "dial=0.25:0.5+0.5:0.7": "Calibration of presence below 1; see `promptweight calibrate`.",
+    "gain=1.5": "Calibration of presence above 1: a weight w acts as w to this power.",
+}
+"""Examples of the settings of a weighting besides its normalizer, each with its effect."""
 
 PromptText = Annotated[str, typer.Argument(help="Prompt; - for stdin.")]
 
@@ -76,14 +85,19 @@ def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:
         console.print_lines([f"{detection.dialect} {detection.confidence:.2f}"])
 
 
-def methods(as_json: options.AsJson = False) -> None:
-    """List the methods that weight embeddings."""
-    from promptweight.weighting import METHODS
+def weightings(as_json: options.AsJson = False) -> None:
+    """List the values of --weighting: names, and the settings that can follow a name."""
+    from promptweight.weighting import NORMALIZER_DESCRIPTIONS, WEIGHTING_DESCRIPTIONS
 
+    settings = {
+        **{f"normalizer={name}": text for name, text in NORMALIZER_DESCRIPTIONS.items() if name != "none"},
+        **WEIGHTING_SETTINGS,
+    }
     if as_json:
-        console.print_json({name: method.description for name, method in METHODS.items()})
+        console.print_json({"weightings": dict(WEIGHTING_DESCRIPTIONS), "settings": settings})
         return
-    table = Table("method", "description")
-    for name, method in METHODS.items():
-        table.add_row(name, method.description)
-    console.make_console(stderr=False).print(table)
+    for title, descriptions in (("weighting", WEIGHTING_DESCRIPTIONS), ("setting", settings)):
+        table = Table(title, "description")
+        for name, description in descriptions.items():
+            table.add_row(name, description)
+        console.make_console(stderr=False).print(table)

@@ -5,66 +5,61 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from promptweight.prompt import Diagnostic, Prompt, Span, to_fragments
+from promptweight.prompt import Diagnostic, Prompt, Span, format_tag_weights, to_fragments
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-LABELS = {
-    "en": {
-        "text": "text",
-        "weight": "weight",
-        "from": "from",
-        "options": "options",
-        "break": "new chunk",
-        "and": "AND",
-    },
-    "pt": {
-        "text": "texto",
-        "weight": "peso",
-        "from": "de",
-        "options": "opções",
-        "break": "novo bloco",
-        "and": "AND",
-    },
-}
 ORIGINS = {"none": "", "round": "( )", "square": "[ ]", "number": "( : )", "plus": "+", "minus": "-"}
 STYLES = {"info": "cyan", "warning": "yellow", "error": "red"}
 MAX_LINE_LENGTH = 100
 """A longer line of the source is cut to this length around the range of a diagnostic."""
 
 
-def make_table(prompt: Prompt, language: str = "en") -> Table:
-    """Return the spans with their weights as a rich table; heavier text is warmer."""
+def make_table(prompt: Prompt) -> Table:
+    """Return the spans with their weights as a rich table; heavier text is warmer.
+
+    A line above each part of an AND prompt has the weight of the part. Network tags follow, with the weights
+    as in the tag.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    labels = LABELS[language]
     rows = [span for span in prompt.spans if span.origin != "gap"]
+    has_parts = len(prompt.parts) > 1 and prompt.dialect != "compel"
+    parts = [f"{part.weight:g}" for part in prompt.parts]
     with_options = any(span.options for span in rows)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(labels["text"])
-    table.add_column(labels["weight"], justify="right")
-    table.add_column(labels["from"])
+    table.add_column("text")
+    table.add_column("weight", justify="right")
+    table.add_column("from")
     if with_options:
-        table.add_column(labels["options"])
+        table.add_column("options")
+    number = 1
+    if has_parts:
+        table.add_row(Text("— part 1 —", style="dim"), Text(parts[0], style="dim"))
     for span in rows:
-        if span.origin in ("break", "and"):
-            is_compel = span.origin == "and" and prompt.dialect == "compel"
-            name = _describe_joint(prompt) if is_compel else labels[span.origin]
-            cells = [Text(f"— {name} —", style="dim"), Text(), Text()]
+        if span.origin == "break":
+            cells = [Text("— new chunk —", style="dim")]
+        elif span.origin == "and" and has_parts:
+            number += 1
+            cells = [Text(f"— AND part {number} —", style="dim"), Text(parts[number - 1], style="dim")]
+        elif span.origin == "and":
+            cells = [Text(f"— {_describe_joint(prompt)} —", style="dim")]
         else:
             style = _weight_style(span)
             cells = [
                 Text(make_visible(span.text), style=style),
                 Text(f"{span.weight:g}", style=style),
                 Text(ORIGINS[span.origin], style="dim"),
+                *([Text(str(span.options))] if with_options else []),
             ]
-        if with_options:
-            cells.append(Text(str(span.options)))
         table.add_row(*cells)
+    for lora in prompt.loras:
+        weights = format_tag_weights(lora.weight, lora.text_encoder_weight, lora.curve)
+        table.add_row(Text(make_visible(lora.name)), Text(weights), Text(lora.kind, style="dim"))
     return table
 
 
@@ -84,25 +79,18 @@ def _weight_style(span: Span) -> str:
     return "red" if span.weight > 1 else "blue"
 
 
-def list_diagnostics(prompt: Prompt, language: str = "en") -> Group:
+def list_diagnostics(prompt: Prompt) -> Group:
     """Return the diagnostics as a rich renderable, each with its source line and a caret below the range."""
     from rich.console import Group
 
-    return Group(
-        *(
-            line
-            for diagnostic in prompt.diagnostics
-            for line in _point_at(prompt.source, diagnostic, language)
-        )
-    )
+    return Group(*(line for each in prompt.diagnostics for line in _point_at(prompt.source, each)))
 
 
-def _point_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]:
+def _point_at(source: str, diagnostic: Diagnostic) -> list[Text]:
     """Return the message of one diagnostic, the line of the source, and the caret."""
     from rich.cells import cell_len
     from rich.text import Text
 
-    message = diagnostic.message_pt if language == "pt" else diagnostic.message
     line_start = source.rfind("\n", 0, diagnostic.start) + 1
     line_end = source.find("\n", diagnostic.start)
     line_end = len(source) if line_end < 0 else line_end
@@ -115,7 +103,9 @@ def _point_at(source: str, diagnostic: Diagnostic, language: str) -> list[Text]:
     caret = " " * cell_len(before) + "^" * max(1, cell_len(marked))
     return [
         Text.assemble(
-            (f"{diagnostic.severity}: ", f"bold {style}"), message, (f"  [{diagnostic.code}]", "dim")
+            (f"{diagnostic.severity}: ", f"bold {style}"),
+            diagnostic.message,
+            (f"  [{diagnostic.code}]", "dim"),
         ),
         Text("  " + before + marked + after),
         Text("  " + caret, style=style),
@@ -137,9 +127,9 @@ def to_dict(prompt: Prompt) -> dict[str, Any]:
         "source": prompt.source,
         "text": prompt.text,
         "fragments": [{"text": text, "weight": weight} for text, weight in to_fragments(prompt)],
-        "spans": [asdict(span) for span in prompt.spans],
+        "spans": [{**span._asdict(), "options": asdict(span.options)} for span in prompt.spans],
         "breaks": list(prompt.breaks),
-        "parts": [asdict(part) for part in prompt.parts],
+        "parts": [part._asdict() for part in prompt.parts],
         "loras": [asdict(lora) for lora in prompt.loras],
         "embeddings": [asdict(embedding) for embedding in prompt.embeddings],
         "swaps": [asdict(swap) for swap in prompt.swaps],

@@ -1,23 +1,33 @@
-"""Options of `promptweight generate --from FILE`, read from the settings in an image file."""
+"""Options of `promptweight generate --from FILE` and `edit --from FILE`, read from an image file."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from promptweight.cli import console
+from promptweight.cli import console, options
+from promptweight.cli.image_options import ImageOptions
+from promptweight.conditioning import MAX_CLIP_SKIP
 from promptweight.errors import PromptweightError, SettingError
-from promptweight.generation import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_STEPS
+from promptweight.generation import (
+    MAX_GUIDANCE,
+    MAX_SEED,
+    MAX_SIDE,
+    MAX_STEPS,
+    PromptEdit,
+)
+from promptweight.messages import message
 
 if TYPE_CHECKING:
     from promptweight.metadata import GenerationInfo
 
 _COMMON_NAMES = (
-    "prompt", "method", "normalizer", "space", "mode", "clip_skip", "pooled", "dialect", "seed", "width",
-    "height", "dtype",
+    "prompt", "negative_guidance", "weighting", "clip_skip", "dialect", "seed", "width", "height", "dtype",
 )  # fmt: skip
 """Settings of a record with the name of the option."""
 _OPTION_NAMES = {
@@ -25,19 +35,15 @@ _OPTION_NAMES = {
     "num_inference_steps": "steps",
     "guidance_scale": "guidance",
 }
-_DIALECTS = {"AUTOMATIC1111": "a1111", "ComfyUI": "comfy", "InvokeAI": "compel", "SwarmUI": "pw"}
-_OTHER_TOOLS: dict[str, tuple[str, type[int] | type[float], int]] = {
-    "steps": ("steps", int, MAX_STEPS),
-    "cfg scale": ("guidance", float, MAX_GUIDANCE),
-    "cfg_scale": ("guidance", float, MAX_GUIDANCE),
-    "cfgscale": ("guidance", float, MAX_GUIDANCE),
-    "seed": ("seed", int, MAX_SEED),
-    "width": ("width", int, MAX_SIDE),
-    "height": ("height", int, MAX_SIDE),
+_MAXIMUMS = {
+    "seed": MAX_SEED,
+    "steps": MAX_STEPS,
+    "guidance": MAX_GUIDANCE,
+    "clip_skip": MAX_CLIP_SKIP,
+    "width": MAX_SIDE,
+    "height": MAX_SIDE,
 }
-"""Settings of other tools in lower case: the option of `generate`, its type, and its maximum."""
-_MAX_IGNORED = 20
-"""Number of ignored settings in one warning."""
+"""Largest values of options; images of other tools may have larger ones."""
 
 
 class RerunWarning(NamedTuple):
@@ -52,32 +58,46 @@ class RerunWarning(NamedTuple):
     option: str | None = None
 
 
-def rerun_options(context: typer.Context, file: Path) -> dict[str, Any]:
-    """Return all options of `generate`: those on the command line, and the others from the file.
+@dataclass(frozen=True)
+class Rerun:
+    """Options for drawing an image again.
+
+    Attributes:
+        prompt: the prompt of the file; with an edit, that of the source image.
+        images: the options of the command line, and the others from the file.
+        edit: the edit of the file.
+    """
+
+    prompt: str
+    images: ImageOptions
+    edit: PromptEdit | None
+
+
+def read_rerun(context: typer.Context, images: ImageOptions) -> Rerun:
+    """Return the settings of the file that `images` names, replaced by the options of the command line.
 
     Prints a warning for each setting of the file that cannot be reproduced.
 
     Raises:
         SettingError: the file has no generation settings.
+        PromptweightError: the settings of the file are damaged.
     """
     from promptweight.metadata import read_metadata
 
+    file = Path(images.from_file or "")
     metadata = read_metadata(file)
     making = metadata.generation_info()
     if making is None:
-        raise SettingError(f"{file} must have generation settings; it has none")
+        raise SettingError(message("settings-missing-file", file=file))
     if metadata.record is not None:
         values, warnings = options_from_record(metadata.record)
     else:
         values, warnings = options_from_info(making)
-    given = {
-        name
-        for name in context.params
-        if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
-    }
+    given = options.given_options(context)
     console.print_warnings(warning.text for warning in warnings if warning.option not in given)
+    prompt, edit = values.pop("prompt"), values.pop("edit", None)
     from_file = {name: value for name, value in values.items() if name not in given}
-    return {**context.params, **from_file, "from_file": None}
+    return Rerun(prompt, replace(images, **from_file), edit)
 
 
 def options_from_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[RerunWarning]]:
@@ -99,14 +119,6 @@ def options_from_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], list
     if record.get("stopped_after") is not None:
         text = f"the image was stopped after {record['stopped_after']} steps; this one is finished"
         warnings.append(RerunWarning(text))
-    if record.get("balance") is True:
-        values["balance"] = True
-    elif "balance" in record:
-        text = "the image balanced chosen phrases, which only the Python API supports; it is ignored"
-        warnings.append(RerunWarning(text))
-    if record.get("targets"):
-        text = "the target shares of the image are ignored; write them in the prompt: (word:=25%)"
-        warnings.append(RerunWarning(text))
     if record.get("regions"):
         text = "the painted regions of the image are ignored; the app can draw them"
         warnings.append(RerunWarning(text))
@@ -120,48 +132,71 @@ def options_from_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], list
             warnings.append(RerunWarning(text, option))
     wrong = [name for name, value in values.items() if isinstance(value, (list, dict))]
     if wrong or not isinstance(values.get("prompt"), str):
-        raise PromptweightError(f"the record of the file is damaged: {(wrong or ['prompt'])[0]} is not valid")
+        raise _damaged((wrong or ["prompt"])[0])
+    more, more_warnings = _nested_options(record)
+    return values | more, warnings + more_warnings
+
+
+def _nested_options(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[RerunWarning]]:
+    """Return options and warnings for the target shares, the edit and the pipeline arguments of a record."""
+    values: dict[str, Any] = {}
+    warnings = []
+    for name in ("targets", "edit", "pipeline_kwargs"):
+        if not isinstance(record.get(name, {}), dict):
+            raise _damaged(name)
+    if targets := record.get("targets"):
+        values["target"] = [f"{phrase}={share}" for phrase, share in targets.items()]
+    if edit := record.get("edit"):
+        about = {name: value for name, value in edit.items() if name not in ("source", "edited")}
+        try:
+            values |= {"prompt": str(edit["source"]), "edit": PromptEdit(edit["edited"], **about)}
+        except (KeyError, TypeError, SettingError) as error:
+            raise _damaged("edit") from error
+    arguments = dict(record.get("pipeline_kwargs", {}))
+    for name, option in (("image", "image"), ("mask_image", "mask")):
+        if arguments.pop(name, None) is not None:
+            text = f"the image was drawn from a picture ({name}), which is not in it; give it with --{option}"
+            warnings.append(RerunWarning(text, option))
+            if "strength" in arguments:
+                values["strength"] = arguments.pop("strength")
+    for name, value in list(arguments.items()):
+        if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+            text = (
+                f"the image used the pipeline argument {name}, whose value is not in the file; it is ignored"
+            )
+            warnings.append(RerunWarning(text))
+            del arguments[name]
+    if arguments:
+        values["argument"] = [f"{name}={json.dumps(value)}" for name, value in arguments.items()]
     return values, warnings
+
+
+def _damaged(name: str) -> PromptweightError:
+    return PromptweightError(message("record-damaged", name=name))
 
 
 def options_from_info(info: GenerationInfo) -> tuple[dict[str, Any], list[RerunWarning]]:
     """Return options and warnings for an image of another tool."""
-    from promptweight.models import is_known_sampler
+    from promptweight.metadata import name_loras
 
+    named = name_loras(info)
     values: dict[str, Any] = {
-        "prompt": info.prompt,
-        "negative": info.negative_prompt,
-        "dialect": _DIALECTS[info.tool],
+        "prompt": named.prompt,
+        "negative": named.negative_prompt,
+        "dialect": named.dialect,
+        **{_OPTION_NAMES.get(name, name): value for name, value in named.options.items()},
     }
-    ignored = []
-    for name, value in info.settings.items():
-        key = str(name).lower()
-        try:
-            if key in _OTHER_TOOLS:
-                option, kind, maximum = _OTHER_TOOLS[key]
-                number = kind(value)
-                if not 0 <= number <= maximum:
-                    raise ValueError
-                values[option] = number
-            elif key == "size":
-                width, _, height = str(value).partition("x")
-                values |= {"width": int(width), "height": int(height)}
-            elif key == "clip skip":
-                values["clip_skip"] = max(0, int(value) - 1)
-            elif key == "sampler" and info.tool == "AUTOMATIC1111":
-                schedule = str(info.settings.get("Schedule type", "Automatic"))
-                sampler = str(value) if schedule == "Automatic" else f"{value} {schedule}"
-                if not is_known_sampler(sampler):
-                    raise ValueError
-                values["scheduler"] = sampler
-            elif key not in ("version", "model hash", "schedule type"):
-                ignored.append(str(name))
-        except (ValueError, TypeError, OverflowError):  # another program may write any value
-            ignored.append(str(name))
     text = f"the image is of {info.tool} with another model; the new one will be similar, not equal"
-    warnings = [RerunWarning(text)]
-    if ignored:
-        warnings.append(RerunWarning(f"ignored: {', '.join(ignored[:_MAX_IGNORED])}"))
+    warnings = [RerunWarning(text), *(RerunWarning(warning) for warning in info.warnings)]
+    for name, maximum in _MAXIMUMS.items():
+        if values.get(name) is not None and values[name] > maximum:
+            text = f"--{name.replace('_', '-')} must be at most {maximum}; {values.pop(name)} is ignored"
+            warnings.append(RerunWarning(text, name))
+    if tagged := [lora.name for lora in info.loras if lora not in named.loras]:
+        text = f"the image used loras ({', '.join(tagged)}); give their folder with --lora-dir"
+        warnings.append(RerunWarning(text, "lora_dir"))
+    if left := [lora.name for lora in named.loras]:
+        warnings.append(RerunWarning(f"a prompt cannot name these loras; ignored: {', '.join(left)}"))
     return values, warnings
 
 

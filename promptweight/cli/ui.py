@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
+from promptweight.validation import check_choice
 
 LANGUAGES = ("en", "pt-br")
+ROOT_PATH = re.compile(r"(https?://[^/\s?#]+)?(/[^\s?#]*)?(?<!^)")
+"""A path that begins with a slash, or an address of the web."""
 
 
 def ui(
@@ -27,6 +33,20 @@ def ui(
         list[str] | None,
         typer.Option(metavar="NAME:PASSWORD", help="Login that is required; repeatable."),
     ] = None,
+    output_dir: Annotated[
+        Path, typer.Option(help="Folder in which finished images are saved; the tab History lists it.")
+    ] = Path("out"),
+    no_save: Annotated[bool, typer.Option("--no-save", help="Save no images.")] = False,
+    lora_dir: Annotated[Path | None, typer.Option(help="Folder of the LoRAs that prompts name.")] = None,
+    embeddings_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the textual inversions that prompts name.")
+    ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Path or address at which a reverse proxy serves the app, such as /images."
+        ),
+    ] = None,
     lang: Annotated[
         str | None, typer.Option(help="Language: en or pt-br; by default that of the browser.")
     ] = None,
@@ -35,9 +55,22 @@ def ui(
     logins = [(name, password) for name, _, password in (each.partition(":") for each in auth or [])]
     for text, (name, password) in zip(auth or [], logins, strict=True):
         if not name or not password:
-            raise SettingError(f"auth must be a name and a password, such as maria:segredo; got {text!r}")
-    if lang is not None and lang not in LANGUAGES:
-        raise SettingError(f"lang must be one of: {', '.join(LANGUAGES)}; got {lang!r}")
+            raise SettingError(message("cli-auth", text=text))
+    if lang is not None:
+        check_choice("lang", lang, LANGUAGES)
+    if root_path is not None and not ROOT_PATH.fullmatch(root_path):
+        raise SettingError(message("cli-root-path", path=root_path))
     from promptweight_ui.app import launch
 
-    launch(model or ["mini"], host=host, port=port, share=share, auth=logins, language=lang)
+    launch(
+        model or ["mini"],
+        host=host,
+        port=port,
+        share=share,
+        auth=logins,
+        language=lang,
+        output_dir=None if no_save else output_dir,
+        lora_dir=lora_dir,
+        embeddings_dir=embeddings_dir,
+        root_path=root_path,
+    )

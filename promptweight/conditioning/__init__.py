@@ -3,6 +3,7 @@
 `tokenize` makes token tables and needs no torch; `encode` returns the keyword arguments for the call of a
 pipeline; `encode_prompts` returns the token tables and warnings as well.
 
+- `advice`: the recommended settings of a model;
 - `chunking`: special tokens and length of a chunk, and the rules that fill chunks;
 - `token_table`, `tokenization`: the tokens, words and weights of a prompt;
 - `compel_blend`: prompts joined by `.and()` and `.blend()`;
@@ -11,7 +12,8 @@ pipeline; `encode_prompts` returns the token tables and warnings as well.
 - `pipeline_encoders`, `prompt_embeds`: the text encoders of a pipeline, and the rows of `prompt_embeds`;
 - `encoding`, `encoding_warnings`: the public functions and their warnings;
 - `scheduled_encoding`: prompts that change during a run;
-- `text_attention`: the self-attention inside a text encoder.
+- `text_attention`, `attention_rollout`: the self-attention inside a text encoder, and the words that each
+  row of the embeddings holds.
 """
 
 import lazy_loader

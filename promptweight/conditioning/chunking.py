@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from promptweight.errors import ModelError, SettingError
+from promptweight.messages import message
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Tokenizer
 
 _MAX_LENGTH = 1_000_000
 """A larger `model_max_length` means no limit; tokenizers without one have 1e30."""
@@ -57,7 +61,7 @@ class ChunkLayout:
         return self.length - len(self.before) - len(self.after)
 
 
-def read_chunk_layout(tokenizer: Any, max_length: int | None = None) -> ChunkLayout:
+def read_chunk_layout(tokenizer: Tokenizer, max_length: int | None = None) -> ChunkLayout:
     """Return the chunk layout of a tokenizer; `max_length` defaults to its `model_max_length`.
 
     Raises:
@@ -65,16 +69,18 @@ def read_chunk_layout(tokenizer: Any, max_length: int | None = None) -> ChunkLay
         SettingError: a chunk of this length has no space for text.
     """
     if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(
-            f"the tokenizer {type(tokenizer).__name__} has no character offsets, which weights need; "
-            "use a fast tokenizer (backed by the tokenizers library)"
-        )
+        raise ModelError(message("tokenizer-without-offsets", tokenizer=type(tokenizer).__name__))
     length = int(min(tokenizer.model_max_length if max_length is None else max_length, _MAX_LENGTH))
     ids = list(tokenizer("").input_ids)
     if not len(ids) < length < _MAX_LENGTH:
         raise SettingError(
-            f"max_length must be from {len(ids) + 1} to {_MAX_LENGTH - 1} for the tokenizer "
-            f"{type(tokenizer).__name__}; got {length}"
+            message(
+                "max-length-range",
+                lowest=len(ids) + 1,
+                highest=_MAX_LENGTH - 1,
+                tokenizer=type(tokenizer).__name__,
+                length=length,
+            )
         )
     special = [SpecialToken(number, tokenizer.convert_ids_to_tokens(number)) for number in ids]
     # CLIP, T5 and similar tokenizers end with one end token; the tokens before it open the text.

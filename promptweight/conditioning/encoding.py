@@ -5,21 +5,32 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from promptweight.conditioning.advice import advice_of
 from promptweight.conditioning.encoding_warnings import collect_warnings
-from promptweight.conditioning.families import find_family
-from promptweight.conditioning.pipeline_encoders import get_absent_encoders, get_text_encoders
+from promptweight.conditioning.families import MAX_CLIP_SKIP, Family, find_family, resolve_weighting
+from promptweight.conditioning.lora_scale import check_lora_scale, scale_text_loras
+from promptweight.conditioning.pipeline_encoders import (
+    check_max_sequence_length,
+    get_absent_encoders,
+    get_text_encoders,
+)
+from promptweight.conditioning.pipeline_encoding import PipelineEncoder
 from promptweight.conditioning.prompt_embeds import BatchEncoder, EncoderSection, EncodingSettings
 from promptweight.conditioning.token_table import TokenTable
+from promptweight.conditioning.unused_fields import find_unused_fields
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message, message
 from promptweight.prompt import ParseTree, Prompt, as_prompt
-from promptweight.validation import check_choice
-from promptweight.weighting import ENCODER_MODES, POOLED, EncoderMode, Pooled, get_method, get_normalizer
+from promptweight.validation import check_integer
+from promptweight.weighting import KEY_WEIGHTINGS, Weighting
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 Prompts = str | Prompt | Sequence[str | Prompt]
 """One prompt or several, as text or parsed."""
@@ -30,16 +41,25 @@ class EncodedPrompts:
     """Encoded prompts.
 
     Attributes:
-        inputs: the keyword arguments for the call of the pipeline.
+        inputs: the keyword arguments for the call of the pipeline: tensors, or lists of them for pipelines
+            that take the embeddings of each prompt in a list.
         sections: the text encoders and token tables of each range of rows of `prompt_embeds`.
         warnings: messages for the user about parts of the prompts without effect.
-        settings: the settings of the encoding, which a session follows; None if unknown.
+        settings: the settings of the encoding, which a session follows.
+        other_negative_embeds: the embeddings of negative prompts that the pipeline does not take, but a
+            session may use; None where it does, or has a default of its own.
     """
 
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Any]
     sections: tuple[EncoderSection, ...]
     warnings: tuple[Message, ...]
-    settings: EncodingSettings | None = None
+    settings: EncodingSettings
+    other_negative_embeds: Tensor | None = None
+
+    @property
+    def negative_prompt_embeds(self) -> Tensor | None:
+        """Embeddings of the negative prompts, also where the pipeline takes none; None without any."""
+        return self.inputs.get("negative_prompt_embeds", self.other_negative_embeds)
 
     @property
     def positive(self) -> tuple[TokenTable, ...]:
@@ -57,18 +77,16 @@ class EncodedPrompts:
 
 
 def encode(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: Prompts,
     negative_prompt: Prompts | None = "",
     *,
-    method: str | None = None,
-    normalizer: str | None = None,
+    weighting: Weighting | str | None = None,
     dialect: str = "pw",
     clip_skip: int | None = None,
-    pooled: Pooled = "clean",
-    mode: EncoderMode = "embedding",
     max_sequence_length: int | None = None,
-) -> dict[str, Tensor]:
+    lora_scale: float | None = None,
+) -> dict[str, Any]:
     """Encode weighted prompts to the keyword arguments that `pipe(...)` takes.
 
         inputs = encode(pipe, "um (gato:1.4) vermelho", "feio")
@@ -80,29 +98,26 @@ def encode(
         pipe,
         prompt,
         negative_prompt,
-        method=method,
-        normalizer=normalizer,
+        weighting=weighting,
         dialect=dialect,
         clip_skip=clip_skip,
-        pooled=pooled,
-        mode=mode,
         max_sequence_length=max_sequence_length,
+        lora_scale=lora_scale,
     ).inputs
 
 
 @torch.no_grad()
 def encode_prompts(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: Prompts,
     negative_prompt: Prompts | None = "",
     *,
-    method: str | None = None,
-    normalizer: str | None = None,
+    weighting: Weighting | str | None = None,
     dialect: str = "pw",
     clip_skip: int | None = None,
-    pooled: Pooled = "clean",
-    mode: EncoderMode = "embedding",
     max_sequence_length: int | None = None,
+    lora_scale: float | None = None,
+    in_session: bool = False,
 ) -> EncodedPrompts:
     """Encode weighted prompts for a diffusers pipeline.
 
@@ -115,16 +130,16 @@ def encode_prompts(
         prompt: a prompt or a list of them, as text or parsed.
         negative_prompt: one for all prompts, or a list with one for each. None is the pipeline's default,
             which is not always an empty text (SDXL may use zeros).
-        method: a name in `promptweight.weighting.METHODS`; None is the default of each text encoder.
-        normalizer: a name in `promptweight.weighting.NORMALIZERS`; None leaves the weights unchanged.
+        weighting: how weights act, as `Weighting.of` takes it; None is the default of the dialect, else of
+            each text encoder.
         dialect: the dialect of prompts given as text.
         clip_skip: the number of last layers of the CLIP text encoders to skip, 0 or more; as in the
             pipelines, negative prompts skip none.
-        pooled: whether the pooled vector, where the family has one, is of the "clean" text or "weighted".
-        mode: the mode of words without a mode of their own: "embedding", by `method`; or "clip", in the
-            self-attention of the CLIP text encoders (`promptweight.conditioning.clip_bias`), which leaves a
-            T5 unchanged.
         max_sequence_length: the length in tokens of a T5 text; None is the family's default.
+        lora_scale: the scale of the LoRAs in the text encoders, as pipelines take it in
+            `cross_attention_kwargs` or `joint_attention_kwargs`; None is 1.
+        in_session: whether the result is for `promptweight.attach`: weights that act in the denoiser's
+            attention stay out of the embeddings.
 
     Raises:
         ModelError: the pipeline is of no supported family, or was loaded without text encoders.
@@ -132,11 +147,54 @@ def encode_prompts(
     """
     family = find_family(pipe)
     prompts, negatives = parse_prompt_pairs(prompt, negative_prompt, dialect)
-    settings = _make_settings(method, normalizer, clip_skip, pooled, mode)
+    settings = _make_settings(pipe, family, weighting, clip_skip, lora_scale, in_session)
+    warnings: dict[Message, None] = {}
+    inputs: dict[str, Any]
+    if family.outputs:
+        check_max_sequence_length(family, max_sequence_length)
+        _check_weights(family, weighting, (*prompts, *negatives), settings, warnings)
+        encoder = PipelineEncoder(pipe, family, max_sequence_length)
+        sections, inputs = encoder.encode_batch(prompts, negatives)
+    else:
+        sections, inputs = _encode_sections(
+            pipe, family, prompts, negatives, settings, max_sequence_length, warnings
+        )
+    if negative_prompt is None and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
+        inputs |= {key: torch.zeros_like(x) for key, x in inputs.items() if key.startswith("negative_")}
+    warnings |= dict.fromkeys(collect_warnings(sections, family, settings))
+    every_prompt = (*prompts, *negatives)
+    warnings |= dict.fromkeys(find_unused_fields(Weighting.of(weighting), every_prompt, family, settings))
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    accepted = set(parameters)
+    has_negative = any(prompt.text.strip() for prompt in negatives)
+    if has_negative and "negative_prompt_embeds" not in accepted and not in_session:
+        unused = message("negative-unsupported", name=type(pipe).__name__)
+        warnings[unused] = None
+    if family.negative_is_optional and negative_prompt is None:
+        accepted = {key for key in accepted if not key.startswith("negative_")}
+    accepted_inputs = {key: x for key, x in inputs.items() if key in accepted}
+    text = parameters.get("negative_prompt")
+    if "negative_prompt_embeds" in accepted_inputs and text is not None and text.default is not None:
+        accepted_inputs["negative_prompt"] = None  # its default text is refused beside embeddings
+    others = None if negative_prompt is None else inputs["negative_prompt_embeds"]
+    if "negative_prompt_embeds" in accepted:
+        others = None
+    return EncodedPrompts(accepted_inputs, sections, tuple(warnings), settings, others)
+
+
+def _encode_sections(
+    pipe: Pipeline,
+    family: Family,
+    prompts: Sequence[Prompt],
+    negatives: Sequence[Prompt],
+    settings: EncodingSettings,
+    max_sequence_length: int | None,
+    warnings: dict[Message, None],
+) -> tuple[tuple[EncoderSection, ...], dict[str, Any]]:
+    """Encode prompts with the text encoders of a pipeline, weighted; return sections and inputs."""
     encoders = get_text_encoders(pipe, family, max_sequence_length)
     if not any(kind in encoders for section in family.sections for kind in section):
-        raise ModelError(f"this {type(pipe).__name__} was loaded without the text encoders that it needs")
-    warnings: dict[Message, None] = {}
+        raise ModelError(message("text-encoders-missing", pipeline=type(pipe).__name__))
     batch = BatchEncoder(
         prompts={"positive": prompts, "negative": negatives},
         encoders=encoders,
@@ -144,40 +202,53 @@ def encode_prompts(
         settings=settings,
         warn=lambda message: warnings.setdefault(message),
     )
-    sections, embeds = batch.encode_sections(family.sections)
+    with scale_text_loras(encoders.values(), settings.lora_scale):
+        sections, embeds = batch.encode_sections(family.sections)
+        vectors = batch.encode_pooled(family.pooled) if family.pooled else {}
     inputs = {"prompt_embeds": embeds["positive"], "negative_prompt_embeds": embeds["negative"]}
     if family.pooled:
-        vectors = batch.encode_pooled(family.pooled)
         inputs["pooled_prompt_embeds"] = vectors["positive"]
         inputs["negative_pooled_prompt_embeds"] = vectors["negative"]
-    if negative_prompt is None and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
-        inputs |= {key: torch.zeros_like(x) for key, x in inputs.items() if key.startswith("negative_")}
-    warnings |= dict.fromkeys(collect_warnings(sections, family, settings))
-    accepted = set(inspect.signature(type(pipe).__call__).parameters)
-    has_negative = any(prompt.text.strip() for prompt in negatives)
-    if has_negative and "negative_prompt_embeds" not in accepted:
-        unused = message("negative-unsupported", name=type(pipe).__name__)
-        warnings[unused] = None
-    if family.negative_is_optional and negative_prompt is None:
-        accepted = {key for key in accepted if not key.startswith("negative_")}
-    accepted_inputs = {key: x for key, x in inputs.items() if key in accepted}
-    return EncodedPrompts(accepted_inputs, sections, tuple(warnings), settings)
+    return sections, inputs
+
+
+def _check_weights(
+    family: Family,
+    weighting: Weighting | str | None,
+    prompts: Sequence[Prompt],
+    settings: EncodingSettings,
+    warnings: dict[Message, None],
+) -> None:
+    """Check that weights of prompts without a weighting of their own act where a pipeline encodes itself.
+
+    Raises:
+        SettingError: they act in attention, and the encoding is for no session.
+    """
+    is_weighted = any(span.is_weighted for prompt in prompts for span in prompt.spans)
+    if not is_weighted or Weighting.of(weighting).name is not None:
+        return
+    if not settings.in_session:
+        raise SettingError(message("weighting-needs-session", weighting=settings.weighting.name))
+    warnings[message("weights-in-attention", family=family.name)] = None
 
 
 def _make_settings(
-    method: str | None, normalizer: str | None, clip_skip: int | None, pooled: str, mode: EncoderMode
+    pipe: Pipeline,
+    family: Family,
+    weighting: Weighting | str | None,
+    clip_skip: int | None,
+    lora_scale: float | None,
+    in_session: bool,
 ) -> EncodingSettings:
-    if clip_skip is not None and (type(clip_skip) is not int or clip_skip < 0):
-        raise SettingError(f"clip_skip must be an integer of at least 0, or None; got {clip_skip!r}")
-    check_choice("pooled", pooled, POOLED)
-    check_choice("mode", mode, ENCODER_MODES)
-    return EncodingSettings(
-        method=None if method is None else get_method(method),
-        normalizer=get_normalizer(normalizer or "none"),
-        clip_skip=clip_skip,
-        weighted_pool=pooled == "weighted",
-        mode=mode,
-    )
+    checked = Weighting.of(weighting)
+    if (advice := advice_of(pipe)) is not None:
+        checked = checked.calibrated(advice.weighting)
+    is_default, checked = checked.name is None, resolve_weighting(checked, family)
+    if checked.name in KEY_WEIGHTINGS and not in_session and not is_default:
+        raise SettingError(message("weighting-needs-session", weighting=checked.name))
+    if clip_skip is not None:
+        check_integer("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
+    return EncodingSettings(checked, clip_skip, in_session, check_lora_scale(lora_scale))
 
 
 def parse_prompt_pairs(
@@ -191,9 +262,7 @@ def parse_prompt_pairs(
     prompts = parse_prompts(prompt, dialect)
     negatives = parse_prompts("" if negative_prompt is None else negative_prompt, dialect)
     if len(negatives) not in (1, len(prompts)):
-        raise SettingError(
-            f"negative_prompt must hold 1 or {len(prompts)} prompts, as many as prompt; got {len(negatives)}"
-        )
+        raise SettingError(message("negative-prompt-number", number=len(prompts), given=len(negatives)))
     return prompts, negatives * (len(prompts) // len(negatives))
 
 
@@ -205,13 +274,11 @@ def parse_prompts(prompts: Prompts, dialect: str) -> list[Prompt]:
     """
     if isinstance(prompts, Mapping) or not isinstance(prompts, (str, Prompt, ParseTree, Iterable)):
         advice = "; pass encoded prompts to the pipeline" if isinstance(prompts, Mapping) else ""
-        raise SettingError(
-            f"prompt must be text, a Prompt or a list of these; got {type(prompts).__name__}{advice}"
-        )
+        raise SettingError(message("prompts-type", kind=type(prompts).__name__, advice=advice))
     many = [prompts] if isinstance(prompts, (str, Prompt, ParseTree)) else list(prompts)
     for number, prompt in enumerate(many):
         if not isinstance(prompt, (str, Prompt, ParseTree)):
-            raise SettingError(f"prompt {number} must be text or a Prompt; got {type(prompt).__name__}")
+            raise SettingError(message("prompt-number-type", number=number, kind=type(prompt).__name__))
     if not many:
-        raise SettingError("prompt must hold at least one prompt; got an empty list")
+        raise SettingError(message("prompts-empty"))
     return [as_prompt(prompt, dialect) for prompt in many]

@@ -10,8 +10,15 @@ from promptweight.conditioning.families import EncoderKind, Family
 from promptweight.conditioning.prompt_embeds import EncoderSection, EncodingSettings
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message, message
-from promptweight.prompt import Prompt
-from promptweight.weighting import KEY_MODES, resolve_mode
+from promptweight.prompt import Prompt, Span
+from promptweight.weighting import (
+    CALIBRATED_RANGE,
+    CLIP_ATTENTION,
+    KEY_WEIGHTINGS,
+    DefaultWeighting,
+    WordWeighting,
+    resolve_word_weighting,
+)
 
 
 def collect_warnings(
@@ -44,7 +51,7 @@ def collect_warnings(
     yield from dict.fromkeys(
         _joined_rows_warning(table) for table in tables if _exceeds_one_chunk(table, kinds)
     )
-    yield from _clip_mode_warnings(tables, family, settings)
+    yield from _clip_attention_warnings(tables, family, settings)
     for table in tables:
         yield from _prompt_warnings(table.prompt, settings)
 
@@ -65,26 +72,23 @@ def _joined_rows_warning(table: TokenTable) -> Message:
     )
 
 
-def _has_weights(table: TokenTable, mode: str, settings: EncodingSettings) -> bool:
-    """Return whether any word has a weight that acts in this mode."""
-    default = settings.choose_mode(table.prompt.dialect)
-    return any(
-        span.weight != 1 and resolve_mode(span.options.mode, span.weight, default) == mode
-        for span in table.prompt.spans
-    )
+def _has_weights(table: TokenTable, weighting: WordWeighting, settings: EncodingSettings) -> bool:
+    """Return whether the weight of any word acts by this weighting."""
+    default = settings.word_default(table.prompt.dialect)
+    return any(span.weight != 1 and _resolve(span, default) == weighting for span in table.prompt.spans)
 
 
-def _clip_mode_warnings(
+def _clip_attention_warnings(
     tables: Sequence[TokenTable], family: Family, settings: EncodingSettings
 ) -> Iterator[Message]:
     """Yield warnings about weights inside CLIP that do not reach the denoiser."""
     others = {kind.name for kind in family.encoders if not kind.is_clip}
-    weighted = [table for table in tables if _has_weights(table, "clip", settings)]
+    weighted = [table for table in tables if _has_weights(table, CLIP_ATTENTION, settings)]
     for encoder in sorted({table.encoder for table in weighted} & others):
-        yield message("clip-mode-other-encoder", encoder=encoder)
+        yield message("clip-attention-other-encoder", encoder=encoder)
     rows = [kind for section in family.sections for kind in section]
-    if weighted and not settings.weighted_pool and not any(kind.is_clip for kind in rows):
-        yield message("clip-mode-pooled", family=family.name)
+    if weighted and settings.weighting.pooled == "clean" and not any(kind.is_clip for kind in rows):
+        yield message("clip-attention-pooled", family=family.name)
 
 
 def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Message]:
@@ -93,23 +97,26 @@ def _prompt_warnings(prompt: Prompt, settings: EncodingSettings) -> Iterator[Mes
         yield message("first-step-only", prompt=prompt.source)
     if len(prompt.parts) > 1 and not split_blocks(prompt):
         yield message("and-concatenated", parts=len(prompt.parts), prompt=prompt.source)
+    is_calibrated = settings.weighting.is_calibrated and settings.weighting.is_presence(prompt.dialect)
+    low, high = CALIBRATED_RANGE
     for span in prompt.spans:
-        mode, word = span.options.mode, span.text.strip()
-        if (
-            mode is None
-            and resolve_mode(None, span.weight, settings.choose_mode(prompt.dialect)) in KEY_MODES
-        ):
-            continue  # mode "split": the session weights this word in attention, with all its options
-        acts_in_clip = (mode or settings.mode) == "clip"
-        if settings.ignores_weights and not acts_in_clip:
-            if mode == "embedding" and span.weight != 1:
+        option, word = span.options.weighting, span.text.strip()
+        if is_calibrated and option is None and not low <= span.weight <= high:
+            yield message("weight-uncalibrated", word=word, weight=span.weight, low=low, high=high)
+        weighting = _resolve(span, settings.word_default(prompt.dialect))
+        if weighting in KEY_WEIGHTINGS:
+            if not settings.in_session and span.is_weighted:
+                yield message("word-attention", word=word, weighting=weighting)
+        elif weighting == "embedding" and settings.ignores_weights:
+            if option is not None and span.weight != 1:
                 yield message("word-embedding-unused", word=word)
-        elif mode in KEY_MODES:
-            if span.weight != 1:
-                yield message("word-attention-mode", word=word, mode=mode)
-        elif replace(span.options, mode=None, share=None):
-            options = replace(span.options, mode=None, share=None)
-            if acts_in_clip:
+        elif options := replace(span.options, weighting=None, share=None):
+            if weighting == CLIP_ATTENTION:
                 yield message("word-options-text-encoder", word=word, options=options)
             else:
                 yield message("word-options-embeddings", word=word, options=options)
+
+
+def _resolve(span: Span, default: DefaultWeighting) -> WordWeighting:
+    options = span.options
+    return resolve_word_weighting(options.weighting, span.weight, default, is_local=options.is_local)

@@ -1,19 +1,29 @@
 """Model families: the text encoders of each, and the way their outputs are joined.
 
-All differences between Stable Diffusion 1 and 2, SDXL, Stable Diffusion 3 and FLUX are data in this file,
-which needs no torch.
+All differences between the text inputs of pipelines are data in this file, which needs no torch. A family
+either has its text encoders run by promptweight, which weights their embeddings, or has `outputs`: its
+pipelines then encode the text themselves (`promptweight.conditioning.pipeline_encoding`), with their own
+template, padding and masks, and weights act in attention.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from promptweight.errors import ModelError
+from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message
+from promptweight.weighting import KEY_WEIGHTINGS, Weighting
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 MAX_SEQUENCE_LENGTH = 512
 """Length in tokens of the longest text that the pipelines with a T5 text encoder accept."""
+
+MAX_CLIP_SKIP = 100
+"""More layers than any CLIP text encoder has; the limit of a model is checked when a prompt is encoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class EncoderKind:
         supports_clip_skip: whether `clip_skip` applies to it.
         masks_padding: whether its pipelines follow `use_attention_mask` in its configuration.
         is_clip: whether weights can act inside it.
+        scales_loras: whether its pipelines scale its LoRAs by the "scale" of their attention arguments.
     """
 
     name: str
@@ -45,6 +56,7 @@ class EncoderKind:
     supports_clip_skip: bool = True
     masks_padding: bool = False
     is_clip: bool = True
+    scales_loras: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,11 @@ class Family:
         max_sequence_length: the default length of the encoders with `has_max_sequence_length`.
         negative_is_optional: whether the pipelines run without negative embeddings where there is no negative
             prompt.
+        outputs: the values that the pipelines' own `encode_prompt` returns, in order, by the names under
+            which their call takes them, "" for those that it does not take; empty where promptweight encodes.
+            Without names that begin with `negative_`, negative prompts are encoded by a call of their own.
+        guidance_argument: the argument of the pipelines' call for the scale of classifier-free guidance, or
+            of the guidance that the model was distilled with.
     """
 
     name: str
@@ -71,6 +88,8 @@ class Family:
     absent_is_zeros: bool = False
     max_sequence_length: int | None = None
     negative_is_optional: bool = False
+    outputs: tuple[str, ...] = ()
+    guidance_argument: str = "guidance_scale"
 
     @property
     def encoders(self) -> tuple[EncoderKind, ...]:
@@ -91,6 +110,7 @@ _SD3_T5 = EncoderKind(
     has_max_sequence_length=True,
     supports_clip_skip=False,
     is_clip=False,
+    scales_loras=False,
 )
 _FLUX_CLIP = EncoderKind(
     "clip", "tokenizer", "text_encoder", "last", "none", is_chunked=False, supports_clip_skip=False
@@ -106,6 +126,29 @@ _FLUX_T5 = EncoderKind(
     supports_clip_skip=False,
     is_clip=False,
 )
+
+
+def _language_model(name: str, tokenizer: str = "tokenizer", model: str = "text_encoder") -> EncoderKind:
+    """Return a text encoder that its pipeline runs: its embeddings carry no weights."""
+    return EncoderKind(
+        name,
+        tokenizer,
+        model,
+        "last",
+        "none",
+        is_chunked=False,
+        has_max_sequence_length=True,
+        supports_clip_skip=False,
+        is_clip=False,
+        scales_loras=False,
+    )
+
+
+_MASKED_PAIR = (
+    *("prompt_embeds", "prompt_attention_mask"),
+    *("negative_prompt_embeds", "negative_prompt_attention_mask"),
+)
+"""Outputs of pipelines that encode a prompt and its negative prompt in one call, each with a mask."""
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -189,25 +232,110 @@ FAMILIES: tuple[Family, ...] = (
         max_sequence_length=512,
         negative_is_optional=True,
     ),
+    Family(
+        "Qwen-Image",
+        (
+            "QwenImagePipeline",
+            "QwenImageImg2ImgPipeline",
+            "QwenImageInpaintPipeline",
+        ),
+        sections=((_language_model("qwen"),),),
+        max_sequence_length=512,
+        negative_is_optional=True,
+        outputs=("prompt_embeds", "prompt_embeds_mask"),
+        guidance_argument="true_cfg_scale",
+    ),
+    Family(
+        "Z-Image",
+        ("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"),
+        sections=((_language_model("qwen"),),),
+        max_sequence_length=512,
+        outputs=("prompt_embeds", "negative_prompt_embeds"),
+    ),
+    Family(
+        "Lumina-Image 2",
+        ("Lumina2Pipeline",),
+        sections=((_language_model("gemma"),),),
+        max_sequence_length=256,
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
+        "Chroma",
+        ("ChromaPipeline",),
+        sections=((_language_model("t5"),),),
+        max_sequence_length=512,
+        outputs=(
+            *("prompt_embeds", "", "prompt_attention_mask"),
+            *("negative_prompt_embeds", "", "negative_prompt_attention_mask"),
+        ),
+    ),
+    Family(
+        "SANA",
+        ("SanaPipeline",),
+        sections=((_language_model("gemma"),),),
+        max_sequence_length=300,
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
+        "PixArt-Sigma",
+        ("PixArtSigmaPipeline",),
+        sections=((_language_model("t5"),),),
+        max_sequence_length=300,
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
+        "FLUX.2 klein",
+        ("Flux2KleinPipeline",),
+        sections=((_language_model("qwen"),),),
+        max_sequence_length=512,
+        negative_is_optional=True,
+        outputs=("prompt_embeds", ""),
+    ),
 )
 """The supported model families."""
 
 
-def find_family(pipe: Any) -> Family:
+def find_family(pipe: Pipeline) -> Family:
     """Return the family of a pipeline, by its class or one of its base classes.
 
     Raises:
         ModelError: there is none; the error lists the supported families and pipelines.
     """
-    names = {base.__name__ for base in type(pipe).__mro__}
-    for family in FAMILIES:
-        if names.intersection(family.pipelines):
-            return family
-    known = "; ".join(f"{family.name}: {', '.join(family.pipelines)}" for family in FAMILIES)
-    raise ModelError(
-        message(
-            "pipeline-unsupported",
-            name=type(pipe).__name__,
-            known=known,
+    family = look_up_family(pipe)
+    if family is None:
+        known = describe_families()
+        raise ModelError(message("pipeline-unsupported", name=type(pipe).__name__, known=known))
+    return family
+
+
+def look_up_family(pipe: Pipeline) -> Family | None:
+    """Return the family of a pipeline, by its class or one of its base classes; None for none."""
+    return find_family_by_names([base.__name__ for base in type(pipe).__mro__])
+
+
+def find_family_by_names(names: Sequence[str]) -> Family | None:
+    """Return the family of a pipeline by the names of its class and of its base classes; None for none."""
+    return next((each for each in FAMILIES if not set(each.pipelines).isdisjoint(names)), None)
+
+
+def resolve_weighting(weighting: Weighting, family: Family) -> Weighting:
+    """Return how weights act on a family: in attention by default where its pipelines encode themselves.
+
+    Raises:
+        SettingError: the weighting acts on embeddings or in a text encoder that promptweight does not run.
+    """
+    if not family.outputs:
+        return weighting
+    if weighting.name is None:
+        return replace(weighting, name="attention")
+    if weighting.name not in (*KEY_WEIGHTINGS, "none"):
+        known = ", ".join(KEY_WEIGHTINGS)
+        raise SettingError(
+            message("weighting-embeddings", family=family.name, known=known, weighting=weighting.name)
         )
-    )
+    return weighting
+
+
+def describe_families() -> str:
+    """Return the supported families, each with its pipelines."""
+    return "; ".join(f"{family.name}: {', '.join(family.pipelines)}" for family in FAMILIES)

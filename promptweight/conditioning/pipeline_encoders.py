@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +12,10 @@ from torch import Tensor
 from promptweight.conditioning.families import MAX_SEQUENCE_LENGTH, EncoderKind, Family
 from promptweight.conditioning.text_encoder import TextEncoder
 from promptweight.errors import SettingError
+from promptweight.messages import message
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 
 @dataclass(frozen=True)
@@ -29,31 +33,37 @@ class AbsentEncoder:
         return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
 
+def check_max_sequence_length(family: Family, length: int | None) -> None:
+    """Check a length of text in tokens; None is the family's default.
+
+    Raises:
+        SettingError: it is out of range, or the family has no such length.
+    """
+    if length is not None and family.max_sequence_length is None:
+        raise SettingError(message("max-sequence-length-unused", family=family.name, length=length))
+    if length is not None and not (type(length) is int and 2 <= length <= MAX_SEQUENCE_LENGTH):
+        raise SettingError(message("max-sequence-length-range", highest=MAX_SEQUENCE_LENGTH, length=length))
+
+
 def get_text_encoders(
-    pipe: Any, family: Family, max_sequence_length: int | None = None
+    pipe: Pipeline, family: Family, max_sequence_length: int | None = None
 ) -> dict[EncoderKind, TextEncoder]:
-    """Return the text encoders that a pipeline was loaded with.
+    """Return the text encoders that a pipeline was loaded with; none for a family that encodes itself.
 
     Raises:
         SettingError: `max_sequence_length` is out of range, or the family has no such length.
     """
+    check_max_sequence_length(family, max_sequence_length)
     length = max_sequence_length
-    if length is not None and family.max_sequence_length is None:
-        raise SettingError(
-            f"max_sequence_length must be None for {family.name}, whose prompts take several chunks; "
-            f"got {length}"
-        )
-    if length is not None and not (type(length) is int and 2 <= length <= MAX_SEQUENCE_LENGTH):
-        raise SettingError(
-            f"max_sequence_length must be an integer from 2 to {MAX_SEQUENCE_LENGTH}; got {length!r}"
-        )
+    if family.outputs:
+        return {}
     return {
         kind: TextEncoder(
             kind,
             getattr(pipe, kind.tokenizer),
-            getattr(pipe, kind.model),
-            pipe._execution_device,
             (length or family.max_sequence_length) if kind.has_max_sequence_length else None,
+            model=getattr(pipe, kind.model),
+            device=pipe._execution_device,
         )
         for kind in family.encoders
         if getattr(pipe, kind.model, None) is not None and getattr(pipe, kind.tokenizer, None) is not None
@@ -61,7 +71,7 @@ def get_text_encoders(
 
 
 def get_absent_encoders(
-    pipe: Any,
+    pipe: Pipeline,
     family: Family,
     encoders: Mapping[EncoderKind, TextEncoder],
     max_sequence_length: int | None = None,

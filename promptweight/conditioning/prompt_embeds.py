@@ -12,16 +12,14 @@ from torch import Tensor
 
 from promptweight.conditioning.families import EncoderKind
 from promptweight.conditioning.pipeline_encoders import AbsentEncoder
-from promptweight.conditioning.text_encoder import TextEncoder
+from promptweight.conditioning.text_encoder import EncoderWeighting, TextEncoder
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.messages import Message
 from promptweight.weighting import (
-    DIALECT_METHODS,
-    EncoderMode,
+    DefaultWeighting,
     Method,
-    Normalizer,
+    Weighting,
     get_method,
-    splits_weights,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +28,30 @@ if TYPE_CHECKING:
 Role = Literal["positive", "negative"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """The two prompts of classifier-free guidance."""
+
+
+TextInput = Tensor | list[Tensor]
+"""Embeddings or masks of a batch: (prompts, tokens, …), or (tokens, …) of each prompt in a list."""
+
+
+def stack_texts(value: TextInput) -> Tensor:
+    """Return embeddings of a batch as one tensor; in a list, zeros follow those of shorter texts."""
+    if isinstance(value, Tensor):
+        return value
+    length = max(map(len, value))
+    return torch.stack([pad_rows(each, length) for each in value])
+
+
+def select_texts(value: TextInput | None, rows: Sequence[int]) -> TextInput | None:
+    """Return the embeddings of some prompts of a batch; None for None."""
+    if value is None:
+        return None
+    return value[list(rows)] if isinstance(value, Tensor) else [value[row] for row in rows]
+
+
+def pad_rows(tensor: Tensor, rows: int) -> Tensor:
+    """Pad the first dimension with zeros."""
+    return F.pad(tensor, [0, 0] * (tensor.ndim - 1) + [0, rows - len(tensor)])
 
 
 @dataclass(frozen=True)
@@ -56,34 +78,34 @@ class EncodingSettings:
     """The settings of one call of `encode_prompts`.
 
     Attributes:
-        method: the weighting method; None is the default of the dialect or of the text encoder.
-        normalizer: the normalizer of the weights.
+        weighting: how weights act.
         clip_skip: the number of last layers to skip; None is the default output.
-        weighted_pool: whether the pooled vector is weighted.
-        mode: the mode of the words without a mode of their own.
+        in_session: whether a session weights the denoiser's attention.
+        lora_scale: the scale of the LoRAs in text encoders.
     """
 
-    method: Method | None
-    normalizer: Normalizer
-    clip_skip: int | None
-    weighted_pool: bool
-    mode: EncoderMode = "embedding"
+    weighting: Weighting
+    clip_skip: int | None = None
+    in_session: bool = False
+    lora_scale: float = 1.0
 
     @property
     def ignores_weights(self) -> bool:
         """True if the method leaves the embeddings without weights."""
-        return self.method is not None and self.method.name == "none"
+        return self.weighting.method == "none"
 
     def choose_method(self, kind: EncoderKind, dialect: str) -> Method:
         """Return the method that weights the embeddings of this encoder in prompts of this dialect."""
-        return self.method or get_method(DIALECT_METHODS.get(dialect, kind.method))
+        return get_method(self.weighting.method_for(dialect, kind.method))
 
-    def choose_mode(self, dialect: str) -> EncoderMode:
-        """Return the mode of words without one in prompts of this dialect; "split" is for `presence` only."""
-        method = None if self.method is None else self.method.name
-        if self.mode == "split" and not splits_weights(method, dialect):
-            return "embedding"
-        return self.mode
+    def for_encoder(self, kind: EncoderKind, dialect: str) -> EncoderWeighting:
+        """Return how the weights of prompts of this dialect act in this encoder."""
+        method = self.choose_method(kind, dialect)
+        return EncoderWeighting(self.weighting, method, self.word_default(dialect))
+
+    def word_default(self, dialect: str) -> DefaultWeighting:
+        """Return how words without an option are weighted in prompts of this dialect."""
+        return self.weighting.word_default(dialect, in_session=self.in_session)
 
 
 @dataclass(frozen=True)
@@ -163,14 +185,8 @@ class BatchEncoder:
         for kind in kinds:
             if kind in tables:
                 encoder, table = self.encoders[kind], tables[kind]
-                embeds = encoder.embed(
-                    table,
-                    settings.choose_method(kind, table.prompt.dialect),
-                    settings.normalizer,
-                    clip_skip,
-                    self.warn,
-                    settings.choose_mode(table.prompt.dialect),
-                )
+                weighting = settings.for_encoder(kind, table.prompt.dialect)
+                embeds = encoder.embed(table, weighting, clip_skip, self.warn)
                 missing = rows // table.layout.length - table.chunks
                 yield torch.cat([embeds, *[encoder.encode_empty(clip_skip).rows] * missing])
             elif kind in self.absent:
@@ -182,15 +198,8 @@ class BatchEncoder:
         for kind in kinds:
             if kind in self.encoders:
                 encoder = self.encoders[kind]
-                vectors.append(
-                    encoder.pool(
-                        encoder.tokenize(prompt),
-                        settings.choose_method(kind, prompt.dialect),
-                        settings.normalizer,
-                        weighted=settings.weighted_pool,
-                        mode=settings.choose_mode(prompt.dialect),
-                    )
-                )
+                weighting = settings.for_encoder(kind, prompt.dialect)
+                vectors.append(encoder.pool(encoder.tokenize(prompt), weighting))
             elif kind in self.absent:
                 vectors.append(self.absent[kind].zeros(self.absent[kind].pooled_channels))
         return torch.cat(vectors, -1)

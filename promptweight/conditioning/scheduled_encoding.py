@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptweight.conditioning.encoding import EncodedPrompts, Prompts, encode_prompts, parse_prompt_pairs
-from promptweight.conditioning.prompt_embeds import ROLES, Role
+from promptweight.conditioning.prompt_embeds import ROLES, Role, select_texts
 from promptweight.conditioning.token_table import TokenTable
 from promptweight.prompt import FIRST_VARIANT, Prompt, PromptTimeline, make_timeline
+from promptweight.weighting import Weighting
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class ScheduledEncoding:
         if not self.changes:
             return dict(self.encoded.inputs)
         return {
-            key: value[self._initial_rows("negative" if key.startswith("negative_") else "positive")]
+            key: select_texts(
+                value, self._initial_rows("negative" if key.startswith("negative_") else "positive")
+            )
             for key, value in self.encoded.inputs.items()
         }
 
@@ -72,19 +78,23 @@ class ScheduledEncoding:
 
 
 def encode_scheduled(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: Prompts,
     negative_prompt: Prompts | None = "",
     *,
     num_inference_steps: int | None = None,
+    weighting: Weighting | str | None = None,
     dialect: str = "pw",
-    **settings: Any,
+    clip_skip: int | None = None,
+    max_sequence_length: int | None = None,
+    lora_scale: float | None = None,
+    in_session: bool = False,
 ) -> ScheduledEncoding:
     """Encode prompts with all their variants in a run of `num_inference_steps` sampling steps.
 
     Without the number of steps, scheduled prompts keep the variant of their first step, with a warning. Empty
-    chunks pad all variants to one length, so the shape is the same at every step. `settings` and errors are
-    those of `encode_prompts`.
+    chunks pad all variants to one length, so the shape is the same at every step. The other arguments and
+    the errors are those of `encode_prompts`.
     """
     prompts, negatives = parse_prompt_pairs(prompt, negative_prompt, dialect)
     timelines: dict[Role, tuple[PromptTimeline, ...]] = {
@@ -99,7 +109,16 @@ def encode_scheduled(
     for each in variants.values():
         each += [each[-1]] * (longest - len(each))
     negative_variants = None if negative_prompt is None else variants["negative"]
-    encoded = encode_prompts(pipe, variants["positive"], negative_variants, **settings)
+    encoded = encode_prompts(
+        pipe,
+        variants["positive"],
+        negative_variants,
+        weighting=weighting,
+        clip_skip=clip_skip,
+        max_sequence_length=max_sequence_length,
+        lora_scale=lora_scale,
+        in_session=in_session,
+    )
     return ScheduledEncoding(encoded, timelines, first_rows)
 
 

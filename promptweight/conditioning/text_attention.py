@@ -28,6 +28,7 @@ from promptweight.validation import check_choice
 if TYPE_CHECKING:
     from promptweight.conditioning.token_table import TokenTable
     from promptweight.prompt import Prompt
+    from promptweight.protocols import Pipeline
 
 ATTENTION_CLASSES = ("CLIPAttention", "T5Attention")
 """Classes of self-attention layers in the text encoders of transformers."""
@@ -82,13 +83,13 @@ def _resolve_indices(name: str, indices: Sequence[int], number: int) -> Sequence
     """
     for index in indices:
         if not -number <= index < number:
-            raise SettingError(f"{name} must be from 0 to {number - 1} for this text encoder; got {index}")
+            raise SettingError(message("text-attention-index", name=name, highest=number - 1, index=index))
     return indices or range(number)
 
 
 @torch.no_grad()
 def record_text_attention(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: str | Prompt,
     *,
     encoder: str | None = None,
@@ -105,7 +106,7 @@ def record_text_attention(
         prompt: the prompt, as text or parsed.
         encoder: the name of the text encoder ("clip", "clip_l", "clip_g", "t5"); None is the family's first.
         dialect: the dialect of a prompt given as text.
-        weighted: whether the prompt's weights act inside a CLIP text encoder, as with `mode="clip"`.
+        weighted: whether the prompt's weights act inside a CLIP text encoder, as with `clip-attention`.
 
     Raises:
         ModelError: the pipeline is of no supported family, or its encoder is of no known class.
@@ -113,7 +114,7 @@ def record_text_attention(
     """
     encoders = {kind.name: each for kind, each in get_text_encoders(pipe, find_family(pipe)).items()}
     if not encoders:
-        raise ModelError(f"this {type(pipe).__name__} was loaded without text encoders")
+        raise ModelError(message("text-encoders-absent", pipeline=type(pipe).__name__))
     if encoder is not None:
         check_choice("encoder", encoder, tuple(encoders))
     name = encoder or next(iter(encoders))
@@ -127,15 +128,26 @@ def record_text_attention(
     for chunk, (ids, of_chunk) in enumerate(zip(table.ids, weights.chunk(table.chunks), strict=True)):
         key = (tuple(ids), tuple(of_chunk.tolist()))
         if key not in recorded:  # the encoder runs its model once for equal chunks
-            recorded[key] = _record_softmaxes(
+            recorded[key] = record_softmaxes(
                 text_encoder.model, partial(text_encoder.encode_chunk, table, chunk, clip_weights=weights)
             )
         chunks.append(recorded[key])
     return TextAttention(name, table, torch.stack(chunks))
 
 
-def _record_softmaxes(model: Any, run: Callable[[], object]) -> Tensor:
-    """Record the softmax of every layer of a text encoder during `run`, (layers, heads, tokens, tokens).
+def record_softmaxes(
+    model: Any, run: Callable[[], object], reduce: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Record the softmax of every layer of a text encoder during `run`, float32 on the CPU.
+
+    Args:
+        model: the text encoder.
+        run: calls the encoder for one text.
+        reduce: a function of each softmax (heads, tokens, tokens), on the device of the encoder; a large one
+            has gigabytes of them otherwise. None keeps them.
+
+    Returns:
+        The softmaxes, (layers, heads, tokens, tokens), or what `reduce` returns of each layer.
 
     Raises:
         ModelError: the attention layers of the encoder are of no known class.
@@ -146,7 +158,8 @@ def _record_softmaxes(model: Any, run: Callable[[], object]) -> Tensor:
     softmaxes: list[Tensor] = []
 
     def record(_module: Any, _inputs: Any, output: tuple[Tensor, ...]) -> None:
-        softmaxes.append(output[-1][0].float().cpu())
+        softmax = output[-1][0].float()
+        softmaxes.append((softmax if reduce is None else reduce(softmax)).cpu())
 
     implementation = model.config._attn_implementation
     hooks = [module.register_forward_hook(record) for module in modules]

@@ -7,8 +7,8 @@ one prompt. The embeddings of a prompt are therefore bit for bit independent of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +16,23 @@ from torch import Tensor
 from promptweight.conditioning.chunking import ChunkLayout, read_chunk_layout
 from promptweight.conditioning.clip_bias import apply_clip_bias
 from promptweight.conditioning.compel_blend import join_embeddings, join_pooled
-from promptweight.conditioning.families import EncoderKind
-from promptweight.conditioning.token_table import TokenTable
-from promptweight.conditioning.tokenization import tokenize
+from promptweight.conditioning.token_table import Token, TokenTable
+from promptweight.conditioning.tokenization import PromptTokenizer
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import Message
-from promptweight.weighting import KEY_MODES, EncoderMode, Hiding, Method, Normalizer, resolve_mode
-
-if TYPE_CHECKING:
-    from promptweight.prompt import Prompt
+from promptweight.messages import Message, message
+from promptweight.prompt import NO_OPTIONS, Options
+from promptweight.weighting import (
+    CLIP_ATTENTION,
+    KEY_WEIGHTINGS,
+    DefaultWeighting,
+    Hiding,
+    Method,
+    Normalizer,
+    Weighting,
+    WordWeighting,
+    get_normalizer,
+    resolve_word_weighting,
+)
 
 _NEUTRAL_TOKEN = "+"  # replaces a hidden word, as in ADV_CLIP_emb
 
@@ -42,15 +50,35 @@ class EncoderOutput:
     pooled: Tensor | None
 
 
+@dataclass(frozen=True)
+class EncoderWeighting:
+    """Way in which weights of prompts of one dialect act in one text encoder.
+
+    Attributes:
+        weighting: the weighting of the call, whose dial calibrates `presence`.
+        method: the method on the embeddings.
+        default: how words without an option of their own are weighted.
+    """
+
+    weighting: Weighting
+    method: Method
+    default: DefaultWeighting = "embedding"
+
+    def weigh_rows(self, table: TokenTable) -> _WeightedRows:
+        """Return the rows of a token table with the weights that the method gets."""
+        rows = _WeightedRows.of(table, get_normalizer(self.weighting.normalizer), self.default)
+        if self.method.name != "presence" or not self.weighting.dial:
+            return rows
+        turned = torch.tensor([self.weighting.turn_dial(weight) for weight in rows.weights.tolist()])
+        return replace(rows, weights=turned)
+
+
 @dataclass
-class TextEncoder:
+class TextEncoder(PromptTokenizer):
     """A text encoder during one call of `encode_prompts`, with a cache of the chunks that it encoded."""
 
-    kind: EncoderKind
-    tokenizer: Any
-    model: Any
-    device: torch.device
-    max_length: int | None = None
+    model: Any = field(kw_only=True)
+    device: torch.device = field(kw_only=True)
     _outputs: dict[Any, EncoderOutput] = field(default_factory=dict, repr=False)
 
     @property
@@ -58,36 +86,21 @@ class TextEncoder:
         """The special tokens and the length of a chunk."""
         return read_chunk_layout(self.tokenizer, self.max_length)
 
-    def tokenize(self, prompt: Prompt) -> TokenTable:
-        """Return the token table of one prompt."""
-        return tokenize(
-            self.tokenizer,
-            prompt,
-            encoder=self.kind.name,
-            max_length=self.max_length,
-            max_chunks=None if self.kind.is_chunked else 1,
-        )
-
     def embed(
         self,
         table: TokenTable,
-        method: Method,
-        normalizer: Normalizer,
+        weighting: EncoderWeighting,
         clip_skip: int | None,
         warn: Callable[[Message], None],
-        mode: EncoderMode = "embedding",
     ) -> Tensor:
         """Return the weighted embeddings of a prompt, (chunks × tokens, dim).
 
-        They are the plain embeddings where all weights are 1. `mode` applies to the words without a mode of
-        their own.
+        They are the plain embeddings where all weights are 1.
         """
         if table.parts:
             empty = self.encode_empty(clip_skip).rows
-            return join_embeddings(
-                table, lambda part: self.embed(part, method, normalizer, clip_skip, warn, mode), empty
-            )
-        rows = _WeightedRows.of(table, normalizer, mode)
+            return join_embeddings(table, lambda part: self.embed(part, weighting, clip_skip, warn), empty)
+        rows, method = weighting.weigh_rows(table), weighting.method
 
         def encode(hidden: Tensor) -> Tensor:
             masks = hidden.cpu().reshape(table.chunks, -1).tolist()
@@ -121,29 +134,20 @@ class TextEncoder:
             warn=warn,
         )
 
-    def pool(
-        self,
-        table: TokenTable,
-        method: Method,
-        normalizer: Normalizer,
-        *,
-        weighted: bool,
-        mode: EncoderMode = "embedding",
-    ) -> Tensor:
+    def pool(self, table: TokenTable, weighting: EncoderWeighting) -> Tensor:
         """Return the pooled vector (dim) of a prompt's first chunk.
 
-        Where `method.weights_pooled`, the method applies to the plain vector p. `weighted` adds
-        (w − 1)·(p − p without the segment) for each other weighted segment; weights inside the encoder act on
-        p itself.
+        Where `method.weights_pooled`, the method applies to the plain vector p. With `pooled="weighted"` of
+        the weighting, (w − 1)·(p − p without the segment) is added for each other weighted segment; weights
+        inside the encoder act on p itself.
 
         Raises:
             ModelError: the encoder has no pooled vector.
         """
         if table.parts:
-            return join_pooled(
-                table, lambda part: self.pool(part, method, normalizer, weighted=weighted, mode=mode)
-            )
-        rows = _WeightedRows.of(table, normalizer, mode)
+            return join_pooled(table, lambda part: self.pool(part, weighting))
+        rows, method = weighting.weigh_rows(table), weighting.method
+        weighted = weighting.weighting.pooled == "weighted"
         clip_weights = rows.clip_weights if weighted else None
         first = slice(0, table.layout.length)
         weights = rows.weights[first]
@@ -153,7 +157,7 @@ class TextEncoder:
                 table, 0, hidden=hidden.tolist(), hides=hides, clip_weights=clip_weights
             ).pooled
             if pooled is None:
-                raise ModelError(f"the text encoder {self.kind.name} has no pooled vector")
+                raise ModelError(message("pooled-vector-missing", encoder=self.kind.name))
             return pooled
 
         plain = encode(torch.zeros_like(weights, dtype=torch.bool), "")
@@ -293,8 +297,12 @@ class TextEncoder:
         default = 2 if self.kind.layer == "penultimate" else 1
         if default + clip_skip > len(states):
             raise SettingError(
-                f"clip_skip must be from 0 to {len(states) - default} for the text encoder {self.kind.name}; "
-                f"got {clip_skip}"
+                message(
+                    "clip-skip-range",
+                    highest=len(states) - default,
+                    encoder=self.kind.name,
+                    clip_skip=clip_skip,
+                )
             )
         rows = states[-default - clip_skip]
         if self.kind.layer == "penultimate":
@@ -318,20 +326,20 @@ class _WeightedRows:
     is_padding: Tensor
 
     @classmethod
-    def of(cls, table: TokenTable, normalizer: Normalizer, mode: EncoderMode) -> _WeightedRows:
+    def of(cls, table: TokenTable, normalizer: Normalizer, default: DefaultWeighting) -> _WeightedRows:
         spans = table.prompt.spans
-        modes = [
-            resolve_mode(spans[token.span].options.mode if token.span >= 0 else None, token.weight, mode)
+        weightings = [
+            _resolve_weighting(spans[token.span].options if token.span >= 0 else NO_OPTIONS, token, default)
             for token in table.tokens
         ]
         encoder_weights = [
-            1.0 if each in KEY_MODES else token.weight
-            for each, token in zip(modes, table.tokens, strict=True)
+            1.0 if each in KEY_WEIGHTINGS else token.weight
+            for each, token in zip(weightings, table.tokens, strict=True)
         ]
         is_text = torch.tensor([token.kind == "text" for token in table.tokens])
         segments = torch.tensor([token.span for token in table.tokens])
         weights = normalizer(torch.tensor(encoder_weights), is_text=is_text, segments=segments)
-        in_clip = torch.tensor([each == "clip" for each in modes])
+        in_clip = torch.tensor([each == CLIP_ATTENTION for each in weightings])
         return cls(
             weights.masked_fill(in_clip, 1.0),
             weights.masked_fill(~in_clip, 1.0),
@@ -339,3 +347,7 @@ class _WeightedRows:
             is_text,
             torch.tensor([token.kind == "pad" for token in table.tokens]),
         )
+
+
+def _resolve_weighting(options: Options, token: Token, default: DefaultWeighting) -> WordWeighting:
+    return resolve_word_weighting(options.weighting, token.weight, default, is_local=options.is_local)

@@ -11,9 +11,10 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptweight.conditioning.chunking import (
     TextToken,
@@ -26,14 +27,41 @@ from promptweight.conditioning.token_table import Token, TokenTable, Word, build
 from promptweight.prompt import fold, part_prompt, split_words
 
 if TYPE_CHECKING:
+    from promptweight.conditioning.families import EncoderKind
     from promptweight.prompt import Prompt, Span
+    from promptweight.protocols import Tokenizer
 
 _SEPARATE_SEGMENTS = frozenset({"a1111", "comfy", "compel"})
 """Dialects that tokenize each weighted segment separately, as their tools do."""
 
 
+@dataclass
+class PromptTokenizer:
+    """The tokenizer of one text encoder.
+
+    Attributes:
+        kind: the text encoder.
+        tokenizer: the tokenizer of transformers.
+        max_length: the length of a chunk; None is the tokenizer's own.
+    """
+
+    kind: EncoderKind
+    tokenizer: Tokenizer
+    max_length: int | None = None
+
+    def tokenize(self, prompt: Prompt) -> TokenTable:
+        """Return the token table of a prompt."""
+        return tokenize(
+            self.tokenizer,
+            prompt,
+            encoder=self.kind.name,
+            max_length=self.max_length,
+            max_chunks=None if self.kind.is_chunked else 1,
+        )
+
+
 def tokenize(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     prompt: Prompt,
     *,
     encoder: str = "clip",
@@ -80,7 +108,7 @@ def tokenize(
         pieces = tokenizer.convert_ids_to_tokens([token.id for token in chunk])
         tokens += build_chunk(chunk, pieces, layout, number)
     boundaries = [*prompt.breaks, *(span.clean_start for span in prompt.spans if is_segmented)]
-    words = _merge_words(prompt, tokens, boundaries, _get_added_ids(tokenizer))
+    words = merge_words(prompt, tokens, boundaries, _get_added_ids(tokenizer))
     return TokenTable(prompt, encoder, tuple(tokens), words, len(chunks), truncated_text, layout)
 
 
@@ -106,7 +134,7 @@ def _split_ranges(prompt: Prompt, is_segmented: bool) -> list[list[tuple[int, in
 
 
 def _tokenize_ranges(
-    tokenizer: Any, prompt: Prompt, ranges: Sequence[tuple[int, int]]
+    tokenizer: Tokenizer, prompt: Prompt, ranges: Sequence[tuple[int, int]]
 ) -> list[list[TextToken]]:
     """Tokenize each range of the clean text separately and assign the weights by character offsets."""
     if not ranges:
@@ -117,19 +145,23 @@ def _tokenize_ranges(
         texts, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
     )
     vectors = _get_inversion_ids(tokenizer)
-    span_starts = [span.clean_start for span in prompt.spans]
     result = []
     for (offset, _), ids, offsets in zip(ranges, encoding.input_ids, encoding.offset_mapping, strict=True):
         tokens = []
         for token_id, (first, last) in zip(ids, offsets, strict=True):
             start, end = offset + first, offset + last
-            span = max(0, bisect_right(span_starts, start) - 1)
-            weight = _mean_weight(prompt.text, prompt.spans, span, start, end)
+            span, weight = find_span(prompt, start, end)
             tokens += [
                 TextToken(vector, start, end, weight, span) for vector in vectors.get(token_id, (token_id,))
             ]
         result.append(tokens)
     return result
+
+
+def find_span(prompt: Prompt, start: int, end: int) -> tuple[int, float]:
+    """Return the index of the span in which a range of the clean text begins, and the weight of the range."""
+    span = max(0, bisect_right(prompt.spans, start, key=lambda each: each.clean_start) - 1)
+    return span, _mean_weight(prompt.text, prompt.spans, span, start, end)
 
 
 def _mean_weight(text: str, spans: Sequence[Span], first: int, start: int, end: int) -> float:
@@ -160,8 +192,11 @@ def _truncate(
     return fitting, text[dropped[0].start :].strip() if dropped else ""
 
 
-def _merge_words(
-    prompt: Prompt, tokens: Sequence[Token], boundaries: Sequence[int], added_ids: Set[int]
+def merge_words(
+    prompt: Prompt,
+    tokens: Sequence[Token],
+    boundaries: Sequence[int],
+    added_ids: Set[int] = frozenset(),
 ) -> tuple[Word, ...]:
     """Merge tokens into words; a token in two words belongs to both.
 
@@ -169,7 +204,6 @@ def _merge_words(
     """
     text_tokens = [token for token in tokens if token.kind == "text"]
     wholes = {token.start: token.end for token in text_tokens if token.id in added_ids}
-    span_starts = [span.clean_start for span in prompt.spans]
     occurrences: Counter[str] = Counter()
     words: list[Word] = []
     first = 0
@@ -182,13 +216,13 @@ def _merge_words(
         if last == first:
             continue
         text = prompt.text[start:end]
-        span = max(0, bisect_right(span_starts, start) - 1)
+        span, weight = find_span(prompt, start, end)
         words.append(
             Word(
                 text,
                 start,
                 end,
-                _mean_weight(prompt.text, prompt.spans, span, start, end),
+                weight,
                 tuple(token.position for token in text_tokens[first:last]),
                 index=len(words),
                 occurrence=occurrences[fold(text)],
@@ -200,18 +234,18 @@ def _merge_words(
     return tuple(words)
 
 
-def _get_comma_id(tokenizer: Any) -> int | None:
+def _get_comma_id(tokenizer: Tokenizer) -> int | None:
     """Return the id of a single comma; None where the tokenizer has none."""
     ids = tokenizer(",", add_special_tokens=False).input_ids
     return ids[0] if len(ids) == 1 else None
 
 
-def _get_added_ids(tokenizer: Any) -> set[int]:
+def _get_added_ids(tokenizer: Tokenizer) -> set[int]:
     """Return the ids of the names added to the vocabulary, such as textual inversions."""
     return set(tokenizer.added_tokens_encoder.values()) - {tokenizer.unk_token_id}
 
 
-def _get_inversion_ids(tokenizer: Any) -> dict[int, tuple[int, ...]]:
+def _get_inversion_ids(tokenizer: Tokenizer) -> dict[int, tuple[int, ...]]:
     """Return the ids of each textual inversion of several vectors, by the id of its first.
 
     diffusers adds such a token as `<name>`, `<name>_1`, `<name>_2` … and expands `<name>` in a prompt to all

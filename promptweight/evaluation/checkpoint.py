@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from promptweight.errors import FileFormatError, SettingError
+from promptweight.messages import message
 
 Rows = list[dict[str, Any]]
 
@@ -41,10 +42,10 @@ class Checkpoint:
             stored_settings, *parts = map(json.loads, complete)
             self._rows = {json.dumps(key): rows for key, rows in parts}
         except ValueError as error:
-            raise FileFormatError(f"{path} is not a checkpoint of a measurement: {error}") from error
+            raise FileFormatError(message("checkpoint-file", path=path, reason=error)) from error
         if stored_settings != settings:
             raise SettingError(
-                f"{path} must have the settings {settings}; got {stored_settings}. Use another folder"
+                message("checkpoint-settings", path=path, settings=settings, stored=stored_settings)
             )
         if len(complete) < len(lines):
             path.write_text("".join(complete), encoding="utf-8")

@@ -10,7 +10,7 @@ correlation over the latents is 1 if the map orders positions as the effect does
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from torch import Tensor
 from promptweight.evaluation.noising import predict, run_noised_scenes
 from promptweight.evaluation.statistics import spearman
 from promptweight.mini import phrase
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 MAP_VIEWS = ("probability", "share", "refined", "refined share")
 ABLATIONS = ("masked", "deleted")
@@ -54,7 +57,7 @@ def remove_words(prompt: str, words: str) -> str:
 
 @torch.no_grad()
 def measure_faithfulness(
-    pipeline: Any,
+    pipeline: Pipeline,
     *,
     number: int,
     seed: int,

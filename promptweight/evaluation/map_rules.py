@@ -2,7 +2,7 @@
 
 All rules use the same recorded probabilities, so that only the rule differs:
 
-    probability, share, refined, refined share   the views of `AttentionMaps`
+    probability, share, refined, refined share, traced, refined traced   the views of `AttentionMaps`
     daam      bicubic to the size of the latents, negative values set to 0, mean over all layers and heads
               (Tang et al., 2023; castorini/daam)
     heads summed   bilinear to the image, sum over heads, mean over layers (attention-map-diffusers)
@@ -26,6 +26,8 @@ RULES = (
     "share",
     "refined",
     "refined share",
+    "traced",
+    "refined traced",
     "daam",
     "heads summed",
     "concepts",
@@ -36,13 +38,14 @@ def apply_rule(maps: AttentionMaps, phrase: str, rule: str) -> Tensor:
     """Return the map of a phrase in the first image by one rule: (height, width) float32 on the CPU.
 
     Args:
-        maps: recording of one call of the model with `Record(heads="keep", refine=True)`.
+        maps: recording of one call of the model with `Record(heads="keep", refine=True, trace=True)`.
         phrase: the word or words.
         rule: one of `RULES`.
     """
     if rule in _PEER_RULES:
         return _PEER_RULES[rule](maps, phrase)
     view = maps.refined() if rule.startswith("refined") else maps
+    view = view.traced() if rule.endswith("traced") else view
     view = view.share() if rule.endswith("share") else view
     return view.word(phrase).tensor.cpu()
 

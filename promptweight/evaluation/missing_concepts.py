@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from promptweight.evaluation.prompt_fidelity import SceneDetections, held_out_sc
 from promptweight.evaluation.recognizer import recognize
 from promptweight.evaluation.statistics import Proportion, area_under_roc
 from promptweight.mini import COLORS, GROUP_SIDE, KINDS, Scene, Thing, phrase, plainly
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 STEPS, WARNING_STEP = 25, 5
 PROMPT_TYPES = ("two objects", "two of one kind", "three objects", "four objects")
@@ -89,7 +92,7 @@ def has_misbound_object(result: SceneDetections, thing: Thing | None = None) -> 
 
 
 def measure_missing_concepts(
-    pipeline: Any,
+    pipeline: Pipeline,
     scenes: Sequence[tuple[str, Scene]],
     *,
     seed: int,
@@ -152,7 +155,7 @@ def measure_missing_concepts(
 
 
 def generate_with_early_maps(
-    pipeline: Any, session: Any, generators: list[torch.Generator], steps: int
+    pipeline: Pipeline, session: Any, generators: list[torch.Generator], steps: int
 ) -> tuple[NDArray[np.float32], Any]:
     """Run the pipeline; return its images, 0 to 1, and the maps that `generate` would check."""
     from promptweight.generation import EarlyLeakCheck

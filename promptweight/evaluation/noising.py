@@ -18,6 +18,7 @@ from promptweight.mini.worlds import world_of
 
 if TYPE_CHECKING:
     from promptweight.maps import AttentionMaps
+    from promptweight.protocols import Pipeline
 
 TIMESTEPS = (100, 200, 300, 400, 500, 600)
 """Of Stable Diffusion's noise schedule; other schedules use the same signal-to-noise ratios."""
@@ -55,7 +56,7 @@ class NoisedScene:
 
 @torch.no_grad()
 def run_noised_scenes(
-    pipeline: Any,
+    pipeline: Pipeline,
     *,
     number: int,
     seed: int,
@@ -107,7 +108,7 @@ def run_noised_scenes(
 
 @torch.no_grad()
 def record_scene(
-    pipeline: Any, scene: Scene, caption: str, *, timestep: int = 400, seed: int = 0, **settings: Any
+    pipeline: Pipeline, scene: Scene, caption: str, *, timestep: int = 400, seed: int = 0, **settings: Any
 ) -> tuple[Tensor, AttentionMaps]:
     """Record the attention of one call of the denoiser on a noised scene.
 
@@ -133,7 +134,7 @@ def record_scene(
     return torch.from_numpy(masks) > 0.5, session.maps
 
 
-def predict(pipeline: Any, latents: Tensor, timestep: float, inputs: dict[str, Any]) -> Tensor:
+def predict(pipeline: Pipeline, latents: Tensor, timestep: float, inputs: dict[str, Any]) -> Tensor:
     """Call the denoiser once for the positive prompt; return its prediction in the shape of the latents."""
     time = torch.tensor([timestep], device=latents.device)
     if hasattr(pipeline, "unet"):
@@ -146,7 +147,7 @@ def predict(pipeline: Any, latents: Tensor, timestep: float, inputs: dict[str, A
     return prediction
 
 
-def can_predict(pipeline: Any) -> bool:
+def can_predict(pipeline: Pipeline) -> bool:
     """Return True for Stable Diffusion 1, 2 and 3, whose denoisers `predict` can call."""
     unet = getattr(pipeline, "unet", None)
     if unet is not None:
@@ -160,7 +161,7 @@ def widen(image: np.ndarray, masks: np.ndarray, pixels: int = EXTRA_WIDTH) -> tu
     return np.pad(image, ((0, 0), sides, (0, 0)), "edge"), np.pad(masks, ((0, 0), (0, 0), sides))
 
 
-def encode_image(pipeline: Any, image: np.ndarray) -> Tensor:
+def encode_image(pipeline: Pipeline, image: np.ndarray) -> Tensor:
     """Return the scaled latents of an image (height, width, 3)."""
     factor, shift = pipeline.vae.config.scaling_factor, pipeline.vae.config.shift_factor or 0.0
     pixels = to_pixels([image]).to(pipeline.device, pipeline.vae.dtype)
@@ -168,7 +169,7 @@ def encode_image(pipeline: Any, image: np.ndarray) -> Tensor:
     return latents
 
 
-def sample_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
+def sample_latents(pipeline: Pipeline, caption: str, seed: int) -> Tensor:
     """Return the latents of an image that the model generates from a caption in 25 steps."""
     from promptweight.models import get_default_guidance_scale
 
@@ -182,7 +183,7 @@ def sample_latents(pipeline: Any, caption: str, seed: int) -> Tensor:
     return latents
 
 
-def image_size(pipeline: Any) -> int:
+def image_size(pipeline: Pipeline) -> int:
     """Return the pixels a side of the scenes that a pipeline draws, 64 unless its world has another size."""
     world = world_of(pipeline)
     return UNITS if world is None else world.size

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
+from promptweight.evaluation.caption_images import generate_scene_images, write_captions
+from promptweight.evaluation.object_search import ReadThing
 from promptweight.evaluation.recognizer import Detection, recognize
 from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import (
@@ -28,9 +26,11 @@ from promptweight.mini import (
     RIGHT,
     Scene,
     Thing,
-    plainly,
     random_scene,
 )
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 SENTENCE = Scene((Thing("cat", "red", 4, 20, 24), Thing("mouse", "gray", 36, 20, 24)), relation=CHASE)
 
@@ -60,30 +60,8 @@ def held_out_scenes(number: int, objects: int, has_relation: bool, seed: int) ->
             yield replace(scene, background="plain")
 
 
-def generate_images(
-    pipeline: Any,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    steps: int = 25,
-    guidance_scale: float,
-    batch_size: int = 10,
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield one image (height, width, 3) per prompt, each with its own generator."""
-    for first in range(0, len(prompts), batch_size):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch_size]]
-        output = pipeline(
-            list(prompts[first : first + batch_size]),
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
-            generator=generators,
-            output_type="np",
-        )
-        yield from (output.images * 255).round().astype(np.uint8)
-
-
 def generate_and_recognize(
-    pipeline: Any,
+    pipeline: Pipeline,
     scenes: Sequence[Scene],
     *,
     seed: int,
@@ -91,17 +69,18 @@ def generate_and_recognize(
     languages: Sequence[str] = LANGUAGES,
 ) -> list[SceneDetections]:
     """Generate an image of every scene's caption, in alternating languages, and detect its objects."""
-    prompts = [plainly(scene, languages[index % len(languages)]) for index, scene in enumerate(scenes)]
-    seeds = [1_000_000 * (seed + 1) + index for index in range(len(scenes))]
-    images = generate_images(pipeline, prompts, seeds, guidance_scale=guidance_scale)
+    images = generate_scene_images(
+        pipeline, scenes, 1_000_000 * (seed + 1), guidance_scale=guidance_scale, languages=languages
+    )
+    prompts = write_captions(scenes, languages)
     return [
         SceneDetections(scene, prompt, tuple(recognize(image)))
         for scene, prompt, image in zip(scenes, prompts, images, strict=True)
     ]
 
 
-def relation_holds(relation: str, first: Detection, second: Detection) -> bool:
-    """Return True if the positions of two detections satisfy the relation."""
+def is_arranged(relation: str, first: Detection | ReadThing, second: Detection | ReadThing) -> bool:
+    """Return True if the positions of two objects satisfy one of `RELATIONS`, or if there is no relation."""
     across = second.center[0] - first.center[0]
     down = second.center[1] - first.center[1]
     sideways = abs(across) > abs(down)
@@ -121,16 +100,16 @@ def check_pair(result: SceneDetections) -> tuple[bool, bool]:
     first, second = (result.match(thing) for thing in result.scene.things)
     if first is None or second is None:
         return False, False
-    return True, relation_holds(result.scene.relation, first, second)
+    return True, is_arranged(result.scene.relation, first, second)
 
 
 def measure_prompt_fidelity(
-    pipeline: Any, *, number: int = 200, seed: int = 0, guidance_scale: float
+    pipeline: Pipeline, *, number: int = 200, seed: int = 0, guidance_scale: float
 ) -> dict[str, Proportion]:
     """Measure how often single objects, pairs and relations are correct.
 
     Args:
-        pipeline: a text-to-image pipeline of the built-in world at 64 × 64 pixels.
+        pipeline: a text-to-image pipeline of the built-in world.
         number: prompts per metric.
         seed: selects prompts and noise; training uses none of these seeds.
         guidance_scale: classifier-free guidance.

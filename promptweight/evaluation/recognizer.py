@@ -1,8 +1,9 @@
 """Recognizer of the built-in world's objects in an image, by matching every icon in every size and color.
 
-Each icon is compared with the image at every position of a grid; the score is the fraction of the image's
-difference from its background that the icon explains (1 for all of it). There is nothing to train;
-`recognizer_accuracy` measures its errors on rendered scenes.
+The image is reduced to 64 pixels, in which all positions and sides are given. Each icon is compared with it
+at every position of a grid; the score is the fraction of the image's difference from its background that the
+icon explains (1 for all of it). There is nothing to train; `recognizer_accuracy` measures its errors on
+rendered scenes.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ from promptweight.mini import (
     random_scene,
     render,
 )
+from promptweight.mini.worlds import FIRST
 
 SIDES = (GROUP_SIDE, *SINGLE_SIDES)
-GRID = 2  # distance between tested positions, in pixels
+GRID = 2  # distance between tested positions, in 64ths of the image
 MIN_FIT = 0.5  # fraction of the difference from the background that a detection must explain
 MIN_ENERGY = 0.6  # summed squared difference (values 0 to 1) below which a square counts as background
 
 
 @dataclass(frozen=True)
 class Detection:
-    """An object detected in an image: kind, color, square (pixels) and explained fraction (0 to 1)."""
+    """An object detected in an image: kind, color, square (64ths) and explained fraction (0 to 1)."""
 
     kind: str
     color: str
@@ -50,7 +52,7 @@ class Detection:
 
     @property
     def center(self) -> tuple[float, float]:
-        """The center of its square (x, y) in pixels."""
+        """The center of its square (x, y) in 64ths of the image."""
         return self.x + self.side / 2, self.y + self.side / 2
 
 
@@ -91,10 +93,25 @@ def background_color(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.median(border, axis=0).astype(np.float32) / 255
 
 
+def reduce_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image (size, size, 3) reduced to (64, 64, 3) by the mean of squares of pixels.
+
+    Raises:
+        ValueError: the size is not a multiple of 64, or the image is not square.
+    """
+    scale = image.shape[0] // UNITS
+    if scale < 1 or image.shape != (scale * UNITS, scale * UNITS, 3):
+        raise ValueError(
+            f"image must be square, with a side that is a multiple of {UNITS}; got {image.shape}"
+        )
+    squares = image.reshape(UNITS, scale, UNITS, scale, 3)
+    reduced: NDArray[np.uint8] = np.rint(squares.mean((1, 3), dtype=np.float64)).astype(np.uint8)
+    return reduced
+
+
 def recognize(image: NDArray[np.uint8], max_objects: int = 4) -> list[Detection]:
-    """Return up to `max_objects` detections in an image (64, 64, 3), without overlap, the best first."""
-    if image.shape != (UNITS, UNITS, 3):
-        raise ValueError(f"image must have the shape ({UNITS}, {UNITS}, 3); got {image.shape}")
+    """Return up to `max_objects` detections in an image (size, size, 3), without overlap, the best first."""
+    image = reduce_image(image)
     background = torch.from_numpy(background_color(image))[:, None, None]
     difference = torch.from_numpy(image).permute(2, 0, 1).float() / 255 - background  # (3, 64, 64)
     candidates: list[tuple[float, Detection]] = []
@@ -132,12 +149,15 @@ def _suppress_overlaps(candidates: list[tuple[float, Detection]], max_objects: i
     return kept
 
 
-def recognizer_accuracy(scenes: int = 400, seed: str | bytes = b"recogniser") -> dict[str, Proportion]:
+def recognizer_accuracy(
+    scenes: int = 400, seed: str | bytes = b"recogniser", size: int = FIRST.size
+) -> dict[str, Proportion]:
     """Measure the recognizer on rendered scenes of one to three objects.
 
     Args:
         scenes: number of scenes.
         seed: selects the scenes; the default is that of the published reports.
+        size: side of the rendered images in pixels.
 
     Returns:
         The proportions of objects ("objects") and of whole scenes ("scenes") that are recognized.
@@ -149,7 +169,7 @@ def recognizer_accuracy(scenes: int = 400, seed: str | bytes = b"recogniser") ->
         if scene.relation in ("ride", "mirror"):
             continue
         tested += 1
-        detected = {(item.kind, item.color) for item in recognize(render(scene)[0])}
+        detected = {(item.kind, item.color) for item in recognize(render(scene, size)[0])}
         expected = {(thing.kind, thing.color) for thing in scene.things}
         correct += len(detected & expected)
         objects += len(expected)
@@ -195,7 +215,11 @@ def object_colors(thing: Thing) -> NDArray[np.float32]:
 
 
 def analyze_image(image: NDArray[np.uint8], scene: Scene) -> SceneAnalysis:
-    """Return the detections and colored pixels of a scene's objects in an image (64, 64, 3)."""
+    """Return the detections and colored pixels of a scene's objects in an image (size, size, 3).
+
+    The masks of the colored pixels have the shape of the reduced image, (64, 64).
+    """
+    image = reduce_image(image)
     detections = recognize(image)
     palette = np.concatenate(
         [background_color(image)[None], *(object_colors(thing) for thing in scene.things), [[40 / 255] * 3]]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from promptweight.evaluation.caption_images import generate_images
 from promptweight.evaluation.checkpoint import Checkpoint
 from promptweight.evaluation.recognizer import SceneAnalysis, analyze_image
-from promptweight.evaluation.weight_response import Baseline, generate_weighted_images, weight_caption
+from promptweight.evaluation.weight_response import Baseline, weight_caption
 from promptweight.mini import Scene
+from promptweight.weighting import KEY_WEIGHTINGS, KeyWeighting
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 REGION_WEIGHT = 2.5
-MODES = ("logit", "p2p")
-"""Modes of weighting in attention; `value` is left out because its output equals that of `p2p`."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class RegionSample:
     """Fraction of the weighted object in the region of its weight, with and without the weight."""
 
     scene: int
-    mode: str
+    weighting: str
     region: str
     inside: float
     inside_baseline: float
@@ -30,7 +33,7 @@ class RegionSample:
 
 
 def measure_region_response(
-    pipeline: Any,
+    pipeline: Pipeline,
     scenes: Sequence[Scene],
     baseline: Baseline,
     *,
@@ -44,32 +47,32 @@ def measure_region_response(
         scenes: pairs of objects.
         baseline: the result of `weight_response.generate_baseline` for these scenes and steps.
         steps: steps of each image.
-        checkpoint: store of finished modes; None to measure all.
+        checkpoint: store of finished weightings; None to measure all.
     """
     halves = ["right" if left_half_share(analysis) > 0.5 else "left" for analysis in baseline.analyses]
 
-    def measure(mode: str) -> list[dict[str, Any]]:
+    def measure(weighting: KeyWeighting) -> list[dict[str, Any]]:
         prompts = [
-            weight_caption(scene, language, REGION_WEIGHT, f"region={half}, mode={mode}")
+            weight_caption(scene, language, REGION_WEIGHT, f"region={half}")
             for scene, language, half in zip(scenes, baseline.languages, halves, strict=True)
         ]
-        images = generate_weighted_images(pipeline, prompts, baseline.seeds, steps=steps, space="attention")
+        images = generate_images(pipeline, prompts, baseline.seeds, steps=steps, weighting=weighting)
         rows = []
         for index, image in enumerate(images):
             inside = left_half_share(analyze_image(image, scenes[index]))
             before = left_half_share(baseline.analyses[index])
             if halves[index] == "right":
                 inside, before = 1 - inside, 1 - before
-            rows.append(asdict(RegionSample(index, mode, halves[index], inside, before)))
+            rows.append(asdict(RegionSample(index, weighting, halves[index], inside, before)))
         return rows
 
-    by_mode = [
-        measure(mode)
+    by_weighting = [
+        measure(weighting)
         if checkpoint is None
-        else checkpoint.get_or_measure(("region", mode), partial(measure, mode))
-        for mode in MODES
+        else checkpoint.get_or_measure(("region", weighting), partial(measure, weighting))
+        for weighting in KEY_WEIGHTINGS
     ]
-    return [RegionSample(**row) for rows in by_mode for row in rows]
+    return [RegionSample(**row) for rows in by_weighting for row in rows]
 
 
 def left_half_share(analysis: SceneAnalysis) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptweight.evaluation.statistics import ClusterMean, spearman
 from promptweight.evaluation.weight_response import WeightSample
@@ -39,6 +40,28 @@ def correlate_mean_curve(samples: Sequence[WeightSample], resamples: int = 500) 
     has_interval = len(areas) > 1 and not np.isnan(correlations).all()
     low, high = np.nanquantile(correlations, [0.025, 0.975]) if has_interval else (np.nan, np.nan)
     return ClusterMean(spearman(weights, areas.mean(0)), float(low), float(high), len(areas))
+
+
+def linearity_of_presence(samples: Sequence[WeightSample], resamples: int = 500) -> ClusterMean:
+    """Return R² of the line p = w for the fraction p of scenes that contain the object, weights from 0 to 1.
+
+    R² is 1 − Σ (p − w)² / Σ (w − mean w)². The interval (95 %) is a bootstrap over scenes.
+    """
+    chosen = select_weights(samples, 0, 1)
+    weights = np.array(sorted({sample.weight for sample in chosen}))
+    scenes = sorted({sample.scene for sample in chosen})
+    if len(weights) < 3:
+        return ClusterMean(np.nan, np.nan, np.nan, 0)
+    by_key = {(sample.scene, sample.weight): sample.present for sample in chosen}
+    present = np.array([[by_key[scene, weight] for weight in weights] for scene in scenes])
+    spread = float(((weights - weights.mean()) ** 2).sum())
+
+    def linearity(rows: NDArray[np.float64]) -> float:
+        return 1 - float(((rows.mean(0) - weights) ** 2).sum()) / spread
+
+    draws = np.random.default_rng(0).integers(0, len(scenes), (resamples, len(scenes)))
+    low, high = np.quantile([linearity(present[draw]) for draw in draws], [0.025, 0.975])
+    return ClusterMean(linearity(present), float(low), float(high), len(scenes))
 
 
 def relative_areas(samples: Sequence[WeightSample]) -> list[tuple[int, float, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from promptweight.evaluation.map_metrics import (
 from promptweight.evaluation.map_rules import RULES, apply_rule
 from promptweight.evaluation.noising import TIMESTEPS, NoisedScene, run_noised_scenes
 from promptweight.mini import RELATION_WORDS, phrase
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 METRICS = ("iou", "iou at 0.4", "precision", "pointing", "inside", "leaked", "elsewhere")
 
@@ -55,7 +58,7 @@ class LocalizationResult:
 
 
 def measure_localization(
-    pipeline: Any, *, number: int, seed: int, timesteps: tuple[int, ...] = TIMESTEPS
+    pipeline: Pipeline, *, number: int, seed: int, timesteps: tuple[int, ...] = TIMESTEPS
 ) -> LocalizationResult:
     """Measure rules, layers and grids on noised scenes, and rules on a third as many wide scenes.
 
@@ -67,7 +70,7 @@ def measure_localization(
     """
     from promptweight.attention import Record
 
-    record = Record(heads="keep", refine=True)
+    record = Record(heads="keep", refine=True, trace=True)
     square: list[RuleSample] = []
     layers: list[LayerSample] = []
     bounds: list[GridBound] = []

@@ -1,20 +1,20 @@
-"""Attention shares against their targets, and presence of objects with and without balanced shares."""
+"""Attention shares of phrases against their targets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from promptweight.evaluation.recognizer import recognize
+from promptweight.evaluation.caption_images import alternate_languages
 from promptweight.mini import Scene, phrase, plainly
 
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
+
 TARGETS = (0.1, 0.25, 0.4, 0.55, 0.7)
-CONDITIONS: dict[str, dict[str, Any]] = {"unbalanced": {}, "balanced": {"balance": True}}
-"""Arguments of `attach` by condition of `measure_balance`."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,13 @@ class TargetSample:
     """Share with this weight at all steps."""
 
 
-@dataclass(frozen=True)
-class PresenceSample:
-    """Number of a prompt's objects that are present in the image."""
-
-    scene: int
-    condition: str
-    """A key of `CONDITIONS`."""
-    objects: int
-    present: int
-
-
 def measure_targets(
-    pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25, targets: Sequence[float] = TARGETS
+    pipeline: Pipeline,
+    scenes: Sequence[Scene],
+    *,
+    seed: int,
+    steps: int = 25,
+    targets: Sequence[float] = TARGETS,
 ) -> list[TargetSample]:
     """Measure the share of the first object's phrase for every target, with solved and with fixed weights.
 
@@ -55,50 +49,36 @@ def measure_targets(
         targets: shares of the words' attention, 0 to 1.
     """
     from promptweight.attention import attach
+    from promptweight.generation import generate
     from promptweight.models import get_default_guidance_scale
 
     samples: list[TargetSample] = []
-    for index, scene in enumerate(scenes):
-        language = ("pt", "en")[index % 2]
+    for index, (scene, language) in enumerate(zip(scenes, alternate_languages(len(scenes)), strict=True)):
         prompt, core = plainly(scene, language), phrase(scene.things[0], language).core
-        call = {
-            "num_inference_steps": steps,
-            "guidance_scale": get_default_guidance_scale(pipeline),
-            "output_type": "latent",
-        }
+        seed_of_scene = 1_000_000 * (seed + 31) + index
         for target in targets:
-            generator = torch.Generator().manual_seed(1_000_000 * (seed + 31) + index)
-            with attach(pipeline, prompt, targets={core: target}, record=False) as session:
-                pipeline(**session.inputs, **call, generator=generator)
-                (solved,) = session.share_results[0]
+            result = generate(
+                pipeline,
+                prompt,
+                targets={core: target},
+                seed=seed_of_scene,
+                num_inference_steps=steps,
+                record=False,
+            )
+            ((solved,),) = result.shares
             weighted = prompt.replace(core, f"({core}:{solved.weight:.6f})", 1)
-            generator = torch.Generator().manual_seed(1_000_000 * (seed + 31) + index)
             with attach(
-                pipeline, weighted, space="attention", targets={core: target}, record=False
+                pipeline, weighted, weighting="attention", targets={core: target}, record=False
             ) as session:
                 session.freeze_weights()
-                pipeline(**session.inputs, **call, generator=generator)
+                pipeline(
+                    **session.inputs,
+                    num_inference_steps=steps,
+                    guidance_scale=get_default_guidance_scale(pipeline),
+                    generator=torch.Generator().manual_seed(seed_of_scene),
+                    output_type="latent",
+                )
                 (fixed,) = session.share_results[0]
             fixed_share = sum(fixed.shares[1:]) / max(1, len(fixed.shares) - 1)
             samples.append(TargetSample(index, target, solved.share, solved.weight, fixed_share))
-    return samples
-
-
-def measure_balance(
-    pipeline: Any, scenes: Sequence[Scene], *, seed: int, steps: int = 25
-) -> list[PresenceSample]:
-    """Count the objects of scenes that are present with and without balanced shares, from the same noise."""
-    from promptweight.evaluation.weight_response import generate_weighted_images
-
-    languages = [("pt", "en")[index % 2] for index in range(len(scenes))]
-    prompts = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
-    seeds = [1_000_000 * (seed + 41) + index for index in range(len(scenes))]
-    samples: list[PresenceSample] = []
-    for condition, settings in CONDITIONS.items():
-        images = generate_weighted_images(pipeline, prompts, seeds, steps=steps, **settings)
-        for index, image in enumerate(images):
-            detected = {(each.kind, each.color) for each in recognize(np.asarray(image))}
-            things = scenes[index].things
-            present = sum((thing.kind, thing.color) in detected for thing in things)
-            samples.append(PresenceSample(index, condition, len(things), present))
     return samples

@@ -119,11 +119,12 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 def area_under_roc(positive: Sequence[float], negative: Sequence[float]) -> float:
     """Return the probability that a positive has a higher score than a negative; ties count half.
 
-    Computed from the rank sum (Mann and Whitney, 1947); NaN if either sequence is empty.
+    The U statistic of Mann and Whitney (1947) per pair; NaN if either sequence is empty.
     """
-    from scipy.stats import rankdata  # of the extra "report"
+    from scipy.stats import mannwhitneyu  # of the extra "report"
 
     if not positive or not negative:
         return math.nan
-    rank_sum = rankdata([*positive, *negative])[: len(positive)].sum()
-    return float(rank_sum - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
+    return float(mannwhitneyu(positive, negative, method="asymptotic").statistic) / (
+        len(positive) * len(negative)
+    )

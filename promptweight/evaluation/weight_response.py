@@ -12,65 +12,37 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from promptweight import validation
+from promptweight.evaluation.caption_images import alternate_languages, generate_images, write_captions
 from promptweight.evaluation.checkpoint import Checkpoint
-from promptweight.evaluation.recognizer import SceneAnalysis, analyze_image
+from promptweight.evaluation.recognizer import SceneAnalysis, analyze_image, reduce_image
 from promptweight.mini import Scene, phrase, plainly
-from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, SPACES
+from promptweight.weighting import WEIGHTING_NAMES, Weighting
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 WEIGHTS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 
 
-@dataclass(frozen=True)
-class WeightingCase:
-    """A weighting and the part of the run in which it acts."""
-
-    name: str
-    settings: tuple[tuple[str, Any], ...] = ()
-    """Arguments of `attach`."""
-    options: str = ""
-    """Options after the weight in the prompt, without braces."""
-
-    @property
-    def space(self) -> str:
-        """The space in which the weights act: "embedding" or "attention"."""
-        return dict(self.settings).get("space", "embedding")
+WEIGHTINGS = (
+    *(Weighting(name) for name in WEIGHTING_NAMES if name != "none"),
+    *(Weighting("attention", steps=steps) for steps in ((0, 0.2), (0, 0.5), (0.5, 1))),
+)
+"""Every weighting, and `attention` in parts of the run."""
 
 
-def weighting_cases() -> tuple[WeightingCase, ...]:
-    """Return all cases: the methods, the modes in attention, and parts of the run.
-
-    The mode `value` is left out: its output equals that of `p2p` (`promptweight.attention.control.rules`).
-    """
-    methods = [name for name in METHOD_NAMES if name not in ("none", "ignore")]
-    modes = [mode for mode in ATTACH_MODES if mode != "value"]
-    attention = ("space", "attention")
-    return (
-        *(WeightingCase(name, (("method", name),)) for name in methods),
-        *(WeightingCase(f"attention {mode}", (attention, ("mode", mode))) for mode in modes),
-        *(
-            WeightingCase(f"attention logit, steps {steps}", (attention,), f"steps={steps}")
-            for steps in ("0-0.2", "0-0.5", "0.5-1")
-        ),
-    )
-
-
-def select_weightings(names: Sequence[str]) -> tuple[WeightingCase, ...]:
-    """Return the cases with these names or spaces; all cases if `names` is empty.
+def select_weightings(texts: Sequence[str]) -> tuple[Weighting, ...]:
+    """Return the weightings of these texts, each once; `WEIGHTINGS` if there are none.
 
     Raises:
-        SettingError: a name is neither a case nor a space.
+        SettingError: a text is not a weighting.
     """
-    cases = weighting_cases()
-    for name in names:
-        validation.check_choice("weighting", name, [*SPACES, *(case.name for case in cases)])
-    return tuple(case for case in cases if not names or case.name in names or case.space in names)
+    return tuple(dict.fromkeys(map(Weighting.parse, texts))) or WEIGHTINGS
 
 
 @dataclass(frozen=True)
@@ -128,61 +100,21 @@ def weight_caption(scene: Scene, language: str, weight: float, options: str = ""
     return re.sub(re.escape(core), lambda match: f"({match[0]}:{weight:g}{braces})", caption, count=1)
 
 
-def generate_weighted_images(
-    pipeline: Any,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    steps: int,
-    batch_size: int = 10,
-    **settings: Any,
-) -> list[NDArray[np.uint8]]:
-    """Return one image (height, width, 3) per prompt, each with its own generator.
-
-    Args:
-        pipeline: a text-to-image pipeline.
-        prompts: the prompts.
-        seeds: one seed per prompt.
-        steps: steps of each image.
-        batch_size: images per batch.
-        settings: arguments of `attach`.
-    """
-    from promptweight.attention import attach
-    from promptweight.models import get_default_guidance_scale
-
-    images: list[NDArray[np.uint8]] = []
-    for first in range(0, len(prompts), batch_size):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch_size]]
-        batch = list(prompts[first : first + batch_size])
-        with attach(pipeline, batch, **{"record": False} | settings) as session:
-            output = pipeline(
-                **session.inputs,
-                num_inference_steps=steps,
-                guidance_scale=get_default_guidance_scale(pipeline),
-                generator=generators,
-                output_type="np",
-            )
-        images += list((output.images * 255).round().astype(np.uint8))
-    return images
-
-
-def generate_baseline(pipeline: Any, scenes: Sequence[Scene], seed: int, steps: int = 25) -> Baseline:
+def generate_baseline(pipeline: Pipeline, scenes: Sequence[Scene], seed: int, steps: int = 25) -> Baseline:
     """Generate every scene without weights; captions alternate between Portuguese and English."""
-    languages = [("pt", "en")[index % 2] for index in range(len(scenes))]
     seeds = _scene_seeds(scenes, seed)
-    captions = [plainly(scene, language) for scene, language in zip(scenes, languages, strict=True)]
-    images = generate_weighted_images(pipeline, captions, seeds, steps=steps)
+    images = list(generate_images(pipeline, write_captions(scenes), seeds, steps=steps))
     analyses = [analyze_image(image, scene) for image, scene in zip(images, scenes, strict=True)]
-    return Baseline(languages, seeds, images, analyses)
+    return Baseline(alternate_languages(len(scenes)), seeds, images, analyses)
 
 
 def measure_weight_response(
-    pipeline: Any,
+    pipeline: Pipeline,
     scenes: Sequence[Scene],
     baseline: Baseline,
     *,
     steps: int = 25,
-    cases: Sequence[WeightingCase] | None = None,
+    weightings: Sequence[Weighting] = WEIGHTINGS,
     weights: Sequence[float] = WEIGHTS,
     checkpoint: Checkpoint | None = None,
 ) -> list[WeightSample]:
@@ -194,36 +126,34 @@ def measure_weight_response(
             to compare with.
         baseline: the result of `generate_baseline` for these scenes and steps.
         steps: steps of each image.
-        cases: the weightings; None for all.
+        weightings: the weightings.
         weights: the weights.
         checkpoint: store of the finished weightings and weights; None to measure all.
     """
     complete = [i for i, analysis in enumerate(baseline.analyses) if analysis.has(0) and analysis.has(1)]
 
-    def measure(case: WeightingCase, weight: float) -> list[dict[str, Any]]:
+    def measure(weighting: Weighting, weight: float) -> list[dict[str, Any]]:
         if weight == 1:
             images = [baseline.images[i] for i in complete]
         else:
-            prompts = [
-                weight_caption(scenes[i], baseline.languages[i], weight, case.options) for i in complete
-            ]
+            prompts = [weight_caption(scenes[i], baseline.languages[i], weight) for i in complete]
             seeds = [baseline.seeds[i] for i in complete]
-            images = generate_weighted_images(pipeline, prompts, seeds, steps=steps, **dict(case.settings))
+            images = list(generate_images(pipeline, prompts, seeds, steps=steps, weighting=weighting))
         rows = []
         for i, image in zip(complete, images, strict=True):
             analysis = analyze_image(image, scenes[i])
             metrics = compare_with_baseline(image, analysis, baseline.images[i], baseline.analyses[i])
-            rows.append(asdict(WeightSample(i, case.name, weight, **metrics)))
+            rows.append(asdict(WeightSample(i, str(weighting), weight, **metrics)))
         return rows
 
     samples: list[WeightSample] = []
-    for case in weighting_cases() if cases is None else cases:
+    for weighting in weightings:
         for weight in weights:
-            measure_case = partial(measure, case, weight)
+            measure_case = partial(measure, weighting, weight)
             rows = (
                 measure_case()
                 if checkpoint is None
-                else checkpoint.get_or_measure((case.name, weight), measure_case)
+                else checkpoint.get_or_measure((str(weighting), weight), measure_case)
             )
             samples += [WeightSample(**row) for row in rows]
     return samples
@@ -238,7 +168,8 @@ def compare_with_baseline(
     """Return the metrics of an image relative to the image at weight 1."""
     other_box = baseline_analysis.box(1)
     outside = ~(baseline_analysis.box(0) | analysis.box(0))
-    change = np.abs(image.astype(np.float32) - baseline_image).mean(-1) / 255
+    after, before = (reduce_image(each).astype(np.float32) for each in (image, baseline_image))
+    change = np.abs(after - before).mean(-1) / 255
     return {
         "present": float(analysis.has(0)),
         "right_color": float(analysis.has(0)) if analysis.has_kind[0] else float("nan"),
@@ -250,12 +181,12 @@ def compare_with_baseline(
 
 
 def measure_image_change(
-    pipeline: Any,
+    pipeline: Pipeline,
     scenes: Sequence[Scene],
     *,
     seed: int,
     steps: int = 25,
-    cases: Sequence[WeightingCase] | None = None,
+    weightings: Sequence[Weighting] = WEIGHTINGS,
     weights: Sequence[float] = WEIGHTS,
 ) -> list[ChangeSample]:
     """Measure the change of images by weights for any model, without analysis of the content.
@@ -265,24 +196,24 @@ def measure_image_change(
         scenes: the scenes, with English captions.
         seed: selects the noise.
         steps: steps of each image.
-        cases: the weightings; None for all.
+        weightings: the weightings.
         weights: the weights.
     """
     seeds = _scene_seeds(scenes, seed)
-    captions = [plainly(scene, "en") for scene in scenes]
-    baseline = generate_weighted_images(pipeline, captions, seeds, steps=steps, batch_size=1)
+    captions = write_captions(scenes, ("en",))
+    baseline = list(generate_images(pipeline, captions, seeds, steps=steps, batch_size=1))
     samples: list[ChangeSample] = []
-    for case in weighting_cases() if cases is None else cases:
+    for weighting in weightings:
         for weight in weights:
             images = baseline
             if weight != 1:
-                prompts = [weight_caption(scene, "en", weight, case.options) for scene in scenes]
-                images = generate_weighted_images(
-                    pipeline, prompts, seeds, steps=steps, batch_size=1, **dict(case.settings)
+                prompts = [weight_caption(scene, "en", weight) for scene in scenes]
+                images = list(
+                    generate_images(pipeline, prompts, seeds, steps=steps, batch_size=1, weighting=weighting)
                 )
             for index, (image, before) in enumerate(zip(images, baseline, strict=True)):
                 change = float(np.abs(image.astype(np.float32) - before).mean() / 255)
-                samples.append(ChangeSample(index, case.name, weight, change))
+                samples.append(ChangeSample(index, str(weighting), weight, change))
     return samples
 
 

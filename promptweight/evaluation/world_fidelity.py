@@ -7,45 +7,42 @@ world supports.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
+from promptweight.evaluation.caption_images import generate_images, generate_scene_images, write_captions
 from promptweight.evaluation.object_search import ReadThing
-from promptweight.evaluation.prompt_fidelity import SENTENCE, generate_images
+from promptweight.evaluation.prompt_fidelity import SENTENCE, is_arranged
 from promptweight.evaluation.scene_reader import Reading, read
 from promptweight.evaluation.statistics import Proportion
 from promptweight.mini import backdrops, palette
 from promptweight.mini.backdrops import UNITS, WATERLINE
-from promptweight.mini.captions import plainly
 from promptweight.mini.icons import layers
 from promptweight.mini.lexicon import LANGUAGES
 from promptweight.mini.sampling import SINGLE_SIZES, sample_scene
 from promptweight.mini.scenes import (
-    ABOVE,
-    BELOW,
-    BESIDE,
-    CHASE,
     HOLD,
     IN,
-    LEFT,
     MIRROR,
     ON,
     RELATIONS,
     RIDE,
-    RIGHT,
     WEAR,
     Scene,
     Thing,
     render,
 )
 from promptweight.mini.worlds import World
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 Picture = NDArray[np.uint8]
 MIN_MANY = 5  # minimum number of objects that counts as "many"
@@ -108,20 +105,15 @@ def relation_holds(scene: Scene, reading: Reading, picture: Picture) -> bool:
     first, second = (match(thing, reading) for thing in scene.things[:2])
     if first is None or second is None or not has_all(scene, reading, picture):
         return False
+    if scene.relation in RELATIONS:
+        return is_arranged(scene.relation, first, second)
     across, down = (b - a for a, b in zip(first.center, second.center, strict=True))
-    sideways = abs(across) > abs(down)
     meet = max(abs(across), abs(down)) < (first.side + second.side) / 2
     return {
-        LEFT: sideways and across > 0,
-        CHASE: sideways and across > 0,
-        RIGHT: sideways and across < 0,
-        ABOVE: not sideways and down > 0,
-        BELOW: not sideways and down < 0,
-        BESIDE: sideways,
         RIDE: meet and down > 0,
         WEAR: meet and down < 0 and first.side > second.side,
         HOLD: meet,
-        ON: meet and down > 0 and not sideways,
+        ON: meet and down > 0 and abs(across) <= abs(down),
         IN: meet and abs(across) < second.side / 2 and first.side < second.side,
     }[scene.relation]
 
@@ -249,7 +241,7 @@ def held_out(question: Question, world: World, number: int, seed: int) -> Iterat
 
 
 def measure(
-    pipeline: Any, world: World, *, number: int = 200, seed: int = 0, guidance_scale: float
+    pipeline: Pipeline, world: World, *, number: int = 200, seed: int = 0, guidance_scale: float
 ) -> dict[str, tuple[Proportion, float | None]]:
     """Measure the prompt fidelity of a model for each question.
 
@@ -267,7 +259,8 @@ def measure(
     for position, question in enumerate(QUESTIONS):
         scenes = list(held_out(question, world, number, seed))
         if scenes:
-            drawn = _draw(pipeline, scenes, 1_000_000 * (seed + 1) + 10_000 * position, guidance_scale)
+            first_seed = 1_000_000 * (seed + 1) + 10_000 * position
+            drawn = generate_scene_images(pipeline, scenes, first_seed, guidance_scale=guidance_scale)
             judged = [
                 question.holds(scene, read(picture, world), picture)
                 for scene, picture in zip(scenes, drawn, strict=True)
@@ -276,32 +269,26 @@ def measure(
     if world.sizes:
         ordered = _sizes_ordered(pipeline, world, max(1, number // len(world.sizes)), seed, guidance_scale)
         told["size words in order"] = Proportion.from_outcomes(ordered), SIZES_BAR
-    sentences = _draw(pipeline, [SENTENCE] * SENTENCE_SEEDS, 2_000_000 + seed, guidance_scale, ("pt",))
-    readings = [read(picture, world) for picture in sentences]
+    sentences = generate_scene_images(
+        pipeline,
+        [SENTENCE] * SENTENCE_SEEDS,
+        2_000_000 + seed,
+        guidance_scale=guidance_scale,
+        languages=("pt",),
+    )
+    read_sentences = [(read(picture, world), picture) for picture in sentences]
     told["the sentence, without ghosts"] = (
         Proportion.from_outcomes(
             relation_holds(SENTENCE, reading, picture) and ghost_share(picture, reading) <= MAX_GHOST
-            for reading, picture in zip(readings, sentences, strict=True)
+            for reading, picture in read_sentences
         ),
         GHOSTS_BAR,
     )
     return told
 
 
-def _draw(
-    pipeline: Any,
-    scenes: Sequence[Scene],
-    first_seed: int,
-    guidance_scale: float,
-    languages: Sequence[str] = LANGUAGES,
-) -> list[Picture]:
-    prompts = [plainly(scene, languages[index % len(languages)]) for index, scene in enumerate(scenes)]
-    seeds = [first_seed + index for index in range(len(scenes))]
-    return list(generate_images(pipeline, prompts, seeds, guidance_scale=guidance_scale))
-
-
 def _sizes_ordered(
-    pipeline: Any, world: World, number: int, seed: int, guidance_scale: float
+    pipeline: Pipeline, world: World, number: int, seed: int, guidance_scale: float
 ) -> Iterator[bool]:
     """Yield whether the detected side increases with each size word, for images from the same noise."""
     rng = Random(f"fidelity/{seed}/sizes")
@@ -310,11 +297,11 @@ def _sizes_ordered(
         scenes = [
             Scene((Thing(kind, color, 0, 0, SINGLE_SIZES[size][0], size=size),)) for size in world.sizes
         ]
-        language = (LANGUAGES[index % 2],)
-        drawn = [
-            _draw(pipeline, [scene], 3_000_000 + 1000 * seed + index, guidance_scale, language)[0]
-            for scene in scenes
-        ]
+        noise = 3_000_000 + 1000 * seed + index
+        captions = write_captions(scenes, (LANGUAGES[index % 2],))
+        drawn = generate_images(
+            pipeline, captions, [noise] * len(scenes), guidance_scale=guidance_scale, batch_size=1
+        )
         found = [
             match(scene.things[0], read(picture, world)) for scene, picture in zip(scenes, drawn, strict=True)
         ]

@@ -1,66 +1,46 @@
-"""Image generation: `generate` makes images and attention maps from one prompt.
+"""Image generation: `generate` makes images and attention maps from one prompt, `generate_iter` from many.
 
-    result = generate("um (gato:1.4) vermelho", "mini", seed=1)
+    result = generate("mini", "um (gato:1.4) vermelho", seed=1)
     result.save("out", overlays=["gato"])
 
-The app, the command line and scripts all call it. torch and diffusers are imported when it is called.
+The app, the command line and scripts all call them. torch and diffusers are imported when they are called.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from promptweight.generation.arguments import check_arguments, open_pipeline
+from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.oom_fallback import OomFallback
-from promptweight.generation.pipeline_run import (
-    Callback,
-    GeneratedImage,
-    Progress,
-    progress_reporter,
-    run_pipeline,
-)
+from promptweight.generation.options import MAX_SEED, GenerateOptions, PromptEdit, check_prompt
+from promptweight.generation.pipeline_call import build_call, count_steps, open_pipeline
+from promptweight.generation.pipeline_run import Callback, GeneratedImage, progress_reporter, run_pipeline
 from promptweight.generation.result import Result
 from promptweight.generation.result_builder import build_result
+from promptweight.messages import message
+from promptweight.prompt import ParseTree, Prompt, as_prompt
+from promptweight.validation import check_integer
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from promptweight.attention import Record, ShareResult
-    from promptweight.prompt import Prompt
-    from promptweight.weighting import AttachMode, Pooled, Space
-
-__all__ = ["Callback", "Progress", "generate"]
+    from promptweight.attention import AttentionSession, ShareResult
+    from promptweight.conditioning import ScheduledEncoding
+    from promptweight.models import Adapters, LoraSet
 
 
 def generate(
-    prompt: str | Prompt,
-    model: str | os.PathLike[str] | DiffusionPipeline = "mini",
+    pipe: str | os.PathLike[str] | DiffusionPipeline,
+    prompt: str | Prompt | ParseTree,
     *,
-    negative_prompt: str | Prompt = "",
-    method: str | None = None,
-    normalizer: str | None = None,
-    space: Space = "embedding",
-    mode: AttachMode = "logit",
-    clip_skip: int | None = None,
-    pooled: Pooled = "clean",
-    dialect: str = "pw",
-    num_inference_steps: int = 25,
-    guidance_scale: float | None = None,
-    seed: int | None = None,
-    num_images_per_prompt: int = 1,
-    height: int | None = None,
-    width: int | None = None,
-    targets: Mapping[str, float] | None = None,
-    balance: bool | Sequence[str] = False,
-    record: bool | Record = True,
-    lora_dir: str | os.PathLike[str] | None = None,
-    embeddings_dir: str | os.PathLike[str] | None = None,
-    require_words: Sequence[str] = (),
+    options: GenerateOptions | None = None,
     callback: Callback | None = None,
     on_image: Callable[[Result], object] | None = None,
+    **keywords: Any,
 ) -> Result:
     """Generate images of `prompt` and record the attention of each of its words.
 
@@ -69,129 +49,262 @@ def generate(
     image is decoded, it is decoded in tiles, with a warning.
 
     Args:
-        prompt: the prompt, in `dialect`, or a parsed one. `[from:to:when]` and `[a|b]` change it during
-            denoising, at the same steps as in AUTOMATIC1111; the model predicts each part of an AND prompt by
-            itself, and the predictions are composed by their weights.
-        model: a pipeline, or what `promptweight.load` takes.
-        negative_prompt: the negative prompt.
-        method: how weights act on the embeddings, a name in `promptweight.weighting.METHODS`; None for the
-            default of each text encoder.
-        normalizer: how the weights are normalized before `method` uses them, a name in
-            `promptweight.weighting.NORMALIZERS`; None leaves them unchanged.
-        space: `embedding`, or `attention` for weights in the model's attention.
-        mode: how weights act in attention: on the logits (`logit`), on the probabilities without
-            renormalization (`p2p`), on the values (`value`), or on the self-attention inside the CLIP text
-            encoders (`clip`), where every token attends to a word by its weight and a T5 gets no weights.
-        clip_skip: number of last layers of the CLIP text encoders to skip, 0 or more.
-        pooled: text of the pooled vector, where the model has one: `clean` or `weighted`.
-        dialect: syntax of prompts that are passed as text.
-        num_inference_steps: 1 .. 1000.
-        guidance_scale: 0 .. 100; None for the model's default.
-        seed: 0 .. 2⁶³ - the number of images; None for a random one.
-        num_images_per_prompt: 1 .. 1000.
-        height: height in pixels, a multiple of the size of the model's latents and patches (mostly 8); None
-            for the model's default. The same for `width`.
-        width: width in pixels.
-        targets: shares of the words' attention, above 0 and below 1, by phrase: at every step weights in
-            attention are solved for that give each phrase its share, as `(gato:=25%)` in the prompt does.
-        balance: True for equal shares of all phrases of the prompt, solved for likewise, so that none is left
-            out; or the phrases that get equal shares.
-        record: whether attention is recorded, or what of it; False gives no maps.
-        lora_dir: folder of the LoRAs that `<lora:name:weight>` in the prompt names; they are removed from the
-            model at the end.
-        embeddings_dir: folder of the textual inversions that the prompts name, likewise.
-        require_words: words or phrases that the prompt must contain, checked before the model runs.
+        pipe: a pipeline, or what `promptweight.load` takes.
+        prompt: the prompt, in the dialect of the options, or a parsed one. `[from:to:when]` and `[a|b]`
+            change it during denoising; the model predicts each part of an AND prompt by itself, and the
+            predictions are composed by their weights.
+        options: the options; None for the defaults.
         callback: called after each step with a `Progress`; when it returns False, the run stops and the
             result holds the finished images and the current, unfinished one.
         on_image: called with each finished image as a result of its own, before the next image begins.
+        keywords: fields of `GenerateOptions` in place of those of `options`, such as `seed=1`,
+            `negative_prompt="blurry"`, `weighting="attention"`, `targets={"cat": 0.25}` or `edit="a dog"`;
+            all others, such as `true_cfg_scale=4` or `image=picture`, are arguments of the pipeline.
 
     Returns:
         The images with their maps, settings and warnings.
 
     Raises:
-        SettingError: a value is outside its range.
+        SettingError: a value is outside its range, or the pipeline has no such argument; with an edit, a word
+            has no counterpart, or a prompt has AND.
         WordNotFoundError: a word of `require_words` is not in the prompt; lists its words.
         ModelError: the model cannot be loaded.
         AttachError: the attention of the model cannot be recorded.
     """
-    from promptweight.models import silence_libraries
-
-    with silence_libraries():
-        from promptweight.attention import attach
-        from promptweight.models import apply_adapters, find_adapters
-
-    arguments = check_arguments(
-        prompt,
-        negative_prompt,
-        dialect=dialect,
-        seed=seed,
-        num_images=num_images_per_prompt,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        method=method,
-        normalizer=normalizer,
-        space=space,
-        mode=mode,
-        clip_skip=clip_skip,
-        pooled=pooled,
-    )
-    parsed, negative = arguments.prompts
-    steps, seeds = arguments.num_inference_steps, arguments.seeds
-    adapters = find_adapters(
-        parsed, negative, lora_dir=lora_dir, embeddings_dir=embeddings_dir, num_inference_steps=steps
-    )
-
-    pipe = open_pipeline(model)
-    call = arguments.pipeline_kwargs(pipe, height, width)
-    weighting = dict(arguments.weighting)
-    if targets:
-        weighting["targets"] = dict(targets)
-    if balance is not False:
-        weighting["balance"] = balance if balance is True else list(balance)
-    memory = OomFallback(pipe)
-    images: list[GeneratedImage] = []
+    run = _Run.prepare(pipe, prompt, GenerateOptions.from_keywords(options, keywords))
+    seeds = run.options.choose_seeds()
+    images: list[tuple[GeneratedImage, ...]] = []
     shares: list[tuple[ShareResult, ...]] = []
-
-    def result_from(first: int) -> Result:
-        """Return the result of the images from index `first` on."""
-        return build_result(
-            pipe,
-            images[first:],
-            prompt=parsed,
-            negative_prompt=negative,
-            words=session.words(),
-            seeds=seeds[first:],
-            weighting=weighting,
-            call=call,
-            adapters=adapters,
-            warnings=session.warnings,
-            shares=shares[first:],
-            first_number=first + 1,
-        )
-
-    with ExitStack() as stack:
-        with silence_libraries():
-            stack.enter_context(apply_adapters(pipe, adapters))
-        session = stack.enter_context(
-            attach(pipe, parsed, negative, record=record, num_inference_steps=steps, **weighting)
-        )
-        for phrase in require_words:
-            session.find(phrase)
-        for index, image_seed in enumerate(seeds):
-            images += run_pipeline(
-                pipe,
-                session.inputs,
-                call,
-                (image_seed,),
-                session=session,
-                records=bool(record),
-                memory=memory,
-                number=index + 1,
-                on_step=progress_reporter(callback, session, index + 1, len(seeds)),
-            )
+    with run.attach() as session:
+        for index, seed in enumerate(seeds):
+            on_step = progress_reporter(callback, session, index + 1, len(seeds))
+            images.append(run.draw(session, seed, index + 1, on_step))
             shares.append(session.share_results.get(0, ()))
-            if on_image is not None and images[-1].image is not None:
-                on_image(result_from(index))
-            if images[-1].was_stopped:
+            is_finished = images[-1][0].image is not None
+            if on_image is not None and is_finished:
+                on_image(run.result(session, images[index:], seeds[index:], shares[index:], index + 1))
+            if images[-1][0].was_stopped:
                 break
-        return result_from(0)
+        return run.result(session, images, seeds, shares)
+
+
+def generate_iter(
+    pipe: str | os.PathLike[str] | DiffusionPipeline,
+    prompt: str | Prompt | ParseTree | Iterable[str | Prompt | ParseTree],
+    *,
+    seeds: Iterable[int] | None = None,
+    options: GenerateOptions | None = None,
+    **keywords: Any,
+) -> Iterator[Result]:
+    """Generate one image for each prompt and seed, and yield each as a result of its own.
+
+        for result in generate_iter(pipe, "a (red:1.4) cat", seeds=range(100)):
+            result.save("out")
+
+    A prompt is parsed and encoded once for all its seeds. Between two results the pipeline is unchanged, so
+    that it may be used for something else.
+
+    Args:
+        pipe: as in `generate`.
+        prompt: a prompt, or prompts.
+        seeds: the seeds of each prompt; None for that of the options.
+        options: as in `generate`.
+        keywords: as in `generate`; `seed` and `num_images_per_prompt` give the seeds if `seeds` is None.
+
+    Raises:
+        SettingError, WordNotFoundError, ModelError, AttachError: as `generate` raises them.
+    """
+    checked = GenerateOptions.from_keywords(options, keywords)
+    opened = open_pipeline(pipe)
+    prompts: Iterable[Any] = [prompt]
+    if isinstance(prompt, Iterable) and not isinstance(prompt, (str, Prompt, ParseTree)):
+        prompts = prompt
+    if not (seeds is None or isinstance(seeds, Iterable)):
+        raise SettingError(message("seeds-type", kind=type(seeds).__name__))
+    known_seeds = None if seeds is None else [check_integer("seeds", seed, 0, MAX_SEED) for seed in seeds]
+    for each in prompts:
+        run = _Run.prepare(opened, each, checked)
+        for seed in checked.choose_seeds() if known_seeds is None else known_seeds:
+            with run.attach() as session:
+                images = run.draw(session, seed)
+                result = run.result(session, [images], (seed,), [session.share_results.get(0, ())])
+            yield result
+
+
+@dataclass
+class _Run:
+    """Generation of one prompt, or of a prompt and an edited one, with one pipeline."""
+
+    pipe: Any
+    prompts: tuple[Prompt, ...]
+    negative_prompt: Prompt
+    options: GenerateOptions
+    adapters: Adapters
+    call: dict[str, Any]
+    memory: OomFallback
+    scheduler: Any
+    _encoded: ScheduledEncoding | None = field(default=None, repr=False)
+    _loras: LoraSet | None = field(default=None, repr=False)
+
+    @classmethod
+    def prepare(cls, pipe: Any, prompt: str | Prompt | ParseTree, options: GenerateOptions) -> _Run:
+        """Parse the prompts, find the files of their adapters, and open the pipeline, in this order."""
+        from promptweight.models import find_adapters, make_scheduler
+
+        check_prompt("prompt", prompt)
+        edit = options.edit
+        texts: tuple[Any, ...] = (prompt, edit.prompt) if isinstance(edit, PromptEdit) else (prompt,)
+        prompts = tuple(as_prompt(each, options.dialect) for each in texts)
+        negative = as_prompt(options.negative_prompt, options.dialect)
+        adapters = [
+            find_adapters(
+                each,
+                *([negative] if each is prompts[0] else []),
+                lora_dir=options.lora_dir,
+                embeddings_dir=options.embeddings_dir,
+                num_inference_steps=options.num_inference_steps,
+            )
+            for each in prompts
+        ]
+        opened = open_pipeline(pipe)
+        scheduler = opened.scheduler
+        if options.scheduler is not None:
+            scheduler = make_scheduler(options.scheduler, scheduler)
+        return cls(
+            opened,
+            prompts,
+            negative,
+            options,
+            adapters[0] if len(adapters) == 1 else _merge_adapters(*adapters),
+            build_call(opened, options),
+            OomFallback(opened),
+            scheduler,
+        )
+
+    @contextmanager
+    def attach(self) -> Iterator[AttentionSession]:
+        """Give the pipeline its adapters and its scheduler, and enter a session."""
+        from promptweight.attention import PromptToPrompt, attach
+        from promptweight.conditioning import encode_scheduled, read_lora_scale
+        from promptweight.models import apply_adapters, silence_libraries
+
+        options, edit = self.options, self.options.edit
+        with ExitStack() as stack:
+            with silence_libraries():
+                self._loras = stack.enter_context(apply_adapters(self.pipe, self.adapters))
+            stack.enter_context(use_scheduler(self.pipe, self.scheduler))
+            if self._encoded is None:
+                self._encoded = encode_scheduled(
+                    self.pipe,
+                    self.prompts,
+                    self.negative_prompt,
+                    num_inference_steps=count_steps(self.pipe, self.call),
+                    weighting=options.weighting,
+                    clip_skip=options.clip_skip,
+                    lora_scale=read_lora_scale(options.pipeline_kwargs),
+                    in_session=True,
+                )
+            session = stack.enter_context(
+                attach(
+                    self.pipe,
+                    self._encoded,
+                    targets=options.targets,
+                    record=options.record,
+                    negative_guidance=options.negative_guidance,
+                    edit=PromptToPrompt(edit.kind, edit.cross_replace_steps, edit.self_replace_steps)
+                    if isinstance(edit, PromptEdit)
+                    else None,
+                )
+            )
+            _check_words(session, options.require_words, len(self.prompts))
+            yield session
+
+    def draw(
+        self,
+        session: AttentionSession,
+        seed: int,
+        number: int = 1,
+        on_step: Callable[[int, int, Any], bool] | None = None,
+    ) -> tuple[GeneratedImage, ...]:
+        """Draw the image of a seed, and with an edit the edited one."""
+        return run_pipeline(
+            self.pipe,
+            session.inputs,
+            self.call,
+            (seed,) * len(self.prompts),
+            session=session,
+            records=bool(self.options.record),
+            memory=self.memory,
+            number=number,
+            on_step=on_step,
+            loras=self._loras,
+        )
+
+    def result(
+        self,
+        session: AttentionSession,
+        images: list[tuple[GeneratedImage, ...]],
+        seeds: tuple[int, ...],
+        shares: list[tuple[ShareResult, ...]],
+        first_number: int = 1,
+    ) -> Result:
+        """Return the result of images, each with its edited one."""
+        edit, more_settings = self.options.edit, {}
+        if isinstance(edit, PromptEdit):
+            about = {name: value for name, value in asdict(edit).items() if name != "prompt"}
+            source, edited = (each.source for each in self.prompts)
+            more_settings = {"edit": {**about, "source": source, "edited": edited}}
+        results = [
+            build_result(
+                self.pipe,
+                [each[index] for each in images],
+                prompt=prompt,
+                negative_prompt=self.negative_prompt,
+                words=session.words(prompt=index),
+                seeds=seeds,
+                options=self.options,
+                call=self.call,
+                adapters=self.adapters,
+                warnings=[*(self._loras.warnings if self._loras else ()), *session.warnings],
+                shares=shares if index == 0 else (),
+                first_number=first_number,
+                more_settings=more_settings,
+            )
+            for index, prompt in enumerate(self.prompts)
+        ]
+        return replace(results[0], edited=results[1]) if len(results) > 1 else results[0]
+
+
+@contextmanager
+def use_scheduler(pipe: Any, scheduler: Any) -> Iterator[None]:
+    """Give the pipeline a scheduler, and its own one back at the end."""
+    own = pipe.scheduler
+    pipe.scheduler = scheduler
+    try:
+        yield
+    finally:
+        pipe.scheduler = own
+
+
+def _check_words(session: AttentionSession, phrases: Sequence[str], prompts: int) -> None:
+    """Check that the prompt, or the edited one, contains each phrase."""
+    for phrase in phrases:
+        for index in reversed(range(prompts)):
+            try:
+                session.find(phrase, prompt=index)
+                break
+            except WordNotFoundError:
+                if index == 0:
+                    raise
+
+
+def _merge_adapters(source: Adapters, edited: Adapters) -> Adapters:
+    """Return the adapters of two prompts; LoRAs of the source alone, because they act on the whole model."""
+    warnings = [*source.warnings, *edited.warnings]
+    if ignored := sorted(edited.loras.keys() - source.loras.keys()):
+        warnings.append(message("edit-loras", names=", ".join(map(repr, ignored))))
+    return replace(
+        source,
+        embeddings={**source.embeddings, **edited.embeddings},
+        warnings=tuple(dict.fromkeys(warnings)),
+    )

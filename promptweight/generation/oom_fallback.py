@@ -10,9 +10,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptweight.messages import message
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class OomFallback:
         is_offloaded: whether parts of the model are offloaded.
     """
 
-    def __init__(self, pipe: Any, *, device: str | None = None, can_offload: bool = False) -> None:
+    def __init__(self, pipe: Pipeline, *, device: str | None = None, can_offload: bool = False) -> None:
         self.pipe = pipe
         self.device = str(pipe._execution_device) if device is None else device
         self.can_offload = can_offload
@@ -136,7 +139,7 @@ def drop_traceback(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
-def _tileable_vae(pipe: Any) -> Any:
+def _tileable_vae(pipe: Pipeline) -> Any:
     """Return the autoencoder of a pipeline if it can decode in tiles, else None."""
     vae = getattr(pipe, "vae", None)
     return vae if hasattr(vae, "use_tiling") else None

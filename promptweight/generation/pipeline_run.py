@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from promptweight.generation.pipeline_call import count_steps, make_step_arguments
 from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from promptweight.generation.early_warning import EarlyLeakCheck, Leak
     from promptweight.generation.oom_fallback import OomFallback
     from promptweight.maps import AttentionMaps
+    from promptweight.models import LoraSet
+    from promptweight.protocols import Pipeline
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def progress_reporter(
 
 
 def run_pipeline(
-    pipe: Any,
+    pipe: Pipeline,
     inputs: Mapping[str, Any],
     call: Mapping[str, Any],
     seeds: Sequence[int],
@@ -105,6 +108,7 @@ def run_pipeline(
     memory: OomFallback | None = None,
     number: int = 1,
     on_step: StepCallback | None = None,
+    loras: LoraSet | None = None,
 ) -> tuple[GeneratedImage, ...]:
     """Call the pipeline once and return its images, one for each seed.
 
@@ -118,18 +122,21 @@ def run_pipeline(
         memory: measures for a run that is out of memory; without them the run fails.
         number: number of the images in warnings.
         on_step: called after each step.
+        loras: the LoRAs of the pipeline, whose weights may change by step.
     """
     import torch
 
     from promptweight.generation.early_warning import EarlyLeakCheck
     from promptweight.generation.oom_fallback import TILING_WARNING
 
-    steps, steps_done, was_stopped, images = call["num_inference_steps"], 0, False, len(seeds)
+    steps, steps_done, was_stopped, images = count_steps(pipe, call), 0, False, len(seeds)
     leak_check: EarlyLeakCheck | None = None
 
-    def on_step_end(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    def on_step_end(pipe: Pipeline, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal steps, steps_done, was_stopped
         steps, steps_done = getattr(pipe, "num_timesteps", steps), step + 1
+        if loras is not None and steps_done < steps:
+            loras.set_step(steps_done, steps)
         if leak_check is not None:
             leak_check.on_step_end(steps_done, steps)
         if on_step is not None and not on_step(steps_done, steps, tensors.get("latents")):
@@ -142,13 +149,15 @@ def run_pipeline(
     def attempt() -> Any:
         nonlocal leak_check
         leak_check = EarlyLeakCheck(session, images) if session is not None and records else None
+        if loras is not None:
+            loras.set_step(0, steps)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         return pipe(
             **inputs,
             **call,
             generator=generators if images > 1 else generators[0],
             output_type="np",
-            callback_on_step_end=on_step_end,
+            **make_step_arguments(pipe, on_step_end),
         )
 
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptweight.generation.arguments import collect_settings, find_unused_settings
+from promptweight.generation.options import GenerateOptions
 from promptweight.generation.pipeline_run import GeneratedImage, join_maps
 from promptweight.generation.result import Result
+from promptweight.generation.settings_record import collect_settings, find_unused_settings
 from promptweight.generation.vocabulary_warning import find_unknown_words
 
 if TYPE_CHECKING:
@@ -16,17 +17,18 @@ if TYPE_CHECKING:
     from promptweight.messages import Message
     from promptweight.models import Adapters
     from promptweight.prompt import Prompt
+    from promptweight.protocols import Pipeline
 
 
 def build_result(
-    pipe: Any,
+    pipe: Pipeline,
     images: Sequence[GeneratedImage],
     *,
     prompt: Prompt,
     negative_prompt: Prompt,
     words: tuple[Word, ...],
     seeds: Sequence[int],
-    weighting: dict[str, Any],
+    options: GenerateOptions,
     call: dict[str, Any],
     adapters: Adapters,
     warnings: Sequence[Message] = (),
@@ -43,7 +45,7 @@ def build_result(
         negative_prompt: the parsed negative prompt.
         words: the words of the prompt.
         seeds: seeds of `images`.
-        weighting: how weights act, as `attach` takes it.
+        options: the options of the call.
         call: keyword arguments of the pipeline.
         adapters: LoRAs and textual inversions of the prompts.
         warnings: warnings of the encoding and the session.
@@ -60,7 +62,7 @@ def build_result(
         *adapters.warnings,
         *warnings,
         *share_warnings,
-        *find_unused_settings(call, weighting, negative_prompt),
+        *find_unused_settings(pipe, options, call, prompt, negative_prompt),
         *find_unknown_words(pipe, prompt),
         *(warning for each in images for warning in each.warnings),
     ]
@@ -72,7 +74,7 @@ def build_result(
         words=words,
         seeds=tuple(seeds[: len(finished)]),
         settings={
-            **collect_settings(pipe, prompt, negative_prompt, weighting, adapters, call),
+            **collect_settings(pipe, prompt, negative_prompt, options, adapters, call),
             **({"vae_tiling": True} if any(each.was_tiled for each in images) else {}),
             **(more_settings or {}),
         },

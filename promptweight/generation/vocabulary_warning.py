@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptweight.errors import ModelError
 from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
+    from promptweight.protocols import Pipeline
 
 MAX_EXAMPLES = 8
 """Known objects that the warning lists where no known word is near."""
 
 
-def find_unknown_words(pipe: Any, prompt: Prompt) -> list[Message]:
+def find_unknown_words(pipe: Pipeline, prompt: Prompt) -> list[Message]:
     """Return a warning that names the unknown words of a prompt; none for models without a word list.
 
     Only models whose folder defines a world (`promptweight.mini.World`) have a word list; those of others are
@@ -28,7 +29,7 @@ def find_unknown_words(pipe: Any, prompt: Prompt) -> list[Message]:
     try:
         world = world_of(pipe)
     except ValueError as error:
-        raise ModelError(f"promptweight.json must define a valid world: {error}") from error
+        raise ModelError(message("world-invalid", reason=str(error))) from error
     if world is None:
         return []
     unknown = unknown_words(prompt.text, world)

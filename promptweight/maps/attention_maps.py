@@ -4,6 +4,7 @@
     maps.word("gato vermelho").tensor          # (height, width) of the image, raw probability
     maps.share().word("gato", image=1)         # share of all words at every pixel, second image
     maps.layers("16x16", "up_blocks").word("gato")
+    maps.traced().word("gato")                 # with what other tokens hold of "gato"
 
 For a prompt with several texts (prompt editing, AND) the map of a word is the mean over the steps and parts
 whose text contains it.
@@ -24,6 +25,7 @@ from promptweight.errors import SettingError
 from promptweight.maps.heatmap import HeatMap, TextRow
 from promptweight.maps.prompt_words import find_phrase, list_words
 from promptweight.maps.views import View
+from promptweight.messages import message
 
 if TYPE_CHECKING:
     from promptweight.conditioning import Word
@@ -71,6 +73,15 @@ class AttentionMaps(View):
         tensor = self._map_columns(role, image, self._columns(role, image, match.rows))
         return HeatMap(tensor, " ".join(word.text for word in match.words), match.words)
 
+    def overlay_word(self, phrase: str, occurrence: int = 0, image: int = 0) -> HeatMap:
+        """Return the map of a phrase as overlays show it: traced for a single word, if that was recorded.
+
+        Arguments and errors are those of `word`.
+        """
+        is_single = len(phrase.split()) == 1
+        maps = self.traced() if is_single and self.recording.has_traces else self
+        return maps.word(phrase, occurrence, image)
+
     def beginning(self, image: int = 0, role: Role = "positive") -> HeatMap:
         """Return the map of the beginning-of-text tokens, which have most of a CLIP prompt's attention."""
         rows = {
@@ -89,13 +100,15 @@ class AttentionMaps(View):
             SettingError: the unit of this view is not the probability.
         """
         if self.unit != "probability":
-            raise SettingError(
-                f"the unit of rest() must be the probability; got {self.unit}. Use probability().rest()"
-            )
-        columns = {
-            index: list(self.recording.columns((role, image), index).values())
-            for index in range(len(self._variants(role, image)))
-        }
+            raise SettingError(message("maps-unit-rest", unit=self.unit))
+        columns = self._columns(
+            role,
+            image,
+            {
+                index: {row for placed in variant for row in placed.rows("bos", "text")}
+                for index, variant in enumerate(self._variants(role, image))
+            },
+        )
         return HeatMap(1 - self._map_columns(role, image, columns), "<rest>", ())
 
     def patch(self, index: int = 0, image: int = 0, role: Role = "positive") -> HeatMap:
@@ -106,9 +119,7 @@ class AttentionMaps(View):
         """
         x, y = self._patch_position(index)
         if self.unit == "share":
-            raise SettingError(
-                "the unit of patch() must be the probability or the lift; got share, which applies to words"
-            )
+            raise SettingError(message("maps-unit-patch"))
         columns = {variant: [index] for variant in range(len(self._variants(role, image)))}
         return HeatMap(self._map_columns(role, image, columns, "patches"), f"<patch {x:g}, {y:g}>", ())
 
@@ -134,14 +145,14 @@ class AttentionMaps(View):
         """
         position = self._patch_position(index)
         if self.unit == "lift":
-            raise SettingError("the unit of row() must be the probability or the share; got lift")
+            raise SettingError(message("maps-unit-row"))
         texts = self.texts(image=image, role=role)
         if not 0 <= text < len(texts):
-            raise SettingError(f"text must be 0 to {len(texts) - 1} for this prompt; got {text}")
+            raise SettingError(message("maps-text", highest=len(texts) - 1, text=text))
         tables = self._variants(role, image, source)[text]
         grids = [grid[index] for grid, _ in self._columns_by_grid(role, image, "rows", text)]
         if not grids:
-            raise SettingError(f"the steps of this view must include the text {texts[text]!r}; they do not")
+            raise SettingError(message("maps-text-steps", text=texts[text]))
         if self.unit == "share":
             words = [row for placed in self._variants(role, image)[text] for row in placed.rows("text")]
             grids = [grid / grid[words].sum().clamp_min(1e-12) for grid in grids]
@@ -175,9 +186,7 @@ class AttentionMaps(View):
     def _patch_position(self, index: int) -> tuple[float, float]:
         patches = self.recording.patches
         if not 0 <= index < len(patches):
-            raise SettingError(
-                f"patch {index} was not recorded; there are {len(patches)}, named by Record(patches=[(x, y)])"
-            )
+            raise SettingError(message("maps-patch", index=index, number=len(patches)))
         return patches[index]
 
     def _columns(self, role: Role, image: int, rows: Mapping[int, Collection[int]]) -> dict[int, list[int]]:

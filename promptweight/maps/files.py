@@ -15,9 +15,10 @@ from promptweight.conditioning import ChunkLayout, Token, TokenTable, Word
 from promptweight.errors import FileFormatError
 from promptweight.maps.prompt_words import PlacedTable
 from promptweight.maps.recording import RecordedSlot, Recording
+from promptweight.messages import message
 from promptweight.prompt import Options, Prompt, Span, parse
 
-FORMAT = "promptweight attention 2"
+FORMAT = "promptweight attention 3"
 """Name and version of the file format, in the metadata of a file."""
 
 
@@ -33,6 +34,9 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
     placed_tables = [placed for of_prompt in variants.values() for variant in of_prompt for placed in variant]
     tables = list({id(placed.table): placed.table for placed in placed_tables}.values())
     table_indices = {id(table): index for index, table in enumerate(tables)}
+    traces = list({id(each.trace): each.trace for each in placed_tables if each.trace is not None}.values())
+    trace_indices = {id(trace): index for index, trace in enumerate(traces)}
+    tensors |= {f"{index}.trace": trace.contiguous() for index, trace in enumerate(traces)}
     description = {
         "slots": [
             [slot.layers, slot.stride, slot.height, slot.width, slot.kind, slot.is_advised]
@@ -48,7 +52,15 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
                 role,
                 image,
                 [
-                    [[placed.start, placed.encoders, table_indices[id(placed.table)]] for placed in variant]
+                    [
+                        [
+                            placed.start,
+                            placed.encoders,
+                            table_indices[id(placed.table)],
+                            trace_indices.get(id(placed.trace)),
+                        ]
+                        for placed in variant
+                    ]
                     for variant in of_prompt
                 ],
             ]
@@ -71,15 +83,13 @@ def load_recording(path: str | PathLike[str]) -> Recording:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise FileFormatError(
-                    f"{path} is not a file of attention maps; AttentionMaps.save writes them"
-                )
+                raise FileFormatError(message("maps-file", path=path))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return _rebuild_recording(json.loads(metadata["recording"]), tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, FileFormatError):
             raise
-        raise FileFormatError(f"{path} is not a complete file of attention maps: {error}") from error
+        raise FileFormatError(message("maps-file-incomplete", path=path, reason=str(error))) from error
 
 
 def _rebuild_recording(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Recording:
@@ -92,7 +102,12 @@ def _rebuild_recording(description: Mapping[str, Any], tensors: Mapping[str, Ten
     height, width = description["size"]
     variants = {
         (role, image): tuple(
-            tuple(PlacedTable(start, tuple(names), tables[index]) for start, names, index in variant)
+            tuple(
+                PlacedTable(
+                    start, tuple(names), tables[index], None if trace is None else tensors[f"{trace}.trace"]
+                )
+                for start, names, index, trace in variant
+            )
             for variant in of_prompt
         )
         for role, image, of_prompt in description["prompts"]
@@ -151,7 +166,7 @@ def _describe_variant(prompt: Prompt) -> dict[str, Any] | None:
         return None
     return {
         "text": prompt.text,
-        "spans": [astuple(span) for span in prompt.spans],
+        "spans": [(*span[:6], astuple(span.options), span.origin) for span in prompt.spans],
         "breaks": prompt.breaks,
         "runs": prompt.runs,
     }
@@ -161,8 +176,7 @@ def _rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
     """Return the text of a description of `_describe_variant`; `prompt` is parsed from the source."""
     spans = []
     for *places, options, origin in description["spans"]:
-        values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in options]
-        fields: list[Any] = [*places, Options(*values), origin]
+        fields: list[Any] = [*places, Options(*_to_tuple(options)), origin]
         spans.append(Span(*fields))
     return replace(
         prompt,
@@ -173,6 +187,11 @@ def _rebuild_variant(prompt: Prompt, description: Mapping[str, Any]) -> Prompt:
         parts=(),
         scheduled=False,
     )
+
+
+def _to_tuple(value: Any) -> Any:
+    """Return JSON lists, and those inside them, as tuples."""
+    return tuple(map(_to_tuple, value)) if isinstance(value, list) else value
 
 
 def _rebuild_word(

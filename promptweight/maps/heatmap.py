@@ -10,6 +10,7 @@ from torch import Tensor
 
 from promptweight.errors import SettingError
 from promptweight.maps.prompt_words import PlacedTable, find_phrase_rows
+from promptweight.messages import message
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,7 +48,7 @@ class HeatMap:
             SettingError: `threshold` is out of range.
         """
         if not 0 <= threshold <= 1:
-            raise SettingError(f"threshold must be between 0 and 1; got {threshold}")
+            raise SettingError(message("heat-threshold", threshold=threshold))
         return self.normalized() >= threshold
 
     def overlay(self, image: Image.Image, **options: Any) -> Image.Image:

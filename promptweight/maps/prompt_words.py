@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from promptweight.errors import WordNotFoundError
 from promptweight.prompt import fold
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from promptweight.conditioning import TokenTable, Word
     from promptweight.prompt import Prompt
 
@@ -33,6 +35,9 @@ class PlacedTable:
     encoders: tuple[str, ...]
     """The text encoders that computed these rows."""
     table: TokenTable
+    trace: Tensor | None = field(default=None, repr=False, compare=False)
+    """The part of every token in every row, (rows, rows) float32, from the rollout of the text encoders'
+    attention; None where it was not recorded."""
 
     def rows(self, *kinds: str) -> tuple[int, ...]:
         """Return the rows of the tokens of these kinds."""
@@ -132,8 +137,12 @@ def find_phrase_rows(
 
 
 def list_recorded_rows(tables: Sequence[PlacedTable]) -> tuple[int, ...]:
-    """Return the rows whose columns are recorded: beginnings and text. Ends and padding are the rest of 1."""
-    return tuple(row for placed in tables for row in placed.rows("bos", "text"))
+    """Return the rows whose columns are recorded: beginnings and text, and with a trace all rows.
+
+    Ends and padding are the rest of 1; with a trace they are recorded, because they hold words.
+    """
+    kinds = {True: ("bos", "text"), False: ("bos", "text", "eos", "pad")}
+    return tuple(row for placed in tables for row in placed.rows(*kinds[placed.trace is None]))
 
 
 def _source_span(word: Word, prompt: Prompt) -> SourceSpan:

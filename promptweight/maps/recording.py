@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from promptweight.conditioning import Role
@@ -68,6 +69,22 @@ class Recording:
                 raise ValueError(
                     f"the sums of layer {slot.layers} must fit a grid of {slot.grid}; got {shape}"
                 )
+
+    @property
+    def has_traces(self) -> bool:
+        """True if the rollouts of the text encoders' attention were recorded for all prompts."""
+        return all(
+            placed.trace is not None
+            for key in self.tables
+            for variant in self.variants(key)
+            for placed in variant
+        )
+
+    def trace(self, prompt: PromptKey, variant: int = 0) -> Tensor:
+        """Return the part of each column's token (column) in each recorded row (row), (columns, columns)."""
+        tables = self.variants(prompt)[variant]
+        traces = [placed.trace for placed in tables if placed.trace is not None]
+        return torch.block_diag(*traces)
 
     def variants(self, prompt: PromptKey) -> tuple[PromptVariant, ...]:
         """Return the token tables of every text of a prompt."""

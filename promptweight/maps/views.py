@@ -10,7 +10,7 @@ The default view omits layers whose grid is coarser than a quarter of the latent
 than `MIN_CELLS` cells along the shorter side, where a whole object is one cell, and for refined maps those
 with fewer than `MIN_REFINED_CELLS`, where a cell attends to other objects. Both limits were selected on
 rendered scenes; `promptweight evaluate MODEL --report DIR --only localization` reports every layer. If a
-model's authors advise layers (`promptweight.models.files.Advice`), the others are omitted too.
+model's authors advise layers (`promptweight.conditioning.Advice`), the others are omitted too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from promptweight.conditioning import Role
 from promptweight.errors import SettingError
 from promptweight.maps.prompt_words import PromptVariant
 from promptweight.maps.recording import Recording, SlotKind
+from promptweight.messages import message
 from promptweight.render import upsample_maps
+from promptweight.validation import check_choice
 
 MAX_STRIDE = 4
 """Most latents along a side of a cell in the default view."""
@@ -39,8 +41,8 @@ finest."""
 class View:
     """A recording with a selection of layers, steps and heads, and a unit.
 
-    Views are cheap and immutable; `layers`, `steps`, `heads`, `probability`, `share`, `lift` and `refined`
-    return new ones.
+    Views are cheap and immutable; `layers`, `steps`, `heads`, `probability`, `share`, `lift`, `refined` and
+    `traced` return new ones.
     """
 
     recording: Recording
@@ -51,6 +53,8 @@ class View:
     unit: Literal["probability", "share", "lift"] = "probability"
     kind: Literal["words", "refined"] = "words"
     """Maps of words as recorded, or averaged by the image's self-attention."""
+    is_traced: bool = False
+    """True if words have the attention of all rows that hold them."""
     has_default_layers: bool = True
     """False if `layers` selected the layers."""
     _grids: dict[tuple[SlotKind, Role, int, int], list[tuple[Tensor, float]]] = field(
@@ -90,7 +94,7 @@ class View:
         if not indices:
             words = [slot for slot in slots if slot.kind == "words"]
             known = ", ".join(f"{layer} ({slot.grid})" for slot in words for layer in slot.layers)
-            raise SettingError(f"layers must match one of: {known}; got {', '.join(map(repr, names))}")
+            raise SettingError(message("maps-layers", known=known, names=", ".join(map(repr, names))))
         return self._replace(slot_indices=indices, has_default_layers=False)
 
     def steps(self, first: int = 0, end: int | None = None) -> Self:
@@ -101,11 +105,9 @@ class View:
         """
         recorded = self.recording.slots[0].sums.shape[0]
         if recorded == 1:
-            raise SettingError(
-                'the steps must be recorded separately with Record(steps="keep"); got their sum'
-            )
+            raise SettingError(message("maps-steps-summed"))
         if not range(recorded)[first:end]:
-            raise SettingError(f"steps must include one of the {recorded} recorded; got {first} to {end}")
+            raise SettingError(message("maps-steps", recorded=recorded, first=first, end=end))
         return self._replace(step_range=(first, end))
 
     def heads(self, *indices: int) -> Self:
@@ -116,13 +118,11 @@ class View:
         """
         count = min(self.recording.slots[index].sums.shape[3] for index in self.slot_indices)
         if self.kind == "refined" and indices:
-            raise SettingError("refined maps are means over the heads; select heads without refined()")
+            raise SettingError(message("maps-refined-heads"))
         if count == 1 and indices:
-            raise SettingError(
-                'the heads must be recorded separately with Record(heads="keep"); got their mean'
-            )
+            raise SettingError(message("maps-heads-averaged"))
         if any(not 0 <= index < count for index in indices):
-            raise SettingError(f"heads must be 0 to {count - 1} for the layers of this view; got {indices}")
+            raise SettingError(message("maps-heads", highest=count - 1, heads=indices))
         return self._replace(head_indices=indices or None)
 
     def probability(self) -> Self:
@@ -158,11 +158,33 @@ class View:
             SettingError: refined maps were not recorded.
         """
         if not any(slot.kind == "refined" for slot in self.recording.slots):
-            raise SettingError("refined maps were not recorded; record them with Record(refine=True)")
+            raise SettingError(message("maps-not-refined"))
         indices = self.slot_indices
         if self.has_default_layers:
             indices = _select_fine_grids(self.recording, indices, MIN_REFINED_CELLS)
         return self._replace(kind="refined", head_indices=None, slot_indices=indices)
+
+    def traced(self) -> Self:
+        """Return maps in which words have the attention of all rows of the embeddings that hold them.
+
+        The text encoder moves a part of every word to the rows of other tokens, to the end and the padding:
+        in "um gato vermelho", much of "gato" to "vermelho". The map of a word w becomes Σ_j R[j, w]·map(j)
+        over the rows j, with R the rollout of the encoder's attention
+        (`promptweight.conditioning.attention_rollout`). Probabilities still sum to 1, and the shares of all
+        words, too. Maps of patches are unchanged.
+
+        In a model whose text encoder collects a phrase in its last word, the map of a single word before it
+        improves: on `mini`, the peak is on the object for 98 % of Portuguese nouns instead of 58 %. Where
+        each word is found by its own row, as on `mini-dit`, the maps lose 0.01 to 0.03 of IoU. So models say
+        in their advice (`promptweight.conditioning.Advice`) whether overlays and contact sheets trace single
+        words; `promptweight evaluate MODEL --report DIR --only localization` measures both.
+
+        Raises:
+            SettingError: traced maps were not recorded.
+        """
+        if not self.recording.has_traces:
+            raise SettingError(message("maps-not-traced"))
+        return self._replace(is_traced=True)
 
     def _replace(self, **changes: Any) -> Self:
         return replace(self, _grids={}, **changes)
@@ -171,17 +193,13 @@ class View:
         """Return the token tables of every text of a prompt, restricted to one text encoder if given."""
         if (role, image) not in self.recording.tables:
             known = ", ".join(f"{name} image {index}" for name, index in self.recording.tables)
-            raise SettingError(f"{role} image {image} was not recorded; recorded: {known}")
+            raise SettingError(message("maps-image", role=role, image=image, known=known))
         variants = self.recording.variants((role, image))
         if source is None:
             return variants
-        selected = tuple(
-            tuple(placed for placed in variant if source in placed.encoders) for variant in variants
-        )
-        if not all(selected):
-            known = ", ".join(name for placed in variants[0] for name in placed.encoders)
-            raise SettingError(f"source must be one of: {known}; got {source!r}")
-        return selected
+        encoders = dict.fromkeys(name for placed in variants[0] for name in placed.encoders)
+        check_choice("source", source, tuple(encoders))
+        return tuple(tuple(placed for placed in variant if source in placed.encoders) for variant in variants)
 
     def _map_columns(
         self, role: Role, image: int, columns: Mapping[int, Sequence[int]], kind: SlotKind | None = None
@@ -199,7 +217,7 @@ class View:
         if not by_grid:
             variants = range(len(self._variants(role, image)))
             if not any(self._columns_by_grid(role, image, kind, variant) for variant in variants):
-                raise SettingError("the layers of this view did not run in these steps")
+                raise SettingError(message("maps-layers-idle"))
             return torch.zeros(self.recording.size)
         upsampled = [upsample_maps(_weighted_mean(maps), self.recording.size) for maps in by_grid.values()]
         heat = torch.stack(upsampled).mean(0)
@@ -236,6 +254,9 @@ class View:
             (torch.stack([mean for mean, _ in of_grid]).mean(0), sum(count for _, count in of_grid))
             for of_grid in by_grid.values()
         ]
+        if self.is_traced and kind in ("words", "refined"):
+            trace = self.recording.trace((role, image), variant)
+            grids = [(grid[..., : len(trace)] @ trace, count) for grid, count in grids]
         if self.unit == "share" and kind not in ("patches", "rows"):
             columns = self.recording.columns((role, image), variant)
             tables = self.recording.variants((role, image))[variant]

@@ -1,5 +1,7 @@
 from .a1111 import format_infotext as format_infotext
 from .a1111 import parse_infotext as parse_infotext
+from .generation_info import GenerationInfo as GenerationInfo
+from .generation_info import LoraUse as LoraUse
 from .image_metadata import DIGITAL_SOURCE_TYPE as DIGITAL_SOURCE_TYPE
 from .image_metadata import IMAGE_FORMATS as IMAGE_FORMATS
 from .image_metadata import METADATA_PARTS as METADATA_PARTS
@@ -10,4 +12,5 @@ from .image_metadata import check_parts as check_parts
 from .image_metadata import encode_image as encode_image
 from .image_metadata import parse_parts as parse_parts
 from .image_metadata import read_metadata as read_metadata
-from .other_tools import GenerationInfo as GenerationInfo
+from .lora_tags import name_loras as name_loras
+from .sampler_names import find_sampler as find_sampler

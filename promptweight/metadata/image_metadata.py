@@ -17,15 +17,20 @@ import io
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from promptweight import validation
 from promptweight.errors import FileFormatError, SettingError
-from promptweight.metadata.a1111 import parse_infotext, replace_unwritable
-from promptweight.metadata.other_tools import GenerationInfo, read_exif_texts, read_generation_info
+from promptweight.messages import message
+from promptweight.metadata.a1111 import replace_unwritable
+from promptweight.metadata.generation_info import GenerationInfo
+from promptweight.metadata.image_texts import collect_texts
+from promptweight.metadata.text_encodings import decode_text
+from promptweight.metadata.tools import read_generation_info, read_text_file
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for an image made by a trained model."""
@@ -56,6 +61,12 @@ _MAX_JPEG_SEGMENT = 65_500
 
 _USER_COMMENT, _EXIF_IFD = 0x9286, 0x8769
 
+_TEXT_SUFFIXES = (".txt", ".json")
+_MAX_TEXT_FILE = 16 * 2**20
+"""Bytes of a file of settings that are read."""
+_HEAD_BYTES = 2**18
+"""Bytes at the beginning of a file where content credentials are."""
+
 _PARAMETERS, _RECORD, _XMP = "parameters", "promptweight", "XML:com.adobe.xmp"
 
 
@@ -67,7 +78,8 @@ class ImageMetadata:
         record: the JSON of promptweight, or None.
         infotext: AUTOMATIC1111's settings text, unchanged, or None.
         digital_source_type: IPTC's term for the origin of the image, or None.
-        other_tool: the generation settings from ComfyUI, InvokeAI or SwarmUI, or None.
+        other_tool: the generation settings of another tool, with `error` where its prompt is not known; None
+            without any.
     """
 
     record: dict[str, Any] | None
@@ -76,16 +88,19 @@ class ImageMetadata:
     other_tool: GenerationInfo | None = None
 
     def generation_info(self) -> GenerationInfo | None:
-        """Return the generation settings from the most exact part of the metadata; None without any."""
+        """Return the generation settings from the most exact part of the metadata; None without any.
+
+        Raises:
+            FileFormatError: the image is of another tool, and its prompt is not in the file.
+        """
         if self.record is not None:
             record = dict(self.record)
             prompt, negative = (str(record.pop(name, "")) for name in ("prompt", "negative_prompt"))
-            return GenerationInfo("promptweight", prompt, negative, record)
-        if self.other_tool is not None:
-            return self.other_tool
-        if self.infotext is None:
-            return None
-        return GenerationInfo("AUTOMATIC1111", *parse_infotext(self.infotext))
+            dialect = str(record.get("dialect", "pw"))
+            return GenerationInfo("promptweight", prompt, negative, record, dialect)
+        if self.other_tool is not None and self.other_tool.error is not None:
+            raise FileFormatError(self.other_tool.error)
+        return self.other_tool
 
 
 def check_parts(parts: Collection[str]) -> None:
@@ -109,7 +124,7 @@ def parse_parts(text: str) -> tuple[str, ...]:
     for part in parts:
         validation.check_choice("metadata", part, (*METADATA_PARTS, "none"))
     if "none" in parts:
-        raise SettingError(f"metadata must be parts or none alone; got {text!r}")
+        raise SettingError(message("metadata-parts", text=text))
     return parts
 
 
@@ -191,50 +206,59 @@ def _build_xmp(record: Mapping[str, Any] | None, *, marked: bool) -> bytes:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
-    """Read the metadata of a PNG, JPEG, WebP or AVIF file.
+    """Read the metadata of a PNG, JPEG, WebP or AVIF file, or of a text file with the settings of an image.
+
+    A `.txt` or `.json` file of the same name beside an image without settings is read in their place.
 
     Raises:
         OSError: the file cannot be opened.
         FileFormatError: the file is not an image, or is damaged.
     """
+    if Path(path).suffix.casefold() in _TEXT_SUFFIXES:
+        return _read_text_file(Path(path))
     with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+        file.seek(0)
         try:
             with Image.open(file) as image:
-                if image.format == "PNG":
-                    image.load()  # text chunks can follow the pixels
-                texts = {
-                    str(name): _decode_text(text)
-                    for name, text in image.info.items()
-                    if isinstance(text, str)
-                }
-                exif = image.getexif()
-                exif_comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-                texts |= read_exif_texts(exif)
-                xmp = image.info.get("xmp") or texts.get(_XMP) or ""
+                found = collect_texts(image, head)
         except Exception as error:  # decoders raise many kinds of errors for damaged files
-            raise FileFormatError(f"{os.fspath(path)!r} is not a readable image: {error}") from error
-    if isinstance(xmp, bytes):
-        xmp = xmp.decode("utf-8", "replace")
+            raise FileFormatError(
+                message("image-unreadable", path=os.fspath(path), reason=str(error))
+            ) from error
     record: object = None
     with contextlib.suppress(ValueError, RecursionError):
-        record = json.loads(texts.get(_RECORD) or _extract_record(xmp))
-    infotext = texts.get(_PARAMETERS) or _decode_user_comment(exif_comment)
-    return ImageMetadata(
+        record = json.loads(found.texts.get(_RECORD) or _extract_record(found.xmp))
+    metadata = ImageMetadata(
         record=record if isinstance(record, dict) else None,
-        infotext=infotext,
-        digital_source_type=_find_source_type(xmp),
-        other_tool=read_generation_info(texts, infotext),
+        infotext=found.texts.get(_PARAMETERS) or next(iter(found.user_comments), None),
+        digital_source_type=_find_source_type(found.xmp),
+        other_tool=read_generation_info(found),
     )
+    is_empty = metadata.record is None and metadata.infotext is None
+    if is_empty and (metadata.other_tool is None or metadata.other_tool.error is not None):
+        beside = _read_beside(Path(path))
+        return metadata if beside is None else replace(metadata, other_tool=beside)
+    return metadata
 
 
-def _decode_text(text: str) -> str:
-    """Decode the text of a PNG chunk: UTF-8 where it is valid, else Latin-1 as in the standard."""
-    if text.isascii() or isinstance(text, PngImagePlugin.iTXt):
-        return text
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
+def _read_text_file(path: Path) -> ImageMetadata:
+    """Read a file of settings without an image."""
+    with open(path, "rb") as file:
+        text = decode_text(file.read(_MAX_TEXT_FILE))
+    info = read_text_file(text)
+    return ImageMetadata(None, text if text.strip() else None, None, info)
+
+
+def _read_beside(path: Path) -> GenerationInfo | None:
+    """Read the file of settings that some tools write beside an image; None where it has no settings."""
+    for suffix in _TEXT_SUFFIXES:
+        beside = path.with_suffix(suffix)
+        with contextlib.suppress(OSError):
+            info = _read_text_file(beside).other_tool if beside.is_file() else None
+            if info is not None and info.error is None and info.options:
+                return info
+    return None
 
 
 def _extract_record(xmp: str) -> str:
@@ -242,23 +266,6 @@ def _extract_record(xmp: str) -> str:
     start = xmp.find(f"<{_XMP_RECORD}>")
     end = xmp.find(f"</{_XMP_RECORD}>", start)
     return html.unescape(xmp[start + len(_XMP_RECORD) + 2 : end]) if 0 <= start < end else ""
-
-
-def _decode_user_comment(value: object) -> str | None:
-    """Decode an EXIF UserComment: eight bytes that name the encoding, then the text."""
-    if not isinstance(value, bytes) or len(value) < 8:
-        return None
-    name, text = value[:8], value[8:]
-    if name == b"UNICODE\0":
-        return text.decode(_detect_utf_16(text), "replace").strip("\ufeff\0")
-    return text.decode("ascii", "replace").strip("\0") if name == b"ASCII\0\0\0" else None
-
-
-def _detect_utf_16(text: bytes) -> str:
-    """Detect the byte order of a UTF-16 text: by its mark, else by the position of zero bytes."""
-    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
-    return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
 
 
 def _find_source_type(xmp: str) -> str | None:

@@ -2,6 +2,8 @@ from .captions import LANGUAGES as LANGUAGES
 from .captions import RELATION_WORDS as RELATION_WORDS
 from .captions import phrase as phrase
 from .captions import plainly as plainly
+from .lexicon import ADJECTIVES as ADJECTIVES
+from .lexicon import NOUNS as NOUNS
 from .scenes import ABOVE as ABOVE
 from .scenes import BELOW as BELOW
 from .scenes import BESIDE as BESIDE

@@ -38,7 +38,6 @@ from promptweight.mini.scenes import (
 LANGUAGES = ("pt", "en")
 """Languages of captions: Portuguese and English."""
 
-# kind: (gender, Portuguese nouns, English nouns); the first noun of each language is the default
 NOUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "cat": ("m", ("gato", "gatinho"), ("cat", "kitten")),
     "mouse": ("m", ("rato", "ratinho"), ("mouse", "rat")),
@@ -75,7 +74,7 @@ NOUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "cup": ("f", ("xícara", "caneca"), ("cup", "mug")),
     "book": ("m", ("livro",), ("book",)),
 }
-# color: (masculine, feminine, English spellings)
+"""Gender, Portuguese nouns and English nouns by kind; the first noun of each language is the default."""
 ADJECTIVES: dict[str, tuple[str, ...]] = {
     "red": ("vermelho", "vermelha", "red"),
     "orange": ("laranja", "laranja", "orange"),
@@ -89,6 +88,7 @@ ADJECTIVES: dict[str, tuple[str, ...]] = {
     "white": ("branco", "branca", "white"),
     "gray": ("cinza", "cinza", "grey", "gray"),
 }
+"""Colors: the masculine and the feminine Portuguese adjective, and the English ones."""
 INVARIABLE = ("laranja", "rosa", "cinza")  # nouns as colors: not inflected, also with a shade
 # degree or pattern: (masculine, feminine, English words); the first English word is the default
 SHADE_WORDS: dict[str, tuple[str, str, str]] = {

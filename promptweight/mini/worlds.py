@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptweight.mini.backdrops import LIGHTS, PLACES, WEATHERS
 from promptweight.mini.icons import ICONS
@@ -32,6 +32,9 @@ from promptweight.mini.scenes import (
     UNITS,
     WEAR,
 )
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ WHOLE = World(
 )
 """World of everything that the renderer supports."""
 _KEYS: dict[str, tuple[str, ...]] = {key: value for key, value in vars(WHOLE).items() if key != "size"}
-FIRST = World(64, KINDS, WHOLE.colors, WHOLE.backgrounds, (*RELATIONS, RIDE, MIRROR))
-"""World of fourteen object kinds in 64 pixels."""
+FIRST = World(128, KINDS, WHOLE.colors, WHOLE.backgrounds, (*RELATIONS, RIDE, MIRROR))
+"""World of fourteen object kinds, which the shipped models draw."""
 PRESENT = World(
     128,
     KINDS,
@@ -122,7 +125,7 @@ PRESENT = World(
     numbers=WHOLE.numbers,
     spellings=WHOLE.spellings,
 )
-"""World of the same fourteen kinds in 128 pixels, with size words, numbers and clear reflections."""
+"""World of the same fourteen kinds, with size words, numbers and clear reflections."""
 WORLDS = {"first": FIRST, "present": PRESENT, "whole": WHOLE}
 
 
@@ -139,7 +142,7 @@ def read(folder: Path) -> World | None:
     return World.from_json(content["world"]) if isinstance(content, dict) and "world" in content else None
 
 
-def world_of(pipeline: Any) -> World | None:
+def world_of(pipeline: Pipeline) -> World | None:
     """Return the world that a pipeline's model is trained on, or None if its folder does not define one.
 
     The configuration of the denoising model in diffusers holds the folder it was loaded from;

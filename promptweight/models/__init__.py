@@ -6,7 +6,8 @@
 - `loading`, `single_file`: pipelines from a name, a folder, a hub id or one file of weights;
 - `schedulers`: schedulers by class name or by AUTOMATIC1111's sampler names;
 - `tokenizers`: token tables and counts without weights;
-- `adapters`: LoRAs and textual inversions that a prompt names.
+- `adapters`, `adapter_files`: LoRAs and textual inversions that a prompt names, and their files;
+- `lora_files`, `lora_layers`: files of LoRAs and their relatives, and their layers in a pipeline.
 """
 
 import lazy_loader

@@ -11,37 +11,32 @@ also after an error.
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message, message
+from promptweight.models.adapter_files import AdapterFiles
 from promptweight.models.files import check_safetensors, summarize_error
+from promptweight.models.lora_layers import Lora, LoraSet, load_loras
 from promptweight.prompt import make_timeline
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from promptweight.prompt import Lora as PromptLora
     from promptweight.prompt import Prompt
+    from promptweight.protocols import Pipeline
 
 _EncoderNames = tuple[str, str]
 """Attributes of a pipeline: a tokenizer and its text encoder."""
 
 _CLIP_L, _CLIP_G = ("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A LoRA file and its weight."""
-
-    path: Path
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -71,10 +66,11 @@ def find_adapters(
 
     The tag `<lora:name:weight>` names a LoRA; the weights of repeated tags add up. The file name as a whole
     word, in any case, `embedding:name` or `<name>` names a textual inversion. Names are those of files
-    anywhere in the folders, without the suffix.
+    anywhere in the folders, without the suffix, or their paths.
 
     Raises:
-        SettingError: a folder does not exist, or has no file of that name; the error suggests similar names.
+        SettingError: a folder does not exist, or has no file of that name or several; the error suggests
+            similar names, or lists the paths. The file is a pickle, which is not read.
         ModelError: a file is damaged.
     """
     warnings: list[Message] = []
@@ -94,36 +90,46 @@ def find_adapters(
 
 
 @contextmanager
-def apply_adapters(pipe: Any, adapters: Adapters) -> Iterator[None]:
+def apply_adapters(pipe: Pipeline, adapters: Adapters) -> Iterator[LoraSet]:
     """Apply LoRAs and textual inversions to `pipe` during the block, and remove them afterwards.
+
+    The value of the block is a `LoraSet`, with the weights of the first step; its `set_step` sets those of
+    another one, which weights by step need.
 
     Raises:
         ModelError: a file does not fit the model, or peft, which LoRAs need, is not installed.
         SettingError: the prompts have LoRAs and the pipeline has LoRAs of its own.
     """
     with ExitStack() as stack:
-        if adapters.loras:
-            _apply_loras(pipe, adapters.loras, stack)
+        loras = _apply_loras(pipe, adapters.loras, stack) if adapters.loras else LoraSet(pipe, {})
         if adapters.embeddings:
             _apply_embeddings(pipe, adapters.embeddings, stack)
-        yield
+        yield loras
 
 
 def _find_loras(
     prompt: Prompt, folder: str | os.PathLike[str] | None, warnings: list[Message]
 ) -> dict[str, Lora]:
     loras: dict[str, Lora] = {}
-    files = None if folder is None else _list_safetensors(folder, "lora_dir")
+    files = None if folder is None else AdapterFiles(folder, "lora_dir", "LoRA")
     for tag in prompt.loras:
         if tag.kind == "hypernet":
             warnings.append(message("hypernetwork-unsupported", name=tag.name))
         elif files is None:
             warnings.append(message("lora-unused", name=tag.name))
         else:
-            path = _get_file(tag.name, files, "LoRA", folder)
-            earlier = loras[tag.name].weight if tag.name in loras else 0.0
-            loras[tag.name] = Lora(path, earlier + tag.weight)
+            loras[tag.name] = _add_tag(loras.get(tag.name), files.get(tag.name), tag)
     return loras
+
+
+def _add_tag(earlier: Lora | None, path: Path, tag: PromptLora) -> Lora:
+    """Return a LoRA with the weights of one more tag."""
+    before = Lora(path, 0.0) if earlier is None else earlier
+    denoiser = before.weight + (0.0 if tag.curve else tag.weight)
+    own = tag.weight if tag.text_encoder_weight is None else tag.text_encoder_weight
+    encoder = before.encoder_weight + own
+    curves = (*before.curves, tag.curve) if tag.curve else before.curves
+    return Lora(path, denoiser, None if encoder == denoiser else encoder, curves)
 
 
 def _find_embeddings(
@@ -131,73 +137,39 @@ def _find_embeddings(
 ) -> dict[str, Path]:
     from promptweight.prompt import note_embeddings
 
-    files = {} if folder is None else _list_safetensors(folder, "embeddings_dir")
+    files = None if folder is None else AdapterFiles(folder, "embeddings_dir", "textual inversion")
     embeddings: dict[str, Path] = {}
-    for named in note_embeddings(prompt, [path.stem for path in files.values()]).embeddings:
+    for named in note_embeddings(prompt, files.names if files else ()).embeddings:
         written = prompt.text[named.clean_start : named.clean_end]
-        name = named.name.strip("<>").removesuffix(".safetensors")
-        if name.casefold() in files:
-            embeddings[written] = files[name.casefold()]
-        elif not written.startswith("embedding:"):
-            continue  # angle brackets around no file name are plain text
-        elif folder is None:
-            warnings.append(message("textual-inversion-unused", name=name))
-        else:
-            _get_file(name, files, "textual inversion", folder)
+        name = named.name.strip("<>")
+        if files is None:
+            if written.startswith("embedding:"):
+                warnings.append(message("textual-inversion-unused", name=name))
+        elif (path := files.find(name)) is not None:
+            embeddings[written] = path
+        elif written.startswith("embedding:"):
+            files.get(name)
+        elif (pickle := files.find_pickle(name)) is not None:
+            warnings.append(pickle)
     return embeddings
 
 
-def _list_safetensors(folder: str | os.PathLike[str], argument: str) -> dict[str, Path]:
-    """Return the safetensors files in a folder and its subfolders, by their names in lower case."""
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise SettingError(f"{argument} must be a folder; got {os.fspath(folder)!r}")
-    return {path.stem.casefold(): path for path in sorted(root.rglob("*.safetensors"), reverse=True)}
-
-
-def _get_file(name: str, files: Mapping[str, Path], noun: str, folder: object) -> Path:
-    """Return the file of that name, or raise `SettingError` with similar names."""
-    if name.casefold() in files:
-        return files[name.casefold()]
-    close = [files[each].stem for each in difflib.get_close_matches(name.casefold(), files, cutoff=0.5)]
-    if close:
-        hint = f"did you mean {' or '.join(repr(each) for each in close)}?"
-    else:
-        hint = f"none of its {len(files)} files has a similar name"
-    raise SettingError(f"there is no {noun} {name!r} (.safetensors) in {str(folder)!r}; {hint}")
-
-
-def _apply_loras(pipe: Any, loras: Mapping[str, Lora], stack: ExitStack) -> None:
+def _apply_loras(pipe: Pipeline, loras: Mapping[str, Lora], stack: ExitStack) -> LoraSet:
     if find_spec("peft") is None:
-        raise ModelError("LoRAs need the package peft; install it with `pip install peft`")
+        raise ModelError(message("peft-missing"))
     if not hasattr(pipe, "load_lora_weights"):
-        raise ModelError(f"{type(pipe).__name__} does not support LoRAs")
+        raise ModelError(message("loras-unsupported", pipeline=type(pipe).__name__))
     if any(pipe.get_list_adapters().values()):
-        raise SettingError(
-            "the pipeline must have no LoRAs of its own for a prompt with LoRA tags; call its "
-            "unload_lora_weights() first"
-        )
+        raise SettingError(message("pipeline-has-loras"))
     stack.callback(pipe.unload_lora_weights)
-    names = {f"promptweight_{number}": lora for number, lora in enumerate(loras.values())}
-    for name, lora in names.items():
-        try:
-            pipe.load_lora_weights(
-                str(lora.path.parent), weight_name=lora.path.name, adapter_name=name, local_files_only=True
-            )
-        except Exception as error:  # the error depends on the content of the file
-            raise ModelError(
-                f"{lora.path} cannot be loaded into this {type(pipe).__name__}: {summarize_error(error)}"
-            ) from error
-        if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
-            raise ModelError(f"{lora.path} contains no LoRA for a {type(pipe).__name__}")
-    pipe.set_adapters(list(names), [lora.weight for lora in names.values()])
+    return load_loras(pipe, {f"promptweight_{number}": lora for number, lora in enumerate(loras.values())})
 
 
-def _apply_embeddings(pipe: Any, files: Mapping[str, Path], stack: ExitStack) -> None:
+def _apply_embeddings(pipe: Pipeline, files: Mapping[str, Path], stack: ExitStack) -> None:
     from safetensors.torch import load_file
 
     if not hasattr(pipe, "load_textual_inversion"):
-        raise ModelError(f"{type(pipe).__name__} does not support textual inversions")
+        raise ModelError(message("textual-inversions-unsupported", pipeline=type(pipe).__name__))
     encoders = [names for names in (_CLIP_L, _CLIP_G) if getattr(pipe, names[1], None) is not None]
     for tokenizer, text_encoder in encoders:
         stack.enter_context(_restore_vocabulary(pipe, tokenizer, text_encoder))
@@ -212,12 +184,17 @@ def _apply_embeddings(pipe: Any, files: Mapping[str, Path], stack: ExitStack) ->
                 )
             except Exception as error:  # the error depends on the content of the file
                 raise ModelError(
-                    f"{path} cannot be loaded into this {type(pipe).__name__}: {summarize_error(error)}"
+                    message(
+                        "adapter-load-failed",
+                        path=path,
+                        pipeline=type(pipe).__name__,
+                        reason=summarize_error(error),
+                    )
                 ) from error
 
 
 def _match_vectors(
-    pipe: Any, path: Path, tensors: Mapping[str, Tensor], encoders: list[_EncoderNames]
+    pipe: Pipeline, path: Path, tensors: Mapping[str, Tensor], encoders: list[_EncoderNames]
 ) -> list[tuple[_EncoderNames, Tensor]]:
     """Match the vectors of a file to text encoders: by name in files for SDXL, else by their width."""
     named = {"clip_l": _CLIP_L, "clip_g": _CLIP_G}
@@ -232,13 +209,18 @@ def _match_vectors(
             return [(widths[vectors.shape[-1]], vectors)]
     shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
     raise ModelError(
-        f"{path} must be a textual inversion with vectors of width {' or '.join(map(str, widths))} for this "
-        f"{type(pipe).__name__}; got {shapes[:200] or 'no tensors'}"
+        message(
+            "textual-inversion-width",
+            path=path,
+            widths=" or ".join(map(str, widths)),
+            pipeline=type(pipe).__name__,
+            shapes=shapes[:200] or "no tensors",
+        )
     )
 
 
 @contextmanager
-def _restore_vocabulary(pipe: Any, tokenizer: str, text_encoder: str) -> Iterator[None]:
+def _restore_vocabulary(pipe: Pipeline, tokenizer: str, text_encoder: str) -> Iterator[None]:
     """Restore the vocabulary of a tokenizer and the embeddings of its text encoder after the block."""
     original, encoder = getattr(pipe, tokenizer), getattr(pipe, text_encoder)
     vectors, size = encoder.get_input_embeddings(), encoder.config.vocab_size

@@ -10,28 +10,18 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from promptweight.conditioning import describe_families, find_family_by_names
 from promptweight.errors import ModelError
-from promptweight.messages import message
+from promptweight.messages import Message, message
 from promptweight.models.builtin import BUILTIN_MODELS, builtin_path
+
+if TYPE_CHECKING:
+    from promptweight.conditioning import Family
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Recommended settings of a model, from the file `promptweight.json` in its folder.
-
-    Attributes:
-        guidance_scale: the default guidance scale, 0 to 100.
-        attention_layers: parts of the names of the layers that attention maps use by default; empty for all
-            layers.
-    """
-
-    guidance_scale: float
-    attention_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ def find_local_folder(name: str, revision: str | None = None) -> Path:
     """
     path = _find_local_path(name)
     if path is not None and path.is_file():
-        raise ModelError(f"model must be a folder or a hub id with tokenizers; got the single file {name!r}")
+        raise ModelError(message("tokenizers-single-file", name=name))
     if path is not None:
         return path
     from huggingface_hub import snapshot_download
@@ -64,9 +54,7 @@ def find_local_folder(name: str, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
     except Exception as error:  # the hub client raises errors of many libraries
-        raise ModelError(
-            f"model must be an existing folder or a hub id in the local cache; got {_quote(hub_id, revision)}"
-        ) from error
+        raise ModelError(message("model-not-local", name=_quote(hub_id, revision))) from error
 
 
 def find_model(name: str, revision: str | None, variant: str | None) -> tuple[Path, ModelOrigin]:
@@ -91,7 +79,7 @@ def _find_local_path(name: str) -> Path | None:
     if path.is_file() and path.suffix.lower() != ".safetensors":
         raise ModelError(message("model-shape", name=name))
     if path.suffix.lower() == ".safetensors" and not path.exists():
-        raise ModelError(f"model must be an existing file; got {name!r}")
+        raise ModelError(message("model-file-missing", name=name))
     return path if path.is_file() else None
 
 
@@ -110,6 +98,7 @@ def _quote(hub_id: str, revision: str | None) -> str:
 def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[Path, ModelOrigin]:
     from diffusers import DiffusionPipeline
 
+    check_hub_class(hub_id, revision)
     try:
         folder = Path(
             DiffusionPipeline.download(hub_id, revision=revision, variant=variant, use_safetensors=True)
@@ -119,6 +108,47 @@ def _download(hub_id: str, revision: str | None, variant: str | None) -> tuple[P
             message("model-not-found", name=_quote(hub_id, revision), reason=summarize_error(error))
         ) from error
     return folder, ModelOrigin(hub_id, get_folder_origin(folder).revision or revision)
+
+
+def check_hub_class(hub_id: str, revision: str | None) -> None:
+    """Check the class of a hub model by its model_index.json, before its weights are downloaded.
+
+    A model whose index cannot be fetched passes: the download says what is wrong with it.
+
+    Raises:
+        ModelError: the class is not supported.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    try:
+        path = try_to_load_from_cache(hub_id, "model_index.json", revision=revision)
+        if not isinstance(path, str):
+            path = hf_hub_download(hub_id, "model_index.json", revision=revision)
+        index = json.loads(Path(path).read_text(encoding="utf-8"))
+    except Exception:  # the hub client raises errors of many libraries
+        return
+    if isinstance(index, dict) and "_class_name" in index:
+        read_family(index, _quote(hub_id, revision))
+
+
+def read_family(index: dict[str, Any], model: str) -> Family:
+    """Return the family of the pipeline of a model_index.json; `model` is named in the error.
+
+    Raises:
+        ModelError: the pipeline is of no supported family.
+    """
+    name = index["_class_name"]
+    name = name[-1] if isinstance(name, list) and name else name  # of a class in the model's own code
+    family = find_family_by_names([str(name)])
+    if family is None:  # it may be a subclass; diffusers takes long to import
+        import diffusers
+
+        bases = getattr(getattr(diffusers, str(name), None), "__mro__", ())
+        family = find_family_by_names([base.__name__ for base in bases])
+    if family is None:
+        known = describe_families()
+        raise ModelError(message("model-class-unsupported", model=model, name=name, known=known))
+    return family
 
 
 def get_folder_origin(folder: Path) -> ModelOrigin:
@@ -140,49 +170,10 @@ def read_model_index(folder: Path, name: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError(message("model-incomplete", name=name, path=path)) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read: {summarize_error(error)}") from error
+        raise ModelError(message("file-unreadable", path=path, reason=summarize_error(error))) from error
     if not isinstance(index, dict) or "_class_name" not in index:
-        raise ModelError(f"{path} must have a _class_name, the class of the pipeline")
+        raise ModelError(message("model-index-class", path=path))
     return index
-
-
-def advice_in(folder: Path) -> Advice | None:
-    """Return the recommended settings in the folder's promptweight.json; None without this file.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    path = folder / "promptweight.json"
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        value = content["guidance_scale"]
-        guidance = float(value)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"guidance_scale in {path} must be a number: {summarize_error(error)}") from error
-    if not 0 <= guidance <= 100:
-        raise ModelError(f"guidance_scale in {path} must be from 0 to 100; got {value!r}")
-    layers = content.get("attention_layers", [])
-    if not (isinstance(layers, list) and all(isinstance(part, str) and part for part in layers)):
-        raise ModelError(f"attention_layers in {path} must be a list of layer names; got {layers!r}")
-    return Advice(guidance, tuple(layers))
-
-
-def advice_of(pipe: Any) -> Advice | None:
-    """Return the recommended settings of a pipeline's model; None where it has none.
-
-    diffusers keeps the folder of the denoising model in its configuration; promptweight.json is in the folder
-    above.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    model = getattr(pipe, "unet", None)
-    if model is None:  # `or` would call the length of a compiled model
-        model = getattr(pipe, "transformer", None)
-    folder = None if model is None else model.config.get("_name_or_path")
-    return advice_in(Path(folder).parent) if folder and Path(folder).is_dir() else None
 
 
 def list_components(index: dict[str, Any]) -> list[str]:
@@ -218,24 +209,26 @@ def check_safetensors(path: Path) -> None:
         with safe_open(path, framework="pt"):
             pass
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is damaged: {_describe_content(path, error)}") from error
+        raise ModelError(
+            message("weights-damaged", path=path, content=_describe_content(path, error))
+        ) from error
 
 
-def _describe_pickle(path: Path) -> str:
-    return f"weights must be .safetensors files; {path} is a pickle, which can run any code when it is opened"
+def _describe_pickle(path: Path) -> Message:
+    return message("weights-pickle", path=path)
 
 
-def _describe_content(path: Path, error: Exception) -> str:
+def _describe_content(path: Path, error: Exception) -> Message:
     """Return a description of a damaged weight file's content."""
     with open(path, "rb") as file:
         head = file.read(64).lstrip().lower()
     if not head:
-        return "the file is empty; download it again"
+        return message("weights-empty")
     if head.startswith(b"<"):
-        return "it is a web page, not weights; download it again"
+        return message("weights-web-page")
     if head.startswith(b"version https://git-lfs"):
-        return "it is a git-lfs pointer; fetch the file itself with `git lfs pull`"
-    return f"it is incomplete or not a safetensors file ({summarize_error(error)}); download it again"
+        return message("weights-pointer")
+    return message("weights-incomplete", reason=summarize_error(error))
 
 
 def summarize_error(error: Exception) -> str:

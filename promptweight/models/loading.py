@@ -13,23 +13,23 @@ import inspect
 import os
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
+from promptweight.conditioning import advice_in, advice_of, describe_families, look_up_family
 from promptweight.errors import ModelError, SettingError
-from promptweight.messages import message
+from promptweight.messages import Message, message
 from promptweight.models import single_file
 from promptweight.models.files import (
     ModelOrigin,
-    advice_in,
-    advice_of,
     check_safetensors,
     check_weights,
     find_model,
     get_folder_origin,
+    read_family,
     read_model_index,
     summarize_error,
 )
@@ -38,6 +38,8 @@ from promptweight.models.schedulers import make_scheduler
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
+
+    from promptweight.protocols import Pipeline
 
 DTYPES = ("float32", "float16", "bfloat16")
 """Torch types in which pipelines run."""
@@ -75,7 +77,8 @@ def load(
             runs, for models that do not fit there whole; None moves all of it to the device.
 
     Raises:
-        ModelError: the model cannot be found, read or trusted.
+        ModelError: the model cannot be found, read or trusted, or its pipeline is of a class that is not
+            supported, which is checked before weights are downloaded or read.
         SettingError: an argument has an invalid value, or the device is the CPU and `offload` is set.
     """
     name = os.fspath(model)
@@ -83,12 +86,13 @@ def load(
     _check_offload(offload, chosen_device)
     with silence_libraries():
         path, model_origin = find_model(name, revision, variant)
-        pipe: Any
+        pipe: Pipeline
         if path.is_file():
             check_safetensors(path)
             pipe = single_file.build(path, choose_dtype(dtype, chosen_device, is_transformer=False))
         else:
             index = read_model_index(path, name)
+            read_family(index, repr(name))
             check_weights(path, index)
             advice_in(path)  # a damaged file is an error now instead of at the first image
             chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
@@ -109,7 +113,44 @@ def load(
     return pipe
 
 
-def get_origin(pipe: Any) -> ModelOrigin:
+def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str]) -> Pipeline:
+    """Return the pipeline that takes pictures as these arguments, made of the parts of another one.
+
+    Args:
+        pipe: a pipeline; it is returned if it takes them itself.
+        arguments: `image` for a picture to begin from, and `mask_image` for the part of it that changes.
+
+    Raises:
+        ModelError: diffusers has no such pipeline for the model, or it is not supported.
+    """
+    if set(arguments) <= inspect.signature(type(pipe).__call__).parameters.keys():
+        return pipe
+    try:
+        with silence_libraries():
+            from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
+
+            kind = AutoPipelineForInpainting if "mask_image" in arguments else AutoPipelineForImage2Image
+            made: Pipeline = kind.from_pipe(pipe)
+    except ValueError as error:
+        names = ", ".join(arguments)
+        raise ModelError(
+            message("pictures-unsupported", pipeline=type(pipe).__name__, names=names)
+        ) from error
+    if look_up_family(made) is None:
+        raise ModelError(
+            message(
+                "model-class-unsupported",
+                model=get_origin(pipe).model,
+                name=type(made).__name__,
+                known=describe_families(),
+            )
+        )
+    made.set_progress_bar_config(disable=True)
+    _ORIGINS[made] = get_origin(pipe)
+    return made
+
+
+def get_origin(pipe: Pipeline) -> ModelOrigin:
     """Return the origin of `pipe`; for a pipeline that `load` did not make, the name in its configuration.
 
     A folder is reduced to its last part, since image metadata must not contain paths of a user's disk.
@@ -120,12 +161,14 @@ def get_origin(pipe: Any) -> ModelOrigin:
     return get_folder_origin(Path(configured)) if Path(configured).is_dir() else ModelOrigin(configured)
 
 
-def get_default_guidance_scale(pipe: Any) -> float:
+def get_default_guidance_scale(pipe: Pipeline) -> float:
     """Return the default guidance scale of `pipe`: its model's recommendation, else that of its class."""
     advice = advice_of(pipe)
     if advice is not None:
         return advice.guidance_scale
-    parameter = inspect.signature(type(pipe).__call__).parameters.get("guidance_scale")
+    family = look_up_family(pipe)
+    name = "guidance_scale" if family is None else family.guidance_argument
+    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
     default = None if parameter is None else parameter.default
     return float(default) if isinstance(default, (int, float)) else 1.0
 
@@ -144,7 +187,7 @@ def choose_device(device: str = "auto") -> str:
     kind, _, number = str(device).partition(":")
     count = getattr(torch, kind).device_count() if kind in available else 0
     if kind not in available or (number and not (number.isdecimal() and int(number) < count)):
-        raise SettingError(f"device must be one of: auto, {', '.join(available)}; got {device!r}")
+        raise SettingError(_unknown_choice("device", device, available))
     return device
 
 
@@ -166,7 +209,12 @@ def choose_dtype(dtype: str | torch.dtype, device: str, *, is_transformer: bool)
         return getattr(torch, dtype)
     if isinstance(dtype, torch.dtype) and str(dtype).removeprefix("torch.") in DTYPES:
         return dtype
-    raise SettingError(f"dtype must be one of: auto, {', '.join(DTYPES)}; got {dtype!r}")
+    raise SettingError(_unknown_choice("dtype", dtype, DTYPES))
+
+
+def _unknown_choice(name: str, value: object, choices: Sequence[str]) -> Message:
+    """Return the message for a value that is neither one of `choices` nor `auto`."""
+    return message("choice", name=name, choices=", ".join(["auto", *choices]), value=value, hint="")
 
 
 def _check_offload(offload: str | None, device: str) -> None:
@@ -175,7 +223,7 @@ def _check_offload(offload: str | None, device: str) -> None:
         return
     validation.check_choice("offload", offload, OFFLOADS)
     if device == "cpu":
-        raise SettingError(f"offload must be None on the cpu; got {offload!r}, which needs an accelerator")
+        raise SettingError(message("offload-on-cpu", offload=offload))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import ModelError
+from promptweight.messages import message
 from promptweight.models.files import summarize_error
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def build(path: Path, dtype: torch.dtype) -> DiffusionPipeline:
             str(path), config=str(config), torch_dtype=dtype, local_files_only=True
         )
     except Exception as error:  # the error depends on the content of the file
-        raise ModelError(f"{path} cannot be loaded: {summarize_error(error)}") from error
+        raise ModelError(message("file-load-failed", path=path, reason=summarize_error(error))) from error
 
 
 def _infer_kind(path: Path) -> str:
@@ -61,11 +62,9 @@ def _infer_kind(path: Path) -> str:
     missing = [part for part in (_DENOISER, _DECODER) if part not in shapes]
     kind = "none" if missing else infer_diffusers_model_type(shapes)
     if kind not in PIPELINES:
-        reason = f"it lacks {missing[0]}" if missing else f"diffusers classifies it as {kind!r}"
-        raise ModelError(
-            "a single file must be a complete text-to-image checkpoint of Stable Diffusion 1, 2 or XL; got "
-            f"{path} ({reason}); load other models from a folder or by their hub id"
-        )
+        lacks = message("single-file-lacks", part=missing[0]) if missing else None
+        reason = lacks or message("single-file-kind", kind=kind)
+        raise ModelError(message("single-file-unsupported", path=path, reason=reason))
     return kind
 
 
@@ -79,6 +78,5 @@ def _fetch_config(kind: str, path: Path) -> Path:
         return Path(snapshot_download(original, allow_patterns=_CONFIG_FILES))
     except Exception as error:  # the hub client raises errors of many libraries
         raise ModelError(
-            f"{path} contains only weights; the configuration files of {original!r} are not in the local "
-            f"cache and cannot be downloaded ({summarize_error(error)})"
+            message("single-file-config", path=path, model=original, reason=summarize_error(error))
         ) from error

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from promptweight.conditioning import FAMILIES, tokenize
+from promptweight.conditioning import PromptTokenizer
 from promptweight.errors import ModelError
-from promptweight.models.files import find_local_folder, list_components, read_model_index, summarize_error
+from promptweight.messages import message
+from promptweight.models.files import (
+    find_local_folder,
+    list_components,
+    read_family,
+    read_model_index,
+    summarize_error,
+)
 from promptweight.models.loading import silence_libraries
 
 if TYPE_CHECKING:
-    from promptweight.conditioning import EncoderKind, Family, TokenTable
+    from promptweight.conditioning import TokenTable
     from promptweight.prompt import Prompt
 
 
@@ -29,31 +35,6 @@ class TokenCount(NamedTuple):
     tokens: int
     chunks: int
     truncated_text: str
-
-
-@dataclass(frozen=True)
-class PromptTokenizer:
-    """The tokenizer of one text encoder.
-
-    Attributes:
-        kind: the text encoder.
-        tokenizer: the tokenizer of transformers.
-        max_length: the length of a chunk; None is the tokenizer's own.
-    """
-
-    kind: EncoderKind
-    tokenizer: Any
-    max_length: int | None = None
-
-    def tokenize(self, prompt: Prompt) -> TokenTable:
-        """Return the token table of a prompt, equal to that of the loaded pipeline."""
-        return tokenize(
-            self.tokenizer,
-            prompt,
-            encoder=self.kind.name,
-            max_length=self.max_length,
-            max_chunks=None if self.kind.is_chunked else 1,
-        )
 
 
 def tokenize_prompt(
@@ -94,7 +75,7 @@ def load_tokenizers(model: str | os.PathLike[str], *, revision: str | None = Non
     name = os.fspath(model)
     folder = find_local_folder(name, revision)
     index = read_model_index(folder, name)
-    family = _find_family(index, name)
+    family = read_family(index, repr(name))
     components = set(list_components(index))
     with silence_libraries("transformers"):
         return [
@@ -108,16 +89,6 @@ def load_tokenizers(model: str | os.PathLike[str], *, revision: str | None = Non
         ]
 
 
-def _find_family(index: dict[str, Any], name: str) -> Family:
-    for family in FAMILIES:
-        if index["_class_name"] in family.pipelines:
-            return family
-    known = ", ".join(family.name for family in FAMILIES)
-    raise ModelError(
-        f"{name!r} must be a pipeline of a supported family ({known}); got {index['_class_name']}"
-    )
-
-
 def _load_tokenizer(folder: Path, description: list[str]) -> Any:
     """Load the tokenizer of a component folder; `description` is its library and class in the model index."""
     import transformers
@@ -126,10 +97,10 @@ def _load_tokenizer(folder: Path, description: list[str]) -> Any:
     tokenizer_class = getattr(transformers, class_name, None) if library == "transformers" else None
     base = transformers.PreTrainedTokenizerBase
     if not (isinstance(tokenizer_class, type) and issubclass(tokenizer_class, base)):
-        raise ModelError(
-            f"the class of {folder} must be a tokenizer of transformers; got {library}.{class_name}"
-        )
+        raise ModelError(message("tokenizer-class", folder=folder, library=library, class_name=class_name))
     try:
         return tokenizer_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the error depends on the content of the folder
-        raise ModelError(f"the tokenizer {folder} cannot be read: {summarize_error(error)}") from error
+        raise ModelError(
+            message("tokenizer-unreadable", folder=folder, reason=summarize_error(error))
+        ) from error

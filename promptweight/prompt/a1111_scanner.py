@@ -16,9 +16,9 @@ from promptweight.prompt.literals import (
     ASCII_NUMBER,
     NUMBER_LIKE,
     UNUSUAL_WEIGHT,
-    parse_finite,
     parse_options,
     parse_share,
+    parse_weight,
     skip_white,
 )
 from promptweight.prompt.model import BREAK_KEYWORD, NO_OPTIONS, Options
@@ -27,14 +27,23 @@ from promptweight.prompt.source_map import MappedText
 
 FACTOR = {"(": 1.1, "[": 1 / 1.1}
 ORIGIN = {"(": "round", "[": "square"}
-PLAIN = re.compile(r"[^()\[\]\\:]++")
 BREAK_WORD = re.compile(rf"\b{BREAK_KEYWORD}\b")
-BRACES = re.compile(r"\{[^{}()\[\]]*+\}")
 SHARE = re.compile(r"\s*+([^\s()\[\]\\:%]++%|[\d.][^\s()\[\]\\:%]*+)\s*+\)")
-ESCAPABLE = {"pw": frozenset("()[]\\:|#"), "a1111": frozenset("()[]\\")}
+ESCAPABLE = {"pw": r"()\[\]\\:|#", "a1111": r"()\[\]\\"}
+TOKENS = {
+    dialect: re.compile(rf"[^()\[\]\\:|]++|\\[{escapable}]?+|[()\[\]:|]")
+    for dialect, escapable in ESCAPABLE.items()
+}
+"""Plain text, an escape (or a backslash that escapes nothing), a bracket, a colon or a bar, by dialect."""
+
+WEIGHTS = {
+    "pw": re.compile(rf":\s*+(?:({ASCII_NUMBER.pattern}%?+)\s*+(\{{[^{{}}()\[\]]*+\}})?+\s*+)?+(\))?+"),
+    "a1111": re.compile(rf":\s*+(?:({A1111_NUMBER.pattern})()\s*+)?+(\))?+"),
+}
+"""A colon with the number, the options and the closing bracket after it, as many of them as there are."""
 
 # The beginning of a weight or of options: the part of a literal that an edit may complete.
-OPEN_LITERAL = re.compile(r"\s*+(?:=[^()\[\]\\:]*+|[+\-.\deE]*+\s*+(?:\{[^{}()\[\]]*+(?:\}\s*+)?+)?+)")
+OPEN_LITERAL = re.compile(r"\s*+(?:=[^()\[\]\\:]*+|[+\-.\deE]*+%?+\s*+(?:\{[^{}()\[\]]*+(?:\}\s*+)?+)?+)")
 # The keyword, or a piece of it, at the end and at the beginning of a text between the marks of edits.
 KEYWORD_HEAD = re.compile(r"\b(?:B|BR|BRE|BREA)\Z")
 KEYWORD_TAIL = re.compile(r"(?:REAK|EAK|AK|K)\b")
@@ -74,42 +83,75 @@ class _Scanner:
         self.nodes: list[Any] = []
         self.is_composed = False
         self.scanned = 0
-        self.end = len(self.text)  # of the text up to the next mark of an edit
-        self.rounds: list[tuple[int, int]] = []  # (index of the node, offset) of the open groups
-        self.squares: list[tuple[int, int]] = []
+        self.changes: tuple[Change, ...] = ()
+        # The marks still to come, the next one last, as `Changes.marks` yields them; one at the text's end.
+        self.marks = [(len(self.text), len(self.text), -1, 0)]
+        self.begin = 0  # the end of the last mark
+        self.end = 0  # the start of the next one
+        self.open_changes: list[
+            tuple[int, list[int]]
+        ] = []  # (index of the node, first nodes of the branches)
+        self.rounds: list[int] = []  # indices of the nodes of the open groups, whose offsets are there
+        self.squares: list[int] = []
         self.closings = 0
         self.colon = -1  # the last colon since the last bracket
         self.has_breaks = BREAK_KEYWORD in self.text
         self.has_keyword_head = self.has_keyword_tail = False
 
     def scan_all(self, changes: Changes | None) -> None:
-        """Scan to the end of the text, from one mark of an edit to the next."""
-        offset = 0
-        if changes is not None and changes.items:
-            offset = self.scan_changes(changes)
-        self.scan_range(offset, len(self.text))
-        self.scanned += len(self.text)
+        """Scan the whole text, the marks of its edits included."""
+        text, nodes, rounds, squares = self.text, self.nodes, self.rounds, self.squares
+        if changes is not None:
+            self.changes = changes.items
+            self.marks += sorted(changes.marks(), reverse=True)
+        end = self.end = self.marks[-1][0]
+        offset = resume = 0  # `resume` is the end of a weight or mark, whose tokens are read at its beginning
+        for token in TOKENS[self.dialect].findall(text):
+            if offset < resume:
+                pass
+            elif offset == end:
+                resume = self.mark()
+                end = self.end
+            elif token == "(":
+                rounds.append(len(nodes))
+                nodes.append(offset)
+                self.colon = -1
+            elif token == ")" or token == "]":
+                self.close_group(token, offset)
+            elif token == "[":
+                squares.append(len(nodes))
+                nodes.append(offset)
+                self.colon = -1
+            elif token == ":":
+                resume = self.weight(offset)
+            elif token[0] == "\\":
+                self.escape(token, offset)
+            elif self.has_breaks:
+                self.plain_with_breaks(offset, offset + len(token))
+            else:
+                nodes.append(new_node(Text, (offset, offset + len(token))))
+            offset += len(token)
+        self.scanned += len(text)
+        self.is_composed |= self.has_keyword_head and self.has_keyword_tail
         self.close_open_groups()
 
-    def scan_changes(self, changes: Changes) -> int:
-        """Scan up to the last mark of an edit; return the offset after it."""
-        offset = 0
-        heads: dict[int, int] = {}  # from the number of a change to the index of its node
-        branches: dict[int, list[int]] = {}
-        for start, end, number, branch in sorted(changes.marks()):
-            self.scan_range(offset, start)
-            self.check_edges(offset, start, end)
-            offset = end
-            if branch == 0:
-                heads[number] = len(self.nodes)
-                branches[number] = []
-                self.nodes.append(None)
-            branches[number].append(len(self.nodes))
-            change = changes.items[number]
-            if branch == len(change.separators) + change.is_alternation:
-                self.close_change(heads.pop(number), change, tuple(branches.pop(number)), end)
-        self.is_composed |= self.has_keyword_head and self.has_keyword_tail
-        return offset
+    def mark(self) -> int:
+        """Read the next mark of an edit; return the offset after it."""
+        nodes = self.nodes
+        start, end, number, branch = self.marks.pop()
+        self.check_edges(self.begin, start, end)
+        self.begin, self.end = end, self.marks[-1][0]
+        if branch == 0:
+            self.open_changes.append((len(nodes), [len(nodes) + 1]))
+            nodes.append(None)
+            return end
+        head, branches = self.open_changes[-1]
+        branches.append(len(nodes))
+        change = self.changes[number]
+        if branch == len(change.separators) + change.is_alternation:
+            self.open_changes.pop()
+            self.close_change(head, change, tuple(branches), end)
+        return end
 
     def close_change(self, head: int, change: Change, branches: tuple[int, ...], end: int) -> None:
         """Write the node of an edit or an alternation."""
@@ -124,38 +166,16 @@ class _Scanner:
 
         The mark before ends at `first`.
         """
-        before = self.text[first:start]
-        self.has_keyword_head |= KEYWORD_HEAD.search(before[-len(BREAK_KEYWORD) :]) is not None
-        self.has_keyword_tail |= KEYWORD_TAIL.match(self.text, end) is not None
+        text = self.text
+        if first < start and text[start - 1] in BREAK_KEYWORD:
+            before = text[max(first, start - len(BREAK_KEYWORD)) : start]
+            self.has_keyword_head |= KEYWORD_HEAD.search(before) is not None
+        if end < len(text) and text[end] in BREAK_KEYWORD:
+            self.has_keyword_tail |= KEYWORD_TAIL.match(text, end) is not None
         if self.has_breaks and (
-            before.rstrip().endswith(BREAK_KEYWORD) or KEYWORD_FIRST.match(self.text, end)
+            text[first:start].rstrip().endswith(BREAK_KEYWORD) or KEYWORD_FIRST.match(text, end)
         ):
             self.is_composed = True
-
-    def scan_range(self, offset: int, end: int) -> None:
-        """Scan text[offset:end]."""
-        self.end = end
-        text, nodes = self.text, self.nodes
-        plain = PLAIN.match
-        while offset < end:
-            character = text[offset]
-            if character in "([":
-                self.open_group(character, offset)
-                offset += 1
-            elif character in ")]":
-                self.close_group("(" if character == ")" else "[", offset)
-                offset += 1
-            elif character == ":":
-                offset = self.weight(offset)
-            elif character == "\\":
-                offset = self.escape(offset)
-            else:
-                after = plain(text, offset, end).end()  # type: ignore[union-attr]
-                if self.has_breaks:
-                    self.plain_with_breaks(offset, after)
-                else:
-                    nodes.append(new_node(Text, (offset, after)))
-                offset = after
 
     def plain_with_breaks(self, start: int, end: int) -> None:
         """Add text without brackets, in which BREAK removes the white space around it."""
@@ -170,16 +190,11 @@ class _Scanner:
         if start < end:
             self.nodes.append(Text(start, end))
 
-    def open_group(self, bracket: str, offset: int) -> None:
-        """Begin a group; its weight is known when it closes."""
-        (self.rounds if bracket == "(" else self.squares).append((len(self.nodes), offset))
-        self.nodes.append(None)
-        self.colon = -1
-
-    def close_group(self, bracket: str, offset: int) -> None:
+    def close_group(self, closer: str, offset: int) -> None:
         """Close the innermost group of this kind, or take the closing bracket as text."""
+        bracket = "(" if closer == ")" else "["
         if not (self.rounds if bracket == "(" else self.squares):
-            self.remark("stray-closer", offset, offset + 1, bracket=self.text[offset])
+            self.remark("stray-closer", offset, offset + 1, bracket=closer)
             self.nodes.append(Text(offset, offset + 1))
             self.colon = -1
             return
@@ -201,66 +216,60 @@ class _Scanner:
     ) -> None:
         """Close the innermost group of this kind, whose closing bracket is before `end`."""
         own, other = (self.rounds, self.squares) if bracket == "(" else (self.squares, self.rounds)
-        index, offset = own.pop()
-        self.colon = -1
+        index = own.pop()
         nodes = self.nodes
-        if other and other[-1][0] > index:
+        offset, stop = nodes[index], len(nodes)
+        if other and other[-1] > index:
             self.remark("crossed-groups", end - 1, end, bracket=self.text[end - 1])
-        if index == len(nodes) - 1:
+        if index == stop - 1:
             self.remark("empty-group", offset, end)
-        values = (offset, end, content_end, len(nodes), weight, origin, self.closings, options)
+        values = (offset, end, content_end, stop, weight, origin, self.closings, options)
         nodes[index] = new_node(Weighted, values)
         self.closings += 1
+        self.colon = -1
 
-    def escape(self, offset: int) -> int:
+    def escape(self, token: str, offset: int) -> None:
         """Read a backslash: the next character is text, or the backslash itself is (A1111 drops it)."""
-        following = self.text[offset + 1 : offset + 2]
-        if following and following in ESCAPABLE[self.dialect]:
+        if len(token) == 2:
             self.nodes.append(Text(offset + 1, offset + 2))
-            return offset + 2
-        if self.dialect == "a1111":
+        elif self.dialect == "a1111":
             self.remark("backslash-dropped", offset, offset + 1)
         else:
             self.nodes.append(Text(offset, offset + 1))
-        return offset + 1
 
     def weight(self, offset: int) -> int:
-        """Read a colon: the weight that closes a round group, or else text."""
+        """Read a colon: the weight that closes a round group, or else text; return the offset after it."""
+        if not self.rounds:
+            return self.colon_as_text(offset)
         text, end = self.text, self.end
-        if end < len(text) and self.rounds and self.is_open_literal(offset + 1):
+        if end < len(text) and self.is_open_literal(offset + 1):
             self.is_composed = True
-        number_offset = skip_white(text, offset + 1, end)
-        is_pw = self.dialect == "pw"
-        if is_pw and number_offset < end and text[number_offset] == "=":
-            return self.share(offset, number_offset + 1)
-        number = (ASCII_NUMBER if is_pw else A1111_NUMBER).match(text, number_offset, end)
+        match = WEIGHTS[self.dialect].match(text, offset, end)
+        assert match is not None
+        number, braces, closer = match.groups()
+        after = match.end()
+        self.scanned += after - offset
         if number is None:
-            self.scanned += number_offset - offset
+            if self.dialect == "pw" and not closer and text[after : min(after + 1, end)] == "=":
+                return self.share(offset, after + 1)
             return self.colon_as_text(offset)
-        after = number.end()
-        block = None
-        if is_pw:
-            block = BRACES.match(text, skip_white(text, after, end), end)
-            after = block.end() if block else after
-        closer = skip_white(text, after, end)
-        self.scanned += closer - offset
-        value = parse_finite(number[0])
-        if closer >= end or text[closer] != ")" or value is None or not self.rounds:
+        value = parse_weight(number) if closer else None
+        if value is None:
             return self.colon_as_text(offset)
-        self.warn_about_weight(offset, closer, value, number[0])
+        self.warn_about_weight(offset, after - 1, value, number)
         options = NO_OPTIONS
-        if block is not None:
-            content, source_offset = block[0][1:-1], self.mapped.source_start
-            options = parse_options(content, block.start() + 1, self.remarks, source_offset)
-        self.pop("(", offset, closer + 1, value, "number", options)
-        return closer + 1
+        if braces:
+            source_offset = self.mapped.source_start
+            options = parse_options(braces[1:-1], match.start(2) + 1, self.remarks, source_offset)
+        self.pop("(", offset, after, value, "number", options)
+        return after
 
     def share(self, offset: int, after_sign: int) -> int:
         """Read `:=`, at `offset`: the share of attention that closes a round group, or else text."""
         match = SHARE.match(self.text, after_sign, self.end)
-        self.scanned += (after_sign if match is None else match.end()) - offset
-        if match is None or not self.rounds:
+        if match is None:
             return self.colon_as_text(offset)
+        self.scanned += match.end() - offset
         share = parse_share(match[1]) if match[1].endswith("%") else None
         closer = match.end() - 1
         if share is None:
@@ -298,13 +307,14 @@ class _Scanner:
 
     def close_open_groups(self) -> None:
         """Close the groups that are open at the end of the text: the round ones first, as A1111 does."""
-        size, count = len(self.text), len(self.nodes)
+        nodes, size, count, closings = self.nodes, len(self.text), len(self.nodes), self.closings
         for bracket, groups in (("(", self.rounds), ("[", self.squares)):
             weight, origin = FACTOR[bracket], ORIGIN[bracket]
-            for index, offset in groups:
-                values = (offset, size, size, count, weight, origin, self.closings, NO_OPTIONS)
-                self.nodes[index] = new_node(Weighted, values)
-                self.closings += 1
+            for index in groups:
+                offset = nodes[index]
+                values = (offset, size, size, count, weight, origin, closings, NO_OPTIONS)
+                nodes[index] = new_node(Weighted, values)
+                closings += 1
                 self.remark("unclosed-group", offset, offset + 1, bracket=bracket)
 
     def remark(self, code: str, start: int, end: int, **values: object) -> None:

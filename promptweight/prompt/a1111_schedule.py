@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.prompt.changes import Change, Changes
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.dialects.tags_and_comments import extract_tags
@@ -40,7 +41,7 @@ def schedule(
     check_dialect(dialect)
     for name, count in (("steps", steps), ("second_pass_steps", second_pass_steps)):
         if count is not None and count < 1:
-            raise SettingError(f"{name} must be at least 1; got {count}")
+            raise SettingError(message("count-minimum", name=name, count=count))
     first_pass_steps = None
     if second_pass_steps is not None and not use_old_scheduling:
         first_pass_steps, steps = steps, second_pass_steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.literals import MAX_WEIGHT
 from promptweight.prompt.model import NO_OPTIONS, Options, Part, Span, Swap
+from promptweight.prompt.nodes import new_node
 from promptweight.prompt.source_map import MappedText, Run
 
 SPACE = (-1, -1)
@@ -46,12 +47,13 @@ class PromptBuilder:
             text, start, end = self._copy_ranges(mapped, ranges)
         if not text:
             return
-        if abs(weight) >= MAX_WEIGHT:
+        if not -MAX_WEIGHT < weight < MAX_WEIGHT:
             self.remarks.add("weight-overflow", start, end, limit=MAX_WEIGHT)
         clean_start = self.length
         self.length = clean_end = clean_start + len(text)
         self.texts.append(text)
-        self.spans.append(Span(text, weight, start, end, clean_start, clean_end, options, origin))
+        values = (text, weight, start, end, clean_start, clean_end, options, origin)
+        self.spans.append(new_node(Span, values))
 
     def _copy_ranges(self, mapped: MappedText, ranges: list[tuple[int, int]]) -> tuple[str, int, int]:
         """Return the joined text of ranges with its start and end in the source; note its runs."""

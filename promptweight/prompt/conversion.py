@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.lora_weights import format_tag_weights
 from promptweight.prompt.model import Conversion, Prompt
 from promptweight.prompt.parser import check_dialect, parse
 from promptweight.prompt.segments import (
@@ -146,7 +146,10 @@ def meaning(prompt: Prompt, is_loose: bool = False) -> tuple[object, ...]:
     """
     parts = split_segments(prompt)
     weights = [round(part.weight, 6) for part in parts] if len(parts) > 1 else [1.0]
-    loras = tuple((lora.kind, lora.name, round(lora.weight, 6)) for lora in prompt.loras)
+    loras = tuple(
+        (lora.kind, lora.name, format_tag_weights(lora.weight, lora.text_encoder_weight, lora.curve))
+        for lora in prompt.loras
+    )
     found: list[object] = []
     for part, weight in zip(parts, weights, strict=True):
         pieces = _split_at_breaks(part.segments) if is_loose else [part.segments]
@@ -169,11 +172,8 @@ def _segment_meaning(segments: Sequence[Segment], is_loose: bool) -> tuple[objec
     """Return text, weight and options, joined where they agree, without the white space at the ends."""
     rounded = []
     for segment in segments:
-        options = segment.options
-        if options.to is not None:
-            options = replace(options, to=round(options.to, 6))
         text = "" if segment.kind == "break" else segment.text
-        rounded.append(Segment(segment.kind, text, round(segment.weight, 6), options))
+        rounded.append(Segment(segment.kind, text, round(segment.weight, 6), segment.options))
     items = [
         (segment.kind, segment.text, segment.weight, segment.options) for segment in join_segments(rounded)
     ]

@@ -12,7 +12,7 @@ CUES: tuple[tuple[str, float, re.Pattern[str]], ...] = (
     ("compel", 4.0, re.compile(r"\)\s?\.(?:and|add|blend)\s?\(|\.(?:swap|attend)\s?\(|(?:use|with)Lora\(")),
     ("compel", 3.0, re.compile(r"[)\"](?:\d*+\.\d++|\++|-++)(?=[\s,.)]|\Z)")),
     ("compel", 2.0, re.compile(r"[^\W\d_](?:\+++|--++)(?=[\s,)]|\Z)")),
-    ("pw", 6.0, re.compile(rf":\s?{ASCII_WEIGHT}\s?\{{\s?(?:steps|to|region|mode)\s?=")),
+    ("pw", 6.0, re.compile(rf":\s?{ASCII_WEIGHT}\s?\{{\s?(?:steps|layers|region|weighting|share)\s?=")),
     ("pw", 3.0, re.compile(rf":\s?{ASCII_WEIGHT}[eE][+-]?\d++\s?\)")),
     ("pw", 2.0, re.compile(r"\\[:|#]")),
     ("a1111", 4.0, re.compile(r"<(?:lora|lyco|hypernet):[^<>\n]++>")),

@@ -46,6 +46,31 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "“{value}” is read as the weight {weight:g}, as this dialect always does",
         "“{value}” foi lido como o peso {weight:g}, como este dialeto sempre faz",
     ),
+    "weight-unbracketed": (
+        "warning",
+        "“{value}” is text here; the weight of a word needs brackets of its own, as in “({meant})”",
+        "“{value}” é texto aqui; o peso de uma palavra precisa de parênteses próprios, como em “({meant})”",
+    ),
+    "weight-emoticon": (
+        "warning",
+        "“{value}” is read as the weight of the group; to keep it as text, write “\\{meant}”",
+        "“{value}” foi lido como o peso do grupo; para manter como texto, escreva “\\{meant}”",
+    ),
+    "weight-full-width": (
+        "warning",
+        "full-width brackets and colons are text; as a weight, write “{meant}” in place of “{value}”",
+        "parênteses e dois-pontos largos são texto; como peso, escreva “{meant}” em vez de “{value}”",
+    ),
+    "weight-square": (
+        "warning",
+        "“{value}” adds its text after a step; as a weight, write “{meant}”",
+        "“{value}” acrescenta o texto depois de um passo; como peso, escreva “{meant}”",
+    ),
+    "and-keyword": (
+        "warning",
+        "“{value}” of another tool is read as text; “AND” joins prompts here",
+        "“{value}” de outra ferramenta foi lido como texto; aqui, “AND” une prompts",
+    ),
     "weight-large": (
         "warning",
         "the weight {weight:g} is far from 1; weights beyond 2 usually spoil the image",
@@ -77,6 +102,11 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "A1111 reads “{value}” at the end of a prompt as the weight of the whole; it is kept as text here",
         "o A1111 lê “{value}” no fim do prompt como o peso do todo; aqui foi mantido como texto",
     ),
+    "part-percent": (
+        "warning",
+        "A1111 reads “{value}” as text; as the weight of this part, write “:{weight:g}”",
+        "o A1111 lê “{value}” como texto; para dar esse peso à parte, escreva “:{weight:g}”",
+    ),
     "backslash-dropped": (
         "info",
         "this backslash escapes nothing and is dropped, as A1111 does",
@@ -84,8 +114,8 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "option-unknown": (
         "warning",
-        "“{name}” is not an option; the options are steps, to, region, mode and share",
-        "“{name}” não é uma opção; as opções são steps, to, region, mode e share",
+        "“{name}” is not an option; the options are {options}",
+        "“{name}” não é uma opção; as opções são {options}",
     ),
     "option-value": (
         "warning",
@@ -124,8 +154,18 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     ),
     "tag-weight": (
         "warning",
-        "“{value}” is not a weight; {name} gets 1",
-        "“{value}” não é um peso; {name} fica com 1",
+        "“{value}” is not a weight; {name} gets {weight:g}",
+        "“{value}” não é um peso; {name} fica com {weight:g}",
+    ),
+    "tag-option": (
+        "warning",
+        "“{value}” of {name} is not followed; a tag has the weights te (text encoders) and unet (denoiser)",
+        "“{value}” de {name} não é seguido; uma marcação tem os pesos te (codificadores de texto) e unet",
+    ),
+    "tag-text-steps": (
+        "warning",
+        "“{value}”: text is encoded once, so {name} has the weight of the first step there",
+        "“{value}”: o texto é codificado uma vez só, então ali {name} fica com o peso do primeiro passo",
     ),
     "tag-unknown": (
         "warning",
@@ -167,6 +207,11 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "warning",
         "the network “{name}” cannot be named in this dialect",
         "a rede “{name}” não pode ser citada neste dialeto",
+    ),
+    "lost-tag-weights": (
+        "warning",
+        "the dialect has one weight for a network; {name} keeps {weight:g} in all steps and models",
+        "o dialeto tem um só peso por rede; {name} fica com {weight:g} em todos os passos e modelos",
     ),
     "lost-parts": (
         "warning",
@@ -253,6 +298,8 @@ class Remarks:
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics in the order of their offsets."""
+        if not self.entries:
+            return ()
         found = sorted(self.entries, key=lambda remark: remark[:2])
         if self.left_out:
             end = found[-1][1]

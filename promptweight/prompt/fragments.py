@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from promptweight.prompt.a1111_scanner import scan
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.model import BREAK_KEYWORD, Part, Prompt, Span
+from promptweight.prompt.model import BREAK_KEYWORD, Prompt, Span
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.weighted_ranges import weigh_nodes
 
@@ -28,12 +28,6 @@ def to_fragments(prompt: Prompt) -> list[tuple[str, float]]:
     if prompt.dialect == "a1111":
         return _join_pieces(_a1111_pieces(prompt.source))
     return _join_pieces(_span_pieces(prompt.spans))
-
-
-def part_to_fragments(prompt: Prompt, part: Part) -> list[tuple[str, float]]:
-    """Return the canonical fragments of one of the prompt's parts."""
-    inside = (span for span in prompt.spans if part.clean_start <= span.clean_start < part.clean_end)
-    return _join_pieces(_span_pieces(inside))
 
 
 def _join_pieces(pieces: Iterable[Piece]) -> list[tuple[str, float]]:

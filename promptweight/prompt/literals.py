@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
+from promptweight.errors import SettingError
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.model import MODES, NO_OPTIONS, REGIONS, Options
+from promptweight.prompt.model import NO_OPTIONS, REGIONS, Options
+from promptweight.prompt.step_curve import StepCurve, is_step_curve
+from promptweight.validation import check_layers
+from promptweight.weighting import WORD_WEIGHTINGS
 
 # Possessive quantifiers (`++`, `*+`) never give back what they matched, so that no pattern backtracks.
 WHITE = re.compile(r"\s*+")
@@ -40,16 +45,32 @@ def parse_finite(number: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def parse_weight(number: str) -> float | None:
+    """Return a weight, also one in percent: `0.6` and `60%` as 0.6; None if it is not finite."""
+    if not number.endswith("%"):
+        return parse_finite(number)
+    percent = parse_finite(number[:-1])
+    return None if percent is None else round(percent / 100, 12)
+
+
+def format_weight(weight: float) -> str:
+    """Return a weight without an exponent: six decimals, or all of them for one below 0.001."""
+    short = f"{weight:.6f}".rstrip("0").rstrip(".")
+    if abs(weight) >= 1e-3 or weight == 0:
+        return "0" if short == "-0" else short
+    return format(Decimal(repr(weight)), "f")
+
+
 def clamp_weight(weight: float) -> float:
     """Return the weight within `MAX_WEIGHT`."""
     return max(-MAX_WEIGHT, min(MAX_WEIGHT, weight))
 
 
 OPTION_VALUES = {
-    "steps": "begin-end with 0 <= begin < end <= 1, such as 0.2-0.8",
-    "to": "a finite number, such as 1.0",
+    "steps": "a range such as 0.2-0.8, or increasing positions from 0 to 1 with factors such as 0:1.5 1:0.2",
+    "layers": "parts of layer names joined by +, such as up_blocks+mid_block",
     "region": f"{', '.join(REGIONS)}, or a box “left top right bottom” in fractions such as 0 0 0.5 1",
-    "mode": ", ".join(MODES),
+    "weighting": ", ".join(WORD_WEIGHTINGS),
     "share": "a share of the words' attention between 0% and 100%, such as 25%",
 }
 """The options of a weight, and the valid values of each."""
@@ -81,7 +102,8 @@ def parse_options(block: str, offset: int, remarks: Remarks, source_offset: Call
         name, value = name.strip(), value.strip()
         if name not in OPTION_VALUES or not equals:
             if item.strip():
-                remarks.add("option-unknown", source_offset(start), source_offset(end), name=name)
+                options, offsets = ", ".join(OPTION_VALUES), (source_offset(start), source_offset(end))
+                remarks.add("option-unknown", *offsets, name=name, options=options)
         elif name in found:
             remarks.add("option-repeated", source_offset(start), source_offset(end), name=name)
         else:
@@ -95,13 +117,15 @@ def parse_options(block: str, offset: int, remarks: Remarks, source_offset: Call
     return Options(**found) if found else NO_OPTIONS
 
 
-def _parse_steps(value: str) -> tuple[float, float] | None:
-    """Return `0.2-0.8` as (0.2, 0.8)."""
+def _parse_steps(value: str) -> StepCurve | None:
+    """Return the curve of the points `0:1.5 0.5:1 1:0.2`, or of the range `0.2-0.8`."""
     match = STEPS.fullmatch(value)
-    if match is None:
+    pairs = [(match[1], "1"), (match[2], "1")] if match else [item.split(":", 1) for item in value.split()]
+    if any(len(pair) != 2 for pair in pairs):
         return None
-    begin, end = parse_finite(match[1]), parse_finite(match[2])
-    return (begin, end) if begin is not None and end is not None and 0 <= begin < end <= 1 else None
+    numbers = [(_parse_number(position), _parse_number(factor)) for position, factor in pairs]
+    curve = tuple((a, b) for a, b in numbers if a is not None and b is not None and abs(b) <= MAX_WEIGHT)
+    return curve if len(curve) == len(pairs) and is_step_curve(curve) else None
 
 
 def _parse_number(value: str) -> float | None:
@@ -120,9 +144,17 @@ def _parse_region(value: str) -> str | tuple[float, float, float, float] | None:
     return (left, top, right, bottom) if 0 <= left < right <= 1 and 0 <= top < bottom <= 1 else None
 
 
-def _parse_mode(value: str) -> str | None:
-    """Return one of the modes."""
-    return value if value in MODES else None
+def _parse_layers(value: str) -> tuple[str, ...] | None:
+    """Return `up_blocks+mid_block` as its parts."""
+    try:
+        return check_layers(value.split("+"))
+    except SettingError:
+        return None
+
+
+def _parse_weighting(value: str) -> str | None:
+    """Return one of `WORD_WEIGHTINGS`."""
+    return value if value in WORD_WEIGHTINGS else None
 
 
 def parse_share(value: str) -> float | None:
@@ -134,8 +166,8 @@ def parse_share(value: str) -> float | None:
 
 _VALUE_PARSERS: dict[str, Callable[[str], Any]] = {
     "steps": _parse_steps,
-    "to": _parse_number,
+    "layers": _parse_layers,
     "region": _parse_region,
-    "mode": _parse_mode,
+    "weighting": _parse_weighting,
     "share": parse_share,
 }

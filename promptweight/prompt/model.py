@@ -12,10 +12,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from promptweight.prompt.step_curve import StepCurve, changes_weight, format_step_curve
+from promptweight.weighting import WordWeighting
 
 REGIONS = ("left", "right", "top", "bottom", "center")
-MODES = ("embedding", "logit", "p2p", "value", "clip")
+
+LoraCurve = tuple[tuple[float, float], ...]
+"""Points (position, weight) by position, linear between them and constant outside.
+
+Positions are fractions of the run if the last one is at most 1, and steps, from 0, otherwise."""
 
 BREAK_KEYWORD = "BREAK"
 """The keyword of A1111 that begins a new chunk, and the text of its fragment."""
@@ -26,31 +33,37 @@ class Options:
     """Options of one weight, beyond its size; `None` leaves the choice to the caller.
 
     Attributes:
-        steps: (begin, end) as fractions of the sampling run, 0 <= begin < end <= 1.
-        to: the weight at the end of `steps`, reached linearly; enclosing weights multiply it.
+        steps: a curve over the sampling run that multiplies the weight; it acts between the first and the
+            last point.
+        layers: parts of the names of the attention layers in which the weight acts.
         region: one of `REGIONS`, or a box (left, top, right, bottom) in fractions of the image.
-        mode: one of `MODES`.
+        weighting: one of `promptweight.weighting.WORD_WEIGHTINGS`.
         share: the share of all words' attention that the group gets, 0 < share < 1, by whatever weight that
             takes; neighboring spans with one share form one group.
     """
 
-    steps: tuple[float, float] | None = None
-    to: float | None = None
+    steps: StepCurve | None = None
+    layers: tuple[str, ...] | None = None
     region: str | tuple[float, float, float, float] | None = None
-    mode: str | None = None
+    weighting: WordWeighting | None = None
     share: float | None = None
 
     def __bool__(self) -> bool:
-        given = (self.steps, self.to, self.region, self.mode, self.share)
+        given = (self.steps, self.layers, self.region, self.weighting, self.share)
         return any(option is not None for option in given)
+
+    @property
+    def is_local(self) -> bool:
+        """True if the weight is limited to steps, layers or a region, or changes over the steps."""
+        return self.steps is not None or self.layers is not None or self.region is not None
 
     def __str__(self) -> str:
         """Return the options in the syntax of the braces: `steps=0.2-0.8, region=left`."""
         written = []
         if self.steps is not None:
-            written.append(f"steps={self.steps[0]:.12g}-{self.steps[1]:.12g}")
-        if self.to is not None:
-            written.append(f"to={self.to:.12g}")
+            written.append(f"steps={format_step_curve(self.steps)}")
+        if self.layers is not None:
+            written.append(f"layers={'+'.join(self.layers)}")
         if self.region is not None:
             region = (
                 self.region
@@ -58,8 +71,8 @@ class Options:
                 else " ".join(f"{edge:.12g}" for edge in self.region)
             )
             written.append(f"region={region}")
-        if self.mode is not None:
-            written.append(f"mode={self.mode}")
+        if self.weighting is not None:
+            written.append(f"weighting={self.weighting}")
         if self.share is not None:
             written.append(f"share={format_share(self.share)}")
         return ", ".join(written)
@@ -73,8 +86,7 @@ def format_share(share: float) -> str:
 NO_OPTIONS = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of clean text under one weight.
 
     Attributes:
@@ -94,16 +106,33 @@ class Span:
     options: Options = NO_OPTIONS
     origin: str = "none"
 
+    @property
+    def is_weighted(self) -> bool:
+        """True if the weight differs from 1 at any step."""
+        steps = self.options.steps
+        return self.weight != 1 or (steps is not None and changes_weight(steps))
+
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A network tag, `<lora:name:weight>` (or `lyco`, `hypernet`), which is not part of the text."""
+    """A network tag, `<lora:name:weight>` (or `lyco`, `hypernet`), which is not part of the text.
+
+    Attributes:
+        name: the name of the file, which may have folders.
+        weight: the weight in the denoiser, at the first step if it changes.
+        start, end: offsets in the source.
+        kind: `lora`, `lyco` or `hypernet`.
+        text_encoder_weight: the weight in the text encoders; None if it is the same.
+        curve: the weight in the denoiser by step; empty if it is constant.
+    """
 
     name: str
     weight: float
     start: int
     end: int
     kind: str = "lora"
+    text_encoder_weight: float | None = None
+    curve: LoraCurve = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +146,7 @@ class Embedding:
     clean_end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One of the prompts that `AND`, or compel's `.and()` or `.blend()`, joins.
 
     Attributes:
@@ -179,6 +207,9 @@ class PromptSource(Protocol):
 
     def last_steps(self, steps: int) -> list[int]:
         """Return the steps after which the text may change, and the last step."""
+
+    def branches_at(self, step: int, steps: int) -> tuple[int | None, ...]:
+        """Return the index of the branch in force at a step of every edit and alternation."""
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class Substitution(NamedTuple):
 Node = Text | Break | Weighted | Edit | Alternate | Substitution
 
 new_node = tuple.__new__
-"""Constructor for the parsers' inner loops: `new_node(Text, (0, 3))` is twice as fast as `Text(0, 3)`."""
+"""Constructor for the parsers' inner loops: `new_node(Text, (0, 3))` is faster than `Text(0, 3)`."""
 
 
 def last_step_before(
@@ -164,6 +164,11 @@ def indices_at(nodes: Sequence[Node], step: int, steps: int) -> list[int]:
         indices.append(index)
         index += 1
     return indices
+
+
+def branches_at(nodes: Sequence[Node], step: int, steps: int) -> list[int | None]:
+    """Return the index of the branch in force at a step of every edit and alternation among the nodes."""
+    return [node.branch_at(step, steps) for node in nodes if type(node) is Edit or type(node) is Alternate]
 
 
 def last_steps(nodes: Sequence[Node], steps: int) -> set[int]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from promptweight.errors import SettingError
 from promptweight.prompt.dialects.a1111 import parse_a1111
 from promptweight.prompt.dialects.comfy import parse_comfy
 from promptweight.prompt.dialects.compel import parse_compel
+from promptweight.prompt.garbage_collection import call_without_collection
 from promptweight.prompt.model import Prompt
 from promptweight.prompt.nodes import Text
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import ParseTree, TreePart
+from promptweight.validation import check_choice
 
 
 def _parse_plain(source: str) -> ParseTree:
@@ -34,8 +35,7 @@ DIALECTS = tuple(_PARSERS)
 
 def check_dialect(dialect: str) -> None:
     """Raise SettingError for an unknown dialect."""
-    if dialect not in _PARSERS:
-        raise SettingError(f"dialect must be one of: {', '.join(_PARSERS)}; got {dialect!r}")
+    check_choice("dialect", dialect, DIALECTS)
 
 
 def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -> ParseTree:
@@ -52,10 +52,11 @@ def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -
         SettingError: for an unknown dialect.
 
     >>> parse("(gato:1.4{steps=0.2-0.8})").at().spans[0].options.steps
-    (0.2, 0.8)
+    ((0.2, 1.0), (0.8, 1.0))
     """
-    check_dialect(dialect)
-    return _PARSERS[dialect](text, embeddings)
+    if dialect not in DIALECTS:
+        check_dialect(dialect)
+    return call_without_collection(text, _PARSERS[dialect], text, embeddings)
 
 
 def as_prompt(prompt: str | ParseTree | Prompt, dialect: str = "pw") -> Prompt:

@@ -7,7 +7,6 @@ phrase beside them. Functions that need other phrases take them by name.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -53,14 +52,3 @@ def split_phrases(words: Sequence[AnyWord]) -> tuple[tuple[AnyWord, ...], ...]:
         else:
             found[-1].append(word)
     return tuple(tuple(run) for run in found if run)
-
-
-def name_phrases(phrases: Sequence[Sequence[Word]]) -> list[tuple[str, int]]:
-    """Return the text of each phrase, and the number of equal ones before it."""
-    before: Counter[str] = Counter()
-    names = []
-    for phrase in phrases:
-        text = " ".join(word.text for word in phrase)
-        names.append((text, before[fold(text)]))
-        before[fold(text)] += 1
-    return names

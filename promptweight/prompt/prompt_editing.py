@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from promptweight.prompt.changes import Change, Changes
 from promptweight.prompt.literals import SCHEDULE_NUMBER
 
-MARK = re.compile(r"\\.|[\\()\[\]:|]")
+TOKENS = re.compile(r"[^\\()\[\]:|]++|\\.|[\\()\[\]:|]")
 
 AddRemark = Callable[..., None]
 
@@ -34,7 +33,7 @@ def find_changes(text: str, dialect: str, add_remark: AddRemark = ignore_remark)
         dialect: `pw` or `a1111`.
         add_remark: called as add_remark(code, start, end, **values).
     """
-    if "]" not in text and "|" not in text:
+    if "|" not in text and not ("]" in text and ":" in text):
         return Changes(text, (), 0)
     finder = _ChangeFinder(text, dialect == "a1111", add_remark)
     finder.run()
@@ -42,8 +41,8 @@ def find_changes(text: str, dialect: str, add_remark: AddRemark = ignore_remark)
     if found and finder.refused:
         add_remark("edit-refused", finder.refused_offset, finder.refused_offset + 1, reason=finder.refused)
         found = []
-    if found and dialect == "a1111":
-        dropped = _find_dropped_groups(finder.offsets, finder.owners)
+    if found and None in finder.owners:
+        dropped = _find_dropped_groups(finder.offsets, finder.owners, finder.alternations)
         found = [change for change in found if change.start not in dropped]
     return Changes(text, tuple(found), finder.scanned)
 
@@ -61,12 +60,8 @@ class _OpenBracket:
         self.bars: list[int] | None = None
 
 
-@dataclass(slots=True)
-class _Marks:
-    """The brackets and colons of one group, as indices into all marks of the text."""
-
-    indices: list[int]
-    is_alternation: bool  # whose bars can be nothing else
+Marks = tuple[int, ...]
+"""The brackets and colons of one group, as indices into all brackets and colons of the text."""
 
 
 class _ChangeFinder:
@@ -79,41 +74,41 @@ class _ChangeFinder:
         self.open: list[_OpenBracket] = []
         self.changes: list[Change] = []
         self.offsets: list[int] = []  # of all brackets and colons, where strict
-        self.owners: list[_Marks | None] = []  # the closed group of each, where strict
+        self.owners: list[Marks | None] = []  # the closed group of each, where strict
+        self.alternations: set[Marks] = set()
         self.refused = ""
         self.refused_offset = -1
         self.scanned = len(text)
 
     def run(self) -> None:
         """Read all marks of the text."""
-        open_brackets = self.open
-        for match in MARK.finditer(self.text):
-            mark, offset = match[0], match.start()
-            if self.strict and mark in "()[]:":
+        opened = self.open
+        offset = 0
+        for token in TOKENS.findall(self.text):
+            if token in "()[]:" and self.strict:
                 self.offsets.append(offset)
                 self.owners.append(None)
-            if mark == "(" or mark == "[":
-                open_brackets.append(_OpenBracket(mark, offset, len(self.offsets) - 1))
-            elif mark == ")":
-                if open_brackets and open_brackets[-1].bracket == "(":
+            if token == "(" or token == "[":
+                opened.append(_OpenBracket(token, offset, len(self.offsets) - 1))
+            elif token == ":":
+                if opened:
+                    self.add_colon(opened[-1], offset)
+            elif token == "]":
+                self.close_square(offset)
+            elif token == ")":
+                if opened and opened[-1].bracket == "(":
                     self.close(is_alternation=False)
                 else:
                     self.give_up()
-            elif mark == "]":
-                self.close_square(offset)
-            elif mark == ":":
-                self.add_colon(offset)
-            elif mark == "|":
+            elif token == "|":
                 self.add_bar(offset)
-            elif mark == "\\":
+            elif token == "\\":
                 self.refuse("“\\”", offset)
+            offset += len(token)
         self.give_up()
 
-    def add_colon(self, offset: int) -> None:
+    def add_colon(self, inner: _OpenBracket, offset: int) -> None:
         """Add a colon: one in round brackets, one or two in square ones without a bar."""
-        if not self.open:
-            return
-        inner = self.open[-1]
         if inner.bars or len(inner.colons) == (1 if inner.bracket == "(" else 2):
             self.give_up()
         else:
@@ -162,10 +157,11 @@ class _ChangeFinder:
         """Close the innermost bracket with the mark just read."""
         bracket = self.open.pop()
         if self.strict:
-            indices = [bracket.index, *(index for _, index in bracket.colons), len(self.offsets) - 1]
-            marks = _Marks(indices, is_alternation)
-            for index in indices:
+            marks = (bracket.index, *(index for _, index in bracket.colons), len(self.offsets) - 1)
+            for index in marks:
                 self.owners[index] = marks
+            if is_alternation:
+                self.alternations.add(marks)
 
     def give_up(self) -> None:
         """Turn all open brackets into text: they can no longer be balanced."""
@@ -180,13 +176,16 @@ class _ChangeFinder:
             self.refused, self.refused_offset = reason, offset
 
 
-def _find_dropped_groups(offsets: list[int], owners: list[_Marks | None]) -> set[int]:
+def _find_dropped_groups(
+    offsets: list[int], owners: list[Marks | None], alternations: set[Marks]
+) -> set[int]:
     """Return the opening offsets of the groups whose marks A1111 takes as text.
 
     Args:
         offsets: the offsets of all brackets and colons, in order.
         owners: the closed group of each, `None` where a mark is bare. Changed in offset: the marks of a
             dropped group become bare.
+        alternations: the groups whose bars can be nothing else.
     """
     dropped: set[int] = set()
     index = len(offsets) - 1
@@ -199,29 +198,33 @@ def _find_dropped_groups(offsets: list[int], owners: list[_Marks | None]) -> set
             run_start = offset
             index -= 1
             continue
-        touching = _closers_before(index, offsets, owners) if run and run_start == offset + 1 else []
+        touching = []
+        if run and run_start == offset + 1:
+            touching = _closers_before(index, offsets, owners, alternations)
         length = len(touching) + run
         if touching and length >= 3 and length % 2 == 1:
             for group in touching:
-                dropped.add(offsets[group.indices[0]])
-                for mark in group.indices:
+                dropped.add(offsets[group[0]])
+                for mark in group:
                     owners[mark] = None
         else:
-            index = owner.indices[0] - 1
+            index = owner[0] - 1
             run, run_start = 0, -1
     return dropped
 
 
-def _closers_before(index: int, offsets: list[int], owners: list[_Marks | None]) -> list[_Marks]:
+def _closers_before(
+    index: int, offsets: list[int], owners: list[Marks | None], alternations: set[Marks]
+) -> list[Marks]:
     """Return the groups that close one directly before the other, up to the mark at `index`."""
-    groups: list[_Marks] = []
+    groups: list[Marks] = []
     offset = offsets[index]
     while index >= 0:
         owner = owners[index]
         if (
             owner is None
-            or owner.is_alternation
-            or owner.indices[-1] != index
+            or owner in alternations
+            or owner[-1] != index
             or offsets[index] != offset - len(groups)
         ):
             break

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 Run = tuple[int, int, int]
 """(start in the text, start in the source, length) of a range that is copied unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class MappedText:
+class MappedText(NamedTuple):
     """A text with the source offsets of its characters; `runs` are in order."""
 
     text: str

@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.prompt.model import Part, Prompt, Span
 from promptweight.prompt.textual_inversion import note_embeddings
 
@@ -66,11 +67,13 @@ def make_timeline(prompt: Prompt, steps: int | None = None) -> PromptTimeline:
         SettingError: if `steps` is below 1.
     """
     if steps is not None and steps < 1:
-        raise SettingError(f"steps must be at least 1; got {steps}")
+        raise SettingError(message("count-minimum", name="steps", count=steps))
+    if not prompt.scheduled and len(prompt.parts) < 2:
+        return PromptTimeline((prompt,), (FIRST_VARIANT,) * (steps or 1))
     numbers: dict[object, int] = {}
     variants: list[Prompt] = []
-    of_steps: list[StepVariants] = []
-    for last, stage in _stages(prompt, steps):
+    of_steps: dict[int, StepVariants] = {}
+    for stage, stage_steps in _stages(prompt, steps):
         of_stage = []
         for variant, weight in _split_parts(stage):
             content = (variant.text, variant.spans, variant.breaks)
@@ -78,19 +81,25 @@ def make_timeline(prompt: Prompt, steps: int | None = None) -> PromptTimeline:
                 numbers[content] = len(variants)
                 variants.append(variant)
             of_stage.append((numbers[content], weight))
-        of_steps += [tuple(of_stage)] * (last - len(of_steps))
-    return PromptTimeline(tuple(variants), tuple(of_steps))
+        of_steps |= dict.fromkeys(stage_steps, tuple(of_stage))
+    return PromptTimeline(tuple(variants), tuple(of_steps[step] for step in range(steps or 1)))
 
 
-def _stages(prompt: Prompt, steps: int | None) -> Iterator[tuple[int, Prompt]]:
-    """Yield (last step, prompt) for every range of steps, counted from 1."""
+def _stages(prompt: Prompt, steps: int | None) -> Iterator[tuple[Prompt, Iterable[int]]]:
+    """Yield the prompt of every choice of branches with its steps, counted from 0, by the first of them."""
     tree = prompt.tree
     if steps is None or not prompt.scheduled or tree is None:
-        yield steps or 1, prompt
+        yield prompt, range(steps or 1)
         return
-    names = [embedding.name for embedding in prompt.embeddings]
+    of_branches: dict[object, list[int]] = {}
+    first = 0
     for last in tree.last_steps(steps):
-        yield last, replace(note_embeddings(tree.at(last, steps), names), scheduled=False)
+        of_branches.setdefault(tree.branches_at(last, steps), []).extend(range(first, last))
+        first = last
+    names = [embedding.name for embedding in prompt.embeddings]
+    for stage_steps in of_branches.values():
+        stage = tree.at(stage_steps[0] + 1, steps)
+        yield replace(note_embeddings(stage, names), scheduled=False), stage_steps
 
 
 def _split_parts(prompt: Prompt) -> Iterator[tuple[Prompt, float]]:
@@ -113,7 +122,7 @@ def part_prompt(prompt: Prompt, part: Part) -> Prompt:
         prompt,
         text=prompt.text[start:end],
         spans=tuple(
-            replace(span, clean_start=span.clean_start - start, clean_end=span.clean_end - start)
+            span._replace(clean_start=span.clean_start - start, clean_end=span.clean_end - start)
             for span in prompt.spans[first:last]
         ),
         breaks=tuple(

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.prompt.a1111_scanner import scan
 from promptweight.prompt.builder import PromptBuilder
 from promptweight.prompt.changes import Changes
 from promptweight.prompt.compel_spans import add_compel_part
 from promptweight.prompt.diagnostics import Diagnostic, Remarks
+from promptweight.prompt.garbage_collection import call_without_collection
 from promptweight.prompt.model import Lora, Part, Prompt
-from promptweight.prompt.nodes import Node, indices_at, last_steps
+from promptweight.prompt.nodes import Node, Text, branches_at, indices_at, last_steps
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.textual_inversion import note_embeddings
 from promptweight.prompt.timeline import PromptTimeline, make_timeline
@@ -32,8 +35,7 @@ NOMINAL_STEPS = 1_000_000
 """The number of steps where only the first step matters."""
 
 
-@dataclass(frozen=True)
-class TreePart:
+class TreePart(NamedTuple):
     """One of the prompts that `AND`, or compel's `.and()` or `.blend()`, joins; most prompts have one.
 
     Attributes:
@@ -104,10 +106,11 @@ class ParseTree:
         Raises:
             SettingError: if `step` or `steps` is below 1.
         """
-        for name, count in (("step", step), ("steps", steps)):
-            if count is not None and count < 1:
-                raise SettingError(f"{name} must be at least 1; got {count}")
-        return self._make_prompt(step, NOMINAL_STEPS if steps is None else steps)
+        steps = NOMINAL_STEPS if steps is None else steps
+        if step < 1 or steps < 1:
+            name, count = ("step", step) if step < 1 else ("steps", steps)
+            raise SettingError(message("count-minimum", name=name, count=count))
+        return call_without_collection(self.source, self._make_prompt, step, steps)
 
     def timeline(self, steps: int | None = None) -> PromptTimeline:
         """Return the variants of the prompt in a run of `steps`, and the variants of each step.
@@ -124,10 +127,16 @@ class ParseTree:
         """Return the steps after which the text may change in a run of `steps`, and the last step."""
         return sorted({last for part in self.parts for last in last_steps(part.nodes, steps)})
 
+    def branches_at(self, step: int, steps: int) -> tuple[int | None, ...]:
+        """Return the index of the branch in force at a step of every edit and alternation."""
+        return tuple(branch for part in self.parts for branch in branches_at(part.nodes, step, steps))
+
     def _make_prompt(self, step: int, steps: int) -> Prompt:
         """Return the prompt at a step."""
         builder = PromptBuilder()
+        is_scheduled = False
         for number, part in enumerate(self.parts):
+            is_scheduled |= part.changes is not None
             if self.dialect == "compel":
                 if builder.length:
                     builder.add_joint(*part.joint, "and")
@@ -150,7 +159,7 @@ class ParseTree:
                     part.normalize,
                 )
             )
-        diagnostics = self.diagnostics
+        diagnostics = self.diagnostics if self.remarks.entries else ()
         if builder.remarks.entries:
             remarks = self.remarks.copy()
             remarks.extend(builder.remarks)
@@ -165,7 +174,7 @@ class ParseTree:
             loras=self.loras,
             swaps=tuple(builder.swaps),
             diagnostics=diagnostics,
-            scheduled=self.is_scheduled,
+            scheduled=is_scheduled,
             runs=tuple(builder.runs),
             tree=self,
         )
@@ -174,15 +183,20 @@ class ParseTree:
     def _add_part(self, builder: PromptBuilder, part: TreePart, step: int, steps: int) -> None:
         """Add the spans of a part at a step."""
         text, nodes = part.text, part.nodes
+        if not nodes:
+            return
+        if len(nodes) == 1 and type(nodes[0]) is Text:  # the most common prompt has no syntax
+            builder.add_span(text, [nodes[0]], 1.0)
+            return
         indices = None
         if part.changes is not None and part.is_composed:
             text = text.select(part.changes.ranges_at(step, steps))
             nodes = scan(text, self.dialect, Remarks()).nodes
         elif part.changes is not None:
             indices = indices_at(nodes, step, steps)
-        for weighted in weigh_nodes(nodes, self.dialect, indices):
-            if weighted.origin == "break":
-                ((start, stop),) = weighted.ranges
+        for ranges, weight, options, origin in weigh_nodes(nodes, self.dialect, indices):
+            if origin == "break":
+                ((start, stop),) = ranges
                 builder.add_joint(text.source_start(start), text.source_end(stop), "break")
             else:
-                builder.add_span(text, weighted.ranges, weighted.weight, weighted.options, weighted.origin)
+                builder.add_span(text, ranges, weight, options, origin)

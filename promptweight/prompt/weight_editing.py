@@ -65,7 +65,7 @@ def adjust_weight(text: str, start: int, end: int, step: float = 0.1) -> tuple[s
     ('um gato', 3, 7)
     """
     if not 1e-6 <= abs(step) <= 1e6:
-        raise SettingError(f"step must be from 1e-6 to 1e6 in size; got {step}")
+        raise SettingError(message("weight-step", step=step))
     start, end = sorted((max(0, min(start, len(text))), max(0, min(end, len(text)))))
     tree = parse(text)
     target = _find_target(tree, start, end, step)
@@ -222,8 +222,17 @@ def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     >>> set_weight("um (gato:1.2) e (outro gato)", "gato", 0.55, "pw")
     'um (gato:0.55) e (outro (gato:0.5))'
     """
-    tree = parse(text, dialect)
-    prompt = tree.at()
+    return reweight(parse(text, dialect).at(), phrase, weight).source
+
+
+def reweight(prompt: Prompt, phrase: str, weight: float) -> Prompt:
+    """Return a parsed prompt with the weight of a phrase set as in `set_weight`.
+
+    Raises:
+        SettingError: as `set_weight` raises it.
+    """
+    tree, text, dialect = prompt.tree, prompt.source, prompt.dialect
+    assert isinstance(tree, ParseTree)
     changed: list[str] = []
     offset = 0
     tolerance = 1e-6
@@ -246,7 +255,7 @@ def set_weight(text: str, phrase: str, weight: float, dialect: str) -> str:
     found = [_weight_at(after, start) for start, _ in find_phrase(after, phrase)]
     if any(abs(each - weight) > tolerance for each in found):
         raise SettingError(message("weight-cut-by-brackets", phrase=phrase, text=text))
-    return written
+    return after
 
 
 def _find_compel_target(tree: ParseTree, start: int, end: int) -> _Target | None:

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from promptweight.prompt.literals import MAX_WEIGHT, clamp_weight
 from promptweight.prompt.model import NO_OPTIONS, Options
-from promptweight.prompt.nodes import Break, Node, Text, Weighted
+from promptweight.prompt.nodes import Break, Node, Text, Weighted, new_node
 
 EXACT_DEPTH = 8
 """Up to this depth the factors are multiplied in A1111's own order, which makes equal weights equal."""
 
+NEVER = 1 << 62
+"""An index after all nodes."""
 
-@dataclass(slots=True)
-class WeightedRange:
+
+class WeightedRange(NamedTuple):
     """Neighboring ranges of text under one weight, or a BREAK at `ranges[0]`."""
 
     ranges: list[tuple[int, int]]
@@ -40,18 +41,19 @@ def weigh_nodes(
         indices: the nodes in force; by default all.
     """
     is_joined = dialect == "a1111"
-    groups = _OpenGroups(dialect)
-    rounds, squares = groups.rounds, groups.squares
+    groups = _OpenGroups(replaces=dialect == "comfy")
     ranges: list[tuple[int, int]] = []  # of the text not yielded yet
-    pending = current = (1.0, NO_OPTIONS, "none")
+    weight, options, origin = current = (1.0, NO_OPTIONS, "none")  # of `ranges`, and of the text here
     is_current = True  # whether `current` is the weight here
-    next_stop = len(nodes) + 1
+    rounds, squares = groups.rounds, groups.squares
+    open_rounds, open_squares = rounds.groups, squares.groups
+    next_stop = NEVER
     for index in range(len(nodes)) if indices is None else indices:
         if index >= next_stop:
-            next_stop = groups.close(index)
+            next_stop = min(rounds.close(index), squares.close(index))
             is_current = False
             if ranges and not is_joined:
-                yield WeightedRange(ranges, *pending)
+                yield new_node(WeightedRange, (ranges, weight, options, origin))
                 ranges = []
         node: Any = nodes[index]
         kind = type(node)
@@ -61,122 +63,106 @@ def weigh_nodes(
                 is_current = True
             start, end = node
             if ranges:
-                if pending[0] == current[0] and pending[1] == current[1]:
+                if weight == current[0] and options == current[1]:
                     if ranges[-1][1] == start:
                         ranges[-1] = (ranges[-1][0], end)
                     else:
                         ranges.append((start, end))
                     continue
-                yield WeightedRange(ranges, *pending)
-            ranges, pending = [(start, end)], current
+                yield new_node(WeightedRange, (ranges, weight, options, origin))
+            ranges = [(start, end)]
+            weight, options, origin = current
         elif kind is Weighted:
-            (squares if node.origin == "square" else rounds).append(node)
-            if node.stop < next_stop:
-                next_stop = node.stop
+            (open_squares if node.origin == "square" else open_rounds).append(node)
+            stop = node.stop
+            if stop < next_stop:
+                next_stop = stop
             is_current = False
             if ranges and not is_joined:
-                yield WeightedRange(ranges, *pending)
+                yield new_node(WeightedRange, (ranges, weight, options, origin))
                 ranges = []
         elif kind is Break:
             if not is_current:
                 current = groups.weigh()
                 is_current = True
             if ranges:
-                yield WeightedRange(ranges, *pending)
+                yield new_node(WeightedRange, (ranges, weight, options, origin))
                 ranges = []
             yield WeightedRange([(node.start, node.end)], -current[0], NO_OPTIONS, "break")
     if ranges:
-        yield WeightedRange(ranges, *pending)
+        yield new_node(WeightedRange, (ranges, weight, options, origin))
 
 
 class _OpenGroups:
-    """The open groups, round and square, with their products, which are made only where there is text."""
+    """The open groups, round and square, which may cross.
 
-    def __init__(self, dialect: str) -> None:
-        self.rounds: list[Any] = []
-        self.squares: list[Any] = []
-        # (weight, weight at the end of a ramp, options) for every depth
-        self.round_products: list[tuple[float, float, Options]] = [(1.0, 1.0, NO_OPTIONS)]
-        self.square_products: list[tuple[float, float, Options]] = [(1.0, 1.0, NO_OPTIONS)]
-        self.weigh = self._replace if dialect == "comfy" else self._multiply
+    Args:
+        replaces: whether a number replaces the enclosing weight.
+    """
 
-    def close(self, index: int) -> int:
-        """Close the groups that end before the node at `index`; return the end of the next one."""
-        next_stop = 1 << 62
-        for groups, products in (
-            (self.rounds, self.round_products),
-            (self.squares, self.square_products),
-        ):
-            while groups and groups[-1].stop <= index:
-                groups.pop()
-            del products[len(groups) + 1 :]
-            if groups and groups[-1].stop < next_stop:
-                next_stop = groups[-1].stop
-        return next_stop
+    def __init__(self, *, replaces: bool) -> None:
+        self.replaces = replaces
+        self.rounds = _GroupStack(replaces=replaces)
+        self.squares = _GroupStack(replaces=replaces)
 
-    def _multiply(self) -> tuple[float, Options, str]:
+    def weigh(self) -> tuple[float, Options, str]:
         """Return the weight, options and origin of text inside all open groups."""
-        rounds, squares = self.rounds, self.squares
+        rounds, squares = self.rounds.groups, self.squares.groups
         depth = len(rounds) + len(squares)
         if depth == 0:
             return 1.0, NO_OPTIONS, "none"
         if depth == 1:
             group = (rounds or squares)[0]
-            if group.options.to is None:
-                return clamp_weight(group.weight), group.options, group.origin
+            return clamp_weight(group.weight), group.options, group.origin
+        if self.replaces:
+            origin = next((group.origin for group in reversed(rounds) if group.origin != "none"), "none")
+            return self.rounds.product()[0], NO_OPTIONS, origin
         if not squares or (rounds and rounds[-1].start > squares[-1].start):
             origin = rounds[-1].origin
         else:
             origin = squares[-1].origin
-        if depth <= EXACT_DEPTH:
-            weight = 1.0
-            for group in sorted(rounds + squares, key=_closing_order):
-                weight = clamp_weight(weight * group.weight)
-            has_options = any(group.options is not NO_OPTIONS for group in rounds)
-        else:
-            weight = clamp_weight(_product(rounds, self.round_products)[0] * self._square_weight())
-            has_options = True
-        options = NO_OPTIONS
-        if has_options:
-            _, to, options = _product(rounds, self.round_products)
-            if options.to is not None:
-                options = replace(options, to=clamp_weight(to * self._square_weight()))
+        round_weight, options = self.rounds.product()
+        if depth > EXACT_DEPTH:
+            return clamp_weight(round_weight * self.squares.product()[0]), options, origin
+        weight = 1.0
+        for group in sorted(rounds + squares, key=_closing_order):
+            weight = clamp_weight(weight * group.weight)
         return weight, options, origin
 
-    def _replace(self) -> tuple[float, Options, str]:
-        """Return the same where an explicit number replaces the enclosing weight."""
-        products, groups = self.round_products, self.rounds
-        for group in groups[len(products) - 1 :]:
-            weight = group.weight if group.origin == "number" else products[-1][0] * group.weight
+
+class _GroupStack:
+    """The open groups of one kind, with their products for every depth, made only where there is text."""
+
+    def __init__(self, *, replaces: bool) -> None:
+        self.replaces = replaces
+        self.groups: list[Any] = []
+        self.weights = [1.0]
+        self.options = [NO_OPTIONS]
+
+    def close(self, index: int) -> int:
+        """Close the groups that end before the node at `index`; return the end of the innermost one left."""
+        groups = self.groups
+        while groups and groups[-1].stop <= index:
+            groups.pop()
+        del self.weights[len(groups) + 1 :], self.options[len(groups) + 1 :]
+        return groups[-1].stop if groups else NEVER
+
+    def product(self) -> tuple[float, Options]:
+        """Return the product of the groups' weights, and the options of the innermost groups with any."""
+        weights, options = self.weights, self.options
+        weight, own = weights[-1], options[-1]
+        for group in self.groups[len(weights) - 1 :]:
+            if self.replaces and group.origin == "number":
+                weight = group.weight
+            else:
+                weight *= group.weight
             if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
                 weight = MAX_WEIGHT if weight > 0 else -MAX_WEIGHT
-            products.append((weight, 1.0, NO_OPTIONS))
-        for group in reversed(groups):
-            if group.origin != "none":
-                return products[-1][0], NO_OPTIONS, group.origin
-        return 1.0, NO_OPTIONS, "none"
-
-    def _square_weight(self) -> float:
-        """Return the product of the square groups' weights."""
-        return _product(self.squares, self.square_products)[0]
-
-
-def _product(groups: list[Any], products: list[tuple[float, float, Options]]) -> tuple[float, float, Options]:
-    """Return the products of groups' weights and ramps, and their options; extend `products` to them."""
-    for group in groups[len(products) - 1 :]:
-        weight, to, options = products[-1]
-        weight *= group.weight
-        if group.options is NO_OPTIONS:
-            to *= group.weight
-        else:
-            to *= group.weight if group.options.to is None else group.options.to
-            options = _overlay(options, group.options)
-        if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
-            weight = MAX_WEIGHT if weight > 0 else -MAX_WEIGHT
-        if not -MAX_WEIGHT <= to <= MAX_WEIGHT:
-            to = MAX_WEIGHT if to > 0 else -MAX_WEIGHT
-        products.append((weight, to, options))
-    return products[-1]
+            weights.append(weight)
+            if group.options is not NO_OPTIONS:
+                own = _overlay(own, group.options)
+            options.append(own)
+        return weight, own
 
 
 def _closing_order(group: Weighted) -> int:
@@ -188,8 +174,8 @@ def _overlay(outer: Options, inner: Options) -> Options:
     """Return the inner options, and the outer ones that the inner leave open."""
     return Options(
         steps=outer.steps if inner.steps is None else inner.steps,
-        to=outer.to if inner.to is None else inner.to,
+        layers=outer.layers if inner.layers is None else inner.layers,
         region=outer.region if inner.region is None else inner.region,
-        mode=outer.mode if inner.mode is None else inner.mode,
+        weighting=outer.weighting if inner.weighting is None else inner.weighting,
         share=outer.share if inner.share is None else inner.share,
     )

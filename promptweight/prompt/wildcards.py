@@ -10,9 +10,11 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.prompt.literals import parse_finite
 
 MARK = re.compile(r"\\.|\$\$|[{}|]|__(?=[\w.-])", re.DOTALL)
@@ -72,6 +74,8 @@ def expand(text: str, seed: int, wildcards: str | Path | None = None) -> str:
     >>> expand("um {gato|rato}", seed=1) in ("um gato", "um rato")
     True
     """
+    if not ("{" in text or "}" in text or (wildcards is not None and "__" in text)):
+        return text
     return _Expander(random.Random(seed), None if wildcards is None else Path(wildcards)).expand(text)
 
 
@@ -91,7 +95,9 @@ class _Expander:
     def expand(self, text: str) -> str:
         """Parse and choose; a stack holds the nesting, so that any depth is possible."""
         out: list[str] = []
-        stack: list[tuple[Iterator[_Item], str | None]] = [(iter(self.parse(text)), None)]
+        stack: list[tuple[Iterator[_Item], str | None]] = [
+            (iter(_parse_template(text, self.folder is not None)), None)
+        ]
         while stack:
             items, _ = stack[-1]
             item = next(items, None)
@@ -107,17 +113,15 @@ class _Expander:
                 names = [name for _, name in stack if name is not None]
                 if item.name in names or len(names) >= MAX_WILDCARD_DEPTH:
                     chain = " > ".join([*names, item.name])
-                    raise SettingError(
-                        f"the wildcard __{item.name}__ contains itself or nests too deeply: {chain}"
-                    )
-                stack.append((iter(self.parse(self.draw_line(item.name))), item.name))
+                    raise SettingError(message("wildcard-cycle", name=item.name, chain=chain))
+                stack.append((iter(_parse_template(self.draw_line(item.name), True)), item.name))
         return "".join(out)
 
     def count_choice(self) -> None:
         """Count one more random choice."""
         self.choices += 1
         if self.choices > MAX_CHOICES:
-            raise SettingError(f"the prompt makes more than {MAX_CHOICES} random choices")
+            raise SettingError(message("wildcard-choices", most=MAX_CHOICES))
 
     def choose(self, choice: _Choice) -> list[_Item]:
         """Return the items of the chosen options, with separators between."""
@@ -150,50 +154,57 @@ class _Expander:
         folder = self.folder.resolve()
         path = (folder / f"{name}.txt").resolve()
         if not path.is_relative_to(folder):
-            raise SettingError(f"the wildcard __{name}__ points outside of {folder}")
+            raise SettingError(message("wildcard-outside", name=name, folder=folder))
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"the wildcard __{name}__ needs the text file {path}: {error}") from error
+            raise SettingError(message("wildcard-file", name=name, path=path, reason=str(error))) from error
         lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines:
-            raise SettingError(f"the wildcard file {path} has no lines to choose from")
+            raise SettingError(message("wildcard-empty", path=path))
         return lines
 
-    def parse(self, text: str) -> list[_Item]:
-        """Return the text as items: choices nest, and unclosed braces are text."""
-        root = _Choice()
-        open_choices = [root]
-        offset = 0
-        for match in MARK.finditer(text):
-            start, mark = match.start(), match[0]
-            if start < offset:
-                continue
-            open_choices[-1].options[-1].append(text[offset:start])
-            offset = match.end()
-            inner = open_choices[-1]
-            if mark == "{":
-                open_choices.append(_Choice())
-            elif mark == "|" and inner is not root:
-                inner.options.append([])
-                inner.is_choice = True
-            elif mark == "$$" and inner is not root and len(inner.options) == 1 and len(inner.dollars) < 2:
-                inner.dollars.append(len(inner.options[0]))
-                inner.options[0].append("$$")
-            elif mark == "}" and inner is not root:
-                open_choices.pop()
-                open_choices[-1].options[-1].append(_close_choice(inner))
-            elif mark == "__" and self.folder is not None and (name := _wildcard_at(text, start)):
-                inner.options[-1].append(_Wildcard(name))
-                offset = start + len(name) + 4
-            else:
-                inner.options[-1].append(mark[1] if mark in ("\\{", "\\}") else mark)
-        open_choices[-1].options[-1].append(text[offset:])
-        while len(open_choices) > 1:
-            unclosed = open_choices.pop()
-            open_choices[-1].options[-1].append(_as_text(unclosed, ""))
-        return root.options[0]
+
+@lru_cache(maxsize=16)
+def _parse_template(text: str, has_files: bool) -> list[_Item]:
+    """Return the text as items, which stay as they are: choices nest, and unclosed braces are text.
+
+    Args:
+        text: the text.
+        has_files: whether `__name__` is a wildcard.
+    """
+    root = _Choice()
+    open_choices = [root]
+    offset = 0
+    for match in MARK.finditer(text):
+        start, mark = match.start(), match[0]
+        if start < offset:
+            continue
+        open_choices[-1].options[-1].append(text[offset:start])
+        offset = match.end()
+        inner = open_choices[-1]
+        if mark == "{":
+            open_choices.append(_Choice())
+        elif mark == "|" and inner is not root:
+            inner.options.append([])
+            inner.is_choice = True
+        elif mark == "$$" and inner is not root and len(inner.options) == 1 and len(inner.dollars) < 2:
+            inner.dollars.append(len(inner.options[0]))
+            inner.options[0].append("$$")
+        elif mark == "}" and inner is not root:
+            open_choices.pop()
+            open_choices[-1].options[-1].append(_close_choice(inner))
+        elif mark == "__" and has_files and (name := _wildcard_at(text, start)):
+            inner.options[-1].append(_Wildcard(name))
+            offset = start + len(name) + 4
+        else:
+            inner.options[-1].append(mark[1] if mark in ("\\{", "\\}") else mark)
+    open_choices[-1].options[-1].append(text[offset:])
+    while len(open_choices) > 1:
+        unclosed = open_choices.pop()
+        open_choices[-1].options[-1].append(_as_text(unclosed, ""))
+    return root.options[0]
 
 
 def _wildcard_at(text: str, offset: int) -> str | None:

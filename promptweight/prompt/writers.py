@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import groupby, pairwise
 
 from promptweight.prompt.dialects.compel_grammar import WORD
+from promptweight.prompt.literals import format_weight
+from promptweight.prompt.lora_weights import format_tag_weights
 from promptweight.prompt.model import Lora, Options, format_share
 from promptweight.prompt.segments import Segment, SegmentPart
 
 KEYWORD = re.compile(r"\b(BREAK|AND)\b")
 TAG_COLON = re.compile(r"(<\w++):")
 FINAL_NUMBER = re.compile(r":(\s*+[-+]?+[\d.]++)\Z")
+FINAL_WEIGHT = re.compile(r":(\s*+[-+]?+[\d.]++%?+)\Z")
 COMPEL_NAME = re.compile(r"[A-Za-z0-9_-]++")
 
 
@@ -36,14 +38,6 @@ def _loss(code: str, segment: Segment | Lora, **values: object) -> Loss:
 def _loss_at_part(code: str, part: SegmentPart) -> Loss:
     """Return a loss at the beginning of a part."""
     return _loss(code, part.segments[0]) if part.segments else Loss(code, 0, 0)
-
-
-def format_weight(weight: float) -> str:
-    """Return a weight without an exponent: six decimals, or all of them for one below 0.001."""
-    short = f"{weight:.6f}".rstrip("0").rstrip(".")
-    if abs(weight) >= 1e-3 or weight == 0:
-        return "0" if short == "-0" else short
-    return format(Decimal(repr(weight)), "f")
 
 
 def join_segments(segments: Iterable[Segment]) -> list[Segment]:
@@ -82,17 +76,23 @@ def write_a1111(parts: list[SegmentPart], loras: Iterable[Lora], dialect: str) -
         if several:
             # The parser drops the white space at the ends of a part, in `a1111` only at its end.
             text = text.strip() if dialect == "pw" else text.rstrip()
-        if several and (part.weight != 1 or FINAL_NUMBER.search(text)):
+        if several and (part.weight != 1 or FINAL_WEIGHT.search(text)):
             text += f" :{format_weight(part.weight)}"
         elif not several and dialect == "a1111":
             # A number at the very end would weigh the whole; the parser drops the backslash.
             text = FINAL_NUMBER.sub(r":\\\1", text)
         written.append(text)
-    tags = "".join(f"<{lora.kind}:{lora.name}:{format_weight(lora.weight)}>" for lora in loras)
+    tags = "".join(_write_tag(lora) for lora in loras)
     out = written[:1]
     for before, after in pairwise(written):
         out += [" AND" if before else "AND", "" if after[:1].isspace() else " ", after]
     return "".join(out) + tags, losses
+
+
+def _write_tag(lora: Lora) -> str:
+    """Write a network tag with its weights."""
+    weights = format_tag_weights(lora.weight, lora.text_encoder_weight, lora.curve)
+    return f"<{lora.kind}:{lora.name}:{weights}>"
 
 
 def _write_a1111_part(segments: list[Segment], dialect: str, losses: list[Loss]) -> str:
@@ -184,6 +184,8 @@ def write_compel(parts: list[SegmentPart], loras: Iterable[Lora]) -> tuple[str, 
     for lora in loras:
         if COMPEL_NAME.fullmatch(lora.name) and lora.kind == "lora":
             tags += f"withLora({lora.name},{format_weight(lora.weight)}) "
+            if lora.curve or lora.text_encoder_weight is not None:
+                losses.append(_loss("lost-tag-weights", lora, name=lora.name, weight=lora.weight))
         else:
             losses.append(_loss("lost-tag", lora, name=lora.name))
     prompts: list[str] = []

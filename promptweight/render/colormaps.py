@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptweight.errors import SettingError
 from promptweight.render.constants import CONSTANTS
+from promptweight.validation import check_choice
 
 _SAMPLES: Mapping[str, str] = CONSTANTS["colormaps"]
 
@@ -39,8 +39,7 @@ def colormap_table(name: str) -> NDArray[np.uint8]:
     Raises:
         SettingError: `name` is not in `COLORMAPS`.
     """
-    if name not in _SAMPLES:
-        raise SettingError(f"colormap must be one of: {', '.join(COLORMAPS)}; got {name!r}")
+    check_choice("colormap", name, COLORMAPS)
     samples = np.array([list(bytes.fromhex(color)) for color in _SAMPLES[name].split()], dtype=np.float64)
     positions = np.linspace(0, len(samples) - 1, 256)
     channels = [np.interp(positions, np.arange(len(samples)), samples[:, channel]) for channel in range(3)]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.render.labels import BACKGROUND, FOREGROUND, MUTED, draw_text, fit_text
 from promptweight.render.overlays import enlarge
 
@@ -39,13 +40,13 @@ def contact_sheet(
         SettingError: `images` is empty, `labels` has another length, or `columns` or `cell` is below 1.
     """
     if not images:
-        raise SettingError("images must hold at least one image; got none")
+        raise SettingError(message("sheet-images"))
     if labels is not None and len(labels) != len(images):
-        raise SettingError(f"labels must hold one text per image; got {len(labels)} for {len(images)} images")
+        raise SettingError(message("sheet-labels", labels=len(labels), images=len(images)))
     columns = min(MAX_COLUMNS, math.ceil(math.sqrt(len(images)))) if columns is None else columns
     cell = min(MAX_CELL, max(max(image.size) for image in images)) if cell is None else cell
     if columns < 1 or cell < 1:
-        raise SettingError(f"columns and cell must be 1 or more; got columns={columns}, cell={cell}")
+        raise SettingError(message("sheet-layout", columns=columns, cell=cell))
     columns = min(columns, len(images))
     scaled = [_fit(image, cell) for image in images]
     width = max(image.width for image in scaled)

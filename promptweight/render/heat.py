@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.render.constants import CONSTANTS
 from promptweight.render.interpolation import upsample_maps
 
@@ -31,7 +32,7 @@ def as_heat(values: Any) -> Heat:
         values = values.detach().float().cpu().numpy()
     heat = np.asarray(values, dtype=np.float32)
     if heat.ndim != 2 or heat.size == 0:
-        raise SettingError(f"a heat map must have the shape (height, width); got {tuple(heat.shape)}")
+        raise SettingError(message("heat-shape", shape=tuple(heat.shape)))
     return np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 from promptweight.render.colormaps import WORD_COLORS, colorize
 from promptweight.render.constants import CONSTANTS
 from promptweight.render.heat import Heat, as_heat, gaussian_blur, heat_range, normalize, resize
@@ -86,10 +87,7 @@ def overlay_words(
     _check_alpha(alpha)
     lengths = {len(each) for each in (heats, labels, weights, scales) if each is not None}
     if lengths != {len(heats)} or not heats:
-        raise SettingError(
-            "heats, labels, weights and scales must hold one entry per word; "
-            f"got {len(heats)} heats, {len(labels)} labels"
-        )
+        raise SettingError(message("overlay-words", heats=len(heats), labels=len(labels)))
     base = enlarge(image, upscale)
     ends: Sequence[tuple[float, float] | None] = scales or [None] * len(heats)
     fields = np.stack(
@@ -140,4 +138,4 @@ def _blend(base: Image.Image, colors: NDArray[Any], opacity: Heat) -> Image.Imag
 
 def _check_alpha(alpha: float) -> None:
     if not 0 <= alpha <= 1:
-        raise SettingError(f"alpha must be between 0 (transparent) and 1 (opaque); got {alpha!r}")
+        raise SettingError(message("overlay-alpha", alpha=alpha))

@@ -1,10 +1,11 @@
-"""Prompt weighting as arithmetic on text embeddings; pure tensor functions that know no pipeline.
+"""Prompt weighting as arithmetic on text embeddings; pure tensor functions without a pipeline.
 
 - `methods`: the formulas that weight embeddings, by name in `METHODS`;
 - `normalizers`: changes of the weights before a method uses them, by name in `NORMALIZERS`;
 - `segments`: weighted segments of a prompt and their masks;
 - `logit_bias`: the bias on attention logits that a weight means;
-- `names`: the names of methods, normalizers and modes, for code that starts without torch.
+- `names`: the names of weightings, methods and normalizers, for code that starts without torch;
+- `weighting`: `Weighting`, how the weights of a prompt act as one value.
 """
 
 import lazy_loader

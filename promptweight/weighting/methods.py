@@ -27,7 +27,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,7 +89,7 @@ def a1111(
     tokens = b.shape[-2]
     rows = chunk_rows or tokens
     if tokens % rows:
-        raise SettingError(f"chunk_rows must divide the number of tokens, {tokens}; got {rows}")
+        raise SettingError(message("chunk-rows", tokens=tokens, rows=rows))
     chunked = (tokens // rows, rows)
     means = [x.unflatten(-2, chunked).mean((-2, -1), keepdim=True) for x in (b, y)]
     ratio = means[0] / means[1]
@@ -215,18 +215,38 @@ def presence(
     *,
     encode: Encode,
 ) -> Tensor:
-    """Interpolate between the prompt and the prompt without the phrase: A + w·(b − A) for a single phrase.
+    """Interpolate between the prompt and the prompt without the phrase, A.
 
     A is the encoding of the prompt from which the tokens of the phrase are removed, so at w = 0 no token, not
-    even those of padding and end of text, holds anything of the phrase. Several phrases are removed one level
-    of weights after the other, as `down_weight` hides them: one more encoding for each distinct weight below
-    1, and at w = 0 all are absent together. Negative weights extrapolate. A weight above 1 multiplies the
-    rows of its own tokens, as `scale` does.
+    even those of padding and end of text, holds anything of the phrase. The rows are interpolated as
+
+        |A|^(1 − w)·|b|^w · ((1 − w)·A/|A| + w·b/|b|),
+
+    which is A + w·(b − A) where both have one norm. Text encoders without a last normalization have rows of
+    padding and end of text that are many times as long as those of words; without the norms, every w below 1
+    would be almost A in a model that normalizes its text. Several phrases are removed one level of weights
+    after the other, as `down_weight` hides them: one more encoding for each distinct weight below 1, and at
+    w = 0 all are absent together. Negative weights extrapolate, w/(1 − w) times as far from A, and the norm
+    stays between those of A and b. A weight above 1 multiplies the rows of its own tokens, as `scale` does.
 
     Source: this project; the kin of leave-one-out interpolation, compel's and ADV_CLIP_emb's down-weighting.
     """
     b, w = _operands(prompt_embeds, weights)
-    blend = _blend_of_hidden(b, w[..., 0].clamp(max=1), encode)
+    below = w[..., 0].clamp(max=1)
+    bounded = torch.where(below < 0, below / (1 - below), below)
+    levels = list(_hidden_levels(b, bounded, encode))
+    shares = torch.stack([share for share, _ in levels])
+    encoded = torch.stack([rows for _, rows in levels])
+    norms = encoded.norm(dim=-1, keepdim=True)
+    linear = (shares * encoded).sum(0)
+    directions = (shares * encoded / norms.clamp(min=torch.finfo(b.dtype).tiny)).sum(0)
+    length = (shares * norms.clamp(min=torch.finfo(b.dtype).tiny).log()).sum(0).exp()
+    length = torch.minimum(torch.maximum(length, norms.amin(0)), norms.amax(0))
+    # Rows that are the same at all levels, and those of a single level, stay so bit for bit; rows of zeros
+    # have no direction.
+    is_same = (encoded == encoded[0]).all(0).all(-1, keepdim=True)
+    is_linear = (shares == 1).any(0) | (norms == 0).any(0)
+    blend = torch.where(is_same, encoded[0], torch.where(is_linear, linear, length * directions))
     return (blend * w.clamp(min=1)).to(prompt_embeds.dtype)
 
 
@@ -291,9 +311,7 @@ def _operands(prompt_embeds: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return b in the dtype of the computation, and w as (…, tokens, 1) in the same dtype."""
     if weights.shape not in (prompt_embeds.shape[-2:-1], prompt_embeds.shape[:-1]):
         raise SettingError(
-            "weights must hold one weight for each token of embeddings of shape "
-            f"{tuple(prompt_embeds.shape)}; "
-            f"got shape {tuple(weights.shape)}"
+            message("weights-shape", shape=tuple(prompt_embeds.shape), weights=tuple(weights.shape))
         )
     b = prompt_embeds.to(torch.promote_types(prompt_embeds.dtype, torch.float32))
     return b, weights.to(b).expand(b.shape[:-1])[..., None]
@@ -303,9 +321,7 @@ def _empty_like(empty_embeds: Tensor, b: Tensor) -> Tensor:
     """Return e in the dtype of b, repeated for each chunk where it is the empty prompt of one chunk."""
     rows, tokens = empty_embeds.shape[-2], b.shape[-2]
     if tokens % rows:
-        raise SettingError(
-            f"the number of tokens must be a multiple of the {rows} tokens of empty_embeds; got {tokens}"
-        )
+        raise SettingError(message("empty-embeds-rows", rows=rows, tokens=tokens))
     return empty_embeds.to(b).repeat(*[1] * (empty_embeds.ndim - 2), tokens // rows, 1)
 
 
@@ -316,13 +332,19 @@ def _from_empty(b: Tensor, w: Tensor, e: Tensor) -> Tensor:
 
 def _blend_of_hidden(b: Tensor, weights: Tensor, encode: Encode) -> Tensor:
     """Compute Σ (u_k − u_(k−1))·A_(k−1) over the levels u of the weights up to 1 (see `down_weight`)."""
+    blend = torch.zeros_like(b)
+    for share, encoded in _hidden_levels(b, weights, encode):
+        blend = blend + share * encoded
+    return blend
+
+
+def _hidden_levels(b: Tensor, weights: Tensor, encode: Encode) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield u_k − u_(k−1), (…, 1, 1), and A_(k−1) for the levels u of the weights up to 1."""
     tokens = weights.shape[-1]
     levels = [[0.0, *row[row < 1].unique().tolist(), 1.0] for row in weights.reshape(-1, tokens)]
-    blend = torch.zeros_like(b)
     for k in range(max(len(row) for row in levels) - 1):
         steps = [row[k + 1] - row[k] if k + 1 < len(row) else 0.0 for row in levels]
         hidden_up_to = [row[k] if 0 < k < len(row) - 1 else -math.inf for row in levels]
         share, level = (weights.new_tensor(x).reshape(weights.shape[:-1]) for x in (steps, hidden_up_to))
         encoded = b if k == 0 else encode(weights <= level[..., None]).to(b)
-        blend = blend + share[..., None, None] * encoded
-    return blend
+        yield share[..., None, None], encoded

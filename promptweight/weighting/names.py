@@ -1,4 +1,4 @@
-"""Names of the weighting methods, normalizers and modes, importable without torch.
+"""Names of the weightings, weighting methods and normalizers, importable without torch.
 
 The command line, batch jobs, the app and argument checks import these lists.
 """
@@ -46,48 +46,54 @@ NORMALIZER_DESCRIPTIONS: Mapping[str, str] = {
 NORMALIZER_NAMES = tuple(NORMALIZER_DESCRIPTIONS)
 """Names of the normalizers."""
 
-KeyMode = Literal["logit", "p2p", "value"]
-KEY_MODES: tuple[KeyMode, ...] = get_args(KeyMode)
-"""Modes in which a weight acts on the keys or values of the denoiser's attention."""
+KeyWeighting = Literal["attention", "attention-p2p", "kjnodes"]
+KEY_WEIGHTINGS: tuple[KeyWeighting, ...] = get_args(KeyWeighting)
+"""Weightings in which a weight acts on the keys or the probabilities of the denoiser's attention."""
 
-SessionMode = Literal[KeyMode, "split"]
-"""Default mode of words in a session; "split" is "logit" for weights above 1 and leaves the others alone."""
+CLIP_ATTENTION: Literal["clip-attention"] = "clip-attention"
+"""Weighting in which a weight acts in the self-attention of the CLIP text encoders."""
 
-AttachMode = Literal[KeyMode, "clip"]
-ATTACH_MODES: tuple[AttachMode, ...] = get_args(AttachMode)
-"""Modes of `space="attention"`: in the denoiser's attention, or inside the CLIP text encoders."""
+WordWeighting = Literal["embedding", KeyWeighting, "clip-attention"]
+WORD_WEIGHTINGS: tuple[WordWeighting, ...] = ("embedding", *KEY_WEIGHTINGS, CLIP_ATTENTION)
+"""Values of a word's own option `weighting`; `embedding` stands for the method of its text encoder."""
 
-EncoderMode = Literal["embedding", "clip", "split"]
-ENCODER_MODES: tuple[EncoderMode, ...] = get_args(EncoderMode)
-"""Modes before the denoiser: on the output of a text encoder, or inside the CLIP text encoders. With "split",
-for sessions, weights above 1 act in attention as "logit", the others on the output of a text encoder."""
+DefaultWeighting = Literal[WordWeighting, "split"]
+"""Weighting of words without an option; "split" is `attention` for weights above 1 and for words that only
+attention can weight as they ask, else `embedding`."""
 
-Space = Literal["embedding", "attention"]
-SPACES: tuple[Space, ...] = get_args(Space)
-"""Places where weights act: on the embeddings, or in attention."""
+WEIGHTING_DESCRIPTIONS: Mapping[str, str] = {
+    **METHOD_DESCRIPTIONS,
+    "attention": "Adds log w to the logits of the word's keys in the denoiser's attention.",
+    "attention-p2p": "Multiplies the word's attention probabilities, as prompt-to-prompt does.",
+    "kjnodes": "Below 1 multiplies the word's values, above 1 adds 2(w - 1) to its logits, as KJNodes.",
+    CLIP_ATTENTION: "Adds log w to the logits of the word's keys inside the CLIP text encoders.",
+}
+"""One sentence for each name of a `Weighting`."""
+
+WEIGHTING_NAMES = tuple(WEIGHTING_DESCRIPTIONS)
+"""Names of a `Weighting`: the methods on embeddings, and the weightings in attention."""
 
 Pooled = Literal["clean", "weighted"]
 POOLED: tuple[Pooled, ...] = get_args(Pooled)
 """The text of the pooled vector: without weights, or weighted."""
 
 
-def resolve_mode(option: str | None, weight: float, default: str | None) -> str | None:
-    """Return the mode in which a weight acts: its own `option`, else the default of the call.
-
-    >>> resolve_mode(None, 1.4, "split"), resolve_mode(None, 0.5, "split"), resolve_mode("p2p", 0.5, "split")
-    ('logit', 'embedding', 'p2p')
-    """
-    mode = option or default
-    if mode == "split":
-        return "logit" if weight > 1 else "embedding"
-    return mode
-
-
-def splits_weights(method: str | None, dialect: str) -> bool:
-    """Return whether the mode "split" applies to a prompt: whether `presence` is its method.
+def resolve_word_weighting(
+    option: WordWeighting | None, weight: float, default: DefaultWeighting, *, is_local: bool = False
+) -> WordWeighting:
+    """Return how the weight of a word acts: by its own `option`, else by the default of the call.
 
     Args:
-        method: the method of the call; None is the default of the dialect.
-        dialect: the dialect of the prompt.
+        option: the word's own option; None without one.
+        weight: the weight.
+        default: the default of the call.
+        is_local: whether the weight is limited to steps or to a region.
+
+    >>> resolve_word_weighting(None, 1.4, "split"), resolve_word_weighting(None, 0.5, "split")
+    ('attention', 'embedding')
     """
-    return (method or DIALECT_METHODS.get(dialect)) == "presence"
+    if option is not None:
+        return option
+    if default == "split":
+        return "attention" if weight > 1 or is_local else "embedding"
+    return default

@@ -7,7 +7,7 @@ from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from promptweight.attention import attach
-from promptweight.conditioning import encode_prompts
+from promptweight.conditioning import encode, encode_prompts
 
 
 @pytest.fixture
@@ -43,20 +43,20 @@ def pipe(tiny):
     return pipe
 
 
-def test_embedding_space_uses_the_encoded_prompt(pipe, tiny):
+def test_method_on_embeddings_uses_the_encoded_prompt(pipe, tiny):
     prompt, negative = "um (gato:1.4) vermelho", "feio"
-    encoded = encode_prompts(pipe, prompt, negative, method="scale")
-    plain = tiny.run(pipe, encoded.inputs)
-    for given, options in (((prompt, negative), {"method": "scale"}), ((encoded,), {})):
+    plain = tiny.run(pipe, encode(pipe, prompt, negative, weighting="scale"))
+    encoded = encode_prompts(pipe, prompt, negative, weighting="scale", in_session=True)
+    for given, options in (((prompt, negative), {"weighting": "scale"}), ((encoded,), {})):
         with attach(pipe, *given, **options) as session:
             assert torch.equal(tiny.run(pipe, session.inputs), plain)
         assert [word.text for word in session.maps.words] == ["um", "gato", "vermelho"]
         assert session.maps.word("vermelho").mass > session.maps.word("um").mass  # eight pieces to one
 
 
-def test_attention_space_weights_the_text_without_weights(pipe, tiny):
-    clean = encode_prompts(pipe, "um gato vermelho", "feio")
-    with attach(pipe, "um (gato:0) vermelho", "feio", space="attention") as session:
+def test_attention_weights_the_text_without_weights(pipe, tiny):
+    clean = encode_prompts(pipe, "um gato vermelho", "feio", in_session=True)
+    with attach(pipe, "um (gato:0) vermelho", "feio", weighting="attention") as session:
         for name, embeds in clean.inputs.items():
             assert torch.equal(session.inputs[name], embeds)
         actual = tiny.run(pipe, session.inputs)
@@ -67,19 +67,19 @@ def test_attention_space_weights_the_text_without_weights(pipe, tiny):
         assert torch.equal(tiny.run(pipe, session.inputs), actual)
 
 
-def test_mode_of_one_word_acts_in_attention_while_others_act_in_embeddings(pipe, tiny):
-    prompt = "um (gato:0{mode=logit, steps=0-0.5}) (vermelho:1.3)"
-    with attach(pipe, prompt, "feio", method="scale") as session:
+def test_option_of_one_word_acts_in_attention_while_others_act_in_embeddings(pipe, tiny):
+    prompt = "um (gato:0{weighting=attention, steps=0-0.5}) (vermelho:1.3)"
+    with attach(pipe, prompt, "feio", weighting="scale") as session:
         tiny.run(pipe, session.inputs, num_inference_steps=4)
-    alone = encode_prompts(pipe, "um gato (vermelho:1.3)", "feio", method="scale")
-    assert torch.equal(session.inputs["prompt_embeds"], alone.inputs["prompt_embeds"])
+    alone = encode(pipe, "um gato (vermelho:1.3)", "feio", weighting="scale")
+    assert torch.equal(session.inputs["prompt_embeds"], alone["prompt_embeds"])
     assert session.maps.word("gato").mass > 0
-    assert any("gato" in warning and "attention" in warning for warning in session.warnings)
+    assert session.warnings == []
 
 
 def test_several_prompts_of_several_chunks_are_recorded(pipe, tiny):
     prompts = ["um gato vermelho, um gato vermelho, um gato", "um (gato:2)"]
-    with attach(pipe, prompts, "feio", space="attention") as session:
+    with attach(pipe, prompts, "feio", weighting="attention") as session:
         tiny.run(pipe, session.inputs, num_images_per_prompt=2)
     maps = session.maps
     assert session.tables["positive"][1].chunks > 1

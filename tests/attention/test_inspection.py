@@ -85,9 +85,12 @@ def test_capture_matches_the_models_own_softmax(tiny, listen, family):
 
 
 @pytest.mark.parametrize("family", ["unet", "sd3", "flux"])
-@pytest.mark.parametrize("options", ["{mode=logit}", "{mode=logit, region=left}", "{mode=p2p, region=right}"])
+@pytest.mark.parametrize(
+    "options",
+    ["{weighting=attention}", "{weighting=attention,region=left}", "{weighting=attention-p2p,region=right}"],
+)
 def test_capture_includes_weights(tiny, family, options):
-    prompt = f"um gato:2.5{options}".replace(", ", ",") + " vermelho"
+    prompt = f"um gato:2.5{options} vermelho"
     encoded = tiny.encode(prompt, negative=None if family == "flux" else "feio")
     pipe, settings = settings_of(tiny, family)
     with attach(pipe, encoded, record=RECORD) as session, capture_attention(session, [1]) as capture:
@@ -102,10 +105,10 @@ def test_capture_includes_weights(tiny, family, options):
             recorded = slots[layer.name,].sums[1, 0, 0, head, 0]
             torch.testing.assert_close(row.probabilities[captured.text], recorded, atol=1e-6, rtol=1e-5)
         word = captured.text.start + 2  # "gato" is the second token
-        if options == "{mode=logit}":
+        if options == "{weighting=attention}":
             assert row.bias[word] == pytest.approx(math.log(2.5))
             assert row.bias.abs().sum() == pytest.approx(math.log(2.5))
-        elif "logit" in options:
+        elif "left" in options:
             left, right = captured.row(0, 0), captured.row(0, columns - 1)
             assert left.bias[word] == pytest.approx(math.log(2.5))
             assert right.bias[word] == 0
@@ -129,7 +132,9 @@ def test_captured_output_is_the_layers_output(tiny, monkeypatch):
 
     monkeypatch.setattr(LayerHook, "attend", noting)
     pipe, settings = settings_of(tiny, "unet")
-    encoded = tiny.encode("um gato:2.5{mode=p2p,region=right} vermelho:0.5{mode=logit}")
+    encoded = tiny.encode(
+        "um gato:2.5{weighting=attention-p2p,region=right} vermelho:0.5{weighting=attention}"
+    )
     with attach(pipe, encoded, record=Record()) as session, capture_attention(session, [0]) as capture:
         tiny.run(pipe, session.inputs, **settings)
     for number, layer in enumerate(capture.layers):

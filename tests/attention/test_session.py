@@ -29,21 +29,22 @@ def same_processors(before, pipe):
     return list(before) == list(after) and all(after[name] is each for name, each in before.items())
 
 
-@pytest.mark.parametrize("space", ["embedding", "attention"])
+@pytest.mark.parametrize("weighting", ["scale", "attention"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_attached_without_weights_gives_the_pipelines_own_image(tiny, name, space):
+def test_attached_without_weights_gives_the_pipelines_own_image(tiny, name, weighting):
     special, settings = SETTINGS[name]
     dtype = special.get("dtype", torch.float32)
     pipe = tiny.pipeline(dtype)
     prompts = ["um gato vermelho", "uma casa azul"][: special.get("prompts", 1)]
-    encoded = tiny.encode(*prompts, dtype=dtype)
+    encoded = tiny.encode(*prompts, weighting=weighting, dtype=dtype)
     plain = tiny.run(pipe, encoded.inputs, **settings)
     before = pipe.unet.attn_processors
     for record in (False, True, Record(roles=("positive", "negative"), steps="keep", heads="keep")):
-        with attach(pipe, encoded, space=space, record=record) as session:
+        with attach(pipe, encoded, record=record) as session:
             assert torch.equal(tiny.run(pipe, session.inputs, **settings), plain)
         assert same_processors(before, pipe)
-        assert session.warnings == []
+        expected = ["negative-not-run"] if settings.get("guidance_scale") == 1 else []
+        assert [warning.code for warning in session.warnings] == expected
     images = len(prompts) * settings.get("num_images_per_prompt", 1)
     height, width = settings.get("height", 32), settings.get("width", 32)
     for image in range(images):
@@ -145,7 +146,7 @@ def test_sdxl_is_recorded_and_weighted(tiny):
     with attach(pipe, encoded) as session:
         assert torch.equal(tiny.run(pipe, session.inputs | pooled), plain)
     assert len(session.maps.recording.slots) == 2 + 2 + 2 * 2  # down, middle, two layers up, two blocks each
-    with attach(pipe, encoded, space="attention") as weighted:
+    with attach(pipe, tiny.encode("um gato:1.5 vermelho", weighting="attention")) as weighted:
         assert not torch.equal(tiny.run(pipe, weighted.inputs | pooled), plain)
     assert weighted.maps.word("gato").mass > session.maps.word("gato").mass
 
@@ -169,14 +170,15 @@ def test_unknown_processors_are_refused(tiny):
 
 
 def test_pipeline_without_known_model_is_refused(tiny):
-    with pytest.raises(AttachError, match=r"must be a UNet2DConditionModel, .*; got a SimpleNamespace"):
+    with pytest.raises(AttachError, match=r"must be one of: UNet2DConditionModel, .*; got a SimpleNamespace"):
         attach(type(tiny)(), tiny.encode("um gato"))
 
 
 def test_foreign_embeddings_are_ignored_with_a_warning(pipe, tiny):
-    encoded, other = tiny.encode("um gato:2"), tiny.encode("uma casa", negative="borrado")
+    encoded = tiny.encode("um gato:2", weighting="attention")
+    other = tiny.encode("uma casa", negative="borrado")
     plain = tiny.run(pipe, other.inputs)
-    with attach(pipe, encoded, space="attention") as session:
+    with attach(pipe, encoded) as session:
         assert torch.equal(tiny.run(pipe, other.inputs), plain)
         assert len(session.warnings) == 1
         assert "do not belong to this session" in session.warnings[0]
@@ -191,10 +193,24 @@ def test_maps_without_recording_are_refused(pipe, tiny):
         session.maps  # noqa: B018
 
 
+def test_weighting_of_the_call_is_that_of_the_encoding_without_its_calibration(pipe, tiny):
+    encoded = tiny.encode("um gato:0.5", weighting="presence dial=0.5:0.7 gain=2")
+    for weighting in ("presence", "presence gain=2", encoded.settings.weighting):
+        assert attach(pipe, encoded, weighting=weighting).config.rules is not None
+    for weighting in ("presence gain=1", "default", "presence normalizer=mean"):
+        with pytest.raises(SettingError, match=r"that of the encoded prompts, presence dial=0\.5:0\.7"):
+            attach(pipe, encoded, weighting=weighting)
+
+
 def test_invalid_settings_are_refused(pipe, tiny):
     encoded = tiny.encode("um gato")
-    with pytest.raises(SettingError, match="space must be one of: embedding, attention; got 'latent'"):
-        attach(pipe, encoded, space="latent")
+    with pytest.raises(SettingError, match=r"weighting must be one of: none, .*; got 'latent'"):
+        attach(pipe, encoded, weighting="latent")
+    with pytest.raises(SettingError, match="must be that of the encoded prompts, scale; got attention"):
+        attach(pipe, encoded, weighting="attention")
+    outside = replace(encoded, settings=replace(encoded.settings, in_session=False))
+    with pytest.raises(SettingError, match="in_session=True"):
+        attach(pipe, outside)
     with pytest.raises(SettingError, match=r"got \('attn9',\), of which none matches"):
         attach(pipe, encoded, record=Record(layers=("attn9",)))
     with pytest.raises(WordNotFoundError, match="gato"):
@@ -205,8 +221,8 @@ def test_invalid_settings_are_refused(pipe, tiny):
     for settings, message in [
         ({"prompt": 3}, "prompt must be between 0 and 0; got 3"),
         ({"role": "left"}, "role must be one of: "),
-        ({"force": 2}, "among: weight, mode, steps, to, region; got force"),
-        ({"to": "2"}, "to must be a finite number; got '2'"),
+        ({"force": 2}, "among: weight, weighting, steps, layers, region; got force"),
+        ({"steps": "2"}, "steps must be two increasing fractions"),
         ({"region": {"left": 1}}, "region must be one of left, right, .*; got {'left': 1}"),
     ]:
         with pytest.raises(SettingError, match=message):
@@ -215,10 +231,11 @@ def test_invalid_settings_are_refused(pipe, tiny):
         attach(pipe, tiny.encode("um gato", negative=None)).words(role="negative")
     with pytest.raises(SettingError, match="the target of 'gato' must be between 0 and 1; got 25%"):
         attach(pipe, encoded, targets={"gato": "25%"})
+    in_up_blocks = tiny.encode("um gato", weighting="attention layers=up")
     with pytest.raises(SettingError, match=r"got layers=\('up',\) and Record\(layers=\('down',\)\)"):
-        attach(pipe, encoded, targets={"gato": 0.5}, layers=("up",), record=Record(layers=("down",)))
+        attach(pipe, in_up_blocks, targets={"gato": 0.5}, record=Record(layers=("down",)))
     with pytest.raises(SettingError, match=r"got \('attn9',\), of which none matches"):
-        attach(pipe, encoded, layers="attn9")
+        attach(pipe, tiny.encode("um gato", weighting="attention layers=attn9"))
     with pytest.raises(AttachError, match="must describe the same positive prompts"):
         attach(pipe, replace(encoded, sections=tiny.encode("um gato", "casa").sections))
 

@@ -17,11 +17,11 @@ from promptweight.metadata import read_metadata
 def test_batch_that_does_not_fit_is_halved(plan_of, run_in, monkeypatch, fits, expected):
     render_group, sizes = BatchRenderer.render_group, []
 
-    def render(self, jobs):
+    def render(self, jobs, loras):
         sizes.append(len(jobs))
         if len(jobs) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return render_group(self, jobs)
+        return render_group(self, jobs, loras)
 
     monkeypatch.setattr(BatchRenderer, "render_group", render)
     outcome, _ = run_in(plan_of("a", "b", "c", "d"), batch_size=4)
@@ -32,11 +32,11 @@ def test_batch_that_does_not_fit_is_halved(plan_of, run_in, monkeypatch, fits, e
 def test_oom_of_one_image_falls_back_to_vae_tiling(plan_of, run_in, monkeypatch, tiny_pipe, tmp_path):
     render_group, tiled = BatchRenderer.render_group, []
 
-    def render(self, jobs):
+    def render(self, jobs, loras):
         tiled.append(self.pipe.vae.use_tiling)
         if "grande" in jobs[0].prompt.text or not self.pipe.vae.use_tiling:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return render_group(self, jobs)
+        return render_group(self, jobs, loras)
 
     monkeypatch.setattr(BatchRenderer, "render_group", render)
     outcome, lines = run_in(plan_of("um gato", "grande"))
@@ -51,7 +51,7 @@ def test_oom_of_one_image_falls_back_to_vae_tiling(plan_of, run_in, monkeypatch,
 def test_oom_with_tiling_falls_back_to_offloading(plan_of, tiny_pipe, monkeypatch):
     calls, offloaded = [], []
 
-    def render(self, jobs):
+    def render(self, jobs, loras):
         calls.append((len(jobs), self.pipe.vae.use_tiling, fallback.memory.is_offloaded))
         if not offloaded:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -98,7 +98,7 @@ class Latents:
 def test_memory_of_a_failed_attempt_is_free_before_the_next(plan_of, tiny_pipe, monkeypatch, size):
     held = []
 
-    def render(self, jobs):
+    def render(self, jobs, loras):
         assert all(each() is None for each in held)
         latents = Latents()
         held.append(weakref.ref(latents))

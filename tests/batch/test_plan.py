@@ -3,15 +3,18 @@
 import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptweight.batch import Job, Row, Sweep, parse_methods, parse_weights, plan_batch, prompt_diagnostics
+from promptweight.attention import NegativeGuidance
+from promptweight.batch import JOB_OPTIONS, Row, Sweep, parse_weightings, parse_weights, plan_batch
 from promptweight.errors import SettingError
 from promptweight.generation import MAX_SEED
 from promptweight.prompt import find_phrase, parse, set_weight, to_fragments
+from promptweight.weighting import Weighting
 
 
 def plan(*prompts, sweep=None, model="mini", **values):
@@ -33,18 +36,21 @@ def test_id_is_equal_in_another_process_file_and_order():
 
 def test_id_depends_on_every_setting():
     other = {
-        "prompt": "um rato", "negative_prompt": "feio", "seed": 1, "method": "comfy", "normalizer": "mean",
-        "space": "attention", "mode": "p2p", "clip_skip": 1, "pooled": "weighted", "dialect": "plain",
-        "num_inference_steps": 3, "guidance_scale": 2.0, "height": 64, "width": 64, "scheduler": "DDIM",
-        "balance": True,
+        "prompt": "um rato", "negative_prompt": "feio", "seeds": (1,), "weighting": Weighting("comfy"),
+        "clip_skip": 1, "dialect": "plain", "num_inference_steps": 3, "guidance_scale": 2.0, "height": 64,
+        "width": 64, "scheduler": "DDIM", "negative_guidance": NegativeGuidance("nag"),
     }  # fmt: skip
-    assert set(other) == set(Job.__slots__)
+    assert set(other) == {option.field for option in JOB_OPTIONS} - {"count", "batch_size", "scale", "styles"}
     usual = {"prompt": "um gato", "seeds": (0,)}
     ids = {plan_batch([Row("-", 1, usual)]).images[0].id}
     for name, value in other.items():
-        changed = {**usual, ("seeds" if name == "seed" else name): ((value,) if name == "seed" else value)}
-        ids.add(plan_batch([Row("-", 1, changed)]).images[0].id)
-    assert len(ids) == len(other) + 1
+        ids.add(plan_batch([Row("-", 1, {**usual, name: value})]).images[0].id)
+    for weighting in (
+        Weighting("comfy", normalizer="mean"), Weighting("comfy", pooled="weighted"),
+        Weighting("comfy", layers="up"), Weighting("comfy", steps=(0, 0.5)), Weighting("attention"),
+    ):  # fmt: skip
+        ids.add(plan_batch([Row("-", 1, {**usual, "weighting": weighting})]).images[0].id)
+    assert len(ids) == len(other) + 6
 
 
 def test_id_depends_on_the_weights_of_the_model(model_folder, tmp_path):
@@ -79,6 +85,29 @@ def test_count_adds_consecutive_seeds():
     assert len({each.job.seed for each in plan("um gato", count=4).images}) == 4
 
 
+def test_jobs_of_equal_settings_share_their_options():
+    made = plan(
+        "um gato", "um rato", seeds=(1, 2), weighting=Weighting("comfy"), negative_prompt="feio"
+    ).images
+    assert len({id(image.job.options) for image in made}) == 1
+    assert made[0].job.options.seed is None
+    chosen = plan("um gato", seeds=tuple(range(20)), negative_prompt="{feio|mau}").images
+    assert len({id(image.job.options) for image in chosen}) == 2
+
+
+def test_images_of_a_plan_take_little_memory():
+    rows = [
+        Row("-", line, {"prompt": f"um (gato:1.{line})", "seeds": tuple(range(500))}) for line in range(8)
+    ]
+    plan_batch(rows[:1])
+    tracemalloc.start()
+    made = plan_batch(rows)
+    memory = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(made.images) == 4000
+    assert memory / len(made.images) < 500
+
+
 def test_choices_depend_on_the_seed():
     made = plan("um {gato|rato|peixe} {azul|verde}", seeds=tuple(range(12)))
     prompts = {each.job.prompt for each in made.images}
@@ -89,15 +118,16 @@ def test_choices_depend_on_the_seed():
 
 def test_sweep_is_the_product_of_its_axes():
     sweep = Sweep(
-        (1, 2), (parse_weights("gato=0.5,1,1.5"), parse_weights("rato=2")), parse_methods("a1111,logit")
+        (1, 2),
+        (parse_weights("gato=0.5,1,1.5"), parse_weights("rato=2")),
+        parse_weightings("a1111,attention"),
     )
     made = plan("um gato e um rato", "uma casa", sweep=sweep).images
     first = [each for each in made if each.row.line == 1]
     assert len(first) == 2 * 3 * 1 * 2
-    assert {(each.job.seed, each.job.method, each.job.space, each.job.mode) for each in first} == {
-        (seed, *way) for seed in (1, 2)
-        for way in (("a1111", "embedding", "logit"), (None, "attention", "logit"))
-    }  # fmt: skip
+    assert {(each.job.seed, str(each.job.options.weighting)) for each in first} == {
+        (seed, weighting) for seed in (1, 2) for weighting in ("a1111", "attention")
+    }
     assert first[0].labels == ("gato ×0.5", "rato ×2", "a1111", "seed 1")
     read = [dict(to_fragments(parse(each.job.prompt).at())) for each in first]
     assert {each.get("gato") for each in read} == {0.5, None, 1.5}
@@ -127,7 +157,8 @@ def test_weight_that_is_written_is_the_weight_that_is_parsed(prompt, weight):
 
 def test_diagnostics_have_the_position_in_the_file():
     rows = [Row("a.txt", 3, {"prompt": "um (gato"}, {"prompt": 5})]
-    assert next(str(each) for each in prompt_diagnostics(plan_batch(rows))).startswith("a.txt:3:8: warning: ")
+    (problem,) = plan_batch(rows).problems
+    assert str(problem).startswith("a.txt:3:8: warning: ")
 
 
 def test_overlapping_seeds_of_a_count_are_drawn_once_and_stay_in_range():
@@ -155,6 +186,8 @@ def test_hub_model_is_loaded_at_the_commit_in_its_ids(model_folder, tmp_path, mo
     assert plan("um gato", model="someone/tiny@main").model.source == f"someone/tiny@{commit}"
     assert plan("um gato", model=str(snapshot)).model.source == str(snapshot)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: 1 / 0)
+    index = snapshot / "model_index.json"
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(index))
     monkeypatch.setattr("diffusers.DiffusionPipeline.download", lambda *_, **__: str(snapshot))
     assert plan("um gato", model="someone/tiny").model.source == f"someone/tiny@{commit}"
 

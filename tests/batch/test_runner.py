@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load, load_file
 
 import promptweight
 from promptweight.batch import BatchProgress, OutputFolder, OutputOptions, Shard, Sweep, save_contact_sheets
 from promptweight.batch.output_folder import read_manifest
-from promptweight.batch.prompt_cache import PromptCache, join_embeds
+from promptweight.batch.prompt_cache import PromptCache, join_encodings
 from promptweight.batch.renderer import BatchRenderer
 from promptweight.errors import SettingError
 from promptweight.generation import early_warning
+from promptweight.maps import serialize_maps
 from promptweight.metadata import DIGITAL_SOURCE_TYPE, ImageMetadata, read_metadata
+from promptweight.weighting import Weighting
 
 PROMPTS = (
     "um gato", "um (gato:1.4) azul", "um gato [azul:verde:0.5]", "x AND y", "um (gato:2{steps=0-0.5})",
@@ -40,7 +43,7 @@ def test_batch_of_one_is_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_pa
     for planned in plan.images:
         path = tmp_path / "out" / f"{planned.stem}.png"
         expected = promptweight.generate(
-            planned.job.prompt, tiny_pipe, negative_prompt="feio", num_inference_steps=2, guidance_scale=3.0,
+            tiny_pipe, planned.job.prompt, negative_prompt="feio", num_inference_steps=2, guidance_scale=3.0,
             seed=1, record=False,
         )  # fmt: skip
         assert (pixels(path) == np.array(expected.images[0])).all()
@@ -54,21 +57,6 @@ def test_batch_of_one_is_generate_bit_for_bit(plan_of, run_in, tiny_pipe, tmp_pa
     assert all(line["seconds"] > 0 for line in manifest)
 
 
-def test_balance_is_that_of_generate(plan_of, run_in, tiny_pipe, tmp_path):
-    prompt = "um gato azul e um rato verde"
-    plan = plan_of(prompt, "um gato", num_inference_steps=2, balance=True)
-    outcome, lines = run_in(plan, batch_size=2)
-    assert outcome.ok == 2
-    expected = promptweight.generate(
-        prompt, tiny_pipe, num_inference_steps=2, seed=1, balance=True, record=False
-    )
-    path = tmp_path / "out" / f"{plan.images[0].stem}.png"
-    assert (pixels(path) == np.array(expected.images[0])).all()
-    assert read_metadata(path).record == expected.record()
-    assert tuple(lines[0]["warnings"]) == expected.warnings
-    assert "balance needs at least two phrases" in lines[1]["warnings"][0]
-
-
 def test_early_warnings_are_those_of_generate(plan_of, run_in, tiny_pipe, monkeypatch):
     prompts = ("um gato azul e um rato verde", "um gato azul e um rato", "um gato")
     monkeypatch.setattr(early_warning, "find_leaks", early_warning.score_leaks)  # every phrase is a leak
@@ -79,28 +67,35 @@ def test_early_warnings_are_those_of_generate(plan_of, run_in, tiny_pipe, monkey
     warnings = [by_id[planned.id] for planned in plan.images]
     assert [sum("no distinct attention region" in text for text in each) for each in warnings] == [2, 2, 0]
     for of_image, prompt in zip(warnings, prompts, strict=True):
-        expected = promptweight.generate(prompt, tiny_pipe, num_inference_steps=10, seed=1)
+        expected = promptweight.generate(tiny_pipe, prompt, num_inference_steps=10, seed=1)
         assert sorted(of_image) == sorted(expected.warnings)
 
 
-def test_larger_batch_differs_by_one_level_at_most(plan_of, run_in, tmp_path, tiny_pipe):
+@pytest.mark.parametrize("weighting", [None, "attention", "comfy"])
+def test_larger_batch_is_generate_up_to_one_level(plan_of, run_in, tmp_path, tiny_pipe, weighting):
     long = "um gato " * 40  # two chunks: its embeddings have more rows
-    plan = plan_of("um gato", "um (gato:1.4)", long, "um rato azul", num_inference_steps=2)
-    outcome, _ = run_in(plan, batch_size=4)
-    assert outcome.ok == 4
+    prompts = (*PROMPTS, long, "a AND b AND [c|d]", "(um gato:0.5)")
+    settings = {"num_inference_steps": 4, "negative_prompt": "feio [a:b:0.5]", "guidance_scale": 3.0}
+    plan = plan_of(*prompts, weighting=Weighting.of(weighting), **settings)
+    outcome, lines = run_in(plan, batch_size=len(prompts), output_options=OutputOptions(maps=True))
+    assert outcome.ok == len(prompts), lines
+    by_id = {line["id"]: line for line in lines}
     for planned in plan.images:
-        alone = promptweight.generate(
-            planned.job.prompt, tiny_pipe, num_inference_steps=2, seed=1, record=False
-        )
-        together = pixels(tmp_path / "out" / f"{planned.stem}.png")
-        assert abs(together - np.array(alone.images[0])).max() <= 1
+        alone = promptweight.generate(tiny_pipe, planned.job.prompt, seed=1, weighting=weighting, **settings)
+        path = tmp_path / "out" / f"{planned.stem}.png"
+        assert abs(pixels(path) - np.array(alone.images[0])).max() <= 1
+        assert read_metadata(path).record == alone.record()
+        assert tuple(by_id[planned.id].get("warnings", ())) == alone.warnings
+        maps = load_file(path.with_suffix(".maps.safetensors"))["maps"]
+        content = serialize_maps(alone.maps, alone.words, alone.prompt.text, alone.images[0].size)
+        torch.testing.assert_close(maps, load(content)["maps"], rtol=1e-4, atol=1e-6)
 
 
 def test_embeddings_do_not_depend_on_the_batch(plan_of, tiny_pipe):
     cache = PromptCache(tiny_pipe)
     jobs = [each.job for each in plan_of("um gato", "um (rato:1.4)", "x").images]
-    joined = join_embeds([cache.prepare(job).encoded for job in jobs])
-    alone = PromptCache(tiny_pipe).prepare(jobs[1]).encoded
+    joined = join_encodings([cache.prepare(job).encoded for job in jobs]).encoded
+    alone = PromptCache(tiny_pipe).prepare(jobs[1]).encoded.encoded
     for name, rows in joined.inputs.items():
         assert torch.equal(rows[1:2], alone.inputs[name])
 
@@ -142,33 +137,13 @@ def test_shards_draw_every_image_once(plan_of, run_in, tmp_path):
     assert image_names(tmp_path / "out") == [f"{each.stem}.png" for each in plan.images]
 
 
-def test_prompts_are_not_encoded_ahead_while_a_job_is_drawn_alone(plan_of, run_in, monkeypatch):
-    """A job that is drawn alone encodes its prompts with the same text encoders."""
-    prepare, render_alone, order = PromptCache.prepare, BatchRenderer.render_alone, []
-
-    def logged_prepare(self, job):
-        order.append(job.prompt)
-        return prepare(self, job)
-
-    def logged_render(self, job):
-        result = render_alone(self, job)
-        order.append("drawn")
-        return result
-
-    monkeypatch.setattr(PromptCache, "prepare", logged_prepare)
-    monkeypatch.setattr(BatchRenderer, "render_alone", logged_render)
-    outcome, lines = run_in(plan_of("x AND y", "um gato"))
-    assert outcome.ok == 2, lines
-    assert order == ["x AND y", "drawn", "um gato"]
-
-
 def test_failing_job_does_not_fail_its_batch(plan_of, run_in, tmp_path, monkeypatch):
     render_group = BatchRenderer.render_group
 
-    def fail(self, jobs):
+    def fail(self, jobs, loras):
         if any("rato" in each.prompt.text for each in jobs):
             raise RuntimeError("the kernel failed")
-        return render_group(self, jobs)
+        return render_group(self, jobs, loras)
 
     monkeypatch.setattr(BatchRenderer, "render_group", fail)
     outcome, _ = run_in(plan_of("um gato", "um rato", "um peixe"), batch_size=3)

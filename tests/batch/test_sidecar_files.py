@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from promptweight.batch import OutputOptions, writer
+from promptweight.batch import OutputOptions, sidecar_suffixes, writer
 from promptweight.errors import WordNotFoundError
 from promptweight.maps import AttentionMaps
+from promptweight.prompt import parse
 
 DAAM_THRESHOLD = 0.4
 
@@ -69,7 +70,7 @@ def test_words_of_later_steps_have_overlays_and_masks(plan_of, run_in, tmp_path)
 
 
 def test_overlay_of_a_truncated_word_has_no_heat(plan_of, run_in, tmp_path, monkeypatch):
-    def truncated(self, phrase, **_):
+    def truncated(self, phrase, *_):
         raise WordNotFoundError(f"{phrase!r} was cut off")
 
     monkeypatch.setattr(AttentionMaps, "word", truncated)
@@ -77,3 +78,9 @@ def test_overlay_of_a_truncated_word_has_no_heat(plan_of, run_in, tmp_path, monk
     outcome, lines = run_in(plan, output_options=OutputOptions(overlays=("gato",)))
     assert outcome.ok == 1, lines
     assert (tmp_path / "out" / f"{plan.images[0].stem}.gato.png").is_file()
+
+
+def test_names_of_sidecar_files_keep_the_marks_of_other_scripts():
+    prompt = parse("ガラス カラス 犬").at()
+    suffixes = sidecar_suffixes(OutputOptions(overlays=("ガラス", "カラス")), prompt, 1)
+    assert suffixes == (".ガラス.png", ".カラス.png")

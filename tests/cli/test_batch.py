@@ -45,7 +45,7 @@ def test_errors_exit_with_2_before_a_model_is_loaded(batch, tmp_path, monkeypatc
     code, out, err = batch("um gato --stpes 3\num rato --d x\n")
     assert (code, out) == (2, "")
     assert [line.split(": ")[0] for line in err.splitlines()] == ["jobs.txt:1:9", "jobs.txt:2:13"]
-    for wrong in (["--seeds", "x"], ["--weights", "gato"], ["--methods", "a111"], ["--format", "gif"],
+    for wrong in (["--seeds", "x"], ["--weights", "gato"], ["--weightings", "a111"], ["--format", "gif"],
                   ["--metadata", "exif"], ["--shard", "3/2"], ["--overlay", "cachorro"],
                   ["--steps", "0"], ["--batch-size", "0"]):  # fmt: skip
         code, out, err = batch("um gato\n", *wrong)
@@ -99,6 +99,34 @@ def test_ctrl_c_once_finishes_the_image_and_twice_drops_it(batch, monkeypatch, t
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(("is_ignored", "code", "drawn"), [(False, 130, 2), (True, 0, 4)])
+def test_end_of_the_terminal_finishes_the_image_unless_it_is_ignored(
+    batch, monkeypatch, tmp_path, is_ignored, code, drawn
+):
+    on_step = BatchProgress.on_step
+
+    def hung_up(self, *arguments):
+        result = on_step(self, *arguments)
+        if self.done == 1:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return result
+
+    monkeypatch.setattr(BatchProgress, "on_step", hung_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        assert batch("um gato --d 1-4\n")[0] == code
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert len(list((tmp_path / "out").glob("*.png"))) == drawn
+
+
+def test_closed_stdin_exits_with_2(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, out, err = run("batch", "-")
+    assert (code, out) == (2, "")
+    assert "stdin must be open" in err
+
+
 def test_dry_run_prints_the_plan_with_tokens_and_writes_nothing(batch, tmp_path):
     long = "gato " * 100
     code, out, err = batch(f"um gato --d 1-2\n{long}\n", "--dry-run", "--json")
@@ -118,7 +146,7 @@ def test_dry_run_does_not_import_torch(tmp_path):
 import sys
 from promptweight.cli import main
 sys.argv = ["promptweight", "batch", {str(tmp_path / "jobs.csv")!r}, "--dry-run", "--seeds", "1-3",
-            "--weights", "gato=0.5,1.5", "--methods", "a1111,logit", "--scheduler", "Euler a"]
+            "--weights", "gato=0.5,1.5", "--weightings", "a1111,attention", "--scheduler", "Euler a"]
 try:
     main()
 except SystemExit as done:
@@ -141,7 +169,7 @@ print("torch" in sys.modules, "diffusers" in sys.modules)
     [
         (["--workers", "2"], "add --ray"),
         (["--ray-address", "auto"], "add --ray"),
-        (["--method", "comfy", "--methods", "a1111,logit"], "give one of them"),
+        (["--weighting", "comfy", "--weightings", "a1111,attention"], "give one of them"),
         (["--shard", "1/2", "--ray"], "give one of them"),
     ],
 )
@@ -159,3 +187,63 @@ def test_dry_run_has_a_line_for_each_image_whatever_its_prompt(run, tmp_path):
     assert [line.split("tokens  ")[1] for line in out.splitlines()] == ["um gato⏎um rato"] * 2
     assert out.count("  default size  ") == 2
     assert "  64xdefault  " in run("batch", jobs, "-o", tmp_path / "out", "--dry-run", "--width", "64")[1]
+
+
+def test_styles_are_merged_into_the_prompts_of_jobs(batch, tmp_path):
+    styles = tmp_path / "styles.csv"
+    styles.write_text("name,prompt,negative_prompt\nnoir,film noir,color\nportrait,portrait of {prompt},\n")
+    jobs = "um gato --d 1\num rato --d 1 --styles portrait\n"
+    code, out, _ = batch(jobs, "--dry-run", "--json", "--styles", styles, "--style", "noir")
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(line["prompt"], line["negative_prompt"]) for line in lines] == [
+        ("um gato, film noir", "color"),
+        ("portrait of um rato", ""),
+    ]
+    code, out, err = batch(jobs, "--style", "noir")
+    assert (code, out) == (2, "")
+    assert "jobs.txt:1:1: styles need a file of styles (--styles FILE); got noir" in err
+
+
+def test_random_seeds_are_kept_in_the_folder_and_recorded(batch, tmp_path):
+    jobs = "um gato --d -1\num rato --d -1\n"
+    code, out, err = batch(jobs, "--dry-run", "--json")
+    assert code == 0
+    assert "the run draws other random seeds" in err
+    previewed = [json.loads(line)["seed"] for line in out.splitlines()]
+    assert not (tmp_path / "out").exists()
+    code, out, _ = batch(jobs, "--json", "--limit", "1")
+    assert code == 0
+    (drawn,) = (json.loads(line) for line in out.splitlines())
+    assert drawn["seed"] not in previewed
+    assert f"-{drawn['seed']}-" in drawn["file"]
+    code, out, _ = batch(jobs, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["status"] for line in lines] == ["skipped", "ok"]
+    assert lines[0]["seed"] == drawn["seed"]
+    code, out, err = batch(jobs, "--dry-run", "--json")
+    assert [json.loads(line)["seed"] for line in out.splitlines()] == [line["seed"] for line in lines]
+    assert "random seeds" not in err
+
+
+def test_characters_that_a_terminal_obeys_are_shown_as_others(run, tmp_path):
+    prompt = "um gato\x1b]0;title\x07 \x9b2J \u202e(x"
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text(json.dumps({"prompt": prompt, "steps": 1}) + "\n", encoding="utf-8")
+    for arguments in ((), ("--json",)):
+        code, out, err = run("batch", jobs, "-o", tmp_path / "out", "--dry-run", *arguments)
+        assert code == 0
+        assert "warning" in err
+        for output in (out, err):
+            assert all(letter.isprintable() or letter == "\n" for letter in output)
+    assert json.loads(out)["prompt"] == prompt
+
+
+def test_dry_run_plans_to_draw_an_image_whose_file_is_a_copy_of_another(batch, tmp_path):
+    jobs = "um gato --d 1-2\n"
+    code, out, _ = batch(jobs)
+    assert code == 0
+    first, second = (Path(line) for line in out.splitlines())
+    assert "0 of 2 images to draw" in batch(jobs, "--dry-run")[2]
+    second.write_bytes(first.read_bytes())
+    assert "1 of 2 images to draw" in batch(jobs, "--dry-run")[2]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_every_option_reaches_the_image(edit):
     code, out, _ = edit(
         "um gato", "um gato (azul:1.2)", "--kind", "refine", "--cross", "0.5", "--self", "0.25", "--json",
         "--negative", "feio", "--guidance", "3", "--seed", "5", "--width", "40", "--height", "24",
-        "--method", "comfy", "--dialect", "a1111", "--dtype", "float32", "--scheduler", "euler",
+        "--weighting", "comfy", "--dialect", "a1111", "--dtype", "float32", "--scheduler", "euler",
     )  # fmt: skip
     assert code == 0
     made = json.loads(out)
@@ -54,13 +55,13 @@ def test_every_option_reaches_the_image(edit):
         "seed": 5,
         "width": 40,
         "height": 24,
-        "method": "comfy",
+        "weighting": "comfy",
         "dialect": "a1111",
         "sampler": "Euler",
         "dtype": "float32",
     }
     assert {name: record[name] for name in expected} == expected
-    assert made["source"]["settings"]["prompt"] == "um gato"
+    assert made["settings"]["prompt"] == "um gato"
     assert {word["text"]: word["weight"] for word in made["edited"]["words"]}["azul"] == 1.2
 
 
@@ -72,9 +73,11 @@ def test_metadata_option_chooses_the_parts_in_files(edit):
 
 
 def test_attention_options_reach_the_image(edit):
-    code, out, _ = edit("gato", "(rato:1.3)", "--space", "attention", "--mode", "clip", "--json")
+    code, out, _ = edit("gato", "(rato:1.3)", "--weighting", "clip-attention", "--json")
     assert code == 0
-    assert json.loads(out)["edited"]["settings"]["methods"] == {"clip": "clip"}
+    settings = json.loads(out)["edited"]["settings"]
+    assert settings["weighting"] == "clip-attention"
+    assert settings["weighting_by_encoder"] == {"clip": "clip-attention"}
 
 
 def test_word_without_a_counterpart_exits_with_2(edit):
@@ -82,3 +85,66 @@ def test_word_without_a_counterpart_exits_with_2(edit):
     assert code == 2
     assert out == ""
     assert "'azul' of the edited prompt has no counterpart" in err
+
+
+def test_several_images_have_files_of_each(edit, tmp_path):
+    arguments = ["--seed", "1", "-n", "2", "--overlay", "gato", "--overlay", "rato", "--contact-sheet", "-q"]
+    code, out, _ = edit("um gato", "um rato", *arguments)
+    assert code == 0
+    files = [os.path.basename(line) for line in out.splitlines()]
+    assert files == [
+        name
+        for number, seed in ((1, 1), (3, 2))
+        for name in (
+            f"0000{number}-{seed}-um-gato.png",
+            f"0000{number}-{seed}-um-gato.gato.png",
+            f"0000{number}-{seed}-um-gato.all-words.png",
+            f"0000{number + 1}-{seed}-um-rato.png",
+            f"0000{number + 1}-{seed}-um-rato.rato.png",
+            f"0000{number + 1}-{seed}-um-rato.all-words.png",
+            f"0000{number + 1}-{seed}-um-rato.edit.png",
+        )
+    ]
+    assert sorted(files) == sorted(path.name for path in (tmp_path / "out").iterdir())
+
+
+def test_overlay_of_a_word_in_neither_prompt_writes_nothing(edit, tmp_path):
+    code, out, err = edit("um gato", "um rato", "--overlay", "mel", "-q")
+    assert (code, out) == (2, "")
+    assert "'mel' is not in the prompt" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_ctrl_c_keep_both_unfinished_images(edit, monkeypatch):
+    from promptweight.cli.progress import GenerationProgress
+
+    real = GenerationProgress.__call__
+
+    def call(self, step):
+        for _ in range(2 * ((step.image_number, step.step) == (2, 1))):
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, step)
+
+    monkeypatch.setattr(GenerationProgress, "__call__", call)
+    code, out, _ = edit("um gato", "um rato", "-n", "3", "-q")
+    assert code == 130
+    stopped = [read_metadata(path).record.get("stopped_after") for path in out.splitlines()]
+    assert stopped == [None, None, None, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "SOURCE EDITED"),
+        (["um gato"], "SOURCE EDITED"),
+        (["um gato", "um rato AND mel"], "AND"),
+        (["um gato", "um rato", "--cross", "1.5"], "--cross must be between 0 and 1; got 1.5"),
+        (["um gato", "um rato", "--self", "-1"], "--self must be between 0 and 1; got -1.0"),
+        (["um gato", "um rato", "--kind", "swap"], "--kind must be one of: replace, refine; got 'swap'"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_writes_nothing(edit, tmp_path, arguments, expected):
+    code, out, err = edit(*arguments, "-q")
+    assert (code, out) == (2, "")
+    assert expected in err
+    assert not (tmp_path / "out").exists()

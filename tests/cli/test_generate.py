@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from functools import wraps
@@ -49,11 +50,10 @@ def test_file_names_go_to_stdout_and_the_rest_to_stderr(generate, tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
 def test_every_option_reaches_the_image(generate, tmp_path):
     code, out, _ = generate(
-        PROMPT, "--negative", "feio", "--method", "comfy", "--space", "embedding", "--guidance", "3",
-        "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--contact-sheet", "--save-maps",
-        "--dtype", "float32", "--dialect", "a1111", "--json", "--mode", "value", "--normalizer", "length",
-        "--scheduler", "euler a",
-        "--clip-skip", "1", "--pooled", "weighted",
+        PROMPT, "--negative", "feio", "--weighting", "comfy pooled=weighted normalizer=length",
+        "--guidance", "3", "--seed", "5", "--n", "2", "--width", "40", "--height", "24", "--contact-sheet",
+        "--save-maps", "--dtype", "float32", "--dialect", "a1111", "--json", "--scheduler", "euler a",
+        "--clip-skip", "1", "--argument", "guidance_rescale=0.5", "--target", "gato=30%",
     )  # fmt: skip
     assert code == 0
     made = json.loads(out)
@@ -63,15 +63,13 @@ def test_every_option_reaches_the_image(generate, tmp_path):
     expected = {
         "prompt": PROMPT,
         "negative_prompt": "feio",
-        "method": "comfy",
-        "methods": {"clip": "comfy"},
-        "space": "embedding",
+        "weighting": "comfy normalizer=length pooled=weighted",
+        "weighting_by_encoder": {"clip": "comfy"},
         "scheduler": "EulerAncestralDiscreteScheduler",
         "sampler": "Euler a",
-        "mode": "value",
-        "normalizer": "length",
         "clip_skip": 1,
-        "pooled": "weighted",
+        "targets": {"gato": 0.3},
+        "pipeline_kwargs": {"guidance_rescale": 0.5},
         "guidance_scale": 3.0,
         "seed": 6,
         "width": 40,
@@ -88,6 +86,7 @@ def test_every_option_reaches_the_image(generate, tmp_path):
         "gato": 1.4,
         "vermelho": 1.0,
     }
+    assert [[share["target"] for share in of_image] for of_image in made["shares"]] == [[0.3], [0.3]]
     assert names(tmp_path / "out") == sorted(os.path.basename(file) for file in made["files"])
 
 
@@ -112,17 +111,17 @@ def test_metadata_option_chooses_the_parts_in_files(generate, parts):
         assert [each is not None for each in there] == [part in parts for part in METADATA_PARTS]
 
 
-def test_balance_is_that_of_the_library_and_of_a_rerun(generate, run, model_folder, tmp_path):
+def test_target_is_that_of_the_library_and_of_a_rerun(generate, run, model_folder, tmp_path):
     prompt = "um gato azul e um rato verde"
-    code, out, err = generate(prompt, "--balance", "--seed", "1", "--json")
+    code, out, err = generate(prompt, "--target", "gato azul=40%", "--seed", "1", "--json")
     assert code == 0
-    assert "'gato azul' reached" in err
+    assert re.search(r"^seed 1: 'gato azul' has [\d.]+% of the attention .* \(target: 40\.0%\)$", err, re.M)
     (file,) = json.loads(out)["files"]
     with Image.open(file) as image:
         made = np.array(image)
     alike = [
-        promptweight.generate(prompt, model_folder, seed=1, num_inference_steps=2, balance=balance)
-        for balance in (True, False)
+        promptweight.generate(model_folder, prompt, seed=1, num_inference_steps=2, targets=targets)
+        for targets in ({"gato azul": 0.4}, {})
     ]
     assert (made == np.array(alike[0].images[0])).all()
     assert (made != np.array(alike[1].images[0])).any()
@@ -135,6 +134,12 @@ def test_quiet_prints_file_names_only(generate):
     assert code == 0
     assert len(out.splitlines()) == 1
     assert err == ""
+
+
+def test_quiet_still_warns_of_mistakes_in_the_prompt(generate):
+    code, _, err = generate("um (gato vermelho", "--quiet")
+    assert code == 0
+    assert err.startswith("warning: ")
 
 
 def test_progress_bar_is_hidden_without_a_terminal(generate):
@@ -157,8 +162,14 @@ def test_absent_word_exits_with_2_and_lists_the_words(generate, tmp_path, monkey
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--steps", "0"], ["--seed", "-3"], ["--space", "x"], ["--method", "x"], ["--width", "33"],
-     ["--mode", "x"], ["--normalizer", "x"], ["--clip-skip", "-1"], ["--pooled", "x"],
+    [["--steps", "0"], ["--seed", "-3"], ["--weighting", "x"], ["--width", "33"], ["--height", "7"],
+     ["--weighting", "comfy normalizer=x"], ["--weighting", "comfy pooled=x"], ["--weighting", "comfy x=1"],
+     ["--weighting", "attention layers=nothing"], ["--weighting", "attention steps=0.5"],
+     ["--weighting", "attention steps=1-0"], ["--clip-skip", "-1"], ["--target", "gato"],
+     ["--target", "gato=110%"], ["--target", "gato=0"], ["--target", "=10%"], ["--target", "rato=10%"],
+     ["--target", "gato=60%", "--target", "vermelho=60%"], ["--target", "gato=1%", "--target", "gato=2%"],
+     ["--argument", "x"], ["--argument", "x=1"], ["--argument", "guidance_scale=3"],
+     ["--argument", "prompt=x"], ["--argument", "eta=1", "--argument", "eta=0"],
      ["--scheduler", "x"], ["--offload", "model"], ["--offload", "x"],
      ["--metadata", "exif"], ["--metadata", "none,iptc"],
      ["--steps", "two"], ["--dialect", "x"], ["--device", "tpu"], ["--no-such-option"]],
@@ -168,8 +179,31 @@ def test_wrong_usage_exits_with_2_and_writes_nothing(generate, tmp_path, argumen
     code, out, err = generate(PROMPT, *arguments)
     assert code == 2
     assert out == ""
-    assert err
+    assert "Traceback" not in err
+    assert "error: " in err or "Error" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("argument", ["eta=x", "sigmas=[1,2]", "timesteps=[[1]]", "cross_attention_kwargs=3"])
+def test_argument_that_the_pipeline_refuses_exits_with_2(generate, tmp_path, argument):
+    code, out, err = generate(PROMPT, "-q", "--argument", argument)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: --argument must fit the pipeline; got {argument}: ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--steps", "0"], "--steps must be between 1 and 1000; got 0"),
+        (["--guidance", "-1"], "--guidance must be between 0 and 100; got -1.0"),
+        (["--n", "0"], "--n must be between 1 and 1000; got 0"),
+        (["--weighting", "a111"], "--weighting must be one of: none, "),
+        (["--target", "gato=2"], "--target must be WORD=SHARE with a share between 0% and 100%, "),
+    ],
+)
+def test_errors_name_the_options_of_the_command_line(generate, arguments, sentence):
+    assert generate(PROMPT, "-q", *arguments)[2].startswith(f"error: {sentence}")
 
 
 def test_missing_model_exits_with_1_and_one_sentence(generate):
@@ -192,7 +226,8 @@ def test_output_that_is_a_file_exits_with_1(generate, tmp_path):
     ("arguments", "expected"),
     [
         (["--steps", "0"], 2), (["--seed", str(2**63)], 2), (["--clip-skip", "-1"], 2), (["-n", "0"], 2),
-        (["--guidance", "nan"], 2), (["--mode", "x"], 2), (["-o", __file__], 1),
+        (["--guidance", "nan"], 2), (["--weighting", "x"], 2), (["--target", "gato=2"], 2),
+        (["-o", __file__], 1),
     ],
 )  # fmt: skip
 def test_error_is_reported_before_the_model_is_loaded(generate, monkeypatch, arguments, expected):

@@ -1,4 +1,4 @@
-"""Listing of commands in the READMEs, and the commands and code in them."""
+"""Listing of commands in the documentation, and the commands in its pages and the READMEs."""
 
 import re
 import shlex
@@ -13,12 +13,13 @@ from promptweight.cli.main import app
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.pt-br.md"])
-def test_listing_in_the_readme_is_current(name):
+ENGLISH, PORTUGUESE = PAGES = "docs/command-line.md", "docs/pt-br/linha-de-comando.md"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_listing_in_the_documentation_is_current(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert replace_listing(text) == text, (
-        "run: python -m promptweight.cli.help_listing README.md README.pt-br.md"
-    )
+    assert replace_listing(text) == text, f"run: python -m promptweight.cli.help_listing {' '.join(PAGES)}"
 
 
 def test_listing_has_the_commands_and_options_of_the_help(run):
@@ -41,15 +42,11 @@ def test_missing_and_doubled_marks_are_rejected():
             replace_listing(text)
 
 
-def blocks(name, language):
-    """Return the code blocks of a README in one language."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
 def commands(name):
-    """Return the arguments of every promptweight command in a README."""
-    parts = [re.split(r"\s+#\s", line)[0] for block in blocks(name, "sh") for line in block.splitlines()]
+    """Return the arguments of every promptweight command in a page."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    parts = [re.split(r"\s+#\s", line)[0] for block in blocks for line in block.splitlines()]
     return [
         shlex.split(part)[1:]
         for line in parts
@@ -58,20 +55,22 @@ def commands(name):
     ]
 
 
-def test_commands_of_both_readmes_are_equal_and_valid():
-    listed_commands = commands("README.md")
-    translated = [
-        ["FOLDER" if word == "PASTA" else word for word in each] for each in commands("README.pt-br.md")
-    ]
-    assert translated == listed_commands
+@pytest.mark.parametrize(("english", "portuguese"), [PAGES, ("README.md", "README.pt-br.md")])
+def test_commands_of_both_languages_are_equal_and_valid(english, portuguese):
+    listed_commands = commands(english)
+    translated = [["FOLDER" if word == "PASTA" else word for word in each] for each in commands(portuguese)]
+    assert translated == listed_commands != []
     program = typer.main.get_command(app)
-    assert {name for name, *_ in listed_commands} == program.commands.keys()
     for name, *arguments in listed_commands:
         program.commands[name].make_context(name, arguments)  # wrong usage would raise
 
 
-def test_image_file_in_the_readme_is_one_that_it_generates():
-    listed_commands = commands("README.md")
+def test_every_command_has_an_example():
+    assert {name for name, *_ in commands(ENGLISH)} == typer.main.get_command(app).commands.keys()
+
+
+def test_image_file_in_the_page_is_one_that_it_generates():
+    listed_commands = commands(ENGLISH)
     folder = "gatos"
     generating = [each for each in listed_commands if folder in each]
     first = [each for each in listed_commands if each[:2] == ["generate", "um (gato:1.4) vermelho"]][:1]
@@ -79,16 +78,3 @@ def test_image_file_in_the_readme_is_one_that_it_generates():
     image_files = {word for each in listed_commands for word in each if word.endswith(".png")}
     assert image_files == {f"{folder}/00001-1-um-gato-vermelho.png"}
     assert generating[0][generating[0].index("--seed") + 1] == "1"
-
-
-@pytest.mark.parametrize("name", ["README.md", "README.pt-br.md"])
-def test_python_of_the_readme_runs(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    namespace = {}
-    for block in blocks(name, "python"):
-        exec(block, namespace)
-    assert len(list(tmp_path.glob("*.png"))) == 2
-    assert tuple(namespace["heat"].shape) == (
-        namespace["image"].height,
-        namespace["image"].width,
-    )

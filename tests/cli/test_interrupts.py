@@ -57,3 +57,13 @@ def test_other_thread_handles_no_signals(run):
     thread.start()
     thread.join()
     assert handlers == [signal.getsignal(signal.SIGINT)]
+
+
+def test_closed_terminal_does_not_end_the_run(run):
+    def report(_):
+        raise OSError("Input/output error")
+
+    with stop_on_signals(run, report, "the image"):
+        run.has_begun = True
+        signal.raise_signal(signal.SIGINT)
+    assert run.stop_level == 1

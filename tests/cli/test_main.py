@@ -1,7 +1,9 @@
-"""`methods`, `info`, `evaluate`, `--version`, and exit codes of errors."""
+"""`weightings`, `info`, `evaluate`, `--version`, and exit codes of errors."""
 
+import inspect
 import json
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,40 @@ from promptweight.atomic_files import save_png
 from promptweight.cli import app, main
 from promptweight.metadata.a1111 import format_infotext
 from promptweight.metadata.image_metadata import build_png_info
+from promptweight.weighting import NORMALIZER_NAMES, WEIGHTING_NAMES, Weighting
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_methods_lists_all_methods(run):
-    code, out, _ = run("methods")
+def test_weightings_lists_all_names_and_settings(run):
+    code, out, _ = run("weightings")
     assert code == 0
-    assert all(name in out for name in promptweight.weighting.METHODS)
-    assert json.loads(run("methods", "--json")[1]).keys() == promptweight.weighting.METHODS.keys()
+    assert all(f" {name} " in out for name in WEIGHTING_NAMES)
+    listed = json.loads(run("weightings", "--json")[1])
+    assert tuple(listed["weightings"]) == WEIGHTING_NAMES
+    settings = [setting.partition("=") for setting in listed["settings"]]
+    assert {name for name, _, _ in settings} == {field.name for field in fields(Weighting)} - {"name"}
+    assert {value for name, _, value in settings if name == "normalizer"} == {*NORMALIZER_NAMES} - {"none"}
+    for setting in listed["settings"]:
+        assert str(Weighting.parse(f"presence {setting}")) == f"presence {setting}"
+
+
+def test_families_lists_every_class_of_diffusers_that_is_supported(run):
+    import diffusers
+
+    listed = json.loads(run("families", "--json")[1])
+    names = [name for family in listed for name in family["pipelines"]]
+    assert len(names) == len(set(names))
+    for family in listed:
+        for name in family["pipelines"]:
+            parameters = inspect.signature(getattr(diffusers, name).__call__).parameters
+            assert family["guidance"] in parameters or "guidance_scale" in parameters, name
+    in_attention = {family["family"] for family in listed if family["weights_act_in"] == ["attention"]}
+    assert {"Qwen-Image", "Z-Image"} <= in_attention
+    code, out, _ = run("families")
+    assert code == 0
+    assert all(f"{family['family']} (" in out for family in listed)
+    assert all(f"  {name}\n" in out for name in names)
 
 
 @pytest.fixture
@@ -97,7 +124,7 @@ def test_version_and_help_exit_with_0(run):
     assert run("--version")[:2] == (0, f"promptweight {promptweight.__version__}\n")
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("generate", "parse", "convert", "detect", "methods", "info", "evaluate"):
+    for command in ("generate", "parse", "convert", "detect", "weightings", "info", "evaluate"):
         assert command in out
 
 

@@ -76,8 +76,12 @@ def test_blend_of_parts_of_different_length_pads_with_empty_chunks(sd):
 
 
 def test_blend_of_weighted_words_weights_each_part(sd):
-    found = encode_compel(sd, '("um gato++", "cor mel").blend(1, 1)', method="compel").inputs["prompt_embeds"]
-    parts = [encode(sd, each, None, dialect="compel", method="compel") for each in ("um gato++", "cor mel")]
+    found = encode_compel(sd, '("um gato++", "cor mel").blend(1, 1)', weighting="compel").inputs[
+        "prompt_embeds"
+    ]
+    parts = [
+        encode(sd, each, None, dialect="compel", weighting="compel") for each in ("um gato++", "cor mel")
+    ]
     assert torch.allclose(found, sum(part["prompt_embeds"] for part in parts) / 2, atol=1e-6)
 
 

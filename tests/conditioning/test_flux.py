@@ -58,7 +58,7 @@ def test_a1111_dialect_ignores_weights_with_a_warning(flux):
 
 
 def test_explicit_method_acts_with_a_warning(flux):
-    encoded = encode_prompts(flux, "um (gato:1.4)", method="scale", pooled="weighted", max_sequence_length=16)
+    encoded = encode_prompts(flux, "um (gato:1.4)", weighting="scale pooled=weighted", max_sequence_length=16)
     plain, pooled = reference(flux, "um gato", max_sequence_length=16)
     expected = plain.clone()
     expected[:, 1] *= 1.4

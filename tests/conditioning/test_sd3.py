@@ -6,7 +6,7 @@ import torch
 
 from promptweight.conditioning import encode, encode_prompts
 from promptweight.errors import SettingError
-from promptweight.weighting import METHODS
+from promptweight.weighting import METHODS, Weighting
 
 KEYS = (
     "prompt_embeds",
@@ -40,7 +40,7 @@ def test_plain_prompts_equal_the_pipelines_embeddings(prompt, negative, sd3):
 
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_weights_of_one_equal_the_pipelines_embeddings(method, sd3):
-    inputs = encode(sd3, "um (gato:1)", "(feio:1)", method=method, pooled="weighted")
+    inputs = encode(sd3, "um (gato:1)", "(feio:1)", weighting=Weighting(method, pooled="weighted"))
     assert_same(inputs, reference(sd3, "um gato", "feio"))
 
 
@@ -98,17 +98,17 @@ def test_a1111_dialect_weights_clip_and_not_t5_with_a_warning(sd3):
 
 
 def test_explicit_method_acts_on_t5_with_a_warning(sd3):
-    encoded = encode_prompts(sd3, "um (gato:1.4)", method="scale")
+    encoded = encode_prompts(sd3, "um (gato:1.4)", weighting="scale")
     expected = reference(sd3, "um gato")
     expected["prompt_embeds"][:, [2, 77 + 1]] *= 1.4
     assert_same(encoded.inputs, expected)
     assert [warning.code for warning in encoded.warnings] == ["method-weak"]
-    assert encode_prompts(sd3, "um (gato:1.4)", method="none").warnings == ()
+    assert encode_prompts(sd3, "um (gato:1.4)", weighting="none").warnings == ()
 
 
 @pytest.mark.parametrize("method", ["compel", "down_weight", "comfy++", "perp", "scale-rms"])
 def test_every_method_changes_the_embeddings_of_t5(method, sd3):
-    embeds = encode(sd3, "um (gato:0.6) (vermelho:1.3)", method=method)["prompt_embeds"]
+    embeds = encode(sd3, "um (gato:0.6) (vermelho:1.3)", weighting=method)["prompt_embeds"]
     plain = reference(sd3, "um gato vermelho")["prompt_embeds"]
     assert embeds.isfinite().all()
     assert not torch.equal(embeds[:, 77:], plain[:, 77:])
@@ -133,9 +133,9 @@ def test_long_prompts_take_chunks_of_clip_and_one_text_of_t5(sd3):
 
 def test_prompts_are_independent_of_the_batch(sd3):
     prompts = ["um (gato:1.4)", "x (vermelho:0.5)", ""]
-    together = encode(sd3, prompts, ["feio", "(feio:1.2)", ""], method="comfy", pooled="weighted")
+    together = encode(sd3, prompts, ["feio", "(feio:1.2)", ""], weighting="comfy pooled=weighted")
     for row, prompt in enumerate(prompts):
-        alone = encode(sd3, prompt, method="comfy", pooled="weighted")
+        alone = encode(sd3, prompt, weighting="comfy pooled=weighted")
         for key in ("prompt_embeds", "pooled_prompt_embeds"):
             assert torch.equal(together[key][row], alone[key][0])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from promptweight.conditioning import encode, encode_prompts
-from promptweight.weighting import METHODS
+from promptweight.weighting import METHODS, Weighting
 
 KEYS = (
     "prompt_embeds",
@@ -45,7 +45,7 @@ def test_negative_prompt_none_gives_zeros_where_the_pipeline_does(sdxl, make_sdx
 
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_weights_of_one_equal_the_pipelines_embeddings(method, sdxl):
-    inputs = encode(sdxl, "um (gato:1)", "(feio:1)", method=method, pooled="weighted")
+    inputs = encode(sdxl, "um (gato:1)", "(feio:1)", weighting=Weighting(method, pooled="weighted"))
     assert_same(inputs, reference(sdxl, "um gato", "feio"))
 
 
@@ -70,11 +70,11 @@ def test_a1111_dialect_scales_both_encoders_and_not_the_pooled_vector(sdxl):
 
 def test_prompts_are_independent_of_the_batch(sdxl):
     prompts = ["um (gato:1.4)", "um " * 80, ""]
-    together = encode(sdxl, prompts, ["feio", "(feio:1.2)", ""], pooled="weighted")
+    together = encode(sdxl, prompts, ["feio", "(feio:1.2)", ""], weighting="pooled=weighted")
     assert together["prompt_embeds"].shape == together["negative_prompt_embeds"].shape == (3, 154, 72)
     assert together["pooled_prompt_embeds"].shape == (3, 20)
     for row, prompt in enumerate(prompts):
-        alone = encode(sdxl, prompt, pooled="weighted")
+        alone = encode(sdxl, prompt, weighting="pooled=weighted")
         rows = alone["prompt_embeds"].shape[1]
         assert torch.equal(together["prompt_embeds"][row, :rows], alone["prompt_embeds"][0])
         assert torch.equal(together["pooled_prompt_embeds"][row], alone["pooled_prompt_embeds"][0])
@@ -90,7 +90,7 @@ def test_long_prompts_take_chunks_and_pool_the_first(sdxl):
 
 
 def test_weighted_pooled_vector_moves_by_the_contribution_of_each_word(sdxl):
-    inputs = encode(sdxl, "um (gato:1.5) e (x:0)", method="scale", pooled="weighted")
+    inputs = encode(sdxl, "um (gato:1.5) e (x:0)", weighting="scale pooled=weighted")
     ids = sdxl.tokenizer_2("um gato e x", padding="max_length", return_tensors="pt").input_ids
     plain = sdxl.text_encoder_2(ids).text_embeds
     expected = plain.clone()

@@ -8,7 +8,7 @@ import torch
 from promptweight.conditioning import encode, encode_prompts
 from promptweight.errors import ModelError, SettingError
 from promptweight.prompt import parse
-from promptweight.weighting import METHODS
+from promptweight.weighting import METHODS, Weighting
 
 PLAIN = ["", "um gato vermelho", "Coração 🐱, um\ngato!", "x " * 75]
 
@@ -35,7 +35,7 @@ def test_plain_prompts_equal_the_pipelines_embeddings(prompt, negative, sd):
 
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_weights_of_one_equal_the_pipelines_embeddings(method, sd):
-    inputs = encode(sd, "um (gato:1) (vermelho:1.0)", "(feio:1)", method=method, normalizer="length+mean")
+    inputs = encode(sd, "um (gato:1) (vermelho:1.0)", "(feio:1)", weighting=Weighting(method, "length+mean"))
     prompt_embeds, negative_prompt_embeds = reference(sd, "um gato vermelho", "feio")
     assert same_bits(inputs["prompt_embeds"], prompt_embeds)
     assert same_bits(inputs["negative_prompt_embeds"], negative_prompt_embeds)
@@ -76,7 +76,7 @@ def test_clip_skip_equals_the_pipelines_clip_skip(clip_skip, make_sd):
 
 @pytest.mark.parametrize(
     ("clip_skip", "message"),
-    [(4, "from 0 to 3"), (-1, "an integer of at least 0"), (1.5, "an integer of at least 0")],
+    [(4, "from 0 to 3"), (-1, "between 0 and 100; got -1"), (1.5, "must be an integer; got 1.5")],
 )
 def test_clip_skip_out_of_range_raises(clip_skip, message, sd):
     with pytest.raises(SettingError, match=message):
@@ -86,10 +86,10 @@ def test_clip_skip_out_of_range_raises(clip_skip, message, sd):
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_prompts_are_independent_of_the_batch(method, sd):
     prompts = ["um (gato:1.4) [vermelho]", "um " * 200, "", "(coração:0.3), um (gato:-1)"]
-    together = encode(sd, prompts, ["feio", "(feio:1.2)", "", "borrado"], method=method)
+    together = encode(sd, prompts, ["feio", "(feio:1.2)", "", "borrado"], weighting=method)
     assert together["prompt_embeds"].shape == together["negative_prompt_embeds"].shape == (4, 231, 32)
     for row, prompt in enumerate(prompts):
-        alone = encode(sd, prompt, method=method)["prompt_embeds"][0]
+        alone = encode(sd, prompt, weighting=method)["prompt_embeds"][0]
         assert same_bits(together["prompt_embeds"][row, : len(alone)], alone)
 
 
@@ -100,7 +100,7 @@ def test_single_negative_prompt_is_repeated_for_the_batch(sd):
 
 
 def test_long_prompts_encode_each_chunk_separately(sd):
-    long = encode_prompts(sd, "um " * 100 + "(gato:1.5)", "feio", method="scale")
+    long = encode_prompts(sd, "um " * 100 + "(gato:1.5)", "feio", weighting="scale")
     first, second = reference(sd, "um " * 75)[0], reference(sd, "um " * 25 + "gato")[0]
     assert same_bits(long.inputs["prompt_embeds"][:, :77], first)
     weighted = second.clone()
@@ -135,7 +135,7 @@ def test_method_of_the_a1111_dialect_is_a1111(sd):
 
 
 def test_comfy_interpolates_from_the_empty_prompt(sd):
-    inputs = encode(sd, "um (gato:0.5)", method="comfy")
+    inputs = encode(sd, "um (gato:0.5)", weighting="comfy")
     plain, empty = reference(sd, "um gato")[0][0], reference(sd, "")[0][0]
     expected = plain.clone()
     expected[2] = empty[2] + (plain[2] - empty[2]) * 0.5
@@ -143,7 +143,7 @@ def test_comfy_interpolates_from_the_empty_prompt(sd):
 
 
 def test_compel_masks_words_in_the_encoders_attention(sd):
-    inputs = encode(sd, "um (gato:0.5) vermelho", method="compel")
+    inputs = encode(sd, "um (gato:0.5) vermelho", weighting="compel")
     ids = sd.tokenizer("um gato vermelho", padding="max_length", return_tensors="pt").input_ids
     mask = torch.ones_like(ids)
     mask[0, 2] = 0
@@ -159,13 +159,13 @@ def test_compel_masks_words_in_the_encoders_attention(sd):
 
 
 def test_down_weight_replaces_words_by_a_neutral_token(sd):
-    inputs = encode(sd, "um (gato:0.4) vermelho", method="down_weight")
+    inputs = encode(sd, "um (gato:0.4) vermelho", weighting="down_weight")
     plain, without = reference(sd, "um gato vermelho")[0], reference(sd, "um + vermelho")[0]
     torch.testing.assert_close(inputs["prompt_embeds"], 0.4 * plain + 0.6 * without, rtol=0, atol=1e-6)
 
 
 def test_normalizer_changes_the_weights_before_the_method(sd):
-    inputs = encode(sd, "um (gato:1.4) (vermelho:0.8)", method="scale", normalizer="length+mean")
+    inputs = encode(sd, "um (gato:1.4) (vermelho:0.8)", weighting="scale normalizer=length+mean")
     lengthened = np.array([1, 1.4, *[1 - 0.2 / np.sqrt(3)] * 3])
     weights = np.ones(77)
     weights[1:6] = lengthened + 1 - lengthened.mean()
@@ -179,19 +179,21 @@ def test_a1111_with_a_factor_out_of_range_warns_and_scales(make_sd):
     weights = torch.ones(77, 1)
     weights[2] = 20
     pipe.text_encoder.final_layer_norm.bias -= (plain * weights).sum() / (weights.sum() * 32)
-    encoded = encode_prompts(pipe, "um (gato:20)", method="a1111")
+    encoded = encode_prompts(pipe, "um (gato:20)", weighting="a1111")
     assert [warning.code for warning in encoded.warnings] == ["a1111-not-renormalized"]
     torch.testing.assert_close(encoded.inputs["prompt_embeds"], reference(pipe, "um gato")[0] * weights)
 
 
-def test_word_with_an_attention_mode_leaves_the_embeddings_plain(sd):
-    encoded = encode_prompts(sd, "um (gato:1.4{mode=logit})")
+def test_word_weighted_in_attention_leaves_the_embeddings_plain(sd):
+    encoded = encode_prompts(sd, "um (gato:1.4{weighting=attention})")
     assert same_bits(encoded.inputs["prompt_embeds"], reference(sd, "um gato")[0])
     assert encoded.positive[0].find("gato")[0].weight == 1.4
     (warning,) = encoded.warnings
-    assert warning.code == "word-attention-mode"
-    assert warning.fields == {"word": "gato", "mode": "logit"}
-    assert encode_prompts(sd, "um (gato:1.4{mode=logit})", method="none").warnings == ()
+    assert warning.code == "word-attention"
+    assert warning.fields == {"word": "gato", "weighting": "attention"}
+    in_session = encode_prompts(sd, "um (gato:1.4{weighting=attention})", in_session=True)
+    assert in_session.warnings == ()
+    assert same_bits(in_session.inputs["prompt_embeds"], encoded.inputs["prompt_embeds"])
 
 
 @pytest.mark.parametrize(
@@ -200,16 +202,18 @@ def test_word_with_an_attention_mode_leaves_the_embeddings_plain(sd):
         ("[gato:rato:0.5]", None, "first-step-only"),
         ("um gato AND um rato", None, "and-concatenated"),
         ("um (gato:1.4{region=left})", None, "word-options-embeddings"),
-        ("um (gato:1.4{mode=embedding})", "none", "word-embedding-unused"),
+        ("um (gato:1.4{weighting=embedding})", "none", "word-embedding-unused"),
     ],
 )
 def test_prompts_beyond_one_set_of_embeddings_warn(prompt, method, code, sd):
-    (warning,) = encode_prompts(sd, prompt, method=method).warnings
+    (warning,) = encode_prompts(sd, prompt, weighting=method).warnings
     assert warning.code == code
 
 
-def test_word_with_mode_embedding_acts_as_without_mode(sd):
-    explicit, plain = (encode_prompts(sd, f"um (gato:1.4{options})") for options in ("{mode=embedding}", ""))
+def test_word_with_weighting_embedding_acts_as_without(sd):
+    explicit, plain = (
+        encode_prompts(sd, f"um (gato:1.4{options})") for options in ("{weighting=embedding}", "")
+    )
     assert same_bits(explicit.inputs["prompt_embeds"], plain.inputs["prompt_embeds"])
     assert explicit.warnings == ()
 
@@ -258,9 +262,10 @@ def test_invalid_prompts_raise(prompt, negative, message, sd):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "method must be one of: none, .*; got 'magic'"),
-        ({"normalizer": "magic"}, "normalizer must be one of: none, .*; got 'magic'"),
-        ({"pooled": "magic"}, "pooled must be one of: clean, weighted; got 'magic'"),
+        ({"weighting": "magic"}, "weighting must be one of: none, .*; got 'magic'"),
+        ({"weighting": "scale normalizer=magic"}, "normalizer must be one of: none, .*; got 'magic'"),
+        ({"weighting": "pooled=magic"}, "pooled must be one of: clean, weighted; got 'magic'"),
+        ({"weighting": 7}, "weighting must be a Weighting, text or None; got int"),
         ({"dialect": "magic"}, "magic"),
         ({"max_sequence_length": 256}, "max_sequence_length must be None for Stable Diffusion 1 and 2"),
     ],

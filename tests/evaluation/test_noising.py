@@ -51,7 +51,7 @@ def test_widen_adds_background_and_keeps_masks() -> None:
 
 @torch.no_grad()
 def test_record_scene_equals_call_by_hand(mini):
-    image, soft_masks = render(CHASE)
+    image, soft_masks = render(CHASE, 128)
     masks, maps = record_scene(mini, CHASE, CAPTION, timestep=300, seed=5)
     assert np.array_equal(masks.numpy(), soft_masks > 0.5)
 

@@ -8,7 +8,7 @@ from promptweight.evaluation.prompt_fidelity import (
     SENTENCE,
     SceneDetections,
     check_pair,
-    relation_holds,
+    is_arranged,
 )
 from promptweight.evaluation.recognizer import Detection
 
@@ -28,9 +28,9 @@ from promptweight.evaluation.recognizer import Detection
         ("beside", (20, 40), False),
     ],
 )
-def test_relation_holds_by_centers(relation: str, second: tuple[int, int], holds: bool) -> None:
+def test_is_arranged_by_centers(relation: str, second: tuple[int, int], holds: bool) -> None:
     first = Detection("cat", "red", 20, 20, 24, 1.0)
-    assert relation_holds(relation, first, Detection("mouse", "blue", *second, 24, 1.0)) is holds
+    assert is_arranged(relation, first, Detection("mouse", "blue", *second, 24, 1.0)) is holds
 
 
 def test_check_pair_needs_both_objects_for_the_relation() -> None:

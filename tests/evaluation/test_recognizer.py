@@ -1,5 +1,6 @@
 """Recognizer: rendered scenes, positions, empty images, and colored pixels."""
 
+import re
 from dataclasses import replace
 from random import Random
 
@@ -11,15 +12,17 @@ from promptweight.evaluation.recognizer import analyze_image, recognize, recogni
 from promptweight.mini.scenes import Scene, Thing, random_scene, render
 
 
-def test_recognizer_accuracy_on_rendered_scenes() -> None:
-    accuracy = recognizer_accuracy(scenes=60, seed="test")
+@pytest.mark.parametrize("size", [64, 128])
+def test_recognizer_accuracy_on_rendered_scenes(size: int) -> None:
+    accuracy = recognizer_accuracy(scenes=60, seed="test", size=size)
     assert accuracy["objects"].value >= 0.99
     assert accuracy["scenes"].value >= 0.98
 
 
-def test_recognize_returns_position_and_size() -> None:
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_recognize_returns_position_and_size_in_64ths(size: int) -> None:
     scene = Scene((Thing("fish", "purple", 16, 8, 32),), "green")
-    (found,) = recognize(render(scene)[0])
+    (found,) = recognize(render(scene, size)[0])
     assert (found.kind, found.color, found.x, found.y, found.side) == ("fish", "purple", 16, 8, 32)
 
 
@@ -28,17 +31,19 @@ def test_recognize_empty_background_returns_nothing() -> None:
     assert recognize(empty) == []
 
 
-def test_recognize_other_size_raises() -> None:
-    with pytest.raises(ValueError, match=r"got \(128, 128, 3\)"):
-        recognize(render(Scene(()), 128)[0])
+@pytest.mark.parametrize("shape", [(100, 100, 3), (64, 128, 3), (32, 32, 3), (64, 64), (64, 64, 4)])
+def test_recognize_other_shape_raises(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"multiple of 64; got {re.escape(str(shape))}"):
+        recognize(np.zeros(shape, np.uint8))
 
 
-def test_analyze_image_areas_and_boxes_follow_masks() -> None:
+@pytest.mark.parametrize("size", [64, 128])
+def test_analyze_image_areas_and_boxes_follow_masks(size: int) -> None:
     rng, areas, covered = Random("seen"), [], []
     for scene in (random_scene(rng) for _ in range(30)):
         if len(scene.things) != 2 or scene.relation in ("ride", "mirror"):
             continue
-        image, masks = render(scene)
+        image, masks = render(scene, size)
         analysis = analyze_image(image, scene)
         for index, thing in enumerate(scene.things):
             areas.append(analysis.area(index))

@@ -1,7 +1,9 @@
 """Example scripts: they run without a network and write their images."""
 
 import ast
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,9 +19,9 @@ SCRIPTS = {
     "prompt_to_prompt": (SHORT, ["edit-vermelho.png", "edit-verde.png"]),
     "weight_by_step": (SHORT, ["weight-by-step.png"]),
     "weight_by_region": (SHORT, ["weight-by-region.png"]),
-    "compare_methods": (
-        (*SHORT, "--methods", "a1111", "logit", "--weights", "0", "1"),
-        ["compare-methods.png"],
+    "compare_weightings": (
+        (*SHORT, "--weightings", "a1111", "attention steps=0-0.5", "--weights", "0", "1"),
+        ["compare-weightings.png"],
     ),
     "batch_sweep": (("--steps", "1"), []),
     "lora": ((*SHORT, "--training-steps", "1"), ["lora.png"]),
@@ -29,7 +31,7 @@ SCRIPTS = {
 }
 """Arguments that make each script quick, and images that it writes."""
 WRITE_ONE_FILE = {"readme_picture", "readme_animation"}
-HELPERS = {"options", "tiny_models"}
+HELPERS = {"options", "tiny_language_models", "tiny_models"}
 
 
 def run(name, *arguments, monkeypatch):
@@ -87,6 +89,17 @@ def test_readme_image_and_animation_are_drawn(tmp_path, monkeypatch):
     run("readme_animation", *SHORT, "--fade", "2", "--output", moving, monkeypatch=monkeypatch)
     with Image.open(moving) as image:
         assert image.n_frames > 8
+
+
+@pytest.mark.browser
+def test_app_screenshots_are_taken(tmp_path):
+    script = [sys.executable, EXAMPLES / "app_screenshots.py", *SHORT, "--output", tmp_path]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    finished = subprocess.run(script, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    if "Executable doesn't exist" in finished.stderr:
+        pytest.skip("no browser")
+    assert finished.returncode == 0, finished.stderr
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"app-pt-br", "app-dark", "app-phone"}
 
 
 def test_readme_animation_is_small_legible_and_endless():

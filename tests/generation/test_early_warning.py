@@ -37,7 +37,7 @@ def checked_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_leak_after_a_fifth_of_the_steps_is_a_warning(tiny_pipe: Any, checked_steps: list[int]) -> None:
-    result = generate(PAIR, tiny_pipe, seed=1, num_inference_steps=10)
+    result = generate(tiny_pipe, PAIR, seed=1, num_inference_steps=10)
     assert checked_steps == [1]
     assert result.warnings[-1] == (
         "image 1: 'gato vermelho' has no distinct attention region in the early steps (most similar: "
@@ -73,7 +73,7 @@ def test_checked_step_is_recorded_by_itself(tiny_pipe: Any, steps: Any) -> None:
 def test_prompt_that_cannot_leak_and_run_without_maps_are_not_checked(
     tiny_pipe: Any, checked_steps: list[int], prompt: str, record: bool | Record
 ) -> None:
-    generate(prompt, tiny_pipe, seed=1, num_inference_steps=2, record=record)
+    generate(tiny_pipe, prompt, seed=1, num_inference_steps=2, record=record)
     assert checked_steps == []
 
 

@@ -12,9 +12,9 @@ from diffusers import HeunDiscreteScheduler
 from promptweight.attention import attach
 from promptweight.conditioning import encode
 from promptweight.errors import PromptweightError, SettingError, WordNotFoundError
-from promptweight.generation.arguments import MAX_PROMPT_LENGTH, MAX_SEED
-from promptweight.generation.image_generation import generate
+from promptweight.generation import MAX_PROMPT_LENGTH, MAX_SEED, generate
 from promptweight.metadata import parse_infotext, read_metadata
+from promptweight.weighting import KEY_WEIGHTINGS
 
 PROMPT = "um (gato:1.4) vermelho persegue um rato"
 FAST = {"num_inference_steps": 2, "seed": 7}
@@ -28,11 +28,11 @@ def replace_run(monkeypatch, pipe, action):
 @pytest.fixture(scope="module")
 def result(tiny_pipe):
     """Three images with their maps."""
-    return generate(PROMPT, tiny_pipe, negative_prompt="feio", num_images_per_prompt=3, **FAST)
+    return generate(tiny_pipe, PROMPT, negative_prompt="feio", num_images_per_prompt=3, **FAST)
 
 
 def test_image_without_weights_is_that_of_the_pipeline(tiny_pipe):
-    ours = generate("um gato", tiny_pipe, negative_prompt="feio", guidance_scale=5, **FAST).images[0]
+    ours = generate(tiny_pipe, "um gato", negative_prompt="feio", guidance_scale=5, **FAST).images[0]
     theirs = tiny_pipe(
         "um gato",
         negative_prompt="feio",
@@ -45,7 +45,7 @@ def test_image_without_weights_is_that_of_the_pipeline(tiny_pipe):
 
 
 def test_recording_changes_no_bit(tiny_pipe, result):
-    plain = generate(PROMPT, tiny_pipe, negative_prompt="feio", record=False, **FAST)
+    plain = generate(tiny_pipe, PROMPT, negative_prompt="feio", record=False, **FAST)
     assert plain.maps is None
     assert plain.images[0].tobytes() == result.images[0].tobytes()
 
@@ -53,94 +53,74 @@ def test_recording_changes_no_bit(tiny_pipe, result):
 def test_image_depends_on_its_own_seed_only(tiny_pipe, result):
     assert result.seeds == (7, 8, 9)
     for index in (1, 2):
-        alone = generate(PROMPT, tiny_pipe, negative_prompt="feio", num_inference_steps=2, seed=7 + index)
+        alone = generate(tiny_pipe, PROMPT, negative_prompt="feio", num_inference_steps=2, seed=7 + index)
         assert alone.images[0].tobytes() == result.images[index].tobytes()
         assert torch.equal(alone.maps.word("gato").tensor, result.maps.word("gato", image=index).tensor)
     assert len({image.tobytes() for image in result.images}) == 3
 
 
-def test_weights_change_the_image_in_both_spaces(tiny_pipe):
+def test_weights_change_the_image_in_embeddings_and_in_attention(tiny_pipe):
     made = {
-        (text, space): generate(text, tiny_pipe, space=space, **FAST).images[0].tobytes()
+        (text, weighting): generate(tiny_pipe, text, weighting=weighting, **FAST).images[0].tobytes()
         for text in ("um gato", "um (gato:0.6)")
-        for space in ("embedding", "attention")
+        for weighting in ("scale", "attention")
     }
-    assert made["um gato", "embedding"] == made["um gato", "attention"]
+    assert made["um gato", "scale"] == made["um gato", "attention"]
     assert len(set(made.values())) == 3
 
 
 def test_methods_give_different_images(tiny_pipe):
     made = {
-        generate(PROMPT, tiny_pipe, method=method, **FAST).images[0].tobytes()
-        for method in ("scale", "comfy")
+        generate(tiny_pipe, PROMPT, weighting=name, **FAST).images[0].tobytes() for name in ("scale", "comfy")
     }
     assert len(made) == 2
 
 
-def test_attention_modes_are_bit_identical_to_attach(tiny_pipe):
+def draw(pipe, inputs):
+    """Return the image of the pipeline itself."""
+    return pipe(**inputs, num_inference_steps=2, generator=torch.Generator().manual_seed(7)).images[0]
+
+
+def test_weightings_in_attention_are_bit_identical_to_attach(tiny_pipe):
     made = {}
-    for mode in ("logit", "p2p", "value"):
-        made[mode] = generate(PROMPT, tiny_pipe, space="attention", mode=mode, **FAST)
-        with attach(tiny_pipe, PROMPT, space="attention", mode=mode) as session:
-            generator = torch.Generator().manual_seed(7)
-            expected = tiny_pipe(**session.inputs, num_inference_steps=2, generator=generator).images[0]
-        assert made[mode].images[0].tobytes() == expected.tobytes()
-        assert made[mode].settings["mode"] == mode
-    assert made["logit"].images[0].tobytes() != made["p2p"].images[0].tobytes()
+    for name in (*KEY_WEIGHTINGS, "attention layers=up_blocks steps=0-0.5"):
+        made[name] = generate(tiny_pipe, PROMPT, weighting=name, **FAST)
+        with attach(tiny_pipe, PROMPT, weighting=name) as session:
+            expected = draw(tiny_pipe, session.inputs)
+        assert made[name].images[0].tobytes() == expected.tobytes()
+        assert made[name].settings["weighting"] == name
+    assert len({each.images[0].tobytes() for each in made.values()}) == len(made)
 
 
-def test_clip_mode_is_bit_identical_to_encode_and_attach(tiny_pipe):
-    made = generate(PROMPT, tiny_pipe, space="attention", mode="clip", normalizer="length", **FAST)
-    inputs = encode(tiny_pipe, PROMPT, mode="clip", normalizer="length")
-    generator = torch.Generator().manual_seed(7)
-    expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
+def test_clip_attention_is_bit_identical_to_encode_and_attach(tiny_pipe):
+    weighting = "clip-attention normalizer=length"
+    made = generate(tiny_pipe, PROMPT, weighting=weighting, **FAST)
+    expected = draw(tiny_pipe, encode(tiny_pipe, PROMPT, weighting=weighting))
     assert made.images[0].tobytes() == expected.tobytes()
-    assert made.settings["methods"] == {"clip": "clip"}
-    assert parse_infotext(made.infotext())[2]["Weighting"] == "attention clip"
+    assert made.settings["weighting"] == weighting
+    assert made.settings["weighting_by_encoder"] == {"clip": "clip-attention"}
+    assert parse_infotext(made.infotext())[2]["Weighting"] == weighting
     assert made.warnings == ()
-    word = generate("um (gato:1.4{mode=clip}) vermelho", tiny_pipe, **FAST)
-    with attach(tiny_pipe, "um (gato:1.4) vermelho", space="attention", mode="clip") as session:
-        generator = torch.Generator().manual_seed(7)
-        expected = tiny_pipe(**session.inputs, num_inference_steps=2, generator=generator).images[0]
+    word = generate(tiny_pipe, "um (gato:1.4{weighting=clip-attention}) vermelho", **FAST)
+    with attach(tiny_pipe, "um (gato:1.4) vermelho", weighting="clip-attention") as session:
+        expected = draw(tiny_pipe, session.inputs)
     assert word.images[0].tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("setting", [{"normalizer": "mean"}, {"clip_skip": 1}])
-def test_encoding_settings_are_bit_identical_to_encode(tiny_pipe, setting):
-    made = generate(PROMPT, tiny_pipe, method="scale", **setting, **FAST)
-    inputs = encode(tiny_pipe, PROMPT, method="scale", **setting)
-    generator = torch.Generator().manual_seed(7)
-    expected = tiny_pipe(**inputs, num_inference_steps=2, generator=generator).images[0]
+@pytest.mark.parametrize(
+    ("setting", "recorded"),
+    [
+        ({"weighting": "scale normalizer=mean"}, {"weighting": "scale normalizer=mean"}),
+        ({"weighting": "scale", "clip_skip": 1}, {"weighting": "scale", "clip_skip": 1}),
+    ],
+)
+def test_encoding_settings_are_bit_identical_to_encode(tiny_pipe, setting, recorded):
+    made = generate(tiny_pipe, PROMPT, **setting, **FAST)
+    expected = draw(tiny_pipe, encode(tiny_pipe, PROMPT, **setting))
     assert made.images[0].tobytes() == expected.tobytes()
-    default = generate(PROMPT, tiny_pipe, method="scale", **FAST)
+    default = generate(tiny_pipe, PROMPT, weighting="scale", **FAST)
     assert made.images[0].tobytes() != default.images[0].tobytes()
-    assert made.settings.items() >= setting.items()
-
-
-def test_pooled_is_passed_to_attach(tiny_pipe, monkeypatch):
-    passed_settings = {}
-
-    def attach(*_, **settings):
-        passed_settings.update(settings)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("promptweight.attention.attach", attach)
-    with pytest.raises(KeyboardInterrupt):
-        generate(PROMPT, tiny_pipe, pooled="weighted", **FAST)
-    assert passed_settings["pooled"] == "weighted"
-
-
-def test_settings_have_the_method_of_each_encoder(tiny_pipe):
-    variants = {"default": {}, "named": {"method": "comfy"}, "attention": {"space": "attention"}}
-    results = {name: generate("gato", tiny_pipe, **each, **FAST) for name, each in variants.items()}
-    assert results["default"].settings["method"] is None
-    assert {name: made.settings["methods"] for name, made in results.items()} == {
-        "default": {"clip": "presence"},
-        "named": {"clip": "comfy"},
-        "attention": {"clip": "none"},
-    }
-    weightings = {name: parse_infotext(made.infotext())[2]["Weighting"] for name, made in results.items()}
-    assert weightings == {"default": "presence", "named": "comfy", "attention": "attention logit"}
+    assert made.settings.items() >= recorded.items()
 
 
 def test_maps_have_the_size_of_the_image(result):
@@ -152,31 +132,31 @@ def test_maps_have_the_size_of_the_image(result):
 
 
 def test_size_is_that_of_the_arguments(tiny_pipe):
-    made = generate(PROMPT, tiny_pipe, height=16, width=40, **FAST)
+    made = generate(tiny_pipe, PROMPT, height=16, width=40, **FAST)
     assert made.images[0].size == (40, 16)
     assert made.maps.word("gato").tensor.shape == (16, 40)
     assert made.settings["height"] == 16
 
 
 def test_random_seed_reproduces_the_image(tiny_pipe):
-    first, second = (generate("gato", tiny_pipe, num_inference_steps=1) for _ in range(2))
+    first, second = (generate(tiny_pipe, "gato", num_inference_steps=1) for _ in range(2))
     assert first.seeds != second.seeds
-    again = generate("gato", tiny_pipe, num_inference_steps=1, seed=first.seeds[0])
+    again = generate(tiny_pipe, "gato", num_inference_steps=1, seed=first.seeds[0])
     assert again.images[0].tobytes() == first.images[0].tobytes()
 
 
 def test_global_random_state_is_not_used_or_changed(tiny_pipe, result):
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    again = generate(PROMPT, tiny_pipe, negative_prompt="feio", **FAST)
+    again = generate(tiny_pipe, PROMPT, negative_prompt="feio", **FAST)
     assert torch.equal(torch.get_rng_state(), before)
     assert again.images[0].tobytes() == result.images[0].tobytes()
 
 
 def test_model_folder_is_loaded(model_folder, tiny_pipe):
-    made = generate("gato", model_folder, **FAST)
+    made = generate(model_folder, "gato", **FAST)
     assert made.settings["model"] == "tiny-random"
-    assert made.images[0].tobytes() == generate("gato", tiny_pipe, **FAST).images[0].tobytes()
+    assert made.images[0].tobytes() == generate(tiny_pipe, "gato", **FAST).images[0].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -193,33 +173,37 @@ def test_model_folder_is_loaded(model_folder, tiny_pipe):
             f"seed must be between 0 and {MAX_SEED - 1}; got {MAX_SEED}",
         ),
         ({"height": 33}, "height must be a multiple of 8 for this model; got 33"),
-        ({"width": 0}, "width must be between 8 and"),
-        ({"space": "nowhere"}, "space must be one of: embedding, attention; got 'nowhere'"),
+        ({"width": 0}, "width must be between 1 and 16384; got 0"),
+        ({"width": 4}, "width must be between 8 and 16384; got 4"),
         ({"dialect": "klingon"}, "dialect must be one of: pw, a1111, comfy, compel, plain; got 'klingon'"),
-        ({"method": "magic"}, "'magic'"),
-        ({"normalizer": "loud"}, "normalizer must be one of: none, mean"),
-        ({"mode": "embedding"}, "mode must be one of: logit, p2p, value, clip; got 'embedding'"),
+        ({"weighting": "magic"}, "weighting must be one of: none, scale"),
+        ({"weighting": "scale normalizer=loud"}, "normalizer must be one of: none, mean"),
+        ({"weighting": "pooled=dirty"}, "pooled must be one of: clean, weighted; got 'dirty'"),
+        ({"weighting": "attention layers=attn9"}, "got ('attn9',), of which none matches"),
         ({"clip_skip": -1}, "clip_skip must be between 0 and 100; got -1"),
         ({"clip_skip": 9}, "clip_skip must be from 0 to 1 for the text encoder clip; got 9"),
-        ({"pooled": "dirty"}, "pooled must be one of: clean, weighted; got 'dirty'"),
+        ({"scheduler": "turbo"}, "'turbo'"),
         (
             {"prompt": "x" * (MAX_PROMPT_LENGTH + 1)},
             "the prompt must have at most 1000000 characters; got 1000001",
         ),
         ({"prompt": 7}, "prompt must be text or a Prompt; got int"),
-        ({"negative_prompt": None}, "prompt must be text or a Prompt; got NoneType"),
+        ({"negative_prompt": None}, "negative_prompt must be text or a Prompt; got NoneType"),
+        ({"targets": {"gato": 2}}, "the target of 'gato' must be between 0 and 1; got 2"),
+        ({"edit": 3}, "edit must be text or a Prompt; got int"),
+        ({"strenght": 1}, "'strenght'"),
     ],
 )
 def test_invalid_setting_is_rejected_before_the_model_runs(tiny_pipe, monkeypatch, settings, message):
     replace_run(monkeypatch, tiny_pipe, lambda *_, **__: pytest.fail("the model ran"))
     with pytest.raises(SettingError, match=re.escape(message)):
-        generate(**{"prompt": "gato", "model": tiny_pipe, **settings})
+        generate(tiny_pipe, **{"prompt": "gato", **settings})
 
 
 def test_absent_required_word_is_rejected_before_the_model_runs(tiny_pipe, monkeypatch):
     replace_run(monkeypatch, tiny_pipe, lambda *_, **__: pytest.fail("the model ran"))
     with pytest.raises(WordNotFoundError, match=r"'cachorro'.*gato.*rato"):
-        generate(PROMPT, tiny_pipe, require_words=["gato", "cachorro"])
+        generate(tiny_pipe, PROMPT, require_words=["gato", "cachorro"])
 
 
 def test_callback_gets_every_step_with_growing_maps(tiny_pipe):
@@ -230,7 +214,7 @@ def test_callback_gets_every_step_with_growing_maps(tiny_pipe):
         masses.append(progress.maps.word("gato").mass)
 
     made = generate(
-        PROMPT, tiny_pipe, num_images_per_prompt=2, num_inference_steps=3, seed=7, callback=callback
+        tiny_pipe, PROMPT, num_images_per_prompt=2, num_inference_steps=3, seed=7, callback=callback
     )
     assert calls == [(picture, 2, step, 3) for picture in (1, 2) for step in (1, 2, 3)]
     assert len(set(masses)) == 6
@@ -245,14 +229,14 @@ def test_steps_are_those_of_the_scheduler(model_folder):
     pipe = load(model_folder, device="cpu")
     pipe.scheduler = HeunDiscreteScheduler()
     calls = []
-    generate("gato", pipe, callback=lambda progress: calls.append((progress.step, progress.steps)), **FAST)
+    generate(pipe, "gato", callback=lambda progress: calls.append((progress.step, progress.steps)), **FAST)
     assert calls == [(1, 3), (2, 3), (3, 3)]  # Heun evaluates the model twice in every step but the last
 
 
 def test_stopped_run_keeps_the_images_so_far(tiny_pipe, result, tmp_path):
     made = generate(
-        PROMPT,
         tiny_pipe,
+        PROMPT,
         negative_prompt="feio",
         num_images_per_prompt=3,
         callback=lambda progress: (progress.image_number, progress.step) != (2, 1),
@@ -276,8 +260,8 @@ def test_on_image_gets_each_image_before_the_next_begins(tiny_pipe, result, tmp_
         passed.append(made)
 
     made = generate(
-        PROMPT,
         tiny_pipe,
+        PROMPT,
         negative_prompt="feio",
         num_images_per_prompt=3,
         callback=lambda _: order.append("step"),
@@ -297,7 +281,7 @@ def test_on_image_gets_each_image_before_the_next_begins(tiny_pipe, result, tmp_
 
 def test_share_results_belong_to_their_image(tiny_pipe):
     passed = []
-    made = generate("um (gato:=30%)", tiny_pipe, num_images_per_prompt=2, on_image=passed.append, **FAST)
+    made = generate(tiny_pipe, "um (gato:=30%)", num_images_per_prompt=2, on_image=passed.append, **FAST)
     assert [each.shares for each in passed] == [made.shares[:1], made.shares[1:]]
     assert not any("image 1" in warning for warning in passed[1].warnings)
     assert any("image 2" in warning for warning in passed[1].warnings)
@@ -305,8 +289,8 @@ def test_share_results_belong_to_their_image(tiny_pipe):
 
 def test_stop_after_the_last_step_keeps_a_finished_image(tiny_pipe, result):
     made = generate(
-        PROMPT,
         tiny_pipe,
+        PROMPT,
         negative_prompt="feio",
         num_images_per_prompt=3,
         callback=lambda progress: progress.step < progress.steps,
@@ -317,8 +301,8 @@ def test_stop_after_the_last_step_keeps_a_finished_image(tiny_pipe, result):
 
 
 def test_stopped_pipeline_runs_again(tiny_pipe, result):
-    generate("gato", tiny_pipe, callback=lambda _: False, **FAST)
-    again = generate(PROMPT, tiny_pipe, negative_prompt="feio", **FAST)
+    generate(tiny_pipe, "gato", callback=lambda _: False, **FAST)
+    again = generate(tiny_pipe, PROMPT, negative_prompt="feio", **FAST)
     assert again.images[0].tobytes() == result.images[0].tobytes()
 
 
@@ -329,7 +313,7 @@ def test_error_in_the_callback_restores_the_pipeline(tiny_pipe):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate("gato", tiny_pipe, callback=callback, **FAST)
+        generate(tiny_pipe, "gato", callback=callback, **FAST)
     assert {name: type(each) for name, each in tiny_pipe.unet.attn_processors.items()} == before
 
 
@@ -339,7 +323,7 @@ def test_nan_values_are_a_warning(model_folder):
     pipe = load(model_folder, device="cpu")
     with torch.no_grad():
         pipe.vae.decoder.conv_out.weight.fill_(float("nan"))
-    made = generate("gato", pipe, **FAST)
+    made = generate(pipe, "gato", **FAST)
     assert any("NaN" in warning and "float32" in warning for warning in made.warnings)
     assert np.asarray(made.images[0]).max() == 0
 
@@ -351,32 +335,30 @@ def test_black_image_is_a_warning(model_folder):
     with torch.no_grad():
         pipe.vae.decoder.conv_out.weight.zero_()
         pipe.vae.decoder.conv_out.bias.fill_(-5)
-    assert generate("gato", pipe, **FAST).warnings == ("image 1 is completely black",)
+    assert generate(pipe, "gato", **FAST).warnings == ("image 1 is completely black",)
 
 
 def test_safety_checker_is_a_warning(tiny_pipe, monkeypatch):
     black = SimpleNamespace(images=np.zeros((1, 8, 8, 3)), nsfw_content_detected=[True])
     replace_run(monkeypatch, tiny_pipe, lambda *_, **__: black)
-    made = generate("gato", tiny_pipe, record=False, **FAST)
+    made = generate(tiny_pipe, "gato", record=False, **FAST)
     assert made.warnings == ("image 1 was blacked out by the safety checker of the model",)
 
 
 def test_setting_without_effect_is_a_warning(tiny_pipe):
-    made = generate("gato", tiny_pipe, negative_prompt="feio", guidance_scale=1, **FAST)
+    made = generate(tiny_pipe, "gato", negative_prompt="feio", guidance_scale=1, **FAST)
     assert any("negative prompt has no effect" in warning for warning in made.warnings)
-    made = generate("gato", tiny_pipe, method="comfy", space="attention", **FAST)
-    assert any("'comfy'" in warning for warning in made.warnings)
-    made = generate("gato", tiny_pipe, normalizer="mean", space="attention", **FAST)
+    made = generate(tiny_pipe, "gato", weighting="attention normalizer=mean", **FAST)
     assert any("normalizer 'mean'" in warning for warning in made.warnings)
-    made = generate("gato", tiny_pipe, mode="p2p", **FAST)
-    assert any("mode 'p2p'" in warning for warning in made.warnings)
+    made = generate(tiny_pipe, "gato", weighting="scale layers=up_blocks", **FAST)
+    assert any("'scale layers=up_blocks'" in warning for warning in made.warnings)
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "🐱", "(((", "a\x00b", "\ud800", "gato " * 8 + "x" * 100, "um\ngato", "<<<>>>"]
 )
 def test_any_text_gives_an_image_and_files(tiny_pipe, tmp_path, text):
-    made = generate(text, tiny_pipe, negative_prompt=text, num_inference_steps=1, seed=1)
+    made = generate(tiny_pipe, text, negative_prompt=text, num_inference_steps=1, seed=1)
     files = made.save(tmp_path, contact_sheet=True, maps=True)
     assert len(files) == 3
     assert read_metadata(files[0]).record["prompt"] == text
@@ -384,4 +366,4 @@ def test_any_text_gives_an_image_and_files(tiny_pipe, tmp_path, text):
 
 def test_error_is_of_the_package(tiny_pipe):
     with pytest.raises(PromptweightError):
-        generate("gato", tiny_pipe, height=7)
+        generate(tiny_pipe, "gato", height=7)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from promptweight.generation import TILING_WARNING, edit, generate, is_out_of_memory
+from promptweight.generation import TILING_WARNING, generate, is_out_of_memory
 
 FAST = {"num_inference_steps": 2, "seed": 7}
 
@@ -25,7 +25,7 @@ def short_of_memory(tiny_pipe, monkeypatch):
 
 
 def test_oom_falls_back_to_vae_tiling(tiny_pipe, short_of_memory):
-    result = generate("um (gato:1.4)", tiny_pipe, num_images_per_prompt=2, **FAST)
+    result = generate(tiny_pipe, "um (gato:1.4)", num_images_per_prompt=2, **FAST)
     assert short_of_memory == [False, True, True]  # the second image is tiled at once
     assert tiny_pipe.vae.use_tiling is False
     assert result.warnings.count(TILING_WARNING) == 1
@@ -33,7 +33,7 @@ def test_oom_falls_back_to_vae_tiling(tiny_pipe, short_of_memory):
 
 
 def test_oom_fallback_keeps_maps_and_image(tiny_pipe, monkeypatch):
-    expected = generate("um (gato:1.4)", tiny_pipe, **FAST)
+    expected = generate(tiny_pipe, "um (gato:1.4)", **FAST)
     decode, failures = tiny_pipe.vae.decode, [torch.OutOfMemoryError("CUDA out of memory")]
 
     def fail_once(*arguments, **options):
@@ -42,7 +42,7 @@ def test_oom_fallback_keeps_maps_and_image(tiny_pipe, monkeypatch):
         return decode(*arguments, **options)
 
     monkeypatch.setattr(tiny_pipe.vae, "decode", fail_once)
-    result = generate("um (gato:1.4)", tiny_pipe, **FAST)
+    result = generate(tiny_pipe, "um (gato:1.4)", **FAST)
     assert torch.equal(result.maps.word("gato").tensor, expected.maps.word("gato").tensor)
     # 32 × 32 pixels are one tile
     assert np.array_equal(np.asarray(result.images[0]), np.asarray(expected.images[0]))
@@ -50,7 +50,7 @@ def test_oom_fallback_keeps_maps_and_image(tiny_pipe, monkeypatch):
 
 
 def test_oom_of_an_edit_falls_back_to_vae_tiling(tiny_pipe, short_of_memory):
-    result = edit("um gato", "um rato", tiny_pipe, record=False, **FAST)
+    result = generate(tiny_pipe, "um gato", edit="um rato", record=False, **FAST)
     assert TILING_WARNING in result.warnings
     assert result.edited.settings["vae_tiling"] is True
     assert short_of_memory[0] is False
@@ -63,7 +63,7 @@ def test_oom_with_tiling_is_the_error(tiny_pipe, monkeypatch):
 
     monkeypatch.setattr(tiny_pipe.vae, "decode", fail)
     with pytest.raises(RuntimeError, match="can't allocate memory") as raised:
-        generate("um gato", tiny_pipe, **FAST)
+        generate(tiny_pipe, "um gato", **FAST)
     assert is_out_of_memory(raised.value)
     assert tiny_pipe.vae.use_tiling is False
 

@@ -1,47 +1,59 @@
-"""Weights for target shares: `solve`, and the same targets in `generate`."""
+"""`generate` with target shares: weights, shares, records and errors."""
 
 import pytest
 
-import promptweight
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.generation import generate
+
+SETTINGS = {"seed": 1, "num_inference_steps": 4, "record": False}
 
 
-def test_solved_weight_gives_the_target_share(tiny_pipe):
-    found = promptweight.solve(tiny_pipe, "um gato e rato", {"gato": 0.6}, num_inference_steps=4)
-    (gato,) = found.results
-    assert found.weights == {
-        "gato": pytest.approx((gato.weights[1] * gato.weights[2] * gato.weights[3]) ** (1 / 3))
-    }
-    assert found.weights["gato"] > 1
+@pytest.fixture(scope="module")
+def result(tiny_pipe):
+    return generate(tiny_pipe, "um gato e rato", targets={"gato": 0.6}, **SETTINGS)
+
+
+def test_solved_weight_approaches_the_target_share(result):
+    ((gato,),) = result.shares
+    assert (gato.phrase, gato.target) == ("gato", 0.6)
+    assert gato.weights[0] == 1
+    assert gato.weight == pytest.approx((gato.weights[1] * gato.weights[2] * gato.weights[3]) ** (1 / 3))
+    assert gato.weight > 1
     assert abs(gato.shares[-1] - 0.6) < abs(gato.shares[0] - 0.6) / 3
-    assert found.image.size == (32, 32)
 
 
-def test_prompt_can_hold_the_target_share(tiny_pipe):
-    assert (
-        promptweight.solve(tiny_pipe, "um (gato:=60%) e rato", num_inference_steps=2).results[0].target == 0.6
-    )
+def test_target_in_the_prompt_is_the_same(tiny_pipe, result):
+    written = generate(tiny_pipe, "um (gato:=60%) e rato", **SETTINGS)
+    assert written.images[0].tobytes() == result.images[0].tobytes()
+    assert written.shares == result.shares
+    assert "targets" not in written.settings
 
 
-def test_solve_without_targets_is_rejected(tiny_pipe):
-    with pytest.raises(SettingError, match="has no target share"):
-        promptweight.solve(tiny_pipe, "um gato", num_inference_steps=2)
-    with pytest.raises(SettingError, match="num_inference_steps"):
-        promptweight.solve(tiny_pipe, "um gato", {"gato": 0.5}, num_inference_steps=1)
-    with pytest.raises(WordNotFoundError):
-        promptweight.solve(tiny_pipe, "um gato", {"rato": 0.5}, num_inference_steps=2)
-
-
-def test_generate_with_targets_warns_and_records_them(tiny_pipe):
-    settings = {"seed": 1, "num_inference_steps": 2}
-    plain = promptweight.generate("um gato e rato", tiny_pipe, **settings)
-    result = promptweight.generate("um gato e rato", tiny_pipe, targets={"gato": 0.6}, **settings)
+def test_targets_change_the_image_and_are_recorded(tiny_pipe, result):
+    plain = generate(tiny_pipe, "um gato e rato", **SETTINGS)
+    assert result.images[0].tobytes() != plain.images[0].tobytes()
     assert result.settings["targets"] == {"gato": 0.6}
     assert any("'gato'" in warning and "60.0%" in warning for warning in result.warnings)
-    assert result.images[0].tobytes() != plain.images[0].tobytes()
-    written = promptweight.generate("um (gato:=60%) e rato", tiny_pipe, **settings)
-    assert written.images[0].tobytes() == result.images[0].tobytes()
-    balanced = promptweight.generate("um gato e rato", tiny_pipe, balance=True, **settings)
-    assert sum("50.0%" in warning for warning in balanced.warnings) == 2
+    assert plain.shares == ()
     assert "targets" not in plain.settings
-    assert "balance" not in plain.settings
+
+
+def test_targets_act_in_the_layers_of_the_weighting(tiny_pipe, result):
+    settings = {**SETTINGS, "weighting": "presence layers=up_blocks"}
+    made = generate(tiny_pipe, "um gato e rato", targets={"gato": 0.6}, **settings)
+    assert made.images[0].tobytes() != result.images[0].tobytes()
+    assert not any("limit weights" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "message"),
+    [
+        ({"cachorro": 0.5}, WordNotFoundError, "'cachorro'"),
+        ({"gato": 1.5}, SettingError, "between 0 and 1; got 1.5"),
+        ({"gato": 0.6, "rato": 0.4}, SettingError, "sum to less than 1"),
+        ({"gato": 0.3, "gato e": 0.4}, SettingError, "gato e"),
+    ],
+)
+def test_invalid_targets_are_rejected(tiny_pipe, targets, error, message):
+    with pytest.raises(error, match=message):
+        generate(tiny_pipe, "um gato e rato", targets=targets, **SETTINGS)

@@ -49,7 +49,7 @@ def test_unknown_words_are_named_with_known_ones(mini, text, unknown, suggested)
 
 
 def test_result_has_the_warning(mini):
-    result = generate("um tigre", mini, seed=1, num_inference_steps=1)
+    result = generate(mini, "um tigre", seed=1, num_inference_steps=1)
     assert "unknown-words" in [warning.code for warning in result.warnings]
 
 

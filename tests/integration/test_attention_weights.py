@@ -28,7 +28,7 @@ def one_call(pipe, encoded, weights=None, **options):
     sample = torch.randn(len(embeds), 4, 16, 16, generator=generator)
     with torch.no_grad():
         if weights is None:
-            with attach(pipe, encoded, space="attention", **options) as session:
+            with attach(pipe, encoded, **options) as session:
                 return pipe.unet(sample, 300, encoder_hidden_states=embeds).sample, session
         layers = [module for name, module in pipe.unet.named_modules() if name.endswith("attn2")]
         before = [layer.processor for layer in layers]
@@ -52,7 +52,7 @@ def one_call(pipe, encoded, weights=None, **options):
     ],
 )
 def test_unet_output_matches_the_weighted_softmax(pipe, tiny, prompt, negative):
-    encoded = tiny.encode(prompt, "uma casa:1.2", negative=negative)
+    encoded = tiny.encode(prompt, "uma casa:1.2", negative=negative, weighting="attention")
     weights = torch.tensor([table.weights for table in (*encoded.negative, *encoded.positive)])
     actual, _ = one_call(pipe, encoded)
     assert torch.allclose(actual, one_call(pipe, encoded, weights), atol=2e-5)
@@ -62,7 +62,7 @@ def test_unet_output_matches_the_weighted_softmax(pipe, tiny, prompt, negative):
 def test_weight_zero_masks_a_word_and_larger_weights_raise_its_mass(pipe, tiny):
     maps = {}
     for weight in (0, 0.5, 1, 2, -2):
-        _, session = one_call(pipe, tiny.encode(f"um gato:{weight} vermelho"))
+        _, session = one_call(pipe, tiny.encode(f"um gato:{weight} vermelho", weighting="attention"))
         maps[weight] = session.maps.word("gato").mass
     assert maps[0] == 0
     assert maps[0.5] < maps[1] < maps[2]
@@ -71,15 +71,15 @@ def test_weight_zero_masks_a_word_and_larger_weights_raise_its_mass(pipe, tiny):
 
 @pytest.mark.parametrize(("at", "near"), [(0, 1e-9), (0, -1e-9), (1, 1 + 1e-7), (1, 1 - 1e-7)])
 def test_output_is_continuous_in_the_weight(pipe, tiny, at, near):
-    exact, _ = one_call(pipe, tiny.encode(f"um gato:{at:.12f} vermelho"))
-    close, _ = one_call(pipe, tiny.encode(f"um gato:{near:.12f} vermelho"))
+    exact, _ = one_call(pipe, tiny.encode(f"um gato:{at:.12f} vermelho", weighting="attention"))
+    close, _ = one_call(pipe, tiny.encode(f"um gato:{near:.12f} vermelho", weighting="attention"))
     assert torch.allclose(exact, close, atol=1e-5)
 
 
 def test_weights_act_in_half_precision(tiny):
     pipe = tiny.pipeline(torch.bfloat16)
-    encoded = tiny.encode("um gato:0 vermelho:1.5", dtype=torch.bfloat16)
-    with attach(pipe, encoded, space="attention") as session:
+    encoded = tiny.encode("um gato:0 vermelho:1.5", dtype=torch.bfloat16, weighting="attention")
+    with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs)
     assert session.maps.word("gato").mass == 0
     assert session.maps.word("vermelho").mass > 0
@@ -87,12 +87,12 @@ def test_weights_act_in_half_precision(tiny):
 
 def test_set_weight_before_the_run_equals_a_weight_in_the_prompt(pipe, tiny):
     with_weights, without = (
-        tiny.encode("um gato:1.7 vermelho", negative="feio:0.5"),
-        tiny.encode("um gato vermelho"),
+        tiny.encode("um gato:1.7 vermelho", negative="feio:0.5", weighting="attention"),
+        tiny.encode("um gato vermelho", weighting="attention"),
     )
-    with attach(pipe, with_weights, space="attention") as session:
+    with attach(pipe, with_weights) as session:
         expected = tiny.run(pipe, session.inputs)
-    with attach(pipe, without, space="attention") as session:
+    with attach(pipe, without) as session:
         session.set_weight("gato", 1.7)
         session.set_weight("feio", 0.5, role="negative")
         assert torch.equal(tiny.run(pipe, session.inputs), expected)
@@ -102,7 +102,7 @@ def test_set_weight_before_the_run_equals_a_weight_in_the_prompt(pipe, tiny):
 
 
 def test_set_weight_during_the_run_acts_from_the_next_step(pipe, tiny):
-    encoded = tiny.encode("um gato vermelho")
+    encoded = tiny.encode("um gato vermelho", weighting="attention")
     latents = {}
 
     def watch(session, at):
@@ -115,7 +115,7 @@ def test_set_weight_during_the_run_acts_from_the_next_step(pipe, tiny):
         return callback
 
     for at in (-1, 0):
-        with attach(pipe, encoded, space="attention") as session:
+        with attach(pipe, encoded) as session:
             tiny.run(pipe, session.inputs, callback_on_step_end=watch(session, at))
     assert torch.equal(latents[0, 0], latents[-1, 0])
     assert not torch.allclose(latents[0, 1], latents[-1, 1], atol=1e-5)

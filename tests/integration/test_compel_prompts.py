@@ -40,19 +40,19 @@ def test_joined_parts_have_maps_of_all_words(sd):
 def test_blend_with_attention_weights_or_an_edit_raises(sd):
     weighted = '("um gato++", "cor mel").blend(1, 1)'
     with pytest.raises(SettingError, match=r"attention weights inside .blend\(\)"):
-        attach(sd, weighted, dialect="compel", space="attention")
+        attach(sd, weighted, dialect="compel", weighting="attention")
     attach(sd, weighted, dialect="compel")
-    attach(sd, weighted.replace("blend", "and"), dialect="compel", space="attention")
+    attach(sd, weighted.replace("blend", "and"), dialect="compel", weighting="attention")
     with pytest.raises(SettingError, match="an edit pairs words by their rows"):
         attach(sd, [weighted, "um gato"], dialect="compel", edit=PromptToPrompt("refine"))
 
 
 def test_attention_weights_act_on_words_of_joined_parts(sd):
-    with attach(sd, '("um gato", "cor mel").and()', dialect="compel", space="attention") as session:
+    with attach(sd, '("um gato", "cor mel").and()', dialect="compel", weighting="attention") as session:
         plain = run(sd, session)
         session.set_weight("mel", 3.0)
         heavy = run(sd, session)
-    with attach(sd, '("um gato", "cor (mel)3.0").and()', dialect="compel", space="attention") as session:
+    with attach(sd, '("um gato", "cor (mel)3.0").and()', dialect="compel", weighting="attention") as session:
         assert torch.equal(run(sd, session), heavy)
     assert not torch.equal(plain, heavy)
 

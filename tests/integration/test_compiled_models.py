@@ -87,7 +87,8 @@ def test_session_compiles_no_more_graphs_than_the_pipeline(tiny, family, how):
 
 def test_weights_that_change_during_the_run_need_one_graph(tiny):
     """A ramp has another weight at every step, and one weight is set from outside."""
-    encoded, pooled = tiny.encode("um gato:1.5{to=2.5} vermelho:0.5"), tiny.pooled(1)
+    prompt = "um gato:1.5{steps=0:1 1:2} vermelho:0.5"
+    encoded, pooled = tiny.encode(prompt, weighting="attention"), tiny.pooled(1)
 
     def drawn(pipe):
         def heavier(_pipe, step, *_):
@@ -95,7 +96,7 @@ def test_weights_that_change_during_the_run_need_one_graph(tiny):
                 session.set_weight("vermelho", 3.0)
             return {}
 
-        with attach(pipe, encoded, space="attention") as session:
+        with attach(pipe, encoded) as session:
             return tiny.run(pipe, session.inputs | pooled, callback_on_step_end=heavier, **SETTINGS)
 
     expected = drawn(tiny.sd3_pipeline())

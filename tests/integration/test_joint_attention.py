@@ -1,11 +1,14 @@
 """Stable Diffusion 3's joint attention: unchanged images, and columns and weights against float64."""
 
+import math
+
 import pytest
 import torch
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 
 from promptweight.attention import Record, attach
 from promptweight.errors import SettingError
+from promptweight.weighting import KEY_WEIGHTINGS
 
 
 @pytest.fixture(params=["sd3", "sd3.5 large", "sd3.5 medium"])
@@ -52,11 +55,11 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_attached_without_weights_gives_the_pipelines_own_image(pipe, tiny, settings):
-    encoded, pooled = tiny.encode("um gato vermelho", "uma casa"), tiny.pooled(2)
-    plain = tiny.run(pipe, encoded.inputs | pooled, **settings)
+    prompts, pooled = ("um gato vermelho", "uma casa"), tiny.pooled(2)
+    plain = tiny.run(pipe, tiny.encode(*prompts).inputs | pooled, **settings)
     before = pipe.transformer.attn_processors
-    for space in ("embedding", "attention"):
-        with attach(pipe, encoded, space=space, record=Record(steps="keep")) as session:
+    for weighting in ("scale", "attention"):
+        with attach(pipe, tiny.encode(*prompts, weighting=weighting), record=Record(steps="keep")) as session:
             assert torch.equal(tiny.run(pipe, session.inputs | pooled, **settings), plain)
         assert all(pipe.transformer.attn_processors[name] is each for name, each in before.items())
     recording = session.maps.recording
@@ -90,25 +93,27 @@ def test_columns_of_every_layer_match_float64(pipe, tiny):
     assert sum(masses) + maps.beginning().mass + maps.rest().mass == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["logit", "value"])
+@pytest.mark.parametrize("weighting", KEY_WEIGHTINGS)
 @pytest.mark.parametrize("region", [None, "right"])
 @pytest.mark.parametrize("weight", [3.0, 0.0])
-def test_weights_match_float64(pipe, tiny, mode, region, weight):
+def test_weights_match_float64(pipe, tiny, weighting, region, weight):
     encoded, pooled = tiny.encode("um gato vermelho"), tiny.pooled(1)["pooled_prompt_embeds"]
     sample = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
     arguments = (sample, encoded.inputs["prompt_embeds"], pooled, torch.tensor([300.0]))
     weights = torch.ones(1, 1, 24 + tiny.rows, 24 + tiny.rows)
+    is_on_logits = weighting == "attention" or (weighting == "kjnodes" and weight > 1)
+    factor = math.exp(2 * (weight - 1)) if is_on_logits and weighting == "kjnodes" else weight
     if region is None:
-        weights[..., 24 + 2] = weight
+        weights[..., 24 + 2] = factor
     else:
-        weights[:, :, :24, 24 + 2].unflatten(-1, (4, 6))[..., 3:] = weight
+        weights[:, :, :24, 24 + 2].unflatten(-1, (4, 6))[..., 3:] = factor
     with torch.no_grad():
         with attach(pipe, encoded) as session:
             plain = pipe.transformer(*arguments).sample
-            session.set_weight("gato", weight, mode=mode, region=region)
+            session.set_weight("gato", weight, weighting=weighting, region=region)
             actual = pipe.transformer(*arguments).sample
         for block in pipe.transformer.transformer_blocks:
-            block.attn.processor = Eager(weights, renormalize=mode == "logit")
+            block.attn.processor = Eager(weights, renormalize=is_on_logits)
         expected = pipe.transformer(*arguments).sample
     assert torch.allclose(actual, expected, atol=2e-5)
     assert not torch.allclose(actual, plain, atol=2e-5)
@@ -131,15 +136,15 @@ def test_fused_projections_keep_the_norms(tiny):
 
 def test_map_of_two_text_encoders_is_their_sum(tiny):
     """A word has rows of both; its map is their sum, or that of one by name."""
-    pipe, encoded = tiny.sd3_pipeline(), tiny.encode_twice("um gato:2 vermelho")
-    with attach(pipe, encoded, space="attention") as session:
+    pipe, encoded = tiny.sd3_pipeline(), tiny.encode_twice("um gato:2 vermelho", "attention")
+    with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs | tiny.pooled(1))
     maps = session.maps
     clip, t5 = maps.word("gato", source="clip"), maps.word("gato", source="t5")
     assert torch.allclose(maps.word("gato").tensor, clip.tensor + t5.tensor, atol=1e-6)
     assert clip.mass > 0
     assert t5.mass > 0
-    with attach(pipe, encoded, space="attention") as session:
+    with attach(pipe, encoded) as session:
         session.set_weight("gato", 0)
         tiny.run(pipe, session.inputs | tiny.pooled(1))
     assert session.maps.word("gato").mass == 0

@@ -39,8 +39,8 @@ def test_result_references_no_session_and_frees_its_recording(tiny_pipe, no_coll
     monkeypatch.setattr(AttentionSession, "__enter__", enter_and_note)
     words = []
     result = generate(
-        "um (gato:=30%) aa [um:aa:0.5] AND um (gato:1.2{mode=logit})",
         tiny_pipe,
+        "um (gato:=30%) aa [um:aa:0.5] AND um (gato:1.2{weighting=attention})",
         negative_prompt="aa",
         num_inference_steps=2,
         record=Record(steps="keep", refine=True),

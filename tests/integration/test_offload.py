@@ -31,7 +31,7 @@ def dispatched(model):
 def test_offloaded_model_gives_the_same_image_and_maps(tiny, family, offload):
     """Image and maps equal those of the model without hooks."""
     negative = None if family == "flux" else "feio"
-    encoded = tiny.encode("um gato:2 vermelho", negative=negative)
+    encoded = tiny.encode("um gato:2 vermelho", negative=negative, weighting="attention")
     make = {"unet": tiny.pipeline, "sd3": tiny.sd3_pipeline, "flux": tiny.flux_pipeline}[family]
     pooled = {"unet": {}, "sd3": tiny.pooled(1), "flux": {"pooled_prompt_embeds": torch.ones(1, 32)}}[family]
     images, masses = [], []
@@ -42,7 +42,7 @@ def test_offloaded_model_gives_the_same_image_and_maps(tiny, family, offload):
             if isinstance(part, torch.nn.Module):
                 offload(part)
         before = [(name, each, type(each)) for name, each in model.attn_processors.items()]
-        with attach(pipe, encoded, space="attention") as session:
+        with attach(pipe, encoded) as session:
             images.append(tiny.run(pipe, session.inputs | pooled, **SETTINGS))
         masses.append(session.maps.word("gato").mass)
         assert [(name, each, type(each)) for name, each in model.attn_processors.items()] == before
@@ -54,11 +54,11 @@ def test_offloaded_model_gives_the_same_image_and_maps(tiny, family, offload):
 @pytest.mark.parametrize("chained", [False, True])
 def test_recording_is_on_the_models_execution_device(tiny, chained):
     """Text embeddings may be elsewhere, since the hook moves them. The device is `meta`, without values."""
-    pipe, encoded = tiny.pipeline(), tiny.encode("um gato:2 vermelho")
+    pipe, encoded = tiny.pipeline(), tiny.encode("um gato:2 vermelho", weighting="attention")
     hook = CpuOffload(torch.device("meta"))
     add_hook_to_module(pipe.unet, SequentialHook(hook) if chained else hook)
     embeds = encoded.inputs["prompt_embeds"]
-    with attach(pipe, encoded, space="attention") as session, torch.no_grad():
+    with attach(pipe, encoded) as session, torch.no_grad():
         output = pipe.unet(torch.zeros(1, 4, 8, 8), 1, encoder_hidden_states=embeds).sample
         slots = session.config.store.slots["words"]
     assert output.device.type == "meta"

@@ -26,7 +26,7 @@ def parsed(monkeypatch):
 )
 def test_generate_parses_each_prompt_once(tiny_pipe, parsed, tmp_path, prompt):
     result = promptweight.generate(
-        prompt=prompt, model=tiny_pipe, negative_prompt="um (rato:0.5)", seed=1, num_inference_steps=2
+        tiny_pipe, prompt, negative_prompt="um (rato:0.5)", seed=1, num_inference_steps=2
     )
     result.save(tmp_path / "image.png")
     result.maps.save(tmp_path / "maps.safetensors")

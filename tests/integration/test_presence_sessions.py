@@ -22,8 +22,8 @@ def draw(pipe, prompt, **options):
 
 
 def test_weight_above_1_acts_in_attention_alone(tiny_pipe):
-    latents, session = draw(tiny_pipe, "um (gato:1.5) um", method="presence")
-    in_attention, _ = draw(tiny_pipe, "um (gato:1.5) um", space="attention")
+    latents, session = draw(tiny_pipe, "um (gato:1.5) um", weighting="presence")
+    in_attention, _ = draw(tiny_pipe, "um (gato:1.5) um", weighting="attention")
     plain, _ = draw(tiny_pipe, "um gato um")
     assert torch.equal(latents, in_attention)
     assert not torch.equal(latents, plain)
@@ -31,28 +31,28 @@ def test_weight_above_1_acts_in_attention_alone(tiny_pipe):
 
 
 def test_weight_below_1_acts_on_the_embeddings_alone(tiny_pipe):
-    _, session = draw(tiny_pipe, "um (gato:0.5) um", method="presence")
-    inputs = encode(tiny_pipe, "um (gato:0.5) um", method="presence")
+    _, session = draw(tiny_pipe, "um (gato:0.5) um", weighting="presence")
+    inputs = encode(tiny_pipe, "um (gato:0.5) um", weighting="presence")
     assert all(torch.equal(session.inputs[key], inputs[key]) for key in inputs)
     assert not session.config.rules.keys[0]
 
 
 def test_both_kinds_of_weights_act_together(tiny_pipe):
     prompt = "(um:0.5) (gato:1.5)"
-    _, session = draw(tiny_pipe, prompt, method="presence")
-    below = encode(tiny_pipe, "(um:0.5) gato", method="presence")["prompt_embeds"]
+    _, session = draw(tiny_pipe, prompt, weighting="presence")
+    below = encode(tiny_pipe, "(um:0.5) gato", weighting="presence")["prompt_embeds"]
     assert torch.equal(session.inputs["prompt_embeds"], below)
     (rule,) = session.config.rules.keys[0].values()
-    assert (rule.weight, rule.mode) == (1.5, "logit")
+    assert (rule.weight, rule.weighting) == (1.5, "attention")
 
 
-def test_option_mode_of_a_word_has_precedence(tiny_pipe):
-    _, session = draw(tiny_pipe, "um (gato:1.5{mode=embedding})", method="presence")
+def test_weighting_of_a_word_has_precedence(tiny_pipe):
+    _, session = draw(tiny_pipe, "um (gato:1.5{weighting=embedding})", weighting="presence")
     assert not session.config.rules.keys[0]
 
 
 def test_region_of_a_weight_above_1_acts_without_warning(tiny_pipe):
-    _, session = draw(tiny_pipe, "um (gato:1.5{region=left})", method="presence")
+    _, session = draw(tiny_pipe, "um (gato:1.5{region=left})", weighting="presence")
     assert session.warnings == []
     (rule,) = session.config.rules.keys[0].values()
     assert rule.region is not None
@@ -60,4 +60,4 @@ def test_region_of_a_weight_above_1_acts_without_warning(tiny_pipe):
 
 def test_weight_above_1_in_a_blend_is_refused(tiny_pipe):
     with pytest.raises(SettingError, match="attention weights inside"):
-        attach(tiny_pipe, '("um", "gato++").blend(0.5, 0.5)', method="presence", dialect="compel")
+        attach(tiny_pipe, '("um", "gato++").blend(0.5, 0.5)', weighting="presence", dialect="compel")

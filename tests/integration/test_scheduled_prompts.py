@@ -123,7 +123,7 @@ def test_scheduled_negative_prompt_changes_and_averages_its_parts(pipe):
 def test_and_parts_without_guidance_are_averaged_with_a_warning(pipe):
     found, session = sample_attached(pipe, "um gato AND um rato verde:3", guidance=1.0)
     assert is_close(found, sample_reference(pipe, lambda step: [(GATO, 1), (RATO, 3)], guidance=1.0))
-    assert [warning.code for warning in session.warnings] == ["and-parts-averaged"]
+    assert [warning.code for warning in session.warnings] == ["and-parts-averaged", "negative-not-run"]
     with pytest.raises(SettingError, match="must sum to more than 0"):
         sample_attached(pipe, "um gato AND um rato verde:-1", guidance=1.0)
 

@@ -110,8 +110,8 @@ def test_row_sums_to_one_and_agrees_with_maps(pipe, tiny, tmp_path):
 
 def test_row_of_two_text_encoders_is_sum_of_both(tiny):
     """In joint attention the image has the rest of 1; a word's value is the sum over both encoders."""
-    pipe, encoded = tiny.sd3_pipeline(), tiny.encode_twice("um gato:2 vermelho")
-    with attach(pipe, encoded, space="attention", record=Record(patches=PATCHES)) as session:
+    pipe, encoded = tiny.sd3_pipeline(), tiny.encode_twice("um gato:2 vermelho", "attention")
+    with attach(pipe, encoded, record=Record(patches=PATCHES)) as session:
         tiny.run(pipe, session.inputs | tiny.pooled(1))
     row = session.maps.row()
     clip, t5 = session.maps.row(source="clip"), session.maps.row(source="t5")

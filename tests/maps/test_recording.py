@@ -109,13 +109,13 @@ def test_summed_recording_equals_mean_of_kept_steps_and_heads(pipe, tiny):
 def test_recorded_maps_are_independent_of_batch(pipe, tiny):
     """Images and maps of one prompt alone and in a batch, up to rounding."""
     alone, mates = (
-        tiny.encode("um gato:2 vermelho"),
-        tiny.encode("casa:0.3", "um gato:2 vermelho", "sol azul:-1"),
+        tiny.encode("um gato:2 vermelho", weighting="attention"),
+        tiny.encode("casa:0.3", "um gato:2 vermelho", "sol azul:-1", weighting="attention"),
     )
     noise = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(5))
     found = []
     for encoded, latents in ((alone, noise[1:2]), (mates, noise)):
-        with attach(pipe, encoded, space="attention") as session:
+        with attach(pipe, encoded) as session:
             pictures = tiny.run(pipe, session.inputs | {"latents": latents})
         found.append((pictures, session.maps))
     assert torch.allclose(found[0][0][0], found[1][0][1], rtol=1e-4, atol=1e-4)

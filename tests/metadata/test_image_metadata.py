@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from promptweight.atomic_files import save_png
-from promptweight.errors import FileFormatError
-from promptweight.metadata import DIGITAL_SOURCE_TYPE, XMP, ImageMetadata
+from promptweight.errors import FileFormatError, SettingError
+from promptweight.metadata import DIGITAL_SOURCE_TYPE, METADATA_PARTS, XMP, ImageMetadata, encode_image
 from promptweight.metadata.a1111 import format_infotext
 from promptweight.metadata.image_metadata import build_png_info, read_metadata
 
@@ -142,3 +142,38 @@ def test_read_metadata_of_a_damaged_image_raises(tmp_path, content):
 def test_read_metadata_of_a_missing_file_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_metadata(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "avif"])
+@pytest.mark.parametrize("parts", [(), ("parameters",), ("promptweight",), ("iptc",), METADATA_PARTS])
+def test_encode_image_writes_only_the_given_parts(tmp_path, suffix, parts):
+    record = {"prompt": "um <gato> & 🐱 à", "seed": 1}
+    content, warnings = encode_image(
+        Image.new("RGB", (16, 16)), suffix, record, "um gato 🐱\nSteps: 1", parts
+    )
+    (tmp_path / "a").write_bytes(content)
+    found = read_metadata(tmp_path / "a")
+    assert warnings == ()
+    assert found.record == (record if "promptweight" in parts else None)
+    assert found.infotext == ("um gato 🐱\nSteps: 1" if "parameters" in parts else None)
+    assert (found.digital_source_type is not None) == ("iptc" in parts)
+
+
+def test_encode_image_of_long_settings_as_jpeg_warns_and_leaves_them_out(tmp_path):
+    text = "á" * 100_000
+    content, warnings = encode_image(Image.new("RGB", (8, 8)), "jpeg", {"prompt": text}, text)
+    (tmp_path / "a.jpeg").write_bytes(content)
+    found = read_metadata(tmp_path / "a.jpeg")
+    assert len(warnings) == 2
+    assert (found.record, found.infotext) == (None, None)
+    assert found.digital_source_type == DIGITAL_SOURCE_TYPE
+    content, warnings = encode_image(Image.new("RGB", (8, 8)), "webp", {"prompt": text}, text)
+    (tmp_path / "a.webp").write_bytes(content)
+    assert warnings == ()
+    assert read_metadata(tmp_path / "a.webp").record == {"prompt": text}
+
+
+@pytest.mark.parametrize(("format", "parts"), [("gif", ()), ("png", ("exif",))])
+def test_encode_image_with_an_unknown_format_or_part_raises(format, parts):  # noqa: A002
+    with pytest.raises(SettingError, match="must be one of: "):
+        encode_image(Image.new("RGB", (8, 8)), format, {}, "", parts)

@@ -46,7 +46,7 @@ def test_diffusers_alone_loads_the_same_networks(name: str, absent: dict[str, No
 
 @pytest.mark.parametrize("name", BUILTIN_MODELS)
 def test_everything_is_done_by_changing_one_word(name: str, tmp_path: Path) -> None:
-    result = promptweight.generate("um (gato:1.4) vermelho", name, seed=1, space="attention")
-    assert result.images[0].size == (64, 64)
-    assert result.maps.word("gato vermelho").tensor.shape == (64, 64)
+    result = promptweight.generate(name, "um (gato:1.4) vermelho", seed=1, weighting="attention")
+    assert result.images[0].size == (128, 128)
+    assert result.maps.word("gato vermelho").tensor.shape == (128, 128)
     assert result.save(tmp_path)

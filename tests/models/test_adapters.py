@@ -80,9 +80,9 @@ def test_lora_changes_weights_by_its_weight_times_its_factors(tiny_pipe, model_f
     merged = load(model_folder, device="cpu")
     for name, (down, up) in lora_factors(merged.unet).items():
         merged.unet.get_submodule(name).weight.data += 0.8 * up @ down
-    expected = generate("um gato", merged, **FAST)
-    result = generate("um gato <lora:aquarela:0.8>", tiny_pipe, lora_dir=lora_dir, **FAST)
-    plain = generate("um gato ", tiny_pipe, **FAST)
+    expected = generate(merged, "um gato", **FAST)
+    result = generate(tiny_pipe, "um gato <lora:aquarela:0.8>", lora_dir=lora_dir, **FAST)
+    plain = generate(tiny_pipe, "um gato ", **FAST)
     assert abs(pixels(result) - pixels(expected)).max() <= 1
     assert abs(pixels(result) - pixels(plain)).max() > 20
     assert result.settings["loras"] == {"aquarela": 0.8}
@@ -111,9 +111,9 @@ def test_lora_in_kohya_format_changes_unet_and_text_encoder(tiny_pipe, model_fol
         }
         model.get_submodule(name).weight.data += 0.8 * (1.0 / 2) * up @ down
     save_file(tensors, tmp_path / "kohya.safetensors")
-    result = generate("um gato <lora:kohya:0.8>", tiny_pipe, lora_dir=tmp_path, **FAST)
-    expected = generate("um gato", merged, **FAST)
-    plain = generate("um gato", tiny_pipe, **FAST)
+    result = generate(tiny_pipe, "um gato <lora:kohya:0.8>", lora_dir=tmp_path, **FAST)
+    expected = generate(merged, "um gato", **FAST)
+    plain = generate(tiny_pipe, "um gato", **FAST)
     assert abs(pixels(result) - pixels(expected)).max() <= 1
     assert abs(pixels(result) - pixels(plain)).max() > 20
 
@@ -134,7 +134,7 @@ def test_lora_is_removed_after_an_interrupt(tiny_pipe, lora_dir, unchanged):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate("gato <lora:aquarela:1>", tiny_pipe, lora_dir=lora_dir, callback=callback, **FAST)
+        generate(tiny_pipe, "gato <lora:aquarela:1>", lora_dir=lora_dir, callback=callback, **FAST)
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ def test_lora_is_removed_after_an_interrupt(tiny_pipe, lora_dir, unchanged):
     [
         ("aquarella", SettingError, r"no LoRA 'aquarella'.*did you mean 'Aquarela'\?"),
         ("zzz", SettingError, r"no LoRA 'zzz'.*none of its 3 files"),
-        ("pickle", SettingError, r"no LoRA 'pickle' \(\.safetensors\)"),
+        ("pickle", SettingError, r"pickle\.pt is a pickle"),
         ("broken", ModelError, r"broken\.safetensors is damaged: it is a web page"),
         ("other", ModelError, r"other\.safetensors"),
     ],
 )
 def test_lora_that_cannot_be_loaded_raises(tiny_pipe, lora_dir, unchanged, name, error, text):
     with pytest.raises(error, match=text):
-        generate(f"gato <lora:{name}:1>", tiny_pipe, lora_dir=lora_dir, **FAST)
+        generate(tiny_pipe, f"gato <lora:{name}:1>", lora_dir=lora_dir, **FAST)
 
 
 def test_find_adapters_in_a_missing_folder_raises():
@@ -173,7 +173,7 @@ def test_lora_on_a_pipeline_with_its_own_loras_raises(model_folder, lora_dir):
     pipe = load(model_folder, device="cpu")
     pipe.load_lora_weights(str(lora_dir / "styles"), weight_name="Aquarela.safetensors", adapter_name="own")
     with pytest.raises(SettingError, match="LoRAs of its own"):
-        generate("gato <lora:aquarela:1>", pipe, lora_dir=lora_dir, **FAST)
+        generate(pipe, "gato <lora:aquarela:1>", lora_dir=lora_dir, **FAST)
     assert pipe.get_active_adapters() == ["own"]
 
 
@@ -183,16 +183,16 @@ def test_textual_inversion_equals_that_loaded_by_diffusers(
 ):
     reference = load(model_folder, device="cpu")
     reference.load_textual_inversion(str(embeddings_dir / "Bichano.safetensors"), token="<x>")
-    expected = generate("um <x> rato", reference, **FAST)
-    result = generate(f"um {written} rato", tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
+    expected = generate(reference, "um <x> rato", **FAST)
+    result = generate(tiny_pipe, f"um {written} rato", embeddings_dir=embeddings_dir, **FAST)
     assert result.images[0].tobytes() == expected.images[0].tobytes()
     assert result.settings["embeddings"] == ["Bichano"]
-    plain = generate(f"um {written} rato", tiny_pipe, **FAST)
+    plain = generate(tiny_pipe, f"um {written} rato", **FAST)
     assert plain.images[0].tobytes() != result.images[0].tobytes()
 
 
 def test_textual_inversion_of_two_vectors_is_one_word(tiny_pipe, embeddings_dir, unchanged):
-    result = generate("um (bichano:1.3) rato", tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
+    result = generate(tiny_pipe, "um (bichano:1.3) rato", embeddings_dir=embeddings_dir, **FAST)
     assert [len(word.positions) for word in result.words] == [1, 2, 3]  # um, two vectors, r a to
     assert result.words[1].weight == 1.3
 
@@ -219,7 +219,7 @@ def test_textual_inversion_that_cannot_be_loaded_raises(
     tiny_pipe, embeddings_dir, unchanged, prompt, error, text
 ):
     with pytest.raises(error, match=text):
-        generate(prompt, tiny_pipe, embeddings_dir=embeddings_dir, **FAST)
+        generate(tiny_pipe, prompt, embeddings_dir=embeddings_dir, **FAST)
 
 
 def test_apply_adapters_without_adapters_leaves_the_pipeline(unchanged):

@@ -115,6 +115,7 @@ def test_load_of_an_unknown_hub_id_offline_raises_one_sentence(monkeypatch):
         load("nobody/nothing@v1", device="cpu")
 
 
+@pytest.mark.usefixtures("no_network")
 def test_origin_of_a_hub_model_is_its_id_and_commit(model_folder, tmp_path, monkeypatch):
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = shutil.copytree(model_folder, tmp_path / "models--someone--tiny" / "snapshots" / commit)
@@ -123,6 +124,7 @@ def test_origin_of_a_hub_model_is_its_id_and_commit(model_folder, tmp_path, monk
     assert get_origin(load(snapshot, device="cpu")) == ModelOrigin("someone/tiny", commit)
 
 
+@pytest.mark.usefixtures("no_network")
 def test_load_requests_only_safetensors_from_the_hub(monkeypatch):
     requested = {}
 
@@ -134,6 +136,77 @@ def test_load_requests_only_safetensors_from_the_hub(monkeypatch):
     with pytest.raises(ModelError, match="no network"):
         load("someone/tiny@v2", device="cpu", variant="fp16")
     assert requested == {"name": "someone/tiny", "revision": "v2", "variant": "fp16", "use_safetensors": True}
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Files of the hub that cannot be fetched."""
+
+    def download_file(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download_file)
+
+
+UNSUPPORTED = ["CogVideoXPipeline", "WanPipeline", "KandinskyPipeline", ["my_code", "MyPipeline"], 7, None]
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_load_refuses_an_unsupported_class_before_it_reads_weights(copy, name, monkeypatch):
+    """The error names the class and the supported ones, also where weights are damaged."""
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, "_class_name": name}))
+    (copy / UNET).write_bytes(b"")
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", pytest.fail)
+    shown = name[-1] if isinstance(name, list) else name
+    expected = f"my-model' is a {shown}, which is not supported; supported: Stable Diffusion 1 and 2: Sta"
+    with pytest.raises(ModelError, match=expected):
+        load(copy, device="cpu")
+
+
+@pytest.mark.parametrize("revision", [None, "v2"])
+def test_load_refuses_an_unsupported_hub_model_before_it_downloads_weights(tmp_path, revision, monkeypatch):
+    index, asked = tmp_path / "model_index.json", []
+    index.write_text('{"_class_name": "CogVideoXPipeline"}')
+
+    def download_file(*arguments, **options):
+        asked.append((*arguments, options))
+        return str(index)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download_file)
+    monkeypatch.setattr("diffusers.DiffusionPipeline.download", pytest.fail)
+    with pytest.raises(ModelError, match=r"'THUDM/CogVideoX-2b'.* is a CogVideoXPipeline, which"):
+        load("THUDM/CogVideoX-2b", device="cpu", revision=revision)
+    assert asked == [("THUDM/CogVideoX-2b", "model_index.json", {"revision": revision})]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"_class_name": "StableDiffusionPipeline"}', None])
+def test_hub_models_without_a_readable_unsupported_class_are_downloaded(tmp_path, content, monkeypatch):
+    """The download then says what is wrong with them."""
+    index = tmp_path / "model_index.json"
+    if content is not None:
+        index.write_text(content)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(index))
+
+    def download(*_, **__):
+        raise OSError("reached")
+
+    monkeypatch.setattr("diffusers.DiffusionPipeline.download", download)
+    with pytest.raises(ModelError, match="reached"):
+        load("someone/tiny", device="cpu")
+
+
+def test_subclasses_of_supported_pipelines_load(copy, monkeypatch):
+    """By the base classes of a class of diffusers, as pipelines are recognized in a session."""
+    import diffusers
+
+    class Derived(StableDiffusionPipeline):
+        pass
+
+    monkeypatch.setattr(diffusers, "Derived", Derived, raising=False)
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, "_class_name": "Derived"}))
+    assert isinstance(load(copy, device="cpu"), Derived)
 
 
 def test_load_of_a_folder_without_a_pipeline_raises(tmp_path):

@@ -166,6 +166,6 @@ def test_single_file_gives_the_images_of_its_pipeline(tiny_pipe, model_folder, t
     save_file(to_original_names(tiny_pipe), tmp_path / "x.safetensors")
     pipe = load(tmp_path / "x.safetensors", device="cpu")
     settings = {"num_inference_steps": 2, "seed": 7}
-    result, expected = (generate("um (gato:1.4)", each, **settings) for each in (pipe, tiny_pipe))
+    result, expected = (generate(each, "um (gato:1.4)", **settings) for each in (pipe, tiny_pipe))
     assert result.images[0].tobytes() == expected.images[0].tobytes()
     assert result.settings["model"] == "x.safetensors"

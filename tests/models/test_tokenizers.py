@@ -69,7 +69,8 @@ def test_tokenize_prompt_for_one_chunk_encoders_truncates(model_folder, tmp_path
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"_class_name": "AudioPipeline"}, "supported family.*Stable Diffusion 1 and 2.*got AudioPipeline"),
+        ({"_class_name": "AudioPipeline"}, "is a AudioPipeline, which.* supported: Stable Diffusion 1 and 2"),
+        ({"_class_name": ["own_code", "Own"]}, "is a Own, which is not supported"),
         ({"tokenizer": ["evil", "Evil"]}, "must be a tokenizer of transformers; got evil.Evil"),
         (
             {"tokenizer": ["transformers", "CLIPTextModel"]},

@@ -55,10 +55,10 @@ def test_scan_region_box_gives_four_edges():
     assert parse("(a:1{region=0 0 .5 1})").at().spans[0].options.region == (0.0, 0.0, 0.5, 1.0)
 
 
-def test_scan_nested_options_override_outer_ones_and_multiply_ramps():
-    inner = parse("(a (b:2{mode=p2p, to=1}) c:1.5{mode=value, steps=0-0.5})").at().spans[1]
+def test_scan_nested_options_override_outer_ones():
+    inner = parse("(a (b:2{weighting=attention, steps=0:1 1:2}) c:1.5{layers=up, steps=0-0.5})").at().spans[1]
     assert inner.weight == 3.0
-    assert inner.options == Options(steps=(0.0, 0.5), to=1.5, mode="p2p")
+    assert inner.options == Options(steps=((0, 1), (1, 2)), layers=("up",), weighting="attention")
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,41 @@ def test_scan_nested_options_override_outer_ones_and_multiply_ramps():
         ("steps=0.8-0.2", "option-value"),
         ("steps=0-2", "option-value"),
         ("steps=x", "option-value"),
-        ("to=nan", "option-value"),
-        ("to=1e999", "option-value"),
+        ("steps=0:1", "option-value"),
+        ("steps=0:1 0:2", "option-value"),
+        ("steps=0.5:1 0.2:2", "option-value"),
+        ("steps=0:1 1.5:2", "option-value"),
+        ("steps=-1:1 1:2", "option-value"),
+        ("steps=0:nan 1:1", "option-value"),
+        ("steps=0:1e999 1:1", "option-value"),
+        ("steps=0:1 0.5 1:2", "option-value"),
+        ("steps=0:1:2 1:2", "option-value"),
+        ("steps=", "option-value"),
+        ("layers=", "option-value"),
+        ("layers=up+", "option-value"),
+        ("layers=up blocks", "option-value"),
+        ("to=1", "option-unknown"),
         ("region=moon", "option-value"),
         ("region=0 0 2 1", "option-value"),
-        ("mode=loud", "option-value"),
+        ("weighting=loud", "option-value"),
         ("color=red", "option-unknown"),
-        ("mode", "option-unknown"),
+        ("weighting", "option-unknown"),
+        ("mode=attention", "option-unknown"),
     ],
 )
 def test_scan_invalid_option_gets_a_remark_and_keeps_the_weight(option, code):
-    source = f"(gato:1.4{{{option}, to=2}})"
+    source = f"(gato:1.4{{{option}, share=25%}})"
     prompt = parse(source).at()
     (diagnostic,) = prompt.diagnostics
     assert diagnostic.code == code
     assert source[diagnostic.start : diagnostic.end] == option
     assert to_fragments(prompt) == [("gato", 1.4)]
-    assert prompt.spans[0].options == Options(to=2.0)
+    assert prompt.spans[0].options == Options(share=0.25)
 
 
 def test_scan_repeated_option_keeps_the_first():
-    prompt = parse("(a:1.2{to=2,to=3})").at()
-    assert prompt.spans[0].options == Options(to=2.0)
+    prompt = parse("(a:1.2{layers=up,layers=down})").at()
+    assert prompt.spans[0].options == Options(layers=("up",))
     assert [diagnostic.code for diagnostic in prompt.diagnostics] == ["option-repeated"]
 
 
@@ -120,3 +133,30 @@ def test_scan_share_out_of_range_is_text_with_a_remark(value):
 
 def test_scan_share_in_a1111_is_text():
     assert parse("(gato:=25%)", "a1111").at().text == "gato:=25%"
+
+
+@pytest.mark.parametrize(
+    ("source", "weight"),
+    [
+        ("(gato:60%)", 0.6),
+        ("(gato: +150% )", 1.5),
+        ("(gato:-7%)", -0.07),
+        ("(gato:60%{steps=0-0.5})", 0.6),
+        ("(gato:[60%:0.5:9])", 0.6),
+        ("(gato:6[0%:0:9])", 0.6),
+    ],
+)
+def test_weight_in_percent_is_a_weight_in_pw(source, weight):
+    (span,) = parse(source).at(1, 20).spans
+    assert (span.text, span.weight) == ("gato", weight)
+
+
+@pytest.mark.parametrize("source", ["(gato:60 %)", "(gato:%)", "(gato:6%0)", "(gato:1e999%)"])
+def test_percent_that_is_not_a_weight_is_text(source):
+    (span,) = parse(source).at().spans
+    assert span.text == source[1:-1]
+
+
+@pytest.mark.parametrize("dialect", ["a1111", "comfy"])
+def test_percent_is_text_in_other_dialects(dialect):
+    assert parse("(gato:60%)", dialect).at().text == "gato:60%"

@@ -69,7 +69,7 @@ def test_convert_unknown_dialect_raises_setting_error(source, target):
     [
         ("((a) [b", "(a:1.21)( :1.1)b"),
         ("a) # b", "a\\) # b"),
-        ("(a:1.5{foo=1, to=2}) [c:d:3]", "(a:1.5{to=2}) [c:d:3]"),
+        ("(a:1.5{foo=1, layers=up}) [c:d:3]", "(a:1.5{layers=up}) [c:d:3]"),
         ("# c\n(a:2) AND b :0.5<lora:x:1>", "(a:2) AND b :0.5<lora:x:1>"),
         ("a:1.5 AND b", "a :1.5 AND b"),
         (r"\(a\)", r"\(a\)"),
@@ -90,7 +90,7 @@ def test_write_of_weights_that_differ_beyond_the_written_decimals_settles(text):
 
 
 def test_write_in_another_dialect_drops_what_is_lost():
-    assert write(parse("um (gato:1.3{mode=p2p}) azul"), "compel") == "um (gato)1.3 azul"
+    assert write(parse("um (gato:1.3{weighting=attention}) azul"), "compel") == "um (gato)1.3 azul"
 
 
 @pytest.mark.parametrize("dialect", ["pw", "a1111"])

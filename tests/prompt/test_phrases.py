@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from promptweight.prompt import name_phrases, split_phrases, split_words
+from promptweight.prompt import split_phrases, split_words
 
 
 class NamedWord(NamedTuple):
@@ -21,8 +21,3 @@ def test_split_phrases_divides_at_function_words_and_punctuation():
         ["rato", "cinza"],
         ["red", "Sun"],
     ]
-
-
-def test_name_phrases_counts_equal_ones():
-    phrases = split_phrases(words_of("um gato e um Gato"))
-    assert name_phrases(phrases) == [("gato", 0), ("Gato", 1)]

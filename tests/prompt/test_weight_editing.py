@@ -21,7 +21,7 @@ PHRASES = ["gato", "(gato:1.5)", "((gato))", "[um gato]", "(um (gato) e:0.5)", "
         ("((ga|to))", 0.1, "(<gato>:1.3)"),
         ("[ga|to]", -0.1, "(<gato>:0.8)"),
         ("(gato:1.4{steps=0-|0.5})", 0.1, "(<gato>:1.5{steps=0-0.5})"),
-        ("(gato:|0.9{mode=p2p})", 0.1, "(<gato>:1.0{mode=p2p})"),
+        ("(gato:|0.9{weighting=attention})", 0.1, "(<gato>:1.0{weighting=attention})"),
         ("(a (b|:2) c:1.5)", 0.05, "(a (<b>:2.05) c:1.5)"),
         ("[a|a:b:0.5]", 0.1, "[(<aa>:1.1):b:0.5]"),
         ("\\(ga|to\\)", 0.1, "\\((<gato>:1.1)\\)"),
@@ -65,7 +65,7 @@ def test_adjust_weight_of_a_share_changes_nothing():
         ("[gato] ((gato))", "a1111", "(gato:0.55) (gato:0.55)"),
         ("(gato:1.2) (outro gato:2) gato", "comfy", "(gato:0.55) (outro (gato:0.55):2) (gato:0.55)"),
         ("gato++ e (outro gato)++", "compel", "(gato)0.55 e (outro (gato)0.454545)++"),
-        ("(gato:1.2{mode=p2p})", "pw", "(gato:0.55{mode=p2p})"),
+        ("(gato:1.2{weighting=attention})", "pw", "(gato:0.55{weighting=attention})"),
         ("um rato", "pw", "um rato"),
     ],
 )

@@ -26,7 +26,7 @@ def test_expand_weights_set_the_probabilities():
 
 
 def test_expand_keeps_other_braces():
-    for text in ("(a:1.4{steps=0.2-0.8, to=1})", "{a", "a}", "{}", "{a}", "[a|b]", "__init__", "a|b"):
+    for text in ("(a:1.4{steps=0:1 1:2, layers=up})", "{a", "a}", "{}", "{a}", "[a|b]", "__init__", "a|b"):
         assert expand(text, 1) == text
     assert expand(r"\{a\}", 1) == "{a}"
 

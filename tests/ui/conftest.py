@@ -3,6 +3,8 @@
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from threading import Condition, Event
 from types import SimpleNamespace
@@ -54,7 +56,6 @@ def tracked_sessions() -> Any:
 @pytest.fixture(scope="session")
 def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The app at `url` with its `context`; its models are a tiny random one and one of flow matching."""
-    from promptweight_ui import app as module
     from promptweight_ui.context import Context
     from promptweight_ui.models import Models
 
@@ -62,12 +63,21 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         warnings.simplefilter("ignore")
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         context = Context(Models([str(model_folder), "mini-dit"], device="cpu"), tracked_sessions())
-        app = module.build_app(context)
-        module.serve(app, host="127.0.0.1", port=None, prevent_thread_lock=True, quiet=True)
-        with context.models.use(context.models.names[0]):
-            pass
-        yield SimpleNamespace(url=app.local_url.rstrip("/"), context=context, app=app)
-        app.close()
+        with serving(context) as app:
+            yield app
+
+
+@contextmanager
+def serving(context: Any, port: int = 0) -> Iterator[SimpleNamespace]:
+    """Serve the app of a context inside the block: its `url`, `context` and `app`."""
+    from promptweight_ui import app as module
+
+    app = module.build_app(context)
+    module.serve(app, host="127.0.0.1", port=port, prevent_thread_lock=True, quiet=True)
+    with context.models.use(context.models.names[0]):
+        pass
+    yield SimpleNamespace(url=app.local_url.rstrip("/"), context=context, app=app)
+    app.close()
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +96,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(served: SimpleNamespace, browser: Any) -> Iterator[Any]:
-    """Opens the app in a browser context of its own; an error on the page fails the test."""
+    """Opens the app in a browser context of its own; an error on the page fails the test.
+
+    Its argument `url` is that of another server than `served`.
+    """
     contexts: list[Any] = []
     errors: list[str] = []
 
-    def opened(query: str = "", **settings: Any) -> Any:
+    def opened(query: str = "", url: str = served.url, **settings: Any) -> Any:
         context = browser.new_context(
             **{"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **settings}
         )
@@ -98,7 +111,7 @@ def open_page(served: SimpleNamespace, browser: Any) -> Iterator[Any]:
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{served.url}/{query}")
+        page.goto(f"{url}/{query}")
         page.wait_for_selector("#generate-prompt textarea.pw-area")
         page.wait_for_selector("#language label.selected")
         page.wait_for_function("document.querySelector('#generate-prompt-report').textContent.length > 4")
@@ -135,6 +148,27 @@ def hold_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield hold
     released.set()
+
+
+@pytest.fixture
+def fail_run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that lets the n-th next call of `generate`, from 0, fail after its first step."""
+    import promptweight
+
+    generate, calls = promptweight.generate, count()
+
+    def fail(number: int = 0) -> None:
+        def failing_generate(*arguments: Any, callback: Any, **options: Any) -> Any:
+            def failing_callback(progress: Any) -> Any:
+                callback(progress)
+                raise IndexError("index 26 is out of bounds in /home/ana/model")
+
+            is_failing = next(calls) == number
+            return generate(*arguments, callback=failing_callback if is_failing else callback, **options)
+
+        monkeypatch.setattr(promptweight, "generate", failing_generate)
+
+    return fail
 
 
 def called(owner: Any, name: str) -> Event:

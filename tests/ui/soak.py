@@ -24,7 +24,7 @@ import psutil
 from gradio_client import Client
 
 PROMPTS = ("um (gato:1.4) vermelho", "um rato [azul]", "um (peixe:=30%) e um gato", "um [gato:rato:0.5]")
-SAMPLERS = ("own", "Euler a", "DPM++ 2M Karras")
+SAMPLERS = ("own", "Euler a", "DPM++ 2M")
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def serve(model: str, folder: str) -> tuple[str, subprocess.Popen[bytes]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "promptweight", "ui", "--model", model, "--port", str(port)]
+    command = [sys.executable, "-m", "promptweight", "ui", "--model", model, "--port", str(port), "--no-save"]
     environment = {**os.environ, "GRADIO_TEMP_DIR": folder}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
@@ -96,8 +96,8 @@ def settings(
 ) -> tuple[Any, ...]:
     """Return the values of the Generate tab."""
     return (
-        prompt, "", options.model, "auto", "none", sampler, options.steps, 4.0, seed, False, number, None,
-        None, True, "en",
+        prompt, "", options.model, "default", sampler, "default", options.steps, 4.0, seed, False, number,
+        None, None, 0, True, "en",
     )  # fmt: skip
 
 

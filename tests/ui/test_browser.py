@@ -8,15 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from tests.ui.conftest import called
+from tests.ui.page_driving import AREA, BROWSER, CHIP, PATIENCE, PICTURE, fill_number
 
-AREA = "#generate-prompt textarea"
-PICTURE = "#generate-picture .pw-picture"
-CHIP = "#generate-picture .pw-chip"
-PATIENCE = 600  # seconds; a busy machine must not fail a test
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
-]
+pytestmark = BROWSER
 
 
 def write(page, text):
@@ -32,8 +26,7 @@ def write(page, text):
 
 def generate(page, text="um (gato:1.4) aa", steps=3):
     write(page, text)
-    page.fill("#generate-steps input[type=number]", str(steps))
-    page.press("#generate-steps input[type=number]", "Tab")
+    fill_number(page, "generate-steps", steps)
     page.press(AREA, "Control+Enter")
     page.wait_for_selector(f"{PICTURE}[data-state=done] .pw-chip")
 
@@ -81,8 +74,7 @@ def test_weights_are_highlighted_in_place(open_page):
 def test_diagnostic_below_the_box_selects_its_text(open_page):
     page = open_page()
     write(page, "um ((gato")
-    assert "never closed" in page.inner_text("#generate-prompt-report .pw-diagnostics")
-    page.click("#generate-prompt-report .pw-diagnostic")
+    page.click("#generate-prompt-report .pw-diagnostic:has-text('never closed')")
     start, end = page.evaluate(
         f"[document.querySelector('{AREA}').selectionStart, document.querySelector('{AREA}').selectionEnd]"
     )
@@ -193,7 +185,8 @@ def test_pointing_at_the_image_ranks_the_words_at_that_point(open_page):
     generate(page)
     page.hover("#generate-picture .pw-stage")
     assert page.locator("#generate-picture .pw-here li").count() == 3
-    values = [float(text) for text in page.locator("#generate-picture .pw-here .pw-value").all_inner_texts()]
+    texts = page.locator("#generate-picture .pw-here .pw-value").all_inner_texts()
+    values = [float(text.removesuffix("\u00a0%")) for text in texts]
     assert values == sorted(values, reverse=True)
     page.mouse.move(2, 2)
     page.focus("#generate-picture .pw-heat")
@@ -204,6 +197,7 @@ def test_pointing_at_the_image_ranks_the_words_at_that_point(open_page):
 def test_chip_changes_the_weight_in_the_prompt(open_page):
     page = open_page()
     generate(page)
+    page.focus(f"{CHIP}:nth-child(2)")
     page.hover(f"{CHIP}:nth-child(2)")
     page.mouse.wheel(0, -100)
     page.wait_for_function(f"document.querySelector('{AREA}').value === 'um (gato:1.5) aa'")
@@ -222,8 +216,7 @@ def test_escape_stops_a_run(open_page, served, hold_run):
     hold = hold_run(image_number=1, step=50)
     page = open_page()
     write(page, "um gato")
-    page.fill("#generate-steps input[type=number]", "150")
-    page.press("#generate-steps input[type=number]", "Tab")
+    fill_number(page, "generate-steps", 150)
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=running] .pw-chip")
     assert "step" in page.inner_text("#generate-picture .pw-status")
@@ -309,3 +302,18 @@ def test_controls_have_names_and_keys(open_page):
     assert heat(page)[..., 3].max() > 0
     page.keyboard.press("Enter")
     assert page.get_attribute(f"{CHIP}:nth-child(2)", "aria-pressed") == "true"
+
+
+def test_remarks_do_not_move_a_pressed_button(open_page):
+    page = open_page()
+    remark = "#generate-prompt-report .pw-diagnostic"
+    fill_number(page, "generate-steps", 2)
+    page.evaluate(f"document.querySelector('{PICTURE}').dataset.state = 'clicked'")
+    page.hover("#generate-go")
+    page.mouse.down()
+    write(page, "um (gato")
+    page.locator(AREA).dispatch_event("blur")  # as the press does to a prompt that has the focus
+    assert page.locator(remark).count() == 0
+    page.mouse.up()
+    page.wait_for_selector(remark)
+    page.wait_for_selector(f"{PICTURE}[data-state=done]")

@@ -6,31 +6,17 @@ from PIL import Image
 
 from promptweight import generate
 from promptweight.metadata import read_metadata
+from tests.ui.page_driving import AREA, BROWSER, fill_number, pick
 
-AREA = "#generate-prompt textarea"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
-]
-
-
-def number(page, name, value):
-    page.fill(f"{name} input[type=number]", str(value))
-    page.press(f"{name} input[type=number]", "Tab")
-
-
-def pick(page, name, value):
-    page.click(f"#{name} input")
-    page.get_by_role("option", name=value, exact=True).click()
-    page.wait_for_function("!document.querySelector('[role=option]')")  # it fades out
+pytestmark = BROWSER
 
 
 def begin(page, prompt="um (gato:1.5) aa", steps=2):
     page.fill(AREA, prompt)
-    number(page, "#generate-steps", steps)
+    fill_number(page, "generate-steps", steps)
     if page.is_checked("#generate-random input"):
         page.uncheck("#generate-random input")
-    number(page, "#generate-seed", 7)
+    fill_number(page, "generate-seed", 7)
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.wait_for_function("document.querySelector('#compare-word input').value === 'gato'")
 
@@ -96,22 +82,26 @@ def test_numbers_vary_along_both_axes(open_page, tmp_path, across, values, down,
         assert {record["seed"] for record in records} == {7}
 
 
-def test_methods_and_samplers_give_the_images_of_the_library(open_page, served, tmp_path):
+def test_weightings_and_samplers_give_the_images_of_the_library(open_page, served, tmp_path):
     page = open_page()
     begin(page)
     pick(page, "compare-across", "weighting")
-    choose(page, "across", ["comfy", "attention-logit"])
+    choose(page, "across", ["comfy", "attention"])
     pick(page, "compare-down", "sampler")
     choose(page, "down", ["Euler", "DPM++ 2M Karras"])
     records, pixels = grid(page, tmp_path, 2, 2)
     assert [record["sampler"] for record in records] == ["Euler"] * 2 + ["DPM++ 2M Karras"] * 2
-    assert [record["space"] for record in records] == ["embedding", "attention"] * 2
-    assert [record["method"] for record in records] == ["comfy", None] * 2
+    assert [record["weighting"] for record in records] == ["comfy", "attention"] * 2
     assert len(set(pixels)) == 4
-    with served.context.models.use(served.context.models.names[0], "Euler") as pipe:
-        usual = {"num_inference_steps": 2, "guidance_scale": records[0]["guidance_scale"], "seed": 7}
-        expected = generate("um (gato:1.5) aa", pipe, method="comfy", **usual)
-        other = generate("um (gato:1.5) aa", pipe, space="attention", mode="logit", **usual)
+    with served.context.models.use(served.context.models.names[0]) as pipe:
+        usual = {
+            "num_inference_steps": 2,
+            "guidance_scale": records[0]["guidance_scale"],
+            "seed": 7,
+            "scheduler": "Euler",
+        }
+        expected = generate(pipe, "um (gato:1.5) aa", weighting="comfy", **usual)
+        other = generate(pipe, "um (gato:1.5) aa", weighting="attention", **usual)
     assert pixels[0] == expected.images[0].tobytes()
     assert pixels[1] == other.images[0].tobytes()
     assert page.locator(".pw-charts circle").count() == 2 * 4  # a dot for mass and area of each image

@@ -1,14 +1,9 @@
 """Language of the page in a browser, and the servers that it contacts."""
 
-import pytest
-
 from promptweight_ui.i18n import strings
+from tests.ui.page_driving import AREA, BROWSER
 
-AREA = "#generate-prompt textarea"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
-]
+pytestmark = BROWSER
 
 
 def test_components_have_the_browsers_language_while_the_server_is_busy(served, browser):

@@ -1,36 +1,17 @@
 """Runs in a browser: stop, finish, closed pages, samplers, models, target shares and regions."""
 
-import pytest
-
 from tests.ui.conftest import called
+from tests.ui.page_driving import AREA, BROWSER, CHIP, PATIENCE, PICTURE, fill_number, pick
 
-AREA = "#generate-prompt textarea"
-PICTURE = "#generate-picture .pw-picture"
-CHIP = "#generate-picture .pw-chip"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore"),  # other libraries warn inside the server's threads
-]
-PATIENCE = 600  # seconds; a busy machine must not fail a test
-
-
-def number(page, name, value):
-    page.fill(f"{name} input[type=number]", str(value))
-    page.press(f"{name} input[type=number]", "Tab")
+pytestmark = BROWSER
 
 
 def begin(page, images=1, steps=150):
     page.fill(AREA, "um gato")
-    number(page, "#generate-steps", steps)
-    number(page, "#generate-number", images)
+    fill_number(page, "generate-steps", steps)
+    fill_number(page, "generate-number", images)
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=running] .pw-chip")
-
-
-def pick(page, name, value):
-    page.click(f"#{name} input")
-    page.get_by_role("option", name=value, exact=True).click()
-    page.wait_for_function("!document.querySelector('[role=option]')")  # it fades out
 
 
 def test_stop_ends_the_run_after_the_present_step(open_page, served, hold_run):
@@ -103,9 +84,12 @@ def test_closed_page_releases_the_model_after_the_present_step(open_page, served
 def test_samplers_follow_the_model(open_page, served):
     page = open_page()
     assert page.input_value("#generate-sampler input") == "Default of the model"
-    page.click("#generate-sampler input")
-    assert "DPM++ 2M Karras" in page.locator("[role=option]").all_inner_texts()
-    page.get_by_role("option", name="Euler", exact=True).click()
+    pick(page, "generate-sampler", "DPM++ 2M")
+    page.wait_for_function("document.querySelector('#generate-schedule input').value === 'Default'")
+    pick(page, "generate-schedule", "Karras")
+    pick(page, "generate-sampler", "Euler a")  # it has no such schedule
+    page.wait_for_function("document.querySelector('#generate-schedule input').value === 'Default'")
+    pick(page, "generate-sampler", "Euler")
     pick(page, "generate-model", "mini-dit")
     page.wait_for_function("app.promptBox('generate-prompt').parsed.tokens?.length === 2")
     assert page.input_value("#generate-sampler input") == "Euler"  # both have one of that name
@@ -114,7 +98,7 @@ def test_samplers_follow_the_model(open_page, served):
     assert set(offered) == {"Default of the model", *served.context.models.samplers("mini-dit")} - {"own"}
     page.keyboard.press("Escape")
     page.fill(AREA, "um gato")
-    number(page, "#generate-steps", 2)
+    fill_number(page, "generate-steps", 2)
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=done] .pw-chip")
     session = served.context.sessions.last("run")
@@ -127,10 +111,10 @@ def test_target_share_is_marked_and_its_weight_shown(open_page, served):
     page.fill(AREA, "um (gato:=30%) aa")
     page.wait_for_selector("#generate-prompt .pw-weighted")
     assert page.locator("#generate-prompt .pw-weighted").all_inner_texts() == ["gato"]
-    number(page, "#generate-steps", 4)
+    fill_number(page, "generate-steps", 4)
     page.click("#generate-go")
     page.wait_for_selector(f"{PICTURE}[data-state=done] .pw-chip")
-    assert page.inner_text(f"{CHIP}:nth-child(2) .pw-weight") == "=30%"
+    assert page.inner_text(f"{CHIP}:nth-child(2) .pw-weight") == "=30\u00a0%"
     solved = served.context.sessions.last("run").result.shares[0][0]
     note = page.inner_text("#generate-picture .pw-share-result")
     assert "gato" in note
@@ -146,7 +130,7 @@ def test_target_share_is_marked_and_its_weight_shown(open_page, served):
 def test_models_and_steps_are_compared(open_page):
     page = open_page()
     page.fill(AREA, "um gato")
-    number(page, "#generate-steps", 2)
+    fill_number(page, "generate-steps", 2)
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.wait_for_function("document.querySelector('#compare-word input').value !== ''")
     pick(page, "compare-across", "model")
@@ -169,7 +153,7 @@ def test_models_and_steps_are_compared(open_page):
 def test_painted_regions_are_restored_from_a_file(open_page, served):
     page = open_page()
     page.fill(AREA, "um gato aa")
-    number(page, "#generate-steps", 2)
+    fill_number(page, "generate-steps", 2)
     page.get_by_role("tab", name="Regions", exact=True).click()
     page.click("#regions-orange input")
     page.get_by_role("option", name="gato", exact=True).click()

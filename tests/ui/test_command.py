@@ -1,5 +1,7 @@
 """`promptweight ui`: arguments that reach the app, and invalid ones."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -26,20 +28,43 @@ def test_default_is_the_built_in_model_on_this_machine(launched):
     assert run() == 0
     ((models, more),) = launched
     assert models == ["mini"]
-    assert more == {"host": "127.0.0.1", "port": None, "share": False, "auth": [], "language": None}
+    assert more == {
+        "host": "127.0.0.1", "port": None, "share": False, "auth": [], "language": None,
+        "output_dir": Path("out"), "lora_dir": None, "embeddings_dir": None, "root_path": None,
+    }  # fmt: skip
 
 
 def test_every_option_reaches_the_app(launched):
-    arguments = "-m mini -m other --host 0.0.0.0 --port 8000 --share --auth ana:a:b --lang pt-br"
+    arguments = (
+        "-m mini -m other --host 0.0.0.0 --port 8000 --share --auth ana:a:b --lang pt-br --output-dir a"
+    )
+    arguments += " --lora-dir b --embeddings-dir c --root-path /images"
     assert run(*arguments.split()) == 0
     ((models, more),) = launched
     assert models == ["mini", "other"]
     assert more == {
         "host": "0.0.0.0", "port": 8000, "share": True, "auth": [("ana", "a:b")], "language": "pt-br",
+        "output_dir": Path("a"), "lora_dir": Path("b"), "embeddings_dir": Path("c"), "root_path": "/images",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["--auth", "ana"], ["--auth", ":x"], ["--lang", "tlh"]])
+def test_images_are_not_saved_if_so_wanted(launched):
+    assert run("--no-save", "--output-dir", "a") == 0
+    assert launched[0][1]["output_dir"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--auth", "ana"],
+        ["--auth", ":x"],
+        ["--lang", "tlh"],
+        ["--root-path", "images"],
+        ["--root-path", ""],
+        ["--root-path", "/a b"],
+        ["--root-path", "ftp://a/b"],
+    ],
+)
 def test_invalid_option_raises(launched, arguments):
     with pytest.raises(SettingError):
         run(*arguments)

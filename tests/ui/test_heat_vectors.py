@@ -12,7 +12,7 @@ def test_heat_vectors_file_is_up_to_date():
 
 
 def test_result_and_notebook_scale_words_as_the_app_does(tiny_pipe, tmp_path):
-    result = generate("um (gato:1.4), aa", tiny_pipe, seed=3, num_inference_steps=2)
+    result = generate(tiny_pipe, "um (gato:1.4), aa", seed=3, num_inference_steps=2)
     words = [word for word in result.words if not word.is_punctuation]
     heats = [result.maps.word(word.text, word.occurrence).tensor for word in words]
     scales = comparable_scales([(float(heat.min()), float(heat.max())) for heat in heats])

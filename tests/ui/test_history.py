@@ -19,11 +19,17 @@ def png(path, **texts):
 
 
 def test_own_file_gives_all_settings(tiny_pipe, tmp_path):
-    result = generate("um (gato:1.3)", tiny_pipe, negative_prompt="gato", seed=9, num_inference_steps=2,
-                      guidance_scale=3.5, space="attention", mode="p2p")  # fmt: skip
+    result = generate(tiny_pipe, "um (gato:1.3)", negative_prompt="gato", seed=9, num_inference_steps=2,
+                      guidance_scale=3.5, weighting="attention-p2p steps=0-0.5")  # fmt: skip
     form = read_file(str(result.save(tmp_path)[0]))
     assert (form.tool, form.prompt, form.negative) == ("promptweight", "um (gato:1.3)", "gato")
-    expected = {"steps": 2, "guidance": 3.5, "seed": 9, "method": "attention-p2p", "sampler": "DDIM"}
+    expected = {
+        "steps": 2,
+        "guidance": 3.5,
+        "seed": 9,
+        "weighting": "attention-p2p steps=0-0.5",
+        "sampler": "DDIM",
+    }
     assert expected.items() <= dict(form.values).items()
 
 
@@ -35,8 +41,8 @@ def test_automatic1111_file_gives_its_settings(tmp_path):
     form = read_file(png(tmp_path / "a.png", parameters=text))
     assert (form.tool, form.prompt, form.negative) == ("AUTOMATIC1111", "a (cat:1.2)", "dog")
     assert dict(form.values) == {
-        "steps": "20", "guidance": "7.5", "seed": "42", "width": "512", "height": "768",
-        "sampler": "DPM++ 2M Karras",
+        "steps": 20, "guidance": 7.5, "seed": 42, "width": 512, "height": 768, "sampler": "DPM++ 2M Karras",
+        "weighting": "a1111",
     }  # fmt: skip
     assert ("Model", "x") in form.settings
 

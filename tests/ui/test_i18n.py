@@ -5,8 +5,7 @@ from string import Formatter
 
 import pytest
 
-from promptweight.weighting import NORMALIZER_NAMES
-from promptweight_ui.generation import DEFAULT_METHOD, WEIGHTING_NAMES
+from promptweight_ui.generation import WEIGHTINGS
 from promptweight_ui.i18n import (
     LANGUAGES,
     gradio_translations,
@@ -42,15 +41,13 @@ def test_long_texts_are_translated():
 
 def test_keys_begin_with_the_name_of_their_part():
     assert {key.split("_")[0] for key in ENGLISH} == {
-        "error", "prompt", "picture", "generate", "compare", "explore", "history", "regions",
+        "error", "example", "prompt", "picture", "generate", "compare", "explore", "history", "reach",
+        "regions",
     }  # fmt: skip
 
 
-def test_every_weighting_and_normalizer_has_a_text():
-    texts = {key.removeprefix("generate_") for key in ENGLISH}
-    names = [f"method_{text_key(name)}" for name in (DEFAULT_METHOD, *WEIGHTING_NAMES)]
-    names += [f"normalizer_{text_key(name)}" for name in NORMALIZER_NAMES]
-    assert set(names) <= texts
+def test_every_weighting_has_a_text():
+    assert {f"generate_weighting_{text_key(name)}" for name in WEIGHTINGS} <= set(ENGLISH)
 
 
 def test_texts_with_prefix_lack_the_prefix():

@@ -26,7 +26,7 @@ def test_message_is_shown_in_the_language_of_the_page():
 @pytest.mark.parametrize("language", ["en", "pt-br"])
 def test_typed_text_in_a_message_is_never_html(language):
     typed = "<img src=x onerror=alert(1)>{0}{name}\udc00"
-    shown = str(validation.as_gradio_error(language, SettingError(message("grid-word-missing", word=typed))))
+    shown = str(validation.as_page_error(language, SettingError(message("grid-word-missing", word=typed))))
     assert "<img" not in shown
     assert "&lt;img" in shown
     assert "{0}{name}" in shown

@@ -1,4 +1,4 @@
-"""Samplers that the page offers for each model."""
+"""Samplers and noise schedules that the page offers for each model."""
 
 import inspect
 
@@ -7,14 +7,16 @@ import pytest
 
 from promptweight import generate
 from promptweight.errors import SettingError
-from promptweight.models.schedulers import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS, make_scheduler
-from promptweight_ui.models import (
+from promptweight.models import FLOW_SAMPLERS, NOISE_SCHEDULES, SAMPLERS, make_scheduler
+from promptweight_ui.models import Models
+from promptweight_ui.samplers import (
+    DEFAULT_SCHEDULE,
     OTHER_SCHEDULERS,
     OWN_SAMPLER,
-    SCHEDULERS_WITHOUT_SCHEDULE,
-    Models,
-    find_sampler,
+    join_sampler,
     sampler_names,
+    schedule_names,
+    split_sampler,
     use_sampler,
 )
 
@@ -22,23 +24,22 @@ from promptweight_ui.models import (
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 
-def test_schedulers_without_noise_schedules_are_those_of_diffusers():
-    classes = {sampler.scheduler for table in (SAMPLERS, FLOW_SAMPLERS) for sampler in table.values()}
-    without = set()
-    for name in classes:
-        parameters = inspect.signature(getattr(diffusers, name)).parameters
-        has = [flag in parameters for flag in NOISE_SCHEDULES.values()]
-        assert all(has) or not any(has)
-        without |= set() if any(has) else {name}
-    assert without == SCHEDULERS_WITHOUT_SCHEDULE
+@pytest.mark.parametrize("is_flow", [False, True])
+def test_noise_schedules_are_those_that_diffusers_takes(is_flow):
+    for name, sampler in (FLOW_SAMPLERS if is_flow else SAMPLERS).items():
+        parameters = inspect.signature(getattr(diffusers, sampler.scheduler)).parameters
+        expected = {schedule for schedule, flag in NOISE_SCHEDULES.items() if flag in parameters}
+        assert expected == set(schedule_names(name, is_flow=is_flow)) & set(NOISE_SCHEDULES)
 
 
 @pytest.mark.parametrize("is_flow", [False, True])
-def test_every_sampler_can_be_made(is_flow):
+def test_every_sampler_can_be_made_with_every_schedule(is_flow):
     own = diffusers.FlowMatchEulerDiscreteScheduler() if is_flow else diffusers.DDIMScheduler()
-    made = {name: make_scheduler(name, own) for name in sampler_names(is_flow=is_flow) if name != OWN_SAMPLER}
-    assert len(made) == len(sampler_names(is_flow=is_flow)) - 1
-    assert all(("FlowMatch" in type(each).__name__) == is_flow for each in made.values())
+    for sampler in sampler_names(is_flow=is_flow)[1:]:
+        for schedule in schedule_names(sampler, is_flow=is_flow):
+            name = join_sampler(sampler, schedule)
+            assert ("FlowMatch" in type(make_scheduler(name, own)).__name__) == is_flow
+            assert split_sampler(name, is_flow=is_flow) == (sampler, schedule)
 
 
 @pytest.mark.parametrize("name", [OWN_SAMPLER, *SAMPLERS, "DPM++ 2M Karras", *OTHER_SCHEDULERS])
@@ -48,8 +49,7 @@ def test_every_sampler_makes_an_image_and_previews(tiny_pipe, name):
     own, previews = tiny_pipe.scheduler, []
     with use_sampler(tiny_pipe, name):
         preview = LivePreview(tiny_pipe)
-        result = generate(
-            "um gato", tiny_pipe, num_inference_steps=4, seed=1, record=False,
+        result = generate(tiny_pipe, "um gato", num_inference_steps=4, seed=1, record=False,
             callback=lambda progress: previews.append(preview(progress)),
         )  # fmt: skip
     assert tiny_pipe.scheduler is own
@@ -81,8 +81,14 @@ def test_flow_matching_models_have_their_own_samplers():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("dpm++ 2m  karras", "DPM++ 2M Karras"), ("Euler a", "Euler a"), ("ddpmscheduler", "DDPMScheduler"),
-     ("", None), (None, None), ("x" * 10_000, None), (3, None), ("Automatic", None)],
-)  # fmt: skip
-def test_sampler_names_match_in_any_case(name, expected):
-    assert find_sampler(name, sampler_names(is_flow=False)) == expected
+    [
+        ("dpm++ 2m  karras", ("DPM++ 2M", "Karras")),
+        ("euler sgm uniform", ("Euler", "SGM Uniform")),
+        ("Euler a", ("Euler a", DEFAULT_SCHEDULE)),
+        ("own", (OWN_SAMPLER, DEFAULT_SCHEDULE)),
+        ("ddpmscheduler", ("DDPMScheduler", DEFAULT_SCHEDULE)),
+        *((name, None) for name in ("", None, "x" * 10_000, 3, "Automatic", "Euler a Karras", "own Karras")),
+    ],
+)
+def test_names_are_split_in_any_case(name, expected):
+    assert split_sampler(name, is_flow=False) == expected

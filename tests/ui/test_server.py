@@ -22,9 +22,10 @@ STEPS = 2
 
 def settings(served, **changes):
     usual = {
-        "prompt": "um (gato:1.4)", "negative": "", "model": served.context.models.names[0], "method": "auto",
-        "normalizer": "none", "sampler": "own", "steps": STEPS, "guidance": 4.0, "seed": 7,
-        "random": False, "number": 1, "width": None, "height": None, "refine": False, "language": "en",
+        "prompt": "um (gato:1.4)", "negative": "", "model": served.context.models.names[0],
+        "weighting": "default", "sampler": "own", "schedule": "default", "steps": STEPS, "guidance": 4.0,
+        "seed": 7, "random": False, "number": 1, "width": None, "height": None, "clip_skip": 0,
+        "refine": False, "language": "en",
     }  # fmt: skip
     return {**usual, **changes}
 
@@ -85,14 +86,14 @@ def test_image_equals_that_of_the_library(client, served):
 
     file = generated(client, served)["images"][0]
     with served.context.models.use(served.context.models.names[0]) as pipe:
-        expected = generate("um (gato:1.4)", pipe, num_inference_steps=STEPS, guidance_scale=4.0, seed=7)
+        expected = generate(pipe, "um (gato:1.4)", num_inference_steps=STEPS, guidance_scale=4.0, seed=7)
     assert Image.open(file).convert("RGB").tobytes() == expected.images[0].tobytes()
 
 
 def test_sampler_is_the_chosen_one(client, served):
     images = {}
-    for sampler in ("own", "Euler a", "DPM++ 2M Karras"):
-        file = generated(client, served, sampler=sampler, steps=4)["images"][0]
+    for sampler, schedule in (("own", "default"), ("Euler a", "default"), ("DPM++ 2M", "Karras")):
+        file = generated(client, served, sampler=sampler, schedule=schedule, steps=4)["images"][0]
         images[read_metadata(file).record["sampler"]] = Image.open(file).convert("RGB").tobytes()
     assert set(images) == {"DDIM", "Euler a", "DPM++ 2M Karras"}
     assert len(set(images.values())) == 3
@@ -113,7 +114,9 @@ def test_target_share_is_reported_with_its_weight(client, served):
 
 
 def test_what_the_library_remarks_is_told_in_both_languages(client, served):
-    prompt = "<lora:luz:0.8> um (gato:1.4{mode=clip}) e um (aa:1.2{region=left}) AND [um:aa:0.5]"
+    prompt = (
+        "<lora:luz:0.8> um (gato:1.4{weighting=clip-attention}) e um (aa:1.2{region=left}) AND [um:aa:0.5]"
+    )
     message = generated(client, served, prompt=prompt, negative="feio", guidance=1.0, steps=4)
     assert len(message["warnings"]) >= 4
     for warning in message["warnings"]:
@@ -161,6 +164,53 @@ def test_stop_ends_a_run_after_the_present_step(client, served):
     assert len(message["images"]) < 16
 
 
+@pytest.mark.parametrize("failing_step", [1, 2])
+def test_run_that_fails_later_ends_with_its_finished_images(served, monkeypatch, failing_step):
+    fail_at(monkeypatch, image_number=3, step=failing_step)
+    page = gradio_client.Client(served.url, verbose=False)
+    job = page.submit(*settings(served, number=4).values(), api_name="/generate")
+    with pytest.raises(gradio_client.exceptions.AppError, match="IndexError: out of bounds"):
+        job.result()
+    message = job.outputs()[-1][0]
+    assert message["state"] == "failed"
+    assert message["seeds"] == ["7", "8"]
+    assert [read_metadata(file).record["seed"] for file in message["images"]] == [7, 8]
+    assert [word["text"] for word in message["maps"]["words"]] == ["um", "gato"]
+    assert served.context.sessions.used[page.session_hash].result.seeds == (7, 8)
+    page.close()
+
+
+def test_run_that_fails_in_its_first_image_keeps_the_result_before(served, monkeypatch):
+    page = gradio_client.Client(served.url, verbose=False)
+    generated(page, served)
+    fail_at(monkeypatch, image_number=1, step=2)
+    job = page.submit(*settings(served, seed=9, number=2).values(), api_name="/generate")
+    with pytest.raises(gradio_client.exceptions.AppError):
+        job.result()
+    message = job.outputs()[-1][0]
+    assert message["state"] == "failed"
+    assert "images" not in message
+    assert served.context.sessions.used[page.session_hash].result.seeds == (7,)
+    page.close()
+
+
+def fail_at(monkeypatch, image_number, step):
+    """Let every run fail at one step of one image."""
+    import promptweight
+
+    whole = promptweight.generate
+
+    def failing_generate(*arguments, callback, **options):
+        def failing_callback(progress):
+            if (progress.image_number, progress.step) == (image_number, step):
+                raise IndexError("out of bounds")
+            return callback(progress)
+
+        return whole(*arguments, callback=failing_callback, **options)
+
+    monkeypatch.setattr(promptweight, "generate", failing_generate)
+
+
 def test_closed_page_is_removed(served):
     page = gradio_client.Client(served.url, verbose=False)
     generated(page, served)
@@ -202,13 +252,19 @@ def test_old_results_are_released(client, served):
         ({"width": 10**9}, "whole number"),
         ({"width": 7}, "whole number"),
         ({"width": 33}, "a multiple of"),
-        ({"method": "eval"}, ""),
-        ({"method": None}, ""),
-        ({"normalizer": ["mean"]}, ""),
+        ({"weighting": "eval"}, "comfy"),
+        ({"weighting": ["comfy"]}, ""),
+        ({"weighting": "comfy normalizer=eval"}, "mean-div"),
+        ({"weighting": "attention steps=0.8-0.2"}, "increasing"),
         ({"sampler": "Best"}, ""),
         ({"sampler": None}, ""),
         ({"sampler": ["Euler"]}, ""),
         ({"sampler": "__import__('os')"}, ""),
+        ({"schedule": "Karras"}, "default"),
+        ({"sampler": "Euler a", "schedule": "Karras"}, "default"),
+        ({"sampler": "DPM++ 2M", "schedule": ["Karras"]}, "Karras"),
+        ({"clip_skip": 101}, ""),
+        ({"clip_skip": 1.5}, "whole number"),
         ({"sampler": "DPM++ 2M", "model": "mini-dit"}, "own, Euler"),
         ({"model": "/etc/passwd"}, ""),
         ({"model": "../../mini"}, ""),

@@ -3,12 +3,20 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from promptweight_ui import sessions as module
 from promptweight_ui.runs import Run
 from promptweight_ui.sessions import Sessions, result_nbytes
+from promptweight_ui.turns import Turns
 
 
 def request(name):
     return SimpleNamespace(session_hash=name)
+
+
+def result_of(run):
+    run.start(lambda run: True)
+    list(run.statuses())
+    return run.outcome
 
 
 @dataclass
@@ -35,17 +43,15 @@ def test_sessions_are_separate():
     assert sessions.get(request("a")) is one
 
 
-def test_removed_session_is_released_and_its_run_stops():
+def test_run_of_a_removed_session_stops():
     sessions = Sessions()
     session = sessions.get(request("a"))
-    run = session.run = Run()
+    run = session.run = Run(Turns())
     sessions.remove(request("a"))
     sessions.remove(request("a"))
     assert len(sessions) == 0
-    assert session.result is None
-    run.start(lambda callback: callback(SimpleNamespace(image_number=1, image_count=1, step=1, steps=9)))
-    list(run.progress())
-    assert run.outcome is False
+    assert run.is_stopped
+    assert result_of(run) is None
 
 
 def test_least_recently_used_session_is_removed_first():
@@ -72,3 +78,27 @@ def test_newest_result_stays_whatever_its_size():
     session = sessions.get(request("a"))
     sessions.store_result(session, RecordedResult(1000))
     assert result_nbytes(session.result) == 1000
+
+
+def test_reloaded_tab_has_its_result_again(monkeypatch):
+    sessions = Sessions()
+    first = sessions.resume(request("a"), "tab-of-ana")
+    sessions.store_result(first, RecordedResult(1), {"state": "done"})
+    sessions.remove(request("a"))
+    again = sessions.resume(request("b"), "tab-of-ana")
+    assert (again.result, again.message) == (first.result, {"state": "done"})
+    assert sessions.resume(request("c"), "tab-of-bruno").result is None
+    assert sessions.resume(request("d"), None).result is None
+    sessions.remove(request("b"))
+    monkeypatch.setattr(module, "MAX_CLOSED_SECONDS", -1)
+    sessions.resume(request("e"), "tab-of-carla")
+    assert sessions.resume(request("f"), "tab-of-ana").result is None
+
+
+def test_results_of_closed_tabs_are_dropped_when_memory_is_short():
+    sessions = Sessions(max_bytes=100)
+    closed = sessions.resume(request("a"), "tab-of-ana")
+    sessions.store_result(closed, RecordedResult(60), {})
+    sessions.remove(request("a"))
+    sessions.store_result(sessions.get(request("b")), RecordedResult(60))
+    assert (closed.result, closed.message) == (None, None)

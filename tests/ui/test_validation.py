@@ -42,7 +42,7 @@ def test_invalid_text_is_refused(value, expected):
 
 
 def test_invalid_value_is_quoted_without_markup():
-    text = error_text(validation.choice, "generate_method", "<img src=x onerror=alert(1)>" * 9, ["scale"])
+    text = error_text(validation.choice, "generate_weighting", "<img src=x onerror=alert(1)>" * 9, ["scale"])
     assert "<" not in text
     assert len(text) < 400
 
@@ -68,6 +68,19 @@ def test_seed_is_exact(seed):
 
 def test_integer_accepts_an_integral_float():
     assert validation.integer("en", "generate_steps", 25.0, 1, 150) == 25
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, None), ("", None), ("  ", None), (0, None), ("0", None), (64, 64), (" 64", 64)],
+)
+def test_side_without_a_value_is_left_to_the_model(value, expected):
+    assert validation.optional_integer("en", "generate_width", value, 8, 128) == expected
+
+
+@pytest.mark.parametrize("value", [7, "7", "129", "64x64", "-8", 64.5, [64], True, "9" * 30, "²"])
+def test_invalid_side_is_refused(value):
+    assert "from 8 to 128" in error_text(validation.optional_integer, "generate_width", value, 8, 128)
 
 
 def test_error_is_in_the_language_of_the_page():

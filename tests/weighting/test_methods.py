@@ -121,10 +121,15 @@ def expected_comfy_plus_plus(b, w, e):
 
 
 def expected_presence(b, w, e):
-    """Average over thresholds u from 0 to 1 of the prompt without the tokens whose weight is below u."""
+    """Mean direction and mean logarithm of the length over thresholds u from 0 to 1.
+
+    At a threshold the tokens whose weight is below it are absent.
+    """
     thresholds = (np.arange(10) + 0.5) / 10  # WEIGHTS are tenths
-    mean = np.mean([toy_encoder(w < u) for u in thresholds], axis=0)
-    return np.array([mean[t] * max(1.0, w[t]) for t in range(TOKENS)])
+    samples = np.stack([toy_encoder(w < u) for u in thresholds])
+    lengths = np.linalg.norm(samples, axis=-1, keepdims=True)
+    blend = np.exp(np.log(lengths).mean(0)) * (samples / lengths).mean(0)
+    return np.array([blend[t] * max(1.0, w[t]) for t in range(TOKENS)])
 
 
 EXPECTED = {

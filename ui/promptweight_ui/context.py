@@ -10,6 +10,7 @@ Texts are in `strings/*.json`; the key of each begins with the name of its tab.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,11 @@ import gradio as gr
 
 from promptweight_ui.i18n import gradio_translations, translate
 from promptweight_ui.models import Models
+from promptweight_ui.outputs import Outputs
 from promptweight_ui.sessions import Sessions
 
-GPU: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "gpu"}
-"""Settings of every event that runs a model: one at a time in all tabs."""
+RUN: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+"""Settings of every event that runs a model; `Models.turns` gives the order of the runs."""
 
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 """Settings of events that only change the page."""
@@ -34,13 +36,19 @@ class Context:
     Attributes:
         models: the models that the server offers.
         sessions: the state of each browser session.
+        outputs: the output folder.
+        lora_dir: the folder of the LoRAs that prompts name; None for none.
+        embeddings_dir: the folder of the textual inversions that prompts name.
         language: the language switch; handlers that make texts take its value.
         parts: components that other tabs fill or read, by name: "prompt", "negative", "seed" and so on of
-            the Generate tab, and "tabs".
+            the Generate tab, and "tabs"; also "history", and "examples" where the app has some.
     """
 
     models: Models
     sessions: Sessions
+    outputs: Outputs = field(default_factory=Outputs)
+    lora_dir: str | os.PathLike[str] | None = None
+    embeddings_dir: str | os.PathLike[str] | None = None
     language: Any = None
     parts: dict[str, Any] = field(default_factory=dict)
     _translated: list[tuple[Any, Mapping[str, str], Mapping[str, str]]] = field(default_factory=list)
@@ -78,7 +86,7 @@ class Context:
         return self._i18n(key)
 
     def stop_run(self, request: gr.Request) -> None:
-        """End the run of a browser's session after its present step."""
+        """End the run of a browser's session."""
         self.sessions.get(request).stop()
 
     def follow_language(self) -> None:

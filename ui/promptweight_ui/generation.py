@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.weighting import ATTACH_MODES, METHOD_NAMES, NORMALIZER_NAMES
+from promptweight.errors import PromptweightError
+from promptweight.generation import GenerateOptions
+from promptweight.weighting import DEFAULT_NAME, WEIGHTING_NAMES, Weighting
 from promptweight_ui import validation
 from promptweight_ui.components.live_preview import LivePreview
 from promptweight_ui.components.map_payload import maps_payload
-from promptweight_ui.components.picture import running_message, started_message
+from promptweight_ui.components.picture import (
+    empty_message,
+    finished_message,
+    image_payload,
+    running_message,
+)
 from promptweight_ui.context import Context
-from promptweight_ui.runs import follow_run
+from promptweight_ui.history import image_caption, shared_history
+from promptweight_ui.runs import Run, RunAbortedError, RunFailedError, RunStatus, follow_run
+from promptweight_ui.samplers import join_sampler
 
 if TYPE_CHECKING:
     from promptweight import Result
     from promptweight.generation import Progress
-    from promptweight_ui.runs import RunProgress
+    from promptweight.prompt import Prompt
 
-DEFAULT_METHOD = "auto"
-"""The default method of each text encoder."""
-
-ATTENTION_PREFIX = "attention-"
-
-WEIGHTING_NAMES = (*METHOD_NAMES, *(f"{ATTENTION_PREFIX}{mode}" for mode in ATTACH_MODES))
-"""The choices of how weights act, without `DEFAULT_METHOD`."""
+WEIGHTINGS = (DEFAULT_NAME, *WEIGHTING_NAMES)
+"""The listed choices of how weights act; any other text of a `Weighting` can be typed."""
 
 MAX_SEED = 2**53 - 1 - validation.MAX_IMAGES
 """Largest seed with which all seeds of a run are exact in JavaScript."""
 
-MAX_GUIDANCE = 100
+MAX_GUIDANCE = 30
 
 MAX_RECORDING_MB = 256.0
 """Memory of one run's recording in MiB."""
@@ -46,9 +51,9 @@ class GenerateForm:
     prompt: Any
     negative: Any
     model: Any
-    method: Any
-    normalizer: Any
+    weighting: Any
     sampler: Any
+    schedule: Any
     steps: Any
     guidance: Any
     seed: Any
@@ -56,6 +61,7 @@ class GenerateForm:
     number: Any
     width: Any
     height: Any
+    clip_skip: Any
     refine: Any
 
 
@@ -66,8 +72,12 @@ SHARED = tuple(name for name in FORM_NAMES if name not in ("number", "refine"))
 
 
 def single_image_form(values: Sequence[Any]) -> GenerateForm:
-    """Return the form of one image from the values of `SHARED`."""
-    return GenerateForm(**dict(zip(SHARED, values, strict=True)), number=1, refine=False)
+    """Return the form of one image from the values of `SHARED`, with the seed of the last image.
+
+    The field of the seed holds it, also where the next image will have a random one.
+    """
+    shared = dict(zip(SHARED, values, strict=True)) | {"random": False}
+    return GenerateForm(**shared, number=1, refine=False)
 
 
 @dataclass(frozen=True)
@@ -76,104 +86,182 @@ class GenerateCall:
 
     Attributes:
         model: one of the names that the server offers.
-        sampler: one of `Models.samplers`.
-        arguments: the arguments of `promptweight.generate`.
+        prompt: the prompt.
+        options: the options of `promptweight.generate`.
     """
 
     model: str
-    sampler: str
-    arguments: dict[str, Any]
-
-
-WEIGHTING_ARGUMENTS = ("method", "normalizer", "space", "mode")
-"""Arguments of `promptweight.generate` for how weights act."""
-
-
-def weighting_arguments(name: str, normalizer: str | None) -> dict[str, Any]:
-    """Return the arguments of `promptweight.generate` for one of `WEIGHTING_NAMES` or `DEFAULT_METHOD`.
-
-    Args:
-        name: how weights act.
-        normalizer: the normalizer of weights on embeddings; None for none.
-    """
-    if name.startswith(ATTENTION_PREFIX):
-        mode = name.removeprefix(ATTENTION_PREFIX)
-        return {"space": "attention", "mode": mode}
-    method = None if name == DEFAULT_METHOD else name
-    return {"method": method, "normalizer": normalizer}
+    prompt: str | Prompt
+    options: GenerateOptions
 
 
 def check_form(context: Context, form: GenerateForm, language: object) -> GenerateCall:
     """Return the checked values of a form.
 
     Raises:
-        gr.Error: a value is invalid; the error names it in the language of the page.
+        PageError: a value is invalid; the error names it in the language of the page.
     """
     model = validation.choice(language, "generate_model", form.model, context.models.names)
-    method = validation.choice(language, "generate_method", form.method, (DEFAULT_METHOD, *WEIGHTING_NAMES))
-    normalizer = validation.choice(language, "generate_normalizer", form.normalizer, NORMALIZER_NAMES)
-    sampler = validation.choice(language, "generate_sampler", form.sampler, context.models.samplers(model))
+    models = context.models
+    sampler = validation.choice(language, "generate_sampler", form.sampler, models.samplers(model))
+    schedules = models.schedules(model, sampler)
+    schedule = validation.choice(language, "generate_schedule", form.schedule, schedules)
     number = validation.integer(language, "generate_number", form.number, 1, validation.MAX_IMAGES)
     seed = secrets.randbelow(2**32)
     if form.random is not True:
         seed = validation.integer(language, "generate_seed", form.seed, 0, MAX_SEED)
+    facts = models.facts(model)
     sizes = {
-        name: validation.integer(language, f"generate_{name}", value, 8, validation.MAX_SIDE)
+        name: validation.optional_integer(language, f"generate_{name}", value, 8, facts.max_side)
         for name, value in (("width", form.width), ("height", form.height))
-        if value is not None
     }
-    steps = validation.integer(language, "generate_steps", form.steps, 1, validation.MAX_STEPS)
-    arguments = {
-        "prompt": validation.text(language, "generate_prompt", form.prompt),
-        "negative_prompt": validation.text(language, "generate_negative", form.negative),
-        "num_inference_steps": steps,
-        "guidance_scale": validation.number(language, "generate_guidance", form.guidance, 0, MAX_GUIDANCE),
-        "seed": seed,
-        "num_images_per_prompt": number,
-        **sizes,
-        **weighting_arguments(method, None if normalizer == "none" else normalizer),
-    }
-    return GenerateCall(model, sampler, arguments)
+    if any(sizes.values()):  # pipelines of Stable Diffusion ignore one side without the other
+        sizes = {name: value or facts.side for name, value in sizes.items()}
+    options = GenerateOptions(
+        negative_prompt=validation.text(language, "generate_negative", form.negative),
+        weighting=check_weighting(form.weighting, language),
+        num_inference_steps=validation.integer(
+            language, "generate_steps", form.steps, 1, validation.MAX_STEPS
+        ),
+        guidance_scale=validation.number(language, "generate_guidance", form.guidance, 0, MAX_GUIDANCE),
+        scheduler=join_sampler(sampler, schedule),
+        seed=seed,
+        num_images_per_prompt=number,
+        clip_skip=validation.optional_integer(
+            language, "generate_clip_skip", form.clip_skip, 0, validation.MAX_CLIP_SKIP
+        ),
+        lora_dir=context.lora_dir,
+        embeddings_dir=context.embeddings_dir,
+        height=sizes.get("height"),
+        width=sizes.get("width"),
+    )
+    return GenerateCall(model, validation.text(language, "generate_prompt", form.prompt), options)
+
+
+def check_weighting(value: object, language: object) -> Weighting:
+    """Return the weighting that a browser sends as text.
+
+    Raises:
+        PageError: it is not text, or not valid.
+    """
+    try:
+        return Weighting.parse(validation.text(language, "generate_weighting", value))
+    except PromptweightError as error:
+        raise validation.as_page_error(language, error) from error
 
 
 def stream_generation(
-    context: Context, call: GenerateCall, language: object, request: gr.Request, *, refine: bool = True
-) -> Generator[dict[str, Any], None, Result]:
-    """Generate images and yield messages for the page about the progress; `yield from` returns the result.
+    context: Context,
+    component: Any,
+    call: GenerateCall,
+    request: gr.Request,
+    *,
+    refine: bool = True,
+    finish: Callable[[Result], Result] = lambda result: result,
+) -> Iterator[dict[str, Any]]:
+    """Generate images and yield messages for the picture component; the session keeps the result.
+
+    Every finished image is saved at once, also if the run fails or is stopped later.
 
     Args:
         context: the objects that the tabs share.
+        component: the picture component.
         call: the checked values.
-        language: the language of the page.
         request: the request of the browser, whose session holds the run.
         refine: whether refined maps are recorded.
+        finish: changes every result before it is saved.
 
     Raises:
-        gr.Error: the run failed.
+        QueueFullError: too many runs are waiting.
+        RunFailedError: the run failed after its first image.
+        Exception: that of a run that failed before.
     """
+    start = monotonic()
     previews: list[Callable[[Progress], Any]] = []
+    results: list[Result] = []
+    images: list[dict[str, Any]] = []
 
-    def work(callback: Callable[[Progress], bool]) -> Result:
-        with context.models.use(call.model, call.sampler) as pipe:
+    def save(result: Result) -> None:
+        result = finish(_to_main_memory(result))
+        images.extend(saved_images(context, component, result, request))
+        results.append(result)
+
+    def work(run: Run) -> Result | None:
+        with context.models.use(call.model) as pipe, run.interrupting(pipe):
             from promptweight import generate
             from promptweight.attention import Record
 
             record = Record(steps="keep", refine=refine, max_mb=MAX_RECORDING_MB)
-            preview = LivePreview(pipe, _size(call.arguments))
+            options = replace(call.options, record=record)
+            preview = LivePreview(pipe, _size(options))
             previews.append(lambda progress: (preview(progress), maps_payload(progress.maps, 1, parts=1)))
-            return _to_main_memory(generate(model=pipe, record=record, callback=callback, **call.arguments))
+            try:
+                result = generate(pipe, call.prompt, options=options, callback=run.after_step, on_image=save)
+            except RunAbortedError:
+                return None
+            return finish(_to_main_memory(result))
 
-    message = started_message()
+    def describe(status: RunStatus) -> dict[str, Any]:
+        return running_message(status, images)
 
-    def describe(progress: RunProgress | None) -> dict[str, Any]:
-        nonlocal message
-        if progress is not None:
-            message = running_message(progress)
+    def keep(result: Result) -> dict[str, Any]:
+        """Make a result the last one of the session, and return its message."""
+        outputs = context.outputs
+        message = finished_message(result, images, monotonic() - start)
+        if outputs.is_listed and result.stopped_after is None:  # not told to other machines
+            message["folder"] = str(outputs.folder)
+            message["is_saved"] = outputs.is_writable
+        context.sessions.store_result(session, result, {**message, "former": True})
         return message
 
-    yield message
     session = context.sessions.get(request)
-    return (yield from follow_run(session, language, work, describe, lambda progress: previews[0](progress)))
+    turns = context.models.turns
+    try:
+        result = yield from follow_run(turns, session, work, describe, lambda progress: previews[0](progress))
+    except Exception as error:
+        if not results:
+            raise
+        raise RunFailedError(error, keep(join_results(results))) from error
+    if result is None and results:
+        result = join_results(results)
+    if result is None or not result.images:
+        yield empty_message()
+        return
+    if len(result.images) > len(images):  # the last one is not finished
+        images.extend(saved_images(context, component, last_image(result), request))
+    yield keep(result)
+
+
+def saved_images(
+    context: Context, component: Any, result: Result, request: gr.Request
+) -> list[dict[str, Any]]:
+    """Save the images of a result, add them to the history of the session, and return them for the page."""
+    history = shared_history(context)
+    found = []
+    for number, path in enumerate(context.outputs.save(result, component)):
+        history.add(request.session_hash or "", path, image_caption(result, number))
+        found.append(image_payload(result, number, path))
+    return found
+
+
+def join_results(results: Sequence[Result]) -> Result:
+    """Return the results of single images, drawn one by one, as one result."""
+    from promptweight.generation import join_maps
+
+    maps = [each.maps for each in results if each.maps is not None]
+    return replace(
+        results[0],
+        images=tuple(image for each in results for image in each.images),
+        seeds=tuple(seed for each in results for seed in each.seeds),
+        maps=join_maps(maps) if len(maps) == len(results) else None,
+        shares=tuple(shares for each in results for shares in each.shares),
+        warnings=tuple(dict.fromkeys(text for each in results for text in each.warnings)),
+    )
+
+
+def last_image(result: Result) -> Result:
+    """Return the result of the last image alone, without maps."""
+    return replace(result, images=result.images[-1:], seeds=result.seeds[-1:], maps=None)
 
 
 def _to_main_memory(result: Result) -> Result:
@@ -185,7 +273,7 @@ def _to_main_memory(result: Result) -> Result:
     return replace(result, maps=replace(result.maps, recording=replace(recording, slots=slots), _grids={}))
 
 
-def _size(arguments: dict[str, Any]) -> tuple[int, int] | None:
-    if "height" in arguments and "width" in arguments:
-        return arguments["height"], arguments["width"]
-    return None
+def _size(options: GenerateOptions) -> tuple[int, int] | None:
+    if options.height is None or options.width is None:
+        return None
+    return options.height, options.width

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from promptweight_ui.generation import ATTENTION_PREFIX, DEFAULT_METHOD
+from promptweight.errors import PromptweightError
+from promptweight.messages import Message
+from promptweight.prompt import convert
+from promptweight.weighting import METHOD_NAMES, Weighting
 from promptweight_ui.i18n import encodable
+from promptweight_ui.outputs import Outputs
 from promptweight_ui.regions.metadata import PaintedRegions, parse_regions
 
 if TYPE_CHECKING:
@@ -19,18 +23,24 @@ if TYPE_CHECKING:
     from promptweight_ui.context import Context
 
 MAX_SESSIONS = 64
-MAX_IMAGES = 200
-"""Images of one session; the oldest are removed."""
+MAX_IMAGES = 120
+"""Images in the list; older ones are left out."""
 
 MAX_VALUE = 300
 """Characters of a setting on the page."""
 
 
 class History:
-    """Image files of each session, newest first."""
+    """Image files that each session sees, newest first.
 
-    def __init__(self) -> None:
+    Args:
+        outputs: the output folder; where it is listed, its newest files take the place of the session's own.
+    """
+
+    def __init__(self, outputs: Outputs | None = None) -> None:
+        self._outputs = outputs or Outputs()
         self._files: OrderedDict[str, list[tuple[str, str]]] = OrderedDict()
+        self._listed: dict[str, list[tuple[str, str]]] = {}
         self._lock = Lock()
 
     def add(self, session: str, path: str, caption: str) -> None:
@@ -42,23 +52,46 @@ class History:
                 files.insert(0, (path, caption))
             del files[MAX_IMAGES:]
             while len(self._files) > MAX_SESSIONS:
-                self._files.popitem(last=False)
+                removed, _ = self._files.popitem(last=False)
+                self._listed.pop(removed, None)
 
     def files(self, session: str) -> list[tuple[str, str]]:
         """Return the existing files of a session, each with its caption."""
+        if self._outputs.is_listed:
+            files = [(str(path), file_caption(path.name)) for path in self._outputs.newest(MAX_IMAGES)]
+        else:
+            with self._lock:
+                files = list(self._files.get(session, ()))
+            files = [(path, caption) for path, caption in files if os.path.exists(path)]
         with self._lock:
-            files = list(self._files.get(session, ()))
-        return [(path, caption) for path, caption in files if os.path.exists(path)]
+            self._files.setdefault(session, [])
+            self._listed[session] = files
+        return files
+
+    def listed(self, session: str, index: int) -> str | None:
+        """Return the path at an index of the files that the session saw last; None for no such file."""
+        files = self._listed.get(session, [])
+        return files[index][0] if 0 <= index < len(files) and os.path.exists(files[index][0]) else None
 
 
 def shared_history(context: Context) -> History:
     """Return the history of the app, which all tabs share."""
-    return context.parts.setdefault("history", History())
+    return context.parts.setdefault("history", History(context.outputs))
 
 
 def image_caption(result: Result, image: int = 0) -> str:
     """Return the caption of an image: its seed and the beginning of its prompt."""
     return _page_text(f"{result.seeds[image]} · {result.prompt.text[:80]}")
+
+
+def file_caption(name: str) -> str:
+    """Return the caption of a file in the output folder, from the name that `Result.save` gives it.
+
+    >>> file_caption("00012-7-um-gato.png")
+    '7 · um gato'
+    """
+    match = re.fullmatch(r"\d{5,9}-(\d+)-(.+)\.png", name)
+    return _page_text(f"{match[1]} · {match[2].replace('-', ' ')}" if match else name)
 
 
 @dataclass(frozen=True)
@@ -67,10 +100,12 @@ class HistoryForm:
 
     Attributes:
         tool: the tool that wrote the file.
-        prompt: the prompt.
+        prompt: the prompt, in promptweight's syntax.
         negative: the negative prompt.
         settings: all settings by the tool's own names, as text.
         values: values of the Generate tab by the names of its fields.
+        notes: what the Generate tab cannot follow, as messages of the library.
+        left_out: names of settings of promptweight itself for which the Generate tab has no field.
         painted: the regions painted in the Regions tab; None for none.
     """
 
@@ -79,35 +114,37 @@ class HistoryForm:
     negative: str
     settings: tuple[tuple[str, str], ...]
     values: Mapping[str, Any]
+    notes: tuple[Message, ...] = ()
+    left_out: tuple[str, ...] = ()
     painted: PaintedRegions | None = None
 
 
 FORM_FIELDS = {
     "num_inference_steps": "steps",
-    "Steps": "steps",
-    "steps": "steps",
     "guidance_scale": "guidance",
-    "CFG scale": "guidance",
-    "cfg_scale": "guidance",
-    "cfgscale": "guidance",
-    "cfg": "guidance",
     "seed": "seed",
-    "Seed": "seed",
     "width": "width",
     "height": "height",
-    "model": "model",
-    "normalizer": "normalizer",
-    "sampler": "sampler",
-    "Sampler": "sampler",
+    "scheduler": "sampler",
+    "clip_skip": "clip_skip",
+    "weighting": "weighting",
 }
-"""Fields of the Generate tab by the names that tools give to them."""
+"""Fields of the Generate tab by the names of `GenerateOptions`."""
+
+WITHOUT_FIELD = frozenset(
+    (
+        *("promptweight", "dialect", "model", "revision", "pipeline", "sampler", "dtype", "device"),
+        *("weighting_by_encoder", "regions", *FORM_FIELDS),
+    )
+)
+"""Settings of promptweight that are not options, or that the app takes."""
 
 
 def read_file(path: str) -> HistoryForm | None:
     """Return the generation settings of an image file; None if it has none.
 
     Raises:
-        PromptweightError: the file is not an image, or it is damaged.
+        PromptweightError: the file is not an image, it is damaged, or its prompt is not known.
         OSError: the file cannot be opened.
     """
     from promptweight.metadata import read_metadata
@@ -115,19 +152,18 @@ def read_file(path: str) -> HistoryForm | None:
     info = read_metadata(path).generation_info()
     if info is None:
         return None
-    values: dict[str, Any] = {}
-    for name, value in info.settings.items():
-        if name in FORM_FIELDS and isinstance(value, (str, int, float)) and not isinstance(value, bool):
-            values.setdefault(FORM_FIELDS[name], value)
-    size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(info.settings.get("Size", "")))
-    if size:
-        values |= {"width": size[1], "height": size[2]}
-    if schedule := info.settings.get("Schedule type"):
-        values["sampler"] = f"{values.get('sampler')} {schedule}"
-    if info.tool == "promptweight":
-        values["method"] = _weighting_name(info.settings)
-        values.setdefault("sampler", str(info.settings.get("scheduler")))
-    painted = parse_regions(info.settings) if info.tool == "promptweight" else None
+    is_own = info.tool == "promptweight"
+    options = dict(info.settings if is_own else info.options)
+    if is_own:
+        options |= {"scheduler": options.get("sampler") or options.get("scheduler")}
+        options |= {"weighting": _weighting_text(options.get("weighting"))}
+    else:
+        # The weights of another tool act as in that tool.
+        options["weighting"] = info.dialect if info.dialect in METHOD_NAMES else None
+    values = {field: options[name] for name, field in FORM_FIELDS.items() if options.get(name) is not None}
+    if is_own:
+        values["model"] = info.settings.get("model")
+    painted = parse_regions(info.settings) if is_own else None
     listed = dict(info.settings)
     if painted is not None:
         listed["regions"] = ", ".join(word for word in painted.words if word)
@@ -136,15 +172,22 @@ def read_file(path: str) -> HistoryForm | None:
         for name, value in listed.items()
         if value is not None and value != {} and value != []
     )
-    prompt, negative = _page_text(info.prompt), _page_text(info.negative_prompt)
-    return HistoryForm(info.tool, prompt, negative, settings, values, painted)
+    left_out = [name for name, value in listed.items() if is_own and name not in WITHOUT_FIELD and value]
+    loras = [f"LoRA {lora.name}" for lora in info.loras]
+    prompt, negative = (
+        _page_text(convert(text, info.dialect, "pw").text) for text in (info.prompt, info.negative_prompt)
+    )
+    return HistoryForm(
+        info.tool, prompt, negative, settings, values, info.warnings, (*left_out, *loras), painted
+    )
 
 
-def _weighting_name(settings: Mapping[str, Any]) -> str:
-    """Return the name of the Generate tab for how weights acted."""
-    if settings.get("space") == "attention":
-        return f"{ATTENTION_PREFIX}{settings.get('mode')}"
-    return str(settings.get("method") or DEFAULT_METHOD)
+def _weighting_text(value: Any) -> str | None:
+    """Return the weighting of a file as text; None if it is not valid."""
+    try:
+        return str(Weighting.parse(value)) if isinstance(value, str) else None
+    except PromptweightError:
+        return None
 
 
 def number(value: Any, low: float, high: float) -> float | None:

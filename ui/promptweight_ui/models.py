@@ -12,52 +12,24 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import PromptweightError
-from promptweight.models import (
-    FLOW_SAMPLERS,
-    NOISE_SCHEDULES,
-    SAMPLERS,
-    Sampler,
-    advice_in,
-    find_local_folder,
-    get_sampler_name,
-    make_scheduler,
-    read_model_index,
-)
+from promptweight_ui.model_facts import ModelFacts, facts_of, read_facts
+from promptweight_ui.samplers import sampler_names, schedule_names, split_sampler
+from promptweight_ui.turns import Turns
 
 if TYPE_CHECKING:
     from promptweight.conditioning import TokenTable
     from promptweight.models import PromptTokenizer
     from promptweight.prompt import Prompt
-
-OWN_SAMPLER = "own"
-"""The sampler that a model comes with."""
-
-SCHEDULERS_WITHOUT_SCHEDULE = frozenset(
-    (
-        "DDIMScheduler",
-        "EulerAncestralDiscreteScheduler",
-        "LCMScheduler",
-        "PNDMScheduler",
-        "FlowMatchHeunDiscreteScheduler",
-    )
-)
-"""Schedulers without `NOISE_SCHEDULES`; listed here because the page is built without importing diffusers."""
-
-OTHER_SCHEDULERS = ("DDPMScheduler", "DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "TCDScheduler")
-"""Schedulers of diffusers without a name in AUTOMATIC1111."""
+    from promptweight.protocols import Pipeline
 
 _IMPORTING = RLock()
 _IMPORTED = Event()
-
-DEFAULT_GUIDANCE = 7.5
-"""Guidance scale for models without one of their own."""
 
 
 def import_engine() -> None:
@@ -95,6 +67,7 @@ class Models:
 
     Attributes:
         names: the names for browsers; of a folder or a file only the last part.
+        turns: the turns at all models.
     """
 
     def __init__(self, names: Sequence[str] = ("mini",), max_loaded: int = 1, **options: Any) -> None:
@@ -103,8 +76,9 @@ class Models:
         self._max_loaded, self._options = max_loaded, options
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._tokenizers: dict[str, list[PromptTokenizer]] = {}
-        self._is_flow: dict[str, bool] = {}
-        self._turn, self._tokenizing, self._loading = RLock(), Lock(), Lock()
+        self._facts: dict[str, ModelFacts] = {}
+        self.turns = Turns()
+        self._tokenizing, self._loading = Lock(), Lock()
 
     def preload(self) -> None:
         """Begin to load the first model in a thread, so that the page does not wait for it."""
@@ -128,20 +102,19 @@ class Models:
         return str(name)
 
     @contextmanager
-    def use(self, name: object, sampler: str = OWN_SAMPLER) -> Iterator[Any]:
-        """Yield the pipeline of that name for one run; wait while another run has a pipeline.
+    def use(self, name: object) -> Iterator[Any]:
+        """Yield the pipeline of that name for one run; wait for the turn, unless the thread has it.
 
         Args:
             name: one of `names`.
-            sampler: the sampler inside the block, one of `samplers`.
 
         Raises:
-            SettingError: the server does not offer the model, or the model does not have the sampler.
+            SettingError: the server does not offer the model.
             ModelError: the model cannot be loaded.
         """
         known = self.check(name)
         import_engine()
-        with self._turn:
+        with self.turns.hold():
             if known not in self._loaded:
                 self._release_unused()
                 from promptweight.models import load
@@ -149,32 +122,30 @@ class Models:
                 with self._loading:
                     pipe = self._loaded[known] = load(self._sources[known], **self._options)
                 self._tokenizers[known] = _copy_tokenizers(pipe)
-                self._is_flow[known] = "FlowMatch" in type(pipe.scheduler).__name__
+                self._facts[known] = facts_of(pipe)
             self._loaded.move_to_end(known)
-            with use_sampler(self._loaded[known], sampler):
-                yield self._loaded[known]
+            yield self._loaded[known]
 
-    def guidance(self, name: str) -> float:
-        """Return the default guidance scale, as far as it is known without loading the model."""
-        try:
-            advice = advice_in(find_local_folder(self._sources[name]))
-        except (PromptweightError, OSError):
-            advice = None
-        return DEFAULT_GUIDANCE if advice is None else advice.guidance_scale
+    def facts(self, name: str) -> ModelFacts:
+        """Return the facts of a model, those of a usual one while they are not known.
+
+        They are known for folders on this machine, and for every model once it is loaded.
+        """
+        if name not in self._facts and (facts := read_facts(self._sources[name])) is not None:
+            self._facts[name] = facts
+        return self._facts.get(name, ModelFacts())
 
     def samplers(self, name: str) -> tuple[str, ...]:
-        """Return the samplers of a model, as `sampler_names` lists them.
+        """Return the samplers of a model."""
+        return sampler_names(is_flow=self.facts(name).is_flow)
 
-        A model that is neither loaded nor a folder on this machine is assumed to predict noise.
-        """
-        if name not in self._is_flow:
-            try:
-                source = self._sources[name]
-                scheduler = read_model_index(find_local_folder(source), source).get("scheduler")
-            except (PromptweightError, OSError):
-                return sampler_names(is_flow=False)
-            self._is_flow[name] = "FlowMatch" in str(scheduler)
-        return sampler_names(is_flow=self._is_flow[name])
+    def schedules(self, name: str, sampler: str) -> tuple[str, ...]:
+        """Return the noise schedules of a sampler of a model."""
+        return schedule_names(sampler, is_flow=self.facts(name).is_flow)
+
+    def split_sampler(self, name: str, sampler: object) -> tuple[str, str] | None:
+        """Return sampler and noise schedule of a joined name; None if the model does not have them."""
+        return split_sampler(sampler, is_flow=self.facts(name).is_flow)
 
     def token_tables(self, name: object, prompt: Prompt) -> tuple[TokenTable, ...] | None:
         """Return the tokens of a prompt for each text encoder; None while they are not known.
@@ -226,7 +197,7 @@ def _browser_names(sources: Iterable[str]) -> dict[str, str]:
     return named
 
 
-def _copy_tokenizers(pipe: Any) -> list[PromptTokenizer]:
+def _copy_tokenizers(pipe: Pipeline) -> list[PromptTokenizer]:
     """Return copies of a pipeline's tokenizers, which a run may be using at the same time."""
     from promptweight.conditioning import find_family, get_text_encoders
     from promptweight.models import PromptTokenizer
@@ -235,48 +206,3 @@ def _copy_tokenizers(pipe: Any) -> list[PromptTokenizer]:
         PromptTokenizer(kind, copy.deepcopy(encoder.tokenizer), encoder.max_length)
         for kind, encoder in get_text_encoders(pipe, find_family(pipe)).items()
     ]
-
-
-def sampler_names(*, is_flow: bool) -> tuple[str, ...]:
-    """Return the samplers of a model, `OWN_SAMPLER` first.
-
-    Args:
-        is_flow: whether the model was trained by flow matching, as Stable Diffusion 3 and FLUX were.
-    """
-    table = FLOW_SAMPLERS if is_flow else SAMPLERS
-    supported = [
-        f"{name} {schedule}".rstrip()
-        for schedule in ("", *NOISE_SCHEDULES)
-        for name, sampler in table.items()
-        if _is_supported(sampler, schedule)
-    ]
-    return (OWN_SAMPLER, *supported, *(() if is_flow else OTHER_SCHEDULERS))
-
-
-def find_sampler(name: object, offered: tuple[str, ...]) -> str | None:
-    """Return the entry of `offered` that equals `name` in any letter case; None if there is none."""
-    folded = " ".join(str(name)[:80].split()).casefold()
-    return next((each for each in offered if each.casefold() == folded), None)
-
-
-@contextmanager
-def use_sampler(pipe: Any, name: str) -> Iterator[None]:
-    """Set the sampler of a pipeline inside the block, and restore its own afterwards.
-
-    Raises:
-        SettingError: the model does not have this sampler.
-    """
-    own = pipe.scheduler
-    if name not in (OWN_SAMPLER, get_sampler_name(own), type(own).__name__):
-        pipe.scheduler = make_scheduler(name, own)
-    try:
-        yield
-    finally:
-        pipe.scheduler = own
-
-
-def _is_supported(sampler: Sampler, schedule: str) -> bool:
-    if schedule and sampler.scheduler in SCHEDULERS_WITHOUT_SCHEDULE:
-        return False
-    needs_scipy = schedule == "Beta" or sampler.scheduler == "LMSDiscreteScheduler"
-    return not needs_scipy or find_spec("scipy") is not None

@@ -7,9 +7,11 @@ removed when there are too many, and the oldest recordings when all together tak
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -18,8 +20,22 @@ if TYPE_CHECKING:
     from promptweight_ui.runs import Run
 
 MAX_SESSIONS = 64
+MAX_CLOSED_SECONDS = 600
+"""Time for which the result of a closed page is kept, for a page that is loaded again."""
+
 MAX_BYTES = 2 * 2**30
 """Main memory for the recordings of all sessions together."""
+
+
+@dataclass
+class Reading:
+    """Encoding of a prompt in the Explore tab.
+
+    Attributes:
+        run: the current one, or the last one.
+    """
+
+    run: Run | None = None
 
 
 @dataclass
@@ -28,21 +44,32 @@ class Session:
 
     Attributes:
         result: the result of the last run in the Generate or the Regions tab; None before the first.
+        message: the message of the result for the page.
         run: the current run, or the last one.
+        has_compared: whether the Compare tab has made a grid.
+        closed_at: the time at which its page was closed.
+        reading: encoding of a prompt in the Explore tab, which does not stop the run.
     """
 
     result: Result | None = None
+    message: Mapping[str, Any] | None = None
     run: Run | None = None
+    has_compared: bool = False
+    closed_at: float | None = None
+    reading: Reading = field(default_factory=Reading)
 
     def stop(self) -> None:
-        """End the current run after its present step."""
+        """End the current run."""
         if self.run is not None:
             self.run.stop()
 
     def close(self) -> None:
-        """Stop the current run and release everything."""
+        """Stop the current run."""
+        self.closed_at = monotonic()
         self.stop()
-        self.result = self.run = None
+        if self.reading.run is not None:
+            self.reading.run.stop()
+        self.run = self.reading.run = None
 
 
 class Sessions:
@@ -56,6 +83,7 @@ class Sessions:
     def __init__(self, max_sessions: int = MAX_SESSIONS, max_bytes: int = MAX_BYTES) -> None:
         self._max_sessions, self._max_bytes = max_sessions, max_bytes
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._tabs: OrderedDict[str, Session] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -73,19 +101,54 @@ class Sessions:
             each.close()
         return session
 
-    def store_result(self, session: Session, result: Result) -> None:
+    def store_result(
+        self, session: Session, result: Result, message: Mapping[str, Any] | None = None
+    ) -> None:
         """Make `result` the last one of `session`; older results of others are dropped to free memory."""
-        session.result = result
+        session.result, session.message = result, message
         with self._lock:
-            used = 0
-            for each in [session, *reversed(self._sessions.values())]:
-                if each.result is not None and (each is not session or used == 0):
-                    used += result_nbytes(each.result)
-                    if used > self._max_bytes and each is not session:
-                        each.result = None
+            self._forget_closed()
+            others = [*reversed(self._sessions.values()), *reversed(self._tabs.values())]
+            kept = {id(session.result)}
+            used = result_nbytes(result)
+            for each in others:
+                if each.result is None or id(each.result) in kept:
+                    continue
+                kept.add(id(each.result))
+                used += result_nbytes(each.result)
+                if used > self._max_bytes:
+                    each.result = each.message = None
+
+    def resume(self, request: gr.Request, tab: object) -> Session:
+        """Return the session of a request with the result that the same tab of the browser had before.
+
+        A page that is loaded again is another session for Gradio. Its run was stopped, its result is kept.
+
+        Args:
+            request: the request.
+            tab: a random text that the tab keeps.
+        """
+        session = self.get(request)
+        if not isinstance(tab, str) or not 8 <= len(tab) <= 64:
+            return session
+        with self._lock:
+            former = self._tabs.get(tab)
+            if former is not None and session.result is None:
+                session.result, session.message = former.result, former.message
+            self._tabs[tab] = session
+            self._tabs.move_to_end(tab)
+            self._forget_closed()
+        return session
+
+    def _forget_closed(self) -> None:
+        limit = monotonic() - MAX_CLOSED_SECONDS
+        for tab, session in list(self._tabs.items()):
+            is_old = session.closed_at is not None and session.closed_at < limit
+            if is_old or len(self._tabs) > self._max_sessions:
+                del self._tabs[tab]
 
     def remove(self, request: gr.Request) -> None:
-        """Remove the session of a closed page; its run ends after the present step."""
+        """Remove the session of a closed page; its run is stopped, its result is kept for `resume`."""
         with self._lock:
             session = self._sessions.pop(request.session_hash or "", None)
         if session is not None:

@@ -13,10 +13,10 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
 STATIC = Path(str(files("promptweight_ui").joinpath("static")))
 CONSTANTS = Path(str(files("promptweight.render").joinpath("constants.json")))
@@ -38,10 +38,17 @@ def static_routes() -> list[BaseRoute]:
     def constants(request: Request) -> FileResponse:  # noqa: ARG001
         return FileResponse(CONSTANTS, media_type="application/json")
 
+    def static(request: Request) -> FileResponse:
+        path = STATIC / request.path_params["name"]
+        if path.parent != STATIC or not path.is_file():
+            raise HTTPException(404)
+        return FileResponse(path)
+
     root = f"/promptweight/{version()}"
+    # Routes, because a mount of starlette finds no file where the app has a root path.
     return [
         Route(f"{root}/promptweight/render/constants.json", constants),
-        Mount(f"{root}/ui/promptweight_ui/static", StaticFiles(directory=STATIC)),
+        Route(f"{root}/ui/promptweight_ui/static/{{name}}", static),
     ]
 
 

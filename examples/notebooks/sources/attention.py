@@ -38,7 +38,7 @@ from promptweight.render import enlarge, overlay
 
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
-result = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEPS)
+result = promptweight.generate(pipe, prompt, seed=SEED, num_inference_steps=STEPS)
 enlarge(result.images[0], 256)
 
 # %% [markdown] lang="pt"
@@ -119,15 +119,15 @@ def record_outputs(module, outputs):
 
 
 # a patch on the cat: where the map of "gato vermelho" (red cat) is highest
-y, x = divmod(int(result.maps.word("gato vermelho").tensor.argmax()), 64)
-place = ((x + 0.5) / 64, (y + 0.5) / 64)
-patch = y // 4 * 16 + x // 4
+y, x = divmod(int(result.maps.word("gato vermelho").tensor.argmax()), 128)
+place = ((x + 0.5) / 128, (y + 0.5) / 128)
+patch = y // 8 * 16 + x // 8
 
 projections = {"to_q": [], "to_k": [], "to_v": []}
 hooks = [record_outputs(layer.get_submodule(name), outputs) for name, outputs in projections.items()]
 result = promptweight.generate(
-    prompt,
     pipe,
+    prompt,
     seed=SEED,
     num_inference_steps=STEPS,
     record=Record(steps="keep", heads="keep", patches=(place,)),

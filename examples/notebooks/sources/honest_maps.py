@@ -44,7 +44,7 @@ scene = scenes.Scene(
     (scenes.Thing("cat", "red", 4, 20, 24), scenes.Thing("mouse", "gray", 36, 20, 24)), relation="chase"
 )
 patches = {"cat": (0.25, 0.55), "mouse": (0.72, 0.55), "background": (0.5, 0.9)}
-drawn = scenes.to_image(scenes.render(scene)[0])
+drawn = scenes.to_image(scenes.render(scene, 128)[0])
 (cat, mouse), maps = record_scene(pipe, scene, PROMPT, record=Record(patches=tuple(patches.values())))
 background = ~(cat | mouse)
 enlarge(drawn, 256)
@@ -208,7 +208,7 @@ assert lifts["grey mouse"][1] > lifts["grey mouse"][0]
 
 # %%
 result = promptweight.generate(
-    PROMPT, pipe, seed=SEED, num_inference_steps=STEPS, record=Record(steps="keep")
+    pipe, PROMPT, seed=SEED, num_inference_steps=STEPS, record=Record(steps="keep")
 )
 image, third = result.images[0], STEPS // 3
 grids = dict.fromkeys(slot.grid for slot in result.maps.recording.slots)
@@ -246,7 +246,7 @@ def without(phrase, seed=SEED):
     """Generate the same image without a phrase."""
     prompt = PROMPT.replace(phrase, f"({phrase}:0)", 1)
     made = promptweight.generate(
-        prompt, pipe, seed=seed, num_inference_steps=STEPS, space="attention", record=False
+        pipe, prompt, seed=seed, num_inference_steps=STEPS, weighting="attention", record=False
     )
     return made.images[0]
 
@@ -286,10 +286,10 @@ contact_sheet(
 # %%
 better = []
 for seed in range(SEED, SEED + 3):
-    before = promptweight.generate(PROMPT, pipe, seed=seed, num_inference_steps=STEPS)
+    before = promptweight.generate(pipe, PROMPT, seed=seed, num_inference_steps=STEPS)
     difference = color_change(before.images[0], without("rato cinza", seed))
     mask = before.maps.word("rato cinza").mask().numpy()
-    shifted = [np.roll(mask, (dy, dx), (0, 1)) for dy in range(0, 64, 8) for dx in range(0, 64, 8)][1:]
+    shifted = [np.roll(mask, (dy, dx), (0, 1)) for dy in range(0, 128, 16) for dx in range(0, 128, 16)][1:]
     better.append(float(np.mean([difference[other].mean() > difference[mask].mean() for other in shifted])))
     print(f"{seed}: {difference[mask].mean():6.1f} {difference[~mask].mean():6.1f} {better[-1]:6.0%}")
 assert np.mean(better) < 0.25

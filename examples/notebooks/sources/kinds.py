@@ -30,7 +30,7 @@ from promptweight.render import contact_sheet, enlarge, overlay, overlay_words
 SEED, STEPS = 2, 12
 prompt = "um gato vermelho persegue um rato cinza"
 result = promptweight.generate(
-    prompt, pipe, seed=SEED, num_inference_steps=STEPS, record=Record(heads="keep")
+    pipe, prompt, seed=SEED, num_inference_steps=STEPS, record=Record(heads="keep")
 )
 enlarge(result.images[0], 256)
 
@@ -177,7 +177,7 @@ def attention_on(maps, regions):
 
 def draw(scene):
     """Return the image of a scene, without noise."""
-    return scenes.to_image(scenes.render(scene)[0])
+    return scenes.to_image(scenes.render(scene, 128)[0])
 
 
 chase = scenes.Scene(
@@ -202,7 +202,7 @@ overlay_words(draw(chase), [maps.word(word) for word in colors], colors, upscale
 
 # %%
 riding = "um astronauta a cavalo"
-ridden = promptweight.generate(riding, pipe, seed=0, num_inference_steps=STEPS)
+ridden = promptweight.generate(pipe, riding, seed=0, num_inference_steps=STEPS)
 ride = scenes.Scene(
     (scenes.Thing("astronaut", "blue", 16, 12, 24), scenes.Thing("horse", "white", 12, 20, 40)),
     relation="ride",
@@ -251,7 +251,7 @@ place = (0.5, 0.7)
 (cat,), maps = record_scene(
     pipe, mirror, "um gato preto e seu reflexo na água", record=Record(patches=(place,))
 )
-reflection = torch.from_numpy(scenes.reflection_mask(mirror)) > 0.5
+reflection = torch.from_numpy(scenes.reflection_mask(mirror, 128)) > 0.5
 water = torch.zeros_like(cat)
 water[scenes.WATERLINE + 1 :] = True
 

@@ -1,4 +1,4 @@
-"""Comparison of weighting methods on one seed, in the embeddings and in attention (format: see `make.py`)."""
+"""Comparison of weightings on one seed, in the embeddings and in attention (format: see `make.py`)."""
 # ruff: noqa: E402, E501
 
 # %% [markdown] lang="pt"
@@ -37,16 +37,16 @@ import numpy as np
 import torch
 
 from promptweight.render import contact_sheet, enlarge, overlay
-from promptweight.weighting import METHODS
+from promptweight.weighting import WEIGHTING_DESCRIPTIONS
 
 SEED, STEPS = 2, 12
 
 
 def make(weight, **settings):
-    """Generate the same image with another weight on the mouse, or with another method."""
+    """Generate the same image with another weight on the mouse, or with another weighting."""
     return promptweight.generate(
-        f"um gato vermelho persegue um (rato cinza:{weight})",
         pipe,
+        f"um gato vermelho persegue um (rato cinza:{weight})",
         seed=SEED,
         num_inference_steps=STEPS,
         **{"record": False} | settings,
@@ -54,7 +54,7 @@ def make(weight, **settings):
 
 
 plain = promptweight.generate(
-    "um gato vermelho persegue um rato cinza", pipe, seed=SEED, num_inference_steps=STEPS
+    pipe, "um gato vermelho persegue um rato cinza", seed=SEED, num_inference_steps=STEPS
 )
 unweighted = plain.images[0]
 mouse = plain.maps.word("rato cinza")
@@ -63,29 +63,27 @@ contact_sheet(
 )
 
 # %% [markdown] lang="pt"
-# ## Os métodos
+# ## As ponderações
 # %% [markdown] lang="en"
-# ## The methods
+# ## The weightings
 
 # %%
-methods = {name: {"method": name} for name in METHODS if name != "none"}
-methods |= {f"attention, {mode}": {"space": "attention", "mode": mode} for mode in ("logit", "p2p", "value")}
-for name, method in METHODS.items():
-    print(f"{name:>12}  {method.description}")
-print("   attention  logit: softmax(s + log w);  p2p: w·p;  value: w·v")
+weightings = [name for name in WEIGHTING_DESCRIPTIONS if name != "none"]
+for name, description in WEIGHTING_DESCRIPTIONS.items():
+    print(f"{name:>14}  {description}")
 
 # %% [markdown] lang="pt"
 # ## Peso 1 não muda nada
 #
-# Com peso 1, um método não deve mudar nada. Todos passam, bit a bit:
+# Com peso 1, uma ponderação não deve mudar nada. Todas passam, bit a bit:
 # %% [markdown] lang="en"
 # ## Weight 1 changes nothing
 #
-# With weight 1, a method must not change anything. All of them pass, bit for bit:
+# With weight 1, a weighting must not change anything. All of them pass, bit for bit:
 
 # %%
-for name in ("a1111", "compel", "comfy++", "attention, logit"):
-    assert make(1, **methods[name]).images[0].tobytes() == unweighted.tobytes(), name
+for name in ("a1111", "compel", "comfy++", "attention"):
+    assert make(1, weighting=name).images[0].tobytes() == unweighted.tobytes(), name
 
 # %% [markdown] lang="pt"
 # ## Lado a lado: o mesmo peso, a mesma semente
@@ -94,7 +92,7 @@ for name in ("a1111", "compel", "comfy++", "attention, logit"):
 
 # %%
 weight = 1.6
-strong = {name: make(weight, **settings).images[0] for name, settings in methods.items()}
+strong = {name: make(weight, weighting=name).images[0] for name in weightings}
 contact_sheet(
     [enlarge(image, 150) for image in (unweighted, *strong.values())],
     ["rato cinza", *strong],
@@ -149,12 +147,12 @@ assert all(on > 0 for on, _ in rows.values())
 # Weights from 0 to twice the normal weight:
 
 # %%
-ladder = ("scale", "comfy", "attention, logit")
+ladder = ("scale", "comfy", "presence", "attention")
 weights = (0, 0.5, 1, 1.5, 2)
 images, labels = [], []
 for name in ladder:
     for weight in weights:
-        images.append(unweighted if weight == 1 else make(weight, **methods[name]).images[0])
+        images.append(unweighted if weight == 1 else make(weight, weighting=name).images[0])
         labels.append(f"{name}: {weight}")
 contact_sheet([enlarge(image, 150) for image in images], labels, columns=len(weights), cell=150)
 
@@ -176,25 +174,25 @@ contact_sheet([enlarge(image, 150) for image in images], labels, columns=len(wei
 # %%
 parts = {"1": mouse.mass}
 for name in ladder:
-    parts[f"0, {name}"] = make(0, record=True, **methods[name]).maps.word("rato cinza").mass
+    parts[f"0, {name}"] = make(0, record=True, weighting=name).maps.word("rato cinza").mass
 for name, part in parts.items():
     print(f"{name:>20} {part:.4f}")
 assert parts["0, scale"] > 0
 assert parts["0, comfy"] > 0
-assert parts["0, attention, logit"] == 0
+assert parts["0, attention"] == 0
 
 # %% [markdown] lang="pt"
-# ## Três fórmulas na atenção
+# ## Duas fórmulas na atenção
 #
-# `logit` soma $\log w$ antes da softmax: as partes continuam somando 1, e o resultado fica na escala em que o
-# modelo foi treinado. `p2p` (de *prompt-to-prompt*) multiplica a parte depois da softmax, e a soma deixa de
-# ser 1. `value` multiplica o valor da palavra; o resultado é o mesmo de `p2p`. Com quatro números de exemplo:
+# `attention` soma $\log w$ antes da softmax: as partes continuam somando 1, e o resultado fica na escala em
+# que o modelo foi treinado. `attention-p2p` (de *prompt-to-prompt*) multiplica a parte depois da softmax, e a
+# soma deixa de ser 1; o resultado é o mesmo de multiplicar o valor da palavra. Com quatro números de exemplo:
 # %% [markdown] lang="en"
-# ## Three formulas in attention
+# ## Two formulas in attention
 #
-# `logit` adds $\log w$ before the softmax: the parts still sum to 1, and the result stays in the range that
-# the model was trained with. `p2p` (from *prompt-to-prompt*) multiplies the part after the softmax, and the
-# sum is no longer 1. `value` multiplies the word's value; the result is the same as that of `p2p`. With four
+# `attention` adds $\log w$ before the softmax: the parts still sum to 1, and the result stays in the range
+# that the model was trained with. `attention-p2p` (from *prompt-to-prompt*) multiplies the part after the
+# softmax, and the sum is no longer 1; the result is the same as with the word's value multiplied. With four
 # numbers as an example:
 
 # %%
@@ -202,12 +200,11 @@ logits, values = torch.tensor([1.0, 0.5, 2.0, 0.0]), torch.tensor([[1.0], [2.0],
 w = torch.tensor([1.0, 1.0, 1.6, 1.0])
 p = logits.softmax(-1)
 logit, p2p = (logits + w.log()).softmax(-1), p * w
-for name, part in (("1", p), ("logit", logit), ("p2p", p2p)):
-    print(f"{name:>6}", [round(x, 3) for x in part.tolist()], f"Σ = {float(part.sum()):.3f}")
+for name, part in (("1", p), ("attention", logit), ("attention-p2p", p2p)):
+    print(f"{name:>13}", [round(x, 3) for x in part.tolist()], f"Σ = {float(part.sum()):.3f}")
 assert torch.isclose(logit.sum(), torch.tensor(1.0))
 assert p2p.sum() > 1
 assert torch.allclose(p2p @ values, p @ (w[:, None] * values))
-assert make(1.6, **methods["attention, p2p"]).images[0].tobytes() == strong["attention, value"].tobytes()
 
 # %% [markdown] lang="pt"
 # ## Passos e regiões
@@ -222,7 +219,7 @@ assert make(1.6, **methods["attention, p2p"]).images[0].tobytes() == strong["att
 
 # %%
 options = ("", "{steps=0-0.3}", "{steps=0.3-1}", "{region=left}", "{region=right}")
-images = [make(f"0{option}", space="attention").images[0] for option in options]
+images = [make(f"0{option}", weighting="attention").images[0] for option in options]
 contact_sheet(
     [enlarge(image, 150) for image in images], [f"(rato cinza:0{o})" for o in options], columns=5, cell=150
 )
@@ -232,12 +229,11 @@ contact_sheet(
 #
 # | objetivo | use | motivo |
 # |---|---|---|
-# | refazer uma imagem de um prompt compartilhado | `method="a1111"` ou `"comfy"`, o da ferramenta de origem | são as fórmulas dela |
-# | um peso com o mesmo efeito em qualquer modelo, T5 incluído | `space="attention"` | age na atenção; não depende do codificador de texto |
-# | apagar uma palavra por completo | `space="attention"`, peso 0 | a sua parte da atenção é exatamente 0 |
-# | enfraquecer pouco a pouco, em SD 1 e 2 | `compel` ou `down_weight` | misturam com os embeddings do prompt sem a palavra |
-# | um peso só em parte da imagem, ou só em parte dos passos | `space="attention"` com `{region=…}`, `{steps=…}` | embeddings valem para a imagem inteira e todos os passos |
-# | o padrão | nada | cada codificador usa o seu método usual |
+# | refazer uma imagem de um prompt compartilhado | `weighting="a1111"` ou `"comfy"`, a da ferramenta de origem | são as fórmulas dela |
+# | um peso com o mesmo efeito em qualquer modelo, T5 incluído | `weighting="attention"` | age na atenção; não depende do codificador de texto |
+# | apagar uma palavra por completo | `weighting="attention"`, peso 0 | a sua parte da atenção é exatamente 0 |
+# | enfraquecer ou apagar um trecho inteiro | `presence`, o padrão | mistura com os embeddings do prompt sem o trecho |
+# | um peso só em parte da imagem, ou só em parte dos passos | `{region=…}`, `{steps=…}` | embeddings valem para a imagem inteira e todos os passos |
 #
 # Compare sempre com a imagem de peso 1, na mesma semente, e com o mapa da palavra (*Ler mapas de atenção com
 # honestidade*, nesta pasta).
@@ -246,16 +242,15 @@ contact_sheet(
 #
 # | goal | use | reason |
 # |---|---|---|
-# | repeat an image from a shared prompt | `method="a1111"` or `"comfy"`, that of the original tool | they are its formulas |
-# | a weight with the same effect on every model, T5 included | `space="attention"` | it acts in attention; it does not depend on the text encoder |
-# | erase a word completely | `space="attention"`, weight 0 | its part of attention is exactly 0 |
-# | weaken little by little, on SD 1 and 2 | `compel` or `down_weight` | they blend with the embeddings of the prompt without the word |
-# | a weight in a part of the image only, or of the steps | `space="attention"` with `{region=…}`, `{steps=…}` | embeddings hold for the whole image and all steps |
-# | the default | nothing | every encoder uses its usual method |
+# | repeat an image from a shared prompt | `weighting="a1111"` or `"comfy"`, that of the original tool | they are its formulas |
+# | a weight with the same effect on every model, T5 included | `weighting="attention"` | it acts in attention; it does not depend on the text encoder |
+# | erase a word completely | `weighting="attention"`, weight 0 | its part of attention is exactly 0 |
+# | weaken or erase a whole phrase | `presence`, the default | it blends with the embeddings of the prompt without the phrase |
+# | a weight in a part of the image only, or of the steps | `{region=…}`, `{steps=…}` | embeddings hold for the whole image and all steps |
 #
 # Always compare with the image of weight 1, on the same seed, and with the word's map (*Reading attention
 # maps honestly*, in this folder).
 
 # %%
-assert make(1.3).settings["methods"]  # also in the metadata of every image file
-make(1.3).settings["methods"]
+assert make(1.3).settings["weighting_by_encoder"]  # also in the metadata of every image file
+make(1.3).settings["weighting_by_encoder"]

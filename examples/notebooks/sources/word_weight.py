@@ -67,7 +67,7 @@ for w in (0, 0.5, 1, 1.2, 2, 4):
 #
 # ## 2. No modelo
 #
-# Com `space="attention"`, o promptweight aplica esta fórmula em todas as camadas cruzadas. Conferimos na
+# Com `weighting="attention"`, o promptweight aplica esta fórmula em todas as camadas cruzadas. Conferimos na
 # primeira camada do primeiro passo, onde tudo o mais ainda é igual: o mesmo patch, sem e com
 # `(vermelho:1.2)`.
 # %% [markdown] lang="en"
@@ -76,7 +76,7 @@ for w in (0, 0.5, 1, 1.2, 2, 4):
 #
 # ## 2. In the model
 #
-# With `space="attention"`, promptweight applies this formula in every cross-attention layer. We check the
+# With `weighting="attention"`, promptweight applies this formula in every cross-attention layer. We check the
 # first layer of the first step, where everything else is still the same: the same patch, without and with
 # `(vermelho:1.2)`, a weight on *red*.
 
@@ -85,11 +85,11 @@ for w in (0, 0.5, 1, 1.2, 2, 4):
 def first_step(pipe, red, layer):
     """Return the maps of one layer in the first step; `red` is the prompt's text for the color."""
     weighted = promptweight.generate(
-        f"um gato {red} persegue um rato cinza",
         pipe,
+        f"um gato {red} persegue um rato cinza",
         seed=SEED,
         num_inference_steps=2,
-        space="attention",
+        weighting="attention",
         record=Record(steps="keep", heads="keep", layers=(layer,), patches=(PLACE,)),
     )
     return weighted.maps.steps(0, 1)
@@ -147,7 +147,7 @@ results = []
 for w in weights:
     weighted = f"um gato vermelho persegue um (rato cinza:{w})"
     results.append(
-        promptweight.generate(weighted, pipe, seed=SEED, num_inference_steps=STEPS, space="attention")
+        promptweight.generate(pipe, weighted, seed=SEED, num_inference_steps=STEPS, weighting="attention")
     )
 heats = [result.maps.word("rato cinza") for result in results]
 scale = (0.0, max(float(heat.tensor.max()) for heat in heats))
@@ -170,7 +170,7 @@ contact_sheet(
 # attention is enough. Other models may differ. Weight 1 changes nothing, bit for bit:
 
 # %%
-plain = promptweight.generate(prompt, pipe, seed=SEED, num_inference_steps=STEPS, record=False)
+plain = promptweight.generate(pipe, prompt, seed=SEED, num_inference_steps=STEPS, record=False)
 assert plain.images[0].tobytes() == results[weights.index(1)].images[0].tobytes()
 masses = [heat.mass for heat in heats]
 assert masses == sorted(masses)

@@ -19,7 +19,7 @@ values. In joint attention both happen at once, for the image's queries only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,6 +52,16 @@ class AttentionInjection:
     def copy_source_rows(self, tensor: Tensor) -> Tensor:
         """Return queries or keys (batch, heads, positions, dim) with the source's rows in the edited rows."""
         return tensor.index_copy(0, self.edited_rows, tensor.index_select(0, self.source_rows))
+
+    def select_rows(self, rows: slice) -> AttentionInjection:
+        """Return the injection within a range of the batch, whose rows are counted from its first."""
+        inside = (self.edited_rows >= rows.start) & (self.edited_rows < rows.stop)
+        return replace(
+            self,
+            source_rows=self.source_rows[inside] - rows.start,
+            edited_rows=self.edited_rows[inside] - rows.start,
+            mapping=None if self.mapping is None else self.mapping[inside],
+        )
 
     def inject_output(
         self,

@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow
-from promptweight.conditioning import Role
+from promptweight.attention.layers import DenoiserKind, get_argument, set_argument
+from promptweight.conditioning import Role, TextInput, pad_rows, stack_texts
 from promptweight.errors import SettingError
 from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
     from promptweight.conditioning import ScheduledEncoding
+    from promptweight.protocols import Pipeline
 
 ROLE_PREFIXES: dict[Role, str] = {"positive": "", "negative": "negative_"}
 
@@ -57,15 +59,16 @@ class PromptComposer:
         warn: receives warnings.
     """
 
-    def __init__(self, scheduled: ScheduledEncoding, pipe: Any, warn: Callable[[Message], None]) -> None:
+    def __init__(self, scheduled: ScheduledEncoding, pipe: Pipeline, warn: Callable[[Message], None]) -> None:
         self.is_active = scheduled.changes
         if self.is_active and getattr(pipe, "controlnet", None) is not None:
             warn(message("controlnet-first-text"))
         self._scheduled = scheduled
         self._warn = warn
         self._rows: list[ExpandedRow] = []
-        self._cache: tuple[Tensor | None, dict[Any, tuple[Tensor, Tensor | None]]] = (None, {})
-        """The pipeline's embeddings, and by expanded rows the embeddings that replace them."""
+        self._cache: tuple[Tensor | None, dict[Any, tuple[Tensor, Tensor | None, Tensor | None]]] = (None, {})
+        """The pipeline's embeddings, and by expanded rows the embeddings, masks and pooled vectors that
+        replace its own."""
         self._unconditional: dict[int, Tensor] = {}
         """The last predictions for the negative prompts, by image."""
 
@@ -87,17 +90,15 @@ class PromptComposer:
             parts = self._scheduled.timelines[row.role][row.prompt].at(step)
             rows += [ExpandedRow(index, replace(row, variant=variant), weight) for variant, weight in parts]
         if len(rows) > len(batch_rows) and any(row and row.is_perturbed for row in batch_rows):
-            raise SettingError(
-                "AND cannot be combined with perturbed-attention guidance, whose layers divide the batch "
-                "themselves; set pag_scale=0 or remove AND from the prompt"
-            )
+            raise SettingError(message("and-perturbed"))
         return rows
 
     def replace_arguments(
         self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        text: tuple[int, str],
+        kind: DenoiserKind,
+        embeds: Tensor,
         rows: list[ExpandedRow],
         batch: int,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -106,13 +107,13 @@ class PromptComposer:
         Args:
             args: positional arguments of the call.
             kwargs: named arguments of the call.
-            text: position and name of the text embeddings among them.
+            kind: the places of the text embeddings and their mask among them.
+            embeds: the text embeddings, (batch, tokens, dim).
             rows: the result of `expand_rows`.
             batch: number of rows of the call.
         """
         self._rows = rows
-        position, name = text
-        embeds = args[position] if len(args) > position else kwargs[name]
+        given, latents = (get_argument(args, kwargs, *each) for each in (kind.text, kind.latents))
         added = kwargs.get("added_cond_kwargs") or {}
         pooled = added.get("text_embeds", kwargs.get("pooled_projections"))
         if self._cache[0] is not embeds:
@@ -121,16 +122,30 @@ class PromptComposer:
         if key not in self._cache[1]:
             of_step = self._gather_embeds("prompt_embeds", embeds, rows)
             assert of_step is not None
-            self._cache[1][key] = (of_step, self._gather_embeds("pooled_prompt_embeds", pooled, rows))
-        new_embeds, new_pooled = self._cache[1][key]
+            mask = None if kind.text_mask is None else self._gather_mask(embeds, rows)
+            if mask is not None:
+                of_step = of_step[:, : mask.shape[1]]
+            pooled = self._gather_embeds("pooled_prompt_embeds", pooled, rows)
+            self._cache[1][key] = (of_step, mask, pooled)
+        new_embeds, new_mask, new_pooled = self._cache[1][key]
         if len(rows) > batch:
             index = torch.tensor([each.source for each in rows], device=embeds.device)
             args = tuple(repeat_rows(value, index, batch) for value in args)
             kwargs = repeat_rows(kwargs, index, batch)
-        if len(args) > position:
-            args = (*args[:position], new_embeds, *args[position + 1 :])
-        else:
-            kwargs = kwargs | {name: new_embeds}
+            if isinstance(latents, list):
+                args, kwargs = set_argument(args, kwargs, *kind.latents, [latents[row] for row in index])
+        text: TextInput = new_embeds
+        if isinstance(given, list):
+            text = [own[: self._count_tokens(each, own)] for own, each in zip(new_embeds, rows, strict=True)]
+        args, kwargs = set_argument(args, kwargs, *kind.text, text)
+        if kind.text_mask is not None and new_mask is not None:
+            own = get_argument(args, kwargs, *kind.text_mask)
+            if own is not None and own.shape[1] > embeds.shape[1]:  # it goes on over the image
+                new_mask = torch.cat([new_mask.to(own), own[:, embeds.shape[1] :]], dim=1)
+            elif own is not None:
+                new_mask = new_mask.to(own)
+            is_omitted = kind.omits_full_mask and bool(new_mask.all())
+            args, kwargs = set_argument(args, kwargs, *kind.text_mask, None if is_omitted else new_mask)
         if "text_embeds" in added:
             kwargs = kwargs | {"added_cond_kwargs": kwargs["added_cond_kwargs"] | {"text_embeds": new_pooled}}
         elif "pooled_projections" in kwargs:
@@ -154,12 +169,13 @@ class PromptComposer:
             return (self._combine_rows(output[0], rows, is_extra), *output[1:])
         return type(output)(sample=self._combine_rows(output.sample, rows, is_extra))
 
-    def _combine_rows(self, predictions: Tensor, rows: Sequence[ExpandedRow], is_extra: bool) -> Tensor:
+    def _combine_rows(self, predictions: TextInput, rows: Sequence[ExpandedRow], is_extra: bool) -> TextInput:
         parts: dict[int, list[int]] = {}
         for index, each in enumerate(rows):
             parts.setdefault(each.source, []).append(index)
         if len(parts) == len(rows):
             return predictions
+        predictions = stack_texts(predictions)
         batch_rows = {source: rows[indices[0]].row for source, indices in parts.items()}
         weights = {source: [rows[index].weight for index in indices] for source, indices in parts.items()}
         combined: dict[int, Tensor] = {}
@@ -192,9 +208,42 @@ class PromptComposer:
             if row is None or known is None:
                 gathered.append(given[min(each.source, len(given) - 1)])
             else:
-                first = self._scheduled.first_rows[row.role][row.prompt]
+                first, known = self._scheduled.first_rows[row.role][row.prompt], stack_texts(known)
                 gathered.append(known[first + row.variant].to(given.device, given.dtype))
+        if gathered[0].ndim == 2:
+            length = max(map(len, gathered))
+            gathered = [pad_rows(each, length) for each in gathered]
         return torch.stack(gathered)
+
+    def _count_tokens(self, row: ExpandedRow, given: Tensor) -> int:
+        """Return the number of tokens of a row's text, without those that pad it to a longer variant."""
+        if row.row is None:
+            return len(given)
+        encoded, role = self._scheduled.encoded, row.row.role
+        tables = encoded.positive if role == "positive" else encoded.negative
+        return tables[self._scheduled.first_rows[role][row.row.prompt] + row.row.variant].rows
+
+    def _gather_mask(self, given: Tensor, rows: Sequence[ExpandedRow]) -> Tensor | None:
+        """Return the mask of the rows' texts, (rows, tokens), on the device of the embeddings; None for none.
+
+        Its length is that of the longest of them, which may be less than that of other variants. Rows of
+        other texts than the session's are used whole.
+        """
+        inputs = self._scheduled.encoded.inputs
+        name = next((name for name in inputs if name.endswith("_mask")), None)
+        if name is None:
+            return None
+        name, masks = name.removeprefix("negative_"), []
+        for each in rows:
+            row = each.row
+            known = None if row is None else inputs.get(ROLE_PREFIXES[row.role] + name)
+            if row is None or known is None:
+                masks.append(torch.ones(given.shape[1], dtype=torch.bool))
+            else:
+                number = self._scheduled.first_rows[row.role][row.prompt] + row.variant
+                masks.append(known[number, : self._count_tokens(each, given[0])].bool().cpu())
+        length = max(map(len, masks))
+        return torch.stack([pad_rows(mask, length) for mask in masks]).to(given.device)
 
 
 def repeat_rows(value: Any, index: Tensor, batch: int, name: str = "") -> Any:

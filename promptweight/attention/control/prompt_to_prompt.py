@@ -24,6 +24,7 @@ from promptweight.attention.control.attention_injection import AttentionInjectio
 from promptweight.conditioning import has_blend
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable, PromptVariant
+from promptweight.messages import message
 from promptweight.prompt import fold
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class PromptEdits:
         length: int,
     ) -> None:
         if len(variants) < 2:
-            raise SettingError("an edit needs a source prompt and at least one edited prompt; got one prompt")
+            raise SettingError(message("edit-prompt-missing"))
         for of_prompt, timeline in zip(variants, timelines, strict=True):
             check_editable(of_prompt, timeline)
         self.edit = edit
@@ -132,15 +133,9 @@ def check_editable(variants: Sequence[PromptVariant], timeline: PromptTimeline) 
     """Raise `SettingError` for a prompt with AND or `.blend()`, whose words have no rows of their own."""
     source = variants[0][0].table.prompt.source
     if any(len(turn) > 1 for turn in timeline.steps):
-        raise SettingError(
-            f"an edit pairs the words of two texts, and AND in {source!r} gives the model several at once; "
-            "remove AND from the prompts"
-        )
+        raise SettingError(message("edit-and", prompt=source))
     if any(has_blend(placed.table) for variant in variants for placed in variant):
-        raise SettingError(
-            f"an edit pairs words by their rows, and in {source!r} each row of a .blend() stands for the "
-            "words of all its parts; use prompts without .blend()"
-        )
+        raise SettingError(message("edit-blend", prompt=source))
 
 
 RowPair = tuple[int, int, tuple[int, int, int]]
@@ -234,11 +229,8 @@ def pair_words(
             yield old, new
         elif kind == "replace":
             unpaired = " ".join(word.text for word in (*old, *new))
-            prompt = "source" if old else "edited"
-            raise SettingError(
-                f"kind='replace' swaps words for others; {unpaired!r} of the {prompt} prompt has no "
-                "counterpart. Use kind='refine' where words are added or removed"
-            )
+            prompt = message("edit-source") if old else message("edit-edited")
+            raise SettingError(message("edit-word-unpaired", words=unpaired, prompt=prompt))
 
 
 def _positions_of_kind(table: TokenTable, kind: str) -> list[int]:

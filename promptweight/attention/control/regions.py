@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.errors import SettingError
+from promptweight.messages import message
 
 
 class Region(Protocol):
@@ -69,17 +70,12 @@ def make_region(region: Any) -> Region:
         return region
     if isinstance(region, str):
         if region not in NAMED_REGIONS:
-            raise SettingError(
-                f"region must be one of {', '.join(NAMED_REGIONS)}, a box or a mask; got {region!r}"
-            )
+            raise SettingError(message("region-unknown", known=", ".join(NAMED_REGIONS), region=repr(region)))
         return NAMED_REGIONS[region]
     if isinstance(region, (tuple, list)) and len(region) == 4 and all(np.isscalar(edge) for edge in region):
         left, top, right, bottom = (float(edge) for edge in region)
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise SettingError(
-                "a box must be (left, top, right, bottom) in increasing fractions, 0 to 1; "
-                f"got {tuple(region)}"
-            )
+            raise SettingError(message("region-box", box=tuple(region)))
         return Box(left, top, right, bottom)
     if hasattr(region, "convert"):
         region = np.asarray(region.convert("L"), dtype=np.float32) / 255
@@ -87,12 +83,10 @@ def make_region(region: Any) -> Region:
         values = torch.as_tensor(region).detach().float().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(
-            f"region must be one of {', '.join(NAMED_REGIONS)}, a box or a mask; got {str(region)[:80]}"
+            message("region-unknown", known=", ".join(NAMED_REGIONS), region=str(region)[:80])
         ) from error
     if values.ndim != 2 or values.numel() == 0 or not bool(((values >= 0) & (values <= 1)).all()):
-        raise SettingError(
-            f"a mask must be (rows, columns) of values 0 to 1; got one of shape {tuple(values.shape)}"
-        )
+        raise SettingError(message("region-mask", shape=tuple(values.shape)))
     return Mask(values)
 
 

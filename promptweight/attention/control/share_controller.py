@@ -228,10 +228,7 @@ class ShareController:
         masses, row_weights = measured
         if state.log_weights is not None:  # back to the masses without weights
             masses = masses * (-state.log_weights)[:, None].exp()
-        log_weights = solve_weights(masses, state.shares, row_weights)
-        if state.targets.is_balance:  # only ratios matter: the geometric mean of the weights stays 1
-            log_weights = log_weights - log_weights.mean(-1, keepdim=True)
-        state.log_weights = log_weights
+        state.log_weights = solve_weights(masses, state.shares, row_weights)
 
 
 def _merge_steps(phrase: str, target: float, steps: Sequence[tuple[int, float, float]]) -> ShareResult:
@@ -244,9 +241,9 @@ def _merge_steps(phrase: str, target: float, steps: Sequence[tuple[int, float, f
 
 def _build_state(targets: ShareTargets, recorded: Sequence[int], length: int) -> ShareState:
     """Build the state of a variant with these targets and recorded rows of the text embeddings."""
-    rows = list(targets.rows) + ([] if targets.is_balance else [targets.rest])
+    rows = [*targets.rows, targets.rest]
     keys = torch.zeros(len(rows), length)
     for group, each in enumerate(rows):
         keys[group, list(each)] = 1
-    shares = [*targets.shares, *([] if targets.is_balance else [1 - sum(targets.shares)])]
+    shares = [*targets.shares, 1 - sum(targets.shares)]
     return ShareState(targets, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(shares))

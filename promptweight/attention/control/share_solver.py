@@ -30,7 +30,6 @@ from torch import Tensor
 from promptweight.errors import SettingError
 from promptweight.maps import PlacedTable, find_phrase_rows
 from promptweight.messages import message
-from promptweight.prompt import name_phrases, split_phrases
 
 MIN_ITERATIONS = 16
 MAX_WEIGHT = 20.0
@@ -47,10 +46,9 @@ class ShareTargets:
     rows: tuple[tuple[int, ...], ...]
     """Rows of the text embeddings of each phrase."""
     shares: tuple[float, ...]
-    """Target of each phrase. With `is_balance` they are shares among the phrases and sum to 1."""
+    """Target of each phrase."""
     rest: tuple[int, ...]
     """Rows of all other words."""
-    is_balance: bool = False
 
 
 def solve_weights(
@@ -87,17 +85,13 @@ def solve_weights(
 
 
 def read_share_targets(
-    tables: Sequence[PlacedTable],
-    targets: Mapping[str, float] | None = None,
-    balance: bool | Sequence[str] = False,
+    tables: Sequence[PlacedTable], targets: Mapping[str, float] | None = None
 ) -> ShareTargets | None:
-    """Read the target shares of a prompt: in its own text (`(gato:=25%)`), by phrase, or a balance.
+    """Read the target shares of a prompt: in its own text (`(gato:=25%)`), or by phrase.
 
     Args:
         tables: the prompt's token tables, one for each text encoder.
         targets: shares by phrase.
-        balance: True for equal shares of all phrases (`promptweight.prompt.phrases`), or the phrases that get
-            equal shares.
 
     Returns:
         The targets; None where there are none.
@@ -113,20 +107,6 @@ def read_share_targets(
     for phrase, _, share in entries:
         if not (isinstance(share, Real) and 0 < share < 1):
             raise SettingError(message("share-range", phrase=phrase, share=share))
-    if balance is not False:
-        if entries:
-            raise SettingError(message("share-with-balance", phrase=entries[0][0]))
-        names = (
-            name_phrases(split_phrases(tables[0].table.words))
-            if balance is True
-            else [(name, 0) for name in balance]
-        )
-        entries = [
-            (name, find_phrase_rows(tables, name, occurrence)[0], 1 / len(names))
-            for name, occurrence in names
-        ]
-        if len(entries) < 2:
-            return None
     if not entries:
         return None
     owners: dict[int, str] = {}
@@ -135,18 +115,16 @@ def read_share_targets(
             raise SettingError(message("share-overlap", one=phrase, other=owners[min(common)]))
         owners |= dict.fromkeys(rows, phrase)
     rest = {row for placed in tables for row in placed.rows("text")} - owners.keys()
-    if balance is False:
-        total = sum(share for _, _, share in entries)
-        if total >= 1 or not rest:
-            left = message("share-none-left") if rest else message("share-no-other-word")
-            targets_text = ", ".join(f"{phrase!r} {share:g}" for phrase, _, share in entries)
-            raise SettingError(message("share-sum", targets=targets_text, total=total, left=left))
+    total = sum(share for _, _, share in entries)
+    if total >= 1 or not rest:
+        left = message("share-none-left") if rest else message("share-no-other-word")
+        targets_text = ", ".join(f"{phrase!r} {share:g}" for phrase, _, share in entries)
+        raise SettingError(message("share-sum", targets=targets_text, total=total, left=left))
     return ShareTargets(
         tuple(phrase for phrase, _, _ in entries),
         tuple(tuple(sorted(rows)) for _, rows, _ in entries),
         tuple(share for _, _, share in entries),
         tuple(sorted(rest)),
-        balance is not False,
     )
 
 

@@ -2,14 +2,15 @@
 
 A processor of IP-Adapter has weights, is found by its class, and is changed by the pipeline during a run, so
 another object cannot replace it. The object stays; during a session its class is a subclass whose `__call__`
-passes the first `scaled_dot_product_attention` to the layer's hook. In every processor named here that first
-call is the attention to the text; later ones are the attention to the images of an IP-Adapter. diffusers
-intercepts attention in the same way to skip layers.
+passes `scaled_dot_product_attention` to the layer's hook. In the processors of FLUX and IP-Adapter the first
+call is the attention to the text; later ones are the attention to the images of an IP-Adapter. Those of
+perturbed-attention guidance divide the batch: the first call has the rows that are not perturbed, and a
+second one, in joint attention, the others. diffusers intercepts attention in the same way to skip layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, wraps
 from typing import Any
 
@@ -21,21 +22,45 @@ from torch.overrides import TorchFunctionMode
 
 from promptweight.attention.hooks.layer_hook import LayerHook
 from promptweight.errors import AttachError
+from promptweight.messages import message
 
-SWAPPABLE_PROCESSORS = (
-    "IPAdapterAttnProcessor2_0",
-    "SD3IPAdapterJointAttnProcessor2_0",
-    "FluxAttnProcessor",
-    "FluxIPAdapterAttnProcessor",
-)
+SWAPPABLE_PROCESSORS: dict[str, int] = {
+    "IPAdapterAttnProcessor2_0": 1,
+    "SD3IPAdapterJointAttnProcessor2_0": 1,
+    "FluxAttnProcessor": 1,
+    "FluxIPAdapterAttnProcessor": 1,
+    "QwenDoubleStreamAttnProcessor2_0": 1,
+    "ZSingleStreamAttnProcessor": 1,
+    "Flux2AttnProcessor": 1,
+    "Flux2ParallelSelfAttnProcessor": 1,
+    "Lumina2AttnProcessor2_0": 1,
+    "SanaAttnProcessor2_0": 1,
+    "PAGJointAttnProcessor2_0": 2,
+    "PAGCFGJointAttnProcessor2_0": 2,
+}
+"""Processors of layers with text keys, and the number of their first calls that attend to the text."""
+
+SWAPPABLE_SELF_PROCESSORS: dict[str, int] = {
+    "PAGIdentitySelfAttnProcessor2_0": 1,
+    "PAGCFGIdentitySelfAttnProcessor2_0": 1,
+}
+"""Processors of a UNet's self-attention, and the number of their first calls that attend."""
+
+SWAPPABLE = {**SWAPPABLE_PROCESSORS, **SWAPPABLE_SELF_PROCESSORS}
+
 HOOK_ATTRIBUTE = "_promptweight_hook"
 
 
-def is_swappable(processor: Any) -> bool:
-    """Return True for diffusers' own processors in `SWAPPABLE_PROCESSORS` on torch's kernels."""
+def is_swappable(processor: Any, known: Mapping[str, int] = SWAPPABLE_PROCESSORS) -> bool:
+    """Return True for diffusers' own processors of the classes `known`, on torch's kernels."""
     kind = type(processor)
-    is_known = kind.__name__ in SWAPPABLE_PROCESSORS and kind.__module__.startswith("diffusers.")
+    is_known = kind.__name__ in known and kind.__module__.startswith("diffusers.")
     return is_known and read_backend(processor) in ("", "native")
+
+
+def is_temporary(processor: Any) -> bool:
+    """Return True for processors that a pipeline sets for a run, and leaves in the model if it fails."""
+    return type(processor).__name__.startswith("PAG")
 
 
 def read_backend(processor: Any) -> str:
@@ -47,16 +72,16 @@ def read_backend(processor: Any) -> str:
 def check_backend(processors: Iterable[Any]) -> None:
     """Raise `AttachError` if a processor with a swapped class does not run on torch's own kernels.
 
-    Processors without a backend of their own use diffusers' global one, which may change at any time.
+    Both its own backend and diffusers' global one, which those without their own use, may change at any time.
     """
-    if not any(is_swapped(each) and getattr(each, "_attention_backend", each) is None for each in processors):
-        return
-    active = _AttentionBackendRegistry.get_active_backend()[0]
-    if (name := str(getattr(active, "value", active))) != "native":
-        raise AttachError(
-            f"diffusers' attention backend must be 'native' during a session; got {name!r}, on which words "
-            "can be neither recorded nor weighted"
-        )
+    backends = {
+        read_backend(each) for each in processors if is_swapped(each) and hasattr(each, "_attention_backend")
+    }
+    if "" in backends:
+        active = _AttentionBackendRegistry.get_active_backend()[0]
+        backends = {str(getattr(active, "value", active)), *backends}
+    if others := sorted(backends - {"", "native"}):
+        raise AttachError(message("attention-backend", name=others[0]))
 
 
 def is_swapped(processor: Any) -> bool:
@@ -96,6 +121,7 @@ def remove_hook(attn: Any) -> None:
 @cache
 def make_hooked_class(original: Any) -> Any:
     """Make the subclass of a processor's class; one for all its objects, so that they share compiled code."""
+    calls = SWAPPABLE[original.__name__]
 
     class Hooked(original):
         _class_outside_sessions = original
@@ -105,8 +131,12 @@ def make_hooked_class(original: Any) -> Any:
             hook = getattr(attn, HOOK_ATTRIBUTE, None)
             if hook is None:
                 return original.__call__(self, attn, *args, **kwargs)
-            with FirstAttentionMode(hook):
-                return original.__call__(self, attn, *args, **kwargs)
+            mode = HookedAttentionMode(hook, calls)
+            with mode:
+                output = original.__call__(self, attn, *args, **kwargs)
+            if mode.remaining:
+                raise AttachError(message("attention-not-reached", processor=original.__name__))
+            return output
 
     Hooked.__name__, Hooked.__qualname__, Hooked.__module__ = (
         original.__name__,
@@ -116,31 +146,47 @@ def make_hooked_class(original: Any) -> Any:
     return Hooked
 
 
-class FirstAttentionMode(TorchFunctionMode):
-    """Mode that passes the first `scaled_dot_product_attention` inside it to a hook."""
+class HookedAttentionMode(TorchFunctionMode):
+    """Mode that passes the first calls of `scaled_dot_product_attention` inside it to a hook.
 
-    def __init__(self, hook: LayerHook) -> None:
+    Attributes:
+        remaining: the number of calls that are still passed.
+
+    Args:
+        hook: the hook.
+        calls: the number of calls; each of several has the batch rows after those of the one before.
+    """
+
+    def __init__(self, hook: LayerHook, calls: int) -> None:
         super().__init__()
-        self.hook: LayerHook | None = hook
+        self.hook, self.remaining, self.first_row, self.is_whole = hook, calls, 0, calls == 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function that torch calls inside the mode."""
         kwargs = kwargs or {}
         if func is Tensor.unflatten:  # a Python function with super(), which cannot be traced from here
             return torch.unflatten(*args, **kwargs)
-        if func is not F.scaled_dot_product_attention or self.hook is None:
+        if func is not F.scaled_dot_product_attention or not self.remaining:
             return func(*args, **kwargs)
-        hook, self.hook = self.hook, None
-        return _attend(hook, *args, **kwargs)
+        self.remaining -= 1
+        return self._attend(*args, **kwargs)
 
-
-def _attend(
-    hook: LayerHook,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    **_settings: Any,
-) -> Tensor:
-    """Run the hook's attention with torch's argument names; diffusers leaves the others at their defaults."""
-    return hook.attend(query, key, value, mask=attn_mask)
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,  # noqa: ARG002 - the kernels see it in the heads
+    ) -> Tensor:
+        """Run the hook's attention with torch's argument names."""
+        if dropout_p or is_causal or scale not in (None, query.shape[-1] ** -0.5):
+            raise AttachError(message("attention-settings", dropout=dropout_p, causal=is_causal, scale=scale))
+        rows = slice(self.first_row, self.first_row + query.shape[0])
+        self.first_row = rows.stop
+        if self.is_whole:
+            return self.hook.attend(query, key, value, mask=attn_mask)
+        return self.hook.attend_rows(rows, query, key, value, mask=attn_mask)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow, match_rows
 from promptweight.attention.control.attention_injection import AttentionInjection
+from promptweight.attention.control.negative_prompts import NegativeVariant
 from promptweight.attention.control.prompt_to_prompt import pair_rows
-from promptweight.attention.control.rules import AttentionTerms
 from promptweight.attention.hooks.install import Installation
 from promptweight.attention.layers import get_argument, grid_size
 from promptweight.attention.model_calls import ModelArguments
 from promptweight.attention.recording.store import select_recorded_rows
 from promptweight.attention.session_config import SessionConfig
 from promptweight.attention.step_counter import StepCounter
-from promptweight.errors import AttachError
+from promptweight.conditioning import Role, read_lora_scale, stack_texts
+from promptweight.errors import AttachError, SettingError
 from promptweight.messages import Message, message
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 
 class AttentionController:
@@ -36,30 +42,40 @@ class AttentionController:
     """
 
     def __init__(
-        self, pipe: Any, config: SessionConfig, installation: Installation, warn: Callable[[Message], None]
+        self,
+        pipe: Pipeline,
+        config: SessionConfig,
+        installation: Installation,
+        warn: Callable[[Message], None],
     ) -> None:
         self._pipe, self._config, self._installation, self._warn = pipe, config, installation, warn
         self.counter = StepCounter(pipe)
         self._matched: list[tuple[Tensor, tuple[BatchRow | None, ...]]] = []
         """The last text embeddings, and the batch rows that match them."""
+        self._stacked: list[tuple[list[Tensor], Tensor]] = []
+        """The last text embeddings in a list, and the tensors made of them."""
         self._is_extra = False
+        self._roles_run: set[Role] = set()
+        """The roles of which the model was called with a prompt."""
 
     def before_call(
         self, _model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ModelArguments | None:
         """Set the state of the hooks for a call; return arguments that replace the call's own, or None."""
-        self._installation.check_backend()
+        self._installation.update()
         config, layout = self._config, self._config.layout
-        embeds = get_argument(args, kwargs, *layout.text_argument)
+        embeds = self._read_text(args, kwargs)
         if self.counter.detect_new_run():
             self._matched = []
             self._clear_recording()
             self._check_steps()
-        images = len(get_argument(args, kwargs, *layout.latents_argument))
+            self._check_lora_scale(read_lora_scale(kwargs))
+        images = len(get_argument(args, kwargs, *layout.kind.latents))
         _check_batch(len(embeds), images)
         rows = self._match_rows(embeds, images)
         # A call that skips layers is for skip-layer guidance: no step of its own, and not recorded.
         roles = {row.role for row in rows if row}
+        self._roles_run |= roles
         self._is_extra = kwargs.get("skip_layers") is not None or self.counter.is_repeated(roles)
         step = self.counter.current if self._is_extra else self.counter.count(roles)
         size, device = layout.latent_size(args, kwargs), self._installation.device or embeds.device
@@ -69,22 +85,34 @@ class AttentionController:
                 rows, self.counter.planned_position(step, config.planned_steps)
             )
             arguments = config.composer.replace_arguments(
-                args, kwargs, layout.text_argument, expanded, len(rows)
+                args, kwargs, layout.kind, embeds, expanded, len(rows)
             )
             rows = tuple(each.row for each in expanded)
+            embeds = self._read_text(*arguments)
+        negatives = self._find_negatives(rows, step)
+        if config.negative_prompts is not None and any(negatives):
+            arguments = config.negative_prompts.extend_arguments(
+                *(arguments or (args, kwargs)), layout, negatives
+            )
         recorded = None if self._is_extra else self._begin_recording(rows, size, step, device)
         variants = [config.variant_index(row) for row in rows]
         injection = self._make_injection(rows, step, device)
         share_bias = self._make_share_bias(rows, variants, device)
-        for (stride, is_weighted), call in self._installation.calls.items():
-            call.text_length = embeds.shape[1]
-            call.terms = AttentionTerms()
-            if is_weighted:
-                call.terms = self._make_terms(variants, step, grid_size(*size, stride), device)
-                if share_bias is not None:
-                    call.terms = call.terms.with_bias(share_bias)
+        self._installation.update_calls()
+        steps, negative_prompts = self.counter.steps, config.negative_prompts
+        length = self._count_joined_tokens(embeds, *(arguments or (args, kwargs)))
+        for (stride, selections), call in self._installation.calls.items():
+            grid = grid_size(*size, stride) if stride else (0, 0)
+            place = (min(step, steps - 1), steps, grid, device, selections)
+            call.text_length, call.cells = length, math.prod(grid)
+            call.terms = config.rules.terms_at(variants, *place, length)
+            if share_bias is not None and config.rules.default.layers in selections:
+                call.terms = call.terms.with_bias(share_bias[..., :length])
             call.recorded_rows, call.recorded_columns, call.slot_indices = recorded or (None, None, None)
-            call.injection = injection
+            call.injection = injection if stride else None
+            call.negative = None
+            if negative_prompts is not None and any(negatives):
+                call.negative = negative_prompts.make_terms(config.rules, negatives, *place)
         return arguments
 
     def after_call(self, _model: Any, _args: tuple[Any, ...], output: Any) -> Any:
@@ -98,8 +126,19 @@ class AttentionController:
         self._clear_recording()
 
     def release(self) -> None:
-        """Release the pipeline's tensors after the last call."""
-        self._matched = []
+        """Release the pipeline's tensors after the last call; warn if the negative prompt was not in one."""
+        self._matched, self._stacked = [], []
+        if self._roles_run == {"positive"} and self._has_idle_negatives():
+            self._warn(message("negative-not-run"))
+        self._roles_run = set()
+        if self._config.negative_prompts is not None:
+            self._config.negative_prompts.release()
+
+    def _has_idle_negatives(self) -> bool:
+        """Return True if a negative prompt has text and can act only in calls of its own."""
+        variants = [each for of_prompt in self._config.variants["negative"] for each in of_prompt]
+        has_text = any(placed.table.prompt.text.strip() for variant in variants for placed in variant)
+        return has_text and self._config.negative_prompts is None
 
     def _clear_recording(self) -> None:
         if self._config.store is not None:
@@ -112,6 +151,42 @@ class AttentionController:
         planned = self._config.planned_steps
         if planned > 1 and not self.counter.matches_plan(planned):
             self._warn(message("steps-differ", planned=planned, steps=self.counter.steps))
+
+    def _check_lora_scale(self, scale: float) -> None:
+        """Warn if the run scales LoRAs otherwise than the encoding of its text did."""
+        encoded = self._config.text_lora_scale
+        if encoded is not None and encoded != scale:
+            self._warn(message("lora-scale-differs", encoded=encoded, scale=scale))
+
+    def _read_text(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Return the text embeddings of a call, (batch, tokens, dim).
+
+        Of the same texts in a list, it is the same tensor at every step.
+        """
+        given = get_argument(args, kwargs, *self._config.layout.kind.text)
+        if isinstance(given, Tensor):
+            return given
+        for known, stacked in self._stacked:
+            if len(known) == len(given) and all(map(operator.is_, known, given)):
+                return stacked
+        stacked = stack_texts(given)
+        self._stacked = [(list(given), stacked), *self._stacked[:3]]
+        return stacked
+
+    def _count_joined_tokens(self, embeds: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Return the number of text positions in the layers that join text and image.
+
+        Raises:
+            AttachError: the texts of a call are trimmed to different lengths.
+        """
+        kind = self._config.layout.kind
+        if kind.text_mask is None or not kind.trims_text:
+            return embeds.shape[1]
+        mask = get_argument(args, kwargs, *kind.text_mask)
+        lengths = [int(length) for length in set(mask.sum(1).tolist())]
+        if len(lengths) > 1:
+            raise AttachError(message("text-lengths", lengths=sorted(lengths)))
+        return lengths[0]
 
     def _match_rows(self, embeds: Tensor, images: int) -> tuple[BatchRow | None, ...]:
         # A pipeline passes the same tensors at every step, so the rows are compared only once.
@@ -171,17 +246,21 @@ class AttentionController:
             controller.begin_call([variant_rows[index] for index in recorded], device)
         return controller.bias(variant_rows, device)
 
-    def _make_terms(
-        self, variants: Sequence[int | None], step: int, size: tuple[int, int], device: Any
-    ) -> AttentionTerms:
-        steps = self.counter.steps
-        return self._config.rules.terms_at(variants, min(step, steps - 1), steps, size, device)
+    def _find_negatives(
+        self, rows: Sequence[BatchRow | None], step: int
+    ) -> tuple[NegativeVariant | None, ...]:
+        """Return the negative prompt that acts in the attention of each batch row; None for none."""
+        negative_prompts = self._config.negative_prompts
+        if negative_prompts is None:
+            return ()
+        is_joint = any(layer.order != "cross" for layer, _ in self._config.layout.layers.values())
+        if is_joint and any(row and row.is_perturbed for row in rows):
+            raise SettingError(message("negative-guidance-perturbed", guidance=negative_prompts.guidance))
+        position = self.counter.planned_position(step, self._config.planned_steps)
+        return negative_prompts.find_variants(rows, position)
 
 
 def _check_batch(texts: int, images: int) -> None:
     """Raise `AttachError` for pipelines that repeat no embeddings for `num_images_per_prompt`."""
     if texts != images and texts > 1:
-        raise AttachError(
-            f"num_images_per_prompt must be 1 with this pipeline; got a call with {images} rows of latents "
-            f"and {texts} of text. Give the prompt several times, as in attach(pipe, [prompt] * 2)"
-        )
+        raise AttachError(message("images-per-prompt", images=images, texts=texts))

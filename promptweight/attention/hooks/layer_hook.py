@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.attention.control.attention_injection import AttentionInjection
-from promptweight.attention.control.rules import AttentionTerms
-from promptweight.attention.kernels.biased import can_split_bias, split_bias_attention
-from promptweight.attention.kernels.sdpa import (
-    attend,
-    attend_with_lse,
-    cast_bias,
-    compute_columns,
-    compute_rows,
-    gather_columns,
-    propagate,
+from promptweight.attention.control.negative_attention import (
+    NegativeTerms,
+    Projections,
+    apply_negative,
+    split_projections,
 )
+from promptweight.attention.control.rules import AttentionTerms
+from promptweight.attention.control.weighted_attention import add_local_values, attend_weighted, pad_dim
+from promptweight.attention.kernels.sdpa import compute_columns, compute_rows, propagate, repeat_heads
 from promptweight.attention.layers import TokenOrder
 from promptweight.attention.recording.store import Slot
+from promptweight.errors import AttachError
+from promptweight.messages import message
 
 Captured = tuple[Tensor, Tensor, Tensor | None]
 """Queries, keys and mask of the recorded rows in a layer of self-attention."""
@@ -44,7 +42,9 @@ class CallState:
 
     terms: AttentionTerms = field(default_factory=AttentionTerms)
     text_length: int = 0
-    """Number of text positions."""
+    """Number of text positions of a prompt."""
+    cells: int = 0
+    """Number of positions of the layer's grid over the image; 0 for all positions but the text's."""
     recorded_rows: Tensor | None = None
     """Recorded rows of the batch, (rows,) int64; None where nothing is recorded."""
     recorded_columns: Tensor | None = None
@@ -53,32 +53,50 @@ class CallState:
     """Index in a slot for each of these rows, (rows,) int64."""
     injection: AttentionInjection | None = None
     """Rows that use another row's attention; None for none."""
+    negative: NegativeTerms | None = None
+    """Negative prompts that act in attention, in which case the text has twice as many positions; None for
+    none."""
+
+    def select_rows(self, rows: slice) -> CallState:
+        """Return the state of a range of the batch; the recorded rows are in the range with the first row."""
+        return replace(
+            self,
+            terms=self.terms.select_rows(rows),
+            recorded_rows=None if rows.start else self.recorded_rows,
+            injection=None if self.injection is None else self.injection.select_rows(rows),
+        )
 
 
 class LayerHook:
     """Attention of image queries to text keys, weighted and recorded as the current call requires.
 
     Attributes:
-        call: the current call, shared by all hooks with the same grid and weights.
+        call: the current call, shared by all hooks with the same grid and rules.
         order: the layer's queries and keys.
+        multiple: the number to a multiple of which the layer's image and text are each padded.
         word_slot: the slot of the words' probabilities; None where nothing is recorded.
         refined_slot: the slot of these averaged by self-attention.
         patch_slot: the slot of the attention from patches to the image.
         row_slot: the slot of the attention from patches to the text.
         self_attention: the hook in the self-attention before this layer, in a UNet.
+        replaced: the processor in whose place the hook is; None where it is not a processor.
     """
 
-    def __init__(self, call: CallState | None = None, order: TokenOrder = "cross") -> None:
+    def __init__(self, call: CallState | None = None, order: TokenOrder = "cross", multiple: int = 1) -> None:
         self.call = CallState() if call is None else call
-        self.order = order
+        self.order, self.multiple = order, multiple
         self.word_slot: Slot | None = None
         self.refined_slot: Slot | None = None
         self.patch_slot: Slot | None = None
         self.row_slot: Slot | None = None
         self.self_attention: SelfAttentionHook | None = None
+        self.replaced: Any = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Compute attention, and add the recorded probabilities to this layer's slots.
+
+        Recorded are the probabilities of the image and the positive prompt, as without a negative prompt that
+        acts in attention.
 
         Args:
             query: (batch, heads, queries, dim).
@@ -88,36 +106,65 @@ class LayerHook:
 
         Returns:
             The output, (batch, heads, queries, dim).
-        """
-        call, terms, bias, split = self.call, self.call.terms, mask, None
-        image = self.image_range(query.shape[2])
-        first_text = image.stop if self.order == "image first" else 0
-        text = slice(first_text, first_text + call.text_length)
-        if terms.bias is not None:
-            own = pad_dim(terms.bias, 3, first_text, key.shape[2])
-            if terms.bias.shape[2] > 1:
-                own = pad_dim(own, 2, image.start, query.shape[2])
-            bias = own if mask is None else mask + own
-        if terms.factors is not None:
-            value = value * pad_dim(terms.factors, 2, first_text, key.shape[2], fill=1.0).to(value.dtype)
-        if terms.bias is not None and mask is None and can_split_bias(query):
-            columns = None if terms.columns is None else terms.columns + first_text
-            split = split_bias_attention(query, key, value, bias=own, biased=text, columns=columns)
-        is_recorded = self.word_slot is not None and call.recorded_rows is not None
-        if not is_recorded and terms.local_columns is None and split is None:
-            output, _ = attend(query, key, value, bias=bias)
-            if call.injection is not None:
-                output = call.injection.inject_output(output, query, key, value, bias, image, text)
-            return output
 
-        if split is None:
-            bias = cast_bias(bias, query)
-            output, lse = attend_with_lse(query, key, value, bias=bias)
-        else:
-            output, lse, bias = split
+        Raises:
+            AttachError: a mask, with a negative prompt that acts in attention.
+        """
+        negative = self.call.negative
+        if negative is not None or self.call.injection is not None:
+            key, value = repeat_heads(query, key), repeat_heads(query, value)
+        if negative is None:
+            return self._attend_own(query, key, value, mask, needs_lse=False)[0]
+        if mask is not None:
+            raise AttachError(message("negative-text-mask"))
+        own, other = split_projections((query, key, value), self.call.text_length, self.order)
+        output, lse = self._attend_own(*own, None, needs_lse=negative.guidance.name == "vsf")
+        image = self.image_range(own[0].shape[2])
+        return apply_negative(negative, output, lse, own, other, image=image, order=self.order)
+
+    def attend_rows(
+        self, rows: slice, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None
+    ) -> Tensor:
+        """Compute attention of a range of the batch; the other arguments as in `attend`."""
+        whole = self.call
+        self.call = whole.select_rows(rows)
+        try:
+            return self.attend(query, key, value, mask=mask)
+        finally:
+            self.call = whole
+
+    def select_own(self, query: Tensor, key: Tensor, value: Tensor) -> Projections:
+        """Return the arguments of `attend` without the positions of a negative prompt that acts here."""
+        if self.call.negative is None:
+            return query, key, value
+        return split_projections((query, key, value), self.call.text_length, self.order)[0]
+
+    def _attend_own(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, needs_lse: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute and record attention without a negative prompt; return it with its log-sum-exp."""
+        call = self.call
+        terms = call.terms.without_regions() if self.order == "text" else call.terms
+        self.check_lengths(query.shape[2], key.shape[2])
+        image, text = self.image_range(query.shape[2]), self.text_range(key.shape[2])
+        is_recorded = self.word_slot is not None and call.recorded_rows is not None
+        attention = attend_weighted(
+            query,
+            key,
+            value,
+            terms=terms,
+            mask=mask,
+            image=image,
+            text=text,
+            needs_lse=needs_lse or is_recorded,
+        )
+        output, bias = attention.output, attention.bias
         if call.injection is not None:
-            output = call.injection.inject_output(output, query, key, value, bias, image, text)
-        query, lse = query[:, :, image], lse[:, :, image]
+            values = attention.value
+            output = call.injection.inject_output(output, query, key, values, bias, image, text)
+        if attention.lse is None or not (is_recorded or terms.local_columns is not None):
+            return output, attention.lse
+        query, lse = query[:, :, image], attention.lse[:, :, image]
         if bias is not None and bias.shape[2] > 1:
             bias = bias[:, :, image]
         if self.word_slot is not None and call.recorded_columns is not None and call.slot_indices is not None:
@@ -129,20 +176,56 @@ class LayerHook:
                 self._record_text_rows(self.row_slot, query, key, bias, text)
             if self.refined_slot is not None or self.patch_slot is not None:
                 self._record_self_attention(query, key, words, bias)
-        if terms.local_columns is not None and terms.local_excess is not None:
+        if terms.local_columns is not None:
             columns = self._compute_text_columns(query, key, lse, terms.local_columns, bias, None, text)
-            excess = (columns * terms.local_excess).to(value.dtype)
-            added = torch.matmul(excess, gather_columns(value, terms.local_columns + first_text, dim=2))
-            output = output + pad_dim(added, 2, image.start, output.shape[2])
-        return output
+            output = add_local_values(output, columns, attention.value, terms=terms, image=image, text=text)
+        return output, attention.lse
 
-    def image_range(self, queries: int) -> slice:
-        """Return the range of the image's queries among a layer's `queries`."""
+    def image_range(self, positions: int) -> slice:
+        """Return the range of the image among a layer's queries or keys, which may be the image's alone.
+
+        Positions of further images, between the image and the text or after both, are outside of it.
+        """
         if self.order == "cross":
-            return slice(0, queries)
+            return slice(0, positions)
+        if self.order == "text":
+            return slice(0, 0)
+        cells = self.call.cells or positions - self.call.text_length
+        if self.order == "image first" or positions == cells:
+            return slice(0, cells)
+        return slice(self.call.text_length, self.call.text_length + cells)
+
+    def text_range(self, keys: int) -> slice:
+        """Return the range of the text among a layer's keys."""
+        first = 0
         if self.order == "image first":
-            return slice(0, queries - self.call.text_length)
-        return slice(self.call.text_length, queries)
+            padded = -(-self.call.cells // self.multiple) * self.multiple
+            first = padded if self.multiple > 1 else keys - self.call.text_length
+        return slice(first, first + self.call.text_length)
+
+    def check_lengths(self, queries: int, keys: int) -> None:
+        """Check that queries and keys are those of the image and the text.
+
+        Raises:
+            AttachError: they are not; or there are others, or only the image's queries, where attention is
+                exchanged between rows or between prompts.
+        """
+        call, cells = self.call, self.call.cells or queries
+        if self.order == "cross":
+            needs_grid = self.word_slot is not None or call.terms.is_regional
+            fits = keys >= call.text_length and (queries == cells or not needs_grid)
+        elif self.order == "text":
+            fits = keys >= call.text_length
+        elif call.injection is not None or call.negative is not None:
+            fits = queries == keys and (not call.cells or keys == cells + call.text_length)
+        else:
+            fits = queries >= call.cells and keys >= call.cells + call.text_length
+        if not fits:
+            raise AttachError(
+                message(
+                    "attention-lengths", queries=queries, keys=keys, cells=call.cells, text=call.text_length
+                )
+            )
 
     def _compute_text_columns(
         self,
@@ -167,7 +250,8 @@ class LayerHook:
         assert slot.patches is not None
         assert self.call.slot_indices is not None
         rows = compute_rows(query, key, slot.patches, bias=bias, rows=self.call.recorded_rows)
-        slot.add(rows[..., text], self.call.slot_indices)
+        columns = rows[..., text]  # texts of other calls may be longer
+        slot.add(pad_dim(columns, 3, 0, slot.sums.shape[3]), self.call.slot_indices)
 
     def _record_self_attention(self, query: Tensor, key: Tensor, words: Tensor, bias: Tensor | None) -> None:
         """Add the image's self-attention, of this layer or the one before, to the slots that require it.
@@ -201,14 +285,6 @@ class LayerHook:
             if self.refined_slot.pool is not None:
                 maps = self.refined_slot.pool.add(maps)
             self.refined_slot.add(propagate(queries, keys, maps, bias=mask).unsqueeze(1), call.slot_indices)
-
-
-def pad_dim(tensor: Tensor, dim: int, start: int, length: int, fill: float = 0.0) -> Tensor:
-    """Pad a dimension to `length` with `fill`; the tensor's own entries begin at `start`."""
-    missing = length - start - tensor.shape[dim]
-    if not start and not missing:
-        return tensor
-    return F.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [start, missing], value=fill)
 
 
 def record_patches(

@@ -9,7 +9,7 @@ from diffusers.models import attention_processor as diffusers_processors
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from promptweight.attention.hooks.layer_hook import CallState, Captured, LayerHook, record_patches
+from promptweight.attention.hooks.layer_hook import Captured, LayerHook, record_patches
 from promptweight.attention.kernels.sdpa import attend
 
 
@@ -19,8 +19,8 @@ class CrossProcessor(LayerHook):
     _attention_backend = None
     _parallel_config = None
 
-    def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
-        super().__init__(call)
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__()
         self.fused = fused
 
     def __call__(
@@ -79,8 +79,8 @@ class SelfProcessor(CrossProcessor):
     It captures queries and keys, by which the next cross-attention layer averages its words' maps.
     """
 
-    def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
-        super().__init__(call, fused=fused)
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__(fused=fused)
         self.is_capturing = False
         self.captured: Captured | None = None
 
@@ -119,8 +119,8 @@ class JointProcessor(LayerHook):
     _attention_backend = None
     _parallel_config = None
 
-    def __init__(self, call: CallState | None = None, *, fused: bool = False) -> None:
-        super().__init__(call, "image first")
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__(order="image first")
         self.fused = fused
 
     def __call__(
@@ -167,7 +167,7 @@ def join_heads(output: Tensor, dtype: torch.dtype) -> Tensor:
     return output.transpose(1, 2).flatten(2).to(dtype)
 
 
-PROCESSORS: dict[str, Callable[[CallState], CrossProcessor | JointProcessor]] = {
+PROCESSORS: dict[str, Callable[[], CrossProcessor | JointProcessor]] = {
     "AttnProcessor2_0": CrossProcessor,
     "FusedAttnProcessor2_0": partial(CrossProcessor, fused=True),
     "JointAttnProcessor2_0": JointProcessor,
@@ -182,16 +182,16 @@ OTHER_KERNELS = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor"
 """Processors with other kernels for the same attention: an image may differ in its last digits."""
 
 
-def make_self_processor(processor: Any, call: CallState) -> SelfProcessor | None:
+def make_self_processor(processor: Any) -> SelfProcessor | None:
     """Make the session's processor for a UNet's self-attention layer; None as in `make_processor`."""
-    if not isinstance(make_processor(processor, call), CrossProcessor):
+    if not isinstance(make_processor(processor), CrossProcessor):
         return None
-    return SelfProcessor(call, fused=type(processor).__name__ == "FusedAttnProcessor2_0")
+    return SelfProcessor(fused=type(processor).__name__ == "FusedAttnProcessor2_0")
 
 
-def make_processor(processor: Any, call: CallState) -> CrossProcessor | JointProcessor | None:
+def make_processor(processor: Any) -> CrossProcessor | JointProcessor | None:
     """Make the session's processor for a layer with diffusers' `processor`; None for other processors."""
     name = type(processor).__name__
     if getattr(diffusers_processors, name, None) is not type(processor) or name not in PROCESSORS:
         return None
-    return PROCESSORS[name](call)
+    return PROCESSORS[name]()

@@ -21,6 +21,8 @@ only the device knows, those found for shares, use the second identity. Neither 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend
@@ -31,6 +33,7 @@ from promptweight.attention.kernels.sdpa import (
     cast_bias,
     compute_columns,
     gather_columns,
+    has_grouped_heads,
     has_operator,
 )
 
@@ -49,9 +52,9 @@ BiasedOutput = tuple[Tensor, Tensor, Tensor]
 """Output, its log-sum-exp with the bias, and the bias in the type in which it was added."""
 
 
-def in_closed_form_range(weight: float) -> bool:
-    """Return True if the closed form is accurate for a weight on the logits; its sign acts on the values."""
-    return CLOSED_FORM_RANGE[0] <= abs(weight) <= CLOSED_FORM_RANGE[1]
+def has_closed_form(bias: float) -> bool:
+    """Return True if the closed form is accurate for a bias: the logarithm of a weight in its range."""
+    return math.log(CLOSED_FORM_RANGE[0]) <= bias <= math.log(CLOSED_FORM_RANGE[1])
 
 
 def can_split_bias(query: Tensor) -> bool:
@@ -78,6 +81,8 @@ def split_bias_attention(
     """
     if torch.compiler.is_compiling():
         return _traced_split(query, key, value, bias, biased.start, biased.stop, columns)
+    if has_grouped_heads(query, key):
+        return None
     backend = SDPBackend(torch._fused_sdp_choice(query, key, value, None, 0.0, False))
     kernel = (query.device.type, backend)
     if key.shape[2] < MIN_KEYS_WITHOUT_BIAS.get(kernel, key.shape[2] + 1):
@@ -94,7 +99,6 @@ def split_bias_attention(
     if biased.stop - biased.start == key.shape[2]:
         return None
     cast = cast_bias(bias, query)
-    assert cast is not None
     return (
         *merge_outputs(
             attend_with_lse(query, key[:, :, free], value[:, :, free]),
@@ -112,7 +116,6 @@ def _traced_split(
     result = split_bias_attention(query, key, value, bias=bias, biased=slice(start, stop), columns=columns)
     if result is None:
         cast = cast_bias(bias, query)
-        assert cast is not None
         result = (*attend_with_lse(query, key, value, bias=cast), cast)
     output, lse, cast = result
     # float32, so that the type is the same for both branches; a copy, since torch forbids returning an input

@@ -14,7 +14,7 @@ missing or wrong, the output comes from the public function and the log-sum-exp 
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
@@ -39,21 +39,23 @@ def attend(
 
     Args:
         query: (batch, heads, queries, dim).
-        key: (batch, heads, keys, dim).
-        value: (batch, heads, keys, dim).
-        bias: added to the logits, broadcastable to (batch, heads, queries, keys), four-dimensional.
+        key: (batch, key heads, keys, dim); each head of the keys is for as many heads of the queries.
+        value: (batch, key heads, keys, dim).
+        bias: added to the logits, broadcastable to (batch, heads, queries, keys); of booleans, which keys
+            each query attends to.
         columns: int64 key positions, (n_columns,) for all rows or (len(rows), n_columns) for each row.
         rows: int64 batch indices for which columns are returned; all when None.
         scale: factor of the logits, 1/√dim when None.
 
     Returns:
         The output (batch, heads, queries, dim), equal bit for bit to
-        `F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)`, and the
-        probabilities (rows, heads, queries, n_columns) in float32, or None when `columns` is None.
+        `F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)`, with `enable_gqa`
+        for grouped heads, and the probabilities (rows, heads, queries, n_columns) in float32, or None when
+        `columns` is None. The probabilities of a query that attends to no key are 0.
     """
     bias = cast_bias(bias, query)
     if columns is None:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale), None
+        return attend_publicly(query, key, value, bias, scale), None
     output, lse = attend_with_lse(query, key, value, bias=bias, scale=scale)
     return output, compute_columns(query, key, lse, columns, bias=bias, rows=rows, scale=scale)
 
@@ -65,12 +67,22 @@ def attend_with_lse(
     bias = cast_bias(bias, query)
     if torch.compiler.is_compiling():
         return _traced_attend(query, key, value, bias, scale)
-    choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
-    operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
-    if operator is not None and has_operator(operator, query.device, query.dtype):
-        return operator(query, key, value, bias, scale)
-    output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
+    if not has_grouped_heads(query, key):
+        choice = torch._fused_sdp_choice(query, key, value, bias, 0.0, False, scale=scale)
+        operator = OPERATORS.get((query.device.type, SDPBackend(choice)))
+        if operator is not None and has_operator(operator, query.device, query.dtype):
+            return operator(query, key, value, bias, scale)
+    output = attend_publicly(query, key, value, bias, scale)
     return output, compute_lse(query, key, bias=bias, scale=scale)
+
+
+def attend_publicly(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float | None = None
+) -> Tensor:
+    """Compute attention by torch's public function."""
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias, scale=scale, enable_gqa=has_grouped_heads(query, key)
+    )
 
 
 @torch.library.custom_op("promptweight::attend_with_lse", mutates_args=())
@@ -107,16 +119,18 @@ def compute_columns(
         Probabilities (rows, heads, queries, n_columns) in float32.
     """
     if bias is not None:
+        bias = cast_bias(bias, query)
         bias = bias.expand(query.shape[0], *bias.shape[1:])
     if rows is not None:
         query, key, lse = (tensor.index_select(0, rows) for tensor in (query, key, lse))
         bias = None if bias is None else bias.index_select(0, rows)
-    chosen = gather_columns(key, columns, dim=2)
+    chosen = repeat_heads(query, gather_columns(key, columns, dim=2))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     logits = torch.matmul(query.float(), chosen.float().transpose(-1, -2)).mul_(scale)
     if bias is not None:
         logits += gather_columns(bias, columns, dim=3).float()
-    return logits.sub_(lse.unsqueeze(-1)).exp_()
+    finite = lse.masked_fill(lse == -torch.inf, 0)  # of queries that attend to no key
+    return logits.sub_(finite.unsqueeze(-1)).exp_()
 
 
 def compute_rows(
@@ -142,6 +156,7 @@ def compute_rows(
         Probabilities (rows, heads, n, keys) in float32.
     """
     if bias is not None:
+        bias = cast_bias(bias, query)
         bias = bias if bias.shape[2] == 1 else bias.index_select(2, queries)
         bias = bias.expand(query.shape[0], *bias.shape[1:])
     query = query.index_select(2, queries)
@@ -149,8 +164,9 @@ def compute_rows(
         query, key = query.index_select(0, rows), key.index_select(0, rows)
         bias = None if bias is None else bias.index_select(0, rows)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
+    key = repeat_heads(query, key)
     logits = torch.matmul(query.float(), key.float().transpose(-1, -2)).mul_(scale)
-    return (logits if bias is None else logits + bias.float()).softmax(-1)
+    return (logits if bias is None else logits + bias.float()).softmax(-1).nan_to_num_()
 
 
 def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None = None) -> Tensor:
@@ -176,16 +192,41 @@ def propagate(query: Tensor, key: Tensor, maps: Tensor, *, bias: Tensor | None =
     for part in (maps / peaks).split(dim, dim=-1):
         value = F.pad(part, (0, dim - part.shape[-1])).to(query.dtype)
         value = value.unsqueeze(1).expand(-1, heads, -1, -1)
-        output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        output = F.scaled_dot_product_attention(query, repeat_heads(query, key), value, attn_mask=bias)
         averaged.append(output[..., : part.shape[-1]].float().mean(1))
     return torch.cat(averaged, -1) * peaks
 
 
+@overload
+def cast_bias(bias: Tensor, query: Tensor) -> Tensor: ...
+@overload
+def cast_bias(bias: None, query: Tensor) -> None: ...
+@overload
+def cast_bias(bias: Tensor | None, query: Tensor) -> Tensor | None: ...
 def cast_bias(bias: Tensor | None, query: Tensor) -> Tensor | None:
-    """Cast a bias to a type that the kernels accept: only the CPU's adds float32 to half-precision logits."""
-    if bias is None or query.device.type == "cpu":
-        return bias
-    return bias.to(query.dtype)
+    """Cast a bias to four dimensions and a type that the kernels accept.
+
+    Only the CPU's kernel adds float32 to half-precision logits. A mask of booleans becomes 0 and -inf.
+    """
+    if bias is None:
+        return None
+    if bias.ndim < 4:
+        bias = bias[(None,) * (4 - bias.ndim)]
+    if bias.dtype is torch.bool:
+        return torch.zeros_like(bias, dtype=query.dtype).masked_fill_(~bias, -torch.inf)
+    return bias if query.device.type == "cpu" else bias.to(query.dtype)
+
+
+def has_grouped_heads(query: Tensor, key: Tensor) -> bool:
+    """Return True if several heads of the queries share one of the keys."""
+    return query.shape[1] != key.shape[1]
+
+
+def repeat_heads(query: Tensor, tensor: Tensor) -> Tensor:
+    """Return keys or values with as many heads as the queries."""
+    if not has_grouped_heads(query, tensor):
+        return tensor
+    return tensor.repeat_interleave(query.shape[1] // tensor.shape[1], dim=1)
 
 
 def gather_columns(tensor: Tensor, columns: Tensor, *, dim: int) -> Tensor:
@@ -206,7 +247,8 @@ def compute_lse(
     batch, heads, queries, dim = query.shape
     scale = dim**-0.5 if scale is None else scale
     step = max(1, MAX_LSE_ELEMENTS // (batch * heads * key.shape[2]))
-    transposed = key.float().transpose(-1, -2)
+    transposed = repeat_heads(query, key).float().transpose(-1, -2)
+    bias = cast_bias(bias, query)
     lse = torch.empty(batch, heads, queries, dtype=torch.float32, device=query.device)
     for start in range(0, queries, step):
         logits = torch.matmul(query[:, :, start : start + step].float(), transposed).mul_(scale)

@@ -28,6 +28,10 @@ class Record:
         refine: True to record for `AttentionMaps.refined` too: the words' probabilities and shares, averaged
             over the image positions to which each position attends. It computes the image's self-attention a
             second time.
+        trace: True to record for `AttentionMaps.traced` too: the attention to all rows of the text
+            embeddings, with ends and padding, and the rollout of the text encoders' attention, for which each
+            encoder runs once more. None records it on models that advise it
+            (`promptweight.conditioning.Advice.traces_words`), for prompts that can be traced.
         patches: points (x, y) in the image, as fractions from its left and top. Their attention to the rest
             of the image is recorded for `AttentionMaps.patch`, and to every token for `AttentionMaps.row`.
         max_mb: maximum memory of the recording in MiB. Where the settings need more, first the heads are
@@ -45,23 +49,24 @@ class Record:
     max_mb: float = 512.0
     refine: bool = False
     patches: tuple[tuple[float, float], ...] = ()
+    trace: bool | None = None
 
     def __post_init__(self) -> None:
         validation.check_choice("steps", self.steps, get_args(StepMode))
         validation.check_choice("heads", self.heads, get_args(HeadMode))
         if not self.roles or not set(self.roles) <= set(ROLES):
-            raise SettingError(f"roles must be one or more of: {', '.join(ROLES)}; got {self.roles!r}")
+            raise SettingError(message("record-roles", known=", ".join(ROLES), roles=self.roles))
         if not (isinstance(self.max_mb, Real) and self.max_mb > 0):
-            raise SettingError(f"max_mb must be a number above 0; got {self.max_mb!r}")
+            raise SettingError(message("record-max-mb", value=self.max_mb))
         if not isinstance(self.patches, (tuple, list)):
-            raise SettingError(f"patches must be a list of points (x, y); got {self.patches!r}")
+            raise SettingError(message("record-patches", patches=self.patches))
         for patch in self.patches:
             if not (
                 isinstance(patch, (tuple, list))
                 and len(patch) == 2
                 and all(isinstance(fraction, Real) and 0 <= fraction <= 1 for fraction in patch)
             ):
-                raise SettingError(f"a patch must be (x, y) in fractions of the image, 0 to 1; got {patch!r}")
+                raise SettingError(message("record-patch", patch=patch))
 
     @property
     def records_self_attention(self) -> bool:

@@ -17,6 +17,7 @@ from promptweight.attention.recording.record import Record, RecordingPlan, plan_
 from promptweight.conditioning import Role
 from promptweight.errors import AttachError
 from promptweight.maps import PromptVariant, RecordedSlot, Recording, SlotKind
+from promptweight.messages import message
 
 
 @dataclass
@@ -147,10 +148,7 @@ class Store:
         if self.plan.steps == 1:
             step = 0
         elif step >= self.plan.steps:
-            raise AttachError(
-                f"a run must have {self.plan.steps} steps; got a call of the model for step {step + 1}. "
-                "Call reset() on the session before a new run"
-            )
+            raise AttachError(message("record-run-steps", steps=self.plan.steps, step=step + 1))
         self.prompts |= {(row.role, row.image): row.prompt for row in recorded.values()}
         self._begin_pools(len(recorded), device)
         call = (step, *recorded.items())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptweight.evaluation.report.document import Metric, format_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from promptweight.protocols import Pipeline
 
 POINTING_BAR, IOU_BAR = 0.95, 0.6
 SECONDS_BAR = 2.0
@@ -30,7 +32,7 @@ def measure_acceptance(model: str = "mini", *, number: int = 200, seed: int = 0)
     from promptweight.evaluation.report.fidelity_section import measure_fidelity_metrics
     from promptweight.models import load
 
-    pipeline: Any = load(model)
+    pipeline: Pipeline = load(model)
     pipeline.set_progress_bar_config(disable=True)
     metrics = measure_fidelity_metrics(pipeline, number=number, seed=seed)
     samples = list(measure_words(pipeline, number=max(1, number // 3), seed=seed))
@@ -44,14 +46,14 @@ def measure_acceptance(model: str = "mini", *, number: int = 200, seed: int = 0)
     return metrics
 
 
-def _measure_seconds(pipeline: Any, runs: int = 5) -> Metric:
+def _measure_seconds(pipeline: Pipeline, runs: int = 5) -> Metric:
     """Time a 25-step image with recording; median wall seconds of `runs` after one warm-up."""
     from promptweight import generate
 
     seconds = []
     for index in range(runs + 1):
         start = time.perf_counter()
-        generate("um (gato:1.4) vermelho persegue um rato cinza", model=pipeline, seed=index)
+        generate(pipeline, "um (gato:1.4) vermelho persegue um rato cinza", seed=index)
         seconds.append(time.perf_counter() - start)
     seconds = seconds[1:]
     return Metric(

@@ -16,6 +16,7 @@ from promptweight.evaluation.noising import can_predict
 from promptweight.evaluation.report.document import ReportSection, Table
 from promptweight.evaluation.report.subject import EvaluatedModel
 from promptweight.evaluation.statistics import ClusterMean
+from promptweight.messages import message
 
 
 def report_faithfulness(model: EvaluatedModel) -> ReportSection:
@@ -25,10 +26,7 @@ def report_faithfulness(model: EvaluatedModel) -> ReportSection:
         SettingError: the model is not Stable Diffusion 1, 2 or 3.
     """
     if not can_predict(model.pipeline):
-        raise SettingError(
-            "the model of the measurement faithfulness must be Stable Diffusion 1, 2 or 3; "
-            f"got {type(model.pipeline).__name__}"
-        )
+        raise SettingError(message("report-faithfulness-model", pipeline=type(model.pipeline).__name__))
     samples = measure_faithfulness(
         model.pipeline, number=model.fraction(8), seed=model.seed + 50, is_rendered=model.draws_builtin_world
     )

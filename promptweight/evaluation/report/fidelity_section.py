@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptweight.evaluation.prompt_fidelity import measure_prompt_fidelity
 from promptweight.evaluation.recognizer import recognizer_accuracy
@@ -11,6 +11,7 @@ from promptweight.evaluation.report.subject import EvaluatedModel
 
 if TYPE_CHECKING:
     from promptweight.mini.worlds import World
+    from promptweight.protocols import Pipeline
 
 FIDELITY_BARS = {
     "one object: color": 0.98,
@@ -34,7 +35,7 @@ def report_prompt_fidelity(model: EvaluatedModel) -> ReportSection:
     )
 
 
-def measure_fidelity_metrics(pipeline: Any, *, number: int, seed: int) -> list[Metric]:
+def measure_fidelity_metrics(pipeline: Pipeline, *, number: int, seed: int) -> list[Metric]:
     """Return the prompt fidelity of a model and the accuracy of the recognizer."""
     from promptweight.mini.worlds import FIRST, world_of
     from promptweight.models import get_default_guidance_scale
@@ -55,7 +56,7 @@ def measure_fidelity_metrics(pipeline: Any, *, number: int, seed: int) -> list[M
     return metrics
 
 
-def _measure_world_metrics(pipeline: Any, world: World, *, number: int, seed: int) -> list[Metric]:
+def _measure_world_metrics(pipeline: Pipeline, world: World, *, number: int, seed: int) -> list[Metric]:
     """Return the prompt fidelity of a model of a larger world and the accuracy of the reader."""
     from promptweight.evaluation import world_fidelity
     from promptweight.models import get_default_guidance_scale

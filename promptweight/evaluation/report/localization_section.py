@@ -19,6 +19,8 @@ from promptweight.evaluation.statistics import ClusterMean
 IOU_BAR, POINTING_BAR = 0.75, 0.98
 ACCEPTANCE_RULE = "refined"
 """The rule whose values are compared with the bars."""
+LANGUAGE_RULES = ("probability", "traced", "refined", "refined traced")
+"""The rules with a table by language."""
 
 
 def report_localization(model: EvaluatedModel) -> ReportSection:
@@ -42,11 +44,12 @@ def build_localization_section(result: LocalizationResult) -> ReportSection:
         "same recording. Intervals (95 %) are a bootstrap over scenes. The default views omit layers that "
         "the model's authors do not advise, and small grids: where a cell is as large as an object, it "
         "attends to other objects, and maps refined there lose accuracy, as the table by layer shows. A "
-        "causal text encoder collects a phrase in its last word: the bars apply to phrases, and the table "
-        "by language shows the words alone.",
+        "causal text encoder collects a phrase in its last word: the bars apply to phrases, and the tables "
+        "by language show the words alone. “traced” maps add what the rows of other tokens hold of a word, "
+        "by the rollout of the text encoder's attention.",
         (
             *_rule_tables(result.rules),
-            _language_table(result.rules),
+            *(_language_table(result.rules, rule) for rule in LANGUAGE_RULES),
             *_layer_tables(result.layers),
             _selection_table(result.layers),
             _bound_table(result),
@@ -75,20 +78,18 @@ def _rule_tables(samples: tuple[RuleSample, ...]) -> list[Table]:
     return tables
 
 
-def _language_table(samples: tuple[RuleSample, ...]) -> Table:
-    """Return the metrics of the acceptance rule by language and kind of word."""
+def _language_table(samples: tuple[RuleSample, ...], rule: str) -> Table:
+    """Return the metrics of a rule by language and kind of word."""
     languages = dict.fromkeys(sample.language for sample in samples)
     parts = dict.fromkeys(sample.part for sample in samples)
     rows = tuple(
         (
             f"{language} {part}",
-            *_metric_cells(
-                s for s in samples if (s.language, s.part, s.rule) == (language, part, ACCEPTANCE_RULE)
-            ),
+            *_metric_cells(s for s in samples if (s.language, s.part, s.rule) == (language, part, rule)),
         )
         for language, part in product(languages, parts)
     )
-    return Table(f"Rule “{ACCEPTANCE_RULE}”, by language", ("words", *METRICS), rows)
+    return Table(f"Rule “{rule}”, by language", ("words", *METRICS), rows)
 
 
 def _acceptance_metrics(samples: tuple[RuleSample, ...]) -> tuple[Metric, ...]:

@@ -15,6 +15,7 @@ from promptweight.evaluation.response_curves import (
     MIN_RELATIVE_PRESENCE,
     correlate_by_scene,
     correlate_mean_curve,
+    linearity_of_presence,
     relative_areas,
     select_weights,
     smoothness_by_scene,
@@ -29,8 +30,10 @@ from promptweight.evaluation.weight_response import (
     measure_weight_response,
     select_weightings,
 )
+from promptweight.weighting import DEFAULT_NAME, KEY_WEIGHTINGS, Weighting
 
 SPEARMAN_BAR = 0.95
+ABSENT_BAR, LINEARITY_BAR, KEPT_BAR = 0.98, 0.95, 0.98
 METRIC_TITLES = {
     "present": "the weighted object is present in its color",
     "right_color": "the object has its color, where its kind is present",
@@ -47,10 +50,10 @@ SamplesByWeighting = dict[str, list[WeightSample]]
 def report_weight_response(model: EvaluatedModel) -> ReportSection:
     """Measure the response to weights and return its section; without masks only the change of pixels."""
     scenes = list(held_out_scenes(model.fraction(10), 2, False, model.seed + 70))
-    cases = select_weightings(model.weightings)
+    weightings = select_weightings(model.weightings)
     if not model.draws_builtin_world:
         return build_change_section(
-            measure_image_change(model.pipeline, scenes, seed=model.seed, cases=cases)
+            measure_image_change(model.pipeline, scenes, seed=model.seed, weightings=weightings)
         )
     baseline = generate_baseline(model.pipeline, scenes, model.seed)
     checkpoint = None
@@ -62,9 +65,11 @@ def report_weight_response(model: EvaluatedModel) -> ReportSection:
             "baseline": baseline.digest,
         }
         checkpoint = Checkpoint(model.folder / "images.jsonl", settings)
-    samples = measure_weight_response(model.pipeline, scenes, baseline, cases=cases, checkpoint=checkpoint)
+    samples = measure_weight_response(
+        model.pipeline, scenes, baseline, weightings=weightings, checkpoint=checkpoint
+    )
     regions = []
-    if not model.weightings or "attention" in model.weightings:
+    if any(weighting.name in KEY_WEIGHTINGS for weighting in weightings):
         regions = measure_region_response(model.pipeline, scenes, baseline, checkpoint=checkpoint)
     return build_response_section(samples, regions)
 
@@ -74,17 +79,16 @@ def build_response_section(samples: Sequence[WeightSample], regions: Sequence[Re
     names = dict.fromkeys(sample.weighting for sample in samples)
     by_weighting = {name: [s for s in samples if s.weighting == name] for name in names}
     correlations = {name: correlate_mean_curve(own) for name, own in by_weighting.items()}
-    spaces = sorted({_is_in_attention(name) for name in names})
+    places = sorted({_is_in_attention(name) for name in names})
     return ReportSection(
         "weight-response",
         "Response of images to weights",
         "The first object of a pair carries the weight, as a phrase; the seeds are the same at every "
         "weight. Spearman is the rank correlation of weight, from 0 up, and the fraction of the image in "
         "the object's colors: of its mean over the scenes (of all weights, of those up to 1, and of those "
-        "from 1), and by scene. Scenes whose image at weight 1 lacks an object are omitted. In attention "
-        "the mode `value` is omitted, because its output equals that of `p2p`. Smoothness is 1 minus the "
-        "largest jump between neighboring weights. Usable weights are those around 1 that keep both "
-        f"objects at least {MIN_RELATIVE_PRESENCE:.0%} as often as weight 1. Intervals (95 %) are a "
+        "from 1), and by scene. Scenes whose image at weight 1 lacks an object are omitted. Smoothness is "
+        "1 minus the largest jump between neighboring weights. Usable weights are those around 1 that keep "
+        f"both objects at least {MIN_RELATIVE_PRESENCE:.0%} as often as weight 1. Intervals (95 %) are a "
         "bootstrap over scenes.",
         (
             _summary_table(by_weighting, correlations),
@@ -95,9 +99,9 @@ def build_response_section(samples: Sequence[WeightSample], regions: Sequence[Re
         tuple(
             _plot_metric(by_weighting, metric, is_attention)
             for metric in PLOTTED_METRICS
-            for is_attention in spaces
+            for is_attention in places
         ),
-        _acceptance_metrics(correlations),
+        (*_acceptance_metrics(correlations), *_dial_metrics(by_weighting)),
     )
 
 
@@ -182,26 +186,26 @@ def _growth_table(by_weighting: SamplesByWeighting) -> Table:
 
 
 def _region_table(samples: Sequence[RegionSample]) -> Table:
-    """Return the fraction of the object in the region of its weight, by mode."""
+    """Return the fraction of the object in the region of its weight, by weighting."""
     rows = []
-    for mode in dict.fromkeys(sample.mode for sample in samples):
-        own = [sample for sample in samples if sample.mode == mode]
+    for weighting in dict.fromkeys(sample.weighting for sample in samples):
+        own = [sample for sample in samples if sample.weighting == weighting]
         rows.append(
             (
-                mode,
+                weighting,
                 ClusterMean.from_samples((sample.scene, sample.inside) for sample in own),
                 ClusterMean.from_samples((sample.scene, sample.inside_baseline) for sample in own),
             )
         )
     return Table(
         f"Weight {REGION_WEIGHT:g} in the half without the object at weight 1",
-        ("mode", "fraction of the object in that half", "at weight 1"),
+        ("weighting", "fraction of the object in that half", "at weight 1"),
         tuple(rows),
     )
 
 
 def _plot_metric(by_weighting: SamplesByWeighting, metric: str, is_attention: bool) -> Plot:
-    """Return the plot of one metric against the weight, with a curve for every weighting of one space."""
+    """Return the plot of one metric against the weight, for weightings in embeddings or in attention."""
     weights = _all_weights(by_weighting)
     return Plot(
         f"response-{metric}-{'attention' if is_attention else 'embedding'}",
@@ -217,24 +221,49 @@ def _plot_metric(by_weighting: SamplesByWeighting, metric: str, is_attention: bo
 
 
 def _acceptance_metrics(correlations: dict[str, ClusterMean]) -> tuple[Metric, ...]:
-    """Return the best weighting of each space with its bar."""
+    """Return the best weighting in embeddings and in attention, with its bar."""
     metrics = []
-    for space in ("embedding", "attention"):
+    for place in ("the text embeddings", "attention"):
         own = {
             name: value
             for name, value in correlations.items()
-            if _is_in_attention(name) == (space == "attention") and not np.isnan(value.value)
+            if _is_in_attention(name) == (place == "attention") and not np.isnan(value.value)
         }
         if own:
             best = max(own, key=lambda name: own[name].value)
             value = own[best]
-            title = f"weight against mean area, best in {space} space ({best}): Spearman"
+            title = f"weight against mean area, best in {place} ({best}): Spearman"
             metrics.append(Metric(title, value.value, value.low, value.high, value.count, SPEARMAN_BAR))
     return tuple(metrics)
 
 
+def _dial_metrics(by_weighting: SamplesByWeighting) -> tuple[Metric, ...]:
+    """Return the bars of a dial for the default weighting: absent at 0, linear up to 1, and harmless to 2."""
+    metrics = []
+    for name in (DEFAULT_NAME, "presence"):
+        own = by_weighting.get(name, [])
+        absent = ClusterMean.from_samples((each.scene, 1 - each.present) for each in own if each.weight == 0)
+        linear = linearity_of_presence(own)
+        weights = {each.weight for each in own if 0 <= each.weight <= 2}
+        kept = [
+            ClusterMean.from_samples(
+                (each.scene, each.other_present) for each in own if each.weight == weight
+            )
+            for weight in weights
+        ]
+        least = min(kept, key=lambda mean: mean.value, default=linear)
+        for title, mean, bar in (
+            ("absent at weight 0", absent, ABSENT_BAR),
+            ("presence against weights from 0 to 1: R²", linear, LINEARITY_BAR),
+            ("other object kept, least of the weights from 0 to 2", least, KEPT_BAR),
+        ):
+            if mean.count:
+                metrics.append(Metric(f"{name}: {title}", mean.value, mean.low, mean.high, mean.count, bar))
+    return tuple(metrics)
+
+
 def _is_in_attention(weighting: str) -> bool:
-    return weighting.startswith("attention ")
+    return Weighting.parse(weighting).acts_in_attention
 
 
 def _all_weights(by_weighting: SamplesByWeighting) -> list[float]:

@@ -7,18 +7,26 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import SettingError
+from promptweight.evaluation.degree_response import list_words
+from promptweight.evaluation.report.degree_section import report_degree_response
 from promptweight.evaluation.report.document import ReportSection
 from promptweight.evaluation.report.faithfulness_section import report_faithfulness
 from promptweight.evaluation.report.fidelity_section import report_prompt_fidelity
 from promptweight.evaluation.report.localization_section import report_localization
+from promptweight.evaluation.report.negative_section import report_negative_prompts
+from promptweight.evaluation.report.reach_section import report_weight_reach
 from promptweight.evaluation.report.response_section import report_weight_response
-from promptweight.evaluation.report.subject import EvaluatedModel, draws_builtin_world
+from promptweight.evaluation.report.subject import EvaluatedModel
 from promptweight.evaluation.report.targets_section import report_share_targets
 from promptweight.evaluation.report.warning_section import report_missing_concepts
+from promptweight.messages import message
+
+if TYPE_CHECKING:
+    from promptweight.protocols import Pipeline
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,25 @@ class Measurement:
     run: Callable[[EvaluatedModel], ReportSection]
     needs_masks: bool
     """True if it requires a model of the built-in world."""
+    needs_degrees: bool = False
+    """True if this world must have words of degree, such as sizes."""
+
+    def is_possible(self, model: EvaluatedModel) -> bool:
+        """Return True if the measurement can be made with a model."""
+        if self.needs_degrees:
+            return model.world is not None and bool(list_words(model.world))
+        return model.world is not None or not self.needs_masks
 
 
 MEASUREMENTS = (
     Measurement("prompt-fidelity", report_prompt_fidelity, True),
     Measurement("localization", report_localization, True),
     Measurement("faithfulness", report_faithfulness, False),
+    Measurement("weight-reach", report_weight_reach, True),
     Measurement("weight-response", report_weight_response, False),
+    Measurement("degree-response", report_degree_response, True, True),
     Measurement("share-targets", report_share_targets, False),
+    Measurement("negative-prompts", report_negative_prompts, True),
     Measurement("missing-concepts", report_missing_concepts, True),
 )
 """In the order of a report."""
@@ -63,9 +82,8 @@ def write_report(
         only: names of some of `MEASUREMENTS`; all that are possible for the model if empty.
         number: prompts of the largest measurement; expensive measurements use a fraction.
         seed: selects the held-out prompts, scenes and noise.
-        weightings: weightings of the measurement `weight-response`, by name or by space ("embedding",
-            "attention"); all if empty. Its samples are stored in `images.jsonl` in the folder, from which a
-            run with the same settings and model resumes.
+        weightings: weightings of the measurement `weight-response`, as text; all if empty. Its samples are
+            stored in `images.jsonl` in the folder, from which a run with the same settings and model resumes.
         progress: called with the name of each measurement before it starts.
 
     Returns:
@@ -78,32 +96,32 @@ def write_report(
     """
     from promptweight.evaluation.report.writers import require_report_extra, write
     from promptweight.evaluation.weight_response import select_weightings
+    from promptweight.mini.worlds import world_of
     from promptweight.models import get_origin, load
 
     for name in only:
         validation.check_choice("only", name, tuple(measurement.name for measurement in MEASUREMENTS))
     select_weightings(weightings)
     require_report_extra()
-    pipeline: Any = load(model) if isinstance(model, (str, os.PathLike)) else model
+    pipeline: Pipeline = load(model) if isinstance(model, (str, os.PathLike)) else model
     pipeline.set_progress_bar_config(disable=True)
     subject = EvaluatedModel(
         get_origin(pipeline).model,
         pipeline,
         number,
         seed,
-        draws_builtin_world(pipeline),
+        world_of(pipeline),
         tuple(weightings),
         Path(folder),
     )
     selected = [measurement for measurement in MEASUREMENTS if not only or measurement.name in only]
-    if not subject.draws_builtin_world:
-        impossible = [measurement.name for measurement in selected if measurement.needs_masks]
-        if only and impossible:
-            raise SettingError(
-                f"the model of {', '.join(impossible)} must generate the built-in world, whose masks are "
-                f"known; got {subject.name}"
-            )
-        selected = [measurement for measurement in selected if not measurement.needs_masks]
+    impossible = [measurement for measurement in selected if not measurement.is_possible(subject)]
+    if only and impossible:
+        names = ", ".join(measurement.name for measurement in impossible)
+        if subject.draws_builtin_world:
+            raise SettingError(message("report-degrees-model", measurements=names, model=subject.name))
+        raise SettingError(message("report-masks-model", measurements=names, model=subject.name))
+    selected = [measurement for measurement in selected if measurement not in impossible]
     settings: dict[str, Any] = {
         "model": subject.name,
         "number": number,

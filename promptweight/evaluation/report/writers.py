@@ -20,6 +20,7 @@ from promptweight.evaluation.report.document import (
     metrics_to_list,
     to_json_value,
 )
+from promptweight.messages import message
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#000000")
 """Colors of curves, distinguishable with color vision deficiencies (Okabe and Ito, 2008)."""
@@ -58,10 +59,7 @@ def require_report_extra() -> None:
     """Raise `SettingError` if matplotlib or scipy is not installed."""
     missing = [package for package in ("matplotlib", "scipy") if find_spec(package) is None]
     if missing:
-        install = 'pip install "promptweight[report]" installs them'
-        raise SettingError(
-            f"reports need the packages matplotlib and scipy; missing: {', '.join(missing)}. {install}"
-        )
+        raise SettingError(message("report-packages", missing=", ".join(missing)))
 
 
 def to_markdown(title: str, description: str, sections: Sequence[ReportSection]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from promptweight.mini.crowds import crowded_world_scene
 from promptweight.mini.sampling import sample_scene
-from promptweight.mini.scenes import Scene, crowded_scene, render, to_image
+from promptweight.mini.scenes import KINDS, Scene, crowded_scene, render, to_image
 from promptweight.mini.training.trainer import Batch, Stage
 from promptweight.mini.worlds import FIRST, World
 
@@ -23,6 +23,8 @@ LATENT_NOISE = 0.1  # relative to the standard deviation of the latents; makes t
 FOREGROUND_WEIGHT = 4.0
 EDGE_WEIGHT = 0.5
 DETAIL_WINDOW, DETAIL_CONTRAST = 15, 0.08  # window in pixels; contrast for values from -1 to 1
+CROWDED = 0.6  # share of crowded scenes in the training from scratch
+CROWDED_LATER = 0.2  # the same in the training for another world, which needs more of what is new there
 PULL = 0.015  # weight of the squared distance to the latents of a teacher
 
 
@@ -31,40 +33,58 @@ def to_pixels(pictures: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def scene_of(world: World, rng: Random) -> Scene:
-    """Sample a scene of a world; more than half of the scenes (60 %) are crowded."""
-    if rng.random() < 0.4:
+def scene_of(world: World, rng: Random, crowded: float = CROWDED) -> Scene:
+    """Sample a scene of a world, crowded in a share of the cases."""
+    if rng.random() >= crowded:
         return sample_scene(rng, world)
-    return crowded_scene(rng) if world == FIRST else crowded_world_scene(rng)
+    return crowded_scene(rng) if world.things == KINDS else crowded_world_scene(rng)
 
 
-def detail(pixels: Tensor) -> Tensor:
-    """Return a mask (batch, 1, height, width): 1 where pixels differ from their surroundings, else 0.
+def render_scenes(scenes: list[Scene], size: int) -> tuple[Tensor, Tensor]:
+    """Render scenes: pixels (batch, 3, size, size), -1 to 1, and masks of objects (batch, 1, size, size)."""
+    drawn = [render(scene, size) for scene in scenes]
+    masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))[:, None]
+    return to_pixels([picture for picture, _ in drawn]), masks
 
-    The pixels are (batch, 3, height, width). A pixel differs when one of its channels is more than
-    `DETAIL_CONTRAST` away from the mean of a window of `DETAIL_WINDOW` pixels around it.
+
+def contrast(pixels: Tensor) -> Tensor:
+    """Return how much pixels (batch, 3, height, width) differ from their surroundings, with one channel.
+
+    The value is the largest distance of a channel to the mean of a window of `DETAIL_WINDOW` pixels.
     """
-    around = F.avg_pool2d(pixels, DETAIL_WINDOW, 1, DETAIL_WINDOW // 2, count_include_pad=False)
-    return ((pixels - around).abs().amax(1, keepdim=True) > DETAIL_CONTRAST).float()
+    radius = DETAIL_WINDOW // 2
+    rows = F.avg_pool2d(pixels, (DETAIL_WINDOW, 1), 1, (radius, 0), count_include_pad=False)
+    around = F.avg_pool2d(rows, (1, DETAIL_WINDOW), 1, (0, radius), count_include_pad=False)
+    return (pixels - around).abs().amax(1, keepdim=True)
+
+
+def weigh_pixels(masks: Tensor, differing: Tensor) -> Tensor:
+    """Return the weights of pixels, larger on objects and on detail, from their masks and their contrast."""
+    return 1 + (FOREGROUND_WEIGHT - 1) * torch.maximum(masks, (differing > DETAIL_CONTRAST).float())
+
+
+def compute_image_error(decoded: Tensor, batch: Batch) -> Tensor:
+    """Return the weighted absolute and squared error of the decoded images of a batch, and of their edges."""
+    error = decoded.float() - batch["pixels"]
+    reconstruction = (batch["weight"] * (error.abs() + 2 * error.square())).mean()
+    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    return reconstruction + EDGE_WEIGHT * edges
 
 
 def draw_batch(world: World = FIRST, teacher: AutoencoderKL | None = None) -> Callable[[Random, int], Batch]:
     """Return a function that draws a batch of images and pixel weights, larger on objects and on detail.
 
-    With a teacher, which is an autoencoder of smaller images, the batch also holds the latents of the
-    downscaled images (key `taught`).
+    With a teacher, which is the autoencoder of another world, the batch also holds its latents of the images
+    (key `taught`).
     """
+    crowded = CROWDED if teacher is None else CROWDED_LATER
 
     @torch.no_grad()
     def draw(rng: Random, size: int) -> Batch:
-        drawn = [render(scene_of(world, rng), world.size) for _ in range(size)]
-        masks = torch.from_numpy(np.stack([masks.max(0) for _, masks in drawn]))[:, None]
-        pixels = to_pixels([picture for picture, _ in drawn])
-        weight = 1 + (FOREGROUND_WEIGHT - 1) * torch.maximum(masks, detail(pixels))
-        batch = {"pixels": pixels, "weight": weight}
+        pixels, masks = render_scenes([scene_of(world, rng, crowded) for _ in range(size)], world.size)
+        batch = {"pixels": pixels, "weight": weigh_pixels(masks, contrast(pixels))}
         if teacher is not None:
-            reduced = F.adaptive_avg_pool2d(pixels, teacher.config.sample_size)
-            batch["taught"] = teacher.encode(reduced).latent_dist.mode()
+            batch["taught"] = teacher.encode(pixels).latent_dist.mode()
         return batch
 
     return draw
@@ -87,21 +107,24 @@ class ReconstructionLoss(nn.Module):
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         spread = mean.detach().std(dim=(0, 2, 3), keepdim=True)
         noisy = mean + LATENT_NOISE * spread * torch.randn_like(mean)
-        error = self.vae.decode(noisy).sample.float() - batch["pixels"]
-        reconstruction = (batch["weight"] * (error.abs() + 2 * error.square())).mean()
-        edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
-        pull = (mean - batch["taught"]).square().mean() if "taught" in batch else mean.new_zeros(())
+        error = compute_image_error(self.vae.decode(noisy).sample, batch)
         wanted = 2 * (math.log(LATENT_NOISE) + spread.log())
+        pull = (mean - batch["taught"]).square().mean() if "taught" in batch else mean.new_zeros(())
         posterior_error = F.mse_loss(log_variance, wanted.expand_as(log_variance))
         small = 1e-4 * mean.square().mean() + 1e-3 * posterior_error
-        return reconstruction + EDGE_WEIGHT * edges + PULL * pull + small
+        return error + PULL * pull + small
 
 
 @torch.no_grad()
-def reconstruction_quality(vae: AutoencoderKL, pixels: Tensor) -> tuple[Tensor, float]:
-    """Return images (batch, 3, height, width; -1 to 1) after encoding and decoding, and the PSNR in dB."""
-    parts = [vae.decode(vae.encode(part).latent_dist.mode()).sample for part in pixels.split(16)]
-    back = torch.cat(parts).clamp(-1, 1)
+def encode_images(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
+    """Return the latents of images (batch, 3, height, width) with values -1 to 1."""
+    return torch.cat([vae.encode(part).latent_dist.mode() for part in pixels.split(16)])
+
+
+@torch.no_grad()
+def decode_images(vae: AutoencoderKL, latents: Tensor, pixels: Tensor) -> tuple[Tensor, float]:
+    """Return the images (batch, 3, height, width) decoded from latents, and their PSNR in dB to `pixels`."""
+    back = torch.cat([vae.decode(part).sample for part in latents.split(16)]).clamp(-1, 1)
     return back, 10 * math.log10(4 / (back - pixels).square().mean().item())
 
 
@@ -112,13 +135,17 @@ def draw_sheet(world: World = FIRST) -> Callable[[nn.Module, Path], None]:
         rng = Random("autoencoder sheet")
         pictures = [render(sample_scene(rng, world), world.size)[0] for _ in range(48)]
         pixels = to_pixels(pictures).to(next(module.parameters()).device)
-        back, quality = reconstruction_quality(module.vae, pixels)
+        back, quality = decode_images(module.vae, encode_images(module.vae, pixels), pixels)
         print(f"autoencoder: {quality:.2f} dB on held-out scenes", flush=True)
-        strips = [torch.cat(list(row[:12]), dim=2) for row in (pixels, back)]
-        sheet = torch.cat(strips, dim=1).permute(1, 2, 0).cpu()
-        to_image(((sheet + 1) * 127.5).round().to(torch.uint8).numpy()).save(path)
+        save_reconstructions([pixels[:12], back[:12]], path)
 
     return draw
+
+
+def save_reconstructions(rows: list[Tensor], path: Path) -> None:
+    """Save a sheet of rows of images (images, 3, height, width), with values -1 to 1."""
+    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).permute(1, 2, 0).cpu()
+    to_image(((sheet + 1) * 127.5).round().to(torch.uint8).numpy()).save(path)
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ from promptweight.mini.vocabulary import unknown_words
 from promptweight.mini.worlds import FIRST, World
 
 CAPTION_DROPOUT = 0.1
+SHEET_COLUMNS = 12  # images per row of a sample sheet
 MAX_GROUPS = 3  # groups of objects of the same look in a scene
 SHEET_PROMPTS = (
     "um gato vermelho persegue um rato cinza",
@@ -282,9 +283,12 @@ def _tell(scene: Scene, rng: Random, unsaid: float, world: World) -> tuple[str, 
 
 @torch.no_grad()
 def save_sheet(vae: AutoencoderKL, latents: Tensor, path: Path) -> None:
-    """Save a sheet of the decoded latents (images, 8, 16, 16), twelve per row, at twice their size."""
+    """Save the decoded latents (images, 8, 16, 16) in rows of `SHEET_COLUMNS`, at twice their size."""
     pictures = vae.decode(latents).sample.clamp(-1, 1).permute(0, 2, 3, 1).cpu()
     cells = ((pictures + 1) * 127.5).round().to(torch.uint8).numpy()
-    strips = [np.concatenate(list(cells[i : i + 12]), axis=1) for i in range(0, len(cells), 12)]
+    columns = min(len(cells), SHEET_COLUMNS)
+    blank = np.full((-len(cells) % columns, *cells.shape[1:]), 255, np.uint8)
+    cells = np.concatenate([cells, blank])
+    strips = [np.concatenate(list(cells[i : i + columns]), axis=1) for i in range(0, len(cells), columns)]
     sheet = to_image(np.concatenate(strips))
     sheet.resize((2 * sheet.width, 2 * sheet.height)).save(path)

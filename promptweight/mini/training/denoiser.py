@@ -55,8 +55,6 @@ class DenoisingLoss(nn.Module):
 
     guidance_scale: float
     """Guidance scale of the sample sheets."""
-    grounding = 0.0
-    """Weight of the attention loss (`attention_loss.misplaced`)."""
 
     def __init__(self, text: nn.Module, denoiser: nn.Module, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -83,9 +81,9 @@ class DenoisingLoss(nn.Module):
     def go_on(self, noisy: Tensor, told: Tensor, levels: NoiseLevels) -> None:
         """Advance the rollouts by the predictions `told` of a batch; without rollouts do nothing."""
 
-    def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
-        """Return the attention loss of a batch (`attention_loss.misplaced`)."""
-        raise NotImplementedError(f"{type(self).__name__} has no access to the attention of its denoiser")
+    def attention_penalty(self, _batch: Batch, spoken: Spoken, _levels: NoiseLevels) -> Tensor:
+        """Return the weighted loss of the attention in the last prediction; 0 where it is not trained."""
+        return spoken.loudness.new_zeros(())
 
     @abstractmethod
     def tell(self, noisy: Tensor, timesteps: Tensor, rows: Tensor, pooled: Tensor | None) -> Tensor:
@@ -102,8 +100,7 @@ class DenoisingLoss(nn.Module):
         self.go_on(noisy, told, levels)
         weight = 1 + COVERED_WEIGHT * batch["covered"][:, None] * levels.laid_out
         missed = (weight * (told - wanted).square()).mean()
-        loss = missed + spoken.loudness
-        return loss + self.grounding * self.misplaced(batch, spoken, levels) if self.grounding else loss
+        return missed + spoken.loudness + self.attention_penalty(batch, spoken, levels)
 
 
 class VelocityLoss(DenoisingLoss):
@@ -145,6 +142,8 @@ class FlowLoss(DenoisingLoss):
     """Loss of a transformer that predicts a straight flow from noise to image (Liu et al., 2022)."""
 
     guidance_scale = mmdit.GUIDANCE_SCALE
+    grounding = 0.0
+    """Weight of the attention loss (`attention_loss.misplaced`)."""
     walks: Walks | None = None
     """Rollouts of the denoiser that replace rows of every batch; None for none."""
 
@@ -194,14 +193,16 @@ class FlowLoss(DenoisingLoss):
         rows = torch.cat([rows, absent], dim=1)
         return self.denoiser(noisy, rows, pooled, timesteps).sample
 
-    def misplaced(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
+    def attention_penalty(self, batch: Batch, spoken: Spoken, levels: NoiseLevels) -> Tensor:
         """Return the attention loss of `mmdit.MAP_BLOCKS` at noise levels below `GROUNDED_BELOW`."""
+        if not self.grounding:
+            return super().attention_penalty(batch, spoken, levels)
         denoiser: Any = self.denoiser
         blocks = [denoiser.transformer_blocks[index] for index in mmdit.MAP_BLOCKS]
         attention = torch.stack([block.attn.processor.to_text for block in blocks]).mean(0)
         named = batch["named"] * spoken.is_said * (levels.sigma.flatten(1) < GROUNDED_BELOW)
         areas = F.avg_pool2d(batch["areas"], denoiser.config.patch_size)
-        return attention_loss.misplaced(attention, named, areas)
+        return self.grounding * attention_loss.misplaced(attention, named, areas)
 
 
 def _as_map(values: Tensor) -> Tensor:

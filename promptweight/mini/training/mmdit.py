@@ -4,7 +4,7 @@
 |---|---|---|
 | tokenizers | `CLIPTokenizer`, twice | the merges of `mini`; 32 positions, enough for every caption |
 | text encoders | `CLIPTextModelWithProjection`, twice | 3 layers of width 64, rows of the second |
-| autoencoder | `AutoencoderKL` | that of `mini`: 64 × 64 pixels to 16 × 16 latents of 8 channels |
+| autoencoder | `AutoencoderKL` | that of `mini`: 128 × 128 pixels to 16 × 16 latents of 8 channels |
 | denoiser | `SD3Transformer2DModel` | 6 blocks of width 128, normalized queries and keys; 16 × 16 patches |
 
 Training begins with 8 × 8 patches, a quarter as many tokens; `split_patches` then makes them 16 × 16. There
@@ -23,9 +23,9 @@ from diffusers.models.embeddings import get_2d_sincos_pos_embed_from_grid
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
+from promptweight.conditioning import Advice
 from promptweight.mini.training.unet import LATENT_CHANNELS, LATENT_SIZE, write
 from promptweight.mini.worlds import FIRST, World
-from promptweight.models import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,6 +11,7 @@ as many image tokens.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from transformers import CLIPTokenizer
 from promptweight.mini import worlds
 from promptweight.mini.captions import LANGUAGES, caption
 from promptweight.mini.sampling import sample_scene
-from promptweight.mini.training import autoencoder, denoiser, mmdit, text_encoder, trainer, unet
+from promptweight.mini.training import autoencoder, denoiser, enlargement, mmdit, text_encoder, trainer, unet
 from promptweight.mini.training.data import EncodedScenes, Shares, load_scenes
 from promptweight.mini.training.recipes import RECIPES, Networks
 from promptweight.mini.training.rollouts import Walks
@@ -34,6 +35,7 @@ from promptweight.mini.vocabulary import known_words
 from promptweight.mini.worlds import FIRST, WHOLE, WORLDS
 
 AUTOENCODER = trainer.Schedule(steps=3200, batch_size=12, learning_rate=2e-3, sheet_every=500)
+LATER_RATE = 5e-4  # peak learning rate of an autoencoder that is trained further for another world
 TEXT = trainer.Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup=50, sheet_every=300, muon=True)
 DENOISER = trainer.Schedule(
     steps=6400, batch_size=32, learning_rate=2e-3, cooldown=0.6, ema=0.9995, sheet_every=1000, muon=True
@@ -53,9 +55,11 @@ def _start(options: argparse.Namespace) -> Networks:
             parts.vae = AutoencoderKL.from_pretrained(
                 options.autoencoder, subfolder="vae", use_safetensors=True, torch_dtype=torch.float32
             )
-        if options.world is not None and WORLDS[options.world] != parts.world:
-            recipe.put_tokenizer(parts, _train_tokenizer(options.seed))
-            parts.world = WORLDS[options.world]
+        if options.world is not None:
+            world = WORLDS[options.world]
+            if world != replace(parts.world, size=world.size):
+                recipe.put_tokenizer(parts, _train_tokenizer(options.seed))
+            parts.world = world
         return parts
     if options.autoencoder is not None:
         vae = AutoencoderKL.from_pretrained(options.autoencoder, subfolder="vae", use_safetensors=True)
@@ -77,29 +81,34 @@ def _train_tokenizer(seed: int) -> CLIPTokenizer:
     return unet.train_tokenizer([*captions, *(word for word in words for _ in range(WORD_REPEATS))])
 
 
-def _grow_autoencoder(parts: Networks) -> AutoencoderKL | None:
-    """Replace the autoencoder by an untrained one if the world's image size differs.
-
-    Returns:
-        The former autoencoder, or None if it was not replaced.
-    """
-    if parts.vae.config.sample_size == parts.world.size:
-        return None
-    smaller = parts.vae.eval().requires_grad_(False)
-    parts.vae = unet.autoencoder(parts.world.size)
-    return smaller
+def _autoencoder_stage(parts: Networks, options: argparse.Namespace) -> trainer.Stage:
+    """Return the stage of the autoencoder, which is enlarged if the world's image size differs."""
+    if parts.vae.config.sample_size != parts.world.size:
+        smaller = parts.vae.eval().requires_grad_(False)
+        parts.vae = enlargement.enlarge(smaller)
+        return enlargement.stage(parts.vae, smaller)
+    teacher = None
+    if _changes_world(options):
+        teacher = copy.deepcopy(parts.vae).eval().requires_grad_(False)
+    return autoencoder.stage(parts.vae, parts.world, teacher)
 
 
 def _learn_autoencoder(parts: Networks, options: argparse.Namespace, device: torch.device) -> None:
-    teacher = _grow_autoencoder(parts)
+    stage = _autoencoder_stage(parts, options)
     for network in (parts.vae.encoder, parts.vae.quant_conv):
         network.requires_grad_(not options.freeze_encoder)
-    stage = autoencoder.stage(parts.vae, parts.world, teacher)
     schedule = replace(AUTOENCODER, steps=options.autoencoder_steps)
+    if isinstance(stage.module, autoencoder.ReconstructionLoss) and _changes_world(options):
+        schedule = replace(schedule, learning_rate=LATER_RATE)
     learnt = trainer.run(stage, schedule, options.out, options.seed, device)
-    assert isinstance(learnt, autoencoder.ReconstructionLoss)
+    assert isinstance(learnt, autoencoder.ReconstructionLoss | enlargement.EnlargementLoss)
     parts.vae = learnt.vae
-    if teacher is None and not options.freeze_encoder:
+    _standardize(parts, options)
+
+
+def _standardize(parts: Networks, options: argparse.Namespace) -> None:
+    """Standardize the latents, unless a denoiser knows them as they are."""
+    if not options.freeze_encoder and not _changes_world(options):
         autoencoder.standardize(parts.vae, world=parts.world)
 
 
@@ -120,10 +129,10 @@ def _learn_denoiser(
     loss.rows.text.requires_grad_(not options.freeze_text)
     if options.compile:
         loss.denoiser.compile()
-    loss.grounding = options.grounding
-    if options.walking_share:
-        assert isinstance(loss, denoiser.FlowLoss)
-        loss.walks = Walks(round(options.walking_share * DENOISER.batch_size), mmdit.SHIFT)
+    if isinstance(loss, denoiser.FlowLoss):
+        loss.grounding = options.grounding
+        if options.walking_share:
+            loss.walks = Walks(round(options.walking_share * DENOISER.batch_size), mmdit.SHIFT)
     shares = Shares(
         related=options.related_share,
         single=options.single_share,
@@ -141,21 +150,20 @@ def _learn_denoiser(
 def _take_checkpoints(parts: Networks, options: argparse.Namespace) -> None:
     """Load the averaged networks of the newest checkpoints."""
     modules: dict[str, nn.Module] = {"denoiser": RECIPES[options.model].loss(parts)}
-    smaller = None
     if (options.out / "autoencoder.pt").exists():
-        smaller = _grow_autoencoder(parts)
-        modules["autoencoder"] = autoencoder.ReconstructionLoss(parts.vae)
+        modules["autoencoder"] = _autoencoder_stage(parts, options).module
     for name, module in modules.items():
         state = torch.load(options.out / f"{name}.pt", map_location="cpu", weights_only=True)
         module.load_state_dict(state["average"])
-    if "autoencoder" in modules and smaller is None and not options.freeze_encoder:
-        autoencoder.standardize(parts.vae, world=parts.world)
+    if "autoencoder" in modules:
+        _standardize(parts, options)
 
 
-def _outgrown(options: argparse.Namespace) -> bool:
-    """Return whether the image size of `--world` differs from that of the pipeline `--init`."""
-    before = worlds.read(options.init) or FIRST
-    return options.world is not None and WORLDS[options.world].size != before.size
+def _changes_world(options: argparse.Namespace) -> bool:
+    """Return whether `--world` differs from the world of the pipeline `--init`."""
+    if options.init is None or options.world is None:
+        return False
+    return WORLDS[options.world] != (worlds.read(options.init) or FIRST)
 
 
 def _work(rank: int, options: argparse.Namespace) -> None:
@@ -308,7 +316,7 @@ def main() -> None:
     if options.export:
         options.processes = 1
     if options.autoencoder_steps is None:
-        kept = options.autoencoder is not None or (options.init is not None and not _outgrown(options))
+        kept = options.autoencoder is not None or (options.init is not None and not _changes_world(options))
         options.autoencoder_steps = 0 if kept else AUTOENCODER.steps
     if options.processes > 1:
         multiprocessing.spawn(_work, (options,), nprocs=options.processes)

@@ -4,7 +4,7 @@
 |---|---|---|
 | tokenizer | `CLIPTokenizer` | merges learned from the captions, whole byte alphabet: encodes any text |
 | text encoder | `CLIPTextModel` | 2 layers of width 128 |
-| autoencoder | `AutoencoderKL` | 64 × 64 pixels to 16 × 16 latents of 8 channels |
+| autoencoder | `AutoencoderKL` | 128 × 128 pixels to 16 × 16 latents of 8 channels |
 | denoiser | `UNet2DConditionModel` | 3 resolutions; cross-attention at 16 × 16 (up blocks), 8 × 8, 4 × 4 |
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from diffusers import (
@@ -25,13 +24,13 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from promptweight.conditioning import Advice
 from promptweight.mini.worlds import FIRST, World
-from promptweight.models import Advice
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BLOCKS = {64: (16, 32, 64), 128: (16, 32, 64, 64)}  # channels of the autoencoder by image size
+BLOCKS = {64: (16, 32, 64), 128: (16, 16, 32, 64)}  # channels of the autoencoder by image size
 LATENT_SIZE = 16
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
@@ -93,7 +92,7 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def autoencoder(size: int = 64) -> AutoencoderKL:
+def autoencoder(size: int = 128) -> AutoencoderKL:
     """Create the untrained autoencoder for images of `size` pixels.
 
     It has no attention, because the images consist of flat shapes.
@@ -162,7 +161,7 @@ def save_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    write(pipeline, folder, Advice(GUIDANCE_SCALE), world)
+    write(pipeline, folder, Advice(GUIDANCE_SCALE, traces_words=True), world)
 
 
 def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice, world: World) -> None:
@@ -175,5 +174,5 @@ def write(pipeline: DiffusionPipeline, folder: Path, advice: Advice, world: Worl
         config = json.loads(path.read_text())
         if config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2) + "\n")
-    content = asdict(advice) | {"world": world.to_json()}
+    content = advice.to_json() | {"world": world.to_json()}
     (folder / "promptweight.json").write_text(json.dumps(content) + "\n")

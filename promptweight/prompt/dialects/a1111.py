@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from promptweight.prompt.a1111_scanner import Scan, scan
 from promptweight.prompt.changes import Changes
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.dialects.tags_and_comments import extract_tags
-from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, parse_finite
+from promptweight.prompt.likely_mistakes import remark_on_mistakes
+from promptweight.prompt.literals import ASCII_NUMBER, PART_NUMBER, parse_finite, parse_weight
 from promptweight.prompt.prompt_editing import find_changes
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import NOMINAL_STEPS, ParseTree, TreePart
@@ -23,6 +24,7 @@ def parse_a1111(source: str, dialect: str, embeddings: Collection[str] = ()) -> 
     """Parse a prompt in the dialect `pw` or `a1111`; `embeddings` are names that count as bare words."""
     remarks = Remarks()
     text, loras = extract_tags(source, dialect, remarks)
+    remark_on_mistakes(text, remarks)
     ranges = _split_parts(text, dialect, remarks)
     scanned = 2 * len(source)
     parts: list[TreePart] = []
@@ -40,8 +42,7 @@ def parse_a1111(source: str, dialect: str, embeddings: Collection[str] = ()) -> 
     return ParseTree(source, dialect, tuple(parts), tuple(loras), tuple(embeddings), scanned, remarks)
 
 
-@dataclass(frozen=True, slots=True)
-class _PartRange:
+class _PartRange(NamedTuple):
     """The range of a part: its text ends at `end`, where the weight begins, which ends at `stop`."""
 
     start: int
@@ -128,6 +129,8 @@ def _split_parts(mapped: MappedText, dialect: str, remarks: Remarks) -> list[_Pa
     for separator_start, separator_end in [*separators, (len(text), len(text))]:
         parts.append(_weigh_part(text, start, separator_start, dialect))
         start = separator_end
+    if dialect == "a1111" and separators:
+        _remark_percents(mapped, parts, remarks)
     if dialect == "pw" and len(parts) == 1:
         return [_PartRange(0, len(text), len(text), 1.0)]
     return parts
@@ -160,6 +163,18 @@ def _select_outside_groups(
     return outside
 
 
+def _remark_percents(mapped: MappedText, parts: list[_PartRange], remarks: Remarks) -> None:
+    """Remark on parts that end with a weight in percent, which A1111 reads as text."""
+    for part in parts:
+        colon = mapped.text.rfind(":", part.start, part.end)
+        number = mapped.text[colon + 1 : part.end].strip()
+        if colon >= 0 and number.endswith("%") and PART_NUMBER.fullmatch(number[:-1]):
+            weight = parse_weight(number)
+            offsets = mapped.source_start(colon), mapped.source_end(part.end)
+            if weight is not None:
+                remarks.add("part-percent", *offsets, value=number, weight=weight)
+
+
 def _weigh_part(text: str, start: int, stop: int, dialect: str) -> _PartRange:
     """Return the part from `start` to `stop`, without the weight and the white space at its end."""
     if dialect == "pw":
@@ -168,8 +183,10 @@ def _weigh_part(text: str, start: int, stop: int, dialect: str) -> _PartRange:
     colon = text.rfind(":", start, end)
     if colon >= 0 and not (dialect == "pw" and text[colon - 1 : colon] == "\\"):
         number = text[colon + 1 : end].strip()
-        pattern = ASCII_NUMBER if dialect == "pw" else PART_NUMBER
-        value = parse_finite(number) if pattern.fullmatch(number) else None
+        if dialect == "pw":
+            value = parse_weight(number) if ASCII_NUMBER.fullmatch(number.removesuffix("%")) else None
+        else:
+            value = parse_finite(number) if PART_NUMBER.fullmatch(number) else None
         if value is not None:
             return _PartRange(start, start + len(text[start:colon].rstrip()), stop, value)
     return _PartRange(start, end, stop, 1.0)

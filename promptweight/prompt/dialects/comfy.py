@@ -17,133 +17,173 @@ from promptweight.prompt.nodes import Text, Weighted, new_node
 from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import ParseTree, TreePart
 
-MARK = re.compile(r"\\?+[()]|:")
+TOKENS = re.compile(r"[^()\\:]++|\\[()]?+|[():]")
 BARE_FACTOR = 1.1
+CLOSER, UNMATCHED = -2, -1
+"""Stand for the closing bracket of a bracket that closes another, and of one that matches none."""
 
 
 def parse_comfy(source: str) -> ParseTree:
     """Parse a prompt as ComfyUI does (comfy/sd1_clip.py, `token_weights`); its infinite weights are text."""
     reader = _ComfyReader(source)
-    reader.read()
-    size = len(source)
-    part = TreePart(MappedText.whole(source), tuple(reader.nodes), source, 1.0, 0, size)
-    return ParseTree(source, "comfy", (part,), scanned=2 * size + reader.scanned, remarks=reader.remarks)
+    scanned = len(source)
+    if not reader.read_balanced():
+        reader = _ComfyReader(source)
+        reader.find_marks()
+        reader.read_unbalanced()
+        scanned += 2 * len(source)
+    part = TreePart(MappedText.whole(source), tuple(reader.nodes), source, 1.0, 0, len(source))
+    return ParseTree(source, "comfy", (part,), scanned=scanned + reader.scanned, remarks=reader.remarks)
 
 
 class _ComfyReader:
-    """The brackets of a source, matched, and the walk over them."""
+    """The nodes of a source, added from left to right."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.remarks = Remarks()
         self.nodes: list[Any] = []
+        self.scanned = 0
         self.brackets: list[int] = []  # offsets of the brackets that are not escaped
-        self.colons: list[int] = []  # for every bracket, the last colon since the bracket before it, or -1
-        self.closing: dict[int, int] = {}  # from an opening bracket to its closing one, as bracket indices
+        self.colons: dict[int, int] = {}  # for a closing bracket, the last colon since the bracket before it
+        self.closing: list[int] = []  # for every bracket, the index of the one that closes it, or a constant
         self.escapes: list[int] = []  # offsets of the backslashes that escape a bracket
         self.escapes_passed = 0
-        self.scanned = 0
-        self.find_marks()
+
+    def read_balanced(self) -> bool:
+        """Add the nodes of text whose brackets all match, in one pass; return whether they do."""
+        source, nodes = self.source, self.nodes
+        if source.count("(") - source.count("\\(") != source.count(")") - source.count("\\)"):
+            return False
+        opened: list[int] = []  # the nodes of the open groups, which are their offsets so far
+        offset = begin = 0
+        colon = -1  # the last colon since the last bracket
+        for token in TOKENS.findall(source):
+            if token == "(":
+                if begin < offset:
+                    nodes.append(new_node(Text, (begin, offset)))
+                opened.append(len(nodes))
+                nodes.append(offset)
+                begin, colon = offset + 1, -1
+            elif token == ")":
+                if not opened:
+                    return False
+                index = opened.pop()
+                start = nodes[index]
+                weight, origin, content_end = BARE_FACTOR, "round", offset
+                if colon >= 0 or offset == start + 1:
+                    weight, origin, content_end = self.weigh(start, colon, offset)
+                if begin < content_end:
+                    nodes.append(new_node(Text, (begin, content_end)))
+                values = (start, offset + 1, content_end, len(nodes), weight, origin, 0, NO_OPTIONS)
+                nodes[index] = new_node(Weighted, values)
+                begin, colon = offset + 1, -1
+            elif token == ":":
+                colon = offset
+            elif token == "\\(" or token == "\\)":
+                if begin < offset:
+                    nodes.append(new_node(Text, (begin, offset)))
+                begin = offset + 1
+            offset += len(token)
+        if begin < offset:
+            nodes.append(new_node(Text, (begin, offset)))
+        return not opened
 
     def find_marks(self) -> None:
         """Find brackets, escapes and colons, and match brackets as ComfyUI counts levels."""
         opened: list[int] = []
         brackets, colons, closing = self.brackets, self.colons, self.closing
-        level = 0
+        level = offset = 0
         colon = -1
-        for found in MARK.finditer(self.source):
-            mark, offset = found[0], found.start()
-            if mark == "(":
+        for token in TOKENS.findall(self.source):
+            if token == "(":
                 if level >= 0:
                     opened.append(len(brackets))
                 else:
                     self.remarks.add("stray-disables", offset, offset + 1)
                 level += 1
-            elif mark == ")":
+                brackets.append(offset)
+                closing.append(UNMATCHED)
+                colon = -1
+            elif token == ")":
                 if opened:
                     closing[opened.pop()] = len(brackets)
+                    closing.append(CLOSER)
                 else:
                     self.remarks.add("stray-closer", offset, offset + 1, bracket=")")
+                    closing.append(UNMATCHED)
                 level -= 1
-            else:
-                if mark == ":":
-                    colon = offset
-                else:
-                    self.escapes.append(offset)
-                continue
-            brackets.append(offset)
-            colons.append(colon)
-            colon = -1
+                if colon >= 0:
+                    colons[len(brackets)] = colon
+                    colon = -1
+                brackets.append(offset)
+            elif token == ":":
+                colon = offset
+            elif token == "\\(" or token == "\\)":
+                self.escapes.append(offset)
+            offset += len(token)
 
-    def read(self) -> None:
+    def read_unbalanced(self) -> None:
         """Add the nodes of the text, whose end moves in where an unclosed bracket makes a group after all."""
+        nodes, brackets, closing = self.nodes, self.brackets, self.closing
+        opened: list[int] = []  # the nodes of the open groups, which are the indices of their brackets so far
+        unclosed: list[tuple[int, int, int, float, str]] = []  # (node, start, end, weight, origin)
         end = len(self.source)
         begin = 0  # of the text that has no node yet
-        index, last = 0, len(self.brackets) - 1
+        index, last = 0, len(brackets) - 1
         level = 0
-        unclosed: list[tuple[int, int, int, float, str]] = []  # (node, start, end, weight, origin)
         while index <= last:
-            offset = self.brackets[index]
-            closing = self.closing.get(index)
-            if self.source[offset] == ")":
+            offset, closer = brackets[index], closing[index]
+            if 0 <= closer <= last:
+                if begin < offset:
+                    self.add_text(begin, offset)
+                opened.append(len(nodes))
+                nodes.append(index)
+                begin = offset + 1
+            elif closer == CLOSER:
+                node = opened.pop()
+                opening = nodes[node]
+                start = brackets[opening]
+                weight, origin, content_end = self.weigh(start, self.colons.get(index, -1), offset)
+                if begin < content_end:
+                    self.add_text(begin, content_end)
+                stop = len(nodes)
+                values = (start, offset + 1, content_end, stop, weight, origin, 0, NO_OPTIONS)
+                nodes[node] = new_node(Weighted, values)
+                begin = offset + 1
+            elif self.source[offset] == ")":
                 level -= 1
             elif level < 0:
                 level += 1
-            elif closing is not None and closing <= last:
-                self.add_text(begin, offset)
-                self.add_group(index, closing)
-                index = closing
-                begin = self.brackets[closing] + 1
             else:
                 self.add_text(begin, offset)
                 begin = offset
-                if index == last or self.source[end - 1] != ")" or self.brackets[last] != end - 1:
+                if index == last or self.source[end - 1] != ")" or brackets[last] != end - 1:
                     self.remarks.add("unclosed-text", offset, offset + 1, bracket="(")
-                    unclosed.append((len(self.nodes), offset, end, 1.0, "none"))
-                    self.nodes.append(None)
+                    unclosed.append((len(nodes), offset, end, 1.0, "none"))
+                    nodes.append(None)
                     break
-                weight, origin, content_end = self.weigh(index, last)
-                unclosed.append((len(self.nodes), offset, end, weight, origin))
-                self.nodes.append(None)
+                weight, origin, content_end = self.weigh(offset, self.colons.get(last, -1), brackets[last])
+                unclosed.append((len(nodes), offset, end, weight, origin))
+                nodes.append(None)
                 begin, end = offset + 1, content_end
                 last -= 1
             index += 1
         self.add_text(begin, end)
-        stop, content_end = len(self.nodes), end
+        stop, content_end = len(nodes), end
         for node, start, group_end, weight, origin in reversed(unclosed):
-            self.nodes[node] = Weighted(start, group_end, content_end, stop, weight, origin)
+            nodes[node] = Weighted(start, group_end, content_end, stop, weight, origin)
             content_end = group_end
 
-    def add_group(self, first: int, last: int) -> None:
-        """Add the nodes of a matched group and of all that is nested in it."""
-        outside: list[tuple[int, int, float, str, int]] = []  # (node, start, weight, origin, content_end)
-        nodes, brackets = self.nodes, self.brackets
-        begin = brackets[first]
-        for index in range(first, last + 1):
-            offset = brackets[index]
-            closing = self.closing.get(index)
-            if closing is not None:
-                if begin < offset:
-                    self.add_text(begin, offset)
-                outside.append((len(nodes), offset, *self.weigh(index, closing)))
-                nodes.append(None)
-            else:
-                node, start, weight, origin, content_end = outside.pop()
-                if begin < content_end:
-                    self.add_text(begin, content_end)
-                values = (start, offset + 1, content_end, len(nodes), weight, origin, 0, NO_OPTIONS)
-                nodes[node] = new_node(Weighted, values)
-            begin = offset + 1
-
-    def weigh(self, opening: int, closing: int) -> tuple[float, str, int]:
-        """Return a group's weight, its origin, and the end of its text."""
-        start, end, colon = self.brackets[opening], self.brackets[closing], self.colons[closing]
+    def weigh(self, start: int, colon: int, end: int) -> tuple[float, str, int]:
+        """Return the weight of the group from `start` to `end`, its origin, and the end of its text."""
         if colon > start + 1:
             written = self.source[colon + 1 : end]
             self.scanned += len(written)
             value = parse_finite(written)
             if value is not None:
-                self.warn_about_weight(start, colon, end, value)
+                if not -UNUSUAL_WEIGHT <= value <= UNUSUAL_WEIGHT or self.source[colon - 1] in "0123456789":
+                    self.warn_about_weight(start, colon, end, value)
                 return clamp_weight(value), "number", colon
             if NUMBER_LIKE.match(written):
                 self.remarks.add("weight-unreadable", colon + 1, end, value=written.strip())
@@ -163,8 +203,9 @@ class _ComfyReader:
         """Add source[start:end] without the backslashes that escape brackets."""
         if start >= end:
             return
-        while self.escapes_passed < len(self.escapes) and self.escapes[self.escapes_passed] < end:
-            escape = self.escapes[self.escapes_passed]
+        escapes = self.escapes
+        while self.escapes_passed < len(escapes) and escapes[self.escapes_passed] < end:
+            escape = escapes[self.escapes_passed]
             self.escapes_passed += 1
             if escape >= start:
                 if start < escape:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.literals import parse_finite
+from promptweight.prompt.lora_weights import read_tag_weights
 from promptweight.prompt.model import Lora
 from promptweight.prompt.source_map import MappedText
 
 # A tag holds no bracket of its own kind, so that a lone "<" is read only as far as the next one.
 TAG = re.compile(r"<(\w++):([^<>\n]++)>")
 NETWORKS = ("lora", "lyco", "hypernet")
+LORA_ALIASES = ("loractl",)
 
 
 def find_comments(source: str, dialect: str) -> list[tuple[int, int]]:
@@ -72,18 +73,16 @@ def extract_tags(source: str, dialect: str, remarks: Remarks) -> tuple[MappedTex
 
 
 def _read_tag(match: re.Match[str], loras: list[Lora], remarks: Remarks) -> None:
-    """Add the network of one tag; the second value, if any, is its weight."""
+    """Add the network of one tag."""
     kind = match[1].lower()
+    kind = "lora" if kind in LORA_ALIASES else kind
     name, *values = match[2].split(":")
     if kind not in NETWORKS:
         remarks.add("tag-unknown", match.start(), match.end(), name=match[1])
         return
-    weight = 1.0
-    positional = [value for value in values if "=" not in value]
-    if positional:
-        parsed = parse_finite(positional[0])
-        if parsed is None:
-            remarks.add("tag-weight", match.start(), match.end(), value=positional[0], name=name)
-        else:
-            weight = parsed
-    loras.append(Lora(name, weight, match.start(), match.end(), kind))
+    read = read_tag_weights(values)
+    for code, value in read.faults:
+        remarks.add(code, match.start(), match.end(), value=value, name=name, weight=read.weight)
+    loras.append(
+        Lora(name, read.weight, match.start(), match.end(), kind, read.text_encoder_weight, read.curve)
+    )

@@ -6,7 +6,7 @@ import torch
 from promptweight.attention import Record, attach
 from promptweight.attention.control.composition import combine_predictions, repeat_rows
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.generation.image_generation import generate
+from promptweight.generation import generate
 from promptweight.maps import AttentionMaps
 
 CHANGING = "um [gato:rato verde:0.5] feio"
@@ -110,7 +110,7 @@ def test_map_file_keeps_every_variant(pipe, tmp_path):
         actual = loaded.word(word.text, word.occurrence)
         assert torch.equal(actual.tensor, maps.word(word.text, word.occurrence).tensor)
     (gato,) = loaded.word("gato").words
-    assert (gato.weight, gato.options.region, gato.options.steps) == (1.4, "left", (0.0, 0.5))
+    assert (gato.weight, gato.options.region, gato.options.steps) == (1.4, "left", ((0, 1), (0.5, 1)))
 
 
 def test_row_is_of_one_variant(pipe):
@@ -132,7 +132,7 @@ def test_weights_in_attention_act_in_every_variant(pipe):
     light = "[um gato|um gato feio] AND um rato"
     masses = {}
     for prompt in (heavy, light):
-        maps = run(pipe, prompt, Record(steps="keep"), space="attention").maps
+        maps = run(pipe, prompt, Record(steps="keep"), weighting="attention").maps
         masses[prompt] = [maps.steps(0, 1).word(word).mass for word in ("gato", "rato")]
     assert masses[heavy][0] > masses[light][0]
     assert masses[heavy][1] == 0 < masses[light][1]
@@ -149,8 +149,8 @@ def test_set_weight_changes_every_variant_with_the_word(pipe):
 
 def test_images_of_changing_prompt_do_not_depend_on_the_batch(pipe, tmp_path):
     fast = {"num_inference_steps": 2, "seed": 7, "negative_prompt": "x"}
-    together = generate("[gato|rato] AND um", pipe, num_images_per_prompt=2, **fast)
-    alone = generate("[gato|rato] AND um", pipe, **fast | {"seed": 8})
+    together = generate(pipe, "[gato|rato] AND um", num_images_per_prompt=2, **fast)
+    alone = generate(pipe, "[gato|rato] AND um", **fast | {"seed": 8})
     assert together.images[1].tobytes() == alone.images[0].tobytes()
     for word in ("gato", "rato", "um"):
         assert torch.equal(together.maps.word(word, image=1).tensor, alone.maps.word(word).tensor)
@@ -161,16 +161,16 @@ def test_images_of_changing_prompt_do_not_depend_on_the_batch(pipe, tmp_path):
 
 def test_required_words_may_be_of_any_variant(pipe):
     fast = {"num_inference_steps": 2, "seed": 7}
-    generate("[gato:rato:0.5] AND um", pipe, require_words=["gato", "rato", "um"], **fast)
+    generate(pipe, "[gato:rato:0.5] AND um", require_words=["gato", "rato", "um"], **fast)
     with pytest.raises(WordNotFoundError, match="'gato', 'rato', 'um'"):
-        generate("[gato:rato:0.5] AND um", pipe, require_words=["gato rato"], **fast)
+        generate(pipe, "[gato:rato:0.5] AND um", require_words=["gato rato"], **fast)
 
 
 def test_maps_during_a_run_contain_words_of_later_variants(pipe):
     masses = []
     generate(
-        CHANGING,
         pipe,
+        CHANGING,
         num_inference_steps=STEPS,
         seed=1,
         callback=lambda progress: masses.append(progress.maps.word("rato").mass),

@@ -38,16 +38,16 @@ def test_key_rule_weight_at_each_step():
     assert over(4, weight=2, steps=(0, 0.5)) == [2, 2, 1, 1]
     assert over(4, weight=2, steps=(0.5, 1)) == [1, 1, 2, 2]
     assert over(10, weight=2, steps=(0.2, 0.8)) == [1, 1, 2, 2, 2, 2, 2, 2, 1, 1]
-    assert over(5, weight=2, to=0) == [2, 1.5, 1, 0.5, 0]
-    assert over(10, weight=0, to=3, steps=(0.3, 0.7)) == [1, 1, 1, 0, 1, 2, 3, 1, 1, 1]
-    assert over(1, weight=2, to=0) == [2]
+    assert over(5, weight=2, steps=((0, 1), (1, 0))) == [2, 1.5, 1, 0.5, 0]
+    assert over(5, weight=2, steps=((0, 1), (0.5, 3), (0.8, 0))) == pytest.approx([2, 62 / 15, 16 / 3, 0, 1])
+    assert over(1, weight=2, steps=((0, 1), (1, 0))) == [2]
 
 
 def test_key_rule_refuses_invalid_values():
     for settings, message in [
         ({"weight": math.inf}, "weight must be a finite number; got inf"),
-        ({"to": math.nan}, "to must be a finite number; got nan"),
-        ({"mode": "embedding"}, "mode must be one of: logit, p2p, value; got 'embedding'"),
+        ({"layers": "a b"}, "layers must be parts of layer names without spaces"),
+        ({"weighting": "scale"}, "weighting must be one of: attention, attention-p2p, kjnodes; got 'scale'"),
         ({"steps": (0.5, 0.5)}, r"steps must be two increasing .*; got \(0.5, 0.5\)"),
     ]:
         with pytest.raises(SettingError, match=message):
@@ -92,7 +92,7 @@ def both_outputs(pipe, encoded, weights, *, renormalize, change=None, **options)
     embeds = torch.cat([encoded.inputs["negative_prompt_embeds"], encoded.inputs["prompt_embeds"]])
     sample = torch.randn(len(embeds), 4, 12, 20, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        with attach(pipe, encoded, space="attention", **options) as session:
+        with attach(pipe, encoded, **options) as session:
             if change:
                 change(session)
             actual = pipe.unet(sample, 300, encoder_hidden_states=embeds).sample
@@ -105,31 +105,58 @@ def both_outputs(pipe, encoded, weights, *, renormalize, change=None, **options)
     return actual, expected
 
 
-@pytest.mark.parametrize("mode", ["p2p", "value"])
 @pytest.mark.parametrize("weight", [2.5, 0, -1])
-def test_p2p_and_value_weights_match_float64(one_grid, tiny, mode, weight):
-    encoded = tiny.encode(f"um gato:{weight} vermelho")
+def test_p2p_weights_match_float64(one_grid, tiny, weight):
+    encoded = tiny.encode(f"um gato:{weight} vermelho", weighting="attention-p2p")
     weights = torch.ones(2, 1, 1, tiny.rows)
     weights[1, ..., 2] = weight
-    actual, expected = both_outputs(one_grid, encoded, weights, renormalize=False, mode=mode)
+    actual, expected = both_outputs(one_grid, encoded, weights, renormalize=False)
     assert torch.allclose(actual, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("mode", ["logit", "value"])
+@pytest.mark.parametrize("weight", [3, 1.25, 0.5, 0, -1])
+@pytest.mark.parametrize("region", [None, "left"])
+def test_kjnodes_weights_match_float64(one_grid, tiny, weight, region):
+    encoded = tiny.encode("um gato vermelho", weighting="kjnodes")
+    weights = torch.ones(2, 1, 12, 20, tiny.rows)
+    cells = slice(None) if region is None else slice(10)
+    weights[1, :, :, cells, 2] = math.exp(2 * (weight - 1)) if weight > 1 else weight
+    actual, expected = both_outputs(
+        one_grid,
+        encoded,
+        weights.flatten(2, 3),
+        renormalize=weight > 1,
+        change=lambda session: session.set_weight("gato", weight, region=region),
+    )
+    assert torch.allclose(actual, expected, atol=2e-5)
+
+
+def test_kjnodes_weight_is_bounded_as_those_of_attention(pipe, tiny):
+    with attach(pipe, tiny.encode("um gato:1e9 vermelho", weighting="kjnodes")) as session:
+        tiny.run(pipe, session.inputs)
+    assert session.maps.word("gato").mass == pytest.approx(1)
+
+
+@pytest.mark.parametrize("weighting", ["attention", "attention-p2p"])
 @pytest.mark.parametrize("weight", [2.5, 0, -1])
 @pytest.mark.parametrize("record", [True, False])
-def test_weights_in_a_region_match_float64(one_grid, tiny, mode, weight, record):
-    encoded = tiny.encode("um gato vermelho")
+def test_weights_in_a_region_match_float64(one_grid, tiny, weighting, weight, record):
+    encoded = tiny.encode("um gato vermelho", weighting=weighting)
     weights = torch.ones(2, 1, 12, 20, tiny.rows)
     weights[1, :, :, :10, 2] = weight  # gato
     weights[1, :, 3:, :, 3:5] = 1.5  # vermelho, in two pieces
 
     def change(session):
-        session.set_weight("gato", weight, region="left", mode=mode)
-        session.set_weight("vermelho", 1.5, region=(0, 0.25, 1, 1), mode=mode)
+        session.set_weight("gato", weight, region="left", weighting=weighting)
+        session.set_weight("vermelho", 1.5, region=(0, 0.25, 1, 1), weighting=weighting)
 
     actual, expected = both_outputs(
-        one_grid, encoded, weights.flatten(2, 3), renormalize=mode == "logit", change=change, record=record
+        one_grid,
+        encoded,
+        weights.flatten(2, 3),
+        renormalize=weighting == "attention",
+        change=change,
+        record=record,
     )
     assert torch.allclose(actual, expected, atol=2e-5)
 
@@ -139,7 +166,7 @@ def test_recorded_probabilities_are_of_the_weighted_softmax(one_grid, tiny):
     embeds = encoded.inputs["prompt_embeds"]
     with attach(one_grid, encoded) as session, torch.no_grad():
         session.set_weight("gato", 0, region="left")
-        session.set_weight("vermelho", -2, region="top", mode="logit")
+        session.set_weight("vermelho", -2, region="top", weighting="attention")
         one_grid.unet(torch.ones(1, 4, 12, 20), 300, encoder_hidden_states=embeds)
     heat = session.maps.recording.slots[0].sums[0, 0, 0, 0].unflatten(0, (12, 20))
     gato = session.maps.recording.columns(("positive", 0))[2]
@@ -148,26 +175,26 @@ def test_recorded_probabilities_are_of_the_weighted_softmax(one_grid, tiny):
 
 
 def test_weights_act_only_in_chosen_layers(pipe, tiny):
-    encoded = tiny.encode("um gato:0 vermelho")
-    with attach(pipe, encoded, space="attention", layers=("up_blocks",)) as session:
+    encoded = tiny.encode("um gato:0 vermelho", weighting="attention layers=up_blocks")
+    with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs)
     assert session.maps.layers("up_blocks").word("gato").mass == 0
     assert session.maps.layers("down_blocks").word("gato").mass > 0
     with pytest.raises(SettingError, match="of which none matches"):
-        attach(pipe, encoded, layers=("sideways",))
+        attach(pipe, tiny.encode("um gato", weighting="attention layers=sideways"))
 
 
 def test_options_in_the_prompt_act(pipe, tiny):
     """Steps and region as options in the prompt; weight 0 in the first half of the run, or of the image."""
-    encoded = tiny.encode("um gato:0{steps=0-0.5} vermelho")
-    with attach(pipe, encoded, space="attention", record=Record(steps="keep")) as session:
+    encoded = tiny.encode("um gato:0{steps=0-0.5} vermelho", weighting="attention")
+    with attach(pipe, encoded, record=Record(steps="keep")) as session:
         tiny.run(pipe, session.inputs, num_inference_steps=4)
     masses = [session.maps.steps(step, step + 1).word("gato").mass for step in range(4)]
     assert masses[:2] == [0, 0]
     assert min(masses[2:]) > 0
 
-    encoded = tiny.encode("um gato:0{region=left} vermelho")
-    with attach(pipe, encoded, space="attention") as session:
+    encoded = tiny.encode("um gato:0{region=left} vermelho", weighting="attention")
+    with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs)
     gato = session.maps.recording.columns(("positive", 0))[2]
     slots = [slot for slot in session.maps.recording.slots if slot.grid == "16x16"]
@@ -178,8 +205,8 @@ def test_options_in_the_prompt_act(pipe, tiny):
         assert cells[..., 8:].min() > 0
 
 
-def test_mode_in_the_prompt_overrides_the_session(pipe, tiny):
-    encoded = tiny.encode("um gato:0{mode=logit} vermelho:0")
+def test_weighting_of_a_word_overrides_the_session(pipe, tiny):
+    encoded = tiny.encode("um gato:0{weighting=attention} vermelho:0")
     with attach(pipe, encoded) as session:
         tiny.run(pipe, session.inputs)
     assert session.maps.word("gato").mass == 0

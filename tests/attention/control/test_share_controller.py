@@ -1,12 +1,10 @@
 """Target shares in the attention of models, step by step."""
 
-import numpy as np
 import pytest
 import torch
 
 from promptweight.attention import Record, attach
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.prompt.phrases import split_phrases
 
 
 def run(tiny, pipe, session, **settings):
@@ -67,16 +65,6 @@ def test_share_in_joint_attention_approaches_the_target(tiny, family):
     assert abs(actual.shares[2] - 0.6) < abs(actual.shares[0] - 0.6) / 4
 
 
-def test_balance_gives_equal_shares_with_mean_weight_one(tiny):
-    pipe, encoded = tiny.pipeline(), tiny.encode("um gato e rato com casa")
-    with attach(pipe, encoded, balance=True) as session:
-        run(tiny, pipe, session)
-        actual = session.share_results[0]
-    assert [each.phrase for each in actual] == ["gato", "rato", "casa"]
-    assert np.ptp([each.shares[2] for each in actual]) < np.ptp([each.shares[0] for each in actual]) / 2
-    assert np.prod([each.weights[2] for each in actual]) == pytest.approx(1, abs=1e-5)
-
-
 def test_images_of_a_batch_have_separate_weights(tiny):
     pipe = tiny.pipeline()
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(4))
@@ -133,7 +121,6 @@ def test_share_in_the_prompt_is_a_target(tiny_pipe):
         ({"targets": {"gato": 1.5}}, "1.5"),
         ({"targets": {"gato": 0.6, "rato": 0.4}}, "sum to 1"),
         ({"targets": {"gato": 0.3, "gato e": 0.4}}, "share words"),
-        ({"targets": {"gato": 0.3}, "balance": True}, "no"),
         ({"targets": {"gato": 0.3}, "record": Record(roles=("negative",))}, "positive"),
     ],
 )
@@ -142,17 +129,6 @@ def test_targets_that_exclude_each_other_are_refused(tiny, settings, message):
         attach(tiny.pipeline(), tiny.encode("um gato e rato"), **settings)
 
 
-def test_target_outside_the_prompt_is_refused_and_balance_of_one_warns(tiny):
+def test_target_outside_the_prompt_is_refused(tiny):
     with pytest.raises(WordNotFoundError):
         attach(tiny.pipeline(), tiny.encode("um gato"), targets={"rato": 0.5})
-    session = attach(tiny.pipeline(), tiny.encode("um gato"), balance=True)
-    assert any("balance" in warning for warning in session.warnings)
-
-
-def test_phrases_are_runs_between_stop_words(tiny):
-    table = tiny.table_of("um gato vermelho e uma casa perto de the red dog")
-    assert [" ".join(word.text for word in run) for run in split_phrases(table.words)] == [
-        "gato vermelho",
-        "casa",
-        "red dog",
-    ]

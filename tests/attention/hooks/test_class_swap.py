@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPAGPipeline
+from diffusers import DDIMScheduler, FluxKontextPipeline, StableDiffusionPAGPipeline
 from diffusers.models import attention_dispatch
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
+from PIL import Image
 
 from promptweight.attention import Record, attach
 from promptweight.errors import AttachError
@@ -127,20 +128,81 @@ def test_flux_weights_match_float64(tiny, region):
     assert not torch.allclose(actual, plain, atol=2e-5)
 
 
-def test_flux_with_a_second_image_is_refused(tiny):
+def make_kontext(tiny):
+    """Make a pipeline that draws an image after another one, whose tokens follow those of the first."""
+    pipe = FluxKontextPipeline(**tiny.flux_pipeline().components)
+    pipe.vae.register_to_config(shift_factor=0.0)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+KONTEXT = {
+    "image": Image.linear_gradient("L").resize((24, 8)).convert("RGB"),
+    "height": 16,
+    "width": 16,
+    "max_area": 256,
+    "_auto_resize": False,
+}
+
+
+@pytest.mark.parametrize("weight", [1.0, 4.0])
+@pytest.mark.parametrize("region", [None, "left"])
+def test_flux_with_a_second_image_matches_float64(tiny, weight, region):
+    """Maps and regions are those of the image that is drawn; without a region all positions are weighted."""
+    pipe, encoded = make_kontext(tiny), tiny.encode("um gato vermelho", negative=None)
+    inputs = encoded.inputs | {"pooled_prompt_embeds": torch.ones(1, 32)}
+    plain = tiny.run(pipe, inputs, **KONTEXT)
+    with attach(pipe, encoded, record=Record(steps="keep", heads="keep")) as session:
+        session.set_weight("gato", weight, region=region)
+        actual = tiny.run(pipe, inputs, **KONTEXT)
+    assert torch.equal(actual, plain) == (weight == 1)
+    recording, tokens = session.maps.recording, 16
+    assert recording.size == (16, 16)
+    second = 2 * 6
+    weights = torch.ones(1, 1, tiny.rows + tokens + second, tiny.rows + tokens + second)
+    if region is None:
+        weights[..., 2] = weight
+    else:
+        weights[:, :, tiny.rows : tiny.rows + tokens, 2].unflatten(-1, (4, 4))[..., :2] = weight
+    for block in flux_blocks(pipe):
+        block.attn.processor = EagerFlux(weights)
+    assert torch.allclose(actual, tiny.run(pipe, inputs, **KONTEXT), atol=2e-5)
+    columns = recording.columns(("positive", 0))
+    for slot, block in zip(recording.slots, flux_blocks(pipe), strict=True):
+        for step, probabilities in enumerate(block.attn.processor.calls):
+            drawn = probabilities[0, :, tiny.rows : tiny.rows + tokens]
+            difference = slot.sums[step, 0, 0][..., list(columns.values())] - drawn[..., list(columns)]
+            assert difference.abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("negative_guidance", ["nag", "vsf"])
+def test_negative_prompts_in_attention_refuse_a_second_image(tiny, negative_guidance):
+    pipe, encoded = make_kontext(tiny), tiny.encode("um gato", negative="feio")
+    inputs = {name: each for name, each in encoded.inputs.items() if "negative" not in name}
+    inputs["pooled_prompt_embeds"] = torch.ones(1, 32)
+    with attach(pipe, encoded, negative_guidance=negative_guidance):
+        with pytest.raises(AttachError, match="16 of the image and 20 of the text"):
+            tiny.run(pipe, inputs, **KONTEXT)
+        tiny.run(pipe, inputs, **{**KONTEXT, "image": None})
+
+
+@pytest.mark.parametrize(
+    "positions", [[[0, 0, 0], [0, 1, 1]], [[1, 0, 0], [0, 0, 0]], [[1, 0, 0], [1, 0, 1]]]
+)
+def test_flux_with_other_positions_is_refused(tiny, positions):
+    """The drawn image is a whole grid, and comes first."""
     pipe, encoded = tiny.flux_pipeline(), tiny.encode("um gato", negative=None)
-    positions = torch.tensor([[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1]])
     arguments = {
         "pooled_projections": torch.ones(1, 32),
         "timestep": torch.tensor([0.5]),
-        "img_ids": positions,
+        "img_ids": torch.tensor(positions),
     }
     arguments |= {
         "txt_ids": torch.zeros(tiny.rows, 3),
         "encoder_hidden_states": encoded.inputs["prompt_embeds"],
     }
-    with attach(pipe, encoded), pytest.raises(AttachError, match="must be one image of 1x2; got 4 tokens"):
-        pipe.transformer(torch.zeros(1, 4, 16), **arguments)
+    with attach(pipe, encoded), pytest.raises(AttachError, match="image tokens of the model must begin with"):
+        pipe.transformer(torch.zeros(1, len(positions), 16), **arguments)
 
 
 @pytest.fixture

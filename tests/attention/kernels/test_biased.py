@@ -292,16 +292,17 @@ def test_columns_are_padded_with_keys_without_weight():
         ("um gato:1.4 vermelho:0.7", {"correct_output"}),
         ("um gato:0.2 vermelho:-1.3", {"merge_outputs"}),
         ("um gato:1.6{region=left} vermelho:-2{region=top}", {"correct_output"}),
-        ("um gato:2{to=0} vermelho", {"correct_output", "merge_outputs"}),
+        ("um gato:2{steps=0:1 1:0} vermelho", {"correct_output", "merge_outputs"}),
     ],
 )
 def test_images_and_maps_match_those_of_the_biased_kernel(tiny, monkeypatch, family, prompt, identities):
     make = {"unet": tiny.pipeline, "sd3": tiny.sd3_pipeline, "flux": tiny.flux_pipeline}[family]
-    pipe, encoded = make(), tiny.encode(prompt, negative=None if family == "flux" else "feio:1.2")
+    pipe, negative = make(), None if family == "flux" else "feio:1.2"
+    encoded = tiny.encode(prompt, negative=negative, weighting="attention")
     more = {"unet": {}, "sd3": tiny.pooled(1), "flux": {"pooled_prompt_embeds": torch.ones(1, 32)}}[family]
 
     def run(record):
-        with attach(pipe, encoded, space="attention", record=record) as session:
+        with attach(pipe, encoded, record=record) as session:
             image = tiny.run(pipe, session.inputs | more)
         return image, session.maps.word("gato").tensor if record else None
 

@@ -164,3 +164,80 @@ def test_compiled_attend_gives_the_same_output():
     expected_output, expected = attend(query, key, value, bias=bias, columns=columns)
     assert torch.equal(output, expected_output)
     assert torch.allclose(actual, expected, atol=1e-7)
+
+
+def as_logits(mask):
+    """Return what a mask of booleans adds to float64 logits."""
+    return torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, -torch.inf)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 1, 1, 77), (1, 1, 50, 77), (2, 3, 50, 77), (50, 77)])
+def test_boolean_masks_select_keys(device, dtype, shape):
+    query, key, value = inputs(dtype=dtype, device=device)
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.6
+    output, actual = attend(query, key, value, bias=mask.to(device), columns=torch.arange(77, device=device))
+    expected, weights = eager(query, key, value, as_logits(mask))
+    exact = dtype == torch.float32
+    assert (output.double().cpu() - expected).abs().max() < (1e-5 if exact else 3e-2)
+    assert (actual.cpu() - weights).abs().max() < (1e-5 if exact else 1e-4)
+    if device == "cpu":
+        assert torch.equal(output, F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+
+def test_boolean_mask_acts_in_every_kernel():
+    """Also in rows of the softmax, and in averages over it."""
+    query, key, value = inputs(queries=77)
+    mask = torch.rand(2, 1, 77, 77, generator=torch.Generator().manual_seed(2)) < 0.5
+    weights = eager(query, key, value, as_logits(mask))[1]
+    queries, rows = torch.tensor([0, 9, 76]), torch.tensor([1])
+    actual = sdpa.compute_rows(query, key, queries, bias=mask, rows=rows)
+    assert (actual - weights[1:][:, :, queries]).abs().max() < 1e-5
+    maps = torch.rand(2, 77, 3, generator=torch.Generator().manual_seed(3))
+    averaged = sdpa.propagate(query, key, maps, bias=mask)
+    assert (averaged - (weights.mean(1) @ maps.double())).abs().max() < 1e-5
+    lse = sdpa.compute_lse(query, key, bias=mask)
+    assert (
+        sdpa.compute_columns(query, key, lse, queries, bias=mask) - weights[..., queries]
+    ).abs().max() < 1e-5
+
+
+def test_query_that_attends_to_no_key_has_no_probabilities():
+    query, key, value = inputs()
+    mask = torch.ones(1, 1, 50, 77, dtype=torch.bool)
+    mask[:, :, 7] = False
+    output, actual = attend(query, key, value, bias=mask, columns=torch.arange(77))
+    assert torch.equal(output, F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+    assert (actual[:, :, 7] == 0).all()
+    assert (sdpa.compute_rows(query, key, torch.tensor([7]), bias=mask) == 0).all()
+    others = [row for row in range(50) if row != 7]
+    assert (actual[:, :, others] - eager(query, key, value)[1][:, :, others]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("key_heads", [1, 2, 4])
+@pytest.mark.parametrize("mask", [None, "boolean", "bias"])
+def test_grouped_heads_share_keys(device, dtype, key_heads, mask):
+    query, key, value = inputs(heads=8, dtype=dtype, device=device)
+    key, value = key[:, :key_heads], value[:, :key_heads]
+    bias = {
+        None: None,
+        "boolean": torch.rand(2, 1, 1, 77, generator=torch.Generator().manual_seed(4)) < 0.6,
+        "bias": torch.randn(2, 1, 1, 77, generator=torch.Generator().manual_seed(4)).to(dtype),
+    }[mask]
+    on_device = None if bias is None else bias.to(device)
+    columns = torch.tensor([0, 5, 76], device=device)
+    output, actual = attend(query, key, value, bias=on_device, columns=columns)
+    plain = F.scaled_dot_product_attention(query, key, value, attn_mask=on_device, enable_gqa=True)
+    assert torch.equal(output, plain)
+    logits = as_logits(bias) if mask == "boolean" else bias
+    repeated = (each.repeat_interleave(8 // key_heads, 1) for each in (key, value))
+    weights = eager(query, *repeated, logits)[1]
+    assert (actual.cpu() - weights[..., columns.cpu()]).abs().max() < (
+        1e-5 if dtype == torch.float32 else 1e-4
+    )
+    queries = torch.tensor([3, 8], device=device)
+    by_row = sdpa.compute_rows(query, key, queries, bias=on_device)
+    assert (by_row.cpu() - weights[:, :, queries.cpu()]).abs().max() < 1e-4

@@ -10,26 +10,21 @@ from promptweight.evaluation.report import writers
 from promptweight.evaluation.report.document import Metric, ReportSection
 from promptweight.evaluation.report.response_section import build_response_section
 from promptweight.evaluation.report.targets_section import build_targets_section
-from promptweight.evaluation.share_targets import PresenceSample, TargetSample
+from promptweight.evaluation.share_targets import TargetSample
 from promptweight.evaluation.weight_response import WeightSample
 
 
 def make_sections() -> list[ReportSection]:
     samples = [
         WeightSample(scene, name, weight, 1.0, 1.0, 1.0, weight / 10 + scene / 100, 0.1, 0.01)
-        for name in ("a1111", "attention logit")
+        for name in ("a1111", "attention")
         for scene in range(3)
         for weight in (0.0, 1.0, 2.0)
     ]
-    regions = [RegionSample(scene, "logit", "left", 0.8, 0.1) for scene in range(3)]
+    regions = [RegionSample(scene, "attention", "left", 0.8, 0.1) for scene in range(3)]
     targets = [TargetSample(scene, 0.25, 0.24, 1.8, 0.23) for scene in range(3)]
-    presence = [
-        PresenceSample(scene, condition, 2, present)
-        for condition, present in (("unbalanced", 1), ("balanced", 2))
-        for scene in range(3)
-    ]
     response = build_response_section(samples, regions)
-    return [replace(response, plots=response.plots[:2]), build_targets_section(targets, presence)]
+    return [replace(response, plots=response.plots[:2]), build_targets_section(targets)]
 
 
 def test_write_creates_markdown_json_and_svg(tmp_path):
@@ -39,12 +34,13 @@ def test_write_creates_markdown_json_and_svg(tmp_path):
     assert "Spearman" in text
     assert "| 25% | 0.240 (0.24 – 0.24) |" in text
     tables = data["sections"]["share-targets"]["tables"]
-    assert tables["Objects of the prompt that are present in the image"] == [
+    assert tables["Shares of the words' attention"] == [
         {
-            "objects": "2",
-            "unbalanced": {"value": 0.5, "low": 0.5, "high": 0.5, "count": 3},
-            "balanced": {"value": 1.0, "low": 1.0, "high": 1.0, "count": 3},
-            "difference": {"value": 0.5, "low": 0.5, "high": 0.5, "count": 3},
+            "target": "25%",
+            "share": {"value": 0.24, "low": 0.24, "high": 0.24, "count": 3},
+            "absolute error": {"value": 0.01, "low": 0.01, "high": 0.01, "count": 3},
+            "share with one weight for all steps": {"value": 0.23, "low": 0.23, "high": 0.23, "count": 3},
+            "weight": {"value": 1.8, "low": 1.8, "high": 1.8, "count": 3},
         }
     ]
     assert [metric["met"] for metric in data["sections"]["weight-response"]["metrics"]] == [True, True]

@@ -88,7 +88,7 @@ def test_training_looks_at_the_attention_that_recording_shows() -> None:
             told = block.attn.processor.to_text[0, :, position].view(side, side)
             torch.testing.assert_close(
                 shown.word(word).tensor,
-                upsample_maps(told, (64, 64)),
+                upsample_maps(told, (128, 128)),
                 atol=1e-5,
                 rtol=1e-3,
                 check_device=False,

@@ -5,10 +5,18 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from promptweight.mini.captions import ADJECTIVES, LANGUAGES, NOUNS, plainly
 from promptweight.mini.scenes import Scene, Thing, render
-from promptweight.mini.training.data import EncodedScenes, Shares, draw_batch, draw_scenes, encode_scenes
+from promptweight.mini.training.data import (
+    EncodedScenes,
+    Shares,
+    draw_batch,
+    draw_scenes,
+    encode_scenes,
+    save_sheet,
+)
 from promptweight.models.loading import load
 
 
@@ -60,8 +68,8 @@ def test_scenes_are_encoded_with_what_each_thing_fills() -> None:
     latents, areas = encode_scenes(load("mini").vae, [Scene(things), Scene(things[:1])], torch.device("cpu"))
     assert (latents.shape, latents.dtype) == ((2, 8, 16, 16), torch.float16)
     assert (areas.shape, areas.dtype) == ((2, 3, 16, 16), torch.uint8)
-    _, masks = render(Scene(things))
-    filled = masks.reshape(2, 16, 4, 16, 4).mean((2, 4))
+    _, masks = render(Scene(things), 128)
+    filled = masks.reshape(2, 16, 8, 16, 8).mean((2, 4))
     assert np.abs(areas[0, :2].numpy() / 255 - filled).max() <= 0.5 / 255 + 1e-6
     assert torch.equal(areas[1, 0], areas[0, 0])
     assert not areas[:, 2].any()
@@ -100,3 +108,15 @@ def _words(thing: Thing) -> set[str]:
 def test_scenes_of_another_seed_are_other_scenes() -> None:
     assert draw_scenes(seed=0, rank=0, number=5) == draw_scenes(seed=0, rank=0, number=9)[:5]
     assert draw_scenes(seed=0, rank=0, number=5) != draw_scenes(seed=1, rank=0, number=5)
+
+
+@pytest.mark.parametrize(("number", "rows"), [(3, 1), (12, 1), (13, 2)])
+def test_sheet_fills_its_last_row_with_white(tmp_path, number: int, rows: int) -> None:
+    vae = load("mini").vae
+    save_sheet(vae, torch.zeros(number, 8, 16, 16), tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    columns = min(number, 12)
+    assert sheet.shape == (256 * rows, 256 * columns, 3)
+    last = number - columns * (rows - 1)
+    assert (sheet[-1, 256 * last + 8 :] == 255).all()  # enlarging blurs the edge
+    assert not (sheet[-1, : 256 * last] == 255).all()

@@ -39,7 +39,7 @@ def test_standardising_changes_latents_to_mean_0_spread_1_and_no_picture() -> No
     torch.manual_seed(0)
     vae = unet.autoencoder().eval()
     rng = Random("latent statistics")
-    pixels = to_pixels([render(random_scene(rng))[0] for _ in range(64)])
+    pixels = to_pixels([render(random_scene(rng), 128)[0] for _ in range(64)])
     with torch.no_grad():
         before = vae.decode(vae.encode(pixels[:8]).latent_dist.mode()).sample
         standardize(vae, scenes=64)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptweight.prompt import parse, part_to_fragments, to_fragments
+from promptweight.prompt import parse, part_prompt, to_fragments
 
 
 def compel_fragments(source):
@@ -42,7 +42,7 @@ def test_parse_and_gives_separate_parts():
     ]
     assert prompt.text == "a cat a dog"
     assert prompt.breaks == (6,)
-    assert [part_to_fragments(prompt, part) for part in prompt.parts] == [
+    assert [to_fragments(part_prompt(prompt, part)) for part in prompt.parts] == [
         [("a", 1.0), ("cat", pytest.approx(1.1))],
         [("a dog", 1.0)],
     ]

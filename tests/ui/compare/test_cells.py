@@ -9,12 +9,15 @@ import pytest
 from promptweight import generate
 from promptweight.metadata.image_metadata import read_metadata
 from promptweight_ui.compare.cells import cell_payload
+from promptweight_ui.components.picture import image_payload
+from promptweight_ui.outputs import Outputs
 
 
 def test_cell_has_the_map_and_the_file_of_the_result(tiny_pipe, tmp_path):
-    result = generate("um (gato:1.4)", tiny_pipe, seed=2, num_inference_steps=2)
+    result = generate(tiny_pipe, "um (gato:1.4)", seed=2, num_inference_steps=2)
     component = SimpleNamespace(GRADIO_CACHE=str(tmp_path), temp_files=set())
-    cell = cell_payload(component, result, "gato")
+    (path,) = Outputs().save(result, component)
+    cell = cell_payload(image_payload(result, 0, path), result, "gato")
     heat = result.maps.word("gato").tensor.numpy()
     assert cell["mass"] == pytest.approx(heat.mean(), rel=1e-3)
     values = np.frombuffer(b64decode(cell["map"]["values"]), np.uint8).reshape(heat.shape)
@@ -24,12 +27,11 @@ def test_cell_has_the_map_and_the_file_of_the_result(tiny_pipe, tmp_path):
     assert read_metadata(cell["path"]).record["seed"] == 2
 
 
-def test_target_share_is_a_number_instead_of_a_warning(tiny_pipe, tmp_path):
-    result = generate("um (gato:=30%) aa <lora:luz:1>", tiny_pipe, seed=2, num_inference_steps=3)
-    cell = cell_payload(SimpleNamespace(GRADIO_CACHE=str(tmp_path), temp_files=set()), result, "aa")
+def test_target_share_is_a_number_instead_of_a_warning(tiny_pipe):
+    result = generate(tiny_pipe, "um (gato:=30%) aa <lora:luz:1>", seed=2, num_inference_steps=3)
+    cell = cell_payload({"path": "a.png"}, result, "aa")
     assert [(each["phrase"], each["target"]) for each in cell["shares"]] == [("gato", 0.3)]
     assert cell["shares"][0]["share"] == pytest.approx(result.shares[0][0].share, rel=0.01)
     assert [warning["en"] for warning in cell["warnings"]] == [
-        "The LoRA “luz” has no effect here: LoRAs are loaded by the command line (--lora-dir) and in Python "
-        "(lora_dir)"
+        "The LoRA “luz” has no effect here: start the app with --lora-dir, the folder of the LoRAs"
     ]

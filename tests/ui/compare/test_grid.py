@@ -1,39 +1,46 @@
 """Grid of a comparison: axes and calls."""
 
+from dataclasses import replace
+
 import pytest
 
 from promptweight.errors import SettingError, WordNotFoundError
+from promptweight.generation import GenerateOptions
 from promptweight.prompt import parse
 from promptweight_ui.compare.grid import NO_AXIS, Axis, parse_axis, plan_cells, prompt_words
 from promptweight_ui.generation import GenerateCall
+from promptweight_ui.models import Models
 
-OFFERED = {
-    "method": ("a1111", "comfy", "attention-logit"),
-    "sampler": ("own", "Euler", "DPM++ 2M"),
-    "model": ("mini", "mini-dit"),
-}
-ARGUMENTS = {"prompt": "um (gato:1.4) vermelho", "seed": 5, "num_inference_steps": 9, "guidance_scale": 4.0,
-             "method": None, "normalizer": "mean"}  # fmt: skip
-BASE = GenerateCall("mini", "own", ARGUMENTS)
+OFFERED = {"model": ("mini", "mini-dit")}
+MODELS = Models(["mini", "mini-dit"])
+PROMPT = "um (gato:1.4) vermelho"
+OPTIONS = GenerateOptions(
+    seed=5, num_inference_steps=9, guidance_scale=4.0, weighting="a1111 normalizer=mean"
+)
+BASE = GenerateCall("mini", PROMPT, OPTIONS)
 
 
 def read(kind, values):
     return parse_axis(kind, values, OFFERED, 150)
 
 
-def samplers(model):
-    return OFFERED["sampler"][: 3 if model == "mini" else 2]
-
-
 def planned(across, down=NO_AXIS, call=BASE, word="gato"):
-    return plan_cells(call, word, across, down, samplers)
+    return plan_cells(call, word, across, down, MODELS)
 
 
 def test_axis_has_distinct_values_in_order():
     assert read("weight", " 1, -0.5,2 ,1, 3").values == (1.0, -0.5, 2.0, 3.0)
     assert read("weight", "0,5; 1;2,25;").values == (0.5, 1.0, 2.25)
+    assert read("weight", "0,5, 1, 1,5").values == (0.5, 1.0, 1.5)
+    assert read("weight", "0,25").values == (0.25,)
+    assert read("weight", "0-2 (+0.5)").values == (0.0, 0.5, 1.0, 1.5, 2.0)
+    assert read("weight", "-1-1 [3]; 4").values == (-1.0, 0.0, 1.0, 4.0)
+    assert read("weight", "1-0 (-0,25)").values == (1.0, 0.75, 0.5, 0.25, 0.0)
+    assert read("seed", "7-9, 3").values == (7, 8, 9, 3)
+    assert read("steps", "10-30 [3]").values == (10, 20, 30)
     assert read("seed", f"7,{2**53 - 1}").values == (7, 2**53 - 1)
-    assert read("method", ["comfy", "attention-logit", "comfy"]).values == ("comfy", "attention-logit")
+    assert read("weighting", ["comfy", "attention", "comfy"]).values == ("comfy", "attention")
+    assert read("weighting", ["attention  steps=0-0.50"]).values == ("attention steps=0-0.5",)
     assert read("sampler", ["DPM++ 2M"]).values == ("DPM++ 2M",)
     assert read("none", "whatever") == NO_AXIS
 
@@ -42,9 +49,10 @@ def test_axis_has_distinct_values_in_order():
     ("kind", "text"),
     [("weight", "nan"), ("weight", "1e9"), ("weight", "x"), ("weight", ""), ("weight", ",,"), ("seed", "1.5"),
      ("seed", "-1"), ("seed", "²"), ("seed", "9" * 30), ("steps", "0"), ("steps", "151"), ("guidance", "inf"),
-     ("method", ["best"]), ("method", [None]), ("method", [["comfy"]]), ("sampler", []), ("sampler", ["x"]),
-     ("model", ["/etc/passwd"]), ("model", ["../mini"]), ("color", "1"),
-     ("seed", ",".join(map(str, range(13))))],
+     ("weighting", ["best"]), ("weighting", [None]), ("weighting", [["comfy"]]), ("weighting", []),
+     ("sampler", []), ("model", ["/etc/passwd"]), ("model", ["../mini"]), ("color", "1"),
+     ("seed", ",".join(map(str, range(13)))), ("weight", "0-2 (+0.01)"), ("weight", "0-2 (-1)"),
+     ("weight", "0-2 (+0)"), ("weight", "0-2 [0]"), ("seed", "0-1e9"), ("weight", "0-2 [999]")],
 )  # fmt: skip
 def test_invalid_values_raise(kind, text):
     with pytest.raises(SettingError):
@@ -55,43 +63,46 @@ def test_cell_changes_only_its_own_values():
     grid = planned(read("weight", "0.5, 2"), read("seed", "1, 8"))
     assert [(row, column) for row, column, _ in grid] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for row, column, call in grid:
-        assert call.arguments["seed"] == (1, 8)[row]
-        spans = {span.text.strip(): span.weight for span in parse(call.arguments["prompt"]).at().spans}
+        assert call.options.seed == (1, 8)[row]
+        spans = {span.text.strip(): span.weight for span in parse(call.prompt).at().spans}
         assert spans == {"um": 1.0, "gato": (0.5, 2.0)[column], "vermelho": 1.0}
-        assert call.arguments["num_inference_steps"] == 9
-        assert (call.model, call.sampler) == ("mini", "own")
-    assert BASE.arguments["prompt"] == "um (gato:1.4) vermelho"
+        assert call.options.num_inference_steps == 9
+        assert (call.model, call.options.scheduler) == ("mini", None)
+    assert BASE.prompt == PROMPT
 
 
 @pytest.mark.parametrize(
     ("kind", "values", "name", "expected"),
     [("steps", "3, 7", "num_inference_steps", [3, 7]), ("guidance", "0; 2,5", "guidance_scale", [0.0, 2.5])],
 )
-def test_numbers_become_their_argument(kind, values, name, expected):
-    calls = [call.arguments for _, _, call in planned(read(kind, values))]
-    assert [each[name] for each in calls] == expected
-    assert all(each | {name: 0} == ARGUMENTS | {name: 0} for each in calls)
+def test_numbers_become_their_option(kind, values, name, expected):
+    calls = [call.options for _, _, call in planned(read(kind, values))]
+    assert calls == [replace(OPTIONS, **{name: value}) for value in expected]
 
 
-def test_weighting_in_attention_drops_method_and_normalizer():
-    one, other = (call.arguments for _, _, call in planned(read("method", ["comfy", "attention-logit"])))
-    assert (one.get("space"), one["method"], one["normalizer"]) == (None, "comfy", "mean")
-    assert (other["space"], other["mode"]) == ("attention", "logit")
-    assert not {"method", "normalizer"} & set(other)
+def test_weighting_replaces_all_fields_of_the_former():
+    calls = [call.options for _, _, call in planned(read("weighting", ["comfy", "attention layers=up"]))]
+    assert calls == [replace(OPTIONS, weighting=each) for each in ("comfy", "attention layers=up")]
 
 
 def test_cells_of_one_model_follow_each_other():
     grid = planned(read("model", ["mini-dit", "mini"]), read("weight", "1, 2"))
     assert [call.model for _, _, call in grid] == ["mini-dit"] * 2 + ["mini"] * 2
     assert [(row, column) for row, column, _ in grid] == [(0, 0), (1, 0), (0, 1), (1, 1)]
-    assert all(call.arguments | {"prompt": ""} == ARGUMENTS | {"prompt": ""} for _, _, call in grid)
+    assert all(call.options == OPTIONS for _, _, call in grid)
 
 
 def test_sampler_must_belong_to_the_model():
-    assert [call.sampler for _, _, call in planned(read("sampler", ["Euler", "own"]))] == ["Euler", "own"]
+    assert [
+        call.options.scheduler for _, _, call in planned(read("sampler", ["euler", "own", "DPM++ 2m karras"]))
+    ] == [
+        "Euler",
+        None,
+        "DPM++ 2M Karras",
+    ]
     for call, axis in (
         (BASE, read("model", ["mini", "mini-dit"])),
-        (GenerateCall("mini-dit", "own", ARGUMENTS), NO_AXIS),
+        (GenerateCall("mini-dit", PROMPT, OPTIONS), NO_AXIS),
     ):
         with pytest.raises(SettingError, match="the sampler of mini-dit must be one of: own, Euler"):
             planned(axis, read("sampler", ["DPM++ 2M"]), call)
@@ -107,6 +118,7 @@ def test_invalid_grid_raises():
         planned(weights, word="cão")
 
 
-def test_prompt_words_are_distinct_with_weighted_words_first():
-    assert prompt_words("um rato, um (gato azul:1.2)") == ["gato", "azul", "um", "rato"]
+def test_prompt_words_are_distinct_with_weighted_phrases_first():
+    prompt = "um rato branco, um (gato azul:1.2)"
+    assert prompt_words(prompt) == ["gato azul", "gato", "azul", "rato branco", "um", "rato", "branco"]
     assert prompt_words("") == []

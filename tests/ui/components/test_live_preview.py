@@ -63,7 +63,7 @@ def test_last_preview_is_the_image(tiny_pipe):
         previews.append(preview(progress))
         return True
 
-    result = generate("um gato", tiny_pipe, num_inference_steps=3, seed=1, callback=add)
+    result = generate(tiny_pipe, "um gato", num_inference_steps=3, seed=1, callback=add)
     assert [image.size for image in previews] == [result.images[0].size] * 3
     one, other = (np.asarray(image, dtype=np.float32) for image in (previews[-1], result.images[0]))
     assert np.abs(one - other).mean() < 8  # a schedule's last step leaves a little noise

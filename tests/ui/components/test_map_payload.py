@@ -21,8 +21,8 @@ PROMPT = "um (gato:1.4) gato, aa"
 @pytest.fixture(scope="module")
 def result(tiny_pipe):
     return generate(
-        PROMPT,
         tiny_pipe,
+        PROMPT,
         num_inference_steps=4,
         num_images_per_prompt=2,
         seed=3,

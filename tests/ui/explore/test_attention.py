@@ -1,5 +1,6 @@
 """Attention of one patch: its computation, and the recorded maps."""
 
+import json
 import math
 from base64 import b64decode
 
@@ -16,13 +17,13 @@ from promptweight_ui.explore.attention import (
     selection_values,
 )
 
-PROMPT = "um (gato:1.6{mode=logit}) um"
+PROMPT = "um (gato:1.6{weighting=attention}) um"
 
 
 @pytest.fixture(scope="module")
 def result(tiny_pipe):
     record = Record(steps="keep", heads="keep")
-    return generate(PROMPT, tiny_pipe, seed=3, num_inference_steps=4, record=record)
+    return generate(tiny_pipe, PROMPT, seed=3, num_inference_steps=4, record=record)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,29 @@ def test_probability_follows_from_product_and_bias(capture):
     assert ratio == pytest.approx(math.exp(logits[0] - logits[lines.index(chosen)]), rel=1e-2)
 
 
+def test_lines_of_several_keys_have_the_products_of_each(capture):
+    view = selection_values(capture, Selection(0, 0, 1, 7, 1))
+    logits = [
+        [product / math.sqrt(view["dimensions"]) + bias for product, bias in zip(*keys, strict=True)]
+        for line in view["table"]
+        for keys in [(line.get("products", [line.get("product")]), line.get("biases", [line.get("bias")]))]
+    ]
+    assert [len(each) for each in logits] == [line.get("count", 1) for line in view["table"]]
+    total = sum(math.exp(logit) for each in logits for logit in each)
+    for line, each in zip(view["table"], logits, strict=True):
+        share = sum(math.exp(logit) for logit in each) / total
+        assert line["probability"] == pytest.approx(share, rel=1e-3)
+
+
+def test_weight_0_in_attention_has_a_bias_that_json_can_hold(tiny_pipe):
+    made = generate(tiny_pipe, "um (gato:0{weighting=attention}) um", seed=3, num_inference_steps=2)
+    view = selection_values(capture_layers(tiny_pipe, made), Selection(0, 0, 1, 7, 1))
+    json.dumps(view, allow_nan=False)
+    chosen = next(line for line in view["table"] if line["chosen"])
+    assert chosen["probability"] == pytest.approx(0, abs=1e-6)
+    assert chosen["bias"] is None or chosen["bias"] < -10
+
+
 @pytest.mark.parametrize(
     "indices",
     [(9, 0, 0, 0, 0), (0, 9, 0, 0, 0), (0, 0, 9, 0, 0), (0, 0, 0, 10**6, 0), (0, 0, 0, -1, 0),
@@ -83,7 +107,7 @@ def test_missing_selection_raises(capture, indices):
 
 
 def test_each_step_of_a_scheduled_prompt_has_its_words(tiny_pipe):
-    made = generate("um [gato:um gato:0.5]", tiny_pipe, seed=3, num_inference_steps=4)
+    made = generate(tiny_pipe, "um [gato:um gato:0.5]", seed=3, num_inference_steps=4)
     capture = capture_layers(tiny_pipe, made)
     about = describe(capture)
     assert [about["texts"][about["text_at_step"][str(step)]]["text"] for step in range(4)] == (
@@ -114,7 +138,7 @@ def test_painted_word_has_the_weight_of_the_source(tiny_pipe):
     mask = torch.zeros(8, 8).numpy()
     mask[:4] = 1
     painted = apply_regions("um (gato:1.6) um", {"gato": mask}, 10.0, 0.1)
-    result = generate(painted, tiny_pipe, seed=3, num_inference_steps=2)
+    result = generate(tiny_pipe, painted, seed=3, num_inference_steps=2)
     (text,) = describe(capture_layers(tiny_pipe, result))["texts"]
     assert [word["weight"] for word in text["words"]] == [1, 1.6, 1]
     assert [word.weight for word in result.words] == [1, math.e, 1]  # the weight of its region

@@ -1,4 +1,4 @@
-"""Payload of one cell of a comparison: its file, the map of the word, and its mean."""
+"""Payload of a comparison, and of each cell: its file, the map of the word, and its mean."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from promptweight_ui.components.map_payload import MAX_GRID_SIDE, fit_grid
-from promptweight_ui.components.picture import save_to_cache, share_payload, warnings_payload
+from promptweight_ui.components.picture import share_payload, warnings_payload
 
 if TYPE_CHECKING:
     from promptweight import Result
+    from promptweight_ui.compare.grid import Axis
 
 
-def cell_payload(component: Any, result: Result, word: str) -> dict[str, Any]:
+def grid_payload(word: str, across: Axis, down: Axis, total: int, seed: int | None) -> dict[str, Any]:
+    """Return the payload of a comparison without its cells."""
+    return {
+        "word": word,
+        "columns": {"kind": across.kind, "values": list(across.values)},
+        "rows": {"kind": down.kind, "values": list(down.values)},
+        "total": total,
+        "seed": seed,
+    }
+
+
+def cell_payload(image: dict[str, Any], result: Result, word: str) -> dict[str, Any]:
     """Return the payload of a result with one image.
 
     Args:
-        component: the component whose cache holds the file.
+        image: its image, as `image_payload` returns it.
         result: the result.
         word: the word or phrase of the map; of several occurrences, the first.
     """
-    image = result.images[0]
     return {
-        "path": save_to_cache(component, result)[0],
-        "size": [image.width, image.height],
-        "seed": str(result.seeds[0]),
+        **image,
         "warnings": warnings_payload(result),
         "shares": [share_payload(each) for of_image in result.shares for each in of_image],
         **_map_payload(result, word),

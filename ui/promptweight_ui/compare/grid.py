@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from promptweight.errors import SettingError, WordNotFoundError
-from promptweight.messages import Message, message
-from promptweight_ui.generation import MAX_GUIDANCE, WEIGHTING_ARGUMENTS, GenerateCall, weighting_arguments
+from promptweight.messages import message
+from promptweight.weighting import Weighting
+from promptweight_ui.generation import MAX_GUIDANCE, GenerateCall
+from promptweight_ui.samplers import OWN_SAMPLER, join_sampler
+from promptweight_ui.validation import MAX_CHARACTERS, missing_phrase_message
+
+if TYPE_CHECKING:
+    from promptweight_ui.models import Models
 
 NUMERIC_DEFAULTS: Mapping[str, str] = {
-    "weight": "0, 0.5, 1, 1.5, 2",
-    "seed": "1, 2, 3",
-    "steps": "5, 10, 25",
-    "guidance": "1, 4, 8",
+    "weight": "0; 0.5; 1; 1.5; 2",
+    "seed": "1; 2; 3",
+    "steps": "5; 10; 25",
+    "guidance": "1; 4; 8",
 }
 """Kinds whose values are numbers, with default values."""
 
-NAMED_KINDS = ("method", "sampler", "model")
+WHOLE_KINDS = ("seed", "steps")
+"""Kinds whose values are whole numbers."""
+
+NAMED_KINDS = ("weighting", "sampler", "model")
 """Kinds whose values are names from a list."""
 
 KINDS = {
     "weight": message("weight"),
-    "method": message("method"),
+    "weighting": message("weighting"),
     "seed": message("seed"),
     "steps": message("steps"),
     "guidance": message("guidance"),
@@ -35,6 +46,14 @@ KINDS = {
 
 MAX_VALUES = 12
 """Values of one axis."""
+
+NUMBER = r"[-+]?\d{1,15}(?:\.\d{1,15})?"
+RANGE = re.compile(
+    rf"(?P<low>{NUMBER})\s*-\s*(?P<high>{NUMBER})\s*(?:\((?P<step>[-+]\d+(?:\.\d+)?)\)|\[(?P<count>\d{{1,3}})\])?"
+)
+
+MAX_NAME = 80
+"""Characters of the name of a sampler."""
 
 MAX_CELLS = 48
 MAX_WEIGHT = 100.0
@@ -58,9 +77,9 @@ def parse_axis(
 
     Args:
         kind: one of `KINDS`, or "none".
-        values: names for a kind of `NAMED_KINDS`; else numbers separated by commas or semicolons, as in
-            `0.5, 1, 2` or `0,5; 1; 2`.
-        offered: the valid names for each kind of `NAMED_KINDS`.
+        values: names for a kind of `NAMED_KINDS`, those of weightings also with fields, as in
+            `comfy normalizer=length`; else numbers and ranges as `split_numbers` takes them.
+        offered: the valid names of a kind; a sampler is checked with its model by `plan_cells`.
         max_steps: the largest number of steps of a run.
 
     Raises:
@@ -68,30 +87,75 @@ def parse_axis(
 
     >>> parse_axis("weight", "0.5, 1,2", {}, 150).values
     (0.5, 1.0, 2.0)
+    >>> parse_axis("weight", "0-1 (+0,5); 3", {}, 150).values
+    (0.0, 0.5, 1.0, 3.0)
     """
     if kind == "none":
         return NO_AXIS
     parsers: dict[str, Callable[[str], Any]] = {
         "weight": lambda value: _number(kind, value, -MAX_WEIGHT, MAX_WEIGHT),
-        "guidance": lambda value: _number(kind, value, 0, MAX_GUIDANCE),
+        "weighting": lambda value: str(Weighting.parse(str(value))),
         "seed": lambda value: _integer(kind, value, 0, 2**53 - 1),
         "steps": lambda value: _integer(kind, value, 1, max_steps),
+        "guidance": lambda value: _number(kind, value, 0, MAX_GUIDANCE),
+        "sampler": lambda value: str(value)[:MAX_NAME],
+        "model": lambda value: _choice(kind, value, offered["model"]),
     }
-    parsers |= {each: lambda value: _choice(kind, value, offered[kind]) for each in NAMED_KINDS}
     if kind not in parsers:
         raise SettingError(message("grid-axis", kind=kind, valid=", ".join(KINDS)))
     if isinstance(values, str):
-        # With semicolons between the values, commas are decimal commas, as in Portuguese.
-        values = values.replace(",", ".").split(";") if ";" in values else values.split(",")
-        values = [value.strip() for value in values if value.strip()]
+        values = [each for part in split_numbers(values) for each in _expand(part, kind in WHOLE_KINDS)]
     parsed = tuple(dict.fromkeys(parsers[kind](value) for value in values))
     if not 1 <= len(parsed) <= MAX_VALUES:
         raise SettingError(message("grid-axis-length", kind=KINDS[kind], number=len(parsed), most=MAX_VALUES))
     return Axis(kind, parsed)
 
 
+def split_numbers(text: str) -> list[str]:
+    """Return the numbers and ranges of a text, with decimal points.
+
+    They are separated by semicolons or commas. With semicolons, with a space after other commas, or with a
+    comma in the step of a range, a comma between digits is a decimal comma, as in Portuguese, unless the text
+    has decimal points.
+
+    >>> split_numbers("0.5,1,2"), split_numbers("0,5; 1"), split_numbers("0,5, 1, 1,5")
+    (['0.5', '1', '2'], ['0.5', '1'], ['0.5', '1', '1.5'])
+    """
+    if ";" in text:
+        parts = text.split(";")
+    elif "." not in text and re.search(r",\s", text):
+        parts = re.split(r",\s+", text)
+    elif re.fullmatch(r"\s*[-+]?0,\d+\s*", text) or re.search(r"\([-+]\d+,\d+\)", text):
+        parts = [text]  # one number below 1, or one range
+    else:
+        parts = text.split(",")
+    return [part.strip().replace(",", ".") for part in parts if part.strip()]
+
+
+def _expand(text: str, is_whole: bool) -> list[str]:
+    """Return the numbers of a range such as `0-2 (+0.25)` or `0-2 [5]`, as AUTOMATIC1111 writes them."""
+    match = RANGE.fullmatch(text)
+    if match is None:
+        return [text]
+    low, high = float(match["low"]), float(match["high"])
+    if match["count"]:
+        count = int(match["count"])
+        step = (high - low) / (count - 1) if count > 1 else 0.0
+    else:
+        step = float(match["step"] or 1)
+        count = int((high - low) / step + 1e-9) + 1 if step and (high - low) / step >= 0 else 0
+    if not 1 <= count <= MAX_VALUES:
+        raise SettingError(message("grid-range", written=text[:40], number=max(count, 0), most=MAX_VALUES))
+    values = [low + step * index for index in range(count)]
+    return [str(round(value)) if is_whole else f"{value:.6g}" for value in values]
+
+
 def plan_cells(
-    call: GenerateCall, word: str, across: Axis, down: Axis, samplers: Callable[[str], Sequence[str]]
+    call: GenerateCall,
+    word: str,
+    across: Axis,
+    down: Axis,
+    models: Models,
 ) -> list[tuple[int, int, GenerateCall]]:
     """Return row, column and call of every cell, row by row, and one model after the other.
 
@@ -100,57 +164,58 @@ def plan_cells(
         word: the word or phrase whose weight varies and whose map is shown.
         across: the axis of the columns.
         down: the axis of the rows.
-        samplers: returns the samplers of a model.
+        models: the models that the server offers.
 
     Raises:
         SettingError: both axes have one kind, there are too many cells, the weight cannot vary, or a model
             does not have the sampler.
         WordNotFoundError: the word is not in the prompt.
     """
-    from promptweight.prompt import find_phrase, parse
+    from promptweight.prompt import as_prompt, find_phrase
 
     if across.kind == down.kind != "none":
         raise SettingError(message("grid-axes-equal", kind=KINDS[across.kind]))
     number = len(across.values) * len(down.values)
     if number > MAX_CELLS:
         raise SettingError(message("grid-too-large", number=number, most=MAX_CELLS))
-    if not find_phrase(parse(call.arguments["prompt"]).at(), word):
+    if not find_phrase(as_prompt(call.prompt), word):
         raise WordNotFoundError(missing_phrase_message(word))
     cells = []
     for row, lower in enumerate(down.values):
         for column, upper in enumerate(across.values):
             changed = _change(_change(call, word, down.kind, lower), word, across.kind, upper)
-            if changed.sampler not in samplers(changed.model):
-                raise SettingError(
-                    message(
-                        "grid-sampler",
-                        model=changed.model,
-                        sampler=changed.sampler,
-                        valid=", ".join(samplers(changed.model)),
-                    )
-                )
-            cells.append((row, column, changed))
-    models = list(dict.fromkeys(each.model for _, _, each in cells))
-    return sorted(cells, key=lambda cell: models.index(cell[2].model))
-
-
-def missing_phrase_message(phrase: str) -> Message:
-    """Return the message that a word or phrase is not in the prompt."""
-    return message("grid-word-missing", word=phrase)
+            cells.append((row, column, _with_sampler(changed, models)))
+    names = list(dict.fromkeys(each.model for _, _, each in cells))
+    return sorted(cells, key=lambda cell: names.index(cell[2].model))
 
 
 def prompt_words(text: str) -> list[str]:
-    """Return the distinct words of a prompt, those with a weight first."""
-    from promptweight.prompt import fold, parse, split_words
+    """Return what can be compared in a prompt, each once: phrases, then words, those with a weight first."""
+    from promptweight.prompt import fold, parse, split_phrases, split_words
 
     prompt = parse(text).at()
-    words: dict[str, tuple[bool, str]] = {}
+    words = []
     for start, end, is_punctuation in split_words(prompt.text, prompt.breaks):
-        word = prompt.text[start:end]
-        if not is_punctuation:
-            spans = [span for span in prompt.spans if span.clean_start <= start < span.clean_end]
-            words.setdefault(fold(word), (all(span.weight == 1 for span in spans), word))
-    return [word for _, word in sorted(words.values(), key=lambda pair: pair[0])]
+        spans = [span for span in prompt.spans if span.clean_start <= start < span.clean_end]
+        place = (spans[0].weight, spans[0].clean_start) if spans else (1.0, 0)
+        words.append(_PromptWord(prompt.text[start:end], is_punctuation, *place))
+    found: dict[str, tuple[tuple[bool, bool], str]] = {}
+    phrases = [
+        list(group) for run in split_phrases(words) for _, group in groupby(run, key=lambda word: word.span)
+    ]
+    for group in [*phrases, *([word] for word in words if not word.is_punctuation)]:
+        phrase = " ".join(word.text for word in group)
+        order = (group[0].weight == 1, len(group) == 1)
+        found.setdefault(fold(phrase), (order, phrase))
+    return [phrase for _, phrase in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+@dataclass(frozen=True)
+class _PromptWord:
+    text: str
+    is_punctuation: bool
+    weight: float
+    span: int
 
 
 def remaining_phrases(prompt: object, chosen: Sequence[object]) -> Iterator[tuple[list[str], str | None]]:
@@ -161,7 +226,6 @@ def remaining_phrases(prompt: object, chosen: Sequence[object]) -> Iterator[tupl
         chosen: the chosen words or phrases from the browser.
     """
     from promptweight.prompt import find_phrase, parse
-    from promptweight_ui.validation import MAX_CHARACTERS
 
     text = prompt if isinstance(prompt, str) and len(prompt) <= MAX_CHARACTERS else ""
     words, parsed = prompt_words(text), parse(text).at()
@@ -170,25 +234,38 @@ def remaining_phrases(prompt: object, chosen: Sequence[object]) -> Iterator[tupl
         yield words, str(phrase) if is_phrase and find_phrase(parsed, str(phrase)) else None
 
 
+def _with_sampler(call: GenerateCall, models: Models) -> GenerateCall:
+    """Return a call with the name of its sampler as the model has it.
+
+    Raises:
+        SettingError: the model does not have the sampler.
+    """
+    name = call.options.scheduler or OWN_SAMPLER
+    found = models.split_sampler(call.model, name)
+    if found is None:
+        valid = ", ".join(models.samplers(call.model))
+        raise SettingError(message("grid-sampler", model=call.model, sampler=name, valid=valid))
+    return replace(call, options=replace(call.options, scheduler=join_sampler(*found)))
+
+
 def _change(call: GenerateCall, word: str, kind: str, value: Any) -> GenerateCall:
     """Return a call with one value of one axis."""
     from promptweight.prompt import set_weight
 
-    changes: dict[str, Any] = {}
+    if kind == "none":
+        return call
     if kind == "model":
         return replace(call, model=value)
-    if kind == "sampler":
-        return replace(call, sampler=value)
     if kind == "weight":
-        changes = {"prompt": set_weight(call.arguments["prompt"], word, value, "pw")}
-    elif kind == "method":
-        changes = weighting_arguments(value, call.arguments.get("normalizer"))
-        others = {key: each for key, each in call.arguments.items() if key not in WEIGHTING_ARGUMENTS}
-        return replace(call, arguments=others | changes)
-    elif kind != "none":
-        names = {"seed": "seed", "steps": "num_inference_steps", "guidance": "guidance_scale"}
-        changes = {names[kind]: value}
-    return replace(call, arguments=call.arguments | changes)
+        return replace(call, prompt=set_weight(str(call.prompt), word, value, "pw"))
+    fields = {
+        "weighting": "weighting",
+        "sampler": "scheduler",
+        "seed": "seed",
+        "steps": "num_inference_steps",
+        "guidance": "guidance_scale",
+    }
+    return replace(call, options=replace(call.options, **{fields[kind]: value}))
 
 
 def _number(kind: str, text: str, low: float, high: float) -> float:

@@ -7,13 +7,14 @@ model is approaching: both are a·x + s·n of the same image x and noise n, with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
     from promptweight.generation import Progress
+    from promptweight.protocols import Pipeline
 
 MAX_CELLS = 32
 """Longer side of the latents that are decoded; larger ones are downsampled first, for speed."""
@@ -30,7 +31,7 @@ class LivePreview:
         size: height and width in pixels, for pipelines with packed latents; square when None.
     """
 
-    def __init__(self, pipe: Any, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, pipe: Pipeline, size: tuple[int, int] | None = None) -> None:
         self._pipe, self._size = pipe, size
         self._previous: tuple[int, int, Tensor] | None = None
 

@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from promptweight_ui.i18n import encodable
@@ -58,10 +59,11 @@ def maps_payload(maps: AttentionMaps | None, images: int, parts: int = MAX_PARTS
         images: the number of images.
         parts: the largest number of parts into which the steps are divided.
     """
-    if maps is None or not images:
-        return {"words": [], "groups": [], "parts": [], "kinds": [], "planes": []}
+    if maps is None or not images or not maps.words:
+        return {"words": [], "phrases": [], "groups": [], "parts": [], "kinds": [], "planes": []}
     recording = maps.recording
     words = maps.words
+    source = recording.tables["positive", 0][0].table.prompt.source
     slots = [slot for slot in recording.slots if slot.kind in KINDS]
     steps = slots[0].sums.shape[0]
     kinds = [kind for kind in KINDS if any(slot.kind == kind for slot in slots)]
@@ -86,7 +88,8 @@ def maps_payload(maps: AttentionMaps | None, images: int, parts: int = MAX_PARTS
         )
     ]
     return {
-        "words": [_word(word) for word in words],
+        "words": [_word(word, source) for word in words],
+        "phrases": _phrases(words),
         "groups": [
             {
                 "part": group.part,
@@ -114,13 +117,41 @@ def data_url(image: Image.Image) -> str:
     return f"data:image/{kind};base64,{b64encode(content.getvalue()).decode('ascii')}"
 
 
-def _word(word: Word) -> dict[str, Any]:
+def shown_weight(word: Word, source: str) -> float:
+    """Return the weight of a word as the prompt has it.
+
+    A word of a painted region has another one, e, by which its region is scaled (`regions.masks`).
+    """
+    from promptweight.prompt import parse
+
+    if word.weight != math.e or word.options is None or word.options.region is None:
+        return word.weight
+    spans = parse(source).at().spans
+    return next((span.weight for span in spans if span.clean_start <= word.start < span.clean_end), 1.0)
+
+
+def _word(word: Word, source: str) -> dict[str, Any]:
     return {
         "text": encodable(word.text),
-        "weight": word.weight,
+        "weight": shown_weight(word, source),
         "occurrence": word.occurrence,
         "punctuation": word.is_punctuation,
     }
+
+
+def _phrases(words: Sequence[Word]) -> list[list[int]]:
+    """Return the indices of the words of each phrase that has several: words of one weight and options.
+
+    A phrase has a clearer place in the image than its words (`promptweight.prompt.split_phrases`).
+    """
+    from promptweight.prompt import split_phrases
+
+    number = {id(word): index for index, word in enumerate(words)}
+    phrases = []
+    for run in split_phrases(words):
+        groups = groupby(run, key=lambda word: (word.weight, word.options))
+        phrases += [[number[id(word)] for word in group] for _, group in groups]
+    return [phrase for phrase in phrases if len(phrase) > 1]
 
 
 def _layer_names(maps: AttentionMaps) -> set[str]:

@@ -1,12 +1,12 @@
-"""Picture component: word chips above the image and heat maps over it, drawn without requests to the server.
+"""Picture component: image with heat maps over it and chips of words, drawn without requests to the server.
 
 Its value is one message of this module; `static/picture.js` shows it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -19,84 +19,108 @@ if TYPE_CHECKING:
     from promptweight import Result
     from promptweight.attention import ShareResult
     from promptweight.prompt import Prompt
-    from promptweight_ui.runs import RunProgress
+    from promptweight_ui.runs import RunStatus
 
 
-def picture(name: str, box: str, queue: str = "") -> Any:
+SLOW_SECONDS = 8
+"""Seconds of a step after which the page tells how long it has taken."""
+
+
+def picture(name: str, box: str) -> Any:
     """Make a picture component.
 
     Args:
         name: the id of the element.
         box: the id of the prompt box whose weights the chips change.
-        queue: the id of the element in which Gradio writes the place in the queue.
     """
     return gr.HTML(
         value=None,
         html_template='<div class="pw-picture"></div>',
-        js_on_load=mount_script("Picture", "props", "watch"),
+        js_on_load=mount_script("Picture", "props", "watch", "trigger"),
         elem_id=name,
         box=box,
-        queue=queue,
         texts=texts_with_prefix("picture_"),
         apply_default_css=False,
     )
 
 
-def started_message() -> dict[str, Any]:
-    """Return the message of a run that begins; the page keeps the last image until there is another."""
-    return {"state": "running", "progress": None, "images": [], "maps": None}
+def running_message(status: RunStatus, finished: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Return the message of a run in progress.
 
-
-def running_message(progress: RunProgress) -> dict[str, Any]:
-    """Return the message of a run in progress."""
-    image, maps = progress.preview or (None, None)
-    size = [image.width, image.height] if image is not None else None
+    Args:
+        status: the status of the run.
+        finished: its finished images, as `image_payload` returns them.
+    """
+    progress = status.progress
+    image, maps = (progress and progress.preview) or (None, None)
+    live = [] if image is None else [{"src": data_url(image), "size": [image.width, image.height]}]
     return {
         "state": "running",
-        "progress": {
+        "queue": status.queue and {"place": status.queue[0], "length": status.queue[1]},
+        "progress": progress
+        and {
             "image": progress.image_number,
             "images": progress.image_count,
             "step": progress.step,
             "steps": progress.steps,
             "left": progress.seconds_left,
         },
-        "images": [] if image is None else [{"src": data_url(image), "size": size}],
+        "slow": round(status.idle) if status.idle >= SLOW_SECONDS else None,
+        "finished": list(finished),
+        "live": live,
         "maps": maps,
     }
 
 
-def finished_message(component: Any, result: Result, seconds: float) -> dict[str, Any]:
-    """Return the message of a result; its images become files that the server hands out.
+def has_files(message: Mapping[str, Any]) -> bool:
+    """Return whether the images of a message still exist; Gradio deletes old ones."""
+    return all(Path(image["path"]).exists() for image in message["images"])
+
+
+def empty_message() -> dict[str, Any]:
+    """Return the message of a run that was stopped before its first image."""
+    return {"state": "stopped", "images": [], "maps": None}
+
+
+def image_payload(result: Result, number: int, path: str) -> dict[str, Any]:
+    """Return one image of a result for the page.
 
     Args:
-        component: the picture component, whose cache holds the files.
         result: the result.
+        number: the index of the image.
+        path: its file, in the cache of the component that shows it.
+    """
+    image = result.images[number]
+    is_last = number == len(result.images) - 1
+    return {
+        "path": path,
+        "name": Path(path).name,
+        "size": [image.width, image.height],
+        "seed": str(result.seeds[number]),  # 63 bits are too many for a number of JavaScript
+        "stopped_after": result.stopped_after if is_last else None,
+    }
+
+
+def finished_message(result: Result, images: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """Return the message of a result.
+
+    Args:
+        result: the result.
+        images: its images, as `image_payload` returns them.
         seconds: the duration of the run.
     """
-    images = []
-    for number, path in enumerate(save_to_cache(component, result)):
-        image = result.images[number]
-        images.append(
-            {
-                "path": path,
-                "name": Path(path).name,
-                "size": [image.width, image.height],
-                "seed": str(result.seeds[number]),  # 63 bits are too many for a number of JavaScript
-            }
-        )
     maps = maps_payload(result.maps, len(images))
     for word, payload in zip(result.words, maps["words"], strict=False):
         payload["share"] = _target_share(result.prompt, word.start)
     return {
         "state": "stopped" if result.stopped_after is not None else "done",
         "prompt": encodable(result.prompt.text),
-        "stopped_after": result.stopped_after,
         "steps": result.settings["num_inference_steps"],
         "seconds": round(seconds, 1),
         "warnings": warnings_payload(result),
         "seeds": [str(seed) for seed in result.seeds],
         "shares": [[share_payload(each) for each in of_image] for of_image in result.shares],
-        "images": images,
+        "images": list(images),
         "maps": maps,
     }
 
@@ -114,25 +138,6 @@ def share_payload(result: ShareResult) -> dict[str, Any]:
     numbers = {"target": result.target, "share": result.share, "weight": result.weight}
     rounded = {name: float(f"{value:.3g}") for name, value in numbers.items()}
     return {"phrase": encodable(result.phrase), **rounded}
-
-
-def save_to_cache(component: Any, result: Result) -> list[str]:
-    """Write the images with their settings into Gradio's cache and return the paths.
-
-    Args:
-        component: the component that shows the images; Gradio hands out and deletes only files that a
-            component knows.
-        result: the result.
-    """
-    from gradio.processing_utils import save_bytes_to_cache
-
-    with TemporaryDirectory() as folder:
-        paths = [
-            save_bytes_to_cache(file.read_bytes(), file.name, component.GRADIO_CACHE)
-            for file in result.save(folder)
-        ]
-    component.temp_files.update(paths)
-    return paths
 
 
 def _target_share(prompt: Prompt, position: int) -> float | None:

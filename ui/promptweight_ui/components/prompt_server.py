@@ -18,6 +18,7 @@ from promptweight.prompt import Prompt, adjust_weight, parse
 from promptweight_ui.i18n import known_language, translate
 from promptweight_ui.models import Models, has_engine
 from promptweight_ui.validation import MAX_CHARACTERS
+from promptweight_ui.vocabulary import unknown_words
 
 SHARE_STEP = 5
 """Percentage points by which Ctrl+Up changes a target share, `(gato:=25%)`."""
@@ -54,7 +55,7 @@ class Utf16Offsets:
 
 
 def parse_for_page(models: Models, request: Any) -> dict[str, Any]:
-    """Return the spans, words, diagnostics and token counts of `{text, language, model}`."""
+    """Return the spans, words, diagnostics, unknown words and token counts of `{text, language, model}`."""
     text, language = _valid_request(request)
     if text is None:
         return {"error": translate(language, "error_prompt", most=MAX_CHARACTERS)}
@@ -82,6 +83,7 @@ def parse_for_page(models: Models, request: Any) -> dict[str, Any]:
             }
             for diagnostic in prompt.diagnostics[:MAX_DIAGNOSTICS]
         ],
+        "unknown": _unknown_words(models, request.get("model"), prompt, offsets, language),
         "tokens": _token_counts(models, request.get("model"), prompt),
     }
 
@@ -159,6 +161,18 @@ def _words(prompt: Prompt, offsets: Utf16Offsets) -> list[dict[str, Any]]:
             )
         occurrences[fold(text)] += 1
     return words
+
+
+def _unknown_words(
+    models: Models, model: object, prompt: Prompt, offsets: Utf16Offsets, language: str
+) -> list[dict[str, Any]]:
+    """Return the words that the model does not know, with their positions in the text."""
+    if not isinstance(model, str) or model not in models.names:
+        return []
+    return [
+        {**each, "start": offsets.from_characters(each["start"]), "end": offsets.from_characters(each["end"])}
+        for each in unknown_words(models.facts(model).world, prompt, language)
+    ]
 
 
 def _token_counts(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any]] | None:

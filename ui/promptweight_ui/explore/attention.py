@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from promptweight_ui.components.map_payload import shown_weight
 from promptweight_ui.i18n import encodable
-from promptweight_ui.regions.masks import source_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight import Result
     from promptweight.attention import AttentionCapture, LayerCapture, SoftmaxRow
-    from promptweight.conditioning import Word
     from promptweight.generation import Progress
     from promptweight.maps import PromptVariant
+    from promptweight.protocols import Pipeline
 
 MAX_TOKENS = 24
 """Rows of the table that are tokens of the prompt; further tokens share one row."""
@@ -47,7 +47,7 @@ class Selection:
 
 
 def capture_layers(
-    pipe: Any, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
+    pipe: Pipeline, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
 ) -> AttentionCapture:
     """Generate an image of `result` again, up to the last captured step, and capture its attention.
 
@@ -72,8 +72,6 @@ def capture_layers(
         "width": size.width,
         "height": size.height,
     }
-    names = ("method", "normalizer", "space", "mode", "clip_skip", "pooled")
-    weighting = {name: settings[name] for name in names}
     record = Record(patches=((0.5, 0.5),))
 
     def continues(progress: Progress) -> bool:
@@ -87,7 +85,8 @@ def capture_layers(
             result.negative_prompt,
             record=record,
             num_inference_steps=steps,
-            **weighting,
+            weighting=settings["weighting"],
+            clip_skip=settings["clip_skip"],
         ) as session,
         capture_attention(session, chosen, MAX_MEGABYTES) as capture,
     ):
@@ -130,7 +129,7 @@ def describe(capture: AttentionCapture) -> dict[str, Any]:
                 "words": [
                     {
                         "text": encodable(word.text),
-                        "weight": _source_weight(word, tables[0].table.prompt.source),
+                        "weight": shown_weight(word, tables[0].table.prompt.source),
                         "punctuation": word.is_punctuation,
                     }
                     for word in tables[0].table.words
@@ -142,12 +141,6 @@ def describe(capture: AttentionCapture) -> dict[str, Any]:
             str(step): variant for step, variant in capture.variant_by_step.items() if step in capture.steps
         },
     }
-
-
-def _source_weight(word: Word, source: str) -> float:
-    """Return the weight of a word in the source; a painted word has another one for its region."""
-    is_painted = word.options is not None and word.options.region is not None and word.weight == math.e
-    return source_weight(source, word.start) if is_painted else word.weight
 
 
 def selection_values(capture: AttentionCapture, selection: Selection) -> dict[str, Any]:
@@ -221,8 +214,8 @@ def _table(
                         "kind": token.kind,
                         "text": encodable(text[token.start : token.end]) if is_text else "",
                         "chosen": position in chosen,
-                        "product": _rounded(row.products[key]),
-                        "bias": _rounded(row.bias[key]),
+                        "product": _rounded(row.products[key], 7),
+                        "bias": _bias(row.bias[key]),
                         "factor": _rounded(row.factors[key]),
                         **_contribution(row, [key]),
                     }
@@ -236,7 +229,14 @@ def _table(
     rest["pad"] += [key for key in range(inputs.text.start, inputs.text.stop) if key not in token_keys]
     rest["image"] = list(range(inputs.image.start, inputs.image.stop))
     return lines + [
-        {"kind": kind, "count": len(keys), "chosen": False, **_contribution(row, keys)}
+        {
+            "kind": kind,
+            "count": len(keys),
+            "chosen": False,
+            "products": [_rounded(value, 7) for value in row.products[keys]],
+            "biases": [_bias(value) for value in row.bias[keys]],
+            **_contribution(row, keys),
+        }
         for kind, keys in rest.items()
         if keys
     ]
@@ -286,5 +286,10 @@ def _vector(values: Tensor) -> list[float]:
     return [_rounded(value) for value in values[:MAX_DIMENSIONS]]
 
 
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.4g}")
+def _rounded(value: Any, digits: int = 4) -> float:
+    return float(f"{float(value):.{digits}g}")
+
+
+def _bias(value: Any) -> float | None:
+    """Return a bias; None for that of weight 0, −∞, which JSON cannot hold."""
+    return _rounded(value, 7) if math.isfinite(value) else None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptweight_ui.i18n import encodable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from promptweight.protocols import Pipeline
 
 MAX_CHARACTERS = 1500
 """Characters of a prompt: the attention of all layers and heads is in memory at once."""
@@ -26,34 +31,49 @@ class TokenAttention:
         labels: the (kind, text) of each token, for each chunk.
         chunks: the attention in each chunk, (layers, heads, tokens, tokens) float16.
         left_out: the number of tokens beyond `MAX_TOKENS`.
+        unmasked: for a causal encoder, the softmax of the same queries and keys without the causal mask, over
+            the tokens of `labels`, in the shape of `chunks`; empty for other encoders.
     """
 
     encoder: str
     labels: tuple[tuple[tuple[str, str], ...], ...]
     chunks: tuple[Tensor, ...]
     left_out: int
+    unmasked: tuple[Tensor, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Memory in bytes."""
-        return sum(chunk.nbytes for chunk in self.chunks)
+        return sum(chunk.nbytes for chunk in (*self.chunks, *self.unmasked))
+
+    @property
+    def is_causal(self) -> bool:
+        """True if tokens attend only to themselves and to earlier tokens."""
+        return all(float(chunk.float().triu(1).amax()) == 0 for chunk in self.chunks)
 
 
-def encoder_names(pipe: Any) -> list[str]:
+def encoder_names(pipe: Pipeline) -> list[str]:
     """Return the names of a pipeline's text encoders."""
     from promptweight.conditioning import find_family, get_text_encoders
 
     return [kind.name for kind in get_text_encoders(pipe, find_family(pipe))]
 
 
-def capture_text_attention(pipe: Any, prompt: str, encoder: str) -> TokenAttention:
+def capture_text_attention(pipe: Pipeline, prompt: str, encoder: str) -> TokenAttention:
     """Return the self-attention of one text encoder for a prompt."""
-    from promptweight.conditioning import record_text_attention
+    import torch
 
-    recorded = record_text_attention(pipe, prompt, encoder=encoder)
+    from promptweight.conditioning import find_family, get_text_encoders, record_text_attention
+
+    encoders = {kind.name: each for kind, each in get_text_encoders(pipe, find_family(pipe)).items()}
+    with _recorded_logits(encoders[encoder].model) as logits:
+        recorded = record_text_attention(pipe, prompt, encoder=encoder)
     table = recorded.table
     text, size = table.prompt.text, recorded.probabilities.shape[-1]
-    labels, chunks, left_out = [], [], 0
+    # The encoder runs once for equal chunks.
+    runs = {ids: number for number, ids in enumerate(dict.fromkeys(map(tuple, table.ids)))}
+    layers = recorded.probabilities.shape[1]
+    labels, chunks, unmasked, left_out = [], [], [], 0
     for number, probabilities in enumerate(recorded.probabilities):
         tokens = [token for token in table.tokens if token.chunk == number and token.kind != "pad"]
         left_out += len(tokens[MAX_TOKENS:])
@@ -66,7 +86,39 @@ def capture_text_attention(pipe: Any, prompt: str, encoder: str) -> TokenAttenti
             )
         )
         chunks.append(probabilities[:, :, rows][:, :, :, rows].half())
-    return TokenAttention(recorded.encoder, tuple(labels), tuple(chunks), left_out)
+        if len(logits) == layers * len(runs):
+            of_run = logits[layers * runs[tuple(table.ids[number])] :][:layers]
+            unmasked.append(torch.stack([each[:, rows][:, :, rows].softmax(-1) for each in of_run]).half())
+    captured = TokenAttention(recorded.encoder, tuple(labels), tuple(chunks), left_out)
+    return replace(captured, unmasked=tuple(unmasked)) if captured.is_causal else captured
+
+
+@contextmanager
+def _recorded_logits(model: Any) -> Iterator[list[Tensor]]:
+    """Yield a list that gets q·k ÷ √d of every CLIP layer that runs, (heads, tokens, tokens), unmasked."""
+    logits: list[Tensor] = []
+    hooks = []
+    for module in model.modules():
+        if type(module).__name__ == "CLIPAttention":
+            outputs: dict[str, Tensor] = {}
+
+            def keep(_: Any, __: Any, output: Tensor, *, name: str, outputs: dict[str, Tensor]) -> None:
+                outputs[name] = output[0].float().cpu()
+
+            def compute(layer: Any, *_: Any, outputs: dict[str, Tensor]) -> None:
+                query, key = (outputs[name].unflatten(-1, (layer.num_heads, -1)) for name in "qk")
+                logits.append(query.transpose(0, 1) @ key.permute(1, 2, 0) * layer.scale)
+
+            hooks += [
+                module.q_proj.register_forward_hook(partial(keep, name="q", outputs=outputs)),
+                module.k_proj.register_forward_hook(partial(keep, name="k", outputs=outputs)),
+                module.register_forward_hook(partial(compute, outputs=outputs)),
+            ]
+    try:
+        yield logits
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def describe(attention: TokenAttention) -> dict[str, Any]:
@@ -77,13 +129,19 @@ def describe(attention: TokenAttention) -> dict[str, Any]:
         "chunks": [[{"kind": kind, "text": text} for kind, text in labels] for labels in attention.labels],
         "layers": layers,
         "heads": heads,
-        "causal": all(float(chunk.float().triu(1).amax()) == 0 for chunk in attention.chunks),
+        "causal": attention.is_causal,
+        "unmasked": bool(attention.unmasked),
         "left_out": attention.left_out,
     }
 
 
 def attention_matrix(
-    attention: TokenAttention, chunk: int, layer: int | None, head: int | None
+    attention: TokenAttention,
+    chunk: int,
+    layer: int | None,
+    head: int | None,
+    *,
+    is_masked: bool = True,
 ) -> list[list[float]]:
     """Return the attention of every token (row) to every token (column), 0 to 1.
 
@@ -92,13 +150,15 @@ def attention_matrix(
         chunk: the index of the chunk.
         layer: the index of the layer; the mean over all when None.
         head: the index of the head; the mean over all when None.
+        is_masked: whether the causal mask is on.
 
     Raises:
-        IndexError: there is no such chunk, layer or head.
+        IndexError: there is no such chunk, layer or head, or no attention without the mask.
     """
-    if not 0 <= chunk < len(attention.chunks):
+    chunks = attention.chunks if is_masked else attention.unmasked
+    if not 0 <= chunk < len(chunks):
         raise IndexError("chunk")
-    values = attention.chunks[chunk].float()
+    values = chunks[chunk].float()
     for axis, index in ((1, head), (0, layer)):
         if index is None:
             values = values.mean(axis, keepdim=True)

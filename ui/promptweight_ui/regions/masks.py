@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.messages import message
 from promptweight.render import CONSTANTS
-from promptweight_ui.compare.grid import missing_phrase_message
 from promptweight_ui.components.map_payload import fit_grid
+from promptweight_ui.validation import missing_phrase_message
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt, Span
@@ -109,15 +109,6 @@ def apply_regions(text: str, masks: Mapping[str, Mask], inside: float, outside: 
     return prompt
 
 
-def source_weight(text: str, position: int) -> float:
-    """Return the weight that the source gives to the word at a position of the clean text."""
-    from promptweight.prompt import parse
-
-    return next(
-        (span.weight for span in parse(text).at().spans if span.clean_start <= position < span.clean_end), 1.0
-    )
-
-
 def _log_weights(mask: Mask, inside: float, outside: float) -> Any:
     """Return a region with which a weight of e acts as `inside` in the mask and as `outside` elsewhere.
 
@@ -141,8 +132,7 @@ def _with_region(spans: Sequence[Span], start: int, end: int, region: Any) -> It
         cuts = [span.clean_start, *cuts]
         for first, last in zip(cuts, [*cuts[1:], span.clean_end], strict=True):
             offset = first - span.clean_start
-            piece = replace(
-                span,
+            piece = span._replace(
                 text=span.text[offset : last - span.clean_start],
                 clean_start=first,
                 clean_end=last,
@@ -150,6 +140,6 @@ def _with_region(spans: Sequence[Span], start: int, end: int, region: Any) -> It
                 end=span.start + last - span.clean_start,
             )
             if start <= first and last <= end:
-                options = replace(span.options, region=region, mode="logit", to=None)
-                piece = replace(piece, weight=math.e, options=options)
+                options = replace(span.options, region=region, weighting="attention", steps=None)
+                piece = piece._replace(weight=math.e, options=options)
             yield piece

@@ -1,17 +1,22 @@
 // Entry of the page: the components that Gradio mounts, the language switch and the keys of the whole page.
 import { AttentionView } from "./attention_view.js";
+import { nameButtons } from "./button_names.js";
 import { CompareGrid } from "./compare_grid.js";
 import { constants } from "./constants.js";
+import { pressButton, watchPresses } from "./elements.js";
+import { ExamplePrompts } from "./example_prompts.js";
+import { storeTyped } from "./form_store.js";
 import { startLanguage } from "./language.js";
 import { Picture } from "./picture.js";
 import { PromptBox } from "./prompt.js";
 import { TextMatrix } from "./text_matrix.js";
 
+export { arrival, restoredForm, storeForm } from "./form_store.js";
 export { HeatMaps } from "./heat_maps.js";
 export { initialLanguage, setLanguage, storeLanguage } from "./language.js";
-export { countTokensFor, promptBox } from "./prompt.js";
+export { promptBox, selectModel } from "./prompt.js";
 
-const components = { AttentionView, CompareGrid, Picture, PromptBox, TextMatrix };
+const components = { AttentionView, CompareGrid, ExamplePrompts, Picture, PromptBox, TextMatrix };
 
 /**
  * Start the page, before any component is mounted.
@@ -23,6 +28,9 @@ export function start(language) {
     document.documentElement.style.setProperty(`--pw-region-${name}`, color);
   }
   document.addEventListener("keydown", keyPressed, true);
+  document.addEventListener("input", storeTyped);
+  watchPresses();
+  nameButtons();
 }
 
 /**
@@ -35,16 +43,16 @@ export function mount(name, root, ...more) {
   return new components[name](root, ...more);
 }
 
-// Ctrl+Enter generates, Esc stops: as in other tools.
+const GO = ["generate-go", "compare-go", "regions-go", "explore-go"];
+const STOP = ["generate-stop", "compare-stop", "regions-stop", "explore-stop"];
+
+// Ctrl+Enter runs the open tab, Esc stops it: as in other tools. Esc in an open list or a full view closes that.
 function keyPressed(event) {
-  const press = (id) => {
-    const outer = document.getElementById(id);
-    const button = outer?.tagName === "BUTTON" ? outer : outer?.querySelector("button");
-    if (!(button instanceof HTMLButtonElement) || button.disabled || button.offsetParent === null) return;
+  const isRun = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+  const isStop = event.key === "Escape" && !document.querySelector("[role=listbox], dialog[open], .gallery-preview");
+  if (!isRun && !isStop) return;
+  if ((isRun ? GO : STOP).some(pressButton)) {
     event.preventDefault();
     event.stopPropagation();
-    button.click();
-  };
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) press("generate-go");
-  if (event.key === "Escape") press("generate-stop");
+  }
 }

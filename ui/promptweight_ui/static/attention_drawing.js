@@ -1,6 +1,8 @@
 // Drawing of the attention view: pickers, word chips, maps of the patches, bars, heads and the computation.
+import { blockDiagram } from "./block_diagram.js";
 import { element, paintPixels, replaceKeepingFocus } from "./elements.js";
 import { decodeBytes, normalize, paintMap, rangeOf } from "./heat_painting.js";
+import { SoftmaxExperiment } from "./softmax_experiment.js";
 import { formatShare, softmaxTable } from "./softmax_table.js";
 import { sharpImage } from "./upscale.js";
 
@@ -27,6 +29,8 @@ export class AttentionDrawing {
     this.bars = element("div", { class: "pw-bars" });
     this.heads = element("div", { class: "pw-heads" });
     this.sums = element("div", { class: "pw-sums" });
+    this.experiment = new SoftmaxExperiment(translate);
+    this.place = element("section", { class: "pw-try" });
     const caption = element("figcaption", {}, translate("bars_text"));
     const bars = element("figure", {}, this.barTitle, this.bars, caption);
     const figures = element("div", { class: "pw-figures" }, this.wordMap.box, this.imageMap.box, bars);
@@ -34,6 +38,7 @@ export class AttentionDrawing {
     const leftOut = number ? [element("p", { class: "pw-hint" }, translate("left_out", { number }))] : [];
     /** @type {HTMLElement[]} */
     this.elements = [this.pickers, this.text, this.chips, ...leftOut, this.error, figures, this.heads, this.sums];
+    this.elements.push(this.experiment.root, this.place);
   }
 
   #figure() {
@@ -88,6 +93,20 @@ export class AttentionDrawing {
     this.#drawBars(values, words, selection.word);
     this.#drawHeads(values.heads, layer, selection.head, word);
     this.sums.replaceChildren(...softmaxTable(values, word, this.translate));
+    this.experiment.show(values, word);
+    this.#drawPlace(selection, layer);
+  }
+
+  // Where the layer is in the model, and what happens to the output of its heads.
+  #drawPlace({ layer: index, step, head }, layer) {
+    const { about, steps } = this.message;
+    const values = { layer: index + 1, layers: about.layers.length, step: step + 1, steps, head: head + 1, heads: layer.heads };
+    this.place.replaceChildren(
+      element("h4", {}, this.translate("block_title")),
+      blockDiagram(layer.joint, this.translate),
+      element("p", {}, this.translate("block_here", { ...values, kind: this.translate(layer.joint ? "block_joint" : "block_cross") })),
+      element("p", { class: "pw-hint" }, this.translate("block_text")),
+    );
   }
 
   drawSelection(selection) {

@@ -2,14 +2,15 @@
 import { AttentionDrawing } from "./attention_drawing.js";
 import { element } from "./elements.js";
 import { decodeBytes } from "./heat_painting.js";
-import { onLanguageChange, translator } from "./language.js";
+import { currentLanguage, onLanguageChange, translator } from "./language.js";
+import { runText } from "./run_status.js";
 
 const indexOfHighest = (values) => values.indexOf(Math.max(...values));
 
 export class AttentionView {
   /**
    * @param {HTMLElement} root
-   * @param {any} props of the Gradio component: `value`, `texts`
+   * @param {any} props of the Gradio component: `value`, `texts`, `run_texts`
    * @param {(name: string, listener: () => void) => void} watch
    * @param {any} server `values`
    */
@@ -19,6 +20,7 @@ export class AttentionView {
     /** @type {HTMLElement} */
     this.root = root.querySelector(".pw-explore");
     this.translate = translator(props.texts);
+    this.runTranslate = translator(props.run_texts);
     this.key = null;
     this.answer = null;
     this.requests = 0;
@@ -33,7 +35,7 @@ export class AttentionView {
     const message = this.props.value;
     this.message = message;
     if (message?.state !== "ready") {
-      const text = message?.state === "running" ? this.#progressText(message) : this.translate("inside_empty");
+      const text = this.#emptyText(message);
       this.root.replaceChildren(element("p", { class: "pw-empty-note", role: "status" }, text));
       this.key = null;
       return;
@@ -49,8 +51,11 @@ export class AttentionView {
     else this.request();
   }
 
-  #progressText({ progress }) {
-    return progress ? this.translate("inside_progress", progress) : this.translate("inside_waiting");
+  #emptyText(message) {
+    if (message?.state === "failed") return message.error[currentLanguage()];
+    if (message?.state !== "running") return this.translate("inside_empty");
+    const run = { ...message, progress: message.progress && { ...message.progress, images: 1 } };
+    return `${this.translate("inside_making")} ${runText(run, this.runTranslate)}`;
   }
 
   // The first selection: the finest layer, a step in the middle, the most weighted word, the middle patch.

@@ -68,16 +68,8 @@ export class DifferenceView {
   }
 
   #paint(canvas, summary, images, size) {
-    const scale = Math.min(1, LONGER_SIDE / Math.max(...size));
-    const [width, height] = size.map((side) => Math.max(1, Math.round(side * scale)));
-    const [one, other] = images.map((image) => {
-      const context = context2d(element("canvas", { width, height }), { willReadFrequently: true });
-      context.drawImage(image, 0, 0, width, height);
-      return context.getImageData(0, 0, width, height).data;
-    });
-    const field = pixelDifference(one, other);
+    const [field, width, height] = compared(images, size);
     const mean = field.reduce((sum, value) => sum + value, 0) / field.length;
-    const changed = field.filter((value) => value > VISIBLE).length / field.length;
     const highest = Math.max(MIN_SCALE, ...field);
     const colors = colorTable();
     paintPixels(canvas, width, height, (pixels) => {
@@ -86,10 +78,36 @@ export class DifferenceView {
         pixels.set([...colors.subarray(color, color + 3), 255], 4 * pixel);
       });
     });
-    const values = { mean: formatPercent(mean), changed: formatPercent(changed) };
+    const values = { mean: formatPercent(mean), changed: formatPercent(visiblePart(field)) };
     summary.textContent = mean === 0 ? this.translate("same") : this.translate("difference_summary", values);
     canvas.setAttribute("aria-label", `${this.translate("difference_title")}: ${summary.textContent}`);
   }
+}
+
+/**
+ * Return the part of the pixels that visibly differ between two cells, 0 to 1.
+ * @returns {Promise<number>}
+ */
+export async function changedPart(first, second) {
+  const [one, other] = await Promise.all([first, second].map((cell) => loadImage(fileUrl(cell.path))));
+  const [field] = compared([one, other], first.size);
+  return visiblePart(field);
+}
+
+function visiblePart(field) {
+  return field.filter((value) => value > VISIBLE).length / field.length;
+}
+
+// The difference of each pixel of two images, in a size that is quick to compare.
+function compared(images, size) {
+  const scale = Math.min(1, LONGER_SIDE / Math.max(...size));
+  const [width, height] = size.map((side) => Math.max(1, Math.round(side * scale)));
+  const [one, other] = images.map((image) => {
+    const context = context2d(element("canvas", { width, height }), { willReadFrequently: true });
+    context.drawImage(image, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  });
+  return /** @type {[Float32Array, number, number]} */ ([pixelDifference(one, other), width, height]);
 }
 
 /**

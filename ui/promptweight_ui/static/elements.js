@@ -33,6 +33,18 @@ export function replaceKeepingFocus(parent, children, attribute = "name") {
   }
 }
 
+/**
+ * Click a button of Gradio by its id, if it is visible and enabled, and return whether it was.
+ * @param {string} id
+ */
+export function pressButton(id) {
+  const outer = document.getElementById(id);
+  const button = outer?.tagName === "BUTTON" ? outer : outer?.querySelector("button");
+  if (!(button instanceof HTMLButtonElement) || button.disabled || button.offsetParent === null) return false;
+  button.click();
+  return true;
+}
+
 /** Return the URL under which the server hands out a file of its cache. */
 export function fileUrl(path) {
   const root = (/** @type {any} */ (window).gradio_config?.root ?? "").replace(/\/$/, "");
@@ -62,4 +74,31 @@ export function paintPixels(canvas, width, height, paint) {
   const image = context.createImageData(width, height);
   paint(image.data);
   context.putImageData(image, 0, 0);
+}
+
+/** @type {Set<() => void>} */
+const waiting = new Set();
+let isPressed = false;
+
+/**
+ * Call `action` once the pointer is up, after its click: a click is lost if its button moves while it is pressed.
+ * @param {() => void} action
+ */
+export function afterPress(action) {
+  if (isPressed) waiting.add(action);
+  else action();
+}
+
+/** Follow the pointer for `afterPress`; called once. */
+export function watchPresses() {
+  const press = () => (isPressed = true);
+  const release = () =>
+    setTimeout(() => {
+      isPressed = false;
+      const actions = [...waiting];
+      waiting.clear();
+      for (const action of actions) action();
+    });
+  for (const name of ["pointerdown", "mousedown"]) document.addEventListener(name, press, true);
+  for (const name of ["pointerup", "mouseup", "pointercancel", "dragend"]) document.addEventListener(name, release, true);
 }

@@ -29,7 +29,7 @@ export class HeatMaps {
   /**
    * Return the raw field of every word, and the ranges of all words without punctuation.
    * @param {View} view
-   * @returns {{fields: Float32Array[], ranges: [number, number][], normalized: Map<string, Float32Array>}}
+   * @returns {{fields: Float32Array[], ranges: [number, number][], painted: Map<string, {heat: Float32Array, scale: [number, number]}>}}
    */
   composed(view) {
     const key = [view.image, view.kind, view.unit, view.group, view.part].join("/");
@@ -37,7 +37,7 @@ export class HeatMaps {
       if (this.cache.size >= MAX_CACHED_VIEWS) this.cache.clear();
       const fields = this.#fields(view);
       const ranges = fields.filter((_, word) => !this.words[word].punctuation).map(rangeOf);
-      this.cache.set(key, { fields, ranges, normalized: new Map() });
+      this.cache.set(key, { fields, ranges, painted: new Map() });
     }
     return this.cache.get(key);
   }
@@ -100,14 +100,28 @@ export class HeatMaps {
    * @param {number[]} words
    */
   heat(view, words) {
-    const { fields, ranges, normalized } = this.composed(view);
+    return this.#painted(view, words).heat;
+  }
+
+  /**
+   * Return the values that are painted as 0 and as 1.
+   * @param {View} view
+   * @param {number[]} words
+   */
+  scale(view, words) {
+    return this.#painted(view, words).scale;
+  }
+
+  #painted(view, words) {
+    const { fields, ranges, painted } = this.composed(view);
     const key = words.join(",");
-    if (!normalized.has(key)) {
+    if (!painted.has(key)) {
       const sum = new Float32Array(this.width * this.height);
       for (const word of words) fields[word].forEach((value, pixel) => (sum[pixel] += value));
-      normalized.set(key, normalize(sum, comparableScales([...ranges, rangeOf(sum)]).at(-1)));
+      const scale = comparableScales([...ranges, rangeOf(sum)]).at(-1);
+      painted.set(key, { heat: normalize(sum, scale), scale });
     }
-    return normalized.get(key);
+    return painted.get(key);
   }
 
   /**

@@ -1,7 +1,7 @@
 // Heat overlay: the painted words over the picture, and the words at one point of it.
 import { element, paintPixels } from "./elements.js";
 import { paintMap, paintMaps } from "./heat_painting.js";
-import { formatNumber } from "./language.js";
+import { formatPercent } from "./language.js";
 
 const MAX_RANKED = 5;
 const KEY_STEP = 1 / 16; // of the picture's side
@@ -16,6 +16,8 @@ export class HeatOverlay {
     this.state = state;
     this.translate = translate;
     this.point = [0.5, 0.5];
+    /** Whether the painted words have no place in the image that is visible. */
+    this.isFaint = false;
     this.canvas = element("canvas", {
       class: "pw-heat",
       tabIndex: 0,
@@ -32,17 +34,19 @@ export class HeatOverlay {
 
   paint() {
     const { state, canvas } = this;
-    const { heatMaps, painted } = state;
+    const { heatMaps, hasHeat, painted } = state;
     const words = painted.map((word) => word.text).join(", ");
     canvas.setAttribute("aria-label", words ? this.translate("heat", { words }) : this.translate("pixels"));
-    if (!heatMaps) {
+    this.isFaint = false;
+    if (!hasHeat) {
       Object.assign(canvas, { width: 1, height: 1 });
       return;
     }
     paintPixels(canvas, heatMaps.width, heatMaps.height, (pixels) => {
       if (!painted.length) return;
       if (state.isOneMap) paintMap(pixels, state.paintedHeat, state.opacity);
-      else paintMaps(pixels, painted.map((word) => heatMaps.heat(state.view, [word.index])), state.opacity);
+      else paintMaps(pixels, painted.map((word) => heatMaps.heat(state.view, word.indices)), state.opacity);
+      this.isFaint = !pixels.some((value, place) => place % 4 === 3 && value > 0);
     });
   }
 
@@ -53,8 +57,8 @@ export class HeatOverlay {
 
   /** List the strongest words at a point; x and y are 0..1 from the left and the top. */
   showRanking(x, y) {
-    const { heatMaps, view } = this.state;
-    if (!heatMaps) return;
+    const { heatMaps, hasHeat, view } = this.state;
+    if (!hasHeat) return;
     this.point = [x, y].map((value) => Math.min(1, Math.max(0, value)));
     this.cross.hidden = false;
     this.cross.style.left = `${100 * this.point[0]}%`;
@@ -64,20 +68,20 @@ export class HeatOverlay {
     const rows = ranked.map(({ word, value }) => {
       const bar = element("span", { class: "pw-rank" }, heatMaps.words[word].text);
       bar.style.setProperty("--part", `${(100 * value) / highest}%`);
-      return element("li", {}, bar, element("span", { class: "pw-value" }, formatNumber(value, 2)));
+      return element("li", {}, bar, element("span", { class: "pw-value" }, formatPercent(value, 2)));
     });
     this.ranking.replaceChildren(element("h4", {}, this.translate("here")), element("ol", {}, ...rows));
   }
 
   hideRanking() {
     this.cross.hidden = true;
-    const hint = this.state.heatMaps ? [element("span", { class: "pw-hint" }, this.translate("pixels"))] : [];
+    const hint = this.state.hasHeat ? [element("span", { class: "pw-hint" }, this.translate("pixels"))] : [];
     this.ranking.replaceChildren(...hint);
   }
 
   /** Write the hint in the present language, unless a ranking is shown. */
   updateHint() {
-    if (this.cross.hidden || !this.state.heatMaps) this.hideRanking();
+    if (this.cross.hidden || !this.state.hasHeat) this.hideRanking();
   }
 
   #keyPressed(event) {

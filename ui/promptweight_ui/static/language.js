@@ -1,4 +1,6 @@
 // Language of the page: texts, and numbers as each language writes them.
+import { readStored, writeStored } from "./browser_storage.js";
+
 const STORED = "promptweight.language";
 const LANGUAGES = ["en", "pt-br"];
 
@@ -9,17 +11,9 @@ let served = null;
 let current = "en";
 const listeners = new Set();
 
-function stored() {
-  try {
-    return localStorage.getItem(STORED);
-  } catch {
-    return null; // the browser blocks storage
-  }
-}
-
 /** Return the first language of the page: the stored choice, else the server's, else the browser's. */
 export function initialLanguage() {
-  const choice = stored();
+  const choice = readStored("localStorage", STORED);
   if (LANGUAGES.includes(choice)) return choice;
   return served ?? ((navigator.language || "en").toLowerCase().startsWith("pt") ? "pt-br" : "en");
 }
@@ -35,11 +29,7 @@ export function startLanguage(language) {
 
 /** Store a choice made with the switch. */
 export function storeLanguage(language) {
-  try {
-    localStorage.setItem(STORED, language);
-  } catch {
-    // not stored: the next visit begins with the browser's language
-  }
+  writeStored("localStorage", STORED, language);
 }
 
 /** Change the language of the page. */

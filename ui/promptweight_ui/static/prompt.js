@@ -2,15 +2,17 @@
 //
 // The text area stays the browser's own. Behind it lies a copy of its text whose letters are transparent and
 // whose marks are visible. The server parses the prompt, so there is only one grammar.
-import { element } from "./elements.js";
+import { afterPress, element } from "./elements.js";
 import { currentLanguage, onLanguageChange, translator } from "./language.js";
 
 export const WEIGHT_STEP = 0.1;
 const PAUSE = 140; // milliseconds without typing before the prompt is parsed
 const LOADING_PAUSE = 1500; // milliseconds before token counts are requested again from a model that loads
+const REMARK_PAUSE = 900; // milliseconds without typing before remarks are listed: a bracket may still be closed
 const boxes = new Map();
 const listeners = new Set();
-const NOTHING = { spans: [], words: [], diagnostics: [], tokens: null, error: null };
+const modelListeners = new Set();
+const NOTHING = { spans: [], words: [], diagnostics: [], unknown: [], tokens: null, error: null };
 
 /**
  * Call `listener` with the id of a box whenever its prompt has been parsed.
@@ -18,6 +20,14 @@ const NOTHING = { spans: [], words: [], diagnostics: [], tokens: null, error: nu
  */
 export function onPromptParsed(listener) {
   listeners.add(listener);
+}
+
+/**
+ * Call `listener` with the name of the model whenever another one is selected.
+ * @param {(model: string) => void} listener
+ */
+export function onModelChange(listener) {
+  modelListeners.add(listener);
 }
 
 export class PromptBox {
@@ -36,6 +46,15 @@ export class PromptBox {
     this.requests = 0;
     this.lastChange = Promise.resolve();
     this.timer = 0;
+    this.remarkTimer = 0;
+    this.hasTyped = false;
+    /** The number of characters of the last paste that did not fit. */
+    this.cutLength = 0;
+    this.drawnRemarks = "";
+    this.drawRemarks = this.#drawRemarks.bind(this);
+    this.counts = element("div", { class: "pw-counts" });
+    this.remarks = element("ul", { class: "pw-diagnostics", "aria-live": "polite" });
+    report.querySelector(".pw-prompt-report").replaceChildren(this.counts, this.remarks);
     this.translate = translator(props.texts);
     /** @type {HTMLTextAreaElement | null} */
     this.area = null;
@@ -57,6 +76,9 @@ export class PromptBox {
       area.addEventListener("input", () => this.textChanged());
       area.addEventListener("scroll", () => this.alignHighlight());
       area.addEventListener("keydown", (event) => this.keyPressed(event));
+      area.addEventListener("paste", (event) => this.#pasted(event));
+      area.addEventListener("blur", () => afterPress(this.drawRemarks));
+      area.dir = "auto";
       new ResizeObserver(() => this.alignHighlight()).observe(area);
       this.text = area.value;
       this.parse();
@@ -78,6 +100,7 @@ export class PromptBox {
   }
 
   textChanged() {
+    this.hasTyped = true;
     this.shiftMarks();
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.parse(), PAUSE);
@@ -88,7 +111,8 @@ export class PromptBox {
     const [before, after] = [this.text, this.area.value];
     const start = commonPrefix(before, after);
     const shift = (place) => (place <= start ? place : Math.max(start, place + after.length - before.length));
-    for (const mark of [...this.parsed.spans, ...this.parsed.diagnostics]) {
+    const { spans, diagnostics, unknown } = this.parsed;
+    for (const mark of [...spans, ...diagnostics, ...unknown]) {
       mark.start = shift(mark.start);
       mark.end = shift(mark.end);
     }
@@ -101,21 +125,24 @@ export class PromptBox {
     this.findArea();
   }
 
+  // Gradio resolves a call of a server that is gone with undefined.
+  async #ask(name, request) {
+    const answer = await this.server[name]({ ...request, language: currentLanguage() }).catch(() => null);
+    return answer ?? { error: this.translate("offline") };
+  }
+
   async parse() {
     if (!this.area) return;
     const text = this.area.value;
     const request = ++this.requests;
-    let answer;
-    try {
-      answer = await this.server.parse({ text, language: currentLanguage(), model: this.props.model });
-    } catch {
-      answer = { error: this.translate("offline") };
-    }
+    const answer = await this.#ask("parse", { text, model: this.props.model });
     if (request !== this.requests || text !== this.area.value) return;
     this.text = this.parsedText = text;
     this.parsed = { ...NOTHING, ...answer };
     this.drawMarks();
-    this.drawReport();
+    this.drawCounts();
+    window.clearTimeout(this.remarkTimer);
+    this.remarkTimer = window.setTimeout(() => afterPress(this.drawRemarks), this.hasTyped ? REMARK_PAUSE : 0);
     for (const listener of listeners) listener(this.props.box);
     if (!answer.error && answer.tokens === null) {
       window.clearTimeout(this.timer);
@@ -125,9 +152,9 @@ export class PromptBox {
 
   drawMarks() {
     const text = this.area.value;
-    const { spans, diagnostics } = this.parsed;
+    const { spans, diagnostics, unknown } = this.parsed;
     const edges = new Set([0, text.length]);
-    for (const { start, end } of [...spans, ...diagnostics]) edges.add(start).add(end);
+    for (const { start, end } of [...spans, ...diagnostics, ...unknown]) edges.add(start).add(end);
     const places = [...edges].filter((place) => place <= text.length).sort((one, other) => one - other);
     const pieces = places.slice(0, -1).map((start, index) => {
       const end = places[index + 1];
@@ -140,42 +167,94 @@ export class PromptBox {
         piece.style.setProperty("--tint", weightTint(span.weight, span.share));
       }
       if (diagnostic) piece.classList.add("pw-marked", `pw-${diagnostic.severity}`);
+      else if (unknown.some(covers)) piece.classList.add("pw-marked", "pw-unknown");
       return piece;
     });
     this.highlight.replaceChildren(...pieces, "\u200b"); // a final line break needs a letter after it
     this.alignHighlight();
   }
 
-  drawReport() {
-    const { diagnostics, tokens, error } = this.parsed;
-    const list = diagnostics.map((diagnostic) => {
-      const quoted = this.area.value.slice(diagnostic.start, diagnostic.end).slice(0, 24);
-      const jump = element("button", {
-        type: "button",
-        class: `pw-diagnostic pw-${diagnostic.severity}`,
-        onclick: () => {
-          this.area.focus();
-          this.area.setSelectionRange(diagnostic.start, diagnostic.end);
-        },
-      });
-      jump.append(element("b", {}, this.translate(diagnostic.severity)), " ", element("q", {}, quoted), " ", diagnostic.message);
-      return element("li", {}, jump);
-    });
-    const counts = element("div", { class: "pw-counts" });
-    if (error) counts.append(element("span", { class: "pw-error" }, error));
-    else if (tokens === null) counts.append(element("span", {}, this.translate("loading")));
+  drawCounts() {
+    const { tokens, error } = this.parsed;
+    const parts = [];
+    if (error) parts.push(element("span", { class: "pw-error" }, error));
+    else if (tokens === null) parts.push(element("span", {}, this.translate("loading")));
     for (const each of tokens ?? []) {
       const line = [this.translate("tokens", each)];
       if (tokens.length > 1) line.unshift(`${each.encoder}:`);
       if (each.chunks > 1) line.push(`· ${this.translate("chunks", each)}`);
-      counts.append(element("span", { class: "pw-count" }, line.join(" ")));
+      parts.push(element("span", { class: "pw-count" }, line.join(" ")));
       if (each.cut) {
-        counts.append(element("span", { class: "pw-cut" }, this.translate("cut", { text: each.cut.slice(0, 120) })));
+        parts.push(element("span", { class: "pw-cut" }, this.translate("cut", { text: each.cut.slice(0, 120) })));
       }
     }
-    if (this.area.value) counts.append(element("span", { class: "pw-keys" }, this.translate("keys")));
-    const diagnosticList = element("ul", { class: "pw-diagnostics", "aria-live": "polite" }, ...list);
-    this.report.querySelector(".pw-prompt-report").replaceChildren(counts, diagnosticList);
+    if (this.area.value) parts.push(element("span", { class: "pw-keys" }, this.translate("keys")));
+    this.counts.replaceChildren(...parts);
+  }
+
+  #drawRemarks() {
+    const { diagnostics, unknown } = this.parsed;
+    // The elements stay while the remarks do: a click takes the focus from the prompt, which draws them again.
+    const drawn = JSON.stringify([diagnostics, unknown, this.cutLength, this.props.model, currentLanguage()]);
+    if (drawn === this.drawnRemarks) return;
+    this.drawnRemarks = drawn;
+    const remarks = diagnostics.map((diagnostic) => {
+      const text = [element("b", {}, this.translate(diagnostic.severity)), " ", diagnostic.message];
+      return element("li", {}, this.#jump(diagnostic, `pw-diagnostic pw-${diagnostic.severity}`, text));
+    });
+    if (unknown.length) remarks.push(element("li", { class: "pw-diagnostic pw-info" }, ...this.#unknownText(unknown)));
+    if (this.cutLength) {
+      const text = this.translate("pasted", { length: this.cutLength });
+      remarks.unshift(element("li", { class: "pw-diagnostic pw-error" }, text));
+    }
+    this.remarks.replaceChildren(...remarks);
+  }
+
+  // A button that selects a range of the text.
+  #jump({ start, end }, name, children) {
+    const onclick = () => {
+      this.area.focus();
+      this.area.setSelectionRange(start, end);
+    };
+    return element("button", { type: "button", class: name, onclick }, ...children);
+  }
+
+  // The unknown words, each with the nearest known ones, which replace it by a click.
+  #unknownText(unknown) {
+    const parts = [element("b", {}, this.translate("unknown", { model: this.props.model })), " "];
+    unknown.forEach((word, index) => {
+      if (index) parts.push(", ");
+      parts.push(this.#jump(word, "pw-word", [word.text]));
+      const near = word.near.map((text) =>
+        element("button", { type: "button", class: "pw-word", onclick: () => this.#replace(word, text) }, `→ ${text}`),
+      );
+      parts.push(...near.flatMap((button) => [" ", button]));
+    });
+    return parts;
+  }
+
+  #replace({ start, end, text }, other) {
+    const { value } = this.area;
+    if (value.slice(start, end) === text) this.write(value.slice(0, start) + other + value.slice(end));
+  }
+
+  /** Insert a word at the caret, with spaces around it. */
+  insert(word) {
+    const { value, selectionStart: start, selectionEnd: end } = this.area;
+    const before = value.slice(0, start);
+    const after = value.slice(end);
+    const text = `${before && !/\s$/.test(before) ? " " : ""}${word}${after && !/^[\s,.)]/.test(after) ? " " : ""}`;
+    this.write(before + text + after);
+    this.area.focus();
+    this.area.setSelectionRange(start + text.length, start + text.length);
+  }
+
+  // The browser cuts what does not fit without a word.
+  #pasted(event) {
+    const pasted = event.clipboardData?.getData("text") ?? "";
+    const { value, selectionStart: start, selectionEnd: end, maxLength } = this.area;
+    const left = maxLength < 0 ? 0 : value.length - (end - start) + pasted.length - maxLength;
+    this.cutLength = Math.max(0, left);
   }
 
   keyPressed(event) {
@@ -194,13 +273,13 @@ export class PromptBox {
 
   async adjustWeight(start, end, step) {
     const text = this.area.value;
-    const answer = await this.server.adjust_weight({ text, start, end, step, language: currentLanguage() });
+    const answer = await this.#ask("adjust_weight", { text, start, end, step });
     if (answer.error || this.area.value !== text) return;
     this.write(answer.text);
     this.area.setSelectionRange(answer.start, answer.end);
   }
 
-  // Types only the difference into the text area, so that the browser's own undo reverts it.
+  /** Put another text in place of the prompt; only the difference is typed, so that the browser's undo reverts it. */
   write(text) {
     const before = this.area.value;
     if (text === before) return;
@@ -216,19 +295,26 @@ export class PromptBox {
     if (focused && focused !== this.area) focused.focus({ preventScroll: true });
   }
 
-  /** Return a word as the prompt now has it; undefined when the prompt no longer has it. */
-  word(text, occurrence) {
-    const folded = text.toLowerCase();
-    return this.parsed.words.find((word) => word.text.toLowerCase() === folded && word.occurrence === occurrence);
+  /**
+   * Return some neighboring words as the prompt now has them: their range, and the weight of the first;
+   * undefined when the prompt no longer has them.
+   * @param {{text: string, occurrence: number}[]} words
+   */
+  phrase(words) {
+    const found = words.map(({ text, occurrence }) => {
+      const folded = text.toLowerCase();
+      return this.parsed.words.find((word) => word.text.toLowerCase() === folded && word.occurrence === occurrence);
+    });
+    return found.every(Boolean) ? { ...found[0], end: found.at(-1).end } : undefined;
   }
 
-  /** Change the weight of a word at its present place. */
-  adjustWordWeight(text, occurrence, step) {
+  /** Change the weight of neighboring words at their present place. */
+  adjustWordWeight(words, step) {
     return this.enqueue(async () => {
       if (this.area.value !== this.text || this.timer) await this.parse();
-      const word = this.word(text, occurrence);
-      if (!word) return;
-      await this.adjustWeight(word.start, word.end, step);
+      const found = this.phrase(words);
+      if (!found) return;
+      await this.adjustWeight(found.start, found.end, step);
       await this.parse();
     });
   }
@@ -247,7 +333,8 @@ function commonPrefix(one, other) {
  */
 export function weightTint(weight, share) {
   if (share) return "rgb(20 184 166 / 0.42)";
-  const strength = Math.min(1, Math.abs(Math.log2(Math.max(Math.abs(weight), 0.05))) / 1.2);
+  const distance = weight > 0 ? Math.abs(Math.log2(Math.max(weight, 0.05))) / 1.2 : 1; // none is further than 0
+  const strength = Math.min(1, distance);
   const color = weight < 0 ? "168 85 247" : weight > 1 ? "249 115 22" : "59 130 246";
   return `rgb(${color} / ${(0.18 + 0.5 * strength).toFixed(2)})`;
 }
@@ -259,10 +346,11 @@ export function weightTint(weight, share) {
  */
 export const promptBox = (id) => boxes.get(id);
 
-/** Count tokens as that model does, in every box. */
-export function countTokensFor(model) {
+/** Take the tokens and the known words of that model in every box. */
+export function selectModel(model) {
   for (const box of boxes.values()) {
     box.props.model = model;
     box.parse();
   }
+  for (const listener of modelListeners) listener(model);
 }

@@ -9,17 +9,30 @@ const LINE_COLORS = ["#f97316", "#3b82f6", "#22c55e", "#a855f7", "#ef4444", "#14
 const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [360, 190, 46, 8, 30, 34];
 const HEADROOM = 1.1; // of the axis above the highest value
 
-/** Return the highest heat of all pictures: the end of their common color scale. */
-export function highestHeat(cells) {
-  return Math.max(1e-12, ...cells.map((cell) => cell.map?.top ?? 0));
+/** Return the cell that others are compared with: that of weight 1, else the first. */
+export function baseCell({ cells, columns, rows }) {
+  const isBase = ({ column, row }) =>
+    (columns.kind !== "weight" || columns.values[column] === 1) && (rows.kind !== "weight" || rows.values[row] === 1);
+  return cells.find(isBase) ?? cells[0];
+}
+
+/** Return the highest heat of all pictures of the same model as a cell: the end of their common color scale. */
+export function highestHeat({ cells, columns, rows }, cell) {
+  const isSame = (each) =>
+    (columns.kind !== "model" || each.column === cell.column) && (rows.kind !== "model" || each.row === cell.row);
+  return Math.max(1e-12, ...cells.filter(isSame).map((each) => each.map?.top ?? 0));
 }
 
 /**
- * Return how much attention the word has on average ("mass"), or the part of the picture where its heat
- * exceeds the mask threshold of the highest heat ("area"): both 0 to 1.
+ * Return how much attention the word has on average in a cell ("mass"), or the part of the picture where its heat
+ * exceeds the mask threshold of the base cell's highest heat, of its own model's among several models ("area"):
+ * both 0 to 1.
  */
-export function measure(cell, name, highest) {
+export function measure(message, cell, name) {
   if (name === "mass") return cell.mass;
+  const isOneModel = ![message.columns.kind, message.rows.kind].includes("model");
+  const base = baseCell(message);
+  const highest = isOneModel && base.map ? base.map.top : highestHeat(message, cell);
   const limit = (constants.mask_threshold * 255 * highest) / Math.max(cell.map.top, 1e-12);
   const values = decodeBytes(cell.map.values);
   return values.filter((value) => value > limit).length / values.length;
@@ -45,11 +58,9 @@ export function responseCharts(message, translate, labels) {
   return element("section", { class: "pw-response" }, title, legend, element("div", { class: "pw-charts" }, ...charts));
 }
 
-function chart({ columns, rows, cells, word }, name, translate, labels) {
-  const highest = highestHeat(cells);
-  const points = cells
-    .filter((cell) => cell.map)
-    .map((cell) => ({ cell, value: measure(cell, name, highest) }));
+function chart(message, name, translate, labels) {
+  const { columns, rows, cells, word } = message;
+  const points = cells.filter((cell) => cell.map).map((cell) => ({ cell, value: measure(message, cell, name) }));
   const isNumeric = columns.values.every((value) => typeof value === "number") && columns.kind !== "seed";
   const places = isNumeric ? columns.values : columns.values.map((_, index) => index);
   const [low, high] = [Math.min(...places), Math.max(...places)];
@@ -57,6 +68,7 @@ function chart({ columns, rows, cells, word }, name, translate, labels) {
   const x = (column) => LEFT + 12 + ((WIDTH - LEFT - RIGHT) * (places[column] - low)) / Math.max(high - low, 1e-9);
   const y = (value) => TOP + (HEIGHT - BOTTOM - TOP) * (1 - value / end);
   const title = translate(`${name}_title`, { word });
+  const about = { word, base: labels.cell(baseCell(message)) };
   const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
   for (const part of [0, 0.5, 1]) {
     const level = (end / HEADROOM) * part;
@@ -87,7 +99,7 @@ function chart({ columns, rows, cells, word }, name, translate, labels) {
       svg.append(dot);
     }
   });
-  const caption = element("figcaption", {}, element("b", {}, title), " ", translate(`${name}_text`));
+  const caption = element("figcaption", {}, element("b", {}, title), " ", translate(`${name}_text`, about));
   return element("figure", {}, caption, svg);
 }
 

@@ -1,6 +1,7 @@
 // Softmax table of the Explore tab: q·k, ÷√d, softmax and Σ p·v with the numbers of the model.
 import { element } from "./elements.js";
-import { formatFixed } from "./language.js";
+import { formatFixed, formatNumber } from "./language.js";
+import { biasOf, softmaxRow } from "./softmax.js";
 
 /** Return a share as a percentage with 0 to 2 decimals, more for smaller shares. */
 export function formatShare(value) {
@@ -8,7 +9,17 @@ export function formatShare(value) {
   return `${formatFixed(percent, percent >= 9.95 ? 0 : percent >= 0.095 ? 1 : 2)}\u00a0%`;
 }
 
-const formatSigned = (value) => formatFixed(value, Math.abs(value) >= 100 ? 0 : 2).replace("-", "−");
+export const formatSigned = (value) =>
+  Number.isFinite(value) ? formatFixed(value, Math.abs(value) >= 100 ? 0 : 2).replace("-", "−") : "−∞";
+
+/** Return e to the power of a logit, as a power of ten where it is long. */
+export function formatPower(logit) {
+  if (logit === -Infinity) return "0";
+  const exponent = Math.floor(logit / Math.LN10);
+  if (exponent > -3 && exponent < 6) return formatNumber(Math.exp(logit), 3);
+  const digits = String(exponent).replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]);
+  return `${formatFixed(Math.exp(logit - exponent * Math.LN10), 2)}·10${digits}`;
+}
 
 const largest = (...lists) => Math.max(1e-9, ...lists.flat().map(Math.abs));
 
@@ -41,7 +52,7 @@ const formula = (text) => element("div", { class: "pw-formula" }, text);
  */
 export function softmaxTable(values, word, translate) {
   const row = values.table.find((each) => each.chosen);
-  const isWeighted = values.table.some((each) => each.bias || hasFactor(each));
+  const isWeighted = values.table.some((each) => biasOf(each.bias) || hasFactor(each));
   return [
     element("h4", {}, translate("sum_title", { word })),
     element("ol", { class: "pw-cards" }, ...(row ? cards(values, row, word, isWeighted, translate) : [])),
@@ -50,7 +61,7 @@ export function softmaxTable(values, word, translate) {
   ];
 }
 
-function cards({ query, key, output, dimensions: d }, row, word, isWeighted, translate) {
+function cards({ query, key, output, dimensions: d, table: lines }, row, word, isWeighted, translate) {
   const card = (title, text, ...more) =>
     element("li", {}, element("h5", {}, title), element("p", {}, text), ...more);
   const root = Math.sqrt(d);
@@ -59,8 +70,9 @@ function cards({ query, key, output, dimensions: d }, row, word, isWeighted, tra
   const highest = largest(query, key);
   const highestValue = largest(row.contribution, output);
   const first = element("small", {}, translate("sum_first", { shown: query.length, d }));
-  const bias = row.bias
-    ? `${formatSigned(scaled)} + ${formatSigned(row.bias)} = ${formatSigned(scaled + row.bias)}`
+  const added = biasOf(row.bias);
+  const bias = added
+    ? `${formatSigned(scaled)} + log ${formatFixed(Math.exp(added), 2)} = ${formatSigned(scaled + added)}`
     : `v × ${row.factor}`;
   const weight = card(translate("sum_weight_title"), translate("sum_weight", { word }), formula(bias));
   return [
@@ -81,7 +93,7 @@ function cards({ query, key, output, dimensions: d }, row, word, isWeighted, tra
     card(
       translate("sum_softmax_title"),
       translate("sum_softmax"),
-      formula(`e^${formatSigned(scaled + row.bias)} ÷ Σ e^… = ${formatShare(row.probability)}`),
+      formula(`e^${formatSigned(scaled + added)} ÷ Σ e^… = ${formatPower(scaled + added)} ÷ ${formatPower(softmaxRow(lines, d).logSum)} = ${formatShare(row.probability)}`),
     ),
     card(
       translate("sum_value_title"),
@@ -101,7 +113,8 @@ function table({ table: rows, output, dimensions }, isWeighted, translate) {
   const lines = rows.map((row) => {
     const isToken = "product" in row;
     const name = row.kind === "text" ? row.text : translate(`token_${row.kind}`);
-    const weight = row.bias ? `+ ${formatSigned(row.bias)}` : hasFactor(row) ? `v × ${row.factor}` : "";
+    const added = biasOf(row.bias);
+    const weight = added ? `+ ${formatSigned(added)}` : hasFactor(row) ? `v × ${row.factor}` : "";
     const fill = element("span", { class: "pw-fill", style: `width:${(100 * row.probability) / top}%` });
     return element(
       "tr",

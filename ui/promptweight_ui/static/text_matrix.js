@@ -1,7 +1,9 @@
 // Text matrix of the Explore tab: self-attention of the text encoder as a table of colors.
+import { CHUNK, costTable, LARGE } from "./block_diagram.js";
 import { element, replaceKeepingFocus } from "./elements.js";
 import { colorIndex, colorTable } from "./heat_painting.js";
-import { onLanguageChange, translator } from "./language.js";
+import { currentLanguage, onLanguageChange, translator } from "./language.js";
+import { runText } from "./run_status.js";
 import { formatShare } from "./softmax_table.js";
 
 const MAX_NUMBERED = 20; // tokens up to which the cells hold numbers and can have the focus
@@ -9,7 +11,7 @@ const MAX_NUMBERED = 20; // tokens up to which the cells hold numbers and can ha
 export class TextMatrix {
   /**
    * @param {HTMLElement} root
-   * @param {any} props of the Gradio component: `value`, `texts`
+   * @param {any} props of the Gradio component: `value`, `texts`, `run_texts`
    * @param {(name: string, listener: () => void) => void} watch
    * @param {any} server `values`
    */
@@ -19,8 +21,9 @@ export class TextMatrix {
     /** @type {HTMLElement} */
     this.root = root.querySelector(".pw-explore");
     this.translate = translator(props.texts);
+    this.runTranslate = translator(props.run_texts);
     this.about = null;
-    this.selection = { chunk: 0, layer: null, head: null };
+    this.selection = { chunk: 0, layer: null, head: null, lifted: false };
     this.matrix = null;
     this.error = null;
     this.receive();
@@ -29,19 +32,26 @@ export class TextMatrix {
   }
 
   receive() {
-    this.about = this.props.value?.about ?? null;
+    const { value } = this.props;
+    this.status = value && value.state !== "ready" ? value : null;
+    if (this.status) {
+      this.draw();
+      return;
+    }
+    this.message = value;
+    this.about = value?.about ?? null;
     this.matrix = null;
-    this.selection = { chunk: 0, layer: this.about ? this.about.layers - 1 : null, head: null };
+    this.selection = { chunk: 0, layer: this.about ? this.about.layers - 1 : null, head: null, lifted: false };
     this.draw();
     if (this.about) this.request();
   }
 
   async request() {
-    const { key } = this.props.value;
+    const { key } = this.message;
     const selection = { ...this.selection };
     const answer = await this.server.values({ key, ...selection }).catch(() => ({ error: "offline" }));
     const isCurrent = Object.keys(selection).every((name) => selection[name] === this.selection[name]);
-    if (key !== this.props.value?.key || !isCurrent) return;
+    if (key !== this.message?.key || !isCurrent) return;
     this.error = answer.error ?? null;
     this.matrix = answer.matrix ?? this.matrix;
     this.draw();
@@ -49,17 +59,25 @@ export class TextMatrix {
 
   draw() {
     if (!this.about) {
-      this.root.replaceChildren(element("p", { class: "pw-empty-note" }, this.translate("text_empty")));
+      const text = this.status ? this.#statusText() : this.translate("text_empty");
+      this.root.replaceChildren(element("p", { class: "pw-empty-note", role: "status" }, text));
       return;
     }
     const { causal, left_out } = this.about;
-    const notes = ["text_rows", causal ? "text_causal" : "text_both_ways", "text_start"].map((key) => this.translate(key));
+    const mask = this.selection.lifted ? "text_lifted" : causal ? "text_causal" : "text_both_ways";
+    const notes = [mask, "text_rows", "text_start"].map((key) => this.translate(key));
     if (left_out) notes.push(this.translate("text_left_out", { number: left_out }));
     this.readout = element("div", { class: "pw-readout", "aria-live": "polite" }, this.translate("text_point"));
-    const explanation = element("div", { class: "pw-explain" }, this.readout, ...notes.map((note) => element("p", {}, note)));
+    const explanation = element("div", { class: "pw-explain" }, this.readout, ...notes.map((note) => element("p", {}, note)), this.#costs());
     const body = element("div", { class: "pw-explore-two" }, this.#table(), explanation);
-    const errors = this.error ? [element("p", { class: "pw-error" }, this.translate(this.error))] : [];
+    const error = this.status ? this.#statusText() : this.error && this.translate(this.error);
+    const errors = error ? [element("p", { class: "pw-error", role: "status" }, error)] : [];
     replaceKeepingFocus(this.root, [...errors, this.#pickers(), body]);
+  }
+
+  #statusText() {
+    if (this.status.state === "failed") return this.status.error[currentLanguage()];
+    return runText(this.status, this.runTranslate);
   }
 
   #pickers() {
@@ -68,7 +86,33 @@ export class TextMatrix {
     if (chunks.length > 1) row.append(this.#picker("chunk", chunks.length, false));
     row.append(this.#picker("layer", layers, true));
     if (heads > 1) row.append(this.#picker("head", heads, true));
+    if (this.about.unmasked) row.append(this.#mask());
     return row;
+  }
+
+  #mask() {
+    const input = element("input", {
+      type: "checkbox",
+      name: "text-mask",
+      checked: !this.selection.lifted,
+      onchange: () => {
+        this.selection.lifted = !input.checked;
+        this.request();
+      },
+    });
+    return element("label", { class: "pw-check" }, input, this.translate("mask"));
+  }
+
+  #costs() {
+    const tokens = this.about.chunks[this.selection.chunk].length;
+    /** @type {[string, number][]} */
+    const rows = [
+      [this.translate("cost_prompt"), tokens],
+      [this.translate("cost_chunk"), CHUNK],
+      [this.translate("cost_large"), LARGE],
+    ];
+    const text = element("p", { class: "pw-hint" }, this.translate("cost_text"));
+    return element("section", {}, element("h4", {}, this.translate("cost_title")), costTable(rows, this.translate), text);
   }
 
   #picker(name, number, hasMean) {
@@ -104,7 +148,7 @@ export class TextMatrix {
       const line = element("tr", {}, element("th", { scope: "row", title: query }, query));
       names.forEach((key, column) => {
         const value = matrix?.[row][column] ?? 0;
-        const isMasked = this.about.causal && column > row;
+        const isMasked = this.about.causal && !this.selection.lifted && column > row;
         const text = isMasked
           ? this.translate("text_masked", { query, key })
           : this.translate("text_cell", { query, key, percent: formatShare(value) });

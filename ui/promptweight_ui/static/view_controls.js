@@ -18,7 +18,7 @@ export class ViewControls {
 
   update() {
     const { state } = this;
-    if (!state.heatMaps) {
+    if (!state.hasHeat) {
       this.root.replaceChildren();
       return;
     }

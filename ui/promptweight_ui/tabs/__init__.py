@@ -4,5 +4,7 @@
 - `compare`: one image in a grid of settings
 - `regions`: words confined to painted regions
 - `explore`: attention with its computation
-- `history`: images of the session, and settings in image files
+- `weight_reach`: what the weights of the prompt change, a part of `generate`
+- `history`: finished images, and settings in image files
+- `picture_actions`: actions on the pictures of the other tabs
 """

@@ -7,25 +7,25 @@ from typing import Any
 
 import gradio as gr
 
-from promptweight.errors import PromptweightError
 from promptweight_ui import validation
 from promptweight_ui.compare import grid
-from promptweight_ui.compare.cells import cell_payload
-from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.compare.cells import cell_payload, grid_payload
+from promptweight_ui.components.picture import SLOW_SECONDS, running_message
+from promptweight_ui.context import LIGHT, RUN, Context
 from promptweight_ui.generation import (
     SHARED,
-    WEIGHTING_NAMES,
+    WEIGHTINGS,
     GenerateForm,
     check_form,
+    saved_images,
     single_image_form,
 )
-from promptweight_ui.history import image_caption, shared_history
-from promptweight_ui.i18n import texts_with_prefix, translate
-from promptweight_ui.runs import RunProgress, follow_run
+from promptweight_ui.i18n import texts_with_prefix
+from promptweight_ui.runs import Run, RunFailedError, RunStatus, closing, follow_run
 from promptweight_ui.static_files import mount_script
 
 DEFAULT_NAMES = {
-    "method": ("a1111", "comfy", "attention-logit"),
+    "weighting": ("presence", "a1111", "comfy", "attention"),
     "sampler": ("DDIM", "Euler", "Euler a", "DPM++ 2M Karras", "Heun"),
 }
 """Names selected at first; of models, all are."""
@@ -35,21 +35,27 @@ def build(context: Context) -> None:
     """Build the tab inside the current Blocks."""
     make = context.make
     make(gr.Markdown, {"value": "compare_intro"})
-    with gr.Row(elem_classes="pw-ask"):
-        word = make(
-            gr.Dropdown,
-            {"label": "compare_word", "info": "compare_word_info"},
-            choices=[],
-            allow_custom_value=True,
-            elem_id="compare-word",
-            scale=2,
-            min_width=180,
-        )
-        pair = make(gr.Button, {"value": "compare_pair"}, elem_id="compare-pair", scale=2, min_width=240)
     with gr.Row():
+        with gr.Column(scale=2, min_width=220):
+            word = make(
+                gr.Dropdown,
+                {"label": "compare_word", "info": "compare_word_info"},
+                choices=[],
+                allow_custom_value=True,
+                elem_id="compare-word",
+            )
+        context.parts["compare_word"] = word
         axes = (*_axis(context, "across", "weight"), *_axis(context, "down", "none"))
     with gr.Row(elem_classes="pw-actions"):
-        go = make(gr.Button, {"value": "compare_go"}, variant="primary", elem_id="compare-go", scale=3)
+        go = make(
+            gr.Button,
+            {"value": "compare_go"},
+            variant="primary",
+            elem_id="compare-go",
+            scale=3,
+            min_width=160,
+        )
+        pair = make(gr.Button, {"value": "compare_pair"}, elem_id="compare-pair", scale=2, min_width=160)
         stop = make(
             gr.Button,
             {"value": "generate_stop"},
@@ -57,13 +63,13 @@ def build(context: Context) -> None:
             visible=False,
             elem_id="compare-stop",
         )
-    result = _grid_component()
+    result = context.parts["compare_grid"] = _grid_component()
 
     def run(
         request: gr.Request, shared: tuple[Any, ...], phrase: Any, sides: Any, language: Any
     ) -> Iterator[Any]:
         form = single_image_form(shared)
-        for message in _messages(context, result, form, phrase, sides, language, request):
+        for message in closing(_messages(context, result, form, phrase, sides, language, request), language):
             yield message, gr.update(visible=message["state"] == "running")
 
     def compare(request: gr.Request, *values: Any) -> Iterator[Any]:
@@ -79,20 +85,25 @@ def build(context: Context) -> None:
         yield from run(request, shared, phrase, [("weight", None), ("none", "")], language)
 
     shared_parts = [context.parts[name] for name in SHARED]
-    events = {"show_progress": "hidden", "api_visibility": "private", **GPU}
+    events = {"api_visibility": "private", **RUN}
     by_grid = go.click(compare, [*shared_parts, word, *axes, context.language], [result, stop], **events)
     by_pair = pair.click(compare_pair, [*shared_parts, word, context.language], [result, stop], **events)
-    for event in (by_grid, by_pair):  # the button is hidden after an error, too
-        event.then(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
+    for event in (by_grid, by_pair):
+        event.failure(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
     stop.click(context.stop_run, None, None, api_visibility="private", **LIGHT)
 
-    def update_words(prompt: Any, present: Any) -> Any:
+    def arrive(prompt: Any, present: Any, request: gr.Request) -> tuple[Any, Any]:
+        """Return the phrases of the prompt, and the comparison of the example if it is still the prompt."""
         ((words, value),) = grid.remaining_phrases(prompt, [present])
-        return gr.update(choices=words, value=value or (words[0] if words else None))
+        session, examples = context.sessions.get(request), context.parts.get("examples")
+        dial = None if session.has_compared or examples is None else examples.dial(prompt)
+        shown = gr.skip() if dial is None else dial
+        return gr.update(choices=words, value=value or (words[0] if words else None)), shown
 
-    context.parts["tabs"].select(
-        update_words, [context.parts["prompt"], word], [word], api_visibility="private", **LIGHT
-    )
+    inputs = [context.parts["prompt"], word]
+    # Gradio forgets the properties of a component that is updated while its tab has never been open.
+    tab = context.parts["tab_compare"]
+    tab.select(arrive, inputs, [word, result], api_visibility="private", **LIGHT)
 
 
 def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
@@ -100,9 +111,14 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
     kinds = {"none": "compare_kind_none"} if side == "down" else {}
     kinds |= {each: f"compare_kind_{each}" for each in grid.KINDS}
     names = _offered(context, context.models.names[0])
-    with gr.Column(min_width=280):
+    with gr.Column(scale=3, min_width=280), gr.Row():
         axis = context.make(
-            gr.Dropdown, {"label": f"compare_{side}"}, kinds, value=kind, elem_id=f"compare-{side}"
+            gr.Dropdown,
+            {"label": f"compare_{side}"},
+            kinds,
+            value=kind,
+            elem_id=f"compare-{side}",
+            min_width=130,
         )
         numbers = context.make(
             gr.Textbox,
@@ -111,6 +127,7 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
             visible=kind in grid.NUMERIC_DEFAULTS,
             max_lines=1,
             elem_id=f"compare-{side}-values",
+            min_width=130,
         )
         chosen = context.make(
             gr.Dropdown,
@@ -118,8 +135,10 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
             list(dict.fromkeys(name for each in names.values() for name in each)),
             value=[],
             multiselect=True,
+            allow_custom_value=True,
             visible=False,
             elem_id=f"compare-{side}-names",
+            min_width=180,
         )
 
     def set_defaults(kind: Any, model: Any) -> tuple[Any, Any]:
@@ -141,10 +160,17 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
 def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
     """Return the valid names of each kind; samplers are those of one model."""
     return {
-        "method": WEIGHTING_NAMES,
-        "sampler": context.models.samplers(model),
+        "weighting": WEIGHTINGS,
+        "sampler": _samplers(context, model),
         "model": context.models.names,
     }
+
+
+def _samplers(context: Context, model: str) -> tuple[str, ...]:
+    """Return the samplers of a model, those with the noise schedule of Karras also with it."""
+    names = context.models.samplers(model)
+    karras = [f"{name} Karras" for name in names if "Karras" in context.models.schedules(model, name)]
+    return (*names, *karras)
 
 
 def _grid_component() -> Any:
@@ -154,6 +180,7 @@ def _grid_component() -> Any:
         js_on_load=mount_script("CompareGrid", "props", "watch"),
         elem_id="compare-grid",
         texts=texts_with_prefix("compare_"),
+        run_texts=texts_with_prefix("picture_"),
         apply_default_css=False,
     )
 
@@ -168,58 +195,47 @@ def _messages(
     request: gr.Request,
 ) -> Iterator[dict[str, Any]]:
     """Yield the messages of a comparison, each with the cells made so far."""
+    context.sessions.get(request).has_compared = True
     call = check_form(context, form, language)
-    prompt = call.arguments["prompt"]
+    prompt = str(call.prompt)
     word = validation.text(language, "compare_word", phrase).strip()
     if not word:
         words = grid.prompt_words(prompt)
         word = words[0] if words else validation.refuse(language, "compare_no_word")
-    try:
-        if sides[0][1] is None:
-            sides = [("weight", _weight_pair(prompt, word, language)), sides[1]]
-        across, down = (_parse_axis(context, call.model, *side, language) for side in sides)
-        planned = grid.plan_cells(call, word, across, down, context.models.samplers)
-    except PromptweightError as error:
-        raise validation.as_gradio_error(language, error) from error
+    if sides[0][1] is None:
+        sides = [("weight", _weight_pair(prompt, word, language)), sides[1]]
+    across, down = (_parse_axis(context, call.model, *side, language) for side in sides)
+    planned = grid.plan_cells(call, word, across, down, context.models)
     cells: list[dict[str, Any]] = []
 
-    def work(callback: Any) -> None:
+    def work(run: Run) -> None:
         from promptweight import generate
 
         for row, column, cell in planned:
-            is_stopped = False
-
-            def follow(progress: Any) -> bool:
-                nonlocal is_stopped
-                is_stopped = callback(progress) is False
-                return not is_stopped
-
-            with context.models.use(cell.model, cell.sampler) as pipe:
-                result = generate(model=pipe, callback=follow, **cell.arguments)
-            if is_stopped or not result.images:
+            with context.models.use(cell.model) as pipe, run.interrupting(pipe):
+                result = generate(pipe, cell.prompt, options=cell.options, callback=run.after_step)
+            if run.is_stopped or not result.images:
                 return
-            payload = cell_payload(component, result, word)
-            shared_history(context).add(request.session_hash or "", payload["path"], image_caption(result))
-            cells.append({"row": row, "column": column, **payload})
+            (image,) = saved_images(context, component, result, request)
+            cells.append({"row": row, "column": column, **cell_payload(image, result, word)})
 
-    about = {
-        "word": word,
-        "columns": {"kind": across.kind, "values": list(across.values)},
-        "rows": {"kind": down.kind, "values": list(down.values)},
-        "total": len(planned),
-    }
-    sent = -1
+    about = grid_payload(word, across, down, len(planned), call.options.seed)
+    sent: Any = None
 
-    def describe(progress: RunProgress | None) -> dict[str, Any] | None:
+    def describe(status: RunStatus) -> dict[str, Any] | None:
         nonlocal sent
-        if progress is None and len(cells) == sent:
+        before, sent = sent, (len(cells), status.queue)
+        if sent == before and status.progress is None and status.idle < SLOW_SECONDS:
             return None
-        sent = len(cells)
-        step = None if progress is None else {"step": progress.step, "steps": progress.steps}
-        return {"state": "running", **about, "cells": cells[:sent], "progress": step}
+        return {**running_message(status), **about, "cells": list(cells)}
 
-    yield from follow_run(context.sessions.get(request), language, work, describe)
-    yield {"state": "done", **about, "cells": cells, "progress": None}
+    try:
+        yield from follow_run(context.models.turns, context.sessions.get(request), work, describe)
+    except Exception as error:
+        if not cells:
+            raise
+        raise RunFailedError(error, {**about, "cells": cells}) from error
+    yield {"state": "done", **about, "cells": cells}
 
 
 def _parse_axis(context: Context, model: str, kind: Any, values: Any, language: Any) -> grid.Axis:
@@ -227,7 +243,7 @@ def _parse_axis(context: Context, model: str, kind: Any, values: Any, language: 
     if kind not in grid.NAMED_KINDS:
         values = validation.text(language, "compare_values", values)
     elif not isinstance(values, list):
-        validation.refuse(language, "error_text", name=translate(language, "compare_values"), value=values)
+        validation.refuse(language, "error_text", name=validation.TextKey("compare_values"), value=values)
     return grid.parse_axis(kind, values, _offered(context, model), validation.MAX_STEPS)
 
 

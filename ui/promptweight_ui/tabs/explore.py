@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.errors import PromptweightError
 from promptweight_ui import validation
 from promptweight_ui.components.map_payload import data_url
-from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.components.picture import running_message
+from promptweight_ui.context import LIGHT, RUN, Context
 from promptweight_ui.explore import attention, text_encoder
 from promptweight_ui.explore.attention import Selection
 from promptweight_ui.explore.cache import Cache
-from promptweight_ui.i18n import texts_with_prefix, translate
-from promptweight_ui.runs import RunProgress, follow_run
+from promptweight_ui.i18n import texts_with_prefix
+from promptweight_ui.runs import Run, RunStatus, closing, follow_run
+from promptweight_ui.samplers import use_sampler
 from promptweight_ui.static_files import mount_script
 
 if TYPE_CHECKING:
     from promptweight.attention import AttentionCapture
     from promptweight_ui.explore.text_encoder import TokenAttention
-
-EXAMPLE = "um astronauta a cavalo"
-SHORT_EXAMPLE = "um gato vermelho e um rato azul"
-"""First prompt with the built-in model, whose vocabulary is small."""
 
 
 def build(context: Context) -> None:
@@ -41,7 +38,6 @@ def build(context: Context) -> None:
             prompt = make(
                 gr.Textbox,
                 {"label": "explore_prompt"},
-                value=SHORT_EXAMPLE if context.models.names[0] == "mini" else EXAMPLE,
                 lines=1,
                 max_lines=3,
                 max_length=text_encoder.MAX_CHARACTERS,
@@ -70,31 +66,66 @@ def build(context: Context) -> None:
                 precision=0,
                 minimum=1,
                 visible=False,
+                elem_id="explore-number",
                 min_width=120,
             )
             go = make(
                 gr.Button, {"value": "explore_go"}, variant="primary", elem_id="explore-go", min_width=240
             )
+            stop = make(
+                gr.Button,
+                {"value": "generate_stop"},
+                variant="stop",
+                visible=False,
+                elem_id="explore-stop",
+                min_width=120,
+            )
         view = _component("AttentionView", "explore-inside", lambda request: layer_values(captures, request))
+    with gr.Column(elem_classes="pw-part"):
+        make(gr.Markdown, {"value": "explore_limits"})
 
     def encode_prompt(
         text: Any, name: Any, model: Any, language: Any, request: gr.Request
-    ) -> tuple[Any, Any]:
-        return _encode(context, texts, text, name, model, language, request)
+    ) -> Iterator[tuple[Any, Any]]:
+        messages = _encode(context, texts, text, name, model, language, request)
+        for message in closing(messages, language):
+            yield message, message.pop("picker", gr.skip())
 
     def capture(image: Any, language: Any, request: gr.Request) -> Iterator[Any]:
-        yield from _messages(context, captures, image, language, request)
+        for message in closing(_messages(context, captures, image, language, request), language):
+            is_running = message["state"] == "running"
+            yield message, gr.update(visible=not is_running), gr.update(visible=is_running)
 
     def update_number(request: gr.Request) -> Any:
         result = context.sessions.get(request).result
         count = 1 if result is None else len(result.images)
         return gr.update(visible=count > 1, maximum=count)
 
+    def arrive(
+        text: Any, own: Any, name: Any, model: Any, language: Any, request: gr.Request
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Encode the prompt of the page for a tab that opens for the first time."""
+        is_new = isinstance(own, str) and not own.strip() and isinstance(text, str) and text.strip()
+        if not is_new or len(text) > text_encoder.MAX_CHARACTERS:
+            yield gr.skip(), gr.skip(), gr.skip()
+            return
+        shown = text
+        for message, picker in encode_prompt(text, name, model, language, request):
+            yield shown, message, picker
+            shown = gr.skip()  # what is typed meanwhile stays
+
+    context.parts["explore_number"] = number
     inputs = [prompt, encoder, context.parts["model"], context.language]
     private = {"api_visibility": "private"}
     for event in (encode.click, prompt.submit):
-        event(encode_prompt, inputs, [matrix, encoder], show_progress="minimal", **private, **GPU)
-    go.click(capture, [number, context.language], [view], show_progress="hidden", **private, **GPU)
+        event(encode_prompt, inputs, [matrix, encoder], **private, **RUN)
+    context.parts["tab_explore"].select(
+        arrive, [context.parts["prompt"], *inputs], [prompt, matrix, encoder], **private, **RUN
+    )
+    run = go.click(capture, [number, context.language], [view, go, stop], **private, **RUN)
+    restore = lambda: (gr.update(visible=True), gr.update(visible=False))  # noqa: E731
+    run.failure(restore, None, [go, stop], **private, **LIGHT)
+    stop.click(context.stop_run, None, None, **private, **LIGHT)
     context.parts["tabs"].select(update_number, None, [number], **private, **LIGHT)
 
 
@@ -112,6 +143,7 @@ def _component(name: str, element_id: str, answer: Callable[[Any], dict[str, Any
         elem_id=element_id,
         server_functions=[values],
         texts=texts_with_prefix("explore_"),
+        run_texts=texts_with_prefix("picture_"),
         apply_default_css=False,
     )
 
@@ -124,27 +156,35 @@ def _encode(
     model: Any,
     language: Any,
     request: gr.Request,
-) -> tuple[dict[str, Any], Any]:
-    """Return the message of a prompt's self-attention, and the list of encoders."""
+) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a prompt's self-attention; the last one has the list of encoders."""
     prompt, limit = validation.text(language, "explore_prompt", text), text_encoder.MAX_CHARACTERS
     if len(prompt) > limit:
-        label = translate(language, "explore_prompt")
+        label = validation.TextKey("explore_prompt")
         validation.refuse(language, "error_long", name=label, length=len(prompt), most=limit)
     known = validation.choice(language, "generate_model", model, context.models.names)
-    try:
+
+    def work(_: Run) -> tuple[list[str], TokenAttention]:
         with context.models.use(known) as pipe:
             encoders = text_encoder.encoder_names(pipe)
             chosen = name if isinstance(name, str) and name in encoders else encoders[0]
-            captured = text_encoder.capture_text_attention(pipe, prompt, chosen)
-    except PromptweightError as error:
-        raise validation.as_gradio_error(language, error) from error
-    key = texts.add(captured, captured.nbytes, request.session_hash or "")
-    picker = gr.update(choices=encoders, value=chosen, visible=len(encoders) > 1)
-    return {"key": key, "about": text_encoder.describe(captured)}, picker
+            return encoders, text_encoder.capture_text_attention(pipe, prompt, chosen)
+
+    reading = context.sessions.get(request).reading
+    outcome = yield from follow_run(context.models.turns, reading, work, running_message)
+    if outcome is None:  # another request of the page has replaced this one
+        return
+    encoders, captured = outcome
+    yield {
+        "state": "ready",
+        "key": texts.add(captured, captured.nbytes, request.session_hash or ""),
+        "about": text_encoder.describe(captured),
+        "picker": gr.update(choices=encoders, value=captured.encoder, visible=len(encoders) > 1),
+    }
 
 
 def text_values(texts: Cache[TokenAttention], request: Any) -> dict[str, Any]:
-    """Return the attention matrix of `{key, chunk, layer, head}`, or the key of an error's text."""
+    """Return the attention matrix of `{key, chunk, layer, head, lifted}`, or the key of an error's text."""
     if not isinstance(request, dict) or (captured := texts.get(request.get("key"))) is None:
         return {"error": "gone"}
     chunk, layer, head = (request.get(name) for name in ("chunk", "layer", "head"))
@@ -152,7 +192,8 @@ def text_values(texts: Cache[TokenAttention], request: Any) -> dict[str, Any]:
     try:
         if type(chunk) is not int or not is_valid:
             raise IndexError
-        return {"matrix": text_encoder.attention_matrix(captured, chunk, layer, head)}
+        is_masked = request.get("lifted") is not True
+        return {"matrix": text_encoder.attention_matrix(captured, chunk, layer, head, is_masked=is_masked)}
     except IndexError:
         return {"error": "no_such"}
 
@@ -171,20 +212,19 @@ def _messages(
     if model is None:
         validation.refuse(language, "explore_other_model", name=Path(source).name)
 
-    def work(callback: Any) -> AttentionCapture:
+    def work(run: Run) -> AttentionCapture:
         sampler = str(result.settings["sampler"] or result.settings["scheduler"])
-        with context.models.use(model, sampler) as pipe:
-            return attention.capture_layers(pipe, result, image, callback)
+        with context.models.use(model) as pipe, use_sampler(pipe, sampler), run.interrupting(pipe):
+            return attention.capture_layers(pipe, result, image, run.after_step)
 
-    def describe(progress: RunProgress | None) -> dict[str, Any] | None:
-        if progress is None:
-            return None
-        steps = attention.captured_steps(progress.steps)[-1] + 1
-        return {"state": "running", "progress": {"step": progress.step, "steps": steps}}
+    def describe(status: RunStatus) -> dict[str, Any]:
+        message = running_message(status)
+        if message["progress"]:
+            message["progress"]["steps"] = attention.captured_steps(message["progress"]["steps"])[-1] + 1
+        return message
 
-    yield {"state": "running", "progress": None}
-    capture = yield from follow_run(session, language, work, describe)
-    if not capture.steps:
+    capture = yield from follow_run(context.models.turns, session, work, describe)
+    if capture is None or not capture.steps:
         yield {"state": "empty"}
         return
     yield {

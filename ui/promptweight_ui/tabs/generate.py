@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import monotonic
 from typing import Any
 
 import gradio as gr
 
-from promptweight.weighting import NORMALIZER_NAMES
+from promptweight.weighting import DEFAULT_NAME
 from promptweight_ui import validation
+from promptweight_ui.components.example_prompts import example_row
 from promptweight_ui.components.model_picker import follow_model, model_dropdown, sampler_dropdown
-from promptweight_ui.components.picture import finished_message, picture
+from promptweight_ui.components.picture import picture
 from promptweight_ui.components.prompt_box import prompt_box
-from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.context import LIGHT, RUN, Context
 from promptweight_ui.generation import (
-    DEFAULT_METHOD,
     FORM_NAMES,
-    WEIGHTING_NAMES,
-    GenerateCall,
+    MAX_GUIDANCE,
+    WEIGHTINGS,
     GenerateForm,
     check_form,
     stream_generation,
 )
-
-EXAMPLE = "um (gato:1.4) vermelho persegue um rato cinza"
-"""First prompt with the built-in model, whose vocabulary is small."""
+from promptweight_ui.runs import closing
+from promptweight_ui.tabs import weight_reach
 
 
 def build(context: Context) -> None:
@@ -52,26 +50,26 @@ def build(context: Context) -> None:
             with gr.Column(elem_classes="pw-settings"):
                 _settings(context)
         with gr.Column(scale=6, min_width=320, elem_classes="pw-result"):
-            status = gr.HTML("", elem_id="generate-status")
-            result = picture("generate-picture", "generate-prompt", "generate-status")
+            result = picture("generate-picture", "generate-prompt")
+            weight_reach.build(context)
     parts.update(picture=result, go=go)
 
     # Gradio derives the parameters of the API from this signature.
     def generate(
-        prompt: Any, negative: Any, model: Any, method: Any, normalizer: Any, sampler: Any, steps: Any,
-        guidance: Any, seed: Any, random: Any, number: Any, width: Any, height: Any, refine: Any,
-        language: Any, request: gr.Request,
+        prompt: Any, negative: Any, model: Any, weighting: Any, sampler: Any, schedule: Any, steps: Any,
+        guidance: Any, seed: Any, random: Any, number: Any, width: Any, height: Any, clip_skip: Any,
+        refine: Any, language: Any, request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         form = GenerateForm(
-            prompt, negative, model, method, normalizer, sampler, steps, guidance,
-            seed, random, number, width, height, refine,
+            prompt, negative, model, weighting, sampler, schedule, steps, guidance,
+            seed, random, number, width, height, clip_skip, refine,
         )  # fmt: skip
-        call = check_form(context, form, language)
-        for message in _messages(context, result, call, refine is True, language, request):
+        messages = _messages(context, result, form, language, request)
+        for message in closing(messages, language):
             is_running = message["state"] == "running"
             yield (
                 message,
-                call.arguments["seed"],
+                message.get("seed", gr.skip()),
                 gr.update(visible=not is_running),
                 gr.update(visible=is_running),
                 gr.update(visible=is_running and number != 1),
@@ -81,14 +79,11 @@ def build(context: Context) -> None:
         generate,
         [*(parts[name] for name in FORM_NAMES), context.language],
         [result, parts["seed"], go, stop, finish],
-        show_progress="minimal",
-        show_progress_on=[status],
         api_name="generate",
-        **GPU,
+        **RUN,
     )
-    parts["run"] = run
-    # The buttons are restored after an error, too.
-    run.then(
+    # An error outside of the function, such as a lost connection, restores the buttons, too.
+    run.failure(
         lambda: (gr.update(visible=True), gr.update(visible=False), gr.update(visible=False)),
         None,
         [go, stop, finish],
@@ -105,14 +100,12 @@ def build(context: Context) -> None:
 
 
 def _messages(
-    context: Context, component: Any, call: GenerateCall, refine: bool, language: Any, request: gr.Request
+    context: Context, component: Any, form: GenerateForm, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a run for the picture component, and store its result."""
-    start = monotonic()
-    result = yield from stream_generation(context, call, language, request, refine=refine)
-    if result.images:
-        context.sessions.store_result(context.sessions.get(request), result)
-    yield finished_message(component, result, monotonic() - start)
+    """Yield the messages of a run for the picture component, each with the seed of the first image."""
+    call = check_form(context, form, language)
+    for message in stream_generation(context, component, call, request, refine=form.refine is True):
+        yield {**message, "seed": call.options.seed}
 
 
 def _prompts(context: Context) -> None:
@@ -120,10 +113,10 @@ def _prompts(context: Context) -> None:
         context,
         "generate-prompt",
         {"label": "generate_prompt", "placeholder": "generate_prompt_hint"},
-        value=EXAMPLE if context.models.names[0] == "mini" else "",
         lines=3,
         max_lines=12,
     )
+    example_row(context, "generate-prompt")
     context.parts["negative"] = prompt_box(
         context,
         "generate-negative",
@@ -136,16 +129,18 @@ def _prompts(context: Context) -> None:
 def _settings(context: Context) -> None:
     parts, models, make = context.parts, context.models, context.make
     model_dropdown(context)
-    with gr.Row():
-        parts["method"] = make(
+    with gr.Group():
+        parts["weighting"] = make(
             gr.Dropdown,
-            {"label": "generate_method", "info": "generate_method_info"},
-            {name: f"generate_method_{text_key(name)}" for name in (DEFAULT_METHOD, *WEIGHTING_NAMES)},
-            value=DEFAULT_METHOD,
-            elem_id="generate-method",
+            {"label": "generate_weighting", "info": "generate_weighting_info"},
+            {name: f"generate_weighting_{text_key(name)}" for name in WEIGHTINGS},
+            value=DEFAULT_NAME,
+            allow_custom_value=True,
+            elem_id="generate-weighting",
             min_width=180,
         )
-        sampler_dropdown(context)
+        with gr.Row():
+            sampler_dropdown(context)
     with gr.Row():
         parts["steps"] = make(
             gr.Slider,
@@ -161,9 +156,9 @@ def _settings(context: Context) -> None:
             gr.Slider,
             {"label": "generate_guidance"},
             minimum=0,
-            maximum=20,
+            maximum=MAX_GUIDANCE,
             step=0.1,
-            value=models.guidance(models.names[0]),
+            value=models.facts(models.names[0]).guidance,
             min_width=200,
         )
     with gr.Row():
@@ -195,18 +190,21 @@ def _settings(context: Context) -> None:
     with make(gr.Accordion, {"label": "generate_more"}, open=False):
         with gr.Row():
             for side in ("width", "height"):
+                # A gr.Number without a value becomes 0 when the accordion is opened.
                 parts[side] = make(
-                    gr.Number,
+                    gr.Textbox,
                     {"label": f"generate_{side}", "placeholder": "generate_size_hint"},
-                    value=None,
-                    precision=0,
+                    max_lines=1,
+                    elem_id=f"generate-{side}",
                     min_width=120,
                 )
-        parts["normalizer"] = make(
-            gr.Dropdown,
-            {"label": "generate_normalizer", "info": "generate_normalizer_info"},
-            {name: f"generate_normalizer_{text_key(name)}" for name in NORMALIZER_NAMES},
-            value="none",
+        parts["clip_skip"] = make(
+            gr.Slider,
+            {"label": "generate_clip_skip", "info": "generate_clip_skip_info"},
+            minimum=0,
+            maximum=validation.MAX_CLIP_SKIP,
+            step=1,
+            value=0,
         )
         parts["refine"] = make(
             gr.Checkbox, {"label": "generate_refine", "info": "generate_refine_info"}, value=True
@@ -215,5 +213,5 @@ def _settings(context: Context) -> None:
 
 
 def text_key(name: str) -> str:
-    """Return the name of a method or normalizer as the keys of the texts hold it."""
+    """Return the name of a weighting as the keys of the texts hold it."""
     return name.replace("++", "_plus").replace("+", "_").replace("-", "_")

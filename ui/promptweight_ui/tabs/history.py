@@ -1,38 +1,22 @@
-"""History tab: the images of this browser session, and the settings in any image file."""
+"""History tab: finished images, and the settings in any image file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from promptweight.errors import PromptweightError
-from promptweight.weighting import NORMALIZER_NAMES
 from promptweight_ui import validation
 from promptweight_ui.compare.grid import prompt_words
-from promptweight_ui.components.picture import save_to_cache
 from promptweight_ui.context import LIGHT, Context
-from promptweight_ui.generation import DEFAULT_METHOD, MAX_GUIDANCE, MAX_SEED, WEIGHTING_NAMES
-from promptweight_ui.history import (
-    History,
-    HistoryForm,
-    image_caption,
-    integer,
-    number,
-    read_file,
-    shared_history,
-)
-from promptweight_ui.i18n import translate
-from promptweight_ui.models import find_sampler
+from promptweight_ui.history import HistoryForm, read_file, shared_history
+from promptweight_ui.history_form import FILLED_PARTS, form_values, left_out_texts
+from promptweight_ui.i18n import translate, translate_message
 from promptweight_ui.tabs.regions import canvas_value
-
-FILLED_PARTS = (
-    "prompt", "negative", "model", "method", "normalizer", "sampler", "steps", "guidance", "seed", "random",
-    "width", "height",
-)  # fmt: skip
-"""The parts of the Generate tab that a file fills."""
 
 MAX_SETTINGS = 60
 
@@ -40,6 +24,8 @@ SETTINGS_TEMPLATE = """<dl class="pw-settings-list">
 {{#each value}}<dt>{{this.name}}</dt><dd>{{this.value}}</dd>{{/each}}
 </dl>"""
 """Double braces are escaped, so that values of a file are shown as text."""
+
+NOTES_TEMPLATE = """<ul class="pw-notes">{{#each value}}<li>{{this}}</li>{{/each}}</ul>"""
 
 
 def build(context: Context) -> None:
@@ -59,13 +45,9 @@ def build(context: Context) -> None:
                 interactive=False,
                 elem_id="history-gallery",
             )
+            # A gr.Image fails on a file that it cannot decode before any function of the app is called.
             upload = make(
-                gr.Image,
-                {"label": "history_upload"},
-                type="filepath",
-                sources=["upload", "clipboard"],
-                height=220,
-                elem_id="history-upload",
+                gr.File, {"label": "history_upload"}, type="filepath", height=140, elem_id="history-upload"
             )
         with gr.Column(scale=6, min_width=300, elem_classes="pw-history"):
             summary = gr.Markdown("", elem_id="history-tool")
@@ -88,14 +70,9 @@ def build(context: Context) -> None:
                 interactive=False,
                 elem_id="history-send",
             )
+            notes = _list("history-notes", NOTES_TEMPLATE)
             paint = make(gr.Button, {"value": "history_paint"}, visible=False, elem_id="history-paint")
-            settings = gr.HTML(
-                value=[],
-                html_template=SETTINGS_TEMPLATE,
-                js_on_load=None,
-                elem_id="history-settings",
-                apply_default_css=False,
-            )
+            settings = _list("history-settings", SETTINGS_TEMPLATE)
     selected = gr.State(None, time_to_live=3600)
     region_parts = [
         parts["regions_canvas"],
@@ -103,31 +80,30 @@ def build(context: Context) -> None:
         parts["regions_inside"],
         parts["regions_outside"],
     ]
-    details = [summary, prompt, negative, settings, send, paint, selected]
-
-    def add_result(request: gr.Request) -> Any:
-        result = context.sessions.get(request).result
-        if result is not None and result.images:
-            _add_images(history, gallery, result, request)
-        return history.files(request.session_hash or "")
+    details = [summary, prompt, negative, settings, notes, send, paint, selected]
 
     def list_files(request: gr.Request) -> Any:
         return history.files(request.session_hash or "")
 
-    def select(event: gr.SelectData, language: Any, request: gr.Request) -> tuple[Any, ...]:
-        files = history.files(request.session_hash or "")
-        index = event.index
-        if type(index) is not int or not 0 <= index < len(files):
-            validation.refuse(language, "history_gone")
-        return _details(files[index][0], language)
+    def select(event: gr.SelectData, model: Any, language: Any, request: gr.Request) -> tuple[Any, ...]:
+        index = event.index if type(event.index) is int else -1
+        path = history.listed(request.session_hash or "", index)
+        if path is None:
+            return _no_details(translate(language, "history_gone"))
+        return _details(context, path, model, language)
 
-    def show_upload(path: Any, language: Any) -> tuple[Any, ...]:
-        return _details(path, language) if isinstance(path, str) else _no_details("")
+    def show_upload(path: Any, model: Any, language: Any) -> tuple[Any, ...]:
+        """Show a file and empty its place for the next one."""
+        if not isinstance(path, str):
+            return (*_no_details(""), None)
+        summary, *others = _details(context, path, model, language)
+        name = re.sub(r"[^\w. -]", " ", validation.quote(Path(path).name))  # without the marks of Markdown
+        return f"{name} · {summary}", *others, None
 
     def send_to_generate(form: Any, model: Any) -> list[Any]:
         if not isinstance(form, HistoryForm):
             return [gr.update()] * (len(FILLED_PARTS) + 1)
-        return [*_form_updates(context, form, model), gr.update(selected="generate")]
+        return [*_updates(context, form, model), gr.update(selected="generate")]
 
     def send_to_regions(form: Any, model: Any) -> list[Any]:
         if not isinstance(form, HistoryForm) or form.painted is None:
@@ -135,81 +111,58 @@ def build(context: Context) -> None:
         painted, choices = form.painted, prompt_words(form.prompt[: validation.MAX_CHARACTERS])
         words = [gr.update(choices=choices, value=word or None) for word in painted.words]
         values = [canvas_value(painted), *words, painted.inside, painted.outside]
-        return [*_form_updates(context, form, model), gr.update(selected="regions"), *values]
+        return [*_updates(context, form, model), gr.update(selected="regions"), *values]
 
     light = {"api_visibility": "private", **LIGHT}
-    for name in ("run", "regions_run"):
-        parts[name].then(add_result, None, [gallery], **light)
     parts["tabs"].select(list_files, None, [gallery], **light)
-    gallery.select(select, [context.language], details, **light)
-    upload.change(show_upload, [upload, context.language], details, **light)
+    inputs = [parts["model"], context.language]
+    for shown in (
+        gallery.select(select, inputs, details, **light),
+        upload.upload(show_upload, [upload, *inputs], [*details, upload], **light),
+    ):
+        # No fault of a file leaves the settings of another one behind.
+        shown.failure(
+            lambda language: _no_details(translate(language, "history_damaged")),
+            [context.language],
+            details,
+            **light,
+        )
     filled = [*(parts[name] for name in FILLED_PARTS), parts["tabs"]]
     send.click(send_to_generate, [selected, parts["model"]], filled, **light)
     paint.click(send_to_regions, [selected, parts["model"]], [*filled, *region_parts], **light)
 
 
-def _add_images(history: History, component: Any, result: Any, request: gr.Request) -> None:
-    """Add every image of a result to the history, each with its own seed and settings."""
-    for index, seed in enumerate(result.seeds):
-        is_last = index == len(result.seeds) - 1
-        single = replace(
-            result,
-            images=(result.images[index],),
-            seeds=(seed,),
-            maps=None,
-            stopped_after=result.stopped_after if is_last else None,
-        )
-        path = save_to_cache(component, single)[0]
-        history.add(request.session_hash or "", path, image_caption(single))
+def _list(name: str, template: str) -> gr.HTML:
+    """Make an empty list of entries that a template shows."""
+    return gr.HTML(value=[], html_template=template, js_on_load=None, elem_id=name, apply_default_css=False)
 
 
-def _details(path: str, language: object) -> tuple[Any, ...]:
+def _details(context: Context, path: str, model: object, language: object) -> tuple[Any, ...]:
     """Return the values of the components that show a file."""
     try:
         form = read_file(path)
-    except (PromptweightError, OSError):
+        values = None if form is None else form_values(context.models, form, model)
+    except PromptweightError as error:
+        damaged, note = translate(language, "history_damaged"), error.args[0]
+        # The path on the server, and the reason of the library that decodes images, tell a visitor nothing.
+        is_told = getattr(note, "code", "") != "image-unreadable"
+        return _no_details(f"{damaged} {translate_message(language, note)}" if is_told else damaged)
+    except OSError:
         return _no_details(translate(language, "history_damaged"))
-    if form is None:
+    if form is None or values is None:
         return _no_details(translate(language, "history_no_settings"))
     rows = [{"name": name, "value": value} for name, value in form.settings[:MAX_SETTINGS]]
-    summary = translate(language, "history_made_by", tool=validation.quote(form.tool))
+    summary = translate(language, "history_made_by", tool=escape(validation.quote(form.tool)))
     painted = gr.update(visible=form.painted is not None)
-    return summary, form.prompt, form.negative, rows, gr.update(interactive=True), painted, form
+    notes = list(left_out_texts(form, values, language))
+    return summary, form.prompt, form.negative, rows, notes, gr.update(interactive=True), painted, form
 
 
 def _no_details(summary: str) -> tuple[Any, ...]:
-    return summary, "", "", [], gr.update(interactive=False), gr.update(visible=False), None
+    return escape(summary), "", "", [], [], gr.update(interactive=False), gr.update(visible=False), None
 
 
-def _form_updates(context: Context, form: HistoryForm, present: Any) -> list[Any]:
-    """Return the updates of `FILLED_PARTS`; a part without a valid value in the file does not change.
-
-    Args:
-        context: the objects that the tabs share.
-        form: the settings of the file.
-        present: the selected model, from the browser.
-    """
-    values, names = form.values, context.models.names
-    source = str(values.get("model", ""))
-    matches = [name for name in names if name in (source, Path(source).name)]
-    model = matches[0] if matches else present if present in names else names[0]
-    seed = integer(values.get("seed"), 0, MAX_SEED)
-    updates = {
-        "prompt": form.prompt[: validation.MAX_CHARACTERS],
-        "negative": form.negative[: validation.MAX_CHARACTERS],
-        "model": matches[0] if matches else None,
-        "method": _one_of(values.get("method"), (DEFAULT_METHOD, *WEIGHTING_NAMES)),
-        "normalizer": _one_of(values.get("normalizer"), NORMALIZER_NAMES),
-        "sampler": find_sampler(values.get("sampler"), context.models.samplers(model)),
-        "steps": integer(values.get("steps"), 1, validation.MAX_STEPS),
-        "guidance": number(values.get("guidance"), 0, MAX_GUIDANCE),
-        "seed": seed,
-        "random": None if seed is None else False,
-        "width": integer(values.get("width"), 8, validation.MAX_SIDE),
-        "height": integer(values.get("height"), 8, validation.MAX_SIDE),
-    }
-    return [gr.update() if updates[name] is None else gr.update(value=updates[name]) for name in FILLED_PARTS]
-
-
-def _one_of(value: Any, choices: tuple[str, ...]) -> Any:
-    return value if value in choices else None
+def _updates(context: Context, form: HistoryForm, model: object) -> list[Any]:
+    """Return the updates of `FILLED_PARTS`; a part without a valid value in the file does not change."""
+    values = form_values(context.models, form, model).values
+    return [gr.update() if values[name] is None else gr.update(value=values[name]) for name in FILLED_PARTS]

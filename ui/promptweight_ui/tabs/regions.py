@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from promptweight.errors import PromptweightError
 from promptweight_ui import validation
 from promptweight_ui.compare.grid import remaining_phrases
-from promptweight_ui.components.picture import finished_message, picture
-from promptweight_ui.context import GPU, LIGHT, Context
+from promptweight_ui.components.picture import picture
+from promptweight_ui.context import LIGHT, RUN, Context
 from promptweight_ui.generation import (
     SHARED,
-    GenerateCall,
+    GenerateForm,
     check_form,
     single_image_form,
     stream_generation,
 )
-from promptweight_ui.regions.masks import COLORS, apply_regions, color_indices, color_masks, source_weight
+from promptweight_ui.regions.masks import COLORS, apply_regions, color_indices, color_masks
 from promptweight_ui.regions.metadata import PaintedRegions
+from promptweight_ui.runs import closing
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from promptweight import Result
 
 SIDE = 512
 """Side of the canvas in pixels."""
@@ -91,44 +95,40 @@ def build(context: Context) -> None:
                     gr.Button, {"value": "regions_go"}, variant="primary", elem_id="regions-go", scale=3
                 )
                 stop = make(
-                    gr.Button, {"value": "generate_stop"}, variant="stop", min_width=120, visible=False
+                    gr.Button,
+                    {"value": "generate_stop"},
+                    variant="stop",
+                    elem_id="regions-stop",
+                    min_width=120,
+                    visible=False,
                 )
-        with gr.Column(scale=6, min_width=320):
-            status = gr.HTML("", elem_id="regions-status")
+        with gr.Column(scale=6, min_width=320, elem_classes="pw-result"):
             result = picture("regions-picture", "generate-prompt")
 
     def generate(request: gr.Request, *values: Any) -> Iterator[Any]:
         shared, (painting, *phrases, strength, rest, language) = values[: len(SHARED)], values[len(SHARED) :]
-        call = check_form(context, single_image_form(shared), language)
-        painted, masks = _check_painting(painting, phrases, strength, rest, language)
-        try:
-            prompt = apply_regions(call.arguments["prompt"], masks, painted.inside, painted.outside)
-        except PromptweightError as error:
-            raise validation.as_gradio_error(language, error) from error
-        call = replace(call, arguments=call.arguments | {"prompt": prompt})
-        for message in _messages(context, result, call, painted, language, request):
+        form = single_image_form(shared)
+        painting_values = (painting, phrases, strength, rest)
+        messages = _messages(context, result, form, painting_values, language, request)
+        for message in closing(messages, language):
             yield message, gr.update(visible=message["state"] == "running")
 
     run = go.click(
         generate,
         [*(parts[name] for name in SHARED), canvas, *words, inside, outside, context.language],
         [result, stop],
-        show_progress="minimal",
-        show_progress_on=[status],
         api_visibility="private",
-        **GPU,
+        **RUN,
     )
-    # The button is hidden after an error, too.
-    run.then(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
-    parts |= {"regions_run": run, "regions_canvas": canvas, "regions_words": words}
+    run.failure(lambda: gr.update(visible=False), None, [stop], api_visibility="private", **LIGHT)
+    parts |= {"regions_picture": result, "regions_canvas": canvas, "regions_words": words}
     parts |= {"regions_inside": inside, "regions_outside": outside}
 
     def last_image(language: Any, request: gr.Request) -> Any:
         last = context.sessions.get(request).result
         if last is None:
             validation.refuse(language, "regions_no_picture")
-        image = last.images[-1].convert("RGB").resize((SIDE, SIDE))
-        return {"background": image, "layers": [], "composite": image}
+        return picture_on_canvas(last.images[-1])
 
     def update_words(prompt: Any, *present: Any) -> list[Any]:
         return [gr.update(choices=known, value=word) for known, word in remaining_phrases(prompt, present)]
@@ -170,25 +170,28 @@ def _check_painting(
 def _messages(
     context: Context,
     component: Any,
-    call: GenerateCall,
-    painted: PaintedRegions,
+    form: GenerateForm,
+    painting: tuple[Any, ...],
     language: Any,
     request: gr.Request,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a run for the picture component, and store its result."""
-    start = monotonic()
-    result = yield from stream_generation(context, call, language, request)
-    # Painted words act in attention by intention, so the warning about it is left out.
-    intended = ("word-attention-mode", "logit")
-    warnings = tuple(text for text in result.warnings if (text.code, text.fields.get("mode")) != intended)
-    settings = {**result.settings, "regions": painted.record()}
-    result = replace(result, warnings=warnings, settings=settings)
-    if result.images:
-        context.sessions.store_result(context.sessions.get(request), result)
-    message = finished_message(component, result, monotonic() - start)
-    for word, payload in zip(result.words, message["maps"]["words"], strict=False):
-        payload["weight"] = source_weight(result.prompt.source, word.start)
-    yield message
+    """Yield the messages of a run for the picture component."""
+    call = check_form(context, form, language)
+    canvas, phrases, inside, outside = painting
+    painted, masks = _check_painting(canvas, phrases, inside, outside, language)
+    prompt = apply_regions(str(call.prompt), masks, painted.inside, painted.outside)
+    call = replace(call, prompt=prompt)
+
+    def finish(result: Result) -> Result:
+        return replace(result, settings={**result.settings, "regions": painted.record()})
+
+    yield from stream_generation(context, component, call, request, finish=finish)
+
+
+def picture_on_canvas(image: Image.Image) -> dict[str, Any]:
+    """Return the value of the canvas with an image under the paint."""
+    background = image.convert("RGB").resize((SIDE, SIDE))
+    return {"background": background, "layers": [], "composite": background}
 
 
 def canvas_value(painted: PaintedRegions | None = None) -> dict[str, Any]:

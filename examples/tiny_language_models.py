@@ -1,0 +1,346 @@
+"""Pipelines with tiny random weights whose text encoders are language models; see `tiny_models`.
+
+Their tokenizer has each word of the templates of these pipelines as one token, as the real ones have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
+    ChromaPipeline,
+    ChromaTransformer2DModel,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
+    Lumina2Pipeline,
+    Lumina2Transformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
+)
+from tiny_models import T5, autoencoder, byte_letters, pipeline, randomize, t5_encoder, t5_tokenizer
+from transformers import (
+    Gemma2Config,
+    Gemma2Model,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3Model,
+)
+
+WIDTH = 32
+"""Width of the text encoders."""
+WORDS = (
+    "system user assistant Describe the image by detailing the color shape size texture quantity text "
+    "spatial relationships of the objects and background um gato vermelho You are an designed to generate "
+    "superior images with degree alignment based on textual prompts or Prompt Start"
+)
+"""Words that are one token, alone or after a space."""
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}<|im_start|>assistant\n"
+)
+"""Template of a conversation."""
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+def qwen_image(**parts: Any) -> QwenImagePipeline:
+    """Make a Qwen-Image pipeline: a Qwen2.5-VL and a joint-attention transformer with the text first."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = QwenImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+    )
+    return pipeline(
+        QwenImagePipeline,
+        parts,
+        vae=qwen_autoencoder(),
+        text_encoder=qwen_vl(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def z_image(**parts: Any) -> ZImagePipeline:
+    """Make a Z-Image pipeline: a Qwen3 and a transformer of one stream with the image first."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=WIDTH,
+        axes_dims=[4, 6, 6],
+        axes_lens=[256, 64, 64],
+    )
+    return pipeline(
+        ZImagePipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=qwen3(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def flux2_klein(**parts: Any) -> Flux2KleinPipeline:
+    """Make a FLUX.2 klein pipeline: a Qwen3, and double and single blocks with the text first."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=3 * WIDTH,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    vae = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
+        block_out_channels=(8,),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+    )
+    return pipeline(
+        Flux2KleinPipeline,
+        parts,
+        vae=vae.eval(),
+        text_encoder=qwen3(tokenizer, Qwen3ForCausalLM, layers=27),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def lumina2(**parts: Any) -> Lumina2Pipeline:
+    """Make a Lumina-Image 2 pipeline: a Gemma 2 and a transformer of one stream with the text first."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = Lumina2Transformer2DModel(
+        in_channels=4,
+        hidden_size=32,
+        num_layers=2,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=1,
+        multiple_of=16,
+        axes_dim_rope=(4, 6, 6),
+        axes_lens=(512, 64, 64),
+        cap_feat_dim=WIDTH,
+    )
+    return pipeline(
+        Lumina2Pipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=gemma2(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def chroma(**parts: Any) -> ChromaPipeline:
+    """Make a Chroma pipeline: a T5, and double and single blocks with the text first."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = ChromaTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=T5,
+        axes_dims_rope=(4, 4, 8),
+        approximator_num_channels=8,
+        approximator_hidden_dim=16,
+        approximator_layers=1,
+    )
+    return pipeline(
+        ChromaPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=t5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def sana(**parts: Any) -> SanaPipeline:
+    """Make a SANA pipeline: a Gemma 2 and a transformer with linear self-attention and cross-attention."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=2,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=16,
+        cross_attention_dim=32,
+        caption_channels=WIDTH,
+        sample_size=32,
+    )
+    blocks = {"encoder_block_types": ("ResBlock",) * 2, "decoder_block_types": ("ResBlock",) * 2}
+    vae = AutoencoderDC(
+        latent_channels=4,
+        **blocks,
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        encoder_qkv_multiscales=((), ()),
+        decoder_qkv_multiscales=((), ()),
+        upsample_block_type="interpolate",
+        downsample_block_type="conv",
+    )
+    return pipeline(
+        SanaPipeline,
+        parts,
+        vae=vae.eval(),
+        text_encoder=gemma2(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
+    )
+
+
+def pixart_sigma(**parts: Any) -> PixArtSigmaPipeline:
+    """Make a PixArt-Sigma pipeline: a T5 and a transformer with cross-attention."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=8,
+        num_layers=2,
+        cross_attention_dim=32,
+        caption_channels=T5,
+        sample_size=32,
+        use_additional_conditions=False,
+    )
+    return pipeline(
+        PixArtSigmaPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=t5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+    )
+
+
+def qwen3(tokenizer: Qwen2Tokenizer, kind: Any = Qwen3Model, layers: int = 2) -> Any:
+    """Make a Qwen3."""
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+    )
+    return randomize(kind(config))
+
+
+def gemma2(tokenizer: Qwen2Tokenizer) -> Gemma2Model:
+    """Make a Gemma 2 of two layers."""
+    config = Gemma2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+    )
+    return randomize(Gemma2Model(config))
+
+
+def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
+    """Make a Qwen2.5-VL of two layers, with a vision model of one."""
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "rope_parameters": {"mrope_section": [2, 3, 3], "rope_type": "default", "rope_theta": 1e6},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_heads": 2,
+        "out_hidden_size": WIDTH,
+        "patch_size": 14,
+        "fullatt_block_indexes": [0],
+    }
+    torch.manual_seed(0)
+    return randomize(
+        Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))
+    )
+
+
+def qwen_autoencoder() -> AutoencoderKLQwenImage:
+    """Make an autoencoder whose latents have half the side of the image."""
+    torch.manual_seed(0)
+    return AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False],
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    ).eval()
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """Make a Qwen2 tokenizer over bytes with `WORDS` as tokens."""
+    words = WORDS.split()
+    pieces = [*SPECIAL, *byte_letters(), *words, *("Ġ" + word for word in words)]
+    tokenizer = Qwen2Tokenizer(
+        vocab={piece: number for number, piece in enumerate(dict.fromkeys(pieces))},
+        merges=[],
+        extra_special_tokens=list(SPECIAL[1:]),
+        model_max_length=4096,
+        chat_template=CHAT,
+    )
+    tokenizer.backend_tokenizer.model.ignore_merges = True  # a word in the vocabulary is one token
+    return tokenizer

@@ -1,0 +1,70 @@
+"""Pictures of the command line: read, cut to a size, and given to a pipeline that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptweight.errors import SettingError
+from promptweight.messages import message
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from promptweight.protocols import Pipeline
+
+
+def read_pictures(image: Path | None, mask: Path | None, strength: float | None) -> dict[str, Any]:
+    """Return the arguments of a pipeline for a picture to begin from.
+
+    Args:
+        image: the file of the picture.
+        mask: the file of a picture of the same size that is white where the picture changes.
+        strength: how much changes, 0 to 1; None is the pipeline's default.
+
+    Raises:
+        SettingError: a file is not a picture, both differ in size, or there is no picture to begin from.
+    """
+    if image is None:
+        given = {"--mask": mask, "--strength": strength}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise SettingError(message("cli-picture-missing", options=", ".join(unused)))
+        return {}
+    pictures: dict[str, Any] = {"image": _read(image, "RGB")}
+    if mask is not None:
+        pictures["mask_image"] = _read(mask, "L")
+        sizes = [f"{each.width} × {each.height}" for each in pictures.values()]
+        if sizes[0] != sizes[1]:
+            raise SettingError(message("cli-mask-size", mask=mask, size=sizes[1], image=sizes[0]))
+    return pictures if strength is None else {**pictures, "strength": strength}
+
+
+def fit_pictures(
+    arguments: Mapping[str, Any], pipe: Pipeline, width: int | None, height: int | None
+) -> dict[str, Any]:
+    """Return the arguments with pictures of a size, scaled and cut at the edges.
+
+    The size is `width` × `height`, else that of a built-in model, else that of the picture.
+    """
+    from PIL import Image, ImageOps
+
+    from promptweight.mini.worlds import world_of
+
+    pictures = {name: each for name, each in arguments.items() if isinstance(each, Image.Image)}
+    if not pictures:
+        return dict(arguments)
+    world = world_of(pipe)
+    own = next(iter(pictures.values())).size if world is None else (world.size, world.size)
+    size = (width or own[0], height or own[1])
+    return {**arguments, **{name: ImageOps.fit(each, size) for name, each in pictures.items()}}
+
+
+def _read(path: Path, mode: str) -> Image.Image:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            return ImageOps.exif_transpose(opened).convert(mode)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SettingError(message("picture-unreadable", path=path, reason=str(error))) from error

@@ -1,0 +1,38 @@
+"""Remarks on text that looks like a weight, and is none, in the dialects `pw` and `a1111`."""
+
+from __future__ import annotations
+
+import re
+
+from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.source_map import MappedText
+
+# A word and a number with a decimal point, up to a comma or the end: `red:1.2, blue:0.8`.
+UNBRACKETED = re.compile(r"(?<![\w\\:.])([^\W\d_]\w*+:[0-9]++\.[0-9]++)(?=\s*+(?:,|\Z))")
+EMOTICON = re.compile(r",\s*+(:[0-9])\s*+\)")
+FULL_WIDTH = re.compile(r"（[^（）：]*+：\s*+[0-9.]++\s*+）")
+SQUARE = re.compile(r"(?<!\\)\[[^\[\]():|\\]++:\s*+[1-9][0-9]*+\.[0-9]++\s*+\]")
+KEYWORD = re.compile(r"\bAND_(?:PERP|SALT|TOPK)\b")
+
+_PATTERNS = (
+    ("weight-unbracketed", ":", UNBRACKETED),
+    ("weight-emoticon", ":", EMOTICON),
+    ("weight-full-width", "：", FULL_WIDTH),
+    ("weight-square", ":", SQUARE),
+    ("and-keyword", "AND_", KEYWORD),
+)
+"""Code of the remark, a text without which there is no match, and the pattern."""
+_REPLACED = str.maketrans("（）：[]", "():()")
+
+
+def remark_on_mistakes(mapped: MappedText, remarks: Remarks) -> None:
+    """Remark on what is surely not the weight that was meant, with the spelling of that weight."""
+    text = mapped.text
+    for code, mark, pattern in _PATTERNS:
+        if mark not in text:
+            continue
+        for match in pattern.finditer(text):
+            group = pattern.groups
+            value = match[group]
+            start, end = mapped.source_start(match.start(group)), mapped.source_end(match.end(group))
+            remarks.add(code, start, end, value=value, meant=value.translate(_REPLACED))

@@ -1,0 +1,120 @@
+"""`promptweight generate --image`: pictures to begin from, masks and sizes, against diffusers' own runs."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from PIL import Image
+
+from promptweight.metadata import read_metadata
+
+PROMPT = "um gato vermelho"
+
+
+@pytest.fixture
+def picture(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+@pytest.fixture
+def mask(tmp_path):
+    pixels = np.zeros((96, 64), np.uint8)
+    pixels[:48] = 255
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    return tmp_path / "mask.png"
+
+
+@pytest.fixture
+def generate(run, model_folder, tmp_path):
+    def generate(*arguments, model=model_folder, prompt=PROMPT, folder="out"):
+        common = ["--model", model, "--device", "cpu", "--steps", "4", "--seed", "1"]
+        return run("generate", prompt, *common, "-o", tmp_path / folder, *arguments)
+
+    return generate
+
+
+def read(path):
+    with Image.open(path) as image:
+        return image.copy()
+
+
+def drawn(out):
+    return read(out.splitlines()[0])
+
+
+def alone(kind, model_folder, **arguments):
+    """Return the image of diffusers' own pipeline."""
+    pipe = kind.from_pretrained(model_folder, safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(1)
+    return pipe(PROMPT, num_inference_steps=4, generator=generator, **arguments).images[0]
+
+
+def test_image_to_image_is_that_of_diffusers(generate, picture, model_folder):
+    code, out, _ = generate("--image", picture, "--strength", 0.5, "--guidance", 7.5)
+    assert code == 0
+    own = alone(StableDiffusionImg2ImgPipeline, model_folder, image=read(picture), strength=0.5)
+    assert drawn(out).size == own.size == (64, 96)
+    assert np.array_equal(drawn(out), own)
+
+
+def test_inpainting_is_that_of_diffusers_and_keeps_the_size(generate, picture, mask, model_folder):
+    code, out, _ = generate("--image", picture, "--mask", mask, "--guidance", 7.5)
+    assert code == 0
+    pictures = {"image": read(picture), "mask_image": read(mask)}
+    own = alone(StableDiffusionInpaintPipeline, model_folder, **pictures, width=64, height=96)
+    assert drawn(out).size == (64, 96)
+    assert np.array_equal(drawn(out), own)
+
+
+def test_weights_act_on_pictures(generate, picture):
+    _, plain, _ = generate("--image", picture)
+    code, weighted, _ = generate("--image", picture, prompt="um (gato:3) vermelho", folder="weighted")
+    assert code == 0
+    assert not np.array_equal(drawn(plain), drawn(weighted))
+
+
+def test_picture_is_cut_to_a_given_size(generate, picture):
+    _, out, _ = generate("--image", picture, "--width", 32, "--height", 32)
+    assert drawn(out).size == (32, 32)
+
+
+def test_picture_is_cut_to_the_size_of_a_built_in_model(generate, picture):
+    _, out, _ = generate("--image", picture, "--strength", 0.5, model="mini")
+    assert drawn(out).size == (128, 128)
+
+
+def test_rerun_asks_for_the_picture(generate, run, picture, tmp_path):
+    _, out, _ = generate("--image", picture, "--strength", 0.5, model="mini")
+    file = out.splitlines()[0]
+    assert read_metadata(file).record["pipeline_kwargs"]["strength"] == 0.5
+    again = ["generate", "--from", file, "-o", tmp_path / "again"]
+    code, _, err = run(*again)
+    assert code == 2
+    assert "--strength: a picture to begin from is missing" in " ".join(err.split())
+    code, repeated, err = run(*again, "--image", picture)
+    assert code == 0
+    assert "picture" not in err
+    assert np.array_equal(drawn(out), drawn(repeated))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--mask", "mask.png"], "--mask: a picture to begin from is missing; give it with --image"),
+        (["--strength", 0.5], "--strength: a picture to begin from is missing; give it with --image"),
+        (["--image", "none.png"], "none.png cannot be read as a picture"),
+        (["--image", "text.png"], "text.png cannot be read as a picture"),
+        (["--image", "picture.png", "--mask", "small.png"], "must have the size of the picture, 64 × 96"),
+        (["--image", "picture.png", "--strength", 2], "strength must be"),
+    ],
+)
+def test_unusable_pictures_are_refused(generate, picture, tmp_path, arguments, text):
+    (tmp_path / "text.png").write_text("a text")
+    Image.new("L", (32, 32)).save(tmp_path / "small.png")
+    arguments = [tmp_path / each if str(each).endswith(".png") else each for each in arguments]
+    code, out, err = generate(*arguments)
+    assert (code, out) == (2, "")
+    assert text in " ".join(err.split())

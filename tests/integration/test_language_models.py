@@ -1,0 +1,247 @@
+"""Families whose pipelines encode the text themselves, against runs with attention by hand in float64."""
+
+import inspect
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_language_models
+import torch
+
+import promptweight
+from promptweight.attention import Record, attach
+from promptweight.conditioning import encode, encode_prompts
+from promptweight.errors import SettingError
+from promptweight.generation.pipeline_call import make_step_arguments
+from tests.fixtures.attention_probe import changed_rows, find_keys, weighted_by_hand
+
+STEPS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family: its tiny pipeline, the arguments of its call, and its guidance."""
+
+    make: Any
+    guided: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
+    height: int = 32
+    width: int = 64
+    length: int | None = None
+    """Number of tokens of a text, where the pipeline pads to it."""
+
+    @property
+    def encoding(self):
+        """Return the arguments of an encoding."""
+        return {} if self.length is None else {"max_sequence_length": self.length}
+
+
+CASES = {
+    "qwen-image": Case(tiny_language_models.qwen_image, {"true_cfg_scale": 2.0}),
+    "z-image": Case(tiny_language_models.z_image, {"guidance_scale": 2.0}),
+    "lumina 2": Case(tiny_language_models.lumina2, {"guidance_scale": 2.0}, length=64),
+    "chroma": Case(tiny_language_models.chroma, {"guidance_scale": 2.0}, length=16),
+    "sana": Case(
+        tiny_language_models.sana, {"guidance_scale": 2.0}, {"use_resolution_binning": False}, length=16
+    ),
+    "pixart-sigma": Case(
+        tiny_language_models.pixart_sigma,
+        {"guidance_scale": 2.0},
+        {"use_resolution_binning": False},
+        length=16,
+    ),
+    "flux.2 klein": Case(tiny_language_models.flux2_klein, {"guidance_scale": 2.0}, length=24),
+}
+
+
+@pytest.fixture(params=CASES, scope="module")
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def pipe(case):
+    return case.make()
+
+
+@pytest.fixture
+def run(case, pipe):
+    """Return a function that runs the pipeline and returns its latents."""
+
+    def call(**inputs):
+        settings = {"height": case.height, "width": case.width, "num_inference_steps": STEPS}
+        accepted = inspect.signature(pipe.__call__).parameters
+        with torch.no_grad():
+            if "negative_prompt" in inputs and "negative_prompt" not in accepted:
+                negative = pipe.encode_prompt(inputs.pop("negative_prompt"), **case.encoding)
+                inputs["negative_prompt_embeds"] = negative[0]
+            return pipe(
+                **settings | case.settings | case.guided | case.encoding | inputs,
+                generator=torch.Generator().manual_seed(0),
+                output_type="latent",
+            ).images
+
+    return call
+
+
+@pytest.fixture
+def token(pipe):
+    """The id of the word "gato" after a space, a token of its own."""
+    return pipe.tokenizer(" gato", add_special_tokens=False).input_ids[-1]
+
+
+def test_unweighted_run_has_the_pipelines_bits_and_float64_columns(pipe, run, token, case):
+    texts = {"prompt": "um gato vermelho", "negative_prompt": "feio"}
+    plain = run(**texts)
+    keys = find_keys(pipe, lambda: run(**texts), token)
+    with weighted_by_hand(pipe, keys, 1) as softmaxes:
+        run(**texts)
+    with attach(pipe, *texts.values(), record=Record(steps="keep", heads="keep"), **case.encoding) as session:
+        assert torch.equal(run(**session.inputs), plain)
+    assert session.warnings == []
+    layers = {layer.name for layer, _ in session.config.layout.layers.values()}
+    recording = session.maps.recording
+    assert {name for slot in recording.slots for name in slot.layers} == layers
+    (word,) = session.find("gato")
+    columns = recording.columns(("positive", 0))
+    recorded = [
+        slot.sums[step, 0, 0][..., [columns[position] for position in word.positions]].sum(-1)
+        for step in range(STEPS)
+        for slot in recording.slots
+    ]
+    # in the order of the calls, of which those of the text alone and of the negative prompt are not recorded
+    truth = iter(
+        softmax[row][..., positions].sum(-1)
+        for softmax, of_call in zip(softmaxes, keys, strict=True)
+        for row, positions in of_call.items()
+    )
+    for actual in recorded:
+        assert any(includes(expected, actual) for expected in truth)
+
+
+def includes(expected, actual):
+    """Return whether a range of consecutive queries has the recorded columns, (heads, queries)."""
+    starts = range(expected.shape[-1] - actual.shape[-1] + 1)
+    return any(
+        torch.allclose(expected[:, k : k + actual.shape[-1]].float(), actual, rtol=0, atol=2e-6)
+        for k in starts
+    )
+
+
+@pytest.mark.parametrize("weight", [0, 0.5, 2])
+def test_weighted_run_equals_a_float64_run_by_hand(weight, pipe, run, token, case):
+    texts = {"prompt": "um gato vermelho", "negative_prompt": "feio"}
+    plain = run(**texts)
+    keys = find_keys(pipe, lambda: run(**texts), token)
+    assert any(keys)
+    with weighted_by_hand(pipe, keys, weight):
+        expected = run(**texts)
+    with attach(pipe, f"um (gato:{weight}) vermelho", "feio", record=False, **case.encoding) as session:
+        actual = run(**session.inputs)
+    change = (expected - plain).abs().max()
+    assert (actual - expected).abs().max() < 2e-2 * change
+    assert [warning.code for warning in session.warnings] == ["weights-in-attention"]
+
+
+def test_weight_of_a_negative_prompt_acts_on_its_own_keys(pipe, run, token, case):
+    texts = {"prompt": "um vermelho", "negative_prompt": "um gato"}
+    plain = run(**texts)
+    keys = find_keys(pipe, lambda: run(**texts), token)
+    with weighted_by_hand(pipe, keys, 3):
+        expected = run(**texts)
+    with attach(pipe, "um vermelho", "um (gato:3)", record=False, **case.encoding) as session:
+        actual = run(**session.inputs)
+    assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
+
+
+def test_word_of_weight_0_has_no_influence(pipe, run, token, case):
+    images = {}
+    for weight in (0, 1):
+        for is_changed in (False, True):
+            with changed_rows(pipe, token) if is_changed else nullcontext():
+                text = f"um (gato:{weight}) vermelho"
+                encoded = encode_prompts(pipe, text, "feio", in_session=True, **case.encoding)
+            with attach(pipe, encoded, record=False) as session:
+                images[weight, is_changed] = run(**session.inputs)
+    assert torch.equal(images[0, False], images[0, True])
+    assert not torch.equal(images[1, False], images[1, True])
+
+
+def test_prompt_that_changes_has_the_bits_of_its_text_until_then(pipe, run, case):
+    latents = []
+
+    def keep(_pipe, _step, _timestep, tensors):
+        latents.append(tensors["latents"].clone())
+        return tensors
+
+    with attach(
+        pipe, "[um gato:casa vermelho e rato:0.5]", "feio", num_inference_steps=STEPS, **case.encoding
+    ) as session:
+        run(**session.inputs, **make_step_arguments(pipe, keep))
+    run(prompt="um gato", negative_prompt="feio", **make_step_arguments(pipe, keep))
+    assert torch.equal(latents[0], latents[STEPS])
+    assert not torch.equal(latents[1], latents[STEPS + 1])
+    assert session.warnings == []
+    assert {word.text for word in session.words()} >= {"gato", "casa", "rato"}
+
+
+def test_generate_weights_words_and_draws_their_maps(pipe, case):
+    result = promptweight.generate(
+        pipe,
+        "um (gato:1.5) vermelho",
+        negative_prompt="(feio:1.2)",
+        seed=1,
+        num_inference_steps=STEPS,
+        height=case.height,
+        width=case.width,
+        **case.settings,
+    )
+    assert "weights-in-attention" in [warning.code for warning in result.warnings]
+    assert result.maps.word("gato").tensor.shape == (case.height, case.width)
+    name = next(iter(case.guided))
+    assert result.settings["guidance_scale"] == promptweight.models.get_default_guidance_scale(pipe), name
+
+
+def test_edit_uses_the_attention_of_its_source_or_is_refused(pipe, case):
+    def edit(text):
+        size = {"height": case.height, "width": case.width}
+        options = {**size, "seed": 0, "num_inference_steps": STEPS, **case.settings}
+        result = promptweight.generate(pipe, "um gato", edit=text, **options)
+        alone = promptweight.generate(pipe, text, **options)
+        return tuple(np.asarray(each.images[0], int) for each in (result, result.edited, alone))
+
+    if case.make in (tiny_language_models.z_image, tiny_language_models.lumina2):
+        with pytest.raises(SettingError, match="an edit is not possible with"):
+            edit("um peixe")
+        return
+    source, edited, _ = edit("um gato")
+    assert np.abs(source - edited).max() <= 1  # sums of a row depend on its place in the batch
+    source, edited, alone = edit("um peixe")
+    assert not np.array_equal(edited, source)
+    assert not np.array_equal(edited, alone)
+
+
+@pytest.mark.parametrize("weighting", ["scale", "presence", "comfy++", "clip-attention"])
+def test_weightings_of_embeddings_are_refused(weighting, pipe):
+    with pytest.raises(SettingError, match=f"weighting must be one of.*{weighting.replace('+', '.')}"):
+        attach(pipe, "um (gato:1.5)", weighting=weighting)
+
+
+def test_weights_without_a_session_are_refused(pipe):
+    with pytest.raises(SettingError, match="acts in the denoiser's attention"):
+        encode(pipe, "um (gato:1.5)")
+    assert "prompt_embeds" in encode(pipe, "um gato")
+
+
+def test_arguments_of_the_encoding_are_refused_by_generate(pipe):
+    with pytest.raises(SettingError, match="max_sequence_length"):
+        promptweight.generate(pipe, "um gato", max_sequence_length=8)
+
+
+def test_joined_texts_and_negative_guidance_in_attention_are_refused(pipe):
+    with pytest.raises(SettingError, match="encodes one text at a time"):
+        encode(pipe, '("um gato", "casa").and()', dialect="compel")
+    with pytest.raises(SettingError, match="negative_guidance must be 'cfg'"):
+        attach(pipe, "um gato", "feio", negative_guidance="nag")

@@ -1,0 +1,223 @@
+"""Pipelines that change or follow a picture: `generate` passes pictures on, and says which one is missing."""
+
+import diffusers
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from diffusers import ControlNetModel, FluxTransformer2DModel, T2IAdapter
+from PIL import Image
+
+from promptweight import generate
+from promptweight.conditioning import FAMILIES
+from promptweight.errors import SettingError
+from promptweight.generation import GenerateOptions, build_call
+from promptweight.generation.pipeline_call import count_steps, list_needed_arguments
+
+SIDE = 32
+NO_CHECKER = {"requires_safety_checker": False}
+
+
+def picture(mode="RGB"):
+    """Return a picture whose right half is bright."""
+    pixels = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+    pixels[:, SIDE // 2 :] = 200
+    return Image.fromarray(pixels).convert(mode)
+
+
+def parts_of(pipe, *absent):
+    return {name: each for name, each in pipe.components.items() if name not in absent}
+
+
+def control_net(unet):
+    net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8,))
+    generator = torch.Generator().manual_seed(5)
+    zero = torch.nn.ModuleList([net.controlnet_down_blocks, net.controlnet_cond_embedding.conv_out])
+    for parameter in zero.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    return net.eval()
+
+
+def make_control_flux():
+    torch.manual_seed(0)
+    transformer = FluxTransformer2DModel(
+        in_channels=32, out_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=96, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    parts = parts_of(tiny_models.flux(), "image_encoder", "feature_extractor", "transformer")
+    return diffusers.FluxControlPipeline(**parts, transformer=transformer.eval())
+
+
+def make(name):
+    """Make a tiny pipeline of this class."""
+    if name == "FluxControlPipeline":
+        return make_control_flux()
+    kind, more, absent = tiny_models.sd, {}, ()
+    if name.startswith("StableDiffusionXL"):
+        kind = tiny_models.sdxl
+    elif name.startswith("StableDiffusion3"):
+        kind = tiny_models.sd3
+    elif name.startswith("Flux"):
+        kind, absent = tiny_models.flux, ("image_encoder", "feature_extractor")
+    else:
+        more = NO_CHECKER
+    pipe = kind()
+    if "ControlNet" in name:
+        more = more | {"controlnet": control_net(pipe.unet)}
+    if "Adapter" in name:
+        torch.manual_seed(1)
+        kinds = {"adapter_type": "full_adapter", "downscale_factor": 1}
+        if "XL" in name:
+            kinds = {"adapter_type": "full_adapter_xl", "downscale_factor": 2}
+        else:
+            absent = ("image_encoder",)
+        more = more | {"adapter": T2IAdapter(channels=[32, 32], **kinds)}
+    return getattr(diffusers, name)(**parts_of(pipe, *absent), **more)
+
+
+CASES = {
+    "StableDiffusionImg2ImgPipeline": {"image": picture()},
+    "StableDiffusionInpaintPipeline": {"image": picture(), "mask_image": picture("L")},
+    "StableDiffusionControlNetPipeline": {"image": picture()},
+    "StableDiffusionControlNetImg2ImgPipeline": {"image": picture(), "control_image": picture()},
+    "StableDiffusionXLImg2ImgPipeline": {"image": picture()},
+    "StableDiffusion3Img2ImgPipeline": {"image": picture()},
+    "FluxImg2ImgPipeline": {"image": picture()},
+    "FluxControlPipeline": {"control_image": picture()},
+    "FluxKontextPipeline": {"image": picture()},
+}
+
+
+@pytest.fixture
+def pipe(request):
+    made = make(request.param)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def settings_for(name, pictures, steps=4):
+    settings = {"seed": 1, "num_inference_steps": steps, **pictures}
+    if name.startswith(("Flux", "StableDiffusion3")) or "Inpaint" in name:
+        settings |= {"height": SIDE, "width": SIDE}
+    if "Kontext" in name:
+        settings |= {"max_area": SIDE * SIDE, "_auto_resize": False}
+    return settings
+
+
+@pytest.mark.parametrize(("pipe", "pictures"), CASES.items(), ids=CASES, indirect=["pipe"])
+def test_pictures_reach_the_pipeline(pipe, pictures):
+    """Weights act, maps have the size of the picture, and another picture changes the image."""
+    name = type(pipe).__name__
+    settings, steps = settings_for(name, pictures), []
+    plain = generate(pipe, "um gato", **settings)
+    weighted = generate(
+        pipe, "um (gato:9)", weighting="attention", callback=lambda done: steps.append(done.step), **settings
+    )
+    assert plain.images[0].size == (SIDE, SIDE)
+    assert weighted.images[0].tobytes() != plain.images[0].tobytes()
+    assert weighted.maps.word("gato").tensor.shape == (SIDE, SIDE)
+    assert weighted.maps.word("gato").mass > plain.maps.word("gato").mass
+    assert steps == list(range(1, len(steps) + 1))
+    assert {warning.code for warning in plain.warnings} <= {"encoder-without-weights"}
+    other = {each: Image.new(image.mode, image.size, 90) for each, image in pictures.items()}
+    changed = generate(pipe, "um gato", **(settings | other))
+    assert changed.images[0].tobytes() != plain.images[0].tobytes()
+
+
+NEEDED = {name: pictures for name, pictures in CASES.items() if "Kontext" not in name}
+
+
+@pytest.mark.parametrize(("pipe", "pictures"), NEEDED.items(), ids=NEEDED, indirect=["pipe"])
+def test_missing_picture_is_named(pipe, pictures):
+    """Each one, before anything runs."""
+    for missing in pictures:
+        others = {name: image for name, image in pictures.items() if name != missing}
+        with pytest.raises(SettingError, match=rf"{type(pipe).__name__} needs {missing}; .*{missing}=…"):
+            generate(pipe, "um gato", **others)
+    if len(pictures) > 1:
+        with pytest.raises(SettingError, match=" needs " + ", ".join(pictures)):
+            generate(pipe, "um gato")
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_class_says_which_pictures_it_needs(family):
+    """By what its documentation and its checks ask for."""
+    for name in family.pipelines:
+        needed = list_needed_arguments(getattr(diffusers, name))
+        changes = any(part in name for part in ("Img2Img", "Inpaint", "Depth2Img", "Fill"))
+        follows = "Control" in name or "Adapter" in name
+        assert bool(needed) == (changes or follows)
+        assert ("mask_image" in needed) == (
+            ("Inpaint" in name or "Fill" in name) and not name.startswith("StableDiffusion3ControlNet")
+        )
+
+
+ADAPTERS = ["StableDiffusionAdapterPipeline", "StableDiffusionXLAdapterPipeline"]
+
+
+@pytest.mark.parametrize("pipe", ADAPTERS, indirect=True)
+def test_pipelines_with_the_older_callback_report_their_steps(pipe):
+    settings = {"image": picture(), "height": SIDE, "width": SIDE, "num_inference_steps": 3, "seed": 1}
+    steps = []
+    result = generate(
+        pipe,
+        "um (gato:2)",
+        **settings,
+        callback=lambda progress: steps.append((progress.step, progress.steps, progress.latents.shape[1])),
+    )
+    assert steps == [(1, 3, 4), (2, 3, 4), (3, 3, 4)]
+    assert result.images[0].size == (SIDE, SIDE)
+    stopped = generate(pipe, "um gato", **settings, callback=lambda _: False)
+    assert stopped.images == ()
+
+
+@pytest.mark.parametrize("pipe", ["StableDiffusionImg2ImgPipeline"], indirect=True)
+def test_size_of_a_picture_is_not_set(pipe):
+    with pytest.raises(SettingError, match="height must be None for StableDiffusionImg2ImgPipeline"):
+        build_call(pipe, GenerateOptions(height=64, pipeline_kwargs={"image": picture()}))
+
+
+CHANGING = ["StableDiffusionImg2ImgPipeline", "StableDiffusion3Img2ImgPipeline", "FluxImg2ImgPipeline"]
+
+
+@pytest.mark.parametrize(
+    ("pipe", "steps", "strength"),
+    [
+        *((name, *each) for name in CHANGING for each in ((10, 0.3), (7, 0.5), (4, 1.0), (3, 0.7))),
+        *((name, 10, 0.05) for name in CHANGING[1:]),  # a UNet is left no step
+    ],
+    indirect=["pipe"],
+)
+def test_changing_prompts_follow_the_steps_that_a_picture_leaves(pipe, steps, strength):
+    """The number of steps is the pipeline's own."""
+    name = type(pipe).__name__
+    settings = settings_for(name, {"image": picture(), "strength": strength}, steps)
+    seen = []
+    result = generate(
+        pipe, "um [gato:feio:0.5]", callback=lambda progress: seen.append(progress.steps), **settings
+    )
+    assert set(seen) == {len(seen)} == {count_steps(pipe, settings)}
+    assert "steps-differ" not in {warning.code for warning in result.warnings}
+
+
+@pytest.mark.parametrize(
+    ("pipe", "settings"),
+    [
+        ("StableDiffusionImg2ImgPipeline", {"num_inference_steps": 10, "strength": 0.05}),
+        ("StableDiffusionXLImg2ImgPipeline", {"num_inference_steps": 3}),  # by its default strength of 0.3
+        ("StableDiffusionInpaintPipeline", {"mask_image": picture("L"), "strength": 0}),
+        ("StableDiffusion3Img2ImgPipeline", {"strength": 0}),
+        ("FluxImg2ImgPipeline", {"strength": 0}),
+    ],
+    indirect=["pipe"],
+)
+def test_strength_without_a_step_is_refused(pipe, settings):
+    with pytest.raises(SettingError, match="strength must leave at least one of"):
+        generate(pipe, "um gato", image=picture(), **settings)
+
+
+@pytest.mark.parametrize("pipe", CHANGING[:1], indirect=True)
+@pytest.mark.parametrize("strength", [1.1, -0.1, "x", None])
+def test_strength_out_of_range_is_refused(pipe, strength):
+    with pytest.raises(SettingError, match=r"^strength must be (between 0 and 1|a finite number); got"):
+        generate(pipe, "um gato", image=picture(), strength=strength)
