@@ -18,6 +18,7 @@ from promptweight_ui.components.picture import finished_message, image_payload
 from promptweight_ui.generation import GenerateCall
 from promptweight_ui.i18n import known_language
 from promptweight_ui.outputs import Outputs
+from promptweight_ui.threads import is_exiting, start_thread
 from promptweight_ui.validation import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Examples:
         def make() -> None:
             try:
                 self._make_all({language: texts[0] for language, texts in prompts.items()})
-            except _AlwaysBusyError:
+            except _NeverFreeError:
                 pass
             except PromptweightError as error:
                 logging.getLogger("promptweight").error("%s", error)
@@ -83,9 +84,7 @@ class Examples:
                     self._changed.notify_all()
 
         self._is_pending = True
-        thread = Thread(target=make, name="example", daemon=True)
-        thread.start()
-        return thread
+        return start_thread("example", make)
 
     def wait(self, prompt: object, language: object, timeout: float) -> Example | None:
         """Return the image of a prompt as soon as it is made.
@@ -147,7 +146,7 @@ class Examples:
         """Return the result of a prompt; every run that waits for the model goes first.
 
         Raises:
-            _AlwaysBusyError: in no attempt was the model free for as long as it takes.
+            _NeverFreeError: in no attempt was the model free for as long as it takes, or the process exits.
         """
         models = self._context.models
         for _ in range(MAX_ATTEMPTS):
@@ -160,11 +159,13 @@ class Examples:
                     prompt,
                     options=options,
                     record=Record(steps="keep", refine=refine),
-                    callback=lambda _: not models.turns.is_awaited,
+                    callback=lambda _: not (models.turns.is_awaited or is_exiting()),
                 )
             if result.stopped_after is None and result.images:
                 return result
-        raise _AlwaysBusyError
+            if is_exiting():
+                break
+        raise _NeverFreeError
 
 
 def _keep(result: Result, component: Any) -> list[str]:
@@ -174,5 +175,5 @@ def _keep(result: Result, component: Any) -> list[str]:
     return paths
 
 
-class _AlwaysBusyError(Exception):
-    """Exit from making examples on a server whose model is never free."""
+class _NeverFreeError(Exception):
+    """Exit from making examples on a server whose model is never free, or that is closed."""

@@ -13,13 +13,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Lock, RLock, Thread
+from threading import Event, Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 from promptweight import validation
 from promptweight.errors import PromptweightError
 from promptweight_ui.model_facts import ModelFacts, facts_of, read_facts
 from promptweight_ui.samplers import sampler_names, schedule_names, split_sampler
+from promptweight_ui.threads import start_thread
 from promptweight_ui.turns import Turns
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Models:
             except PromptweightError as error:
                 logging.getLogger("promptweight").error("%s", error)
 
-        Thread(target=load, name="load model", daemon=True).start()
+        start_thread("load model", load)
 
     def check(self, name: object) -> str:
         """Return `name` if the server offers that model.

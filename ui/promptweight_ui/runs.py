@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Condition, Thread
+from threading import Condition
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from promptweight_ui import validation
 from promptweight_ui.malloc_trim import trim
+from promptweight_ui.threads import start_thread
 from promptweight_ui.turns import Ticket, Turns
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Run:
                 self._is_done = True
                 self._changed.notify_all()
 
-        Thread(target=run, name="run", daemon=True).start()
+        start_thread("run", run, self.stop)
 
     def statuses(self) -> Iterator[RunStatus]:
         """Yield the newest status until the run ends, at least every `IDLE_INTERVAL`.
