@@ -20,7 +20,8 @@ from random import Random
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from transformers import CLIPTokenizer
 
@@ -127,6 +128,9 @@ def _learn_denoiser(
 ) -> None:
     loss = RECIPES[options.model].loss(parts)
     loss.rows.text.requires_grad_(not options.freeze_text)
+    if device.type == "cpu" and isinstance(loss.denoiser, UNet2DConditionModel):
+        # On CPUs the backward pass of PyTorch's fused attention is several times slower than that of its parts.
+        loss.denoiser.set_attn_processor(AttnProcessor())
     if options.compile:
         loss.denoiser.compile()
     if isinstance(loss, denoiser.FlowLoss):
