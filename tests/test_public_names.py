@@ -35,6 +35,31 @@ def loaded_after(code: str) -> set[str]:
     return set(run(code + listing).split("\n")[-2].split())
 
 
+WITHOUT_GRADIO = """
+import sys
+sys.modules["gradio"] = None
+from promptweight.cli import main
+sys.argv = ["promptweight", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as done:
+    print("exit", done.code)
+"""
+
+
+def test_images_are_generated_without_gradio(tmp_path):
+    written = run(WITHOUT_GRADIO, "generate", "um (gato:1.4) vermelho", "-o", str(tmp_path), "--steps", "1")
+    assert written.endswith("exit 0\n")
+    assert len([*tmp_path.glob("*.png")]) == 1
+
+
+def test_app_without_gradio_names_the_extra():
+    code = f"import sys; sys.stderr = sys.stdout\n{WITHOUT_GRADIO}"
+    written = run(code, "ui")
+    assert 'pip install "promptweight[ui]"' in written
+    assert written.endswith("exit 2\n")
+
+
 def test_import_of_the_package_is_light():
     assert loaded_after("import promptweight") == set()
 

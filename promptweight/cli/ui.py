@@ -60,7 +60,12 @@ def ui(
         check_choice("lang", lang, LANGUAGES)
     if root_path is not None and not ROOT_PATH.fullmatch(root_path):
         raise SettingError(message("cli-root-path", path=root_path))
-    from promptweight_ui.app import launch
+    try:
+        from promptweight_ui.app import launch
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise SettingError(message("ui-missing")) from None
 
     launch(
         model or ["mini"],
