@@ -18,8 +18,8 @@ from promptweight.messages import message
 from promptweight.prompt import find_phrase, reweight
 from promptweight.weighting import Weighting
 
-BRACKET_DIALECTS = ("pw", "a1111", "comfy")
-"""Dialects that write weights in brackets, the only ones in which a sweep can vary weights."""
+BRACKET_DIALECTS = ("pw", "a1111", "comfy", "novelai")
+"""Dialects that write weights in brackets or numbers, the only ones in which a sweep can vary weights."""
 _MAX_WEIGHT = 1000
 
 

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-ORIGINS = {"none": "", "round": "( )", "square": "[ ]", "number": "( : )", "plus": "+", "minus": "-"}
+ORIGINS = {
+    "none": "",
+    "round": "( )",
+    "square": "[ ]",
+    "number": "( : )",
+    "plus": "+",
+    "minus": "-",
+    "curly": "{ }",
+    "colons": ":: ::",
+}
 STYLES = {"info": "cyan", "warning": "yellow", "error": "red"}
 MAX_LINE_LENGTH = 100
 """A longer line of the source is cut to this length around the range of a diagnostic."""

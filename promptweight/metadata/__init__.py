@@ -7,7 +7,6 @@
 - `image_texts`, `text_encodings`, `alpha_channel`: where texts are in an image file, and their encodings;
 - `tools`: the reader for the content of a file, of `comfyui`, `invokeai`, `swarmui`, `fooocus`, `novelai`,
   `draw_things`, `easy_diffusion`, `infotext_settings`, `civitai` and `json_settings`;
-- `novelai_weights`: NovelAI's weights in ComfyUI's syntax;
 - `sampler_names`: the samplers of these tools in diffusers.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 from promptweight.messages import message
 from promptweight.metadata.generation_info import GenerationInfo, InfoBuilder
 from promptweight.metadata.json_objects import find_text, first_text, parse_object
-from promptweight.metadata.novelai_weights import convert_novelai
+from promptweight.prompt import convert
 
 _WITHOUT_EFFECT = (
     "prompt", "uc", "v4_prompt", "v4_negative_prompt", "request_type", "signed_hash", "n_samples", "version",
@@ -41,7 +41,7 @@ def read_novelai(texts: Mapping[str, str], size: tuple[int, int]) -> GenerationI
     comment = parse_object(texts.get("Comment"))
     if comment is None:
         error = message("settings-missing", tool="NovelAI")
-        prompt = convert_novelai(texts.get("Description", ""))
+        prompt = _to_comfy(texts.get("Description", ""))
         return GenerationInfo("NovelAI", prompt, dialect="comfy", error=None if prompt else error)
     settings = {"width": size[0], "height": size[1], **comment}
     if texts.get("Description"):
@@ -67,10 +67,10 @@ def read_novelai(texts: Mapping[str, str], size: tuple[int, int]) -> GenerationI
         builder.warn(message("characters-joined", number=characters))
     written = find_text(settings, ["prompt"])
     if not prompt and written is not None:
-        prompt = convert_novelai(written)
+        prompt = _to_comfy(written)
     return builder.build(
         None if not prompt and written is None else prompt,
-        negative or convert_novelai(first_text(comment, ["uc", "negative_prompt"])),
+        negative or _to_comfy(first_text(comment, ["uc", "negative_prompt"])),
     )
 
 
@@ -88,8 +88,13 @@ def _read_caption(value: object) -> tuple[str, int]:
     characters = [each for each in characters if each.strip()]
     # A bracket without a partner ends with its caption.
     captions = [
-        convert_novelai(each.strip().rstrip(","))
+        _to_comfy(each.strip().rstrip(","))
         for each in (first_text(caption, ["base_caption"]), *characters)
         if each.strip()
     ]
     return ", ".join(captions), len(characters)
+
+
+def _to_comfy(prompt: str) -> str:
+    """Return a prompt of NovelAI in the dialect `comfy`, which has a form for all of its weights."""
+    return convert(prompt, "novelai", "comfy").text

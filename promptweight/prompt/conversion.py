@@ -21,6 +21,7 @@ from promptweight.prompt.writers import (
     write_a1111,
     write_comfy,
     write_compel,
+    write_novelai,
     write_plain,
 )
 
@@ -70,7 +71,7 @@ def write(tree: ParseTree, dialect: str | None = None) -> str:
     check_dialect(target)
     if target != tree.dialect:
         return _rewrite(tree, target)[0]
-    if target not in ("pw", "a1111", "comfy"):
+    if target in ("compel", "plain"):
         return tree.source
     parts = split_scheduled_segments(tree) if tree.is_scheduled else split_segments(tree.at())
     if parts is None:
@@ -122,6 +123,8 @@ def _write_parts(target: str, tree: ParseTree, parts: list[SegmentPart]) -> tupl
         return write_comfy(parts, tree.loras)
     if target == "compel":
         return write_compel(parts, tree.loras)
+    if target == "novelai":
+        return write_novelai(parts, tree.loras)
     return write_plain(parts, tree.loras)
 
 

@@ -25,6 +25,9 @@ CUES: tuple[tuple[str, float, re.Pattern[str]], ...] = (
     ("a1111", 0.5, re.compile(r"\([^()\\]++\)(?![\d.+-])")),
     ("comfy", 4.0, re.compile(r"(?<![^\s,(])embedding:\w")),
     ("comfy", 1.5, re.compile(rf":\s?{ASCII_WEIGHT}[eE][+-]?\d++\s?\)")),
+    ("novelai", 4.0, re.compile(rf"(?<![\w.{{|$]){ASCII_WEIGHT}::")),
+    ("novelai", 3.0, re.compile(r"\{\{[^{}|$=:\\]++\}\}")),
+    ("novelai", 1.5, re.compile(r"(?<![{\\])\{[^{}|$=:\\]++\}(?!\})")),
     ("comfy", 0.8, re.compile(rf":\s?{ASCII_WEIGHT}\s?\)")),
 )
 MAX_MATCHES = 20

@@ -7,7 +7,7 @@ from promptweight.prompt.model import Diagnostic
 MAX_DIAGNOSTICS = 200
 """A megabyte of stray brackets would give a megabyte of warnings; the rest is counted instead."""
 
-JOINED_CODES = ("stray-closer", "unclosed-group", "empty-group")
+JOINED_CODES = ("stray-closer", "unclosed-group", "empty-group", "novelai-stray", "novelai-closed")
 
 # code: (severity, English, Portuguese)
 MESSAGES: dict[str, tuple[str, str, str]] = {
@@ -65,6 +65,41 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "warning",
         "“{value}” adds its text after a step; as a weight, write “{meant}”",
         "“{value}” acrescenta o texto depois de um passo; como peso, escreva “{meant}”",
+    ),
+    "weight-novelai": (
+        "warning",
+        "“{value}” is a weight of NovelAI and text here; write “{meant}”, or use the dialect novelai",
+        "“{value}” é um peso do NovelAI e aqui é texto; escreva “{meant}” ou use o dialeto novelai",
+    ),
+    "novelai-stray": (
+        "warning",
+        "“{bracket}” closes nothing; in NovelAI it changes the weight of all the text after it",
+        "“{bracket}” não fecha nada; no NovelAI, muda o peso de todo o texto depois dele",
+    ),
+    "novelai-closed": (
+        "info",
+        "the group of this “{bracket}” was closed by the “::” before it",
+        "o grupo deste “{bracket}” já foi fechado pelo “::” antes dele",
+    ),
+    "novelai-colons": (
+        "info",
+        "“::” closes nothing here; it is left out",
+        "“::” não fecha nada aqui; foi deixado de fora",
+    ),
+    "novelai-digit": (
+        "warning",
+        "“{value}” is read as the end of the weight; NovelAI needs a space between a digit and “::”",
+        "“{value}” foi lido como o fim do peso; o NovelAI precisa de um espaço entre um algarismo e “::”",
+    ),
+    "novelai-round": (
+        "warning",
+        "“{value}” is text in NovelAI; as a weight, write “{meant}”",
+        "“{value}” é texto no NovelAI; como peso, escreva “{meant}”",
+    ),
+    "novelai-bar": (
+        "info",
+        "“|” separates characters or mixed prompts in NovelAI; it is read as text here",
+        "“|” separa personagens ou prompts misturados no NovelAI; aqui foi lido como texto",
     ),
     "and-keyword": (
         "warning",
@@ -232,6 +267,11 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "warning",
         "the dialect has no swap; the original words are kept",
         "o dialeto não tem swap; ficam as palavras originais",
+    ),
+    "lost-marks": (
+        "warning",
+        "NovelAI has no escape for {marks}; they are left out",
+        "o NovelAI não tem escape para {marks}; foram deixados de fora",
     ),
     "lost-negative": (
         "warning",

@@ -1,10 +1,11 @@
-"""Remarks on text that looks like a weight, and is none, in the dialects `pw` and `a1111`."""
+"""Remarks on text that looks like a weight, and is none, in the dialects `pw`, `a1111` and `comfy`."""
 
 from __future__ import annotations
 
 import re
 
 from promptweight.prompt.diagnostics import Remarks
+from promptweight.prompt.literals import NOVELAI_FACTOR, format_weight
 from promptweight.prompt.source_map import MappedText
 
 # A word and a number with a decimal point, up to a comma or the end: `red:1.2, blue:0.8`.
@@ -13,6 +14,9 @@ EMOTICON = re.compile(r",\s*+(:[0-9])\s*+\)")
 FULL_WIDTH = re.compile(r"（[^（）：]*+：\s*+[0-9.]++\s*+）")
 SQUARE = re.compile(r"(?<!\\)\[[^\[\]():|\\]++:\s*+[1-9][0-9]*+\.[0-9]++\s*+\]")
 KEYWORD = re.compile(r"\bAND_(?:PERP|SALT|TOPK)\b")
+# NovelAI's weights: `1.2::x::` (not the weights of choices, `{3::a|b}`) and `{{x}}`.
+NOVELAI_NUMBER = re.compile(r"(?<![\w.{|$])([+-]?[0-9]{1,4}+(?:\.[0-9]{1,6}+)?+)::([^{}\[\]:|\n]++)(?:::)?+")
+NOVELAI_BRACES = re.compile(r"(?<![\\{])(\{++)([^{}|=$:\\\n]++)\}++")
 
 _PATTERNS = (
     ("weight-unbracketed", ":", UNBRACKETED),
@@ -36,3 +40,18 @@ def remark_on_mistakes(mapped: MappedText, remarks: Remarks) -> None:
             value = match[group]
             start, end = mapped.source_start(match.start(group)), mapped.source_end(match.end(group))
             remarks.add(code, start, end, value=value, meant=value.translate(_REPLACED))
+    remark_on_novelai(mapped, remarks)
+
+
+def remark_on_novelai(mapped: MappedText, remarks: Remarks) -> None:
+    """Remark on weights as NovelAI writes them, with the spelling of other tools."""
+    text = mapped.text
+    found = []
+    if "::" in text:
+        found += [(match, float(match[1])) for match in NOVELAI_NUMBER.finditer(text)]
+    if "}" in text:
+        found += [(match, NOVELAI_FACTOR ** min(len(match[1]), 100)) for match in NOVELAI_BRACES.finditer(text)]
+    for match, weight in found:
+        meant = f"({match[2].strip()}:{format_weight(weight)})"
+        offsets = mapped.source_start(match.start()), mapped.source_end(match.end())
+        remarks.add("weight-novelai", *offsets, value=match[0], meant=meant)

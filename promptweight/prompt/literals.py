@@ -23,6 +23,9 @@ SCHEDULE_NUMBER = re.compile(r"\s*+([+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?
 PART_NUMBER = re.compile(r"\s*+([-+]?+(?:\d++(?:\.\d*+)?+|\.\d++))")
 NUMBER_LIKE = re.compile(r"\s*+[+\-−]?+(?:[.\d]|nan\b|inf)", re.IGNORECASE)
 
+NOVELAI_FACTOR = 1.05
+"""The factor of a bracket of NovelAI."""
+
 UNUSUAL_WEIGHT = 3.0
 """Weights beyond this get a remark."""
 

@@ -93,8 +93,9 @@ class Span(NamedTuple):
         start, end: offsets in the source, without the brackets.
         clean_start, clean_end: offsets in the clean text.
         origin: the syntax that gives the weight: `none`, `round` `(x)`, `square` `[x]`, `number` `(x:1.2)`,
-            `plus` `x++`, `minus` `x--`. `break`, `and` and `gap` mark the single space that the clean text
-            has where a new chunk or part begins, or between two words that compel separates.
+            `plus` `x++`, `minus` `x--`, `curly` `{x}`, `colons` `1.2::x::`. `break`, `and` and `gap` mark the
+            single space that the clean text has where a new chunk or part begins, or between two words that
+            compel separates.
     """
 
     text: str

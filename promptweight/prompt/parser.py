@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from promptweight.prompt.dialects.a1111 import parse_a1111
 from promptweight.prompt.dialects.comfy import parse_comfy
 from promptweight.prompt.dialects.compel import parse_compel
+from promptweight.prompt.dialects.novelai import parse_novelai
 from promptweight.prompt.garbage_collection import call_without_collection
 from promptweight.prompt.model import Prompt
 from promptweight.prompt.nodes import Text
@@ -27,6 +28,7 @@ _PARSERS: dict[str, Callable[[str, Collection[str]], ParseTree]] = {
     "a1111": lambda source, embeddings: parse_a1111(source, "a1111", embeddings),
     "comfy": lambda source, _: parse_comfy(source),
     "compel": lambda source, _: parse_compel(source),
+    "novelai": lambda source, _: parse_novelai(source),
     "plain": lambda source, _: _parse_plain(source),
 }
 DIALECTS = tuple(_PARSERS)
@@ -45,7 +47,8 @@ def parse(text: str, dialect: str = "pw", *, embeddings: Collection[str] = ()) -
 
     Args:
         text: the prompt.
-        dialect: `pw` (A1111's grammar with options), `a1111`, `comfy`, `compel`, or `plain` (no syntax).
+        dialect: `pw` (A1111's grammar with options), `a1111`, `comfy`, `compel`,
+            `novelai`, or `plain` (no syntax).
         embeddings: names of loaded textual inversions, which `pw` and `a1111` find as bare words.
 
     Raises:

@@ -16,13 +16,13 @@ def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
     """Return the prompt with its `embeddings`.
 
     These are `embedding:name` as in ComfyUI, `<name>` as diffusers writes placeholders (not for `comfy`), and
-    `names` as whole words, as in A1111. `compel` and `plain` have none.
+    `names` as whole words, as in A1111. `compel`, `novelai` and `plain` have none.
 
     Args:
         prompt: the prompt.
         names: the names of the loaded textual inversions.
     """
-    if prompt.dialect in ("compel", "plain"):
+    if prompt.dialect in ("compel", "novelai", "plain"):
         return prompt
     text = prompt.text
     found: list[tuple[int, int, str]] = []

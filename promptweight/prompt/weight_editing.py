@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from promptweight.errors import SettingError
 from promptweight.messages import message
@@ -12,8 +13,10 @@ from promptweight.prompt.literals import clamp_weight, parse_finite
 from promptweight.prompt.model import Lora, Prompt
 from promptweight.prompt.nodes import Weighted
 from promptweight.prompt.parser import parse
+from promptweight.prompt.segments import Segment, SegmentPart
 from promptweight.prompt.tree import ParseTree
 from promptweight.prompt.words import fold, split_words
+from promptweight.prompt.writers import write_novelai
 
 WORD_ENDS = frozenset('.,/\\!?%^*;:{}=`~()[]<>|"')
 KEYWORDS = ("BREAK", "AND")
@@ -233,6 +236,8 @@ def reweight(prompt: Prompt, phrase: str, weight: float) -> Prompt:
     """
     tree, text, dialect = prompt.tree, prompt.source, prompt.dialect
     assert isinstance(tree, ParseTree)
+    if dialect == "novelai":
+        return _reweight_novelai(prompt, phrase, weight)
     changed: list[str] = []
     offset = 0
     tolerance = 1e-6
@@ -255,6 +260,27 @@ def reweight(prompt: Prompt, phrase: str, weight: float) -> Prompt:
     found = [_weight_at(after, start) for start, _ in find_phrase(after, phrase)]
     if any(abs(each - weight) > tolerance for each in found):
         raise SettingError(message("weight-cut-by-brackets", phrase=phrase, text=text))
+    return after
+
+
+def _reweight_novelai(prompt: Prompt, phrase: str, weight: float) -> Prompt:
+    """Return a prompt of NovelAI with the weight of a phrase set: its marks have no nesting to keep."""
+    found = find_phrase(prompt, phrase)
+    if not found:
+        return prompt
+    bounds = {0, len(prompt.text), *(offset for each in found for offset in each)}
+    bounds |= {span.clean_start for span in prompt.spans}
+    starts = dict(found)
+    segments: list[Segment] = []
+    end = 0  # of the last occurrence
+    for first, last in pairwise(sorted(bounds)):
+        end = max(end, starts.get(first, 0))
+        own = weight if first < end else _weight_at(prompt, first)
+        segments.append(Segment("text", prompt.text[first:last], own))
+    written, losses = write_novelai([SegmentPart(1.0, segments=segments)], ())
+    after = parse(written, "novelai").at()
+    if losses or after.text != prompt.text:
+        raise SettingError(message("weight-cut-by-brackets", phrase=phrase, text=prompt.source))
     return after
 
 

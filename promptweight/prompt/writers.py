@@ -17,6 +17,7 @@ KEYWORD = re.compile(r"\b(BREAK|AND)\b")
 TAG_COLON = re.compile(r"(<\w++):")
 FINAL_NUMBER = re.compile(r":(\s*+[-+]?+[\d.]++)\Z")
 FINAL_WEIGHT = re.compile(r":(\s*+[-+]?+[\d.]++%?+)\Z")
+NOVELAI_MARKS = re.compile(r"[{}\[\]]|::++")
 COMPEL_NAME = re.compile(r"[A-Za-z0-9_-]++")
 
 
@@ -251,6 +252,45 @@ def _compel_word(word: str, segment: Segment, losses: list[Loss]) -> str:
         return word
     losses.append(_loss("lost-signs", segment))
     return re.sub(r"[+-]", r"\\\g<0>", word)
+
+
+def write_novelai(parts: list[SegmentPart], loras: Iterable[Lora]) -> tuple[str, list[Loss]]:
+    """Write for NovelAI, every weight as a number; it has no escapes."""
+    losses = [_loss("lost-tag", lora, name=lora.name) for lora in loras]
+    out: list[str] = []
+    for position, part in enumerate(parts):
+        if position:
+            losses.append(_loss_at_part("lost-parts", part))
+            out.append(" ")
+        for segment in join_segments(part.segments):
+            if segment.kind == "break":
+                losses.append(_loss("lost-break", segment))
+                out.append(" ")
+                continue
+            if segment.options:
+                losses.append(_loss("lost-options", segment, options=str(segment.options)))
+            text = _without_novelai_marks(segment, losses)
+            if not text:
+                continue
+            if segment.weight == 1:
+                out.append(text)
+                continue
+            # Empty brackets keep the number apart from a word or a sign before it.
+            if out and re.search(r"[\w.+-]\Z", out[-1]):
+                out.append("{}")
+            # A digit would begin a weight at the "::", and the space before it is not text.
+            ending = " ::" if re.search(r"[0-9.: ]\Z", text) else "::"
+            out.append(f"{format_weight(segment.weight)}::{text}{ending}")
+    return "".join(out), losses
+
+
+def _without_novelai_marks(segment: Segment, losses: list[Loss]) -> str:
+    """Return the text of a segment without the brackets and the double colons that NovelAI would read."""
+    found = list(dict.fromkeys(mark[:2] for mark in NOVELAI_MARKS.findall(segment.text)))
+    if not found:
+        return segment.text
+    losses.append(_loss("lost-marks", segment, marks=" ".join(f"“{mark}”" for mark in found)))
+    return re.sub("::++", ":", re.sub(r"[{}\[\]]", "", segment.text))
 
 
 def write_plain(parts: list[SegmentPart], loras: Iterable[Lora]) -> tuple[str, list[Loss]]:

@@ -32,7 +32,7 @@ DIALECT_METHODS: Mapping[str, str] = {
     "compel": "compel",
 }
 """Default method of the prompts of a dialect: `presence`, or that of the tool with this dialect. Prompts of
-the dialect a1111 have the default of each text encoder."""
+the dialects a1111 and novelai (whose method is not published) have the default of each text encoder."""
 
 NORMALIZER_DESCRIPTIONS: Mapping[str, str] = {
     "none": "Leaves the weights as they are.",

@@ -39,6 +39,10 @@ SHAPES: dict[str, str] = {
     "joins": '("a","b").and(',
     "joined comfy": "(((a)",
     "commas": ",",
+    "curly": "{{a}",
+    "double colons": "1.2::a::",
+    "digits": "1",
+    "numbers of NovelAI": "-1::{",
 }
 SMALL, LARGE = 1_500, 3_000
 
@@ -89,13 +93,27 @@ def test_parse_function_calls_grow_linearly(shape, dialect):
         lambda text: write(parse(text)),
         lambda text: convert(text, "pw", "comfy"),
         lambda text: convert(text, "comfy", "compel"),
+        lambda text: convert(text, "pw", "novelai"),
+        lambda text: convert(text, "novelai", "comfy"),
         lambda text: expand(text, 1),
         lambda text: detect(text),
         lambda text: parse(text).at(),
         lambda text: parse(text).timeline(4),
         lambda text: adjust_weight(text, len(text) // 2, len(text) // 2),
     ],
-    ids=["schedule", "str", "to comfy", "to compel", "expand", "detect", "at", "timeline", "adjust_weight"],
+    ids=[
+        "schedule",
+        "str",
+        "to comfy",
+        "to compel",
+        "to novelai",
+        "from novelai",
+        "expand",
+        "detect",
+        "at",
+        "timeline",
+        "adjust_weight",
+    ],
 )
 def test_tool_function_calls_grow_linearly(shape, work):
     small, large = text_of(shape, SMALL), text_of(shape, LARGE)

@@ -7,7 +7,7 @@ from promptweight.prompt import as_prompt, parse
 
 
 def test_parse_unknown_dialect_raises_setting_error():
-    with pytest.raises(SettingError, match=r"pw, a1111, comfy, compel, plain; got 'midjourney'"):
+    with pytest.raises(SettingError, match=r"pw, a1111, comfy, compel, novelai, plain; got 'midjourney'"):
         parse("a", "midjourney").at()
 
 
