@@ -3,7 +3,7 @@
 
 PYTHON ?= python
 
-.PHONY: help install check quick lint types imports js test test-all format notebooks package
+.PHONY: help install check quick lint types imports js test test-all format notebooks docs package
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ format: ## format the code
 notebooks: ## write the notebooks from their sources, and execute them into out/notebooks
 	$(PYTHON) examples/notebooks/make.py
 	$(PYTHON) examples/notebooks/make.py --execute out/notebooks
+
+docs: ## build the documentation site with executed notebooks, in out/site
+	sphinx-build --fail-on-warning -D nb_execution_mode=force docs out/site
 
 package: ## build the source archive and the wheel, in dist/
 	$(PYTHON) -m build --no-isolation

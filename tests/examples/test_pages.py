@@ -10,9 +10,12 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("promptweight", "docs", "examples", "tests", "ui")
 MAX_LINES = 10
+READMES = ("README.md", "README.pt-br.md")
 IMAGES = {
     "README.md": {"image.png", "overlay.png", "edit.png"},
     "README.pt-br.md": {"imagem.png", "sobreposicao.png", "edicao.png"},
+    "docs/quick-start.md": {"image.png", "overlay.png"},
+    "docs/pt-br/inicio-rapido.md": {"imagem.png", "sobreposicao.png"},
 }
 """Images that a page's code writes into the working directory."""
 
@@ -30,7 +33,7 @@ PAGES = sorted(
 )
 
 
-def test_readmes_have_python_blocks():
+def test_readmes_and_quick_starts_have_python_blocks():
     assert set(IMAGES) <= set(PAGES)
 
 
@@ -45,7 +48,7 @@ def test_python_blocks_of_both_readmes_differ_in_names_and_printed_text_only():
         code = "".join(ast.unparse(ast.parse(block)) + "\n" for block in blocks(name))
         return [re.sub(r"'\w+\.png'", "FILE", line) for line in code.splitlines() if "print(" not in line]
 
-    english, portuguese = (lines(name) for name in IMAGES)
+    english, portuguese = (lines(name) for name in READMES)
     assert english == portuguese
 
 
@@ -65,6 +68,7 @@ def test_python_of_the_page_runs(name, tmp_path, monkeypatch):
             assert len(image.convert("RGB").getcolors(1 << 24)) > 10
     if name in IMAGES:
         assert tuple(namespace["heat"].shape) == namespace["image"].size[::-1]
+    if name in READMES:
         assert len(list((tmp_path / "out").glob("*.png"))) == 4
         assert namespace["share"].share == pytest.approx(0.4, abs=0.01)
         assert namespace["result"].edited.prompt.text == "um gato vermelho e um rato"

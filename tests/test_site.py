@@ -1,0 +1,48 @@
+"""The documentation site: it builds without a warning, and every page is in it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import promptweight
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built with warnings as errors: dead links, pages outside the menu, faulty docstrings."""
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", ROOT / "docs", target]
+    done = subprocess.run(
+        command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.mark.slow
+def test_site_has_every_page_and_notebook(site):
+    pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    notebooks = [Path("notebooks", path.name) for path in (ROOT / "examples" / "notebooks").glob("*.ipynb")]
+    assert len(notebooks) == 10
+    missing = [page for page in [*pages, *notebooks] if not (site / page.with_suffix(".html")).is_file()]
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_api_page_describes_every_public_name(site):
+    page = (site / "api.html").read_text(encoding="utf-8")
+    described = set(re.findall(r'id="promptweight\.(\w+)"', page))
+    assert {name for name in promptweight.__all__ if name not in ("__version__", "errors")} <= described
+
+
+@pytest.mark.slow
+def test_links_of_a_page_to_files_outside_the_folder_lead_to_pages(site):
+    page = (site / "measurements.html").read_text(encoding="utf-8")
+    assert 'href="model-cards/mini.html"' in page
+    assert "README.md" not in page
