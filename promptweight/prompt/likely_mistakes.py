@@ -50,7 +50,9 @@ def remark_on_novelai(mapped: MappedText, remarks: Remarks) -> None:
     if "::" in text:
         found += [(match, float(match[1])) for match in NOVELAI_NUMBER.finditer(text)]
     if "}" in text:
-        found += [(match, NOVELAI_FACTOR ** min(len(match[1]), 100)) for match in NOVELAI_BRACES.finditer(text)]
+        found += [
+            (match, NOVELAI_FACTOR ** min(len(match[1]), 100)) for match in NOVELAI_BRACES.finditer(text)
+        ]
     for match, weight in found:
         meant = f"({match[2].strip()}:{format_weight(weight)})"
         offsets = mapped.source_start(match.start()), mapped.source_end(match.end())
