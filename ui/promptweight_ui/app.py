@@ -15,15 +15,16 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
+from promptweight import __version__
 from promptweight.errors import SettingError
 from promptweight_ui.context import Context
 from promptweight_ui.examples import Examples
 from promptweight_ui.form_store import keep_form
-from promptweight_ui.i18n import LANGUAGES, gradio_translations
+from promptweight_ui.i18n import LANGUAGES, gradio_translations, texts_with_prefix, translate
 from promptweight_ui.models import Models
 from promptweight_ui.outputs import Outputs
 from promptweight_ui.sessions import MAX_SESSIONS, Sessions
-from promptweight_ui.static_files import call_script, page_head, static_routes
+from promptweight_ui.static_files import call_script, mount_script, page_head, static_routes
 from promptweight_ui.tabs import compare, explore, generate, history, picture_actions, regions
 
 TABS = {
@@ -62,8 +63,16 @@ def build_app(context: Context) -> gr.Blocks:
     with gr.Blocks(title="promptweight", analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         with gr.Row(elem_classes="pw-head"):
             gr.HTML(
-                html_template='<h1 class="pw-title">promptweight</h1>',
+                html_template=f'<h1 class="pw-title">promptweight <small>{__version__}</small></h1>',
                 js_on_load=None,
+                apply_default_css=False,
+            )
+            gr.HTML(
+                html_template='<div class="pw-help-place"></div>',
+                js_on_load=mount_script("HelpDialog", "props"),
+                elem_id="help",
+                version=__version__,
+                texts=_help_texts(),
                 apply_default_css=False,
             )
             context.language = gr.Radio(
@@ -107,6 +116,15 @@ def build_app(context: Context) -> gr.Blocks:
         app.unload(close_session)
     app.queue(default_concurrency_limit=None)
     return app
+
+
+def _help_texts() -> dict[str, dict[str, str]]:
+    """Return the texts of the help by language, with the titles of the tabs."""
+    titles = [f"{name}_tab" for name in TABS]
+    return {
+        language: {**texts, **{title: translate(language, title) for title in titles}}
+        for language, texts in texts_with_prefix("help_").items()
+    }
 
 
 def launch(

@@ -7,7 +7,17 @@ import pytest
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation import GenerateOptions
 from promptweight.prompt import parse
-from promptweight_ui.compare.grid import NO_AXIS, Axis, parse_axis, plan_cells, prompt_words
+from promptweight_ui.compare.grid import (
+    NO_AXIS,
+    NUMERIC_DEFAULTS,
+    Axis,
+    default_numbers,
+    parse_axis,
+    plan_cells,
+    prompt_words,
+    span_of,
+    translate_defaults,
+)
 from promptweight_ui.generation import GenerateCall
 from promptweight_ui.models import Models
 
@@ -57,6 +67,26 @@ def test_axis_has_distinct_values_in_order():
 def test_invalid_values_raise(kind, text):
     with pytest.raises(SettingError):
         read(kind, text)
+
+
+@pytest.mark.parametrize("kind", NUMERIC_DEFAULTS)
+def test_defaults_of_both_languages_are_the_same_values(kind):
+    english, portuguese = (default_numbers(kind, language) for language in ("en", "pt-br"))
+    assert "." not in portuguese
+    assert read(kind, english) == read(kind, portuguese)
+    assert translate_defaults(english, "pt-br") == portuguese
+    assert translate_defaults(portuguese, "en") == english
+
+
+@pytest.mark.parametrize("text", ["0; 0.5", "", None, 3, ["0; 0.5; 1; 1.5; 2"]])
+def test_other_values_keep_their_form(text):
+    assert translate_defaults(text, "pt-br") is None
+
+
+def test_span_of_a_phrase_has_its_weight():
+    assert span_of("um (rato cinza:0.5) e um gato", "rato cinza").weight == 0.5
+    assert span_of("um (rato cinza:0.5) e um gato", "gato").weight == 1
+    assert span_of("um gato", "rato") is None
 
 
 def test_cell_changes_only_its_own_values():

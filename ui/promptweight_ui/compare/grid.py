@@ -13,10 +13,12 @@ from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.messages import message
 from promptweight.weighting import Weighting
 from promptweight_ui.generation import MAX_GUIDANCE, GenerateCall
+from promptweight_ui.i18n import LANGUAGES
 from promptweight_ui.samplers import OWN_SAMPLER, join_sampler
 from promptweight_ui.validation import MAX_CHARACTERS, missing_phrase_message
 
 if TYPE_CHECKING:
+    from promptweight.prompt import Span
     from promptweight_ui.models import Models
 
 NUMERIC_DEFAULTS: Mapping[str, str] = {
@@ -68,6 +70,24 @@ class Axis:
 
 
 NO_AXIS = Axis("none", (None,))
+
+
+def default_numbers(kind: str, language: object) -> str:
+    """Return the default values of a kind of `NUMERIC_DEFAULTS`, with the decimal comma in Portuguese.
+
+    >>> default_numbers("weight", "pt-br")
+    '0; 0,5; 1; 1,5; 2'
+    """
+    numbers = NUMERIC_DEFAULTS[kind]
+    return numbers.replace(".", ",") if language == "pt-br" else numbers
+
+
+def translate_defaults(text: object, language: object) -> str | None:
+    """Return the default values that `text` holds as a language writes them; None for other values."""
+    for kind in NUMERIC_DEFAULTS:
+        if text in [default_numbers(kind, each) for each in LANGUAGES]:
+            return default_numbers(kind, language)
+    return None
 
 
 def parse_axis(
@@ -208,6 +228,16 @@ def prompt_words(text: str) -> list[str]:
         order = (group[0].weight == 1, len(group) == 1)
         found.setdefault(fold(phrase), (order, phrase))
     return [phrase for _, phrase in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def span_of(prompt: str, phrase: str) -> Span | None:
+    """Return the weighted span in which the first occurrence of a phrase begins; None if there is none."""
+    from promptweight.prompt import find_phrase, parse
+
+    parsed = parse(prompt).at()
+    starts = [start for start, _ in find_phrase(parsed, phrase)]
+    spans = (span for start in starts for span in parsed.spans if span.clean_start <= start < span.clean_end)
+    return next(spans, None)
 
 
 @dataclass(frozen=True)

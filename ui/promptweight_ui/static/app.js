@@ -6,6 +6,7 @@ import { constants } from "./constants.js";
 import { pressButton, watchPresses } from "./elements.js";
 import { ExamplePrompts } from "./example_prompts.js";
 import { storeTyped } from "./form_store.js";
+import { HelpDialog } from "./help_dialog.js";
 import { startLanguage } from "./language.js";
 import { Picture } from "./picture.js";
 import { PromptBox } from "./prompt.js";
@@ -16,7 +17,7 @@ export { HeatMaps } from "./heat_maps.js";
 export { initialLanguage, setLanguage, storeLanguage } from "./language.js";
 export { promptBox, selectModel } from "./prompt.js";
 
-const components = { AttentionView, CompareGrid, ExamplePrompts, Picture, PromptBox, TextMatrix };
+const components = { AttentionView, CompareGrid, ExamplePrompts, HelpDialog, Picture, PromptBox, TextMatrix };
 
 /**
  * Start the page, before any component is mounted.

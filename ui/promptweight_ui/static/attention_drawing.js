@@ -2,6 +2,7 @@
 import { blockDiagram } from "./block_diagram.js";
 import { element, paintPixels, replaceKeepingFocus } from "./elements.js";
 import { decodeBytes, normalize, paintMap, rangeOf } from "./heat_painting.js";
+import { formatNumber } from "./language.js";
 import { SoftmaxExperiment } from "./softmax_experiment.js";
 import { formatShare, softmaxTable } from "./softmax_table.js";
 import { sharpImage } from "./upscale.js";
@@ -164,7 +165,7 @@ export class AttentionDrawing {
     this.text.textContent = this.translate(this.message.joined ? "text_first" : "text_now", { text });
     const chips = this.#words(selection).flatMap((word, index) => {
       if (word.punctuation) return [];
-      const weight = word.weight === 1 ? "" : String(Math.round(word.weight * 100) / 100);
+      const weight = word.weight === 1 ? "" : formatNumber(Math.round(word.weight * 100) / 100, 4);
       const chip = element(
         "button",
         {

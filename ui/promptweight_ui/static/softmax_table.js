@@ -31,7 +31,7 @@ function strip(values, highest, title) {
     const strength = Math.round(100 * Math.min(1, Math.abs(value) / highest));
     const color = value < 0 ? "var(--pw-below)" : "var(--pw-above)";
     const background = `background:color-mix(in srgb, ${color} ${strength}%, transparent)`;
-    return element("i", { style: background, title: String(value) });
+    return element("i", { style: background, title: formatNumber(value, 4) });
   });
   return element("span", { class: "pw-strip", role: "img", "aria-label": title }, ...cells);
 }
@@ -73,7 +73,7 @@ function cards({ query, key, output, dimensions: d, table: lines }, row, word, i
   const added = biasOf(row.bias);
   const bias = added
     ? `${formatSigned(scaled)} + log ${formatFixed(Math.exp(added), 2)} = ${formatSigned(scaled + added)}`
-    : `v × ${row.factor}`;
+    : `v × ${formatNumber(row.factor, 4)}`;
   const weight = card(translate("sum_weight_title"), translate("sum_weight", { word }), formula(bias));
   return [
     card(
@@ -114,7 +114,7 @@ function table({ table: rows, output, dimensions }, isWeighted, translate) {
     const isToken = "product" in row;
     const name = row.kind === "text" ? row.text : translate(`token_${row.kind}`);
     const added = biasOf(row.bias);
-    const weight = added ? `+ ${formatSigned(added)}` : hasFactor(row) ? `v × ${row.factor}` : "";
+    const weight = added ? `+ ${formatSigned(added)}` : hasFactor(row) ? `v × ${formatNumber(row.factor, 4)}` : "";
     const fill = element("span", { class: "pw-fill", style: `width:${(100 * row.probability) / top}%` });
     return element(
       "tr",

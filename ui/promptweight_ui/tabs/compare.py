@@ -141,7 +141,7 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
             min_width=180,
         )
 
-    def set_defaults(kind: Any, model: Any) -> tuple[Any, Any]:
+    def set_defaults(kind: Any, model: Any, language: Any) -> tuple[Any, Any]:
         """Return the default numbers or names of a kind."""
         if kind in grid.NAMED_KINDS:
             known = model if model in context.models.names else context.models.names[0]
@@ -149,11 +149,16 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
             default = [name for name in DEFAULT_NAMES.get(kind, offered) if name in offered]
             return gr.update(visible=False), gr.update(choices=list(offered), value=default, visible=True)
         is_known = kind in grid.NUMERIC_DEFAULTS
-        number = grid.NUMERIC_DEFAULTS[kind] if is_known else ""
+        number = grid.default_numbers(kind, language) if is_known else ""
         return gr.update(value=number, visible=is_known), gr.update(visible=False)
 
     light = {"api_visibility": "private", **LIGHT}
-    axis.input(set_defaults, [axis, context.parts["model"]], [numbers, chosen], **light)
+    axis.input(set_defaults, [axis, context.parts["model"], context.language], [numbers, chosen], **light)
+
+    def translate_numbers(text: Any, language: Any) -> Any:
+        return grid.translate_defaults(text, language) or gr.skip()
+
+    context.language.change(translate_numbers, [numbers, context.language], [numbers], **light)
     return axis, numbers, chosen
 
 
@@ -249,14 +254,9 @@ def _parse_axis(context: Context, model: str, kind: Any, values: Any, language: 
 
 def _weight_pair(prompt: str, word: str, language: object) -> str:
     """Return the weights of a comparison with and without the word's own weight: 1 and that weight."""
-    from promptweight.prompt import find_phrase, parse
-
-    parsed = parse(prompt).at()
-    starts = [start for start, _ in find_phrase(parsed, word)]
-    spans = [span for start in starts for span in parsed.spans if span.clean_start <= start < span.clean_end]
-    if not spans:
+    span = grid.span_of(prompt, word)
+    if span is None:
         return "1"
-    span = spans[0]
     if span.weight == 1:
         key = "compare_no_weight" if span.options.share is None else "compare_target_share"
         validation.refuse(language, key, word=word)

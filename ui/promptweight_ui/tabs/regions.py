@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from promptweight_ui import validation
-from promptweight_ui.compare.grid import remaining_phrases
+from promptweight_ui.compare.grid import remaining_phrases, span_of
 from promptweight_ui.components.picture import picture
 from promptweight_ui.context import LIGHT, RUN, Context
 from promptweight_ui.generation import (
@@ -19,6 +19,7 @@ from promptweight_ui.generation import (
     single_image_form,
     stream_generation,
 )
+from promptweight_ui.i18n import encodable, translate
 from promptweight_ui.regions.masks import COLORS, apply_regions, color_indices, color_masks
 from promptweight_ui.regions.metadata import PaintedRegions
 from promptweight_ui.runs import closing
@@ -53,6 +54,8 @@ def build(context: Context) -> None:
                     )
                     for name in COLORS
                 ]
+            chosen = gr.State(("", ""))
+            note = gr.Markdown(elem_id="regions-note", elem_classes="pw-hint", container=False)
             canvas = make(
                 gr.ImageEditor,
                 {"label": "regions_canvas"},
@@ -130,14 +133,31 @@ def build(context: Context) -> None:
             validation.refuse(language, "regions_no_picture")
         return picture_on_canvas(last.images[-1])
 
-    def update_words(prompt: Any, *present: Any) -> list[Any]:
-        return [gr.update(choices=known, value=word) for known, word in remaining_phrases(prompt, present)]
+    def update_words(prompt: Any, language: Any, before: Any, *present: Any) -> tuple[Any, ...]:
+        """Return the phrases of the prompt for every color, the first color's if none has a phrase yet."""
+        phrases, values = zip(*remaining_phrases(prompt, present), strict=True)
+        known, picked = phrases[0], before if values[0] and values[0] == before[0] else ("", "")
+        if known and not any(values):
+            span = span_of(prompt, known[0])
+            picked = (known[0], "plain" if span is None or span.weight == 1 else "weighted")
+            values = (known[0], *values[1:])
+        updates = [gr.update(choices=known, value=value) for value in values]
+        return picked, _note(picked, language), *updates
 
     light = {"api_visibility": "private", **LIGHT}
     stop.click(context.stop_run, None, None, **light)
     over.click(last_image, [context.language], [canvas], **light)
     clear.click(lambda: canvas_value(), None, [canvas], **light)
-    parts["tabs"].select(update_words, [parts["prompt"], *words], words, **light)
+    inputs = [parts["prompt"], context.language, chosen, *words]
+    parts["tabs"].select(update_words, inputs, [chosen, note, *words], **light)
+    words[0].input(lambda: (("", ""), ""), None, [chosen, note], **light)
+    context.language.change(_note, [chosen, context.language], [note], **light)
+
+
+def _note(picked: tuple[str, str], language: Any) -> str:
+    """Return the sentence on a phrase that was chosen for the first color, and whether it has a weight."""
+    phrase, kind = picked
+    return translate(language, f"regions_chosen_{kind}", word=encodable(phrase)) if phrase else ""
 
 
 def _check_painting(
