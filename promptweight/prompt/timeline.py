@@ -61,7 +61,8 @@ def make_timeline(prompt: Prompt, steps: int | None = None) -> PromptTimeline:
     """Return the variants of a prompt in a run of `steps`, from its parse tree.
 
     Without `steps`, a prompt that changes keeps the text of its first step. A prompt that neither changes nor
-    has parts is its own and only variant.
+    has parts is its own and only variant. `pw` changes the text after the step that the prompt names;
+    `a1111` does so one step later, as A1111's sampling does.
 
     Raises:
         SettingError: if `steps` is below 1.
@@ -91,15 +92,26 @@ def _stages(prompt: Prompt, steps: int | None) -> Iterator[tuple[Prompt, Iterabl
     if steps is None or not prompt.scheduled or tree is None:
         yield prompt, range(steps or 1)
         return
-    of_branches: dict[object, list[int]] = {}
+    of_branches: dict[object, tuple[int, list[int]]] = {}
     first = 0
     for last in tree.last_steps(steps):
-        of_branches.setdefault(tree.branches_at(last, steps), []).extend(range(first, last))
+        _, found = of_branches.setdefault(tree.branches_at(last, steps), (last, []))
+        found += _steps_between(first, last, steps) if prompt.dialect == "a1111" else range(first, last)
         first = last
     names = [embedding.name for embedding in prompt.embeddings]
-    for stage_steps in of_branches.values():
-        stage = tree.at(stage_steps[0] + 1, steps)
-        yield replace(note_embeddings(stage, names), scheduled=False), stage_steps
+    for last, stage_steps in of_branches.values():
+        if stage_steps:
+            stage = tree.at(last, steps)
+            yield replace(note_embeddings(stage, names), scheduled=False), stage_steps
+
+
+def _steps_between(first: int, last: int, steps: int) -> range:
+    """Return the steps, from 0, at which A1111 has the text of its steps `first` + 1 to `last`.
+
+    A1111 takes the first text whose last step is not below the number of the step, which it counts from 0
+    (`reconstruct_cond_batch`): the first text has one step more than its number says.
+    """
+    return range(first + 1 if first else 0, min(last + 1, steps))
 
 
 def _split_parts(prompt: Prompt) -> Iterator[tuple[Prompt, float]]:

@@ -115,8 +115,9 @@ class ParseTree:
     def timeline(self, steps: int | None = None) -> PromptTimeline:
         """Return the variants of the prompt in a run of `steps`, and the variants of each step.
 
-        Prompt editing and alternation follow A1111. Without `steps` the text of the first step holds
-        throughout. Parts that the model gets separately (AND) are variants of their own.
+        Prompt editing and alternation follow A1111 in the dialect `a1111`; in `pw` they are one step earlier.
+        Without `steps` the text of the first step holds throughout. Parts that the model gets separately
+        (AND) are variants of their own.
 
         Raises:
             SettingError: if `steps` is below 1.
