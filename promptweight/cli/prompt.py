@@ -60,12 +60,19 @@ def convert(
     prompt: PromptText,
     to: Annotated[str, typer.Option(help="Dialect of the result.")],
     dialect: Annotated[str, typer.Option("--from", help="Dialect of the prompt.")] = "pw",
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Textual inversion that the prompt names as a word; comfy gets embedding:NAME. Repeatable.",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Convert a prompt to the dialect of another tool, and report losses."""
     from promptweight.prompt import convert as convert_prompt
 
-    conversion = convert_prompt(console.read_argument(prompt), dialect, to)
+    conversion = convert_prompt(console.read_argument(prompt), dialect, to, embeddings=embedding or ())
     losses = [loss.message for loss in conversion.losses]
     if as_json:
         console.print_json({"prompt": conversion.text, "losses": losses})

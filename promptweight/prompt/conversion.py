@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from promptweight.prompt.diagnostics import Remarks
 from promptweight.prompt.lora_weights import format_tag_weights
@@ -13,6 +14,12 @@ from promptweight.prompt.segments import (
     SegmentPart,
     split_scheduled_segments,
     split_segments,
+)
+from promptweight.prompt.textual_inversion import (
+    PREFIX_DIALECTS,
+    bare_names,
+    find_prefixed,
+    prefix_names,
 )
 from promptweight.prompt.tree import ParseTree
 from promptweight.prompt.writers import (
@@ -30,11 +37,18 @@ TRIAL_STEPS = 12
 """The number of steps at which prompt editing is compared before and after writing."""
 
 
-def convert(text: str, source: str, target: str) -> Conversion:
+def convert(text: str, source: str, target: str, *, embeddings: Collection[str] = ()) -> Conversion:
     """Rewrite `text` from the dialect `source` into the dialect `target`.
 
     Weights are written out in full, one bracket for each; comments are left out. `losses` has what the target
     cannot express, with its range in `text`; without losses the new text parses to the same weights.
+
+    Args:
+        text: the prompt.
+        source: its dialect.
+        target: the dialect of the result.
+        embeddings: names of textual inversions that `text` has as bare words; `comfy` gets `embedding:name`.
+            The names that `comfy` has with this prefix are bare words in `a1111`.
 
     Raises:
         SettingError: for an unknown dialect.
@@ -46,11 +60,11 @@ def convert(text: str, source: str, target: str) -> Conversion:
     check_dialect(target)
     if source == target:
         return Conversion(text)
-    written, losses = _rewrite(tree, target)
+    written, losses = _rewrite(tree, target, embeddings)
     remarks = Remarks()
     for lost in losses:
         remarks.add(lost.code, lost.start, lost.end, **dict(lost.values))
-    if not losses and not means_same(tree, parse(written, target)):
+    if not losses and not means_same(tree, parse(written, target), embeddings):
         remarks.add("text-differs", 0, len(text))
     return Conversion(written, remarks.diagnostics())
 
@@ -80,14 +94,16 @@ def write(tree: ParseTree, dialect: str | None = None) -> str:
     return written if not losses and means_same(tree, parse(written, target)) else tree.source
 
 
-def _rewrite(tree: ParseTree, target: str) -> tuple[str, list[Loss]]:
+def _rewrite(tree: ParseTree, target: str, embeddings: Collection[str] = ()) -> tuple[str, list[Loss]]:
     """Return the prompt in the target dialect, prompt editing kept where both have it."""
     prompt = tree.at()
     if tree.is_scheduled and target in SCHEDULING_DIALECTS:
         scheduled = split_scheduled_segments(tree)
         if scheduled is not None:
-            written, losses = _write_parts(target, tree, scheduled)
-            if losses or means_same(tree, parse(written, target)):
+            renamed, losses = _rename_embeddings(scheduled, tree.dialect, target, embeddings)
+            written, others = _write_parts(target, tree, renamed)
+            losses += others
+            if losses or means_same(tree, parse(written, target), embeddings):
                 return written, losses
         # An edit may complete a weight, as in (x:[1.2:0.8:5]), which no segment can express.
         if means_same(tree, parse(tree.source, target)):
@@ -97,7 +113,9 @@ def _rewrite(tree: ParseTree, target: str) -> tuple[str, list[Loss]]:
     if is_joined and target in SCHEDULING_DIALECTS and all(part.weight == 1 for part in parts):
         parts = [_join_with_breaks(parts)]
         is_joined = False
-    written, losses = _write_parts(target, tree, parts)
+    parts, losses = _rename_embeddings(parts, tree.dialect, target, embeddings)
+    written, others = _write_parts(target, tree, parts)
+    losses += others
     if is_joined and target in SCHEDULING_DIALECTS:
         losses += [Loss("and-differs", 0, len(tree.source))]
     if tree.is_scheduled:
@@ -105,6 +123,32 @@ def _rewrite(tree: ParseTree, target: str) -> tuple[str, list[Loss]]:
         losses += [Loss("lost-schedule", remark.start, remark.end) for remark in found]
     losses += [Loss("lost-swap", swap.start, swap.end) for swap in prompt.swaps]
     return written, losses
+
+
+def _rename_embeddings(
+    parts: list[SegmentPart], source: str, target: str, names: Collection[str]
+) -> tuple[list[SegmentPart], list[Loss]]:
+    """Return the parts with textual inversions as the target names them, and those that it cannot name."""
+    losses: list[Loss] = []
+    if source not in PREFIX_DIALECTS:
+        return parts, losses
+
+    def rename(segment: Segment) -> Segment:
+        text = segment.text
+        if segment.kind != "text":
+            return segment
+        if source != "comfy" and target == "comfy":
+            text = prefix_names(text, names)
+        elif target not in ("pw", "comfy"):
+            text = bare_names(text)
+            if target != "a1111":
+                found = [] if text == segment.text else find_prefixed(segment.text)
+                losses.extend(
+                    Loss("lost-embedding", segment.start, segment.end, (("name", name),)) for name in found
+                )
+        return segment if text == segment.text else replace(segment, text=text)
+
+    return [replace(part, segments=[rename(segment) for segment in part.segments]) for part in parts], losses
 
 
 def _join_with_breaks(parts: list[SegmentPart]) -> SegmentPart:
@@ -128,24 +172,26 @@ def _write_parts(target: str, tree: ParseTree, parts: list[SegmentPart]) -> tupl
     return write_plain(parts, tree.loras)
 
 
-def means_same(before: ParseTree, after: ParseTree) -> bool:
+def means_same(before: ParseTree, after: ParseTree, names: Collection[str] = ()) -> bool:
     """Return whether two trees give the same prompts, at every step where the text changes."""
     is_loose = "compel" in (before.dialect, after.dialect)
-    if meaning(before.at(), is_loose) != meaning(after.at(), is_loose):
+    if meaning(before.at(), is_loose, names) != meaning(after.at(), is_loose, names):
         return False
     if not before.is_scheduled:
         return not after.is_scheduled
     steps = before.last_steps(TRIAL_STEPS)
     return steps == after.last_steps(TRIAL_STEPS) and all(
-        meaning(before.at(step, TRIAL_STEPS), is_loose) == meaning(after.at(step, TRIAL_STEPS), is_loose)
+        meaning(before.at(step, TRIAL_STEPS), is_loose, names)
+        == meaning(after.at(step, TRIAL_STEPS), is_loose, names)
         for step in steps
     )
 
 
-def meaning(prompt: Prompt, is_loose: bool = False) -> tuple[object, ...]:
+def meaning(prompt: Prompt, is_loose: bool = False, names: Collection[str] = ()) -> tuple[object, ...]:
     """Return the content that prompts of the same meaning share.
 
-    With `is_loose`, as in compel, white space does not count, and a BREAK is one more part.
+    With `is_loose`, as in compel, white space does not count, and a BREAK is one more part; `names` are those
+    of textual inversions.
     """
     parts = split_segments(prompt)
     weights = [round(part.weight, 6) for part in parts] if len(parts) > 1 else [1.0]
@@ -156,7 +202,7 @@ def meaning(prompt: Prompt, is_loose: bool = False) -> tuple[object, ...]:
     found: list[object] = []
     for part, weight in zip(parts, weights, strict=True):
         pieces = _split_at_breaks(part.segments) if is_loose else [part.segments]
-        found += [(weight, part.blend, _segment_meaning(piece, is_loose)) for piece in pieces]
+        found += [(weight, part.blend, _segment_meaning(piece, is_loose, names)) for piece in pieces]
     return tuple(found), loras
 
 
@@ -171,11 +217,16 @@ def _split_at_breaks(segments: Sequence[Segment]) -> list[list[Segment]]:
     return pieces
 
 
-def _segment_meaning(segments: Sequence[Segment], is_loose: bool) -> tuple[object, ...]:
-    """Return text, weight and options, joined where they agree, without the white space at the ends."""
+def _segment_meaning(
+    segments: Sequence[Segment], is_loose: bool, names: Collection[str]
+) -> tuple[object, ...]:
+    """Return text, weight and options, joined where they agree, without the white space at the ends.
+
+    The names of textual inversions are those of A1111.
+    """
     rounded = []
     for segment in segments:
-        text = "" if segment.kind == "break" else segment.text
+        text = "" if segment.kind == "break" else bare_names(prefix_names(segment.text, names))
         rounded.append(Segment(segment.kind, text, round(segment.weight, 6), segment.options))
     items = [
         (segment.kind, segment.text, segment.weight, segment.options) for segment in join_segments(rounded)

@@ -268,6 +268,11 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "the dialect has no swap; the original words are kept",
         "o dialeto não tem swap; ficam as palavras originais",
     ),
+    "lost-embedding": (
+        "warning",
+        "the textual inversion “{name}” cannot be named in this dialect; its name is kept as text",
+        "a inversão textual “{name}” não pode ser citada neste dialeto; o nome fica como texto",
+    ),
     "lost-marks": (
         "warning",
         "NovelAI has no escape for {marks}; they are left out",

@@ -1,4 +1,4 @@
-"""Names of textual inversions in the clean text of a prompt."""
+"""Names of textual inversions in the clean text of a prompt, and their spelling in another dialect."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from promptweight.prompt.model import Embedding, Prompt
 
 PREFIXED = re.compile(r"(?<![^\s,])embedding:([^\s,]++)")
 PLACEHOLDER = re.compile(r"<[\w-]++>")
+SUFFIX = re.compile(r"\.(?:pt|bin|safetensors)\Z", re.IGNORECASE)
+PREFIX_DIALECTS = ("pw", "a1111", "comfy")
+"""Dialects in which promptweight reads `embedding:name`."""
 
 
 def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
@@ -31,8 +34,7 @@ def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
     if "<" in text and prompt.dialect != "comfy":
         found += [(*match.span(), match[0]) for match in PLACEHOLDER.finditer(text)]
     if names:
-        longest_first = sorted(names, key=len, reverse=True)
-        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        pattern = _name_pattern(names)
         taken = {offset for start, end, _ in found for offset in range(start, end)}
         found += [(*match.span(), match[0]) for match in pattern.finditer(text) if match.start() not in taken]
     if not found:
@@ -43,3 +45,46 @@ def note_embeddings(prompt: Prompt, names: Collection[str] = ()) -> Prompt:
         for start, end, name in found
     )
     return replace(prompt, embeddings=embeddings)
+
+
+def _name_pattern(names: Collection[str]) -> re.Pattern[str]:
+    """Return the pattern of names as whole words, the longest first."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+
+
+def bare_names(text: str) -> str:
+    """Return a text with `embedding:name` as A1111 names it: the file name without folders and suffix.
+
+    >>> bare_names("cat, embedding:styles/ink.pt")
+    'cat, ink'
+    """
+    return PREFIXED.sub(lambda match: _stem(match[1]), text) if "embedding:" in text else text
+
+
+def prefix_names(text: str, names: Collection[str]) -> str:
+    """Return a text with the names that it has as words, or as `<name>`, as `embedding:name`.
+
+    >>> prefix_names("EasyNegative, <ink>", ["easynegative", "ink"])
+    'embedding:easynegative, embedding:ink'
+    """
+    if not names:
+        return text
+    spelled = {name.casefold(): name for name in names}
+    pattern = re.compile(rf"{PREFIXED.pattern}|<?({_name_pattern(names).pattern})>?", re.IGNORECASE)
+
+    def write(match: re.Match[str]) -> str:
+        return match[0] if match[2] is None else f"embedding:{spelled.get(match[2].casefold(), match[2])}"
+
+    return pattern.sub(write, text)
+
+
+def find_prefixed(text: str) -> list[str]:
+    """Return the names that a text has as `embedding:name`."""
+    return [match[1] for match in PREFIXED.finditer(text)] if "embedding:" in text else []
+
+
+def _stem(path: str) -> str:
+    """Return the name of a file without its folders and suffix, or the path if nothing would be left."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return SUFFIX.sub("", name) or path

@@ -57,6 +57,20 @@ def test_convert_prints_the_conversion_of_the_library(run):
     assert out == promptweight.convert("um (gato:1.4)", "pw", "compel").text + "\n"
 
 
+def test_convert_names_textual_inversions(run):
+    run_convert = ("convert", "foo, (bar:1.2)", "--from", "a1111", "--to", "comfy")
+    assert run(*run_convert, "--embedding", "foo")[1] == "embedding:foo, (bar:1.2)\n"
+    assert run("convert", "embedding:foo", "--from", "comfy", "--to", "a1111")[1] == "foo\n"
+
+
+def test_convert_from_novelai(run):
+    assert (
+        run("convert", "{{a}}, 1.2::b ::", "--from", "novelai", "--to", "a1111")[1] == "(a:1.1025), (b:1.2)\n"
+    )
+    assert run("detect", "{{a}}, 1.2::b ::")[1].startswith("novelai ")
+    assert run("parse", "{{a}}", "--dialect", "novelai", "--json")[1].count("1.1025") >= 1
+
+
 def test_convert_warns_of_losses(run):
     code, out, err = run("convert", "um [gato:rato:0.5]", "--from", "a1111", "--to", "comfy")
     assert code == 0

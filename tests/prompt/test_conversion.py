@@ -98,3 +98,34 @@ def test_write_in_another_dialect_drops_what_is_lost():
 def test_write_of_white_space_at_the_ends_of_parts_settles(text, dialect):
     written = write(parse(text, dialect))
     assert write(parse(written, dialect), dialect) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target", "names", "written"),
+    [
+        ("embedding:foo, (embedding:bar:1.3)", "comfy", "a1111", [], "foo, (bar:1.3)"),
+        ("(a, embedding:styles/foo.pt, b:1.2)", "comfy", "a1111", [], "(a, foo, b:1.2)"),
+        ("embedding:foo, (embedding:bar:1.3)", "comfy", "pw", [], "embedding:foo, (embedding:bar:1.3)"),
+        ("embedding:foo [(a:1.2):x:3]", "pw", "a1111", [], "foo [(a:1.2):x:3]"),
+        ("foo, (Bar:1.3), <foo>, foot", "a1111", "comfy", ["foo", "bar"],
+         "embedding:foo, (embedding:bar:1.3), embedding:foo, foot"),
+        ("foo, embedding:foo", "pw", "comfy", ["foo"], "embedding:foo, embedding:foo"),
+        ("foo, (embedding:bar:1.3)", "a1111", "comfy", [], "foo, (embedding:bar:1.3)"),
+        ("foo, (bar:1.3)", "pw", "a1111", ["foo", "bar"], "foo, (bar:1.3)"),
+    ],
+)  # fmt: skip
+def test_convert_names_textual_inversions_as_the_target_does(text, source, target, names, written):
+    conversion = convert(text, source, target, embeddings=names)
+    assert (conversion.text, conversion.losses) == (written, ())
+
+
+@pytest.mark.parametrize(
+    ("target", "written"), [("compel", "a, (foo)1.2"), ("novelai", "a, 1.2::foo::"), ("plain", "a, foo")]
+)
+def test_convert_tells_of_textual_inversions_that_the_target_cannot_name(target, written):
+    text = "a, (embedding:foo:1.2)"
+    conversion = convert(text, "comfy", target)
+    assert conversion.text == written
+    losses = [loss for loss in conversion.losses if loss.code == "lost-embedding"]
+    assert [text[loss.start : loss.end] for loss in losses] == ["embedding:foo"]
+    assert all("“foo”" in text for text in (losses[0].message, losses[0].message_pt))
