@@ -35,9 +35,9 @@ def loaded_after(code: str) -> set[str]:
     return set(run(code + listing).split("\n")[-2].split())
 
 
-WITHOUT_GRADIO = """
+WITHOUT_EXTRAS = """
 import sys
-sys.modules["gradio"] = None
+sys.modules["gradio"] = sys.modules["mcp"] = None
 from promptweight.cli import main
 sys.argv = ["promptweight", *sys.argv[1:]]
 try:
@@ -47,16 +47,17 @@ except SystemExit as done:
 """
 
 
-def test_images_are_generated_without_gradio(tmp_path):
-    written = run(WITHOUT_GRADIO, "generate", "um (gato:1.4) vermelho", "-o", str(tmp_path), "--steps", "1")
+def test_images_are_generated_without_extras(tmp_path):
+    written = run(WITHOUT_EXTRAS, "generate", "um (gato:1.4) vermelho", "-o", str(tmp_path), "--steps", "1")
     assert written.endswith("exit 0\n")
     assert len([*tmp_path.glob("*.png")]) == 1
 
 
-def test_app_without_gradio_names_the_extra():
-    code = f"import sys; sys.stderr = sys.stdout\n{WITHOUT_GRADIO}"
-    written = run(code, "ui")
-    assert 'pip install "promptweight[ui]"' in written
+@pytest.mark.parametrize("command", ["ui", "mcp"])
+def test_command_without_its_library_names_the_extra(command):
+    code = f"import sys; sys.stderr = sys.stdout\n{WITHOUT_EXTRAS}"
+    written = run(code, command)
+    assert f'pip install "promptweight[{command}]"' in written
     assert written.endswith("exit 2\n")
 
 

@@ -21,6 +21,7 @@ from promptweight.cli import (
     families,
     generate,
     info,
+    mcp,
     prompt,
     ui,
 )
@@ -46,6 +47,7 @@ app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ui")(ui.ui)
+app.command("mcp")(mcp.mcp)
 app.command("bench")(bench.bench)
 
 
