@@ -43,7 +43,8 @@ from promptweight.mini.worlds import FIRST, World
 
 SINGLE_SIZES = {TINY: (12,), SMALL: (20,), "": SINGLE_SIDES, BIG: (48,), HUGE: (60,)}
 GROUP_SIZES = {TINY: (12,), SMALL: (16,), "": (GROUP_SIDE,), BIG: (36,), HUGE: (44,)}
-CORNERS = ((4, 4), (36, 4), (4, 36), (36, 36))
+TRIANGLE = ((20, 4), (4, 36), (36, 36))
+"""Places of three: always the same, because a guided model fills every place where one of them may be."""
 CROWD = [(x, y) for y in (4, 24, 44) for x in (4, 24, 44)]
 CROWD_SIDE = 16
 FLOOR = 60  # bottom edge of objects on the ground of a place, in units
@@ -75,7 +76,7 @@ class _Draft:
             shade = rng.choice(world.shades)
         if world.patterns and rng.random() < 0.15:
             pattern = rng.choice(world.patterns)
-        if sizes and world.sizes and rng.random() < 0.3:
+        if sizes and world.sizes and rng.random() < 0.4:
             size = rng.choice(world.sizes)
         side = rng.choice(sizes[size]) if sizes else GROUP_SIDE
         return Thing(kind, color, 0, 0, side, shade, pattern, size)
@@ -125,8 +126,8 @@ def _pair(draft: _Draft, grounded: bool) -> Scene:
 
 
 def _three(draft: _Draft, _grounded: bool) -> Scene:
-    corners = draft.rng.sample(CORNERS, 3)
-    return Scene(tuple(replace(draft.thing(), x=x, y=y) for x, y in corners))
+    places = draft.rng.sample(TRIANGLE, 3)
+    return Scene(tuple(replace(draft.thing(), x=x, y=y) for x, y in places))
 
 
 def _counted(draft: _Draft, grounded: bool) -> Scene:
@@ -137,11 +138,11 @@ def _counted(draft: _Draft, grounded: bool) -> Scene:
         places = sorted(rng.sample(CROWD, rng.choice((7, 8, 9))), key=lambda place: (place[1], place[0]))
         thing = replace(thing, side=CROWD_SIDE)
     elif number == "3":
-        places = sorted(rng.sample(CORNERS, 3), key=lambda place: (place[1], place[0]))
+        places = list(TRIANGLE)
     elif rng.random() < 0.35:
-        first, second, other = rng.sample(CORNERS, 3)
-        pair = [replace(thing, x=x, y=y) for x, y in sorted((first, second))]
-        one = replace(draft.thing(), x=other[0], y=other[1])
+        top, *bottom = TRIANGLE
+        pair = [replace(thing, x=x, y=y) for x, y in bottom]
+        one = replace(draft.thing(), x=top[0], y=top[1])
         return Scene((*pair, one) if rng.random() < 0.5 else (one, *pair))
     else:
         across = _middle(GROUP_SIDE) + rng.choice(OFFSETS)
@@ -233,9 +234,9 @@ _FORMS: tuple[tuple[Callable[[_Draft, bool], Scene], float, str], ...] = (
     (_single, 0.24, ""),
     (_pair, 0.28, ""),
     (_three, 0.08, ""),
-    (_counted, 0.14, "numbers"),
+    (_counted, 0.20, "numbers"),
     (_ride, 0.03, RIDE),
-    (_mirror, 0.05, MIRROR),
+    (_mirror, 0.08, MIRROR),
     (_wear, 0.05, WEAR),
     (_hold, 0.04, HOLD),
     (_on, 0.045, ON),
