@@ -9,15 +9,20 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AuraFlowPipeline,
+    AuraFlowTransformer2DModel,
     AutoencoderDC,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     ChromaPipeline,
     ChromaTransformer2DModel,
+    CogView4Pipeline,
+    CogView4Transformer2DModel,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
@@ -31,15 +36,23 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 from tiny_models import T5, autoencoder, byte_letters, pipeline, randomize, t5_encoder, t5_tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     Gemma2Config,
     Gemma2Model,
+    GlmConfig,
+    GlmModel,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 WIDTH = 32
@@ -55,6 +68,8 @@ CHAT = (
     "{% endfor %}<|im_start|>assistant\n"
 )
 """Template of a conversation."""
+CONTENT_CHAT = CHAT.replace("message.content", "message.content[0].text")
+"""The same for messages whose content is a list."""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -108,11 +123,38 @@ def z_image(**parts: Any) -> ZImagePipeline:
     )
 
 
+def flux2(**parts: Any) -> Flux2Pipeline:
+    """Make a FLUX.2 pipeline: a Mistral 3, and double and single blocks with the text first."""
+    tokenizer = qwen_tokenizer()
+    return pipeline(
+        Flux2Pipeline,
+        parts,
+        vae=flux2_autoencoder(),
+        text_encoder=mistral3(tokenizer),
+        tokenizer=TextProcessor(tokenizer),
+        transformer=flux2_transformer(guidance_embeds=True),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
 def flux2_klein(**parts: Any) -> Flux2KleinPipeline:
     """Make a FLUX.2 klein pipeline: a Qwen3, and double and single blocks with the text first."""
     tokenizer = qwen_tokenizer()
+    return pipeline(
+        Flux2KleinPipeline,
+        parts,
+        vae=flux2_autoencoder(),
+        text_encoder=qwen3(tokenizer, Qwen3ForCausalLM, layers=27),
+        tokenizer=tokenizer,
+        transformer=flux2_transformer(guidance_embeds=False),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def flux2_transformer(*, guidance_embeds: bool) -> Flux2Transformer2DModel:
+    """Make a FLUX.2 transformer of one double and one single block."""
     torch.manual_seed(0)
-    transformer = Flux2Transformer2DModel(
+    return Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
         num_single_layers=1,
@@ -121,25 +163,20 @@ def flux2_klein(**parts: Any) -> Flux2KleinPipeline:
         joint_attention_dim=3 * WIDTH,
         timestep_guidance_channels=16,
         axes_dims_rope=(4, 4, 4, 4),
-        guidance_embeds=False,
-    )
-    vae = AutoencoderKLFlux2(
+        guidance_embeds=guidance_embeds,
+    ).eval()
+
+
+def flux2_autoencoder() -> AutoencoderKLFlux2:
+    """Make FLUX.2's autoencoder, whose latents have the size of the image."""
+    return AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",),
         up_block_types=("UpDecoderBlock2D",),
         block_out_channels=(8,),
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=4,
-    )
-    return pipeline(
-        Flux2KleinPipeline,
-        parts,
-        vae=vae.eval(),
-        text_encoder=qwen3(tokenizer, Qwen3ForCausalLM, layers=27),
-        tokenizer=tokenizer,
-        transformer=transformer.eval(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-    )
+    ).eval()
 
 
 def lumina2(**parts: Any) -> Lumina2Pipeline:
@@ -262,6 +299,78 @@ def pixart_sigma(**parts: Any) -> PixArtSigmaPipeline:
     )
 
 
+def auraflow(**parts: Any) -> AuraFlowPipeline:
+    """Make an AuraFlow pipeline: a UMT5, and double and single blocks with registers before the text."""
+    tokenizer = t5_tokenizer()
+    transformer = AuraFlowTransformer2DModel(
+        sample_size=32,
+        in_channels=4,
+        num_mmdit_layers=1,
+        num_single_dit_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=T5,
+        caption_projection_dim=32,
+        pos_embed_max_size=1024,
+    )
+    config = UMT5Config(vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+    return pipeline(
+        AuraFlowPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=randomize(UMT5EncoderModel(config), 3),
+        tokenizer=tokenizer,
+        transformer=randomize(transformer),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def cogview4(**parts: Any) -> CogView4Pipeline:
+    """Make a CogView4 pipeline: a GLM, whose texts are padded on the left, and joint attention."""
+    tokenizer = glm_tokenizer()
+    return pipeline(
+        CogView4Pipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=glm(tokenizer),
+        tokenizer=tokenizer,
+        transformer=cogview4_transformer(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def cogview4_transformer(in_channels: int = 4) -> CogView4Transformer2DModel:
+    """Make a CogView4 transformer of two blocks."""
+    torch.manual_seed(0)
+    return CogView4Transformer2DModel(
+        in_channels=in_channels,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        text_embed_dim=WIDTH,
+        time_embed_dim=16,
+        condition_dim=4,
+        sample_size=32,
+    ).eval()
+
+
+def glm(tokenizer: Qwen2Tokenizer) -> GlmModel:
+    """Make a GLM of two layers."""
+    config = GlmConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return randomize(GlmModel(config))
+
+
 def qwen3(tokenizer: Qwen2Tokenizer, kind: Any = Qwen3Model, layers: int = 2) -> Any:
     """Make a Qwen3."""
     config = Qwen3Config(
@@ -289,6 +398,37 @@ def gemma2(tokenizer: Qwen2Tokenizer) -> Gemma2Model:
         query_pre_attn_scalar=16,
     )
     return randomize(Gemma2Model(config))
+
+
+def mistral3(tokenizer: Qwen2Tokenizer) -> Mistral3ForConditionalGeneration:
+    """Make a Mistral 3 of 30 layers, with a vision model of one."""
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+    }
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = Mistral3Config(text_config=text | {"model_type": "mistral"}, vision_config=vision)
+    return randomize(Mistral3ForConditionalGeneration(config))
+
+
+class TextProcessor(ProcessorMixin):
+    """A processor with a tokenizer alone, in place of those that also take pictures and need torchvision."""
+
+    def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self.chat_template = CONTENT_CHAT
 
 
 def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
@@ -343,4 +483,15 @@ def qwen_tokenizer() -> Qwen2Tokenizer:
         chat_template=CHAT,
     )
     tokenizer.backend_tokenizer.model.ignore_merges = True  # a word in the vocabulary is one token
+    return tokenizer
+
+
+def glm_tokenizer() -> Qwen2Tokenizer:
+    """Make a tokenizer over bytes that begins texts with two special tokens and pads them on the left."""
+    tokenizer = qwen_tokenizer()
+    tokenizer.padding_side = "left"
+    special = [(each, tokenizer.convert_tokens_to_ids(each)) for each in SPECIAL[1:]]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=" ".join(each for each, _ in special) + " $A", special_tokens=special
+    )
     return tokenizer

@@ -38,6 +38,8 @@ class Layer:
     attention the layer itself; empty for none."""
     multiple: int = 1
     """Number to a multiple of which image and text are each padded, where they are joined."""
+    leading: int = 0
+    """Number of the model's own positions before the text, where the text is first."""
     is_advised: bool = True
     """True if the model's authors advise to read maps from it; True for all layers where they name none."""
 
@@ -76,6 +78,8 @@ class DenoiserKind:
     """Function that makes the reader of the latents' size; None for latents (…, height, width)."""
     extends_text: bool = True
     """True if the text may be followed by a second one, a negative prompt that acts in attention."""
+    positive_first: bool = False
+    """True if pipelines stack the rows of positive prompts before those of negative ones."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ def find_block_layers(
     stride: int | None = None,
     attention: str = "attn",
     multiple: int = 1,
+    leading: int = 0,
 ) -> Iterator[tuple[Layer, Any]]:
     """Yield the attention layers with text keys of a transformer.
 
@@ -173,13 +178,24 @@ def find_block_layers(
         stride: number of latents along a side of one image position; None for the `patch_size` of the model.
         attention: the name of the attention layer in a block.
         multiple: number to a multiple of which image and text are each padded.
+        leading: number of the model's own positions before the text.
     """
     for name, order in blocks.items():
         for number, block in enumerate(getattr(transformer, name)):
             path, layer = f"{name}.{number}.{attention}", getattr(block, attention)
             own = transformer.config.patch_size if stride is None else stride
             image = "" if order in ("text", "cross") else path
-            yield Layer(path, own, layer.heads, order, image, multiple), layer
+            yield Layer(path, own, layer.heads, order, image, multiple, leading), layer
+
+
+def find_auraflow_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
+    """Yield the attention layers of AuraFlow, whose keys begin with registers."""
+    registers: int = transformer.register_tokens.shape[1]
+    blocks: dict[str, TokenOrder] = {
+        "joint_transformer_blocks": "text first",
+        "single_transformer_blocks": "text first",
+    }
+    return find_block_layers(transformer, blocks, leading=registers)
 
 
 def _make_latent_size(position: int, name: str) -> LatentSize:
@@ -256,6 +272,16 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text_positions=(5, "txt_ids"),
         make_latent_size=PackedLatentSize,
     ),
+    "AuraFlowTransformer2DModel": DenoiserKind(
+        find_auraflow_layers,
+        text=(1, "encoder_hidden_states"),
+        extends_text=False,
+    ),
+    "CogView4Transformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"transformer_blocks": "text first"}, attention="attn1"),
+        text=(1, "encoder_hidden_states"),
+        extends_text=False,
+    ),
     "Flux2Transformer2DModel": DenoiserKind(
         _FIND_FLUX_LAYERS,
         text=(1, "encoder_hidden_states"),
@@ -307,6 +333,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(2, "cap_feats"),
         latents=(0, "x"),
         extends_text=False,
+        positive_first=True,
     ),
 }
 """The supported models, by the name of their class."""

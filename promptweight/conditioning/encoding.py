@@ -155,6 +155,8 @@ def encode_prompts(
         _check_weights(family, weighting, (*prompts, *negatives), settings, warnings)
         encoder = PipelineEncoder(pipe, family, max_sequence_length)
         sections, inputs = encoder.encode_batch(prompts, negatives)
+        if not in_session:
+            _check_lengths(sections, inputs)
     else:
         sections, inputs = _encode_sections(
             pipe, family, prompts, negatives, settings, max_sequence_length, warnings
@@ -230,6 +232,20 @@ def _check_weights(
     if not settings.in_session:
         raise SettingError(message("weighting-needs-session", weighting=settings.weighting.name))
     warnings[message("weights-in-attention", family=family.name)] = None
+
+
+def _check_lengths(sections: Sequence[EncoderSection], inputs: Mapping[str, Any]) -> None:
+    """Check that the texts of a role have one length where the pipeline takes no padding.
+
+    Raises:
+        SettingError: they have several.
+    """
+    if any(name.endswith("_mask") for name in inputs) or isinstance(inputs["prompt_embeds"], list):
+        return
+    for tables in (sections[0].positive, sections[0].negative):
+        lengths = {table.rows for table in tables}
+        if len(lengths) > 1:
+            raise SettingError(message("text-lengths", lengths=sorted(lengths)))
 
 
 def _make_settings(

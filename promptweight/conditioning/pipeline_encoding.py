@@ -236,14 +236,16 @@ class PipelineEncoder:
     def _find_text(self, tokenized: Sequence[TokenizedText], ids: list[int]) -> tuple[TokenizedText, int]:
         """Return the text with these ids, and where in the ids it begins.
 
+        The longest one, since the tokens of a short text, such as an empty negative prompt, may be among
+        those of another.
+
         Raises:
             ModelError: there is none.
         """
-        for each in reversed(tokenized):
-            start = each.find_in(ids)
-            if start is not None:
-                return each, start
-        raise ModelError(message("encoding-untraceable", pipeline=type(self.pipe).__name__))
+        found = [(each, start) for each in tokenized if (start := each.find_in(ids)) is not None]
+        if not found:
+            raise ModelError(message("encoding-untraceable", pipeline=type(self.pipe).__name__))
+        return max(reversed(found), key=lambda pair: min(len(pair[0].ids), len(ids)))
 
     def _make_table(
         self,
@@ -275,6 +277,9 @@ class PipelineEncoder:
                 tokens.append(Token(*pad_token, 0, 0, 0, position, 1.0, "pad"))
                 continue
             number = place[2] - shift
+            if number < 0:  # the pipeline pads on the left
+                tokens.append(Token(*pad_token, 0, 0, 0, position, 1.0, "pad"))
+                continue
             start, end = tokenized.offsets[number] if 0 <= number < len(tokenized.offsets) else (0, 0)
             token_id, piece = ids[place[2]], pieces[place[2]]
             characters = [origin(each - first) for each in range(max(start, first), min(end, last))]

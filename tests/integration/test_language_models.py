@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 import tiny_language_models
 import torch
+from diffusers import (
+    CogView4ControlPipeline,
+    Flux2KleinInpaintPipeline,
+    QwenImageImg2ImgPipeline,
+    QwenImageInpaintPipeline,
+    ZImageImg2ImgPipeline,
+    ZImageInpaintPipeline,
+)
+from PIL import Image
 
 import promptweight
 from promptweight.attention import Record, attach
 from promptweight.conditioning import encode, encode_prompts
-from promptweight.errors import SettingError
+from promptweight.errors import AttachError, SettingError
 from promptweight.generation.pipeline_call import make_step_arguments
 from tests.fixtures.attention_probe import changed_rows, find_keys, weighted_by_hand
 
@@ -31,6 +40,13 @@ class Case:
     width: int = 64
     length: int | None = None
     """Number of tokens of a text, where the pipeline pads to it."""
+    has_negative: bool = True
+    """False where the model is distilled with its guidance and takes no negative prompt."""
+
+    @property
+    def texts(self):
+        """Return the texts of most runs."""
+        return {"prompt": "um gato vermelho"} | ({"negative_prompt": "feio"} if self.has_negative else {})
 
     @property
     def encoding(self):
@@ -52,6 +68,16 @@ CASES = {
         {"use_resolution_binning": False},
         length=16,
     ),
+    "auraflow": Case(tiny_language_models.auraflow, {"guidance_scale": 2.0}, length=16),
+    "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
+    "flux.2": Case(
+        tiny_language_models.flux2,
+        {"guidance_scale": 2.0},
+        height=16,
+        width=32,
+        length=256,
+        has_negative=False,
+    ),
     "flux.2 klein": Case(tiny_language_models.flux2_klein, {"guidance_scale": 2.0}, length=24),
 }
 
@@ -64,6 +90,13 @@ def case(request):
 @pytest.fixture(scope="module")
 def pipe(case):
     return case.make()
+
+
+@pytest.fixture
+def guided(case):
+    """Skip models that take no negative prompt."""
+    if not case.has_negative:
+        pytest.skip("the model takes no negative prompt")
 
 
 @pytest.fixture
@@ -89,11 +122,12 @@ def run(case, pipe):
 @pytest.fixture
 def token(pipe):
     """The id of the word "gato" after a space, a token of its own."""
-    return pipe.tokenizer(" gato", add_special_tokens=False).input_ids[-1]
+    tokenizer = getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer)
+    return tokenizer(" gato", add_special_tokens=False).input_ids[-1]
 
 
 def test_unweighted_run_has_the_pipelines_bits_and_float64_columns(pipe, run, token, case):
-    texts = {"prompt": "um gato vermelho", "negative_prompt": "feio"}
+    texts = case.texts
     plain = run(**texts)
     keys = find_keys(pipe, lambda: run(**texts), token)
     with weighted_by_hand(pipe, keys, 1) as softmaxes:
@@ -132,19 +166,26 @@ def includes(expected, actual):
 
 @pytest.mark.parametrize("weight", [0, 0.5, 2])
 def test_weighted_run_equals_a_float64_run_by_hand(weight, pipe, run, token, case):
-    texts = {"prompt": "um gato vermelho", "negative_prompt": "feio"}
+    texts = case.texts
     plain = run(**texts)
     keys = find_keys(pipe, lambda: run(**texts), token)
     assert any(keys)
     with weighted_by_hand(pipe, keys, weight):
         expected = run(**texts)
-    with attach(pipe, f"um (gato:{weight}) vermelho", "feio", record=False, **case.encoding) as session:
+    with attach(
+        pipe,
+        f"um (gato:{weight}) vermelho",
+        case.texts.get("negative_prompt", ""),
+        record=False,
+        **case.encoding,
+    ) as session:
         actual = run(**session.inputs)
     change = (expected - plain).abs().max()
     assert (actual - expected).abs().max() < 2e-2 * change
     assert [warning.code for warning in session.warnings] == ["weights-in-attention"]
 
 
+@pytest.mark.usefixtures("guided")
 def test_weight_of_a_negative_prompt_acts_on_its_own_keys(pipe, run, token, case):
     texts = {"prompt": "um vermelho", "negative_prompt": "um gato"}
     plain = run(**texts)
@@ -156,13 +197,25 @@ def test_weight_of_a_negative_prompt_acts_on_its_own_keys(pipe, run, token, case
     assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
 
 
+@pytest.mark.usefixtures("guided")
+def test_weight_of_one_of_two_equal_texts_acts_on_its_own_keys(pipe, run, token, case):
+    keys = find_keys(pipe, lambda: run(prompt="um gato", negative_prompt="um feio"), token)
+    plain = run(prompt="um gato", negative_prompt="um gato")
+    with weighted_by_hand(pipe, keys, 3):
+        expected = run(prompt="um gato", negative_prompt="um gato")
+    with attach(pipe, "um (gato:3)", "um gato", record=False, **case.encoding) as session:
+        actual = run(**session.inputs)
+    assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
+
+
 def test_word_of_weight_0_has_no_influence(pipe, run, token, case):
     images = {}
     for weight in (0, 1):
         for is_changed in (False, True):
             with changed_rows(pipe, token) if is_changed else nullcontext():
                 text = f"um (gato:{weight}) vermelho"
-                encoded = encode_prompts(pipe, text, "feio", in_session=True, **case.encoding)
+                negative = case.texts.get("negative_prompt", "")
+                encoded = encode_prompts(pipe, text, negative, in_session=True, **case.encoding)
             with attach(pipe, encoded, record=False) as session:
                 images[weight, is_changed] = run(**session.inputs)
     assert torch.equal(images[0, False], images[0, True])
@@ -176,11 +229,10 @@ def test_prompt_that_changes_has_the_bits_of_its_text_until_then(pipe, run, case
         latents.append(tensors["latents"].clone())
         return tensors
 
-    with attach(
-        pipe, "[um gato:casa vermelho e rato:0.5]", "feio", num_inference_steps=STEPS, **case.encoding
-    ) as session:
+    text, negative = "[um gato:casa vermelho e rato:0.5]", case.texts.get("negative_prompt", "")
+    with attach(pipe, text, negative, num_inference_steps=STEPS, **case.encoding) as session:
         run(**session.inputs, **make_step_arguments(pipe, keep))
-    run(prompt="um gato", negative_prompt="feio", **make_step_arguments(pipe, keep))
+    run(**case.texts | {"prompt": "um gato"}, **make_step_arguments(pipe, keep))
     assert torch.equal(latents[0], latents[STEPS])
     assert not torch.equal(latents[1], latents[STEPS + 1])
     assert session.warnings == []
@@ -191,7 +243,7 @@ def test_generate_weights_words_and_draws_their_maps(pipe, case):
     result = promptweight.generate(
         pipe,
         "um (gato:1.5) vermelho",
-        negative_prompt="(feio:1.2)",
+        negative_prompt="(feio:1.2)" if case.has_negative else "",
         seed=1,
         num_inference_steps=STEPS,
         height=case.height,
@@ -245,3 +297,83 @@ def test_joined_texts_and_negative_guidance_in_attention_are_refused(pipe):
         encode(pipe, '("um gato", "casa").and()', dialect="compel")
     with pytest.raises(SettingError, match="negative_guidance must be 'cfg'"):
         attach(pipe, "um gato", "feio", negative_guidance="nag")
+
+
+def cogview4_control():
+    """Make a CogView4 pipeline whose denoiser takes the latents of a control image, too."""
+    pipe = tiny_language_models.cogview4(transformer=tiny_language_models.cogview4_transformer(in_channels=8))
+    return CogView4ControlPipeline(**pipe.components)
+
+
+PICTURE = Image.effect_mandelbrot((32, 32), (-2, -1, 1, 1), 50).convert("RGB")
+MASK = Image.linear_gradient("L").resize((32, 32)).point(lambda level: 255 * (level > 99))
+PICTURED = {
+    "qwen-image img2img": (
+        lambda: QwenImageImg2ImgPipeline(**tiny_language_models.qwen_image().components),
+        {"image": PICTURE, "true_cfg_scale": 2.0},
+    ),
+    "qwen-image inpaint": (
+        lambda: QwenImageInpaintPipeline(**tiny_language_models.qwen_image().components),
+        {"image": PICTURE, "mask_image": MASK, "true_cfg_scale": 2.0},
+    ),
+    "z-image img2img": (
+        lambda: ZImageImg2ImgPipeline(**tiny_language_models.z_image().components),
+        {"image": PICTURE, "guidance_scale": 2.0},
+    ),
+    "z-image inpaint": (
+        lambda: ZImageInpaintPipeline(**tiny_language_models.z_image().components),
+        {"image": PICTURE, "mask_image": MASK, "guidance_scale": 2.0},
+    ),
+    "cogview4 control": (cogview4_control, {"control_image": PICTURE, "guidance_scale": 2.0}),
+    "flux.2": (tiny_language_models.flux2, {"image": PICTURE.resize((64, 64)), "max_sequence_length": 256}),
+    "flux.2 klein": (
+        tiny_language_models.flux2_klein,
+        {"image": PICTURE.resize((64, 64)), "guidance_scale": 2.0, "max_sequence_length": 24},
+    ),
+    "flux.2 klein inpaint": (
+        lambda: Flux2KleinInpaintPipeline(**tiny_language_models.flux2_klein().components),
+        {"image": PICTURE, "mask_image": MASK, "guidance_scale": 2.0, "max_sequence_length": 24},
+    ),
+}
+"""Pipelines that draw from a picture, and the arguments of their calls."""
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_pipeline_with_a_picture_has_its_own_bits_and_the_weights_of_a_float64_run(name):
+    make, arguments = PICTURED[name]
+    pipe = make()
+    pipe.set_progress_bar_config(disable=True)
+    tokenizer = getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer)
+    token = tokenizer(" gato", add_special_tokens=False).input_ids[-1]
+    accepted = inspect.signature(pipe.__call__).parameters
+    encoding = {key: value for key, value in arguments.items() if key == "max_sequence_length"}
+
+    def run(**inputs):
+        settings = {"height": 32, "width": 32, "num_inference_steps": STEPS, "output_type": "latent"}
+        settings |= {"strength": 0.9} if "strength" in accepted else {}
+        generator = torch.manual_seed(0)  # some pipelines encode their picture without it
+        with torch.no_grad():
+            return pipe(**settings | arguments | inputs, generator=generator).images
+
+    plain = run(prompt="um gato vermelho")
+    keys = find_keys(pipe, lambda: run(prompt="um gato vermelho"), token)
+    with weighted_by_hand(pipe, keys, 3):
+        expected = run(prompt="um gato vermelho")
+    with attach(pipe, "um gato vermelho", None, **encoding) as session:
+        assert torch.equal(run(**session.inputs), plain)
+    assert len(session.find("gato")) == 1
+    with attach(pipe, "um (gato:3) vermelho", None, record=False, **encoding) as session:
+        actual = run(**session.inputs)
+    assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
+
+
+def test_texts_of_several_lengths_in_one_call_are_refused_where_padding_would_act():
+    pipe = tiny_language_models.cogview4()
+    texts = ["um gato", "um gato vermelho e um rato cinza em uma casa"]
+    with pytest.raises(SettingError, match=r"the same number of tokens; got \[16, \d\d\]"):
+        encode(pipe, texts)
+    with (
+        attach(pipe, texts) as session,
+        pytest.raises(AttachError, match=r"the same number of tokens; got \[16, \d\d\]"),
+    ):
+        pipe(**session.inputs, height=32, width=32, num_inference_steps=1)

@@ -97,7 +97,8 @@ class AttentionInjection:
         if is_joint and self.injects_self_attention:
             own[:, :, image], injected[:, :, image] = 0, values[:, :, image]
         attended = self._attend(self.source_rows, query, key, injected, bias, image)
-        is_complete = self.mapping is not None and self.maps_all_positions
+        covered = text.stop - text.start + (image.stop - image.start if is_joint else 0)
+        is_complete = self.mapping is not None and self.maps_all_positions and covered == key.shape[2]
         if not (is_complete and (self.injects_self_attention or not is_joint)):
             attended = attended + self._attend(self.edited_rows, query, key, own, bias, image)
         changed = output.index_select(0, self.edited_rows)

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow
 from promptweight.attention.layers import DenoiserKind, get_argument, set_argument
-from promptweight.conditioning import Role, TextInput, pad_rows, stack_texts
-from promptweight.errors import SettingError
+from promptweight.conditioning import Role, TextInput, look_up_family, pad_rows, stack_texts
+from promptweight.errors import AttachError, SettingError
 from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ class PromptComposer:
             warn(message("controlnet-first-text"))
         self._scheduled = scheduled
         self._warn = warn
+        family = look_up_family(pipe)
+        inputs = scheduled.encoded.inputs
+        has_mask = any(name.endswith("_mask") for name in inputs)
+        is_own = family is None or not family.outputs or isinstance(inputs["prompt_embeds"], list)
+        self._takes_padding = is_own or has_mask
+        """False where zeros that pad a text to the length of another would act as text."""
         self._rows: list[ExpandedRow] = []
         self._cache: tuple[Tensor | None, dict[Any, tuple[Tensor, Tensor | None, Tensor | None]]] = (None, {})
         """The pipeline's embeddings, and by expanded rows the embeddings, masks and pooled vectors that
@@ -125,6 +131,8 @@ class PromptComposer:
             mask = None if kind.text_mask is None else self._gather_mask(embeds, rows)
             if mask is not None:
                 of_step = of_step[:, : mask.shape[1]]
+            elif isinstance(given, Tensor):
+                of_step = of_step[:, : self.count_tokens([each.row for each in rows], of_step)]
             pooled = self._gather_embeds("pooled_prompt_embeds", pooled, rows)
             self._cache[1][key] = (of_step, mask, pooled)
         new_embeds, new_mask, new_pooled = self._cache[1][key]
@@ -136,7 +144,8 @@ class PromptComposer:
                 args, kwargs = set_argument(args, kwargs, *kind.latents, [latents[row] for row in index])
         text: TextInput = new_embeds
         if isinstance(given, list):
-            text = [own[: self._count_tokens(each, own)] for own, each in zip(new_embeds, rows, strict=True)]
+            pairs = zip(new_embeds, rows, strict=True)
+            text = [own[: self._count_tokens(each.row, own)] for own, each in pairs]
         args, kwargs = set_argument(args, kwargs, *kind.text, text)
         if kind.text_mask is not None and new_mask is not None:
             own = get_argument(args, kwargs, *kind.text_mask)
@@ -151,6 +160,19 @@ class PromptComposer:
         elif "pooled_projections" in kwargs:
             kwargs = kwargs | {"pooled_projections": new_pooled}
         return args, kwargs
+
+    def count_tokens(self, rows: Sequence[BatchRow | None], embeds: Tensor) -> int:
+        """Return the number of text positions of a call's rows, whose embeddings are (batch, tokens, dim).
+
+        Raises:
+            AttachError: the model takes no padding, and the texts have different lengths.
+        """
+        if self._takes_padding:
+            return embeds.shape[1]
+        lengths = {self._count_tokens(row, embeds[0]) for row in rows}
+        if len(lengths) > 1:
+            raise AttachError(message("text-lengths", lengths=sorted(lengths)))
+        return lengths.pop()
 
     def combine_output(self, output: Any, *, is_extra: bool) -> Any:
         """Return the model's output with one row for each row of the pipeline's batch.
@@ -215,13 +237,13 @@ class PromptComposer:
             gathered = [pad_rows(each, length) for each in gathered]
         return torch.stack(gathered)
 
-    def _count_tokens(self, row: ExpandedRow, given: Tensor) -> int:
+    def _count_tokens(self, row: BatchRow | None, given: Tensor) -> int:
         """Return the number of tokens of a row's text, without those that pad it to a longer variant."""
-        if row.row is None:
+        if row is None:
             return len(given)
-        encoded, role = self._scheduled.encoded, row.row.role
+        encoded, role = self._scheduled.encoded, row.role
         tables = encoded.positive if role == "positive" else encoded.negative
-        return tables[self._scheduled.first_rows[role][row.row.prompt] + row.row.variant].rows
+        return tables[self._scheduled.first_rows[role][row.prompt] + row.variant].rows
 
     def _gather_mask(self, given: Tensor, rows: Sequence[ExpandedRow]) -> Tensor | None:
         """Return the mask of the rows' texts, (rows, tokens), on the device of the embeddings; None for none.
@@ -241,7 +263,7 @@ class PromptComposer:
                 masks.append(torch.ones(given.shape[1], dtype=torch.bool))
             else:
                 number = self._scheduled.first_rows[row.role][row.prompt] + row.variant
-                masks.append(known[number, : self._count_tokens(each, given[0])].bool().cpu())
+                masks.append(known[number, : self._count_tokens(row, given[0])].bool().cpu())
         length = max(map(len, masks))
         return torch.stack([pad_rows(mask, length) for mask in masks]).to(given.device)
 

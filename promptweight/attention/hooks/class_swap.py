@@ -27,6 +27,9 @@ from promptweight.messages import message
 SWAPPABLE_PROCESSORS: dict[str, int] = {
     "IPAdapterAttnProcessor2_0": 1,
     "SD3IPAdapterJointAttnProcessor2_0": 1,
+    "AuraFlowAttnProcessor2_0": 1,
+    "FusedAuraFlowAttnProcessor2_0": 1,
+    "CogView4AttnProcessor": 1,
     "FluxAttnProcessor": 1,
     "FluxIPAdapterAttnProcessor": 1,
     "QwenDoubleStreamAttnProcessor2_0": 1,

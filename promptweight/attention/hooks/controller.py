@@ -70,9 +70,9 @@ class AttentionController:
             self._clear_recording()
             self._check_steps()
             self._check_lora_scale(read_lora_scale(kwargs))
-        images = len(get_argument(args, kwargs, *layout.kind.latents))
-        _check_batch(len(embeds), images)
-        rows = self._match_rows(embeds, images)
+        latents = get_argument(args, kwargs, *layout.kind.latents)
+        _check_batch(len(embeds), len(latents))
+        rows = self._match_rows(embeds, latents)
         # A call that skips layers is for skip-layer guidance: no step of its own, and not recorded.
         roles = {row.role for row in rows if row}
         self._roles_run |= roles
@@ -188,22 +188,30 @@ class AttentionController:
             raise AttachError(message("text-lengths", lengths=sorted(lengths)))
         return lengths[0]
 
-    def _match_rows(self, embeds: Tensor, images: int) -> tuple[BatchRow | None, ...]:
+    def _match_rows(self, embeds: Tensor, latents: Any) -> tuple[BatchRow | None, ...]:
         # A pipeline passes the same tensors at every step, so the rows are compared only once.
+        images = len(latents)
         for known, rows in self._matched:
             if known is embeds and len(rows) == max(len(embeds), images):
                 return rows
-        # FLUX and modular pipelines lack this property: they call the model for each role separately
+        # Pipelines have the latents of a call twice where it has both roles; others call the model for each
+        perturbed = bool(getattr(self._pipe, "do_perturbed_attention_guidance", False))
         guidance = getattr(self._pipe, "do_classifier_free_guidance", None)
+        is_known_role = guidance is False or perturbed
+        if not is_known_role:
+            guidance = _is_stacked(latents)
         rows = match_rows(
             # FLUX's pipeline passes one row of text for several images
             embeds.expand(images, -1, -1) if len(embeds) == 1 else embeds,
             self._config.prompt_embeds,
             guidance=bool(guidance),
-            perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
-            is_second=guidance is None and any(torch.equal(known, embeds) for known, _ in self._matched),
+            perturbed=perturbed,
+            is_second=not is_known_role and any(torch.equal(known, embeds) for known, _ in self._matched),
+            positive_first=self._config.layout.kind.positive_first,
         )
         self._matched = [(embeds, rows), *self._matched[:3]]
+        if not self._config.composer.is_active:
+            self._config.composer.count_tokens(rows, embeds)
         if not any(rows):
             self._warn(message("foreign-embeddings"))
         return rows
@@ -258,6 +266,14 @@ class AttentionController:
             raise SettingError(message("negative-guidance-perturbed", guidance=negative_prompts.guidance))
         position = self.counter.planned_position(step, self._config.planned_steps)
         return negative_prompts.find_variants(rows, position)
+
+
+def _is_stacked(latents: Any) -> bool:
+    """Return True for latents of a batch, a tensor or a list, whose second half equals the first."""
+    half = len(latents) // 2
+    if not half or len(latents) % 2:
+        return False
+    return all(map(torch.equal, latents[:half], latents[half:]))
 
 
 def _check_batch(texts: int, images: int) -> None:

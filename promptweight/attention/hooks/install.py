@@ -209,7 +209,7 @@ def make_hook(layer: Layer, processor: Any) -> LayerHook:
     """
     hook: LayerHook | None = make_processor(processor)
     if hook is None and is_swappable(processor):
-        hook = LayerHook(order=layer.order, multiple=layer.multiple)
+        hook = LayerHook(order=layer.order, multiple=layer.multiple, leading=layer.leading)
     return require_hook(hook, layer.name, processor)
 
 

@@ -74,6 +74,7 @@ class LayerHook:
         call: the current call, shared by all hooks with the same grid and rules.
         order: the layer's queries and keys.
         multiple: the number to a multiple of which the layer's image and text are each padded.
+        leading: the number of the model's own positions before the text, where the text is first.
         word_slot: the slot of the words' probabilities; None where nothing is recorded.
         refined_slot: the slot of these averaged by self-attention.
         patch_slot: the slot of the attention from patches to the image.
@@ -82,9 +83,15 @@ class LayerHook:
         replaced: the processor in whose place the hook is; None where it is not a processor.
     """
 
-    def __init__(self, call: CallState | None = None, order: TokenOrder = "cross", multiple: int = 1) -> None:
+    def __init__(
+        self,
+        call: CallState | None = None,
+        order: TokenOrder = "cross",
+        multiple: int = 1,
+        leading: int = 0,
+    ) -> None:
         self.call = CallState() if call is None else call
-        self.order, self.multiple = order, multiple
+        self.order, self.multiple, self.leading = order, multiple, leading
         self.word_slot: Slot | None = None
         self.refined_slot: Slot | None = None
         self.patch_slot: Slot | None = None
@@ -190,14 +197,15 @@ class LayerHook:
             return slice(0, positions)
         if self.order == "text":
             return slice(0, 0)
-        cells = self.call.cells or positions - self.call.text_length
+        before = self.leading + self.call.text_length
+        cells = self.call.cells or positions - before
         if self.order == "image first" or positions == cells:
             return slice(0, cells)
-        return slice(self.call.text_length, self.call.text_length + cells)
+        return slice(before, before + cells)
 
     def text_range(self, keys: int) -> slice:
         """Return the range of the text among a layer's keys."""
-        first = 0
+        first = self.leading
         if self.order == "image first":
             padded = -(-self.call.cells // self.multiple) * self.multiple
             first = padded if self.multiple > 1 else keys - self.call.text_length
@@ -217,9 +225,10 @@ class LayerHook:
         elif self.order == "text":
             fits = keys >= call.text_length
         elif call.injection is not None or call.negative is not None:
-            fits = queries == keys and (not call.cells or keys == cells + call.text_length)
+            joined = cells + self.leading + call.text_length
+            fits = queries == keys and (not call.cells or keys == joined)
         else:
-            fits = queries >= call.cells and keys >= call.cells + call.text_length
+            fits = queries >= call.cells and keys >= call.cells + self.leading + call.text_length
         if not fits:
             raise AttachError(
                 message(
