@@ -101,6 +101,21 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "“|” separates characters or mixed prompts in NovelAI; it is read as text here",
         "“|” separa personagens ou prompts misturados no NovelAI; aqui foi lido como texto",
     ),
+    "template-choice": (
+        "warning",
+        "“{value}” is text here; promptweight batch makes such random choices",
+        "“{value}” é texto aqui; quem sorteia essas opções é o promptweight batch",
+    ),
+    "template-file": (
+        "warning",
+        "“{value}” is text here; promptweight batch with --wildcards FOLDER draws a line of such a file",
+        "“{value}” é texto aqui; promptweight batch com --wildcards PASTA sorteia uma linha desse arquivo",
+    ),
+    "template-unknown": (
+        "warning",
+        "“{value}” is text here: variables, parameters and choices in turn of dynamic prompts have no effect",
+        "“{value}” é texto aqui: variáveis, parâmetros e escolhas em sequência de dynamic prompts não agem",
+    ),
     "and-keyword": (
         "warning",
         "“{value}” of another tool is read as text; “AND” joins prompts here",

@@ -16,7 +16,14 @@ SQUARE = re.compile(r"(?<!\\)\[[^\[\]():|\\]++:\s*+[1-9][0-9]*+\.[0-9]++\s*+\]")
 KEYWORD = re.compile(r"\bAND_(?:PERP|SALT|TOPK)\b")
 # NovelAI's weights: `1.2::x::` (not the weights of choices, `{3::a|b}`) and `{{x}}`.
 NOVELAI_NUMBER = re.compile(r"(?<![\w.{|$])([+-]?[0-9]{1,4}+(?:\.[0-9]{1,6}+)?+)::([^{}\[\]:|\n]++)(?:::)?+")
-NOVELAI_BRACES = re.compile(r"(?<![\\{])(\{++)([^{}|=$:\\\n]++)\}++")
+NOVELAI_BRACES = re.compile(r"(?<![\\{$])(\{++)([^{}|=$:\\\n]++)\}++")
+
+# Templates of dynamic prompts, which only `expand` knows: choices, files, variables and other ways to choose.
+CHOICE = re.compile(r"(?<![\\$])\{[^{}|$=]*+(?:\||\$\$)[^{}]*+\}")
+OTHER_TEMPLATE = re.compile(
+    r"(?<!\\)\{[@!][^{}|]*+\|[^{}]*+\}|\$\{\w{1,80}+[^{}]*+\}|__[\w./-]{1,80}\([^()]*+\)__"
+)
+WILDCARD_NAME = re.compile(r"(?<![\w*])__~?[A-Za-z*][\w./*-]{0,80}?__(?![\w*])")
 
 _PATTERNS = (
     ("weight-unbracketed", ":", UNBRACKETED),
@@ -41,6 +48,23 @@ def remark_on_mistakes(mapped: MappedText, remarks: Remarks) -> None:
             start, end = mapped.source_start(match.start(group)), mapped.source_end(match.end(group))
             remarks.add(code, start, end, value=value, meant=value.translate(_REPLACED))
     remark_on_novelai(mapped, remarks)
+    remark_on_templates(mapped, remarks)
+
+
+def remark_on_templates(mapped: MappedText, remarks: Remarks) -> None:
+    """Remark on choices and wildcards, which are made before a prompt is parsed."""
+    text = mapped.text
+    found: list[tuple[str, re.Match[str]]] = []
+    if "{" in text or "(" in text:
+        found += [("template-unknown", match) for match in OTHER_TEMPLATE.finditer(text)]
+    if "}" in text:
+        taken = {match.start() for _, match in found}
+        found += [("template-choice", each) for each in CHOICE.finditer(text) if each.start() not in taken]
+    if "__" in text:
+        found += [("template-file", match) for match in WILDCARD_NAME.finditer(text)]
+    for code, match in found:
+        offsets = mapped.source_start(match.start()), mapped.source_end(match.end())
+        remarks.add(code, *offsets, value=match[0])
 
 
 def remark_on_novelai(mapped: MappedText, remarks: Remarks) -> None:

@@ -42,6 +42,9 @@ SHAPES: dict[str, str] = {
     "curly": "{{a}",
     "double colons": "1.2::a::",
     "digits": "1",
+    "choices": "{a|b$$",
+    "wildcards": "__a",
+    "variables": "${a",
     "numbers of NovelAI": "-1::{",
 }
 SMALL, LARGE = 1_500, 3_000

@@ -1,9 +1,11 @@
 """Random choices and wildcard files."""
 
+from itertools import permutations
+
 import pytest
 
 from promptweight.errors import SettingError
-from promptweight.prompt import expand
+from promptweight.prompt import expand, parse
 
 
 def expand_with_many_seeds(text, folder=None):
@@ -18,6 +20,24 @@ def test_expand_gives_every_choice():
     assert expand_with_many_seeds("{a|{b|c} d}") == {"a", "b d", "c d"}
     assert expand_with_many_seeds("{0::a|b}") == {"b"}
     assert expand_with_many_seeds("{3$$a|b}") == {"a, b", "b, a"}
+
+
+def test_expand_without_a_bound_takes_one_or_all_of_the_options():
+    assert expand_with_many_seeds("{-2$$a|b}") == {"a", "b", "a, b", "b, a"}
+    assert expand_with_many_seeds("{1-$$a|b}") == {"a", "b", "a, b", "b, a"}
+    assert expand_with_many_seeds("{2-$$+$$a|b|c}") >= {"a+b", "c+b+a"}
+    assert expand_with_many_seeds("{1-2$$, $$a|b|c}") == {
+        *("a", "b", "c"),
+        *("a, b", "a, c", "b, a", "b, c", "c, a", "c, b"),
+    }
+
+
+def test_expand_takes_weights_and_methods_as_they_are_written():
+    assert expand_with_many_seeds("{ 0 :: a|1 ::b}") == {"b"}
+    assert expand_with_many_seeds("{~a|b}") == {"a", "b"}
+    assert expand_with_many_seeds("{2$$ {e|ou} $$a|b}") == {"a e b", "b e a", "a ou b", "b ou a"}
+    for text in ("{@a|b}", "{!a|b}", "${x=a} ${x}"):
+        assert expand(text, 1) == text
 
 
 def test_expand_weights_set_the_probabilities():
@@ -36,6 +56,64 @@ def test_expand_reads_wildcard_files(tmp_path):
     (tmp_path / "cor.txt").write_text("# cores\nazul\n\n__cores/quentes__\n", encoding="utf-8")
     (tmp_path / "cores/quentes.txt").write_text("{vermelho|laranja}\n", encoding="utf-8")
     assert expand_with_many_seeds("gato __cor__", tmp_path) == {"gato azul", "gato vermelho", "gato laranja"}
+
+
+def test_expand_draws_different_lines_of_a_file(tmp_path):
+    (tmp_path / "cor.txt").write_text("azul\nverde\n{claro|escuro}\n", encoding="utf-8")
+    found = expand_with_many_seeds("{2$$__cor__}", tmp_path)
+    assert found == {
+        f"{first}, {second}"
+        for first, second in permutations(["azul", "verde", "claro", "escuro"], 2)
+        if {first, second} != {"claro", "escuro"}
+    }
+    assert expand_with_many_seeds("{2$$ __cor__ $$a|b}", tmp_path) == {"a __cor__ b", "b __cor__ a"}
+    assert expand_with_many_seeds("{2$$__cor__|x}", tmp_path) >= {"azul, x", "x, verde"}
+
+
+def test_expand_draws_from_the_files_that_an_asterisk_matches(tmp_path):
+    (tmp_path / "cores/frias").mkdir(parents=True)
+    for name, line in (("cor-1", "azul"), ("cor-2", "verde"), ("cores/frias/x", "gelo"), ("y", "nada")):
+        (tmp_path / f"{name}.txt").write_text(line, encoding="utf-8")
+    assert expand_with_many_seeds("__cor*__", tmp_path) == {"azul", "verde"}
+    assert expand_with_many_seeds("__~cores/**__", tmp_path) == {"gelo"}
+    assert expand_with_many_seeds("__**__", tmp_path) == {"azul", "verde", "gelo", "nada"}
+    with pytest.raises(SettingError, match="has a name like z"):
+        expand("__z*__", 1, tmp_path)
+    with pytest.raises(SettingError, match="outside"):
+        expand("__frias/../../cor*__", 1, tmp_path / "cores")
+
+
+def test_expand_takes_weights_of_lines(tmp_path):
+    (tmp_path / "cor.txt").write_text("9::azul\nverde\n0 :: preto\n", encoding="utf-8")
+    found = [expand("__cor__", seed, tmp_path) for seed in range(500)]
+    assert set(found) == {"azul", "verde"}
+    assert 400 < found.count("azul") < 490
+
+
+@pytest.mark.parametrize("dialect", ["pw", "a1111", "comfy"])
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ("um {gato|rato}", "template-choice", "{gato|rato}"),
+        ("{2$$a|b|c}, d", "template-choice", "{2$$a|b|c}"),
+        ("{1-2$$ e $$a|b}", "template-choice", "{1-2$$ e $$a|b}"),
+        ("{2::a|b}", "template-choice", "{2::a|b}"),
+        ("um __cor/quente__", "template-file", "__cor/quente__"),
+        ("${x=!{a}} e ${x}", "template-unknown", "${x}"),
+        ("{@a|b}", "template-unknown", "{@a|b}"),
+        ("__cor(x=1)__", "template-unknown", "__cor(x=1)__"),
+    ],
+)
+def test_template_that_nothing_expands_gets_a_remark(dialect, text, code, place):
+    found = [each for each in parse(text, dialect).diagnostics if each.code.startswith("template")]
+    assert [(each.code, text[each.start : each.end], each.severity) for each in found] == [
+        (code, place, "warning")
+    ]
+
+
+@pytest.mark.parametrize("text", ["(a:1{steps=0-1, layers=up})", "a_b__c", "[a|b]", r"\{a|b}", "5$", "____"])
+def test_other_text_gets_no_remark_on_templates(text):
+    assert not [each for each in parse(text).diagnostics if each.code.startswith("template")]
 
 
 @pytest.mark.parametrize(

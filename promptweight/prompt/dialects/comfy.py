@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.likely_mistakes import remark_on_novelai
+from promptweight.prompt.likely_mistakes import remark_on_novelai, remark_on_templates
 from promptweight.prompt.literals import NUMBER_LIKE, UNUSUAL_WEIGHT, clamp_weight, parse_finite
 from promptweight.prompt.model import NO_OPTIONS
 from promptweight.prompt.nodes import Text, Weighted, new_node
@@ -34,6 +34,7 @@ def parse_comfy(source: str) -> ParseTree:
         reader.read_unbalanced()
         scanned += 2 * len(source)
     remark_on_novelai(MappedText.whole(source), reader.remarks)
+    remark_on_templates(MappedText.whole(source), reader.remarks)
     part = TreePart(MappedText.whole(source), tuple(reader.nodes), source, 1.0, 0, len(source))
     return ParseTree(source, "comfy", (part,), scanned=scanned + reader.scanned, remarks=reader.remarks)
 
