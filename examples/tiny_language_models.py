@@ -14,6 +14,8 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
+    BriaPipeline,
+    BriaTransformer2DModel,
     ChromaPipeline,
     ChromaTransformer2DModel,
     CogView4Pipeline,
@@ -26,6 +28,8 @@ from diffusers import (
     Flux2Transformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
+    OvisImagePipeline,
+    OvisImageTransformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     QwenImagePipeline,
@@ -296,6 +300,55 @@ def pixart_sigma(**parts: Any) -> PixArtSigmaPipeline:
         tokenizer=tokenizer,
         transformer=transformer.eval(),
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+    )
+
+
+def ovis_image(**parts: Any) -> OvisImagePipeline:
+    """Make an Ovis-Image pipeline: a Qwen3, and double and single blocks with the text first."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = OvisImageTransformer2DModel(
+        in_channels=16,
+        out_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+    )
+    return pipeline(
+        OvisImagePipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=qwen3(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def bria(**parts: Any) -> BriaPipeline:
+    """Make a Bria 3 pipeline: a T5, and double and single blocks with the text first."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = BriaTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=T5,
+        axes_dims_rope=[4, 4, 8],
+    )
+    return pipeline(
+        BriaPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=t5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
     )
 
 

@@ -218,10 +218,11 @@ class PackedLatentSize:
 
     Args:
         position: the position of `img_ids` among the arguments of a call.
+        side: the side in latents of an image token; 1 where the pipeline counts a token as one latent.
     """
 
-    def __init__(self, position: int = 4) -> None:
-        self._position = position
+    def __init__(self, position: int = 4, side: int = 2) -> None:
+        self._position, self._side = position, side
         self._cache: tuple[Tensor | None, tuple[int, int]] = (None, (0, 0))
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
@@ -235,7 +236,7 @@ class PackedLatentSize:
             if not len(drawn) or rows * columns != len(drawn) or not bool(is_drawn[: len(drawn)].all()):
                 tokens = len(drawn)
                 raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
-            self._cache = (positions, (2 * rows, 2 * columns))
+            self._cache = (positions, (self._side * rows, self._side * columns))
         return self._cache[1]
 
 
@@ -251,11 +252,11 @@ def read_image_shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[in
     return 2 * rows, 2 * columns
 
 
-_FIND_FLUX_LAYERS = partial(
-    find_block_layers,
-    blocks={"transformer_blocks": "text first", "single_transformer_blocks": "text first"},
-    stride=2,
-)
+_FLUX_BLOCKS: Mapping[str, TokenOrder] = {
+    "transformer_blocks": "text first",
+    "single_transformer_blocks": "text first",
+}
+_FIND_FLUX_LAYERS = partial(find_block_layers, blocks=_FLUX_BLOCKS, stride=2)
 _FIND_CROSS_LAYERS = partial(find_block_layers, blocks={"transformer_blocks": "cross"}, attention="attn2")
 
 DENOISERS: Mapping[str, DenoiserKind] = {
@@ -286,6 +287,18 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         _FIND_FLUX_LAYERS,
         text=(1, "encoder_hidden_states"),
         make_latent_size=partial(PackedLatentSize, 3),
+        extends_text=False,
+    ),
+    "OvisImageTransformer2DModel": DenoiserKind(
+        _FIND_FLUX_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        make_latent_size=partial(PackedLatentSize, 3),
+        extends_text=False,
+    ),
+    "BriaTransformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks=_FLUX_BLOCKS, stride=1),
+        text=(1, "encoder_hidden_states"),
+        make_latent_size=partial(PackedLatentSize, side=1),
         extends_text=False,
     ),
     "ChromaTransformer2DModel": DenoiserKind(

@@ -298,6 +298,20 @@ FAMILIES: tuple[Family, ...] = (
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
+        "Ovis-Image",
+        ("OvisImagePipeline",),
+        sections=((_language_model("qwen"),),),
+        max_sequence_length=256,
+        outputs=("prompt_embeds", "negative_prompt_embeds", "", ""),
+    ),
+    Family(
+        "Bria",
+        ("BriaPipeline",),
+        sections=((_language_model("t5"),),),
+        max_sequence_length=128,
+        outputs=("prompt_embeds", "negative_prompt_embeds", ""),
+    ),
+    Family(
         "FLUX.2",
         ("Flux2Pipeline",),
         sections=((_language_model("mistral"),),),

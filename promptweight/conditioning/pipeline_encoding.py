@@ -38,10 +38,12 @@ from promptweight.messages import message
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
-    from promptweight.protocols import Pipeline
+    from promptweight.protocols import Pipeline, Tokenizer
 
 PLACEHOLDER = "promptweight"
 """Text that is encoded in place of a prompt to find the template around it."""
+
+_PREFIXES: Mapping[Role, str] = {"positive": "", "negative": "negative_"}
 
 _CODE_BASE = 128
 """Numbers below it are exact in every type of model."""
@@ -114,7 +116,7 @@ class PipelineEncoder:
                 self._known[pair] = self._encode_pair(*pair)
         texts = {role: [self._known[pair][role] for pair in pairs] for role in ROLES}
         inputs: dict[str, Any] = {}
-        for role, prefix in zip(ROLES, ("", "negative_"), strict=True):
+        for role, prefix in _PREFIXES.items():
             for name in self.family.outputs:
                 if not name or name.startswith("negative_"):
                     continue
@@ -144,24 +146,31 @@ class PipelineEncoder:
             tapped = list(tokenized)
             with self._number_tokens(calls):
                 numbered = self._call(texts)
+            places = {role: _read_places(numbered[_PREFIXES[role] + "prompt_embeds"][0]) for role in prompts}
+            # pipelines may have zeros for an empty text, of which the text encoder encodes nothing
+            blank = [role for role in prompts if not any(places[role]) and not texts[role].strip()]
             tokenized.clear()
             with self._number_tokens(calls) as placeholder_ids:
-                self._call(dict.fromkeys(prompts, PLACEHOLDER))
+                self._call({role: texts[role] if role in blank else PLACEHOLDER for role in prompts})
         encoded = {}
         for role, prompt in prompts.items():
-            prefix = "negative_" if role == "negative" else ""
+            prefix = _PREFIXES[role]
             embeds = outputs[prefix + "prompt_embeds"][0]
             name = next((each for each in self.family.outputs if each.endswith("_mask")), None)
             masks = None if name is None else outputs[prefix + name]
             mask = None if masks is None else masks[0]
-            codes = numbered[prefix + "prompt_embeds"][0]
-            places = [_decode(row) for row in codes[:, :4].long().tolist()]
-            if len(places) != len(embeds) or not any(places):
-                raise ModelError(message("encoding-untraceable", pipeline=type(self.pipe).__name__))
-            call, text = next(place[:2] for place in places if place is not None)
-            source = self._find_text(tapped, calls[call].ids[text].tolist())
-            template = self._find_text(tokenized, placeholder_ids[call][text].tolist())
-            table = self._make_table(prompt, texts[role], source, template, calls[call], text, places, mask)
+            if role in blank:
+                table = self._make_blank_table(prompt, len(embeds), tapped[0].tokenizer)
+            else:
+                known = next((place for place in places[role] if place is not None), None)
+                if known is None or len(places[role]) != len(embeds):
+                    raise ModelError(message("encoding-untraceable", pipeline=type(self.pipe).__name__))
+                call, text = known[:2]
+                source = self._find_text(tapped, calls[call].ids[text].tolist())
+                template = self._find_text(tokenized, placeholder_ids[call][text].tolist())
+                table = self._make_table(
+                    prompt, texts[role], source, template, calls[call], text, places[role], mask
+                )
             is_listed = isinstance(outputs[prefix + "prompt_embeds"], list)
             encoded[role] = _EncodedText(embeds, mask, table, is_listed)
         return encoded
@@ -267,9 +276,7 @@ class PipelineEncoder:
         origin = _align(text, tokenized.text[first:last])
         is_used = [True] * len(places) if mask is None else [bool(each) for each in mask.tolist()]
         pieces = tokenized.tokenizer.convert_ids_to_tokens(ids)
-        pad = tokenized.tokenizer.pad_token_id
-        pad = tokenized.tokenizer.eos_token_id if pad is None else pad
-        pad_token = SpecialToken(pad, tokenized.tokenizer.convert_ids_to_tokens(pad))
+        pad_token = _find_pad_token(tokenized.tokenizer)
         tokens: list[Token] = []
         seen_text = False
         for position, place in enumerate(places):
@@ -304,6 +311,20 @@ class PipelineEncoder:
         words = merge_words(prompt, tokens, prompt.breaks)
         cut = prompt.text[written:].strip()
         return TokenTable(prompt, self.kind.name, tuple(tokens), words, 1, cut, layout)
+
+    def _make_blank_table(self, prompt: Prompt, rows: int, tokenizer: Tokenizer) -> TokenTable:
+        """Make the token table of a prompt without text, all of whose rows are padding."""
+        pad_token = _find_pad_token(tokenizer)
+        tokens = tuple(Token(*pad_token, 0, 0, 0, position, 1.0, "pad") for position in range(rows))
+        layout = ChunkLayout((), (), pad_token, rows)
+        return TokenTable(prompt, self.kind.name, tokens, (), 1, "", layout)
+
+
+def _find_pad_token(tokenizer: Tokenizer) -> SpecialToken:
+    """Return the token that pads texts, or ends them in a tokenizer without one."""
+    pad = tokenizer.pad_token_id
+    pad = tokenizer.eos_token_id if pad is None else pad
+    return SpecialToken(pad, tokenizer.convert_ids_to_tokens(pad))
 
 
 def _read_ids(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
@@ -340,6 +361,11 @@ def _number_rows(call: _EncoderCall, ids: Tensor, number: int) -> Any:
         return value
 
     return replace(call.output)
+
+
+def _read_places(codes: Tensor) -> list[tuple[int, int, int] | None]:
+    """Return the numbers of call, text and token of rows of `_number_rows`, (rows, dim)."""
+    return [_decode(row) for row in codes[:, :4].long().tolist()]
 
 
 def _decode(code: Sequence[int]) -> tuple[int, int, int] | None:

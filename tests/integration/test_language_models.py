@@ -70,6 +70,8 @@ CASES = {
     ),
     "auraflow": Case(tiny_language_models.auraflow, {"guidance_scale": 2.0}, length=16),
     "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
+    "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16),
+    "bria": Case(tiny_language_models.bria, {"guidance_scale": 2.0}, length=16),
     "flux.2": Case(
         tiny_language_models.flux2,
         {"guidance_scale": 2.0},

@@ -30,6 +30,8 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "AuraFlowAttnProcessor2_0": 1,
     "FusedAuraFlowAttnProcessor2_0": 1,
     "CogView4AttnProcessor": 1,
+    "OvisImageAttnProcessor": 1,
+    "BriaAttnProcessor": 1,
     "FluxAttnProcessor": 1,
     "FluxIPAdapterAttnProcessor": 1,
     "QwenDoubleStreamAttnProcessor2_0": 1,
