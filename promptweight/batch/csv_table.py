@@ -17,6 +17,8 @@ from promptweight.batch.styles import PLACEHOLDER
 from promptweight.errors import SettingError
 
 DELIMITERS = (",", ";", "\t")
+SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*\s*', re.IGNORECASE)
+"""First line of a table of Excel, which names the delimiter."""
 _STYLE_NAME = ForeignOption("AUTOMATIC1111", "the name of a style", None)
 
 
@@ -31,8 +33,9 @@ class CsvField(NamedTuple):
 def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
     """Yield a row for each record after the header; an empty field does not set its option.
 
-    A column without a name, as the index that pandas writes, is not read. In a table of styles of
-    AUTOMATIC1111 (`promptweight.batch.styles`), each row is the style without a prompt of its own.
+    Records whose fields are all empty, as spreadsheets write below a table, are skipped. A column without a
+    name, as the index that pandas writes, is not read. In a table of styles of AUTOMATIC1111
+    (`promptweight.batch.styles`), each row is the style without a prompt of its own.
     """
     records = read_records(lines, file, problems)
     header = next(records, None)
@@ -45,6 +48,8 @@ def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterat
         return
     is_styles = _STYLE_NAME in options
     for record in records:
+        if not any(field.text.strip() for field in record):
+            continue
         builder = RowBuilder(file, record[0].line, problems)
         for field in record[len(options) :]:
             if field.text.strip():
@@ -92,6 +97,8 @@ def _read_header(
 
 def _detect_delimiter(lines: Sequence[str]) -> str:
     header = next((line for line in lines if line.strip()), "")
+    if match := SEPARATOR_LINE.fullmatch(header):
+        return match[1]
     unquoted = re.sub(r'"[^"]*"', "", header)
     return max(DELIMITERS, key=unquoted.count)
 
@@ -100,6 +107,8 @@ def read_records(lines: Sequence[str], file: str, problems: list[Problem]) -> It
     """Yield the records of a table; quoted fields may contain delimiters, line breaks and doubled quotes."""
     delimiter = _detect_delimiter(lines)
     number = 0
+    if lines and SEPARATOR_LINE.fullmatch(lines[0]):
+        number = 1
     while number < len(lines):
         line, position = lines[number], 0
         number += 1

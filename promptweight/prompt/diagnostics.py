@@ -101,6 +101,51 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
         "“|” separates characters or mixed prompts in NovelAI; it is read as text here",
         "“|” separa personagens ou prompts misturados no NovelAI; aqui foi lido como texto",
     ),
+    "weight-signs": (
+        "warning",
+        "“{value}” is text here; as a weight, write “{meant}”",
+        "“{value}” é texto aqui; como peso, escreva “{meant}”",
+    ),
+    "tag-loose": (
+        "warning",
+        "a tag has no spaces around its kind; “{value}” is read as text; write “{meant}”",
+        "uma marcação não tem espaços em volta do tipo; “{value}” foi lido como texto; escreva “{meant}”",
+    ),
+    "tag-comfy": (
+        "warning",
+        "ComfyUI has no tags, so “{value}” is text; convert the prompt to pw to load the network",
+        "o ComfyUI não tem marcações, e “{value}” é texto; converta o prompt para pw para carregar a rede",
+    ),
+    "invisible": (
+        "warning",
+        "the invisible character {value} ({name}) is part of the text; delete it",
+        "o caractere invisível {value} ({name}) faz parte do texto; apague-o",
+    ),
+    "pasted-infotext": (
+        "warning",
+        "“{value}” begins the settings text of an image, which is words here; keep the prompt only",
+        "“{value}” começa o texto de parâmetros de uma imagem, que aqui são palavras; deixe só o prompt",
+    ),
+    "pasted-json": (
+        "warning",
+        "this is JSON, which is encoded as words here; keep the prompt only",
+        "isto é JSON, que aqui é lido como palavras; deixe só o prompt",
+    ),
+    "pasted-entity": (
+        "warning",
+        "“{value}” is HTML for “{meant}” and text here",
+        "“{value}” é HTML para “{meant}” e aqui é texto",
+    ),
+    "pasted-escape": (
+        "warning",
+        "“{value}” is a backslash and a bracket that weighs; for a bracket as text, write “{meant}”",
+        "“{value}” é uma barra e um parêntese de peso; para um parêntese como texto, escreva “{meant}”",
+    ),
+    "pasted-midjourney": (
+        "warning",
+        "“{value}” is an option of Midjourney and text here",
+        "“{value}” é uma opção do Midjourney e aqui é texto",
+    ),
     "template-choice": (
         "warning",
         "“{value}” is text here; promptweight batch makes such random choices",

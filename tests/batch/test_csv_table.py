@@ -106,3 +106,25 @@ def test_styles_of_automatic1111_are_jobs_without_a_prompt_of_their_own(rows):
     assert problems == [
         "styles.csv:2:18: warning: a style without a prompt is skipped (also in 1 other place)"
     ]
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;\r", "sep=;;;"])
+def test_first_line_of_excel_names_the_delimiter(rows, first):
+    values, problems = rows(f"{first}\nprompt;seed\num gato, azul;7\n;x\n", "jobs.csv")
+    assert values[:1] == [{"prompt": "um gato, azul", "seeds": (7,)}]
+    assert problems == [
+        "jobs.csv:4:1: prompt must not be empty",
+        "jobs.csv:4:2: seed must be numbers and ranges, such as 1,2,5-8, or -1 for a random one; got 'x'",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_table_exported_by_excel_is_read(rows, encoding):
+    table = 'prompt;seed;steps\r\n"um gato, à noite";1;20\r\n;;\r\n;;\r\num rato;2;\r\n;;\r\n'
+    values, problems = rows(table.encode(encoding), "jobs.csv")
+    assert values == [
+        {"prompt": "um gato, à noite", "seeds": (1,), "num_inference_steps": 20},
+        {"prompt": "um rato", "seeds": (2,)},
+    ]
+    assert [problem for problem in problems if "warning" not in problem] == []
+    assert len(problems) == (encoding == "cp1252")

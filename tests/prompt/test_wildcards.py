@@ -83,6 +83,13 @@ def test_expand_draws_from_the_files_that_an_asterisk_matches(tmp_path):
         expand("__frias/../../cor*__", 1, tmp_path / "cores")
 
 
+def test_expand_draws_a_wildcard_in_the_prompt_and_in_a_line(tmp_path):
+    (tmp_path / "a.txt").write_text("bla __b__ bla", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("1\n2", encoding="utf-8")
+    found = expand_with_many_seeds("__a__ __b__", tmp_path)
+    assert found == {f"bla {inner} bla {outer}" for inner in "12" for outer in "12"}
+
+
 def test_expand_takes_weights_of_lines(tmp_path):
     (tmp_path / "cor.txt").write_text("9::azul\nverde\n0 :: preto\n", encoding="utf-8")
     found = [expand("__cor__", seed, tmp_path) for seed in range(500)]

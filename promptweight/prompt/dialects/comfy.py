@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from promptweight.prompt.diagnostics import Remarks
-from promptweight.prompt.likely_mistakes import remark_on_novelai, remark_on_templates
+from promptweight.prompt.likely_mistakes import remark_on_foreign_text
 from promptweight.prompt.literals import NUMBER_LIKE, UNUSUAL_WEIGHT, clamp_weight, parse_finite
 from promptweight.prompt.model import NO_OPTIONS
 from promptweight.prompt.nodes import Text, Weighted, new_node
@@ -19,6 +19,7 @@ from promptweight.prompt.source_map import MappedText
 from promptweight.prompt.tree import ParseTree, TreePart
 
 TOKENS = re.compile(r"[^()\\:]++|\\[()]?+|[():]")
+TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>\n]++>", re.IGNORECASE)
 BARE_FACTOR = 1.1
 CLOSER, UNMATCHED = -2, -1
 """Stand for the closing bracket of a bracket that closes another, and of one that matches none."""
@@ -33,8 +34,9 @@ def parse_comfy(source: str) -> ParseTree:
         reader.find_marks()
         reader.read_unbalanced()
         scanned += 2 * len(source)
-    remark_on_novelai(MappedText.whole(source), reader.remarks)
-    remark_on_templates(MappedText.whole(source), reader.remarks)
+    for match in TAG.finditer(source) if "<" in source else ():
+        reader.remarks.add("tag-comfy", *match.span(), value=match[0])
+    remark_on_foreign_text(MappedText.whole(source), reader.remarks)
     part = TreePart(MappedText.whole(source), tuple(reader.nodes), source, 1.0, 0, len(source))
     return ParseTree(source, "comfy", (part,), scanned=scanned + reader.scanned, remarks=reader.remarks)
 
