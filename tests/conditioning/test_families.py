@@ -7,7 +7,8 @@ import sys
 import diffusers
 import pytest
 
-from promptweight.conditioning import FAMILIES
+from promptweight.conditioning import FAMILIES, encode
+from promptweight.errors import ModelError
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,17 @@ def test_every_named_pipeline_accepts_embeddings(family, name):
     parts = inspect.signature(pipeline.__init__).parameters
     for kind in family.encoders:
         assert {kind.tokenizer, kind.model} <= set(parts)
+
+
+@pytest.mark.slow
+def test_every_other_pipeline_of_diffusers_is_refused():
+    known = {name for family in FAMILIES for name in family.pipelines}
+    others = [name for name in dir(diffusers) if name.endswith("Pipeline") and name not in known]
+    assert len(others) > 200
+    for name in others:
+        pipeline = getattr(diffusers, name)
+        with pytest.raises(ModelError, match=f"{name}"):
+            encode(object.__new__(pipeline), "um (gato:1.5)")
 
 
 def test_no_pipeline_belongs_to_two_families():
