@@ -78,6 +78,7 @@ def match_rows(
         prompts = [("negative", prompt) for prompt in range(len(known.negative))] + prompts
         of_prompts = torch.cat([pad_tokens(known.negative, length), of_prompts])
     of_prompts, embeds = of_prompts.to(embeds.device, embeds.dtype), pad_tokens(embeds, length)
+    of_prompts, embeds = of_prompts.nan_to_num(), embeds.nan_to_num()  # NaN equals nothing, not even itself
     matches = _compare_rows(embeds, of_prompts)
     equal_prompts = _compare_rows(of_prompts, of_prompts)
     complete = [role for role in ROLES if _has_each_equally(matches, [role == of for of, _ in prompts])]

@@ -280,7 +280,7 @@ def _copy_terms(
         factors = pad_dim(own[None], 1, text.start, keys, fill=1.0)
     if terms.local_columns is not None and terms.local_excess is not None:
         excess = terms.local_excess[row, 0].float().cpu()  # (positions, columns)
-        local = torch.zeros(len(excess), keys)
+        local = torch.zeros(len(excess), keys, dtype=torch.float32)
         local.index_add_(1, terms.local_columns[row].cpu() + text.start, excess)
         factors = local + (1.0 if factors is None else factors)
     return bias, factors

@@ -150,6 +150,6 @@ class BatchRenderer:
 def _without_nan(result: Result) -> Result:
     """Return a result; raise `PromptweightError` if its image contains NaN values."""
     for warning in result.warnings:
-        if warning.code == "nan-image":
+        if warning.code in ("nan-image", "nan-weights", "nan-float32"):
             raise PromptweightError(warning)
     return result

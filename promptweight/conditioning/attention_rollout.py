@@ -96,14 +96,14 @@ class _RolloutEncoder:
             weights = weighting.weigh_rows(table).clip_weights
             blocks = [self.roll_out_chunk(table, chunk, weights) for chunk in range(table.chunks)]
         missing = table.rows - sum(map(len, blocks))  # empty chunks that a table of parts got from `pad`
-        return torch.block_diag(*blocks, torch.eye(missing))
+        return torch.block_diag(*blocks, torch.eye(missing, dtype=torch.float32))
 
     def roll_out_chunk(self, table: TokenTable, chunk: int, weights: Tensor) -> Tensor:
         """Return the rollout of a chunk, (tokens, tokens); a chunk without text keeps its tokens."""
         rows = slice(chunk * table.layout.length, (chunk + 1) * table.layout.length)
         is_text = [token.kind == "text" for token in table.tokens[rows]]
         if not any(is_text):
-            return torch.eye(len(is_text))
+            return torch.eye(len(is_text), dtype=torch.float32)
         key = (tuple(table.ids[chunk]), tuple(weights[rows].tolist()))
         if key not in self.known:
             run = partial(self.encoder.encode_chunk, table, chunk, clip_weights=weights)
@@ -119,6 +119,7 @@ class _RolloutEncoder:
         return layers - skipped - (kind.layer == "penultimate")
 
 
+@torch.autocast("cpu", enabled=False)
 def roll_out(softmaxes: Tensor, is_text: Tensor) -> Tensor:
     """Compute the rollout of the layers of one text encoder, (tokens, tokens).
 

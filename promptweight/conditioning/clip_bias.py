@@ -36,7 +36,7 @@ def apply_clip_bias(model: Any, weights: Sequence[float], visible: Sequence[bool
     Yields:
         The bias on the logits, (1, 1, tokens, tokens) in the dtype of the model, on the CPU.
     """
-    signs = torch.tensor([-1.0 if weight < 0 else 1.0 for weight in weights])
+    signs = torch.tensor([-1.0 if weight < 0 else 1.0 for weight in weights], dtype=torch.float32)
     implementation = model.config._attn_implementation
     with ExitStack() as stack:
         if implementation not in BIAS_IMPLEMENTATIONS:
@@ -54,7 +54,7 @@ def apply_clip_bias(model: Any, weights: Sequence[float], visible: Sequence[bool
 
 def compute_clip_bias(weights: Sequence[float], visible: Sequence[bool] | None, dtype: torch.dtype) -> Tensor:
     """Compute the logarithms of the weights under the causal mask, (1, 1, tokens, tokens)."""
-    keys = torch.tensor([compute_logit_bias(weight) for weight in weights])
+    keys = torch.tensor([compute_logit_bias(weight) for weight in weights], dtype=torch.float32)
     bias = keys.expand(len(weights), -1).to(dtype)
     later = torch.ones(len(weights), len(weights), dtype=torch.bool).triu(1)
     masked = later if visible is None else later | ~torch.tensor(visible)

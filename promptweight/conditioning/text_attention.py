@@ -69,7 +69,7 @@ class TextAttention:
         column. The remainder of each row goes to the beginning token, which often gets most, the end token
         and padding.
         """
-        membership = torch.zeros(len(self.table.words), self.table.rows)
+        membership = torch.zeros(len(self.table.words), self.table.rows, dtype=torch.float32)
         for number, word in enumerate(self.table.words):
             membership[number, list(word.positions)] = 1
         return (membership / membership.sum(1, keepdim=True)) @ self.tokens(layers, heads) @ membership.T
@@ -122,7 +122,7 @@ def record_text_attention(
     table = text_encoder.tokenize(as_prompt(prompt, dialect))
     if has_blend(table):
         raise SettingError(message("text-attention-blend", prompt=table.prompt.source))
-    weights = torch.tensor(table.weights if weighted else [1.0] * table.rows)
+    weights = torch.tensor(table.weights if weighted else [1.0] * table.rows, dtype=torch.float32)
     recorded: dict[tuple[tuple[int, ...], tuple[float, ...]], Tensor] = {}
     chunks = []
     for chunk, (ids, of_chunk) in enumerate(zip(table.ids, weights.chunk(table.chunks), strict=True)):

@@ -69,8 +69,8 @@ class EncoderWeighting:
         rows = _WeightedRows.of(table, get_normalizer(self.weighting.normalizer), self.default)
         if self.method.name != "presence" or not self.weighting.dial:
             return rows
-        turned = torch.tensor([self.weighting.turn_dial(weight) for weight in rows.weights.tolist()])
-        return replace(rows, weights=turned)
+        turned = [self.weighting.turn_dial(weight) for weight in rows.weights.tolist()]
+        return replace(rows, weights=torch.tensor(turned, dtype=torch.float32))
 
 
 @dataclass
@@ -338,7 +338,9 @@ class _WeightedRows:
         ]
         is_text = torch.tensor([token.kind == "text" for token in table.tokens])
         segments = torch.tensor([token.span for token in table.tokens])
-        weights = normalizer(torch.tensor(encoder_weights), is_text=is_text, segments=segments)
+        weights = normalizer(
+            torch.tensor(encoder_weights, dtype=torch.float32), is_text=is_text, segments=segments
+        )
         in_clip = torch.tensor([each == CLIP_ATTENTION for each in weightings])
         return cls(
             weights.masked_fill(in_clip, 1.0),

@@ -175,7 +175,7 @@ def run_pipeline(
     leaks: Sequence[Sequence[Leak]] = ((),) * images if leak_check is None else leak_check.leaks
     finished = []
     for index in range(images):
-        image, faults = extract_image(output, number, index)
+        image, faults = extract_image(output, number, index, pipe)
         warnings = (*faults, *leak_warnings(leaks[index], number), *tiling)
         finished.append(
             GeneratedImage(image, maps[index], steps_done, steps, was_stopped, warnings, was_tiled)
@@ -190,13 +190,16 @@ def leak_warnings(leaks: Sequence[Leak], number: int) -> list[Message]:
     ]
 
 
-def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image, tuple[Message, ...]]:
+def extract_image(
+    output: Any, number: int, index: int, pipe: Pipeline
+) -> tuple[Image.Image, tuple[Message, ...]]:
     """Return one image of a pipeline's output (`output_type="np"`) and its faults.
 
     Args:
         output: the output of the pipeline.
         number: number of the image in the warnings.
         index: index of the image in the output.
+        pipe: the pipeline.
     """
     import numpy as np
     from PIL import Image
@@ -204,7 +207,7 @@ def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image
     pixels = output.images[index]  # (height, width, 3) float, 0..1
     warnings = []
     if not np.isfinite(pixels).all():
-        warnings.append(message("nan-image", number=number))
+        warnings.append(explain_nan(pipe, number))
         pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
     if any((getattr(output, "nsfw_content_detected", None) or ())[index : index + 1]):
         warnings.append(message("safety-checker", number=number))
@@ -212,6 +215,20 @@ def extract_image(output: Any, number: int, index: int = 0) -> tuple[Image.Image
         warnings.append(message("black-image", number=number))
     # The same rounding as diffusers' own conversion to PIL.
     return Image.fromarray((pixels * 255).round().astype("uint8")).convert("RGB"), tuple(warnings)
+
+
+def explain_nan(pipe: Pipeline, number: int) -> Message:
+    """Return the warning for an image with NaN values: by damaged weights, or by numbers that overflowed."""
+    import torch
+
+    for name, part in pipe.components.items():
+        if isinstance(part, torch.nn.Module):
+            for tensor in part.parameters():
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    return message("nan-weights", number=number, part=name)
+    if pipe.dtype in (torch.float16, torch.bfloat16):
+        return message("nan-image", number=number)
+    return message("nan-float32", number=number)
 
 
 def split_maps(maps: AttentionMaps, images: int) -> tuple[AttentionMaps, ...]:

@@ -212,7 +212,7 @@ def serialize_maps(
     """
     from safetensors.torch import save
 
-    tensor = torch.zeros(0, size[1], size[0])
+    tensor = torch.zeros(0, size[1], size[0], dtype=torch.float32)
     if words and maps is not None:
         heats = [maps.word(word.text, occurrence=word.occurrence, image=image) for word in words]
         tensor = torch.stack([heat.tensor for heat in heats]).cpu().contiguous()

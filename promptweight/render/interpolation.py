@@ -23,14 +23,15 @@ def upsample_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
     When `size` is coarser than the maps, a pixel is a mean of all cells that it covers.
     """
     height, width = (_weights(*each).to(maps) for each in zip(maps.shape[-2:], size, strict=True))
-    return height @ maps @ width.T
+    with torch.autocast(maps.device.type, enabled=False):
+        return height @ maps @ width.T
 
 
 @lru_cache(maxsize=64)
 def _weights(cells: int, pixels: int) -> Tensor:
     """Return the weight of every cell in every pixel along one side, (pixels, cells); rows sum to 1."""
     if pixels == cells:
-        return torch.eye(cells)
+        return torch.eye(cells, dtype=torch.float32)
     scale = max(1.0, cells / pixels)
     radius = math.ceil(1.5 * scale)
     centers = (torch.arange(pixels, dtype=torch.float64) + 0.5) * cells / pixels - 0.5

@@ -181,6 +181,6 @@ def _find_word_rows(variant: PromptVariant) -> list[int]:
 
 def _make_word_bias(rows: Sequence[int], length: int) -> Tensor:
     """Return the bias that leaves only these keys of a text, (text positions,) float32."""
-    bias = torch.full((length,), MASK_BIAS)
+    bias = torch.full((length,), MASK_BIAS, dtype=torch.float32)
     bias[list(rows)] = 0
     return bias

@@ -172,7 +172,7 @@ def build_mapping(
     Raises:
         SettingError: `replace` finds a word without a counterpart.
     """
-    mapping = torch.zeros(length, length)
+    mapping = torch.zeros(length, length, dtype=torch.float32)
     for old, new in zip(source, edited, strict=True):
         for old_positions, new_positions in pair_positions(old.table, new.table, kind):
             is_paired = len(old_positions) == len(new_positions)

@@ -93,5 +93,5 @@ def make_region(region: Any) -> Region:
 def _rasterize_interval(start: float, end: float, cells: int) -> Tensor:
     """Return the fraction of each of `cells` equal parts of 0..1 that lies between `start` and `end`."""
     edges = torch.arange(cells + 1, dtype=torch.float64) / cells
-    inside = torch.minimum(edges[1:], torch.tensor(end)) - torch.maximum(edges[:-1], torch.tensor(start))
+    inside = edges[1:].clamp_max(end) - edges[:-1].clamp_min(start)
     return (inside.clamp_min(0) * cells).float()

@@ -230,14 +230,18 @@ def build_terms(
     if not any(rows):
         return AttentionTerms()
     cells = math.prod(size) if any(rule.region for row in rows for _, rule in row) else 1
-    bias = torch.zeros(len(rows), 1, cells, length)
-    factors = torch.ones(len(rows), 1, length, 1)
+    bias = torch.zeros(len(rows), 1, cells, length, dtype=torch.float32)
+    factors = torch.ones(len(rows), 1, length, 1, dtype=torch.float32)
     local: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
     biased: list[list[int]] = [[] for _ in rows]
     in_range = True
     for number, row in enumerate(rows):
         for position, rule in row:
-            coverage = torch.ones(1) if rule.region is None else rule.region.rasterize(*size).flatten()
+            coverage = (
+                torch.ones(1, dtype=torch.float32)
+                if rule.region is None
+                else rule.region.rasterize(*size).flatten()
+            )
             on_logits, factor = split_weight(rule)
             if on_logits is not None:
                 bias[number, 0, :, position] = on_logits * coverage
@@ -249,7 +253,7 @@ def build_terms(
                 factors[number, 0, position] = factor
     width = max(map(len, local))
     columns = torch.zeros(len(rows), width, dtype=torch.int64)
-    excess = torch.zeros(len(rows), 1, cells, width)
+    excess = torch.zeros(len(rows), 1, cells, width, dtype=torch.float32)
     for number, of_row in enumerate(local):
         for column, (position, values) in enumerate(of_row):
             columns[number, column] = position

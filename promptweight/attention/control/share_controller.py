@@ -154,7 +154,7 @@ class ShareController:
     def bias(self, rows: Sequence[VariantRow], device: torch.device) -> Tensor | None:
         """Return the bias of the weights on the logits, (batch, 1, 1, length); None while all are 1."""
         biases: list[Tensor] = []
-        zero = torch.zeros(self.length, device=device)
+        zero = torch.zeros(self.length, dtype=torch.float32, device=device)
         for row in rows:
             state = None if row is None else self.states.get(row[0])
             if row is None or state is None or state.log_weights is None or row[1] not in state.images:
@@ -242,8 +242,10 @@ def _merge_steps(phrase: str, target: float, steps: Sequence[tuple[int, float, f
 def _build_state(targets: ShareTargets, recorded: Sequence[int], length: int) -> ShareState:
     """Build the state of a variant with these targets and recorded rows of the text embeddings."""
     rows = [*targets.rows, targets.rest]
-    keys = torch.zeros(len(rows), length)
+    keys = torch.zeros(len(rows), length, dtype=torch.float32)
     for group, each in enumerate(rows):
         keys[group, list(each)] = 1
     shares = [*targets.shares, 1 - sum(targets.shares)]
-    return ShareState(targets, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(shares))
+    return ShareState(
+        targets, keys[:, list(recorded)].T.contiguous(), keys, torch.tensor(shares, dtype=torch.float32)
+    )

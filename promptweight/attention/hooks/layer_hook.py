@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from promptweight.attention.control.attention_injection import AttentionInjection
@@ -117,6 +118,15 @@ class LayerHook:
         Raises:
             AttachError: a mask, with a negative prompt that acts in attention.
         """
+        device = query.device.type
+        if not torch.is_autocast_enabled(device):
+            return self._attend(query, key, value, mask)
+        # As torch's attention under autocast; what is recorded stays in float32.
+        query, key, value = (each.to(torch.get_autocast_dtype(device)) for each in (query, key, value))
+        with torch.autocast(device, enabled=False):
+            return self._attend(query, key, value, mask)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         negative = self.call.negative
         if negative is not None or self.call.injection is not None:
             key, value = repeat_heads(query, key), repeat_heads(query, value)
@@ -301,5 +311,6 @@ def record_patches(
 ) -> None:
     """Add the attention from a slot's patches to the image, the range `image` of the keys."""
     assert slot.patches is not None
-    probabilities = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
+    with torch.autocast(query.device.type, enabled=False):
+        probabilities = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
     slot.add(probabilities[..., image].transpose(-1, -2), indices)

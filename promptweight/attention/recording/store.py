@@ -177,8 +177,10 @@ class Store:
                 continue
             slot = refined[layer.name]
             if layer.group not in pools:
-                total = torch.zeros(rows, slot.height * slot.width, self.max_columns, device=device)
-                pools[layer.group] = GridPool(total, torch.zeros((), device=device))
+                total = torch.zeros(
+                    rows, slot.height * slot.width, self.max_columns, dtype=torch.float32, device=device
+                )
+                pools[layer.group] = GridPool(total, torch.zeros((), dtype=torch.float32, device=device))
             slot.pool = pools[layer.group]
 
     def _allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
@@ -227,8 +229,10 @@ class Store:
                 stride=group[0].stride,
                 height=height,
                 width=width,
-                sums=torch.zeros(indices, heads, queries or height * width, columns, device=device),
-                counts=torch.zeros(indices, device=device),
+                sums=torch.zeros(
+                    indices, heads, queries or height * width, columns, dtype=torch.float32, device=device
+                ),
+                counts=torch.zeros(indices, dtype=torch.float32, device=device),
                 is_advised=group[0].is_advised,
             )
             slots |= dict.fromkeys(slot.layers, slot)

@@ -129,7 +129,7 @@ def _learn_denoiser(
     loss = RECIPES[options.model].loss(parts)
     loss.rows.text.requires_grad_(not options.freeze_text)
     if device.type == "cpu" and isinstance(loss.denoiser, UNet2DConditionModel):
-        # On CPUs the backward pass of PyTorch's fused attention is several times slower than that of its parts.
+        # On CPUs the backward pass of PyTorch's fused attention is slower than that of its parts.
         loss.denoiser.set_attn_processor(AttnProcessor())
     if options.compile:
         loss.denoiser.compile()
