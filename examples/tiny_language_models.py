@@ -30,12 +30,15 @@ from diffusers import (
     Lumina2Transformer2DModel,
     OvisImagePipeline,
     OvisImageTransformer2DModel,
+    PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     SanaPipeline,
+    SanaSprintPipeline,
     SanaTransformer2DModel,
+    SCMScheduler,
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
@@ -240,8 +243,35 @@ def chroma(**parts: Any) -> ChromaPipeline:
 def sana(**parts: Any) -> SanaPipeline:
     """Make a SANA pipeline: a Gemma 2 and a transformer with linear self-attention and cross-attention."""
     tokenizer = qwen_tokenizer()
+    return pipeline(
+        SanaPipeline,
+        parts,
+        vae=sana_autoencoder(),
+        text_encoder=gemma2(tokenizer),
+        tokenizer=tokenizer,
+        transformer=sana_transformer(),
+        scheduler=DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
+    )
+
+
+def sana_sprint(**parts: Any) -> SanaSprintPipeline:
+    """Make a SANA Sprint pipeline: a Gemma 2 and a SANA transformer that is distilled with its guidance."""
+    tokenizer = qwen_tokenizer()
+    return pipeline(
+        SanaSprintPipeline,
+        parts,
+        vae=sana_autoencoder(),
+        text_encoder=gemma2(tokenizer),
+        tokenizer=tokenizer,
+        transformer=sana_transformer(guidance_embeds=True, qk_norm="rms_norm_across_heads"),
+        scheduler=SCMScheduler(),
+    )
+
+
+def sana_transformer(**settings: Any) -> SanaTransformer2DModel:
+    """Make a SANA transformer of two blocks."""
     torch.manual_seed(0)
-    transformer = SanaTransformer2DModel(
+    return SanaTransformer2DModel(
         in_channels=4,
         out_channels=4,
         num_attention_heads=2,
@@ -252,9 +282,14 @@ def sana(**parts: Any) -> SanaPipeline:
         cross_attention_dim=32,
         caption_channels=WIDTH,
         sample_size=32,
-    )
+        **settings,
+    ).eval()
+
+
+def sana_autoencoder() -> AutoencoderDC:
+    """Make SANA's autoencoder."""
     blocks = {"encoder_block_types": ("ResBlock",) * 2, "decoder_block_types": ("ResBlock",) * 2}
-    vae = AutoencoderDC(
+    return AutoencoderDC(
         latent_channels=4,
         **blocks,
         encoder_block_out_channels=(8, 8),
@@ -265,20 +300,21 @@ def sana(**parts: Any) -> SanaPipeline:
         decoder_qkv_multiscales=((), ()),
         upsample_block_type="interpolate",
         downsample_block_type="conv",
-    )
-    return pipeline(
-        SanaPipeline,
-        parts,
-        vae=vae.eval(),
-        text_encoder=gemma2(tokenizer),
-        tokenizer=tokenizer,
-        transformer=transformer.eval(),
-        scheduler=DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
-    )
+    ).eval()
+
+
+def pixart_alpha(**parts: Any) -> PixArtAlphaPipeline:
+    """Make a PixArt-Alpha pipeline: a T5 and a transformer with cross-attention."""
+    return pixart(PixArtAlphaPipeline, parts)
 
 
 def pixart_sigma(**parts: Any) -> PixArtSigmaPipeline:
     """Make a PixArt-Sigma pipeline: a T5 and a transformer with cross-attention."""
+    return pixart(PixArtSigmaPipeline, parts)
+
+
+def pixart(kind: Any, parts: dict[str, Any]) -> Any:
+    """Make a PixArt pipeline of a class."""
     tokenizer = t5_tokenizer()
     torch.manual_seed(0)
     transformer = PixArtTransformer2DModel(
@@ -293,7 +329,7 @@ def pixart_sigma(**parts: Any) -> PixArtSigmaPipeline:
         use_additional_conditions=False,
     )
     return pipeline(
-        PixArtSigmaPipeline,
+        kind,
         parts,
         vae=autoencoder(4),
         text_encoder=t5_encoder(tokenizer),

@@ -261,7 +261,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Chroma",
-        ("ChromaPipeline",),
+        ("ChromaPipeline", "ChromaImg2ImgPipeline"),
         sections=((_language_model("t5"),),),
         max_sequence_length=512,
         outputs=(
@@ -274,6 +274,21 @@ FAMILIES: tuple[Family, ...] = (
         ("SanaPipeline",),
         sections=((_language_model("gemma"),),),
         max_sequence_length=300,
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
+        "SANA Sprint",
+        ("SanaSprintPipeline", "SanaSprintImg2ImgPipeline"),
+        sections=((_language_model("gemma"),),),
+        max_sequence_length=300,
+        negative_is_optional=True,
+        outputs=("prompt_embeds", "prompt_attention_mask"),
+    ),
+    Family(
+        "PixArt-Alpha",
+        ("PixArtAlphaPipeline",),
+        sections=((_language_model("t5"),),),
+        max_sequence_length=120,
         outputs=_MASKED_PAIR,
     ),
     Family(

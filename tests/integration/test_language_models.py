@@ -10,10 +10,12 @@ import pytest
 import tiny_language_models
 import torch
 from diffusers import (
+    ChromaImg2ImgPipeline,
     CogView4ControlPipeline,
     Flux2KleinInpaintPipeline,
     QwenImageImg2ImgPipeline,
     QwenImageInpaintPipeline,
+    SanaSprintImg2ImgPipeline,
     ZImageImg2ImgPipeline,
     ZImageInpaintPipeline,
 )
@@ -61,6 +63,19 @@ CASES = {
     "chroma": Case(tiny_language_models.chroma, {"guidance_scale": 2.0}, length=16),
     "sana": Case(
         tiny_language_models.sana, {"guidance_scale": 2.0}, {"use_resolution_binning": False}, length=16
+    ),
+    "sana sprint": Case(
+        tiny_language_models.sana_sprint,
+        {"guidance_scale": 2.0},
+        {"use_resolution_binning": False},
+        length=16,
+        has_negative=False,
+    ),
+    "pixart-alpha": Case(
+        tiny_language_models.pixart_alpha,
+        {"guidance_scale": 2.0},
+        {"use_resolution_binning": False},
+        length=16,
     ),
     "pixart-sigma": Case(
         tiny_language_models.pixart_sigma,
@@ -325,6 +340,14 @@ PICTURED = {
     "z-image inpaint": (
         lambda: ZImageInpaintPipeline(**tiny_language_models.z_image().components),
         {"image": PICTURE, "mask_image": MASK, "guidance_scale": 2.0},
+    ),
+    "chroma img2img": (
+        lambda: ChromaImg2ImgPipeline(**tiny_language_models.chroma().components),
+        {"image": PICTURE, "guidance_scale": 2.0, "max_sequence_length": 16},
+    ),
+    "sana sprint img2img": (
+        lambda: SanaSprintImg2ImgPipeline(**tiny_language_models.sana_sprint().components),
+        {"image": PICTURE, "use_resolution_binning": False, "max_sequence_length": 16},
     ),
     "cogview4 control": (cogview4_control, {"control_image": PICTURE, "guidance_scale": 2.0}),
     "flux.2": (tiny_language_models.flux2, {"image": PICTURE.resize((64, 64)), "max_sequence_length": 256}),
