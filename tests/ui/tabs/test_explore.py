@@ -55,18 +55,18 @@ def percents(texts):
 @pytest.mark.browser
 def test_text_matrix_shows_the_self_attention(page):
     enter(page, "Explore")
-    page.wait_for_selector(".pw-matrix")  # the tab opens with the prompt of the page
+    page.wait_for_selector("#explore-text .pw-matrix")  # the tab opens with the prompt of the page
     page.fill("#explore-prompt textarea, #explore-prompt input", "um gato <b>um</b>")
     page.click("#explore-encode")
-    page.wait_for_function("document.querySelector('.pw-matrix').innerText.includes('100')")
-    rows = page.locator(".pw-matrix tr").count() - 1
-    masked = page.locator(".pw-matrix .pw-masked").count()
+    page.wait_for_function("document.querySelector('#explore-text .pw-matrix').innerText.includes('100')")
+    rows = page.locator("#explore-text .pw-matrix tr").count() - 1
+    masked = page.locator("#explore-text .pw-matrix .pw-masked").count()
     assert masked == rows * (rows - 1) / 2
-    assert page.locator(".pw-matrix b").count() == 0
-    lines = [line.split() for line in page.locator(".pw-matrix tr").all_inner_texts()[1:]]
+    assert page.locator("#explore-text .pw-matrix b").count() == 0
+    lines = [line.split() for line in page.locator("#explore-text .pw-matrix tr").all_inner_texts()[1:]]
     for line in lines:
         assert sum(int(cell) for cell in line if cell.isdigit()) == pytest.approx(100, abs=rows)
-    page.locator(".pw-matrix td.pw-masked").first.hover()
+    page.locator("#explore-text .pw-matrix td.pw-masked").first.hover()
     assert "cannot attend" in page.inner_text("#explore-text .pw-readout")
 
 

@@ -42,8 +42,8 @@ class LivePreview:
         latents = progress.latents.detach()
         previous, self._previous = self._previous, (progress.image_number, progress.step, latents.clone())
         if previous is None or previous[0] != progress.image_number or previous[1] >= progress.step:
-            return self._decode(latents)
-        return self._decode(self.denoise(previous[2], previous[1], latents, progress.step))
+            return self.decode(latents)
+        return self.decode(self.denoise(previous[2], previous[1], latents, progress.step))
 
     def denoise(self, older: Tensor, older_step: int, newer: Tensor, step: int) -> Tensor:
         """Return x of older = a₁·x + s₁·n and newer = a₂·x + s₂·n; `newer` if that is not determined.
@@ -84,7 +84,8 @@ class LivePreview:
             power = float(getattr(scheduler, "final_alpha_cumprod", 1.0))
         return power**0.5, max(0.0, 1 - power) ** 0.5
 
-    def _decode(self, latents: Tensor) -> Image.Image | None:
+    def decode(self, latents: Tensor) -> Image.Image | None:
+        """Return latents as an image; None for latents without rows and columns."""
         import torch
         import torch.nn.functional as F
         from PIL import Image

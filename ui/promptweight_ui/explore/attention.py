@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptweight_ui.components.map_payload import shown_weight
+from promptweight_ui.explore.guidance import GuidedStep, record_guidance
+from promptweight_ui.explore.projections import RecordedInputs, projection_values, record_inputs
 from promptweight_ui.i18n import encodable
 
 if TYPE_CHECKING:
@@ -30,9 +32,47 @@ MAX_HEADS = 24
 """Heads that are drawn side by side."""
 
 MAX_STEPS = 5
-"""Captured steps of a run."""
+"""Captured steps of a run with a large image."""
+
+MAX_SMALL_STEPS = 30
+"""Captured steps of a run with a small image."""
+
+SMALL_PIXELS = 128**2
+"""Pixels of a small image."""
 
 MAX_MEGABYTES = 192.0
+
+
+@dataclass(frozen=True)
+class ImageCapture:
+    """Capture of an image that was generated again: attention, inputs of layers, and predictions.
+
+    Attributes:
+        attention: the attention of its layers.
+        inputs: the inputs of the layers.
+        guidance: the predictions without and with the prompt, by step; empty where there is no guidance.
+        guidance_scale: the guidance scale of the run.
+        size: height and width of the image in pixels.
+        model: the name of the model, for what is computed later.
+    """
+
+    attention: AttentionCapture
+    inputs: RecordedInputs
+    guidance: Mapping[int, GuidedStep]
+    guidance_scale: float
+    size: tuple[int, int]
+    model: str = ""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The captured steps, from 0."""
+        return self.attention.steps
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        guided = sum(each.nbytes for each in self.guidance.values())
+        return self.attention.nbytes + self.inputs.nbytes + guided
 
 
 @dataclass(frozen=True)
@@ -48,7 +88,7 @@ class Selection:
 
 def capture_layers(
     pipe: Pipeline, result: Result, image: int = 0, callback: Callable[[Progress], bool | None] | None = None
-) -> AttentionCapture:
+) -> ImageCapture:
     """Generate an image of `result` again, up to the last captured step, and capture its attention.
 
     The image is identical, since settings and seed are the same.
@@ -64,8 +104,9 @@ def capture_layers(
 
     settings = result.settings
     steps = settings["num_inference_steps"]
-    chosen = captured_steps(result.stopped_after or steps)
     size = result.images[image]
+    most = MAX_SMALL_STEPS if size.width * size.height <= SMALL_PIXELS else MAX_STEPS
+    chosen = captured_steps(result.stopped_after or steps, most)
     call = {
         "num_inference_steps": steps,
         "guidance_scale": settings["guidance_scale"],
@@ -89,6 +130,8 @@ def capture_layers(
             clip_skip=settings["clip_skip"],
         ) as session,
         capture_attention(session, chosen, MAX_MEGABYTES) as capture,
+        record_inputs(session, chosen) as inputs,
+        record_guidance(pipe, session, () if len(result.prompt.parts) > 1 else chosen) as guidance,
     ):
         run_pipeline(
             pipe,
@@ -97,19 +140,24 @@ def capture_layers(
             (result.seeds[image],),
             on_step=progress_reporter(continues, session),
         )
-    return capture
+    inputs.states = {place: both for place, both in inputs.states.items() if place in capture.text}
+    scale = float(settings["guidance_scale"] or 0.0)
+    return ImageCapture(capture, inputs, guidance, scale, (size.height, size.width))
 
 
-def captured_steps(steps: int) -> tuple[int, ...]:
-    """Return at most `MAX_STEPS` of the steps at even distances, the first and the last included."""
-    if steps <= MAX_STEPS:
+def captured_steps(steps: int, most: int = MAX_STEPS) -> tuple[int, ...]:
+    """Return at most `most` of the steps at even distances, the first and the last included."""
+    if steps <= most:
         return tuple(range(steps))
-    return tuple(round(part * (steps - 1) / (MAX_STEPS - 1)) for part in range(MAX_STEPS))
+    return tuple(round(part * (steps - 1) / (most - 1)) for part in range(most))
 
 
-def describe(capture: AttentionCapture) -> dict[str, Any]:
+def describe(captured: ImageCapture) -> dict[str, Any]:
     """Return the layers, heads, steps and words that can be selected."""
+    capture = captured.attention
     return {
+        "guided_steps": sorted(captured.guidance),
+        "guidance_scale": captured.guidance_scale,
         "layers": [
             {
                 "name": layer.name,
@@ -143,13 +191,13 @@ def describe(capture: AttentionCapture) -> dict[str, Any]:
     }
 
 
-def selection_values(capture: AttentionCapture, selection: Selection) -> dict[str, Any]:
+def selection_values(captured: ImageCapture, selection: Selection) -> dict[str, Any]:
     """Return all values that the page shows for a selection.
 
     Raises:
         IndexError: there is no such layer, head, step, patch or word.
     """
-    step = selection.step
+    capture, step = captured.attention, selection.step
     tables = capture.variant_at(step) if step in capture.steps else ()
     words = tables[0].table.words if tables else ()
     limits = (("layer", selection.layer, len(capture.layers)), ("word", selection.word, len(words)))
@@ -162,15 +210,15 @@ def selection_values(capture: AttentionCapture, selection: Selection) -> dict[st
         raise IndexError("step or head")
     if not 0 <= selection.patch < inputs.query.shape[1]:
         raise IndexError("patch")
-    rows = _word_rows(tables)
+    rows = word_rows(tables)
     row = inputs.row(selection.head, selection.patch)
     keys = [inputs.text.start + each for each in rows[selection.word]]
     maps = inputs.columns(keys)
     image = capture.image.get((layer.name, step))
     shares = [row.probabilities[[inputs.text.start + each for each in word]].sum() for word in rows]
     return {
-        "map": _map(maps[selection.head]),
-        "heads": [_map(each) for each in maps[:MAX_HEADS]] if len(maps) > 1 else [],
+        "map": map_values(maps[selection.head]),
+        "heads": [map_values(each) for each in maps[:MAX_HEADS]] if len(maps) > 1 else [],
         "image": None if image is None else _image_attention(image, selection),
         "words": [_rounded(share) for share in shares],
         "dimensions": row.keys.shape[1],
@@ -178,13 +226,18 @@ def selection_values(capture: AttentionCapture, selection: Selection) -> dict[st
         "output": _vector(row.output),
         "query": _vector(row.query),
         "key": _vector(row.keys[keys[0]]) if keys else [],
+        "projections": projection_values(
+            captured.inputs, (layer.name, step), inputs, selection.head, selection.patch, keys[0]
+        )
+        if keys
+        else None,
     }
 
 
 def _image_attention(inputs: LayerCapture, selection: Selection) -> dict[str, Any]:
     head = min(selection.head, inputs.heads - 1)
     probabilities = inputs.row(head, selection.patch).probabilities[inputs.image]
-    return {"map": _map(probabilities), "total": _rounded(probabilities.sum())}
+    return {"map": map_values(probabilities), "total": _rounded(probabilities.sum())}
 
 
 def _table(
@@ -250,7 +303,7 @@ def _contribution(row: SoftmaxRow, keys: list[int]) -> dict[str, Any]:
     }
 
 
-def _word_rows(tables: PromptVariant) -> list[list[int]]:
+def word_rows(tables: PromptVariant) -> list[list[int]]:
     """Return the rows of the text embeddings of each word, in all tables that hold it."""
     return [
         sorted(
@@ -271,7 +324,7 @@ def _model_part(name: str) -> str:
     return {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}.get(first, "all")
 
 
-def _map(values: Tensor) -> dict[str, Any]:
+def map_values(values: Tensor) -> dict[str, Any]:
     """Return values from 0 on as bytes, and the value of 255."""
     top = float(values.max())
     numbers = (values / max(top, 1e-30) * 255).round().byte()

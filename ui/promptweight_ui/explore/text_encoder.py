@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from promptweight_ui.explore import token_vectors
 from promptweight_ui.i18n import encodable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from promptweight.protocols import Pipeline
+    from promptweight_ui.explore.token_vectors import ChunkVectors
 
 MAX_CHARACTERS = 1500
 """Characters of a prompt: the attention of all layers and heads is in memory at once."""
@@ -33,6 +35,7 @@ class TokenAttention:
         left_out: the number of tokens beyond `MAX_TOKENS`.
         unmasked: for a causal encoder, the softmax of the same queries and keys without the causal mask, over
             the tokens of `labels`, in the shape of `chunks`; empty for other encoders.
+        vectors: the vectors of the tokens, for each chunk.
     """
 
     encoder: str
@@ -40,11 +43,13 @@ class TokenAttention:
     chunks: tuple[Tensor, ...]
     left_out: int
     unmasked: tuple[Tensor, ...] = ()
+    vectors: tuple[ChunkVectors, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Memory in bytes."""
-        return sum(chunk.nbytes for chunk in (*self.chunks, *self.unmasked))
+        matrices = sum(chunk.nbytes for chunk in (*self.chunks, *self.unmasked))
+        return matrices + sum(chunk.nbytes for chunk in self.vectors)
 
     @property
     def is_causal(self) -> bool:
@@ -66,19 +71,22 @@ def capture_text_attention(pipe: Pipeline, prompt: str, encoder: str) -> TokenAt
     from promptweight.conditioning import find_family, get_text_encoders, record_text_attention
 
     encoders = {kind.name: each for kind, each in get_text_encoders(pipe, find_family(pipe)).items()}
-    with _recorded_logits(encoders[encoder].model) as logits:
+    model = encoders[encoder].model
+    with _recorded_logits(model) as logits, token_vectors.recorded_vectors(model) as vectors:
         recorded = record_text_attention(pipe, prompt, encoder=encoder)
     table = recorded.table
     text, size = table.prompt.text, recorded.probabilities.shape[-1]
     # The encoder runs once for equal chunks.
     runs = {ids: number for number, ids in enumerate(dict.fromkeys(map(tuple, table.ids)))}
     layers = recorded.probabilities.shape[1]
-    labels, chunks, unmasked, left_out = [], [], [], 0
+    labels, chunks, unmasked, of_tokens, left_out = [], [], [], [], 0
     for number, probabilities in enumerate(recorded.probabilities):
         tokens = [token for token in table.tokens if token.chunk == number and token.kind != "pad"]
         left_out += len(tokens[MAX_TOKENS:])
         tokens = tokens[:MAX_TOKENS]
         rows = [token.position - number * size for token in tokens]
+        run = runs[tuple(table.ids[number])]
+        of_tokens.append(token_vectors.chunk_vectors(vectors, run, table, number * size, rows))
         labels.append(
             tuple(
                 (token.kind, encodable(text[token.start : token.end]) if token.kind == "text" else "")
@@ -87,9 +95,11 @@ def capture_text_attention(pipe: Pipeline, prompt: str, encoder: str) -> TokenAt
         )
         chunks.append(probabilities[:, :, rows][:, :, :, rows].half())
         if len(logits) == layers * len(runs):
-            of_run = logits[layers * runs[tuple(table.ids[number])] :][:layers]
+            of_run = logits[layers * run :][:layers]
             unmasked.append(torch.stack([each[:, rows][:, :, rows].softmax(-1) for each in of_run]).half())
-    captured = TokenAttention(recorded.encoder, tuple(labels), tuple(chunks), left_out)
+    captured = TokenAttention(
+        recorded.encoder, tuple(labels), tuple(chunks), left_out, vectors=tuple(of_tokens)
+    )
     return replace(captured, unmasked=tuple(unmasked)) if captured.is_causal else captured
 
 
@@ -132,6 +142,7 @@ def describe(attention: TokenAttention) -> dict[str, Any]:
         "causal": attention.is_causal,
         "unmasked": bool(attention.unmasked),
         "left_out": attention.left_out,
+        "vectors": token_vectors.describe(attention.vectors),
     }
 
 

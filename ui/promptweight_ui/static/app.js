@@ -11,13 +11,14 @@ import { startLanguage } from "./language.js";
 import { Picture } from "./picture.js";
 import { PromptBox } from "./prompt.js";
 import { TextMatrix } from "./text_matrix.js";
+import { TokenVectors } from "./token_vectors.js";
 
 export { arrival, restoredForm, storeForm } from "./form_store.js";
 export { HeatMaps } from "./heat_maps.js";
 export { initialLanguage, setLanguage, storeLanguage } from "./language.js";
 export { promptBox, selectModel } from "./prompt.js";
 
-const components = { AttentionView, CompareGrid, ExamplePrompts, HelpDialog, Picture, PromptBox, TextMatrix };
+const components = { AttentionView, CompareGrid, ExamplePrompts, HelpDialog, Picture, PromptBox, TextMatrix, TokenVectors };
 
 /**
  * Start the page, before any component is mounted.

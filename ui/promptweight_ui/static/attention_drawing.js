@@ -1,11 +1,15 @@
 // Drawing of the attention view: pickers, word chips, maps of the patches, bars, heads and the computation.
 import { blockDiagram } from "./block_diagram.js";
-import { element, paintPixels, replaceKeepingFocus } from "./elements.js";
-import { decodeBytes, normalize, paintMap, rangeOf } from "./heat_painting.js";
+import { element, replaceKeepingFocus } from "./elements.js";
+import { GuidanceView } from "./guidance_view.js";
+import { HeadWall } from "./head_wall.js";
 import { formatNumber } from "./language.js";
+import { paintPatches } from "./patch_map.js";
+import { projectionCards } from "./projection_cards.js";
 import { SoftmaxExperiment } from "./softmax_experiment.js";
 import { formatShare, softmaxTable } from "./softmax_table.js";
 import { sharpImage } from "./upscale.js";
+import { WordFilm } from "./word_film.js";
 
 const MAP_OPACITY = 0.9; // over the picture, so that its shapes stay visible between bright patches
 
@@ -14,7 +18,7 @@ export class AttentionDrawing {
    * @param {any} message
    * @param {import("./language.js").Translate} translate
    * @param {{onChange: (changes: any) => void, onPoint: (x: number, y: number) => void,
-   *   onMove: (columns: number, rows: number) => void}} handlers
+   *   onMove: (columns: number, rows: number) => void, request: (name: string, query: any) => Promise<any>}} handlers
    */
   constructor(message, translate, handlers) {
     this.message = message;
@@ -31,6 +35,11 @@ export class AttentionDrawing {
     this.heads = element("div", { class: "pw-heads" });
     this.sums = element("div", { class: "pw-sums" });
     this.experiment = new SoftmaxExperiment(translate);
+    this.projections = element("div", { class: "pw-sums" });
+    const { onChange, request } = handlers;
+    this.wall = new HeadWall(message, translate, { onChange, request: (query) => request("wall", query) });
+    this.film = new WordFilm(message, translate, { request: (query) => request("film", query) });
+    this.guidance = new GuidanceView(message, translate, { request: (query) => request("guidance", query) });
     this.place = element("section", { class: "pw-try" });
     const caption = element("figcaption", {}, translate("bars_text"));
     const bars = element("figure", {}, this.barTitle, this.bars, caption);
@@ -38,8 +47,9 @@ export class AttentionDrawing {
     const number = message.about.left_out;
     const leftOut = number ? [element("p", { class: "pw-hint" }, translate("left_out", { number }))] : [];
     /** @type {HTMLElement[]} */
-    this.elements = [this.pickers, this.text, this.chips, ...leftOut, this.error, figures, this.heads, this.sums];
-    this.elements.push(this.experiment.root, this.place);
+    this.elements = [this.pickers, this.text, this.chips, ...leftOut, this.error, figures, this.heads];
+    this.elements.push(this.wall.root, this.film.root, this.projections, this.sums, this.experiment.root, this.place);
+    this.elements.push(this.guidance.root);
   }
 
   #figure() {
@@ -93,6 +103,10 @@ export class AttentionDrawing {
     }
     this.#drawBars(values, words, selection.word);
     this.#drawHeads(values.heads, layer, selection.head, word);
+    this.wall.show(selection, word);
+    this.film.show(selection, word);
+    this.guidance.show(selection);
+    this.projections.replaceChildren(...projectionCards(values, word, this.translate));
     this.sums.replaceChildren(...softmaxTable(values, word, this.translate));
     this.experiment.show(values, word);
     this.#drawPlace(selection, layer);
@@ -227,11 +241,4 @@ export class AttentionDrawing {
       element("p", { class: "pw-hint" }, this.translate("heads_text")),
     );
   }
-}
-
-// One cell per patch, without smoothing, on a scale of its own: [lowest, highest] of the map.
-function paintPatches(canvas, map, { rows, columns }, opacity) {
-  const values = Float32Array.from(decodeBytes(map.values));
-  const heat = normalize(values, rangeOf(values));
-  paintPixels(canvas, columns, rows, (pixels) => paintMap(pixels, heat, opacity));
 }

@@ -12,7 +12,7 @@ export class AttentionView {
    * @param {HTMLElement} root
    * @param {any} props of the Gradio component: `value`, `texts`, `run_texts`
    * @param {(name: string, listener: () => void) => void} watch
-   * @param {any} server `values`
+   * @param {any} server `values`, `wall`, `film` and `guidance`
    */
   constructor(root, props, watch, server) {
     this.props = props;
@@ -45,6 +45,7 @@ export class AttentionView {
       onChange: (changes) => this.change(changes),
       onPoint: (x, y) => this.point(x, y),
       onMove: (columns, rows) => this.move(columns, rows),
+      request: (name, query) => this.server[name]({ key: message.key, ...query }),
     });
     this.root.replaceChildren(...this.drawing.elements);
     if (this.answer) this.#draw();

@@ -2,6 +2,7 @@
 import { element } from "./elements.js";
 import { formatFixed, formatNumber } from "./language.js";
 import { biasOf, softmaxRow } from "./softmax.js";
+import { largest, strip, vector } from "./vector_strip.js";
 
 /** Return a share as a percentage with 0 to 2 decimals, more for smaller shares. */
 export function formatShare(value) {
@@ -21,25 +22,7 @@ export function formatPower(logit) {
   return `${formatFixed(Math.exp(logit - exponent * Math.LN10), 2)}·10${digits}`;
 }
 
-const largest = (...lists) => Math.max(1e-9, ...lists.flat().map(Math.abs));
-
 const hasFactor = ({ factor }) => (factor ?? 1) !== 1;
-
-// A vector as a strip of colors: orange above 0, blue below, stronger further away.
-function strip(values, highest, title) {
-  const cells = values.map((value) => {
-    const strength = Math.round(100 * Math.min(1, Math.abs(value) / highest));
-    const color = value < 0 ? "var(--pw-below)" : "var(--pw-above)";
-    const background = `background:color-mix(in srgb, ${color} ${strength}%, transparent)`;
-    return element("i", { style: background, title: formatNumber(value, 4) });
-  });
-  return element("span", { class: "pw-strip", role: "img", "aria-label": title }, ...cells);
-}
-
-function vector(name, values, highest, sum = "") {
-  const shown = strip(values, highest, name);
-  return element("div", { class: "pw-vector" }, element("b", {}, name), shown, element("span", {}, sum));
-}
 
 const formula = (text) => element("div", { class: "pw-formula" }, text);
 

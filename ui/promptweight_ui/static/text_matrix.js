@@ -170,7 +170,7 @@ export class TextMatrix {
 }
 
 /** Color a cell by a value of 0..1, its text in the color that contrasts more. */
-function colorCell(cell, value) {
+export function colorCell(cell, value) {
   const color = 3 * colorIndex(Math.min(1, value));
   const [red, green, blue] = colorTable().subarray(color, color + 3);
   cell.style.background = `rgb(${red} ${green} ${blue})`;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from promptweight_ui import validation
 from promptweight_ui.components.map_payload import data_url
 from promptweight_ui.components.picture import running_message
 from promptweight_ui.context import LIGHT, RUN, Context
-from promptweight_ui.explore import attention, text_encoder
+from promptweight_ui.explore import attention, guidance, text_encoder, token_vectors, word_maps
 from promptweight_ui.explore.attention import Selection
 from promptweight_ui.explore.cache import Cache
 from promptweight_ui.i18n import texts_with_prefix
@@ -22,7 +22,7 @@ from promptweight_ui.samplers import use_sampler
 from promptweight_ui.static_files import mount_script
 
 if TYPE_CHECKING:
-    from promptweight.attention import AttentionCapture
+    from promptweight_ui.explore.attention import ImageCapture
     from promptweight_ui.explore.text_encoder import TokenAttention
 
 
@@ -30,10 +30,10 @@ def build(context: Context) -> None:
     """Build the tab inside the current Blocks."""
     make = context.make
     texts = Cache["TokenAttention"]()
-    captures = Cache["AttentionCapture"]()
+    captures = Cache["ImageCapture"]()
     make(gr.Markdown, {"value": "explore_intro"})
     with gr.Column(elem_classes="pw-part"):
-        make(gr.Markdown, {"value": "explore_text_head"})
+        make(gr.Markdown, {"value": "explore_vectors_head"})
         with gr.Row(elem_classes="pw-ask"):
             prompt = make(
                 gr.Textbox,
@@ -55,7 +55,14 @@ def build(context: Context) -> None:
                 min_width=120,
             )
             encode = make(gr.Button, {"value": "explore_encode"}, elem_id="explore-encode", min_width=140)
-        matrix = _component("TextMatrix", "explore-text", lambda request: text_values(texts, request))
+        vectors = _component(
+            "TokenVectors", "explore-vectors", {"values": lambda request: vector_values(texts, request)}
+        )
+    with gr.Column(elem_classes="pw-part"):
+        make(gr.Markdown, {"value": "explore_text_head"})
+        matrix = _component(
+            "TextMatrix", "explore-text", {"values": lambda request: text_values(texts, request)}
+        )
     with gr.Column(elem_classes="pw-part"):
         make(gr.Markdown, {"value": "explore_inside_head"})
         with gr.Row(elem_classes="pw-ask"):
@@ -80,16 +87,26 @@ def build(context: Context) -> None:
                 elem_id="explore-stop",
                 min_width=120,
             )
-        view = _component("AttentionView", "explore-inside", lambda request: layer_values(captures, request))
+        view = _component(
+            "AttentionView",
+            "explore-inside",
+            {
+                "values": lambda request: layer_values(captures, request),
+                "wall": lambda request: wall_values(captures, request),
+                "film": lambda request: film_values(captures, request),
+                "guidance": lambda request: guidance_values(context, captures, request),
+            },
+        )
     with gr.Column(elem_classes="pw-part"):
         make(gr.Markdown, {"value": "explore_limits"})
 
     def encode_prompt(
         text: Any, name: Any, model: Any, language: Any, request: gr.Request
-    ) -> Iterator[tuple[Any, Any]]:
+    ) -> Iterator[tuple[Any, Any, Any]]:
         messages = _encode(context, texts, text, name, model, language, request)
         for message in closing(messages, language):
-            yield message, message.pop("picker", gr.skip())
+            picker = message.pop("picker", gr.skip())
+            yield message, message, picker
 
     def capture(image: Any, language: Any, request: gr.Request) -> Iterator[Any]:
         for message in closing(_messages(context, captures, image, language, request), language):
@@ -103,24 +120,24 @@ def build(context: Context) -> None:
 
     def arrive(
         text: Any, own: Any, name: Any, model: Any, language: Any, request: gr.Request
-    ) -> Iterator[tuple[Any, Any, Any]]:
+    ) -> Iterator[tuple[Any, ...]]:
         """Encode the prompt of the page for a tab that opens for the first time."""
         is_new = isinstance(own, str) and not own.strip() and isinstance(text, str) and text.strip()
         if not is_new or len(text) > text_encoder.MAX_CHARACTERS:
-            yield gr.skip(), gr.skip(), gr.skip()
+            yield (gr.skip(),) * 4
             return
         shown = text
-        for message, picker in encode_prompt(text, name, model, language, request):
-            yield shown, message, picker
+        for outputs in encode_prompt(text, name, model, language, request):
+            yield shown, *outputs
             shown = gr.skip()  # what is typed meanwhile stays
 
     context.parts["explore_number"] = number
     inputs = [prompt, encoder, context.parts["model"], context.language]
     private = {"api_visibility": "private"}
     for event in (encode.click, prompt.submit):
-        event(encode_prompt, inputs, [matrix, encoder], **private, **RUN)
+        event(encode_prompt, inputs, [vectors, matrix, encoder], **private, **RUN)
     context.parts["tab_explore"].select(
-        arrive, [context.parts["prompt"], *inputs], [prompt, matrix, encoder], **private, **RUN
+        arrive, [context.parts["prompt"], *inputs], [prompt, vectors, matrix, encoder], **private, **RUN
     )
     run = go.click(capture, [number, context.language], [view, go, stop], **private, **RUN)
     restore = lambda: (gr.update(visible=True), gr.update(visible=False))  # noqa: E731
@@ -129,19 +146,28 @@ def build(context: Context) -> None:
     context.parts["tabs"].select(update_number, None, [number], **private, **LIGHT)
 
 
-def _component(name: str, element_id: str, answer: Callable[[Any], dict[str, Any]]) -> Any:
-    """Make a component that requests its values from the server."""
+def _component(name: str, element_id: str, answers: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Any:
+    """Make a component that requests values from the server.
 
-    # The page calls this function by its name.
-    def values(request: Any) -> dict[str, Any]:
-        return answer(request)
+    Args:
+        name: the component of the page.
+        element_id: its id.
+        answers: functions of a request by the names under which the page calls them.
+    """
+
+    def server_function(function_name: str, answer: Callable[[Any], dict[str, Any]]) -> Any:
+        def function(request: Any) -> dict[str, Any]:
+            return answer(request)
+
+        function.__name__ = function_name
+        return function
 
     return gr.HTML(
         value=None,
         html_template='<div class="pw-explore"></div>',
         js_on_load=mount_script(name, "props", "watch", "server"),
         elem_id=element_id,
-        server_functions=[values],
+        server_functions=[server_function(*each) for each in answers.items()],
         texts=texts_with_prefix("explore_"),
         run_texts=texts_with_prefix("picture_"),
         apply_default_css=False,
@@ -183,6 +209,16 @@ def _encode(
     }
 
 
+def vector_values(texts: Cache[TokenAttention], request: Any) -> dict[str, Any]:
+    """Return the vectors of `{key, chunk, token, stage}`, or the key of an error's text."""
+    if not isinstance(request, dict) or (captured := texts.get(request.get("key"))) is None:
+        return {"error": "gone"}
+    try:
+        return token_vectors.token_values(captured.vectors, request)
+    except IndexError:
+        return {"error": "no_such"}
+
+
 def text_values(texts: Cache[TokenAttention], request: Any) -> dict[str, Any]:
     """Return the attention matrix of `{key, chunk, layer, head, lifted}`, or the key of an error's text."""
     if not isinstance(request, dict) or (captured := texts.get(request.get("key"))) is None:
@@ -199,7 +235,7 @@ def text_values(texts: Cache[TokenAttention], request: Any) -> dict[str, Any]:
 
 
 def _messages(
-    context: Context, captures: Cache[AttentionCapture], number: Any, language: Any, request: gr.Request
+    context: Context, captures: Cache[ImageCapture], number: Any, language: Any, request: gr.Request
 ) -> Iterator[dict[str, Any]]:
     """Yield the messages of a capture of an image of the session's last result."""
     session = context.sessions.get(request)
@@ -212,10 +248,10 @@ def _messages(
     if model is None:
         validation.refuse(language, "explore_other_model", name=Path(source).name)
 
-    def work(run: Run) -> AttentionCapture:
+    def work(run: Run) -> ImageCapture:
         sampler = str(result.settings["sampler"] or result.settings["scheduler"])
         with context.models.use(model) as pipe, use_sampler(pipe, sampler), run.interrupting(pipe):
-            return attention.capture_layers(pipe, result, image, run.after_step)
+            return replace(attention.capture_layers(pipe, result, image, run.after_step), model=model)
 
     def describe(status: RunStatus) -> dict[str, Any]:
         message = running_message(status)
@@ -237,15 +273,67 @@ def _messages(
     }
 
 
-def layer_values(captures: Cache[AttentionCapture], request: Any) -> dict[str, Any]:
+def layer_values(captures: Cache[ImageCapture], request: Any) -> dict[str, Any]:
     """Return the values of `{key, layer, head, step, patch, word}`, or the key of an error's text."""
+    names = [each.name for each in fields(Selection)]
+    return _capture_values(
+        captures, request, names, lambda capture, *each: attention.selection_values(capture, Selection(*each))
+    )
+
+
+def wall_values(captures: Cache[ImageCapture], request: Any) -> dict[str, Any]:
+    """Return the maps of `{key, step, word}` in all layers and heads, or the key of an error's text."""
+
+    def answer(capture: ImageCapture, step: int, word: int) -> dict[str, Any]:
+        return {"wall": word_maps.word_wall(capture.attention, step, word)}
+
+    return _capture_values(captures, request, ("step", "word"), answer)
+
+
+def film_values(captures: Cache[ImageCapture], request: Any) -> dict[str, Any]:
+    """Return the maps of `{key, layer, head, step, word}` at all steps, or the key of an error's text."""
+
+    def answer(capture: ImageCapture, *place: int) -> dict[str, Any]:
+        return {"frames": word_maps.word_film(capture.attention, *place)}
+
+    return _capture_values(captures, request, ("layer", "head", "step", "word"), answer)
+
+
+def guidance_values(context: Context, captures: Cache[ImageCapture], request: Any) -> dict[str, Any]:
+    """Return the images of `{key, step, scales}`, or the key of an error's text.
+
+    There is one image for each of at most three guidance scales, each from 0 to `guidance.MAX_SCALE`.
+    """
+
+    def answer(capture: ImageCapture, step: int) -> dict[str, Any]:
+        scales = request.get("scales")
+        if step not in capture.guidance or not isinstance(scales, list) or not 0 < len(scales) <= 3:
+            raise IndexError("step or scales")
+        if not all(type(each) in (int, float) and 0 <= each <= guidance.MAX_SCALE for each in scales):
+            raise IndexError("scales")
+        with context.models.use(capture.model) as pipe:
+            images = [
+                guidance.predicted_image(pipe, capture.guidance[step], scale, capture.size)
+                for scale in scales
+            ]
+        return {"images": [image and data_url(image) for image in images]}
+
+    return _capture_values(captures, request, ("step",), answer)
+
+
+def _capture_values(
+    captures: Cache[ImageCapture],
+    request: Any,
+    names: Iterable[str],
+    answer: Callable[..., dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the answer to the integers of a request by their names, or the key of an error's text."""
     if not isinstance(request, dict) or (capture := captures.get(request.get("key"))) is None:
         return {"error": "gone"}
-    indices = [request.get(each.name) for each in fields(Selection)]
+    values = [request.get(name) for name in names]
     try:
-        integers = [index for index in indices if type(index) is int]
-        if len(integers) < len(indices):
+        if not all(type(value) is int for value in values):
             raise IndexError
-        return attention.selection_values(capture, Selection(*integers))
+        return answer(capture, *values)
     except IndexError:
         return {"error": "no_such"}
