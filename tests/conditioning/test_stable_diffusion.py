@@ -134,6 +134,18 @@ def test_method_of_the_a1111_dialect_is_a1111(sd):
     assert encoded.warnings == ()
 
 
+def test_method_of_the_novelai_dialect_is_that_of_the_encoder(sd):
+    encoded = encode_prompts(sd, "um 1.4::gato:: [vermelho]", dialect="novelai")
+    plain = reference(sd, "um gato vermelho")[0][0].double().numpy()
+    weights = np.ones(77)
+    weights[2], weights[3:6] = 1.4, 1 / 1.05
+    y = plain * weights[:, None]
+    expected = y * (plain.mean() / y.mean())
+    np.testing.assert_allclose(encoded.inputs["prompt_embeds"][0].numpy(), expected, atol=2e-6)
+    assert words_and_weights(encoded.positive[0]) == [("um", 1.0), ("gato", 1.4), ("vermelho", 1 / 1.05)]
+    assert encoded.warnings == ()
+
+
 def test_comfy_interpolates_from_the_empty_prompt(sd):
     inputs = encode(sd, "um (gato:0.5)", weighting="comfy")
     plain, empty = reference(sd, "um gato")[0][0], reference(sd, "")[0][0]
