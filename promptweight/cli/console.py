@@ -64,10 +64,12 @@ def read_argument(text: str) -> str:
     """Return an argument, or the UTF-8 text of stdin without its last line break if the argument is `-`.
 
     Raises:
-        SettingError: stdin is not valid UTF-8.
+        SettingError: stdin is closed or not valid UTF-8.
     """
     if text != "-":
         return text
+    if sys.stdin is None or sys.stdin.closed:
+        raise SettingError(message("stdin-closed"))
     content = sys.stdin.buffer.read()
     try:
         decoded = content.decode("utf-8-sig")

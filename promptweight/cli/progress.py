@@ -49,9 +49,17 @@ class GenerationProgress:
         return self.stop_level == 0 or (self.stop_level == 1 and step.step < step.steps)
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that stop a run: Ctrl-C, SIGTERM, and SIGHUP unless `nohup` ignores it."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    return signals
+
+
 @contextmanager
 def show_progress(*, quiet: bool) -> Iterator[GenerationProgress]:
-    """Show the steps of `generate` or `edit` inside the block, on a terminal; handle Ctrl-C."""
+    """Show the steps of `generate` or `edit` inside the block, on a terminal; handle `ending_signals`."""
     screen = make_console()
     columns = (
         TextColumn("{task.description}"),
@@ -62,7 +70,7 @@ def show_progress(*, quiet: bool) -> Iterator[GenerationProgress]:
     is_hidden = quiet or not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=is_hidden) as bar:
         progress = GenerationProgress(bar)
-        with stop_on_signals(progress, screen.print, "this image"):
+        with stop_on_signals(progress, screen.print, "this image", ending_signals()):
             yield progress
 
 
@@ -93,8 +101,5 @@ def show_batch_progress(*, quiet: bool, is_first_shard: bool) -> Iterator[BatchP
                 screen.print(text)
 
         progress = BatchProgress(on_update=update)
-        signals = [signal.SIGINT, signal.SIGTERM]
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signals.append(signal.SIGHUP)
-        with stop_on_signals(progress, screen.print, "the current images", signals):
+        with stop_on_signals(progress, screen.print, "the current images", ending_signals()):
             yield progress

@@ -22,6 +22,7 @@ from promptweight.generation import (
     PromptEdit,
 )
 from promptweight.messages import message
+from promptweight.models import BUILTIN_MODELS
 
 if TYPE_CHECKING:
     from promptweight.metadata import GenerationInfo
@@ -111,10 +112,11 @@ def options_from_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], list
     values["scheduler"] = record.get("sampler") or record.get("scheduler")
     warnings = []
     model, revision = str(record.get("model", "mini")), record.get("revision")
-    if _is_loadable_name(model):
-        values["model"] = f"{model}@{revision}" if revision else model
-    else:
-        text = f"the image was drawn by {model!r}, a folder or file; give it with --model"
+    if model in BUILTIN_MODELS:
+        values["model"] = model
+    else:  # a file that anyone may have made does not choose what is loaded or downloaded
+        named = f"{model}@{revision}" if revision else model
+        text = f"the image was drawn by {named!r}; give it with --model"
         warnings.append(RerunWarning(text, "model"))
     if record.get("stopped_after") is not None:
         text = f"the image was stopped after {record['stopped_after']} steps; this one is finished"
@@ -198,9 +200,3 @@ def options_from_info(info: GenerationInfo) -> tuple[dict[str, Any], list[RerunW
     if left := [lora.name for lora in named.loras]:
         warnings.append(RerunWarning(f"a prompt cannot name these loras; ignored: {', '.join(left)}"))
     return values, warnings
-
-
-def _is_loadable_name(model: str) -> bool:
-    from promptweight.models import BUILTIN_MODELS
-
-    return model in BUILTIN_MODELS or ("/" in model and not Path(model).is_absolute())

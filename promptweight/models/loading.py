@@ -23,6 +23,7 @@ from promptweight.conditioning import advice_in, advice_of, describe_families, l
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message, message
 from promptweight.models import single_file
+from promptweight.models.component_weights import check_complete, check_number_types, load_text_models
 from promptweight.models.files import (
     ModelOrigin,
     check_safetensors,
@@ -263,11 +264,17 @@ def _build(
     components: dict[str, Any] = {"safety_checker": None} if lacks_checker else {}
     # Components saved as missing (SD3 without T5) must be passed as None, or diffusers does not load.
     components |= {part: None for part, value in index.items() if value == [None, None]}
+    check_number_types(folder, name)
     try:
-        return DiffusionPipeline.from_pretrained(
+        components = load_text_models(folder, index, name, dtype, variant) | components
+        pipe = DiffusionPipeline.from_pretrained(
             folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **components
         )
+        check_complete(pipe, name)
+    except ModelError:
+        raise
     except Exception as error:  # the error depends on the content of the folder
         raise ModelError(
             message("model-load-failed", name=name, folder=folder, reason=summarize_error(error))
         ) from error
+    return pipe

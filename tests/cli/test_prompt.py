@@ -38,6 +38,13 @@ def test_brackets_are_not_markup(run):
     assert "[red]gato[/red]" in out
 
 
+def test_closed_stdin_exits_with_2(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = run("parse", "-")
+    assert code == 2
+    assert "stdin" in err
+
+
 def test_stdin_must_be_utf_8(run, monkeypatch):
     def pipe(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))

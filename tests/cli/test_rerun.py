@@ -106,6 +106,16 @@ def test_model_without_a_loadable_name_needs_the_option(run, model_folder, tmp_p
     assert "--model" in warnings[0].text
 
 
+@pytest.mark.parametrize("model", ["owner/model", "../model", "/models/x", "./mini"])
+def test_a_file_never_chooses_what_is_loaded(model):
+    from promptweight.cli.rerun import options_from_record
+
+    options, (warning,) = options_from_record({"prompt": "a", "model": model, "revision": None})
+    assert "model" not in options
+    assert warning.option == "model"
+    assert model in warning.text
+
+
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' scheduler on numpy 2
 def test_image_of_another_tool_sets_the_options_that_exist(run, model_folder, tmp_path):
     info = PngInfo()
