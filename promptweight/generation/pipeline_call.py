@@ -35,6 +35,8 @@ _OWN_ARGUMENTS = frozenset(
     )
 )
 """Arguments of pipelines that `promptweight.generate` sets itself, besides embeddings."""
+_REWRITING_ARGUMENTS = frozenset(("caption_upsample_temperature",))
+"""Arguments with which pipelines rewrite the prompt that they encode."""
 _PICTURES = ("image", "mask_image", "control_image", "control_mask")
 """Arguments of pipelines that have a picture; where a pipeline takes one, it cannot run without."""
 _OPTIONAL_PICTURES = ("FluxKontextPipeline", "Flux2Pipeline", "Flux2KleinPipeline")
@@ -96,7 +98,7 @@ def check_pipeline_kwargs(pipe: Pipeline, options: GenerateOptions) -> None:
     option_names = {each.name for each in fields(options)}
     own, family = _OWN_ARGUMENTS | option_names, look_up_family(pipe)
     if family is not None and family.outputs:  # the text is encoded before the call, with the defaults
-        own |= set(inspect.signature(type(pipe).encode_prompt).parameters)
+        own |= _REWRITING_ARGUMENTS | set(inspect.signature(type(pipe).encode_prompt).parameters)
     for name in options.pipeline_kwargs:
         if name in own or name.endswith(("prompt_embeds", "prompt_embeds_mask")):
             raise SettingError(message("pipeline-argument-own", name=name))

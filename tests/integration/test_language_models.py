@@ -44,6 +44,8 @@ class Case:
     """Number of tokens of a text, where the pipeline pads to it."""
     has_negative: bool = True
     """False where the model is distilled with its guidance and takes no negative prompt."""
+    is_slow: bool = False
+    """True where other cases have the same layers and the same form of text."""
 
     @property
     def texts(self):
@@ -70,12 +72,14 @@ CASES = {
         {"use_resolution_binning": False},
         length=16,
         has_negative=False,
+        is_slow=True,
     ),
     "pixart-alpha": Case(
         tiny_language_models.pixart_alpha,
         {"guidance_scale": 2.0},
         {"use_resolution_binning": False},
         length=16,
+        is_slow=True,
     ),
     "pixart-sigma": Case(
         tiny_language_models.pixart_sigma,
@@ -85,7 +89,7 @@ CASES = {
     ),
     "auraflow": Case(tiny_language_models.auraflow, {"guidance_scale": 2.0}, length=16),
     "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
-    "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16),
+    "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16, is_slow=True),
     "bria": Case(tiny_language_models.bria, {"guidance_scale": 2.0}, length=16),
     "flux.2": Case(
         tiny_language_models.flux2,
@@ -99,7 +103,10 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES, scope="module")
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * case.is_slow) for name, case in CASES.items()],
+    scope="module",
+)
 def case(request):
     return CASES[request.param]
 
@@ -309,6 +316,11 @@ def test_arguments_of_the_encoding_are_refused_by_generate(pipe):
         promptweight.generate(pipe, "um gato", max_sequence_length=8)
 
 
+def test_rewriting_of_prompts_is_refused_by_generate():
+    with pytest.raises(SettingError, match="'caption_upsample_temperature' is set by promptweight"):
+        promptweight.generate(tiny_language_models.flux2(), "um gato", caption_upsample_temperature=0.15)
+
+
 def test_joined_texts_and_negative_guidance_in_attention_are_refused(pipe):
     with pytest.raises(SettingError, match="encodes one text at a time"):
         encode(pipe, '("um gato", "casa").and()', dialect="compel")
@@ -363,6 +375,7 @@ PICTURED = {
 """Pipelines that draw from a picture, and the arguments of their calls."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURED)
 def test_pipeline_with_a_picture_has_its_own_bits_and_the_weights_of_a_float64_run(name):
     make, arguments = PICTURED[name]
