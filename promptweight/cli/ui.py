@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from promptweight.cli import console
 from promptweight.errors import SettingError
 from promptweight.messages import message
 from promptweight.validation import check_choice
@@ -61,12 +62,14 @@ def ui(
     if root_path is not None and not ROOT_PATH.fullmatch(root_path):
         raise SettingError(message("cli-root-path", path=root_path))
     try:
-        from promptweight_ui.app import launch
+        from promptweight_ui.app import LOOPBACK, launch
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
         raise SettingError(message("ui-missing")) from None
 
+    if not logins and host not in LOOPBACK:
+        console.print_warnings([message("ui-open-host", host=host)])
     launch(
         model or ["mini"],
         host=host,

@@ -37,8 +37,9 @@ def remark_on_pasted_text(mapped: MappedText, remarks: Remarks) -> None:
     if "Steps: " in text or "Negative prompt: " in text:
         for match in INFOTEXT.finditer(text):
             add("pasted-infotext", match, value=match[0].strip())
-    if (match := JSON_START.match(text)) is not None:
-        add("pasted-json", match)
+    start = JSON_START.match(text)
+    if start is not None:
+        add("pasted-json", start)
     if "&" in text:
         for match in ENTITY.finditer(text):
             add("pasted-entity", match, value=match[0], meant=html.unescape(match[0]))

@@ -1,5 +1,6 @@
 """Fixtures of the app: served with a tiny random model, and opened in a headless browser."""
 
+import gc
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -76,6 +77,9 @@ def serving(context: Any, port: int = 0) -> Iterator[SimpleNamespace]:
     module.serve(app, host="127.0.0.1", port=port, prevent_thread_lock=True, quiet=True)
     with context.models.use(context.models.names[0]):
         pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # Gradio leaves an event loop and sockets open, which warn wherever they are collected
     yield SimpleNamespace(url=app.local_url.rstrip("/"), context=context, app=app)
     app.close()
 

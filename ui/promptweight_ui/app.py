@@ -8,12 +8,14 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 # Gradio reads these at import; without them it sends analytics to its makers' servers.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from promptweight import __version__
 from promptweight.errors import SettingError
@@ -23,6 +25,7 @@ from promptweight_ui.form_store import keep_form
 from promptweight_ui.i18n import LANGUAGES, gradio_translations, texts_with_prefix, translate
 from promptweight_ui.models import Models
 from promptweight_ui.outputs import Outputs
+from promptweight_ui.request_guard import RequestGuard
 from promptweight_ui.sessions import MAX_SESSIONS, Sessions
 from promptweight_ui.static_files import call_script, mount_script, page_head, static_routes
 from promptweight_ui.tabs import compare, explore, generate, history, picture_actions, regions
@@ -202,6 +205,7 @@ def make_theme() -> gr.themes.Base:
 
 def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None = None, **more: Any) -> None:
     """Serve a built app with its theme and its safe settings; `more` as in Gradio's `launch`."""
+    guard = Middleware(RequestGuard, hosts=own_hosts(host, **more))
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with _bypass_proxy(host):
@@ -211,7 +215,7 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
                     i18n=gradio_translations(language),
                     theme=make_theme(),
                     head=page_head(language),
-                    app_kwargs={"routes": static_routes()},
+                    app_kwargs={"routes": static_routes(), "middleware": [guard]},
                     footer_links=[],
                     run_history=False,
                     show_error=False,
@@ -226,6 +230,15 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
                 raise
         else:
             return
+
+
+def own_hosts(host: str, *, share: bool = False, root_path: str | None = None, **_: Any) -> set[str] | None:
+    """Return the names of a server for this machine alone, and that of its reverse proxy; else None."""
+    root = root_path or os.environ.get("GRADIO_ROOT_PATH", "")
+    if host not in LOOPBACK or share or root.startswith("/"):
+        return None  # behind a proxy whose name is not known, every name is right
+    proxy = urlsplit(root).hostname
+    return {*LOOPBACK, *([proxy] if proxy else [])}
 
 
 @contextmanager
