@@ -145,7 +145,7 @@ export class TokenVectors {
     words.forEach((one, row) => {
       const cells = words.map((other, column) => {
         const value = similarity[row][column];
-        const text = formatFixed(value, 2).replace("-", "−");
+        const text = formatFixed(Math.round(100 * value) / 100 || 0, 2).replace("-", "−"); // no −0
         const show = () => (readout.textContent = this.translate("cosine_cell", { one, other, value: text }));
         const cell = element("td", { tabIndex: 0, onpointerenter: show, onfocus: show }, text);
         colorCell(cell, Math.max(0, value));
