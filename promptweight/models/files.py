@@ -162,8 +162,11 @@ def read_model_index(folder: Path, name: str) -> dict[str, Any]:
     """Return the content of model_index.json: the class of each component of the pipeline.
 
     Raises:
-        ModelError: the file is missing or damaged.
+        ModelError: the file is missing or damaged, or the folder holds a pipe, socket or device.
     """
+    for each in folder.rglob("*"):
+        if each.exists() and not (each.is_file() or each.is_dir()):  # opening a pipe would wait forever
+            raise ModelError(message("model-special-file", name=name, file=each.relative_to(folder)))
     path = folder / "model_index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """Model folders whose weights are incomplete, or numbers of a type that no model computes with."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -69,6 +70,15 @@ def test_the_settings_of_a_quantization_library_allow_integers(folder):
     config["quantization_config"] = {"quant_method": "bitsandbytes"}
     (folder / "text_encoder" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     check_number_types(folder, "model")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("file", ["model_index.json", "unet/config.json", "vae/extra.safetensors"])
+def test_a_pipe_in_the_folder_is_refused(folder, file):
+    (folder / file).unlink(missing_ok=True)
+    os.mkfifo(folder / file)
+    with pytest.raises(ModelError, match=file):
+        promptweight.load(folder)
 
 
 @pytest.mark.parametrize(
