@@ -158,7 +158,7 @@ def test_each_phrase_is_weighted_alone(sd):
     ]
     assert [(each.phrase, each.weight) for each in together] == [("gato", 0.5), ("vermelho", 0.0)]
     for found, expected in zip(together, alone, strict=True):
-        assert (found.reach, found.residual) == pytest.approx((expected.reach, expected.residual), rel=1e-4)
+        assert (found.reach, found.residual) == pytest.approx((expected.reach, expected.residual), abs=5e-4)
 
 
 def test_weight_acts_only_in_its_steps(sd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -119,7 +120,7 @@ class LayerHook:
             AttachError: a mask, with a negative prompt that acts in attention.
         """
         device = query.device.type
-        if not torch.is_autocast_enabled(device):
+        if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
             return self._attend(query, key, value, mask)
         # As torch's attention under autocast; what is recorded stays in float32.
         query, key, value = (each.to(torch.get_autocast_dtype(device)) for each in (query, key, value))
@@ -311,6 +312,8 @@ def record_patches(
 ) -> None:
     """Add the attention from a slot's patches to the image, the range `image` of the keys."""
     assert slot.patches is not None
-    with torch.autocast(query.device.type, enabled=False):
+    device = query.device.type
+    has_autocast = torch.amp.is_autocast_available(device)
+    with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
         probabilities = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
     slot.add(probabilities[..., image].transpose(-1, -2), indices)

@@ -28,10 +28,11 @@ WHITE_CHARACTERS = " \t\n\r\x0b\x0c"
 SPACE = r"[ \t\n\r\x0b\x0c]"
 WHITE = re.compile(rf"{SPACE}*+")
 BLACK = re.compile(r"[^ \t\n\r\x0b\x0c]++")
+# Not possessive: Python before 3.11.4 ignores a lookahead in a possessive group.
 WORD = re.compile(
     r"""(?:\\[()",.+=-]                          # an escaped sign
     |   [+-](?=[^ \t\n\r\x0b\x0c()",.+=-])       # a sign inside a word, as in blue-eyed
-    |   [^ \t\n\r\x0b\x0c()",.+=-])++""",
+    |   [^ \t\n\r\x0b\x0c()",.+=-])+""",
     re.VERBOSE,
 )
 SIGNS = re.compile(r"(?P<weight>\+++|-++)")
