@@ -178,12 +178,14 @@ class AttentionSession:
 
     def __enter__(self) -> AttentionSession:
         self.installation.install(self.controller.before_call, self.controller.after_call)
+        self.controller.crop.install()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.installation.uninstall()
+        self.controller.crop.uninstall()
         self.controller.release()
 
     @property
@@ -199,7 +201,9 @@ class AttentionSession:
         if not store.slots:
             raise AttachError(message("session-not-run"))
         pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
-        return AttentionMaps.from_recording(copy_recording(store, self.config.variants, pixels_per_latent))
+        placement = self.controller.crop.placement
+        recording = copy_recording(store, self.config.variants, pixels_per_latent, placement)
+        return AttentionMaps.from_recording(recording)
 
     def set_weight(
         self,

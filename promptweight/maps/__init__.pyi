@@ -9,6 +9,7 @@ from .prompt_words import find_phrase as find_phrase
 from .prompt_words import find_phrase_rows as find_phrase_rows
 from .prompt_words import list_recorded_rows as list_recorded_rows
 from .prompt_words import list_words as list_words
+from .recording import Placement as Placement
 from .recording import RecordedSlot as RecordedSlot
 from .recording import Recording as Recording
 from .recording import SlotKind as SlotKind

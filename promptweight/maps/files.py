@@ -14,11 +14,11 @@ from torch import Tensor
 from promptweight.conditioning import ChunkLayout, Token, TokenTable, Word
 from promptweight.errors import FileFormatError
 from promptweight.maps.prompt_words import PlacedTable
-from promptweight.maps.recording import RecordedSlot, Recording
+from promptweight.maps.recording import Placement, RecordedSlot, Recording
 from promptweight.messages import message
 from promptweight.prompt import Options, Prompt, Span, parse
 
-FORMAT = "promptweight attention 3"
+FORMAT = "promptweight attention 4"
 """Name and version of the file format, in the metadata of a file."""
 
 
@@ -45,6 +45,7 @@ def save_recording(recording: Recording, path: str | PathLike[str]) -> None:
         "patches": recording.patches,
         "roles": recording.roles,
         "size": recording.size,
+        "placement": recording.placement,
         "tables": [_describe_table(table) for table in tables],
         "max_variants": recording.max_variants,
         "prompts": [
@@ -100,6 +101,7 @@ def _rebuild_recording(description: Mapping[str, Any], tensors: Mapping[str, Ten
         sums, counts = tensors[f"{number}.sums"], tensors[f"{number}.counts"]
         slots.append(RecordedSlot(tuple(layers), stride, height, width, sums, counts, kind, is_advised))
     height, width = description["size"]
+    placement = description["placement"]
     variants = {
         (role, image): tuple(
             tuple(
@@ -120,6 +122,7 @@ def _rebuild_recording(description: Mapping[str, Any], tensors: Mapping[str, Ten
         patches=tuple((x, y) for x, y in description["patches"]),
         other_variants={key: of_prompt[1:] for key, of_prompt in variants.items() if len(of_prompt) > 1},
         max_variants=description["max_variants"],
+        placement=None if placement is None else Placement(tuple(placement[0]), tuple(placement[1])),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from promptweight.conditioning import Role
@@ -44,6 +45,18 @@ class RecordedSlot:
         return f"{self.height}x{self.width}"
 
 
+class Placement(NamedTuple):
+    """Place of the drawn image in the picture that the pipeline returns.
+
+    Attributes:
+        box: left, top, right and bottom in pixels of the picture.
+        size: height and width of the picture in pixels.
+    """
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Recording:
     """All attention recorded in one run."""
@@ -60,6 +73,8 @@ class Recording:
     """The token tables of the further texts of prompts with several."""
     max_variants: int = 1
     """Number of texts per prompt for which the sums have space."""
+    placement: Placement | None = None
+    """Place of the image in the picture, where only a crop of the picture was drawn."""
 
     def __post_init__(self) -> None:
         for slot in self.slots:
@@ -69,6 +84,21 @@ class Recording:
                 raise ValueError(
                     f"the sums of layer {slot.layers} must fit a grid of {slot.grid}; got {shape}"
                 )
+
+    @property
+    def drawn_size(self) -> tuple[int, int]:
+        """Height and width of the drawn image in pixels of the picture."""
+        if self.placement is None:
+            return self.size
+        left, top, right, bottom = self.placement.box
+        return bottom - top, right - left
+
+    def place(self, heat: Tensor) -> Tensor:
+        """Return a map of the drawn image, of `drawn_size`, as one of the picture, 0 outside of the image."""
+        if self.placement is None:
+            return heat
+        (left, top, right, bottom), (height, width) = self.placement
+        return F.pad(heat, (left, width - right, top, height - bottom))
 
     @property
     def has_traces(self) -> bool:

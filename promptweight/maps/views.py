@@ -218,10 +218,13 @@ class View:
             variants = range(len(self._variants(role, image)))
             if not any(self._columns_by_grid(role, image, kind, variant) for variant in variants):
                 raise SettingError(message("maps-layers-idle"))
-            return torch.zeros(self.recording.size, dtype=torch.float32)
-        upsampled = [upsample_maps(_weighted_mean(maps), self.recording.size) for maps in by_grid.values()]
+            return self.recording.place(torch.zeros(self.recording.drawn_size, dtype=torch.float32))
+        size = self.recording.drawn_size
+        upsampled = [upsample_maps(_weighted_mean(maps), size) for maps in by_grid.values()]
         heat = torch.stack(upsampled).mean(0)
-        return heat / heat.mean().clamp_min(1e-12) if self.unit == "lift" else heat
+        if self.unit == "lift":
+            heat = heat / heat.mean().clamp_min(1e-12)
+        return self.recording.place(heat)
 
     @torch.autocast("cpu", enabled=False)
     def _columns_by_grid(

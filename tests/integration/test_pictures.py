@@ -1,5 +1,7 @@
 """Pipelines that change or follow a picture: `generate` passes pictures on, and says which one is missing."""
 
+from dataclasses import replace
+
 import diffusers
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from diffusers import ControlNetModel, FluxTransformer2DModel, T2IAdapter
 from PIL import Image
 
-from promptweight import generate
+from promptweight import AttentionMaps, attach, generate
 from promptweight.conditioning import FAMILIES
 from promptweight.errors import SettingError
 from promptweight.generation import GenerateOptions, build_call
@@ -221,3 +223,58 @@ def test_strength_without_a_step_is_refused(pipe, settings):
 def test_strength_out_of_range_is_refused(pipe, strength):
     with pytest.raises(SettingError, match=r"^strength must be (between 0 and 1|a finite number); got"):
         generate(pipe, "um gato", image=picture(), strength=strength)
+
+
+BOX = (40, 8, 72, 40)
+"""Masked part of a picture of 96 × 64 pixels, near its right edge."""
+
+
+@pytest.fixture
+def inpainting():
+    made = make("StableDiffusionInpaintPipeline")
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def draw_crop(pipe, session, **options):
+    mask = Image.new("L", (96, 64))
+    mask.paste(255, BOX)
+    noise = torch.Generator().manual_seed(1)
+    whole = {"image": Image.new("RGB", (96, 64), (90, 140, 60)), "mask_image": mask}
+    size = {"height": SIDE, "width": SIDE, "num_inference_steps": 2}
+    return pipe(**session.inputs, **whole, **size, generator=noise, **options).images[0]
+
+
+def test_maps_of_a_crop_lie_where_the_crop_is_in_the_picture(inpainting, tmp_path):
+    with attach(inpainting, "um gato") as session:
+        image = draw_crop(inpainting, session, padding_mask_crop=4)
+        maps = session.maps
+    heat = maps.word("gato").tensor
+    assert heat.shape == image.size[::-1] == (64, 96)
+    (left, top, right, bottom), _ = maps.recording.placement
+    # the mask and 4 pixels around it, in the aspect ratio of the drawn image
+    assert (left, top, right, bottom) == (BOX[0] - 4, BOX[1] - 4, BOX[2] + 4, BOX[3] + 4)
+    inside = heat[top:bottom, left:right]
+    assert (inside > 0).all()
+    assert heat.sum().item() == pytest.approx(inside.sum().item(), rel=1e-6)
+    drawn = AttentionMaps.from_recording(replace(maps.recording, placement=None)).word("gato")
+    assert drawn.tensor.shape == (SIDE, SIDE)
+    assert inside.mean().item() == pytest.approx(drawn.mass, rel=0.01)
+    maps.save(tmp_path / "maps.safetensors")
+    assert AttentionMaps.load(tmp_path / "maps.safetensors").word("gato").tensor.equal(heat)
+
+
+def test_a_run_without_a_crop_has_maps_of_the_whole_image(inpainting):
+    with attach(inpainting, "um gato") as session:
+        draw_crop(inpainting, session, padding_mask_crop=4)
+        draw_crop(inpainting, session)
+        assert session.maps.recording.placement is None
+        assert session.maps.word("gato").tensor.shape == (SIDE, SIDE)
+    assert "get_crop_region" not in vars(inpainting.mask_processor)
+
+
+def test_observing_a_crop_changes_no_bit_of_the_picture(inpainting):
+    with attach(inpainting, "um gato", record=False) as session:
+        plain = draw_crop(inpainting, session, padding_mask_crop=4)
+    with attach(inpainting, "um gato") as session:
+        assert draw_crop(inpainting, session, padding_mask_crop=4).tobytes() == plain.tobytes()

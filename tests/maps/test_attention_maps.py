@@ -191,7 +191,7 @@ def test_load_other_files_raise(tmp_path):
     with pytest.raises(FileFormatError, match="not a complete file"):
         AttentionMaps.load(tmp_path / "broken.safetensors")
     metadata = {
-        "format": "promptweight attention 3",
+        "format": "promptweight attention 4",
         "recording": '{"tables": [], "slots": [[["a"], 0, 1, 1]]}',
     }
     save_file({"weight": torch.zeros(2)}, tmp_path / "cut.safetensors", metadata=metadata)

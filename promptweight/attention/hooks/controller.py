@@ -14,6 +14,7 @@ from promptweight.attention.batch_rows import BatchRow, match_rows
 from promptweight.attention.control.attention_injection import AttentionInjection
 from promptweight.attention.control.negative_prompts import NegativeVariant
 from promptweight.attention.control.prompt_to_prompt import pair_rows
+from promptweight.attention.hooks.crop_observer import CropObserver
 from promptweight.attention.hooks.install import Installation
 from promptweight.attention.layers import get_argument, grid_size
 from promptweight.attention.model_calls import ModelArguments
@@ -33,6 +34,7 @@ class AttentionController:
 
     Attributes:
         counter: the steps of the pipeline's runs.
+        crop: the crops of the runs.
 
     Args:
         pipe: the pipeline.
@@ -50,6 +52,7 @@ class AttentionController:
     ) -> None:
         self._pipe, self._config, self._installation, self._warn = pipe, config, installation, warn
         self.counter = StepCounter(pipe)
+        self.crop = CropObserver(pipe)
         self._matched: list[tuple[Tensor, tuple[BatchRow | None, ...]]] = []
         """The last text embeddings, and the batch rows that match them."""
         self._stacked: list[tuple[list[Tensor], Tensor]] = []
@@ -67,6 +70,7 @@ class AttentionController:
         embeds = self._read_text(args, kwargs)
         if self.counter.detect_new_run():
             self._matched = []
+            self.crop.begin_run()
             self._clear_recording()
             self._check_steps()
             self._check_lora_scale(read_lora_scale(kwargs))

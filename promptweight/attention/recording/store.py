@@ -16,7 +16,7 @@ from promptweight.attention.layers import Layer, grid_size
 from promptweight.attention.recording.record import Record, RecordingPlan, plan_recording
 from promptweight.conditioning import Role
 from promptweight.errors import AttachError
-from promptweight.maps import PromptVariant, RecordedSlot, Recording, SlotKind
+from promptweight.maps import Placement, PromptVariant, RecordedSlot, Recording, SlotKind
 from promptweight.messages import message
 
 
@@ -254,7 +254,10 @@ def find_cell(x: float, y: float, height: int, width: int) -> int:
 
 
 def copy_recording(
-    store: Store, tables: Mapping[Role, Sequence[tuple[PromptVariant, ...]]], pixels_per_latent: int
+    store: Store,
+    tables: Mapping[Role, Sequence[tuple[PromptVariant, ...]]],
+    pixels_per_latent: int,
+    placement: Placement | None = None,
 ) -> Recording:
     """Copy a store's recording to the CPU, so that it needs neither the device's memory nor the device.
 
@@ -262,6 +265,7 @@ def copy_recording(
         store: a store with at least one recorded call of the model.
         tables: the variants of every prompt of the session, by role.
         pixels_per_latent: number of image pixels along a side of a latent.
+        placement: place of the image in the picture, where only a crop of it was drawn.
     """
     shape = (-1, len(store.record.roles), store.images * store.max_variants)
     variants = {key: tables[key[0]][prompt] for key, prompt in store.prompts.items()}
@@ -286,4 +290,5 @@ def copy_recording(
         patches=store.record.patches,
         other_variants={key: of_key[1:] for key, of_key in variants.items() if len(of_key) > 1},
         max_variants=store.max_variants,
+        placement=placement,
     )
