@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from promptweight import validation
 from promptweight.errors import FileFormatError, SettingError
@@ -223,9 +223,9 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
             with Image.open(file) as image:
                 found = collect_texts(image, head)
         except Exception as error:  # decoders raise many kinds of errors for damaged files
-            raise FileFormatError(
-                message("image-unreadable", path=os.fspath(path), reason=str(error))
-            ) from error
+            is_unknown = isinstance(error, UnidentifiedImageError)
+            reason = message("image-format-unknown") if is_unknown else str(error)
+            raise FileFormatError(message("image-unreadable", path=os.fspath(path), reason=reason)) from error
     record: object = None
     with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(found.texts.get(_RECORD) or _extract_record(found.xmp))

@@ -177,3 +177,13 @@ def test_encode_image_of_long_settings_as_jpeg_warns_and_leaves_them_out(tmp_pat
 def test_encode_image_with_an_unknown_format_or_part_raises(format, parts):  # noqa: A002
     with pytest.raises(SettingError, match="must be one of: "):
         encode_image(Image.new("RGB", (8, 8)), format, {}, "", parts)
+
+
+@pytest.mark.parametrize("content", [b"", b"# a page", b"\x89PNG\r\n\x1a\n"])
+def test_file_of_no_known_format_is_named_without_a_python_object(tmp_path, content):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError) as caught:
+        read_metadata(path)
+    assert str(path) in str(caught.value)
+    assert "<" not in str(caught.value)
