@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from mcp.server import MCPServer
@@ -40,8 +40,6 @@ MAX_WEIGHTS = 8
 INSTRUCTIONS = """Images from weighted prompts, with the attention map of every word.
 (phrase:1.4) gives a phrase more weight, (phrase:0.5) less, (phrase:0) removes it. Put color and noun into the
 same phrase. `compare` shows what a weight does; `explain` measures how much of a phrase it reaches."""
-
-Outcome = TypeVar("Outcome")
 
 
 class PromptTools:
@@ -237,10 +235,10 @@ class PromptTools:
             self._pipe = load(self._model, **self._load_options)
         return self._pipe
 
-    async def _run(self, work: Callable[[], Outcome]) -> Outcome:
+    async def _run(self, work: Callable[[], CallToolResult]) -> CallToolResult:
         """Call `work` in a thread, one at a time, so that the server answers meanwhile."""
 
-        def alone() -> Outcome:
+        def alone() -> CallToolResult:
             with self._lock:
                 return work()
 
