@@ -33,6 +33,9 @@ from diffusers import (
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    QwenImageControlNetModel,
+    QwenImageControlNetPipeline,
+    QwenImageEditPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     SanaPipeline,
@@ -55,12 +58,14 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen2VLProcessor,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
     UMT5Config,
     UMT5EncoderModel,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 WIDTH = 32
 """Width of the text encoders."""
@@ -77,6 +82,8 @@ CHAT = (
 """Template of a conversation."""
 CONTENT_CHAT = CHAT.replace("message.content", "message.content[0].text")
 """The same for messages whose content is a list."""
+PICTURE = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+"""Tokens around a picture in a text, and the one that stands for a part of it."""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -102,6 +109,28 @@ def qwen_image(**parts: Any) -> QwenImagePipeline:
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
+
+
+def qwen_image_edit(kind: Any = QwenImageEditPipeline, **parts: Any) -> Any:
+    """Make a pipeline that edits a picture; its Qwen2.5-VL reads the picture before the text."""
+    own = qwen_image(**parts).components
+    own["tokenizer"].add_special_tokens({"additional_special_tokens": list(PICTURE)})
+    text_encoder = qwen_vl(own["tokenizer"])
+    pictures = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56)
+    return pipeline(
+        kind, own | {"text_encoder": text_encoder}, processor=PictureProcessor(pictures, own["tokenizer"])
+    )
+
+
+def qwen_image_controlnet(kind: Any = QwenImageControlNetPipeline, mask_channels: int = 0) -> Any:
+    """Make a Qwen-Image pipeline with a ControlNet of one block, which may take a mask beside the picture."""
+    pipe = qwen_image()
+    torch.manual_seed(1)
+    settings = {**pipe.transformer.config, "num_layers": 1, "extra_condition_channels": mask_channels}
+    controlnet = QwenImageControlNetModel.from_config(settings).eval()
+    for block in controlnet.controlnet_blocks:  # zeros at first, so that the picture has no influence
+        torch.nn.init.normal_(block.weight, std=0.02)
+    return pipeline(kind, pipe.components, controlnet=controlnet)
 
 
 def z_image(**parts: Any) -> ZImagePipeline:
@@ -520,6 +549,18 @@ class TextProcessor(ProcessorMixin):
         self.chat_template = CONTENT_CHAT
 
 
+class PictureProcessor(ProcessorMixin):
+    """A processor of pictures and texts without videos, for which Qwen2-VL's own needs torchvision."""
+
+    image_token = PICTURE[1]
+
+    def __init__(self, image_processor: Qwen2VLImageProcessorPil, tokenizer: Qwen2Tokenizer) -> None:
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        super().__init__(image_processor, tokenizer)
+
+    replace_image_token = Qwen2VLProcessor.replace_image_token
+
+
 def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
     """Make a Qwen2.5-VL of two layers, with a vision model of one."""
     text = {
@@ -540,9 +581,17 @@ def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
         "patch_size": 14,
         "fullatt_block_indexes": [0],
     }
+    picture = dict(
+        zip(
+            ("vision_start_token_id", "image_token_id", "vision_end_token_id"),
+            tokenizer.convert_tokens_to_ids(list(PICTURE)),
+            strict=True,
+        )
+    )
+    known = {name: token for name, token in picture.items() if token is not None}
     torch.manual_seed(0)
     return randomize(
-        Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))
+        Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **known))
     )
 
 

@@ -246,7 +246,8 @@ def read_image_shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[in
     They are (frames, rows, columns) of image tokens of two by two latents; the drawn image is the first.
     """
     shapes: Any = get_argument(args, kwargs, 4, "img_shapes")
-    frames, rows, columns = shapes[0][0] if isinstance(shapes[0], (list, tuple)) else shapes[0]
+    first = shapes[0]  # of one image, or of a list of them
+    frames, rows, columns = first if isinstance(first[0], int) else first[0]
     if frames != 1:
         raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=frames * rows * columns))
     return 2 * rows, 2 * columns

@@ -52,6 +52,7 @@ def attach(
     clip_skip: int | None = None,
     max_sequence_length: int | None = None,
     lora_scale: float | None = None,
+    image: Any = None,
 ) -> AttentionSession:
     """Return a session that records the attention to the words of `prompt`, and may weight it.
 
@@ -87,6 +88,7 @@ def attach(
         clip_skip: as in `promptweight.encode`, like `max_sequence_length`.
         max_sequence_length: likewise.
         lora_scale: likewise.
+        image: likewise; the pipeline's call gets it, too.
 
     Raises:
         AttachError: the pipeline's attention is not supported, or tables and embeddings do not match.
@@ -109,6 +111,7 @@ def attach(
             clip_skip=clip_skip,
             max_sequence_length=max_sequence_length,
             lora_scale=lora_scale,
+            image=image,
             in_session=True,
         )
     settings = scheduled.encoded.settings

@@ -86,6 +86,7 @@ def encode(
     clip_skip: int | None = None,
     max_sequence_length: int | None = None,
     lora_scale: float | None = None,
+    image: Any = None,
 ) -> dict[str, Any]:
     """Encode weighted prompts to the keyword arguments that `pipe(...)` takes.
 
@@ -103,6 +104,7 @@ def encode(
         clip_skip=clip_skip,
         max_sequence_length=max_sequence_length,
         lora_scale=lora_scale,
+        image=image,
     ).inputs
 
 
@@ -117,6 +119,7 @@ def encode_prompts(
     clip_skip: int | None = None,
     max_sequence_length: int | None = None,
     lora_scale: float | None = None,
+    image: Any = None,
     in_session: bool = False,
 ) -> EncodedPrompts:
     """Encode weighted prompts for a diffusers pipeline.
@@ -138,6 +141,8 @@ def encode_prompts(
         max_sequence_length: the length in tokens of a T5 text; None is the family's default.
         lora_scale: the scale of the LoRAs in the text encoders, as pipelines take it in
             `cross_attention_kwargs` or `joint_attention_kwargs`; None is 1.
+        image: the image or images of the pipeline's call, where it encodes the text together with them
+            (Qwen-Image Edit); None elsewhere.
         in_session: whether the result is for `promptweight.attach`: weights that act in the denoiser's
             attention stay out of the embeddings.
 
@@ -146,6 +151,7 @@ def encode_prompts(
         SettingError: an argument has an invalid value.
     """
     family = find_family(pipe)
+    _check_image(pipe, family, image)
     prompts, negatives = parse_prompt_pairs(prompt, negative_prompt, dialect)
     settings = _make_settings(pipe, family, weighting, clip_skip, lora_scale, in_session)
     warnings: dict[Message, None] = {}
@@ -153,7 +159,7 @@ def encode_prompts(
     if family.outputs:
         check_max_sequence_length(family, max_sequence_length)
         _check_weights(family, weighting, (*prompts, *negatives), settings, warnings)
-        encoder = PipelineEncoder(pipe, family, max_sequence_length)
+        encoder = PipelineEncoder(pipe, family, max_sequence_length, image)
         sections, inputs = encoder.encode_batch(prompts, negatives)
         if not in_session:
             _check_lengths(sections, inputs)
@@ -212,6 +218,18 @@ def _encode_sections(
         inputs["pooled_prompt_embeds"] = vectors["positive"]
         inputs["negative_pooled_prompt_embeds"] = vectors["negative"]
     return sections, inputs
+
+
+def _check_image(pipe: Pipeline, family: Family, image: Any) -> None:
+    """Check that an image is given where the text is encoded together with it, and only there.
+
+    Raises:
+        SettingError: it is missing, or has no use.
+    """
+    if family.encodes_image and image is None:
+        raise SettingError(message("encoding-image-missing", pipeline=type(pipe).__name__))
+    if not family.encodes_image and image is not None:
+        raise SettingError(message("encoding-image-unused", pipeline=type(pipe).__name__))
 
 
 def _check_weights(

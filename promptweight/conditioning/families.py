@@ -79,6 +79,7 @@ class Family:
             Without names that begin with `negative_`, negative prompts are encoded by a call of their own.
         guidance_argument: the argument of the pipelines' call for the scale of classifier-free guidance, or
             of the guidance that the model was distilled with.
+        encodes_image: whether the pipelines encode the text together with the image that they edit.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Family:
     negative_is_optional: bool = False
     outputs: tuple[str, ...] = ()
     guidance_argument: str = "guidance_scale"
+    encodes_image: bool = False
 
     @property
     def encoders(self) -> tuple[EncoderKind, ...]:
@@ -238,12 +240,24 @@ FAMILIES: tuple[Family, ...] = (
             "QwenImagePipeline",
             "QwenImageImg2ImgPipeline",
             "QwenImageInpaintPipeline",
+            "QwenImageControlNetPipeline",
+            "QwenImageControlNetInpaintPipeline",
         ),
         sections=((_language_model("qwen"),),),
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", "prompt_embeds_mask"),
         guidance_argument="true_cfg_scale",
+    ),
+    Family(
+        "Qwen-Image Edit",
+        ("QwenImageEditPipeline", "QwenImageEditPlusPipeline", "QwenImageEditInpaintPipeline"),
+        sections=((_language_model("qwen"),),),
+        max_sequence_length=512,
+        negative_is_optional=True,
+        outputs=("prompt_embeds", "prompt_embeds_mask"),
+        guidance_argument="true_cfg_scale",
+        encodes_image=True,
     ),
     Family(
         "Z-Image",

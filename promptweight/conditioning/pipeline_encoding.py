@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,6 +75,10 @@ class _EncodedText:
     is_listed: bool = False
 
 
+class _ImageIsPreparedError(Exception):
+    """Ends a call of a pipeline that has prepared the image for its text encoder."""
+
+
 @dataclass
 class PipelineEncoder:
     """Encoder of prompts by a pipeline's own `encode_prompt`.
@@ -82,11 +87,13 @@ class PipelineEncoder:
         pipe: the pipeline.
         family: its family, which has `outputs`.
         max_sequence_length: the length of a text in tokens; None is the pipeline's default.
+        image: the image or images that the pipeline encodes with the text; None for a text alone.
     """
 
     pipe: Pipeline
     family: Family
     max_sequence_length: int | None = None
+    image: Any = None
     _known: dict[tuple[Prompt, Prompt], dict[Role, _EncodedText]] = field(default_factory=dict, repr=False)
 
     @property
@@ -194,9 +201,32 @@ class PipelineEncoder:
             arguments["negative_prompt"] = texts["negative"]
         if self.max_sequence_length is not None:
             arguments["max_sequence_length"] = self.max_sequence_length
+        if self.image is not None:
+            arguments["image"] = self._prepared_image
         values = encode(**arguments)
         values = values if isinstance(values, tuple) else (values,)
         return dict(zip(self.family.outputs, values, strict=True))
+
+    @cached_property
+    def _prepared_image(self) -> Any:
+        """The image as the pipeline's own call prepares it for its text encoder."""
+        pipe: Any = self.pipe
+        own, prepared = vars(pipe).get("encode_prompt"), []
+
+        def keep(*_: Any, image: Any, **__: Any) -> Any:
+            prepared.append(image)
+            raise _ImageIsPreparedError
+
+        pipe.encode_prompt = keep
+        try:
+            pipe(image=self.image, prompt="", negative_prompt="", num_inference_steps=1)
+        except _ImageIsPreparedError:
+            pass
+        finally:
+            del pipe.encode_prompt
+            if own is not None:
+                pipe.encode_prompt = own
+        return prepared[0]
 
     @property
     def _model(self) -> Any:

@@ -88,6 +88,7 @@ def encode_scheduled(
     clip_skip: int | None = None,
     max_sequence_length: int | None = None,
     lora_scale: float | None = None,
+    image: Any = None,
     in_session: bool = False,
 ) -> ScheduledEncoding:
     """Encode prompts with all their variants in a run of `num_inference_steps` sampling steps.
@@ -117,6 +118,7 @@ def encode_scheduled(
         clip_skip=clip_skip,
         max_sequence_length=max_sequence_length,
         lora_scale=lora_scale,
+        image=image,
         in_session=in_session,
     )
     return ScheduledEncoding(encoded, timelines, first_rows)

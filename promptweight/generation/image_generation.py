@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.generation.oom_fallback import OomFallback
 from promptweight.generation.options import MAX_SEED, GenerateOptions, PromptEdit, check_prompt
-from promptweight.generation.pipeline_call import build_call, count_steps, open_pipeline
+from promptweight.generation.pipeline_call import build_call, count_steps, get_encoded_image, open_pipeline
 from promptweight.generation.pipeline_run import Callback, GeneratedImage, progress_reporter, run_pipeline
 from promptweight.generation.result import Result
 from promptweight.generation.result_builder import build_result
@@ -202,6 +202,7 @@ class _Run:
                     weighting=options.weighting,
                     clip_skip=options.clip_skip,
                     lora_scale=read_lora_scale(options.pipeline_kwargs),
+                    image=get_encoded_image(self.pipe, options),
                     in_session=True,
                 )
             session = stack.enter_context(

@@ -86,6 +86,15 @@ def build_call(pipe: Pipeline, options: GenerateOptions) -> dict[str, Any]:
     return call
 
 
+def get_encoded_image(pipe: Pipeline, options: GenerateOptions) -> Any:
+    """Return the image with which the pipeline encodes the text; None where it encodes the text alone."""
+    from promptweight.conditioning import look_up_family
+
+    family = look_up_family(pipe)
+    is_encoded = family is not None and family.encodes_image
+    return options.pipeline_kwargs.get("image") if is_encoded else None
+
+
 def check_pipeline_kwargs(pipe: Pipeline, options: GenerateOptions) -> None:
     """Check that the pipeline takes the further keyword arguments.
 
@@ -99,6 +108,7 @@ def check_pipeline_kwargs(pipe: Pipeline, options: GenerateOptions) -> None:
     own, family = _OWN_ARGUMENTS | option_names, look_up_family(pipe)
     if family is not None and family.outputs:  # the text is encoded before the call, with the defaults
         own |= _REWRITING_ARGUMENTS | set(inspect.signature(type(pipe).encode_prompt).parameters)
+        own -= {"image"}
     for name in options.pipeline_kwargs:
         if name in own or name.endswith(("prompt_embeds", "prompt_embeds_mask")):
             raise SettingError(message("pipeline-argument-own", name=name))

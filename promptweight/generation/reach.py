@@ -47,7 +47,7 @@ from promptweight.generation.phrase_prompts import (
     split_spans,
     weigh_only,
 )
-from promptweight.generation.pipeline_call import build_call, open_pipeline
+from promptweight.generation.pipeline_call import build_call, get_encoded_image, open_pipeline
 from promptweight.messages import Message, message
 from promptweight.prompt import ParseTree, Prompt, as_prompt
 from promptweight.validation import check_number
@@ -234,7 +234,12 @@ class _Measurement:
         from promptweight.conditioning import encode_prompts
 
         encode = partial(
-            encode_prompts, pipe, weighting=options.weighting, clip_skip=options.clip_skip, in_session=True
+            encode_prompts,
+            pipe,
+            weighting=options.weighting,
+            clip_skip=options.clip_skip,
+            image=get_encoded_image(pipe, options),
+            in_session=True,
         )
         ranges = find_weighted(text)
         if phrases:

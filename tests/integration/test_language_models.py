@@ -13,17 +13,25 @@ from diffusers import (
     ChromaImg2ImgPipeline,
     CogView4ControlPipeline,
     Flux2KleinInpaintPipeline,
+    QwenImageControlNetInpaintPipeline,
+    QwenImageEditInpaintPipeline,
+    QwenImageEditPlusPipeline,
     QwenImageImg2ImgPipeline,
     QwenImageInpaintPipeline,
     SanaSprintImg2ImgPipeline,
     ZImageImg2ImgPipeline,
     ZImageInpaintPipeline,
 )
+from diffusers.pipelines.qwenimage import (
+    pipeline_qwenimage_edit,
+    pipeline_qwenimage_edit_inpaint,
+    pipeline_qwenimage_edit_plus,
+)
 from PIL import Image
 
 import promptweight
 from promptweight.attention import Record, attach
-from promptweight.conditioning import encode, encode_prompts
+from promptweight.conditioning import encode, encode_prompts, find_family
 from promptweight.errors import AttachError, SettingError
 from promptweight.generation.pipeline_call import make_step_arguments
 from tests.fixtures.attention_probe import changed_rows, find_keys, weighted_by_hand
@@ -345,6 +353,26 @@ PICTURED = {
         lambda: QwenImageInpaintPipeline(**tiny_language_models.qwen_image().components),
         {"image": PICTURE, "mask_image": MASK, "true_cfg_scale": 2.0},
     ),
+    "qwen-image controlnet": (
+        tiny_language_models.qwen_image_controlnet,
+        {"control_image": PICTURE, "true_cfg_scale": 2.0},
+    ),
+    "qwen-image controlnet inpaint": (
+        lambda: tiny_language_models.qwen_image_controlnet(QwenImageControlNetInpaintPipeline, 4),
+        {"control_image": PICTURE, "control_mask": MASK, "true_cfg_scale": 2.0},
+    ),
+    "qwen-image edit": (
+        tiny_language_models.qwen_image_edit,
+        {"image": PICTURE, "negative_prompt": " ", "true_cfg_scale": 2.0},
+    ),
+    "qwen-image edit plus": (
+        lambda: tiny_language_models.qwen_image_edit(QwenImageEditPlusPipeline),
+        {"image": [PICTURE, PICTURE.rotate(90)], "negative_prompt": " ", "true_cfg_scale": 2.0},
+    ),
+    "qwen-image edit inpaint": (
+        lambda: tiny_language_models.qwen_image_edit(QwenImageEditInpaintPipeline),
+        {"image": PICTURE, "mask_image": MASK, "negative_prompt": " ", "true_cfg_scale": 2.0},
+    ),
     "z-image img2img": (
         lambda: ZImageImg2ImgPipeline(**tiny_language_models.z_image().components),
         {"image": PICTURE, "guidance_scale": 2.0},
@@ -375,7 +403,18 @@ PICTURED = {
 """Pipelines that draw from a picture, and the arguments of their calls."""
 
 
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Have pipelines of Qwen-Image Edit draw after a picture of 32 × 32 pixels in place of a million."""
+    for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus, pipeline_qwenimage_edit_inpaint):
+        own = module.calculate_dimensions
+        sizes = (32, 32) if module is pipeline_qwenimage_edit_plus else (32, 32, None)
+        assert len(own(1024 * 1024, 1)) == len(sizes)
+        monkeypatch.setattr(module, "calculate_dimensions", lambda _area, _ratio, sizes=sizes: sizes)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_pictures")
 @pytest.mark.parametrize("name", PICTURED)
 def test_pipeline_with_a_picture_has_its_own_bits_and_the_weights_of_a_float64_run(name):
     make, arguments = PICTURED[name]
@@ -384,7 +423,8 @@ def test_pipeline_with_a_picture_has_its_own_bits_and_the_weights_of_a_float64_r
     tokenizer = getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer)
     token = tokenizer(" gato", add_special_tokens=False).input_ids[-1]
     accepted = inspect.signature(pipe.__call__).parameters
-    encoding = {key: value for key, value in arguments.items() if key == "max_sequence_length"}
+    encoded = ("max_sequence_length", *["image"] * find_family(pipe).encodes_image)
+    encoding = {key: value for key, value in arguments.items() if key in encoded}
 
     def run(**inputs):
         settings = {"height": 32, "width": 32, "num_inference_steps": STEPS, "output_type": "latent"}
@@ -403,6 +443,36 @@ def test_pipeline_with_a_picture_has_its_own_bits_and_the_weights_of_a_float64_r
     with attach(pipe, "um (gato:3) vermelho", None, record=False, **encoding) as session:
         actual = run(**session.inputs)
     assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_edited_picture_is_encoded_with_the_text_and_generated_in_one_call():
+    pipe = tiny_language_models.qwen_image_edit()
+    size = {"height": 32, "width": 32, "num_inference_steps": STEPS}
+    plain = pipe(
+        image=PICTURE,
+        prompt="um gato",
+        negative_prompt="feio",
+        **size,
+        generator=torch.Generator().manual_seed(1),
+    ).images[0]
+    result = promptweight.generate(pipe, "um gato", negative_prompt="feio", image=PICTURE, seed=1, **size)
+    assert np.array_equal(result.images[0], plain)
+    assert result.maps.word("gato").tensor.shape == (32, 32)
+    weighted = promptweight.generate(pipe, "um (gato:9)", image=PICTURE, seed=1, **size)
+    assert not np.array_equal(weighted.images[0], plain)
+    other = promptweight.generate(pipe, "um gato", image=PICTURE.rotate(180), seed=1, **size)
+    assert not np.array_equal(other.images[0], plain)
+
+
+def test_picture_to_encode_is_asked_for_and_refused_elsewhere():
+    pipe = tiny_language_models.qwen_image_edit()
+    with pytest.raises(SettingError, match="QwenImageEditPipeline encodes the text together with the image"):
+        attach(pipe, "um gato")
+    with pytest.raises(SettingError, match="QwenImageEditPipeline needs image"):
+        promptweight.generate(pipe, "um gato")
+    with pytest.raises(SettingError, match="QwenImagePipeline encodes the text alone"):
+        encode(tiny_language_models.qwen_image(), "um gato", image=PICTURE)
 
 
 def test_texts_of_several_lengths_in_one_call_are_refused_where_padding_would_act():
