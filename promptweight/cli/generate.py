@@ -9,7 +9,7 @@ import typer
 
 from promptweight.cli import console
 from promptweight.cli.image_options import ImageOptions, with_image_options
-from promptweight.cli.pictures import fit_pictures
+from promptweight.cli.pictures import choose_pipeline, fit_pictures
 from promptweight.errors import PromptweightError, SettingError
 from promptweight.messages import message
 from promptweight.prompt import parse
@@ -65,7 +65,7 @@ def draw(prompt: str, images: ImageOptions, edit: PromptEdit | None = None) -> N
     from promptweight.cli.progress import show_progress
     from promptweight.generation import generate
     from promptweight.metadata import parse_parts
-    from promptweight.models import load, make_picture_pipeline
+    from promptweight.models import load
 
     # Report errors before the model is loaded, which may take minutes.
     options, parts = images.to_generate_options(edit), parse_parts(images.metadata)
@@ -87,9 +87,8 @@ def draw(prompt: str, images: ImageOptions, edit: PromptEdit | None = None) -> N
     try:
         with show_progress(quiet=images.quiet) as progress:
             pipe = load(images.model, device=images.device, dtype=images.dtype, offload=images.offload)
-            if images.image is not None:
-                names = ["image", "mask_image"] if images.mask is not None else ["image"]
-                pipe = make_picture_pipeline(pipe, names)
+            if images.image is not None or images.control is not None:
+                pipe = choose_pipeline(pipe, options.pipeline_kwargs, images.controlnet)
                 arguments = fit_pictures(options.pipeline_kwargs, pipe, images.width, images.height)
                 options = replace(options, pipeline_kwargs=arguments)
             result = generate(

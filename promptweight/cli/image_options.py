@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from promptweight.cli import options
-from promptweight.cli.pictures import read_pictures
+from promptweight.cli.pictures import read_control, read_pictures
 from promptweight.errors import SettingError
 from promptweight.messages import message
 
@@ -58,6 +58,19 @@ class ImageOptions:
     mask: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Picture that is white where that of --image changes."),
+    ] = None
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Picture whose form the image follows: edges, depth or what else the ControlNet knows.",
+        ),
+    ] = None
+    controlnet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="ControlNet for --control: a folder or a hub id, for the same model."
+        ),
     ] = None
     strength: Annotated[
         float | None,
@@ -111,15 +124,16 @@ class ImageOptions:
             scheduler=self.scheduler,
             seed=self.seed,
             num_images_per_prompt=self.n,
-            height=self.height if self.image is None else None,
-            width=self.width if self.image is None else None,
+            height=self.height if self.image is None and self.control is None else None,
+            width=self.width if self.image is None and self.control is None else None,
             targets=parse_targets(self.target or ()),
             edit=edit,
             lora_dir=self.lora_dir,
             embeddings_dir=self.embeddings_dir,
             require_words=self.overlay or (),
             pipeline_kwargs=parse_arguments(self.argument or ())
-            | read_pictures(self.image, self.mask, self.strength),
+            | read_pictures(self.image, self.mask, self.strength)
+            | read_control(self.control, self.controlnet),
         )
 
 

@@ -40,16 +40,55 @@ def read_pictures(image: Path | None, mask: Path | None, strength: float | None)
     return pictures if strength is None else {**pictures, "strength": strength}
 
 
+def read_control(control: Path | None, controlnet: str | None) -> dict[str, Any]:
+    """Return the argument for a picture whose form the image follows.
+
+    Raises:
+        SettingError: the file is not a picture, or there is a ControlNet without a picture.
+    """
+    if control is None:
+        if controlnet is not None:
+            raise SettingError(message("cli-control-missing"))
+        return {}
+    return {"control_image": _read(control, "RGB")}
+
+
+def choose_pipeline(pipe: Pipeline, arguments: Mapping[str, Any], controlnet: str | None) -> Pipeline:
+    """Return the pipeline that takes the pictures among the arguments, made of the parts of `pipe`.
+
+    Args:
+        pipe: the pipeline that was loaded.
+        arguments: the arguments of `read_pictures` and `read_control`, and others.
+        controlnet: the name of the ControlNet that follows `control_image`; None where the pipeline does.
+
+    Raises:
+        ModelError: there is none, or the ControlNet cannot be loaded.
+        SettingError: the pipeline follows no picture.
+    """
+    from promptweight.models import get_control_argument, load_controlnet, make_picture_pipeline
+
+    names = [name for name in ("image", "mask_image") if arguments.get(name) is not None]
+    loaded = None
+    if controlnet is not None:
+        device = pipe._execution_device
+        loaded = load_controlnet(controlnet, device=str(device), dtype=pipe.dtype)
+    made = make_picture_pipeline(pipe, names, loaded)
+    if "control_image" in arguments and get_control_argument(made) in (None, *names):
+        raise SettingError(message("cli-control-unused", pipeline=type(made).__name__))
+    return made
+
+
 def fit_pictures(
     arguments: Mapping[str, Any], pipe: Pipeline, width: int | None, height: int | None
 ) -> dict[str, Any]:
-    """Return the arguments with pictures of a size, scaled and cut at the edges.
+    """Return the arguments with pictures of a size, scaled and cut at the edges, by the pipeline's own names.
 
     The size is `width` × `height`, else that of a built-in model, else that of the picture.
     """
     from PIL import Image, ImageOps
 
     from promptweight.mini.worlds import world_of
+    from promptweight.models import get_control_argument
 
     pictures = {name: each for name, each in arguments.items() if isinstance(each, Image.Image)}
     if not pictures:
@@ -57,7 +96,12 @@ def fit_pictures(
     world = world_of(pipe)
     own = next(iter(pictures.values())).size if world is None else (world.size, world.size)
     size = (width or own[0], height or own[1])
-    return {**arguments, **{name: ImageOps.fit(each, size) for name, each in pictures.items()}}
+    control = get_control_argument(pipe)
+    fitted = {
+        control if name == "control_image" and control is not None else name: ImageOps.fit(each, size)
+        for name, each in pictures.items()
+    }
+    return {name: each for name, each in arguments.items() if name not in pictures} | fitted
 
 
 def _read(path: Path, mode: str) -> Image.Image:

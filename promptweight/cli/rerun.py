@@ -155,7 +155,12 @@ def _nested_options(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[Rer
         except (KeyError, TypeError, SettingError) as error:
             raise _damaged("edit") from error
     arguments = dict(record.get("pipeline_kwargs", {}))
-    for name, option in (("image", "image"), ("mask_image", "mask")):
+    if controlnet := record.get("controlnet"):
+        text = f"the image used the ControlNet {controlnet!r}; give it with --controlnet"
+        warnings.append(RerunWarning(text, "controlnet"))
+        if "control_image" not in arguments and "image" in arguments:
+            arguments["control_image"] = arguments.pop("image")
+    for name, option in (("image", "image"), ("mask_image", "mask"), ("control_image", "control")):
         if arguments.pop(name, None) is not None:
             text = f"the image was drawn from a picture ({name}), which is not in it; give it with --{option}"
             warnings.append(RerunWarning(text, option))

@@ -179,13 +179,18 @@ def make_step_arguments(pipe: Pipeline, on_step_end: StepEnd) -> dict[str, Any]:
 
 
 def _choose_size(pipe: Pipeline, options: GenerateOptions) -> tuple[int | None, int | None]:
-    """Return the height and width of the options; without them, those of a picture that changes in part."""
+    """Return the height and width of the options; without them, those of a picture that the image follows.
+
+    It is one that changes in part, or whose form the image follows.
+    """
     from PIL import Image
 
-    picture, given = options.pipeline_kwargs.get("image"), (options.height, options.width)
-    is_masked = options.pipeline_kwargs.get("mask_image") is not None
+    arguments, given = options.pipeline_kwargs, (options.height, options.width)
+    picture = arguments.get("control_image")
+    if picture is None and (arguments.get("mask_image") is not None or "controlnet" in pipe.components):
+        picture = arguments.get("image")
     accepts_size = "height" in inspect.signature(type(pipe).__call__).parameters
-    if given != (None, None) or not (is_masked and accepts_size and isinstance(picture, Image.Image)):
+    if given != (None, None) or not (accepts_size and isinstance(picture, Image.Image)):
         return given
     multiple = _get_size_multiple(pipe)
     return picture.height // multiple * multiple or multiple, picture.width // multiple * multiple or multiple

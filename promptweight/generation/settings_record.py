@@ -65,9 +65,10 @@ def collect_settings(
 ) -> dict[str, Any]:
     """Return everything but the seed that determines an image, as JSON values."""
     from promptweight.conditioning import find_family
-    from promptweight.models import get_origin, get_sampler_name
+    from promptweight.models import get_controlnet_origin, get_origin, get_sampler_name
 
     origin, guidance_argument = get_origin(pipe), find_family(pipe).guidance_argument
+    controlnet = get_controlnet_origin(pipe)
     targets = {"targets": dict(options.targets)} if options.targets else {}
     further = {name: _as_json(value) for name, value in options.pipeline_kwargs.items()}
     return {
@@ -79,6 +80,7 @@ def collect_settings(
         "model": origin.model,
         "revision": origin.revision,
         "pipeline": type(pipe).__name__,
+        **({} if controlnet is None else {"controlnet": str(controlnet)}),
         "scheduler": type(pipe.scheduler).__name__,
         "sampler": get_sampler_name(pipe.scheduler),
         "dtype": str(pipe.dtype).removeprefix("torch."),

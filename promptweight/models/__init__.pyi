@@ -13,9 +13,12 @@ from .identity import fingerprint_files as fingerprint_files
 from .identity import identify_model as identify_model
 from .loading import choose_device as choose_device
 from .loading import choose_dtype as choose_dtype
+from .loading import get_control_argument as get_control_argument
+from .loading import get_controlnet_origin as get_controlnet_origin
 from .loading import get_default_guidance_scale as get_default_guidance_scale
 from .loading import get_origin as get_origin
 from .loading import load as load
+from .loading import load_controlnet as load_controlnet
 from .loading import make_picture_pipeline as make_picture_pipeline
 from .loading import silence_libraries as silence_libraries
 from .lora_layers import Lora as Lora

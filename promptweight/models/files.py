@@ -36,6 +36,9 @@ class ModelOrigin:
     model: str
     revision: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.model}@{self.revision}" if self.revision else self.model
+
 
 def find_local_folder(name: str, revision: str | None = None) -> Path:
     """Return the folder of a model on this machine; hub ids are searched in the cache only.
@@ -50,7 +53,7 @@ def find_local_folder(name: str, revision: str | None = None) -> Path:
         return path
     from huggingface_hub import snapshot_download
 
-    hub_id, revision = _split_hub_id(name, revision)
+    hub_id, revision = split_hub_id(name, revision)
     try:
         return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
     except Exception as error:  # the hub client raises errors of many libraries
@@ -61,7 +64,7 @@ def find_model(name: str, revision: str | None, variant: str | None) -> tuple[Pa
     """Return the local folder or single file of a model, downloaded if needed, and its origin."""
     path = _find_local_path(name)
     if path is None:
-        return _download(*_split_hub_id(name, revision), variant)
+        return _download(*split_hub_id(name, revision), variant)
     if name in BUILTIN_MODELS:
         return path, ModelOrigin(name)
     return path, ModelOrigin(path.name) if path.is_file() else get_folder_origin(path.resolve())
@@ -83,7 +86,7 @@ def _find_local_path(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _split_hub_id(name: str, revision: str | None) -> tuple[str, str | None]:
+def split_hub_id(name: str, revision: str | None = None) -> tuple[str, str | None]:
     """Split `name` into hub id and revision; `@revision` in the name has precedence."""
     hub_id, _, own_revision = name.partition("@")
     if not _HUB_ID.fullmatch(hub_id):

@@ -32,6 +32,7 @@ from promptweight.models.files import (
     get_folder_origin,
     read_family,
     read_model_index,
+    split_hub_id,
     summarize_error,
 )
 from promptweight.models.schedulers import make_scheduler
@@ -114,25 +115,73 @@ def load(
     return pipe
 
 
-def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str]) -> Pipeline:
+def load_controlnet(model: str | os.PathLike[str], *, device: str = "auto", dtype: Any = "auto") -> Any:
+    """Load a ControlNet, to be given to `make_picture_pipeline`.
+
+    Args:
+        model: a folder that `save_pretrained` of diffusers wrote, or a hub id, with `@revision` if wanted.
+        device: as in `load`.
+        dtype: as in `load`; give that of the pipeline.
+
+    Raises:
+        ModelError: it cannot be found or read, or is no ControlNet.
+        SettingError: an argument has an invalid value.
+    """
+    name, chosen_device = os.fspath(model), choose_device(device)
+    try:
+        source, revision = (name, None) if Path(name).is_dir() else split_hub_id(name)
+    except ModelError as error:
+        raise ModelError(message("controlnet-unknown", name=name)) from error
+    with silence_libraries():
+        from diffusers import AutoModel
+
+        chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer=False)
+        try:
+            found = AutoModel.from_pretrained(
+                source, revision=revision, torch_dtype=chosen_dtype, use_safetensors=True
+            )
+        except Exception as error:  # the hub client and safetensors raise errors of many libraries
+            raise ModelError(
+                message("controlnet-unreadable", name=name, reason=summarize_error(error))
+            ) from error
+    if "ControlNet" not in type(found).__name__:
+        raise ModelError(message("controlnet-class", name=name, kind=type(found).__name__))
+    found.to(chosen_device)
+    folder = get_folder_origin(Path(name).resolve()) if Path(name).is_dir() else None
+    _ORIGINS[found] = ModelOrigin(source, revision) if folder is None else folder
+    return found
+
+
+def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str], controlnet: Any = None) -> Pipeline:
     """Return the pipeline that takes pictures as these arguments, made of the parts of another one.
 
     Args:
         pipe: a pipeline; it is returned if it takes them itself.
-        arguments: `image` for a picture to begin from, and `mask_image` for the part of it that changes.
+        arguments: `image` for a picture to begin from, and `mask_image` for the part of it that changes;
+            empty where a ControlNet alone follows a picture.
+        controlnet: a ControlNet of the model, as `load_controlnet` returns it, for a pipeline that also
+            follows a picture in its form (see `get_control_argument`).
 
     Raises:
         ModelError: diffusers has no such pipeline for the model, or it is not supported.
     """
-    if set(arguments) <= inspect.signature(type(pipe).__call__).parameters.keys():
+    accepted = inspect.signature(type(pipe).__call__).parameters.keys()
+    if controlnet is None and set(arguments) <= accepted:
         return pipe
+    more = {} if controlnet is None else {"controlnet": controlnet}
     try:
         with silence_libraries():
-            from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
+            import diffusers
 
-            kind = AutoPipelineForInpainting if "mask_image" in arguments else AutoPipelineForImage2Image
-            made: Pipeline = kind.from_pipe(pipe)
+            kind: Any = diffusers.AutoPipelineForText2Image
+            if arguments:
+                kind = diffusers.AutoPipelineForImage2Image
+            if "mask_image" in arguments:
+                kind = diffusers.AutoPipelineForInpainting
+            made: Pipeline = kind.from_pipe(pipe, **more)
     except ValueError as error:
+        if controlnet is not None:
+            raise ModelError(message("controlnet-unsupported", pipeline=type(pipe).__name__)) from error
         names = ", ".join(arguments)
         raise ModelError(
             message("pictures-unsupported", pipeline=type(pipe).__name__, names=names)
@@ -151,6 +200,14 @@ def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str]) -> Pipelin
     return made
 
 
+def get_control_argument(pipe: Pipeline) -> str | None:
+    """Return the argument by which a pipeline takes a picture whose form it follows; None for none."""
+    accepted = inspect.signature(type(pipe).__call__).parameters
+    if "control_image" in accepted:
+        return "control_image"
+    return "image" if "controlnet" in pipe.components and "image" in accepted else None
+
+
 def get_origin(pipe: Pipeline) -> ModelOrigin:
     """Return the origin of `pipe`; for a pipeline that `load` did not make, the name in its configuration.
 
@@ -160,6 +217,12 @@ def get_origin(pipe: Pipeline) -> ModelOrigin:
         return _ORIGINS[pipe]
     configured = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
     return get_folder_origin(Path(configured)) if Path(configured).is_dir() else ModelOrigin(configured)
+
+
+def get_controlnet_origin(pipe: Pipeline) -> ModelOrigin | None:
+    """Return the origin of a pipeline's ControlNet that `load_controlnet` loaded; None for none."""
+    controlnet = getattr(pipe, "controlnet", None)
+    return None if controlnet is None else _ORIGINS.get(controlnet)
 
 
 def get_default_guidance_scale(pipe: Pipeline) -> float:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
 
 from promptweight.metadata import read_metadata
@@ -46,7 +53,8 @@ def drawn(out):
 
 def alone(kind, model_folder, **arguments):
     """Return the image of diffusers' own pipeline."""
-    pipe = kind.from_pretrained(model_folder, safety_checker=None)
+    parts = {name: arguments.pop(name) for name in ("controlnet",) if name in arguments}
+    pipe = kind.from_pretrained(model_folder, safety_checker=None, **parts)
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(1)
     return pipe(PROMPT, num_inference_steps=4, generator=generator, **arguments).images[0]
@@ -86,6 +94,73 @@ def test_picture_is_cut_to_the_size_of_a_built_in_model(generate, picture):
     assert drawn(out).size == (128, 128)
 
 
+@pytest.fixture(scope="module")
+def controlnet(model_folder, tmp_path_factory):
+    """Save a ControlNet of the model whose picture has an influence."""
+    unet = UNet2DConditionModel.from_pretrained(model_folder, subfolder="unet")
+    torch.manual_seed(0)
+    model = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8))
+    for block in (*model.controlnet_down_blocks, model.controlnet_mid_block):
+        torch.nn.init.normal_(block.weight, std=0.1)
+    torch.nn.init.normal_(model.controlnet_cond_embedding.conv_out.weight, std=0.1)
+    folder = tmp_path_factory.mktemp("controlnet")
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_controlled_image_is_that_of_diffusers(generate, picture, model_folder, controlnet):
+    code, out, _ = generate("--control", picture, "--controlnet", controlnet, "--guidance", 7.5)
+    assert code == 0
+    model = ControlNetModel.from_pretrained(controlnet)
+    own = alone(StableDiffusionControlNetPipeline, model_folder, controlnet=model, image=read(picture))
+    assert drawn(out).size == own.size == (64, 96)
+    assert np.array_equal(drawn(out), own)
+    record = read_metadata(out.splitlines()[0]).record
+    assert record["controlnet"] == controlnet.name
+
+
+def test_controlled_image_to_image_is_that_of_diffusers(generate, picture, mask, model_folder, controlnet):
+    control = ["--control", mask, "--controlnet", controlnet, "--guidance", 7.5]
+    code, out, _ = generate("--image", picture, "--strength", 0.5, *control)
+    assert code == 0
+    own = alone(
+        StableDiffusionControlNetImg2ImgPipeline,
+        model_folder,
+        controlnet=ControlNetModel.from_pretrained(controlnet),
+        image=read(picture),
+        control_image=read(mask).convert("RGB"),
+        strength=0.5,
+    )
+    assert np.array_equal(drawn(out), own)
+
+
+def test_control_picture_changes_the_image_and_is_asked_for_again(
+    generate, run, picture, mask, controlnet, tmp_path
+):
+    _, out, _ = generate("--control", picture, "--controlnet", controlnet)
+    _, other, _ = generate("--control", mask, "--controlnet", controlnet, folder="other")
+    assert not np.array_equal(drawn(out), drawn(other))
+    again = ["generate", "--from", out.splitlines()[0], "-o", tmp_path / "again"]
+    _, _, err = run(*again, "--model", "mini")
+    assert "give it with --controlnet" in " ".join(err.split())
+    assert "(control_image), which is not in it; give it with --control" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ("none", "is neither a folder nor a hub id of a ControlNet"),
+        ("unet", "is no ControlNet; it is a UNet2DConditionModel"),
+        ("tokenizer", "tokenizer' cannot be loaded: Error no file named config.json"),
+    ],
+)
+def test_controlnet_that_is_none_is_refused(generate, picture, model_folder, part, text):
+    name = part if part == "none" else model_folder / part
+    code, out, err = generate("--control", picture, "--controlnet", name)
+    assert (code, out) == (1, "")
+    assert text in " ".join(err.split())
+
+
 def test_rerun_asks_for_the_picture(generate, run, picture, tmp_path):
     _, out, _ = generate("--image", picture, "--strength", 0.5, model="mini")
     file = out.splitlines()[0]
@@ -109,6 +184,9 @@ def test_rerun_asks_for_the_picture(generate, run, picture, tmp_path):
         (["--image", "text.png"], "text.png cannot be read as a picture"),
         (["--image", "picture.png", "--mask", "small.png"], "must have the size of the picture, 64 × 96"),
         (["--image", "picture.png", "--strength", 2], "strength must be"),
+        (["--controlnet", "some/model"], "the picture that it follows is missing; give it with --control"),
+        (["--control", "text.png"], "text.png cannot be read as a picture"),
+        (["--control", "picture.png"], "StableDiffusionPipeline follows no picture; give a ControlNet"),
     ],
 )
 def test_unusable_pictures_are_refused(generate, picture, tmp_path, arguments, text):
