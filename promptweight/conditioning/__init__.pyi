@@ -4,6 +4,7 @@ from .advice import advice_of as advice_of
 from .attention_rollout import trace_rows as trace_rows
 from .chunking import ChunkLayout as ChunkLayout
 from .chunking import SpecialToken as SpecialToken
+from .chunking import Unit as Unit
 from .compel_blend import has_blend as has_blend
 from .encoding import EncodedPrompts as EncodedPrompts
 from .encoding import encode as encode
@@ -17,10 +18,14 @@ from .families import find_family as find_family
 from .families import find_family_by_names as find_family_by_names
 from .families import look_up_family as look_up_family
 from .families import resolve_weighting as resolve_weighting
+from .lora_scale import check_lora_scale as check_lora_scale
 from .lora_scale import has_text_loras as has_text_loras
 from .lora_scale import read_lora_scale as read_lora_scale
+from .lora_scale import scale_text_loras as scale_text_loras
+from .pipeline_encoders import get_absent_encoders as get_absent_encoders
 from .pipeline_encoders import get_text_encoders as get_text_encoders
 from .prompt_embeds import ROLES as ROLES
+from .prompt_embeds import BatchEncoder as BatchEncoder
 from .prompt_embeds import EncoderSection as EncoderSection
 from .prompt_embeds import EncodingSettings as EncodingSettings
 from .prompt_embeds import Role as Role
@@ -31,6 +36,7 @@ from .scheduled_encoding import ScheduledEncoding as ScheduledEncoding
 from .scheduled_encoding import encode_scheduled as encode_scheduled
 from .text_attention import TextAttention as TextAttention
 from .text_attention import record_text_attention as record_text_attention
+from .text_encoder import EncoderWeighting as EncoderWeighting
 from .text_encoder import TextEncoder as TextEncoder
 from .token_table import Token as Token
 from .token_table import TokenTable as TokenTable

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message
@@ -20,6 +20,15 @@ COMMA_BACKOFF = 20
 
 MAX_WORD_LENGTH = 8
 """A segment of fewer tokens moves whole to the next chunk (ComfyUI, `max_word_length`)."""
+
+
+Unit = Literal["sentences", "phrases", "words", "tokens"]
+"""A unit of text that chunks keep whole; "tokens" fills each chunk to its end."""
+
+_UNIT_ENDS: tuple[tuple[Unit, tuple[str, ...]], ...] = (
+    ("sentences", (".</w>",)),
+    ("phrases", (".</w>", ",</w>", ";</w>", ":</w>")),
+)
 
 
 class TextToken(NamedTuple):
@@ -149,3 +158,47 @@ def pack_by_segment(
             chunks.append([])
         chunks[-1].extend(rest)
     return chunks
+
+
+def pack_by_unit(
+    sections: Iterable[Sequence[TextToken]],
+    capacity: int,
+    unit: Unit,
+    name_tokens: Callable[[list[int]], list[str]],
+) -> list[list[TextToken]]:
+    """Fill chunks of `capacity` tokens up to the last end of a unit (compel, `SplitLongTextMode`).
+
+    Where a full chunk has no end of a sentence, the last end of a phrase counts, else that of a word, else
+    the chunk is filled to its end. Each section begins a new chunk; at least one chunk is returned.
+
+    Args:
+        sections: the tokens between breaks.
+        capacity: the number of tokens in a chunk.
+        unit: the unit that is kept whole.
+        name_tokens: returns the tokens of ids in the tokenizer's vocabulary, where `</w>` ends a word.
+    """
+    chunks: list[list[TextToken]] = []
+    for section in sections:
+        rest = list(section)
+        while len(rest) > capacity:
+            end = _find_unit_end(name_tokens([token.id for token in rest[:capacity]]), unit)
+            chunks.append(rest[:end])
+            rest = rest[end:]
+        chunks.append(rest)
+    if len(chunks) > 1 and not chunks[-1]:
+        chunks.pop()
+    return chunks or [[]]
+
+
+def _find_unit_end(pieces: Sequence[str], unit: Unit) -> int:
+    """Return the number of tokens up to the last end of a unit in a full chunk."""
+    if unit == "tokens":
+        return len(pieces)
+    for ends in (ends for name, ends in _UNIT_ENDS if unit in ("sentences", name)):
+        for number in range(len(pieces), 0, -1):
+            if pieces[number - 1] in ends:
+                return number
+    for number in range(len(pieces), 0, -1):
+        if pieces[number - 1].endswith("</w>"):
+            return number
+    return len(pieces)

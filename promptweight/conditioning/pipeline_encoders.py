@@ -15,6 +15,7 @@ from promptweight.errors import SettingError
 from promptweight.messages import message
 
 if TYPE_CHECKING:
+    from promptweight.conditioning.chunking import Unit
     from promptweight.protocols import Pipeline
 
 
@@ -46,9 +47,11 @@ def check_max_sequence_length(family: Family, length: int | None) -> None:
 
 
 def get_text_encoders(
-    pipe: Pipeline, family: Family, max_sequence_length: int | None = None
+    pipe: Pipeline, family: Family, max_sequence_length: int | None = None, unit: Unit | None = None
 ) -> dict[EncoderKind, TextEncoder]:
     """Return the text encoders that a pipeline was loaded with; none for a family that encodes itself.
+
+    Chunks of long prompts keep a `unit` of text whole; None is the rule of each prompt's dialect.
 
     Raises:
         SettingError: `max_sequence_length` is out of range, or the family has no such length.
@@ -62,6 +65,7 @@ def get_text_encoders(
             kind,
             getattr(pipe, kind.tokenizer),
             (length or family.max_sequence_length) if kind.has_max_sequence_length else None,
+            unit,
             model=getattr(pipe, kind.model),
             device=pipe._execution_device,
         )

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 from promptweight.conditioning.chunking import (
     TextToken,
+    Unit,
     pack_by_comma,
     pack_by_segment,
+    pack_by_unit,
     read_chunk_layout,
 )
 from promptweight.conditioning.compel_blend import join_tables, split_blocks
@@ -43,11 +45,13 @@ class PromptTokenizer:
         kind: the text encoder.
         tokenizer: the tokenizer of transformers.
         max_length: the length of a chunk; None is the tokenizer's own.
+        unit: the unit of text that chunks keep whole; None is the rule of the prompt's dialect.
     """
 
     kind: EncoderKind
     tokenizer: Tokenizer
     max_length: int | None = None
+    unit: Unit | None = None
 
     def tokenize(self, prompt: Prompt) -> TokenTable:
         """Return the token table of a prompt."""
@@ -57,6 +61,7 @@ class PromptTokenizer:
             encoder=self.kind.name,
             max_length=self.max_length,
             max_chunks=None if self.kind.is_chunked else 1,
+            unit=self.unit,
         )
 
 
@@ -67,6 +72,7 @@ def tokenize(
     encoder: str = "clip",
     max_length: int | None = None,
     max_chunks: int | None = None,
+    unit: Unit | None = None,
 ) -> TokenTable:
     """Make the token table of `prompt` for one text encoder.
 
@@ -80,13 +86,16 @@ def tokenize(
         max_length: the length of a chunk in tokens; None is the tokenizer's `model_max_length`.
         max_chunks: the most chunks; None is as many as the prompt needs. The text that does not fit becomes
             `truncated_text`. With 1, a break separates words but begins no chunk.
+        unit: the unit of text that chunks keep whole; None is the rule of the prompt's dialect.
 
     Raises:
         ModelError: the tokenizer has no character offsets.
         SettingError: a chunk of this length has no space for text.
     """
     if blocks := split_blocks(prompt):
-        of_part = partial(tokenize, tokenizer, encoder=encoder, max_length=max_length, max_chunks=max_chunks)
+        of_part = partial(
+            tokenize, tokenizer, encoder=encoder, max_length=max_length, max_chunks=max_chunks, unit=unit
+        )
         return join_tables(
             prompt, tuple(tuple(of_part(part_prompt(prompt, part)) for part in block) for block in blocks)
         )
@@ -96,12 +105,15 @@ def tokenize(
     tokenized = _tokenize_ranges(tokenizer, prompt, [each for section in ranges for each in section])
     if max_chunks == 1:
         chunks = [[token for segment in tokenized for token in segment]]
-    elif prompt.dialect == "comfy":
+    elif prompt.dialect == "comfy" and unit is None:
         chunks = pack_by_segment(tokenized, layout.capacity)
     else:
         segments = iter(tokenized)
         sections = [[token for _ in section for token in next(segments)] for section in ranges]
-        chunks = pack_by_comma(sections, layout.capacity, _get_comma_id(tokenizer))
+        if unit is None:
+            chunks = pack_by_comma(sections, layout.capacity, _get_comma_id(tokenizer))
+        else:
+            chunks = pack_by_unit(sections, layout.capacity, unit, tokenizer.convert_ids_to_tokens)
     chunks, truncated_text = _truncate(prompt.text, chunks, layout.capacity, max_chunks)
     tokens = []
     for number, chunk in enumerate(chunks):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from promptweight.conditioning import TokenTable, tokenize
 from promptweight.errors import ModelError, SettingError, WordNotFoundError
+from promptweight.prompt import parse
 
 
 def texts(table: TokenTable) -> list[str]:
@@ -224,3 +225,27 @@ def test_any_text_gives_a_consistent_table(fragments, clip_tokenizer, prompt_of)
         weights = [weight for _, weight in fragments] or [1.0]
         weights.append(1.0)
         assert all(min(weights) <= token.weight <= max(weights) for token in table.tokens)
+
+
+@pytest.mark.parametrize(
+    ("unit", "lengths"),
+    [
+        # 21 tokens, 18 in a chunk: the sentence ends at token 3, the phrase at 6, the last whole word at 17
+        ("sentences", [3, 18]),
+        ("phrases", [6, 15]),
+        ("words", [17, 4]),
+        ("tokens", [18, 3]),
+    ],
+)
+def test_unit_of_text_is_kept_whole_in_chunks(unit, lengths, clip_tokenizer):
+    text = "um gato. um um, " + "gato " * 11 + "xyz gato"
+    table = tokenize(clip_tokenizer, parse(text, "compel").at(), max_length=20, unit=unit)
+    rows = [table.tokens[start : start + 20] for start in range(0, table.rows, 20)]
+    assert [sum(token.kind == "text" for token in row) for row in rows] == lengths
+
+
+def test_unit_without_an_end_fills_chunks_and_a_break_begins_one(clip_tokenizer):
+    table = tokenize(clip_tokenizer, parse("x" * 40, "compel").at(), max_length=20, unit="sentences")
+    assert table.chunks == 3
+    broken = parse("um BREAK gato", "a1111").at()
+    assert tokenize(clip_tokenizer, broken, unit="words").chunks == 2
