@@ -124,7 +124,7 @@ def load_controlnet(model: str | os.PathLike[str], *, device: str = "auto", dtyp
         dtype: as in `load`; give that of the pipeline.
 
     Raises:
-        ModelError: it cannot be found or read, or is no ControlNet.
+        ModelError: it cannot be found or read, or is not a ControlNet.
         SettingError: an argument has an invalid value.
     """
     name, chosen_device = os.fspath(model), choose_device(device)

@@ -150,7 +150,7 @@ def test_control_picture_changes_the_image_and_is_asked_for_again(
     ("part", "text"),
     [
         ("none", "is neither a folder nor a hub id of a ControlNet"),
-        ("unet", "is no ControlNet; it is a UNet2DConditionModel"),
+        ("unet", "is not a ControlNet; it is a UNet2DConditionModel"),
         ("tokenizer", "tokenizer' cannot be loaded: Error no file named config.json"),
     ],
 )
