@@ -246,5 +246,5 @@ def _parse(name: str, text: str) -> Prompt:
         raise SettingError(message("prompts-type", kind=type(text).__name__, advice=""))
     prompt = as_prompt(text, _DIALECT)
     if prompt.scheduled or len(prompt.parts) > 1:
-        raise SettingError(message("compat-scheduled", name=name, prompt=text))
+        raise SettingError(message("prompt-scheduled", name=name, prompt=text))
     return prompt
