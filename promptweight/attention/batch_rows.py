@@ -15,6 +15,10 @@ from torch import Tensor
 from promptweight.conditioning import ROLES, Role
 
 
+NEGATIVE_FIRST: tuple[Role, ...] = ("negative", "positive")
+"""The order in which most pipelines stack the rows of a call."""
+
+
 @dataclass(frozen=True)
 class BatchRow:
     """One row of a model's batch."""
@@ -45,15 +49,14 @@ def match_rows(
     guidance: bool,
     perturbed: bool = False,
     is_second: bool = False,
-    positive_first: bool = False,
+    row_order: Sequence[Role] = NEGATIVE_FIRST,
 ) -> tuple[BatchRow | None, ...]:
     """Match every row of `embeds` to the prompt with equal embeddings; None where no prompt has them.
 
     Prompts with equal embeddings share their rows evenly, in order. Where a negative prompt equals a positive
-    one, the earlier rows are the negative's under guidance, as most pipelines stack them. Without guidance a
-    call has rows of one role: the role whose prompts it has, each equally often; where it has those of both
-    roles alike, the positive. Under perturbed-attention guidance the last rows are copies of the positive
-    rows before them.
+    one, the rows are taken in `row_order` under guidance. Without guidance a call has rows of one role: the
+    role whose prompts it has, each equally often; where it has those of both roles alike, the positive. Under
+    perturbed-attention guidance the last rows are copies of the positive rows before them.
 
     Args:
         embeds: text embeddings of the call, (batch, tokens, dim).
@@ -62,7 +65,7 @@ def match_rows(
         perturbed: True if it adds perturbed copies of the positive rows.
         is_second: without `guidance`, True for a call after the positive prompts' own: where the prompts of
             both roles are alike, it is the negative's.
-        positive_first: True if the pipeline stacks the positive rows before the negative ones.
+        row_order: the roles of equal parts of the rows in the order in which the pipeline stacks them.
     """
     if perturbed:
         copies = embeds.shape[0] // (3 if guidance else 2)
@@ -91,8 +94,8 @@ def match_rows(
         group = [prompts[other] for other, is_equal in enumerate(equal) if is_equal]
         if not guidance:
             group = [prompt for prompt in group if prompt[0] == single_role] or group
-        elif positive_first:
-            group = sorted(group, key=lambda prompt: prompt[0] == "negative")
+        else:
+            group = [prompt for role in row_order for prompt in group if prompt[0] == role]
         indices = [index for index, matched in enumerate(matches) if matched[number]]
         owners |= {index: group[place * len(group) // len(indices)] for place, index in enumerate(indices)}
     return _number_images([owners.get(index) for index in range(embeds.shape[0])])

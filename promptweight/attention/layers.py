@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
+from promptweight.attention.batch_rows import NEGATIVE_FIRST
 from promptweight.attention.model_calls import unwrap_compiled
-from promptweight.conditioning import advice_of
+from promptweight.conditioning import Role, advice_of
 from promptweight.errors import AttachError, SettingError
 from promptweight.messages import message
 
@@ -78,8 +79,8 @@ class DenoiserKind:
     """Function that makes the reader of the latents' size; None for latents (…, height, width)."""
     extends_text: bool = True
     """True if the text may be followed by a second one, a negative prompt that acts in attention."""
-    positive_first: bool = False
-    """True if pipelines stack the rows of positive prompts before those of negative ones."""
+    row_order: tuple[Role, ...] = NEGATIVE_FIRST
+    """The roles of equal parts of a call's rows, in the order in which pipelines stack them."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def read_layout(pipe: Pipeline) -> ModelLayout:
     for name in set(layers).difference(select_advised_layers(pipe, layers)):
         layer, attn = layers[name]
         layers[name] = replace(layer, is_advised=False), attn
+    if type(pipe).__name__ in THREE_WAY_PIPELINES:
+        kind = replace(kind, row_order=("positive", "negative", "negative"))
     make_size = kind.make_latent_size or partial(_make_latent_size, *kind.latents)
     return ModelLayout(model, entry_point, layers, text_layers, kind, make_size())
 
@@ -260,6 +263,9 @@ _FLUX_BLOCKS: Mapping[str, TokenOrder] = {
 _FIND_FLUX_LAYERS = partial(find_block_layers, blocks=_FLUX_BLOCKS, stride=2)
 _FIND_CROSS_LAYERS = partial(find_block_layers, blocks={"transformer_blocks": "cross"}, attention="attn2")
 
+THREE_WAY_PIPELINES = ("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline")
+"""Pipelines whose guidance has three parts: text and image, the image alone, and neither of both."""
+
 DENOISERS: Mapping[str, DenoiserKind] = {
     "UNet2DConditionModel": DenoiserKind(
         find_unet_layers, text=(2, "encoder_hidden_states"), latents=(0, "sample")
@@ -347,7 +353,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(2, "cap_feats"),
         latents=(0, "x"),
         extends_text=False,
-        positive_first=True,
+        row_order=("positive", "negative"),
     ),
 }
 """The supported models, by the name of their class."""

@@ -51,7 +51,10 @@ def test_match_matchedof_a_negative_prompt_equal_to_the_positive():
     known = PromptEmbeds(positive=rows(1), negative=rows(1))
     assert describe(match_rows(rows(1, 1), known, guidance=True)) == ["n00", "p00"]
     assert describe(match_rows(rows(1, 1, 1, 1), known, guidance=True)) == ["n00", "n01", "p00", "p01"]
-    assert describe(match_rows(rows(1, 1), known, guidance=True, positive_first=True)) == ["p00", "n00"]
+    other_order = {"guidance": True, "row_order": ("positive", "negative")}
+    assert describe(match_rows(rows(1, 1), known, **other_order)) == ["p00", "n00"]
+    three = {"guidance": True, "row_order": ("positive", "negative", "negative")}
+    assert describe(match_rows(rows(1, 1, 1), known, **three)) == ["p00", "n00", "n01"]
     assert describe(match_rows(rows(1, 1), known, guidance=False)) == ["p00", "p01"]
 
 

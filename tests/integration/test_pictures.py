@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from diffusers import ControlNetModel, FluxTransformer2DModel, T2IAdapter
+from diffusers import ControlNetModel, FluxTransformer2DModel, T2IAdapter, UNet2DConditionModel
 from PIL import Image
 
 from promptweight import AttentionMaps, attach, generate
@@ -15,6 +15,7 @@ from promptweight.conditioning import FAMILIES
 from promptweight.errors import SettingError
 from promptweight.generation import GenerateOptions, build_call
 from promptweight.generation.pipeline_call import count_steps, list_needed_arguments
+from tests.fixtures.attention_probe import find_keys, weighted_by_hand
 
 SIDE = 32
 NO_CHECKER = {"requires_safety_checker": False}
@@ -38,6 +39,13 @@ def control_net(unet):
     for parameter in zero.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
     return net.eval()
+
+
+def wide_unet(unet):
+    """Make a UNet that takes the latents of a picture beside those of the image."""
+    torch.manual_seed(0)
+    settings = {name: value for name, value in unet.config.items() if not name.startswith("_")}
+    return UNet2DConditionModel(**settings | {"in_channels": 8}).eval()
 
 
 def make_control_flux():
@@ -64,6 +72,9 @@ def make(name):
     else:
         more = NO_CHECKER
     pipe = kind()
+    if "InstructPix2Pix" in name:
+        more = more | {"unet": wide_unet(pipe.unet)}
+        absent = ("image_encoder", "feature_extractor") if "XL" in name else ()
     if "ControlNet" in name:
         more = more | {"controlnet": control_net(pipe.unet)}
     if "Adapter" in name:
@@ -74,7 +85,7 @@ def make(name):
         else:
             absent = ("image_encoder",)
         more = more | {"adapter": T2IAdapter(channels=[32, 32], **kinds)}
-    return getattr(diffusers, name)(**parts_of(pipe, *absent), **more)
+    return getattr(diffusers, name)(**parts_of(pipe, *absent) | more)
 
 
 CASES = {
@@ -85,6 +96,8 @@ CASES = {
     "StableDiffusionXLImg2ImgPipeline": {"image": picture()},
     "StableDiffusion3Img2ImgPipeline": {"image": picture()},
     "FluxImg2ImgPipeline": {"image": picture()},
+    "StableDiffusionInstructPix2PixPipeline": {"image": picture()},
+    "StableDiffusionXLInstructPix2PixPipeline": {"image": picture()},
     "FluxControlPipeline": {"control_image": picture()},
     "FluxKontextPipeline": {"image": picture()},
 }
@@ -99,7 +112,7 @@ def pipe(request):
 
 def settings_for(name, pictures, steps=4):
     settings = {"seed": 1, "num_inference_steps": steps, **pictures}
-    if name.startswith(("Flux", "StableDiffusion3")) or "Inpaint" in name:
+    if name.startswith(("Flux", "StableDiffusion3")) or "Inpaint" in name or "XLInstruct" in name:
         settings |= {"height": SIDE, "width": SIDE}
     if "Kontext" in name:
         settings |= {"max_area": SIDE * SIDE, "_auto_resize": False}
@@ -147,11 +160,44 @@ def test_every_class_says_which_pictures_it_needs(family):
     for name in family.pipelines:
         needed = list_needed_arguments(getattr(diffusers, name))
         changes = any(part in name for part in ("Img2Img", "Inpaint", "Depth2Img", "Fill"))
-        follows = "Control" in name or "Adapter" in name
+        follows = any(part in name for part in ("Control", "Adapter", "Edit", "Pix2Pix"))
         assert bool(needed) == (changes or follows)
         assert ("mask_image" in needed) == (
-            ("Inpaint" in name or "Fill" in name) and not name.startswith("StableDiffusion3ControlNet")
+            ("Inpaint" in name or "Fill" in name)
+            and not name.startswith(("StableDiffusion3ControlNet", "QwenImageControlNet"))
         )
+
+
+THREE_WAY = ["StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline"]
+
+
+@pytest.mark.parametrize("negative", ["feio", "um gato vermelho"])
+@pytest.mark.parametrize("pipe", THREE_WAY, indirect=True)
+def test_weights_of_three_way_guidance_act_on_the_rows_of_their_prompt(pipe, negative):
+    """Against runs in float64 by hand, also where both texts are equal."""
+
+    def run(**inputs):
+        settings = {"num_inference_steps": 2, "guidance_scale": 3.0, "image_guidance_scale": 1.5}
+        noise = torch.Generator().manual_seed(0)
+        return pipe(image=picture(), **settings, **inputs, generator=noise, output_type="latent").images
+
+    texts = {"prompt": "um gato vermelho", "negative_prompt": negative}
+    plain = run(**texts)
+    with attach(pipe, *texts.values()) as session:
+        assert torch.equal(run(**session.inputs), plain)
+    token = pipe.tokenizer("gato", add_special_tokens=False).input_ids[0]
+    found = find_keys(pipe, lambda: run(**texts), token)
+    weighted = {"prompt": ["um (gato:3) vermelho", negative]}
+    if "gato" in negative:
+        weighted["negative_prompt"] = ["um gato vermelho", negative.replace("gato", "(gato:3)")]
+    for role, prompts in weighted.items():
+        rows = {0} if role == "prompt" else {1, 2}
+        chosen = [{row: keys for row, keys in call.items() if row in rows} for call in found]
+        with weighted_by_hand(pipe, chosen, 3):
+            expected = run(**texts)
+        with attach(pipe, *prompts, weighting="attention") as session:
+            actual = run(**session.inputs)
+        assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
 
 
 ADAPTERS = ["StableDiffusionAdapterPipeline", "StableDiffusionXLAdapterPipeline"]

@@ -198,12 +198,13 @@ class AttentionController:
         for known, rows in self._matched:
             if known is embeds and len(rows) == max(len(embeds), images):
                 return rows
+        row_order = self._config.layout.kind.row_order
         # Pipelines have the latents of a call twice where it has both roles; others call the model for each
         perturbed = bool(getattr(self._pipe, "do_perturbed_attention_guidance", False))
         guidance = getattr(self._pipe, "do_classifier_free_guidance", None)
         is_known_role = guidance is False or perturbed
         if not is_known_role:
-            guidance = _is_stacked(latents)
+            guidance = _is_stacked(latents) or len(row_order) > 2
         rows = match_rows(
             # FLUX's pipeline passes one row of text for several images
             embeds.expand(images, -1, -1) if len(embeds) == 1 else embeds,
@@ -211,7 +212,7 @@ class AttentionController:
             guidance=bool(guidance),
             perturbed=perturbed,
             is_second=not is_known_role and any(torch.equal(known, embeds) for known, _ in self._matched),
-            positive_first=self._config.layout.kind.positive_first,
+            row_order=row_order,
         )
         self._matched = [(embeds, rows), *self._matched[:3]]
         if not self._config.composer.is_active:
