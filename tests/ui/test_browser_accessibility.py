@@ -46,6 +46,8 @@ def test_tabs_have_no_serious_finding(open_page, language):
         elif name == "explore":
             page.click("#explore-go")
             page.wait_for_selector(".pw-sum-table")
+            page.click(".pw-tour-start")
+            page.click("[name=tour-choice-0]")
         elif name == "history":
             page.wait_for_selector("#history-gallery button.thumbnail-item")
         for theme in ("light", "dark"):

@@ -42,7 +42,7 @@ def test_long_texts_are_translated():
 def test_keys_begin_with_the_name_of_their_part():
     assert {key.split("_")[0] for key in ENGLISH} == {
         "error", "example", "help", "prompt", "picture", "generate", "compare", "explore", "history", "reach",
-        "regions",
+        "regions", "tour",
     }  # fmt: skip
 
 

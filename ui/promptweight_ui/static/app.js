@@ -10,15 +10,28 @@ import { HelpDialog } from "./help_dialog.js";
 import { startLanguage } from "./language.js";
 import { Picture } from "./picture.js";
 import { PromptBox } from "./prompt.js";
+import { NotebookList } from "./notebook_list.js";
 import { TextMatrix } from "./text_matrix.js";
 import { TokenVectors } from "./token_vectors.js";
+import { ExploreTour } from "./tour.js";
 
 export { arrival, restoredForm, storeForm } from "./form_store.js";
 export { HeatMaps } from "./heat_maps.js";
 export { initialLanguage, setLanguage, storeLanguage } from "./language.js";
 export { promptBox, selectModel } from "./prompt.js";
 
-const components = { AttentionView, CompareGrid, ExamplePrompts, HelpDialog, Picture, PromptBox, TextMatrix, TokenVectors };
+const components = {
+  AttentionView,
+  CompareGrid,
+  ExamplePrompts,
+  ExploreTour,
+  HelpDialog,
+  NotebookList,
+  Picture,
+  PromptBox,
+  TextMatrix,
+  TokenVectors,
+};
 
 /**
  * Start the page, before any component is mounted.
@@ -48,10 +61,13 @@ export function mount(name, root, ...more) {
 const GO = ["generate-go", "compare-go", "regions-go", "explore-go"];
 const STOP = ["generate-stop", "compare-stop", "regions-stop", "explore-stop"];
 
-// Ctrl+Enter runs the open tab, Esc stops it: as in other tools. Esc in an open list or a full view closes that.
+const hasClosable = () =>
+  [...document.querySelectorAll("[role=listbox], dialog[open], .gallery-preview, .pw-tour")].some((each) => each.checkVisibility());
+
+// Ctrl+Enter runs the open tab, Esc stops it: as in other tools. Esc with an open list, full view or card closes that.
 function keyPressed(event) {
   const isRun = event.key === "Enter" && (event.ctrlKey || event.metaKey);
-  const isStop = event.key === "Escape" && !document.querySelector("[role=listbox], dialog[open], .gallery-preview");
+  const isStop = event.key === "Escape" && !hasClosable();
   if (!isRun && !isStop) return;
   if ((isRun ? GO : STOP).some(pressButton)) {
     event.preventDefault();

@@ -35,7 +35,7 @@ export class AttentionDrawing {
     this.heads = element("div", { class: "pw-heads" });
     this.sums = element("div", { class: "pw-sums" });
     this.experiment = new SoftmaxExperiment(translate);
-    this.projections = element("div", { class: "pw-sums" });
+    this.projections = element("div", { class: "pw-sums", "data-tour": "qkv" });
     const { onChange, request } = handlers;
     this.wall = new HeadWall(message, translate, { onChange, request: (query) => request("wall", query) });
     this.film = new WordFilm(message, translate, { request: (query) => request("film", query) });
@@ -43,7 +43,7 @@ export class AttentionDrawing {
     this.place = element("section", { class: "pw-try" });
     const caption = element("figcaption", {}, translate("bars_text"));
     const bars = element("figure", {}, this.barTitle, this.bars, caption);
-    const figures = element("div", { class: "pw-figures" }, this.wordMap.box, this.imageMap.box, bars);
+    const figures = element("div", { class: "pw-figures", "data-tour": "cross" }, this.wordMap.box, this.imageMap.box, bars);
     const number = message.about.left_out;
     const leftOut = number ? [element("p", { class: "pw-hint" }, translate("left_out", { number }))] : [];
     /** @type {HTMLElement[]} */

@@ -1,6 +1,7 @@
 // Attention view of the Explore tab: the attention of one patch, requested from the server for each selection.
 import { AttentionDrawing } from "./attention_drawing.js";
 import { element } from "./elements.js";
+import { publish } from "./explored.js";
 import { decodeBytes } from "./heat_painting.js";
 import { currentLanguage, onLanguageChange, translator } from "./language.js";
 import { runText } from "./run_status.js";
@@ -38,6 +39,7 @@ export class AttentionView {
       const text = this.#emptyText(message);
       this.root.replaceChildren(element("p", { class: "pw-empty-note", role: "status" }, text));
       this.key = null;
+      publish("attention", null);
       return;
     }
     if (this.key !== message.key) this.#begin(message);
@@ -121,6 +123,16 @@ export class AttentionView {
     const { selection, values, patch } = this.answer;
     this.drawing.showError(null);
     this.drawing.draw(selection, values, patch);
+    const { steps, about } = this.message;
+    publish("attention", {
+      values,
+      selection,
+      steps,
+      word: this.words(selection.step)[selection.word].text,
+      keys: values.table.reduce((sum, { count }) => sum + (count ?? 1), 0),
+      layer: about.layers[selection.layer],
+      scale: about.guidance_scale,
+    });
   }
 
   // The view begins at the head and the patch with the most attention to the word.

@@ -45,7 +45,7 @@ export class GuidanceView {
       element("p", { class: "pw-hint" }, translate("guidance_more")),
     ];
     this.body = element("div", { class: "pw-film-side" });
-    this.root = element("section", { class: "pw-try" }, element("h4", {}, translate("guidance_title")), element("p", {}, translate("guidance_text")), this.body);
+    this.root = element("section", { class: "pw-try", "data-tour": "guidance" }, element("h4", {}, translate("guidance_title")), element("p", {}, translate("guidance_text")), this.body);
     this.#write();
   }
 

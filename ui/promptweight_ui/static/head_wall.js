@@ -16,7 +16,7 @@ export class HeadWall {
     this.title = element("h4", {});
     this.rows = element("div", { class: "pw-wall", role: "group" });
     const text = element("p", { class: "pw-hint" }, translate("wall_text"));
-    this.root = element("section", { class: "pw-heads" }, this.title, element("div", { class: "pw-scroll" }, this.rows), text);
+    this.root = element("section", { class: "pw-heads", "data-tour": "heads" }, this.title, element("div", { class: "pw-scroll" }, this.rows), text);
   }
 
   /** Show the maps of a selection; they are requested where the step or the word is another. */

@@ -1,6 +1,7 @@
 // Controls that move one softmax row: the weight of the word, the temperature, and ÷ √d.
 import { element } from "./elements.js";
 import { formatFixed, formatNumber } from "./language.js";
+import { notebookNote } from "./notebooks.js";
 import { chosenShare, recordedWeight, softmaxRow } from "./softmax.js";
 import { formatPower, formatShare, formatSigned } from "./softmax_table.js";
 
@@ -31,7 +32,7 @@ export class SoftmaxExperiment {
     const left = element("div", { class: "pw-explain" }, controls, this.answer, this.formula, this.slope);
     const text = element("p", { class: "pw-hint" }, translate("try_text"));
     const two = element("div", { class: "pw-try-two" }, left, this.bars);
-    this.root = element("section", { class: "pw-try" }, this.title, text, two);
+    this.root = element("section", { class: "pw-try", "data-tour": "weight" }, this.title, text, two, notebookNote("word_weight", translate));
   }
 
   #slider(name, min, max, step, format) {

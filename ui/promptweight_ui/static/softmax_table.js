@@ -1,6 +1,7 @@
 // Softmax table of the Explore tab: q·k, ÷√d, softmax and Σ p·v with the numbers of the model.
 import { element } from "./elements.js";
 import { formatFixed, formatNumber } from "./language.js";
+import { notebookNote } from "./notebooks.js";
 import { biasOf, softmaxRow } from "./softmax.js";
 import { largest, strip, vector } from "./vector_strip.js";
 
@@ -41,12 +42,13 @@ export function softmaxTable(values, word, translate) {
     element("ol", { class: "pw-cards" }, ...(row ? cards(values, row, word, isWeighted, translate) : [])),
     element("div", { class: "pw-scroll" }, table(values, isWeighted, translate)),
     element("p", { class: "pw-hint" }, translate("sum_table")),
+    notebookNote("attention", translate),
   ];
 }
 
 function cards({ query, key, output, dimensions: d, table: lines }, row, word, isWeighted, translate) {
-  const card = (title, text, ...more) =>
-    element("li", {}, element("h5", {}, title), element("p", {}, text), ...more);
+  const card = (name, title, text, ...more) =>
+    element("li", { "data-tour": name }, element("h5", {}, title), element("p", {}, text), ...more);
   const root = Math.sqrt(d);
   const scaled = row.product / root;
   const products = query.map((value, index) => value * key[index]);
@@ -57,9 +59,10 @@ function cards({ query, key, output, dimensions: d, table: lines }, row, word, i
   const bias = added
     ? `${formatSigned(scaled)} + log ${formatFixed(Math.exp(added), 2)} = ${formatSigned(scaled + added)}`
     : `v × ${formatNumber(row.factor, 4)}`;
-  const weight = card(translate("sum_weight_title"), translate("sum_weight", { word }), formula(bias));
+  const weight = card("bias", translate("sum_weight_title"), translate("sum_weight", { word }), formula(bias));
   return [
     card(
+      "product",
       translate("sum_product_title"),
       translate("sum_product", { word: row.text, d }),
       vector("q", query, highest),
@@ -68,17 +71,20 @@ function cards({ query, key, output, dimensions: d, table: lines }, row, word, i
       ...(d > query.length ? [first] : []),
     ),
     card(
+      "root",
       translate("sum_root_title"),
       translate("sum_root", { d, root: formatFixed(root, 2) }),
       formula(`${formatSigned(row.product)} ÷ ${formatFixed(root, 2)} = ${formatSigned(scaled)}`),
     ),
     ...(isWeighted ? [weight] : []),
     card(
+      "softmax",
       translate("sum_softmax_title"),
       translate("sum_softmax"),
       formula(`e^${formatSigned(scaled + added)} ÷ Σ e^… = ${formatPower(scaled + added)} ÷ ${formatPower(softmaxRow(lines, d).logSum)} = ${formatShare(row.probability)}`),
     ),
     card(
+      "values",
       translate("sum_value_title"),
       translate("sum_value"),
       vector("p·v", row.contribution, highestValue),

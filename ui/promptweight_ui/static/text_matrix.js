@@ -1,8 +1,10 @@
 // Text matrix of the Explore tab: self-attention of the text encoder as a table of colors.
 import { CHUNK, costTable, LARGE } from "./block_diagram.js";
 import { element, replaceKeepingFocus } from "./elements.js";
+import { publish } from "./explored.js";
 import { colorIndex, colorTable } from "./heat_painting.js";
 import { currentLanguage, onLanguageChange, translator } from "./language.js";
+import { notebookNote } from "./notebooks.js";
 import { runText } from "./run_status.js";
 import { formatShare } from "./softmax_table.js";
 
@@ -58,6 +60,7 @@ export class TextMatrix {
   }
 
   draw() {
+    this.#publish();
     if (!this.about) {
       const text = this.status ? this.#statusText() : this.translate("text_empty");
       this.root.replaceChildren(element("p", { class: "pw-empty-note", role: "status" }, text));
@@ -68,11 +71,23 @@ export class TextMatrix {
     const notes = [mask, "text_rows", "text_start"].map((key) => this.translate(key));
     if (left_out) notes.push(this.translate("text_left_out", { number: left_out }));
     this.readout = element("div", { class: "pw-readout", "aria-live": "polite" }, this.translate("text_point"));
-    const explanation = element("div", { class: "pw-explain" }, this.readout, ...notes.map((note) => element("p", {}, note)), this.#costs());
+    const explanation = element("div", { class: "pw-explain" }, this.readout, ...notes.map((note) => element("p", {}, note)), notebookNote("kinds", this.translate), this.#costs());
     const body = element("div", { class: "pw-explore-two" }, this.#table(), explanation);
     const error = this.status ? this.#statusText() : this.error && this.translate(this.error);
     const errors = error ? [element("p", { class: "pw-error", role: "status" }, error)] : [];
     replaceKeepingFocus(this.root, [...errors, this.#pickers(), body]);
+  }
+
+  #names() {
+    const labels = this.about.chunks[this.selection.chunk];
+    return labels.map(({ kind, text }) => (kind === "text" ? text : this.translate(`token_${kind}`)));
+  }
+
+  #publish() {
+    const labels = this.about?.chunks[this.selection.chunk];
+    const isShown = labels && this.matrix?.length === labels.length;
+    const isMasked = Boolean(this.about?.causal) && !this.selection.lifted;
+    publish("text", isShown ? { matrix: this.matrix, labels, names: this.#names(), isMasked } : null);
   }
 
   #statusText() {
@@ -132,7 +147,7 @@ export class TextMatrix {
 
   #table() {
     const labels = this.about.chunks[this.selection.chunk];
-    const names = labels.map(({ kind, text }) => (kind === "text" ? text : this.translate(`token_${kind}`)));
+    const names = this.#names();
     const matrix = this.matrix?.length === names.length ? this.matrix : null;
     // The start token gets most of the attention, so the color scale leaves its column out.
     const others = (matrix ?? []).flatMap((row) => row.filter((_, column) => labels[column].kind !== "bos"));

@@ -1,5 +1,6 @@
 // Token vectors of the Explore tab: embedding, position and sum of a token, and how similar the words are.
 import { element, replaceKeepingFocus } from "./elements.js";
+import { publish } from "./explored.js";
 import { currentLanguage, formatFixed, onLanguageChange, translator } from "./language.js";
 import { runText } from "./run_status.js";
 import { colorCell } from "./text_matrix.js";
@@ -74,6 +75,8 @@ export class TokenVectors {
     const parts = [element("p", {}, this.translate("vectors_text", { d: dimensions })), ...this.#chunkPicker(), this.#tokens()];
     if (this.answer) parts.push(this.#strips(), this.#similarity());
     replaceKeepingFocus(this.root, [...errors, ...parts]);
+    const { answer } = this;
+    publish("vectors", answer && { answer, names: this.#names(answer.selection.chunk), d: dimensions });
   }
 
   #names(chunk) {

@@ -42,7 +42,7 @@ export class WordFilm {
     const stage = element("div", { class: "pw-patches" }, image, sharp, this.canvas);
     const slider = element("label", { class: "pw-slider" }, element("span", {}, translate("film_step")), this.slider, this.output);
     const side = element("div", { class: "pw-film-side" }, slider, this.button, this.text, element("p", { class: "pw-hint" }, translate("film_text")));
-    this.root = element("section", { class: "pw-try pw-film" }, this.title, element("div", { class: "pw-film-two" }, stage, side));
+    this.root = element("section", { class: "pw-try pw-film", "data-tour": "steps" }, this.title, element("div", { class: "pw-film-two" }, stage, side));
     this.#nameButton();
   }
 

@@ -32,6 +32,9 @@ def build(context: Context) -> None:
     texts = Cache["TokenAttention"]()
     captures = Cache["ImageCapture"]()
     make(gr.Markdown, {"value": "explore_intro"})
+    _static_component(
+        "ExploreTour", "explore-tour", texts=texts_with_prefix("tour_"), notebook_texts=_notebook_texts()
+    )
     with gr.Column(elem_classes="pw-part"):
         make(gr.Markdown, {"value": "explore_vectors_head"})
         with gr.Row(elem_classes="pw-ask"):
@@ -97,8 +100,11 @@ def build(context: Context) -> None:
                 "guidance": lambda request: guidance_values(context, captures, request),
             },
         )
-    with gr.Column(elem_classes="pw-part"):
+    with gr.Column(elem_classes="pw-part", elem_id="explore-limits"):
         make(gr.Markdown, {"value": "explore_limits"})
+    with gr.Column(elem_classes="pw-part"):
+        make(gr.Markdown, {"value": "explore_notebooks"})
+        _static_component("NotebookList", "explore-notebooks", texts=_notebook_texts())
 
     def encode_prompt(
         text: Any, name: Any, model: Any, language: Any, request: gr.Request
@@ -172,6 +178,25 @@ def _component(name: str, element_id: str, answers: Mapping[str, Callable[[Any],
         run_texts=texts_with_prefix("picture_"),
         apply_default_css=False,
     )
+
+
+def _static_component(name: str, element_id: str, **props: Any) -> Any:
+    """Make a component that requests nothing from the server."""
+    return gr.HTML(
+        html_template='<div class="pw-explore"></div>',
+        js_on_load=mount_script(name, "props"),
+        elem_id=element_id,
+        apply_default_css=False,
+        **props,
+    )
+
+
+def _notebook_texts() -> dict[str, dict[str, str]]:
+    """Return the titles of the notebooks by language."""
+    return {
+        language: {key: text for key, text in texts.items() if key.startswith("notebook_")}
+        for language, texts in texts_with_prefix("explore_").items()
+    }
 
 
 def _encode(
