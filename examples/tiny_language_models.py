@@ -26,6 +26,8 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Pipeline,
     Flux2Transformer2DModel,
+    Krea2Pipeline,
+    Krea2Transformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
     OvisImagePipeline,
@@ -62,6 +64,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
     UMT5Config,
     UMT5EncoderModel,
 )
@@ -266,6 +270,39 @@ def chroma(**parts: Any) -> ChromaPipeline:
         tokenizer=tokenizer,
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def krea2(**parts: Any) -> Krea2Pipeline:
+    """Make a Krea 2 pipeline: a Qwen3-VL, layers that fuse its hidden states, and joint attention."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = Krea2Transformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        timestep_embed_dim=16,
+        text_hidden_dim=WIDTH,
+        num_text_layers=2,
+        text_num_attention_heads=2,
+        text_num_key_value_heads=2,
+        text_intermediate_size=48,
+        num_layerwise_text_blocks=1,
+        num_refiner_text_blocks=1,
+        axes_dims_rope=(4, 6, 6),
+    )
+    return pipeline(
+        Krea2Pipeline,
+        parts,
+        vae=qwen_autoencoder(),
+        text_encoder=qwen3_vl(tokenizer),
+        tokenizer=tokenizer,
+        transformer=randomize(transformer),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        text_encoder_select_layers=(1, 2),
     )
 
 
@@ -593,6 +630,31 @@ def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
     return randomize(
         Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **known))
     )
+
+
+def qwen3_vl(tokenizer: Qwen2Tokenizer) -> Qwen3VLModel:
+    """Make a Qwen3-VL of two layers, with a vision model of one."""
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "rope_parameters": {"mrope_section": [2, 3, 3], "rope_type": "default", "rope_theta": 1e6},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_heads": 2,
+        "out_hidden_size": WIDTH,
+        "deepstack_visual_indexes": [0],
+        "num_position_embeddings": 16,
+    }
+    torch.manual_seed(0)
+    return randomize(Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)))
 
 
 def qwen_autoencoder() -> AutoencoderKLQwenImage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffusers.models.attention_processor import Attention
@@ -184,11 +185,12 @@ def find_block_layers(
         leading: number of the model's own positions before the text.
     """
     for name, order in blocks.items():
-        for number, block in enumerate(getattr(transformer, name)):
+        for number, block in enumerate(attrgetter(name)(transformer)):
             path, layer = f"{name}.{number}.{attention}", getattr(block, attention)
             own = transformer.config.patch_size if stride is None else stride
             image = "" if order in ("text", "cross") else path
-            yield Layer(path, own, layer.heads, order, image, multiple, leading), layer
+            heads = layer.heads if hasattr(layer, "heads") else layer.num_heads
+            yield Layer(path, own, heads, order, image, multiple, leading), layer
 
 
 def find_auraflow_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
@@ -240,6 +242,28 @@ class PackedLatentSize:
                 tokens = len(drawn)
                 raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
             self._cache = (positions, (self._side * rows, self._side * columns))
+        return self._cache[1]
+
+
+class JointPositionSize:
+    """Reader of the size of the latents from Krea 2's `position_ids` of text and image, (tokens, 3).
+
+    Those of the image follow those of the text; row and column are the second and third. A run passes the
+    same tensor at every step; it is read once.
+    """
+
+    def __init__(self) -> None:
+        self._cache: tuple[Tensor | None, tuple[int, int]] = (None, (0, 0))
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+        """Return height and width in latents, of which an image token has two by two."""
+        positions = get_argument(args, kwargs, 3, "position_ids")
+        if self._cache[0] is not positions:
+            tokens = get_argument(args, kwargs, 0, "hidden_states").shape[1]
+            rows, columns = (int(each) + 1 for each in positions[-tokens:, 1:].amax(0))
+            if rows * columns != tokens:
+                raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
+            self._cache = (positions, (2 * rows, 2 * columns))
         return self._cache[1]
 
 
@@ -320,6 +344,17 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(2, "encoder_hidden_states"),
         text_mask=(3, "encoder_attention_mask"),
         trims_text=True,
+        extends_text=False,
+    ),
+    "Krea2Transformer2DModel": DenoiserKind(
+        partial(
+            find_block_layers,
+            blocks={"text_fusion.refiner_blocks": "text", "transformer_blocks": "text first"},
+            stride=2,
+        ),
+        text=(1, "encoder_hidden_states"),
+        text_mask=(4, "encoder_attention_mask"),
+        make_latent_size=JointPositionSize,
         extends_text=False,
     ),
     "SanaTransformer2DModel": DenoiserKind(

@@ -286,6 +286,14 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     Family(
+        "Krea 2",
+        ("Krea2Pipeline",),
+        sections=((_language_model("qwen"),),),
+        max_sequence_length=512,
+        negative_is_optional=True,
+        outputs=("prompt_embeds", "prompt_embeds_mask"),
+    ),
+    Family(
         "SANA",
         ("SanaPipeline",),
         sections=((_language_model("gemma"),),),

@@ -394,8 +394,8 @@ def _number_rows(call: _EncoderCall, ids: Tensor, number: int) -> Any:
 
 
 def _read_places(codes: Tensor) -> list[tuple[int, int, int] | None]:
-    """Return the numbers of call, text and token of rows of `_number_rows`, (rows, dim)."""
-    return [_decode(row) for row in codes[:, :4].long().tolist()]
+    """Return the numbers of call, text and token of rows of `_number_rows`, (rows, dim) or (rows, …, dim)."""
+    return [_decode(row) for row in codes.flatten(1)[:, :4].long().tolist()]
 
 
 def _decode(code: Sequence[int]) -> tuple[int, int, int] | None:

@@ -71,6 +71,7 @@ CASES = {
     "z-image": Case(tiny_language_models.z_image, {"guidance_scale": 2.0}),
     "lumina 2": Case(tiny_language_models.lumina2, {"guidance_scale": 2.0}, length=64),
     "chroma": Case(tiny_language_models.chroma, {"guidance_scale": 2.0}, length=16),
+    "krea 2": Case(tiny_language_models.krea2, {"guidance_scale": 2.0}, length=64),
     "sana": Case(
         tiny_language_models.sana, {"guidance_scale": 2.0}, {"use_resolution_binning": False}, length=16
     ),
@@ -296,7 +297,7 @@ def test_edit_uses_the_attention_of_its_source_or_is_refused(pipe, case):
         alone = promptweight.generate(pipe, text, **options)
         return tuple(np.asarray(each.images[0], int) for each in (result, result.edited, alone))
 
-    if case.make in (tiny_language_models.z_image, tiny_language_models.lumina2):
+    if case.make in (tiny_language_models.z_image, tiny_language_models.lumina2, tiny_language_models.krea2):
         with pytest.raises(SettingError, match="an edit is not possible with"):
             edit("um peixe")
         return

@@ -39,6 +39,7 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "Flux2AttnProcessor": 1,
     "Flux2ParallelSelfAttnProcessor": 1,
     "Lumina2AttnProcessor2_0": 1,
+    "Krea2AttnProcessor": 1,
     "SanaAttnProcessor2_0": 1,
     "PAGJointAttnProcessor2_0": 2,
     "PAGCFGJointAttnProcessor2_0": 2,

@@ -207,7 +207,7 @@ class AttentionController:
             guidance = _is_stacked(latents) or len(row_order) > 2
         rows = match_rows(
             # FLUX's pipeline passes one row of text for several images
-            embeds.expand(images, -1, -1) if len(embeds) == 1 else embeds,
+            embeds.expand(images, *embeds.shape[1:]) if len(embeds) == 1 else embeds,
             self._config.prompt_embeds,
             guidance=bool(guidance),
             perturbed=perturbed,
