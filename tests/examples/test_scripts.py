@@ -28,6 +28,7 @@ SCRIPTS = {
     "sdxl": (SHORT, []),
     "sd3": (SHORT, ["gato-t5.png", "rato-clip_l.png"]),
     "flux": (SHORT, []),
+    "language_models": (SHORT, []),
 }
 """Arguments that make each script quick, and images that it writes."""
 WRITE_ONE_FILE = {"readme_picture", "readme_animation"}
