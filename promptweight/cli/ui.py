@@ -48,6 +48,10 @@ def ui(
             metavar="PATH", help="Path or address at which a reverse proxy serves the app, such as /images."
         ),
     ] = None,
+    api: Annotated[
+        bool,
+        typer.Option("--api", help="Also serve programs that know AUTOMATIC1111's API, below /sdapi/v1/."),
+    ] = False,
     lang: Annotated[
         str | None, typer.Option(help="Language: en or pt-br; by default that of the browser.")
     ] = None,
@@ -81,4 +85,5 @@ def ui(
         lora_dir=lora_dir,
         embeddings_dir=embeddings_dir,
         root_path=root_path,
+        api=api,
     )

@@ -69,12 +69,12 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @contextmanager
-def serving(context: Any, port: int = 0) -> Iterator[SimpleNamespace]:
+def serving(context: Any, port: int = 0, **options: Any) -> Iterator[SimpleNamespace]:
     """Serve the app of a context inside the block: its `url`, `context` and `app`."""
     from promptweight_ui import app as module
 
     app = module.build_app(context)
-    module.serve(app, host="127.0.0.1", port=port, prevent_thread_lock=True, quiet=True)
+    module.serve(app, host="127.0.0.1", port=port, prevent_thread_lock=True, quiet=True, **options)
     with context.models.use(context.models.names[0]):
         pass
     with warnings.catch_warnings():

@@ -30,7 +30,7 @@ def test_default_is_the_built_in_model_on_this_machine(launched):
     assert models == ["mini"]
     assert more == {
         "host": "127.0.0.1", "port": None, "share": False, "auth": [], "language": None,
-        "output_dir": Path("out"), "lora_dir": None, "embeddings_dir": None, "root_path": None,
+        "output_dir": Path("out"), "lora_dir": None, "embeddings_dir": None, "root_path": None, "api": False,
     }  # fmt: skip
 
 
@@ -38,13 +38,14 @@ def test_every_option_reaches_the_app(launched):
     arguments = (
         "-m mini -m other --host 0.0.0.0 --port 8000 --share --auth ana:a:b --lang pt-br --output-dir a"
     )
-    arguments += " --lora-dir b --embeddings-dir c --root-path /images"
+    arguments += " --lora-dir b --embeddings-dir c --root-path /images --api"
     assert run(*arguments.split()) == 0
     ((models, more),) = launched
     assert models == ["mini", "other"]
     assert more == {
         "host": "0.0.0.0", "port": 8000, "share": True, "auth": [("ana", "a:b")], "language": "pt-br",
         "output_dir": Path("a"), "lora_dir": Path("b"), "embeddings_dir": Path("c"), "root_path": "/images",
+        "api": True,
     }  # fmt: skip
 
 

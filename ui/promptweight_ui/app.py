@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from promptweight import __version__
 from promptweight.errors import SettingError
@@ -26,6 +27,7 @@ from promptweight_ui.i18n import LANGUAGES, gradio_translations, texts_with_pref
 from promptweight_ui.models import Models
 from promptweight_ui.outputs import Outputs
 from promptweight_ui.request_guard import RequestGuard
+from promptweight_ui.sdapi.server import ApiServer
 from promptweight_ui.sessions import MAX_SESSIONS, Sessions
 from promptweight_ui.static_files import call_script, mount_script, page_head, static_routes
 from promptweight_ui.tabs import compare, explore, generate, history, picture_actions, regions
@@ -143,6 +145,7 @@ def launch(
     embeddings_dir: str | os.PathLike[str] | None = None,
     load_now: bool = True,
     root_path: str | None = None,
+    api: bool = False,
     **more: Any,
 ) -> gr.Blocks:
     """Build the app and serve it.
@@ -161,6 +164,7 @@ def launch(
         load_now: whether to load the first model at once instead of at its first use.
         root_path: the path (`/images`) or address at which a reverse proxy serves the app; that of the
             environment variable `GRADIO_ROOT_PATH` when None.
+        api: whether programs may draw images through the paths of AUTOMATIC1111's API (`/sdapi/v1/…`).
         more: further arguments of Gradio's `launch`.
     """
     offered = Models(models)
@@ -171,7 +175,8 @@ def launch(
     app = build_app(context)
     is_blocking = not more.pop("prevent_thread_lock", False)
     more |= {"root_path": root_path, "share": share, "auth": list(auth) or None, "prevent_thread_lock": True}
-    serve(app, host=host, port=port, language=language, **more)
+    routes = ApiServer(context, auth).routes() if api else ()
+    serve(app, host=host, port=port, language=language, routes=routes, **more)
     if load_now:  # after `serve`, so that the page opens without waiting for the model
         offered.preload()
         examples.begin()
@@ -203,8 +208,25 @@ def make_theme() -> gr.themes.Base:
     )
 
 
-def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None = None, **more: Any) -> None:
-    """Serve a built app with its theme and its safe settings; `more` as in Gradio's `launch`."""
+def serve(
+    app: gr.Blocks,
+    *,
+    host: str,
+    port: int | None,
+    language: str | None = None,
+    routes: Sequence[BaseRoute] = (),
+    **more: Any,
+) -> None:
+    """Serve a built app with its theme and its safe settings.
+
+    Args:
+        app: the app.
+        host: the address to listen on.
+        port: the port, as in `launch`.
+        language: the language, as in `launch`.
+        routes: further paths beside those of the page.
+        more: further arguments of Gradio's `launch`.
+    """
     guard = Middleware(RequestGuard, hosts=own_hosts(host, **more))
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -215,7 +237,7 @@ def serve(app: gr.Blocks, *, host: str, port: int | None, language: str | None =
                     i18n=gradio_translations(language),
                     theme=make_theme(),
                     head=page_head(language),
-                    app_kwargs={"routes": static_routes(), "middleware": [guard]},
+                    app_kwargs={"routes": [*static_routes(), *routes], "middleware": [guard]},
                     footer_links=[],
                     run_history=False,
                     show_error=False,
