@@ -157,7 +157,7 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
             for text in file:
                 try:
                     line = json.loads(text)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(line, dict) and {"id", "status"} <= line.keys():
                     yield line

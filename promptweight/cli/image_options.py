@@ -199,6 +199,6 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
             raise SettingError(message("cli-argument", text=text))
         try:
             arguments[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments[name] = value
     return arguments

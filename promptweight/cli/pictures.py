@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from promptweight.errors import SettingError
 from promptweight.messages import message
 
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "TGA")
+"""Formats of pictures, by Pillow's names; others, such as EPS, are opened by programs that run code."""
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -107,8 +110,14 @@ def fit_pictures(
 def _read(path: Path, mode: str) -> Image.Image:
     from PIL import Image, ImageOps
 
+    from promptweight.metadata import is_special_file
+
     try:
-        with Image.open(path) as opened:
+        if is_special_file(path):
+            raise SettingError(message("picture-unreadable", path=path, reason=message("image-not-a-file")))
+        with Image.open(path, formats=FORMATS) as opened:
             return ImageOps.exif_transpose(opened).convert(mode)
+    except SettingError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SettingError(message("picture-unreadable", path=path, reason=str(error))) from error

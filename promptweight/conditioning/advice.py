@@ -52,7 +52,7 @@ def advice_in(folder: Path) -> Advice | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         value = content["guidance_scale"]
         guidance = float(value)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(message("advice-guidance-type", path=path, reason=repr(error))) from error
     if not 0 <= guidance <= 100:
         raise ModelError(message("advice-guidance-range", path=path, value=value))

@@ -87,7 +87,7 @@ def load_recording(path: str | PathLike[str]) -> Recording:
                 raise FileFormatError(message("maps-file", path=path))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return _rebuild_recording(json.loads(metadata["recording"]), tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         if isinstance(error, FileFormatError):
             raise
         raise FileFormatError(message("maps-file-incomplete", path=path, reason=str(error))) from error

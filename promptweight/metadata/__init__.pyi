@@ -10,6 +10,7 @@ from .image_metadata import ImageMetadata as ImageMetadata
 from .image_metadata import build_png_info as build_png_info
 from .image_metadata import check_parts as check_parts
 from .image_metadata import encode_image as encode_image
+from .image_metadata import is_special_file as is_special_file
 from .image_metadata import parse_parts as parse_parts
 from .image_metadata import read_metadata as read_metadata
 from .lora_tags import name_loras as name_loras

@@ -20,6 +20,8 @@ from promptweight.metadata.comfyui_texts import ROLES, TextReader
 from promptweight.metadata.generation_info import GenerationInfo, InfoBuilder, read_integer, read_number
 
 _MAX_SAMPLERS = 16
+_MAX_READINGS = 10_000
+"""Nodes that are read for all samplers together, so that the time stays bounded; two samplers are always."""
 _ROLE_NAMES = {"positive": message("positive"), "negative": message("negative")}
 _MODEL_LINKS = ("model", "guider", "sigmas")
 _FLUX_GUIDANCE = 3.5
@@ -45,7 +47,8 @@ def read_comfyui(graph: Mapping[str, Any]) -> GenerationInfo | None:
     samplers = find_first_samplers(nodes)
     if not samplers:
         return _without_sampler(nodes)
-    infos = [_read_sampler(nodes, sampler) for sampler in samplers[:_MAX_SAMPLERS]]
+    number = max(2, min(_MAX_SAMPLERS, _MAX_READINGS // len(nodes.nodes)))
+    infos = [_read_sampler(nodes, sampler) for sampler in samplers[:number]]
     first = infos[0]
     if any((each.prompt, each.negative_prompt) != (first.prompt, first.negative_prompt) for each in infos):
         error = message("several-samplers", number=len(samplers))

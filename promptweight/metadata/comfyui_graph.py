@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, NamedTuple
 
-_MAX_NODES = 100_000
+_MAX_NODES = 10_000
+"""Nodes that are read; large workflows have about a thousand."""
 _PASS_THROUGH = ("reroute", "getnode", "setnode", "any switch", "switch any", "showtext", "previewany")
 _SELECTORS = (
     "select", "switch", "index", "boolean", "bool", "cond", "condition", "input", "selector", "select_index",

@@ -16,6 +16,8 @@ import html
 import io
 import json
 import os
+import stat
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,16 +214,22 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
 
     Raises:
         OSError: the file cannot be opened.
-        FileFormatError: the file is not an image, or is damaged.
+        FileFormatError: the file is not an image, is damaged, or is a pipe, socket or device.
     """
+    if is_special_file(path):
+        kind = message("image-not-a-file")
+        raise FileFormatError(message("image-unreadable", path=os.fspath(path), reason=kind))
     if Path(path).suffix.casefold() in _TEXT_SUFFIXES:
         return _read_text_file(Path(path))
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
         file.seek(0)
         try:
-            with Image.open(file) as image:
-                found = collect_texts(image, head)
+            with warnings.catch_warnings():
+                # What is wrong with a file is an error or has no effect; larger images are refused by Pillow.
+                warnings.simplefilter("ignore")
+                with Image.open(file) as image:
+                    found = collect_texts(image, head)
         except Exception as error:  # decoders raise many kinds of errors for damaged files
             is_unknown = isinstance(error, UnidentifiedImageError)
             reason = message("image-format-unknown") if is_unknown else str(error)
@@ -240,6 +248,16 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
         beside = _read_beside(Path(path))
         return metadata if beside is None else replace(metadata, other_tool=beside)
     return metadata
+
+
+def is_special_file(path: str | os.PathLike[str]) -> bool:
+    """Return True for a pipe, socket or device, whose opening can wait forever.
+
+    Raises:
+        OSError: the path does not exist.
+    """
+    mode = os.stat(path).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _read_text_file(path: Path) -> ImageMetadata:

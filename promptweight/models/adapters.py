@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from promptweight.prompt import Prompt
     from promptweight.protocols import Pipeline
 
+_MAX_VECTORS = 256
+"""Vectors of a textual inversion; a chunk of a prompt holds 75 tokens."""
+
 _EncoderNames = tuple[str, str]
 """Attributes of a pipeline: a tokenizer and its text encoder."""
 
@@ -71,7 +74,7 @@ def find_adapters(
     Raises:
         SettingError: a folder does not exist, or has no file of that name or several; the error suggests
             similar names, or lists the paths. The file is a pickle, which is not read.
-        ModelError: a file is damaged.
+        ModelError: a file is damaged, or a textual inversion has more than 256 vectors.
     """
     warnings: list[Message] = []
     negative_loras = [] if negative_prompt is None else list(negative_prompt.loras)
@@ -86,6 +89,8 @@ def find_adapters(
                 embeddings |= _find_embeddings(variant, embeddings_dir, warnings)
     for path in [*(lora.path for lora in loras.values()), *embeddings.values()]:
         check_safetensors(path)
+    for path in embeddings.values():
+        _check_vectors(path)
     return Adapters(loras, embeddings, tuple(dict.fromkeys(warnings)))
 
 
@@ -191,6 +196,20 @@ def _apply_embeddings(pipe: Pipeline, files: Mapping[str, Path], stack: ExitStac
                         reason=summarize_error(error),
                     )
                 ) from error
+
+
+def _check_vectors(path: Path) -> None:
+    """Raise `ModelError` where a file has no vectors, or more than a prompt can hold; no tensor is read."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            shape = file.get_slice(name).get_shape()
+            number = shape[0] if len(shape) > 1 else 1
+            if not 1 <= number <= _MAX_VECTORS:
+                raise ModelError(
+                    message("textual-inversion-vectors", path=path, number=number, most=_MAX_VECTORS)
+                )
 
 
 def _match_vectors(

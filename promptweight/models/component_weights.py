@@ -81,7 +81,7 @@ def check_number_types(folder: Path, name: str) -> None:
     Raises:
         ModelError: they are.
     """
-    for file in sorted(folder.glob("*/*.safetensors")):
+    for file in sorted(path for path in folder.glob("*/*.safetensors") if path.is_file()):
         config = file.parent / "config.json"
         if config.is_file() and "quantization_config" in config.read_text(encoding="utf-8", errors="replace"):
             continue
@@ -100,7 +100,7 @@ def _tensor_types(file: Path) -> Iterator[tuple[str, str]]:
             return
         try:
             header = json.loads(stream.read(size))
-        except ValueError:
+        except (ValueError, RecursionError):
             return
     if isinstance(header, dict):
         for tensor, about in header.items():

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from promptweight.conditioning import Family
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_MAX_HEADER = 32 * 2**20
+"""Bytes of the header of a safetensors file; those of large models have less than 2 MiB."""
+_MAX_TENSORS = 100_000
+"""Tensors of a safetensors file; large models have a few thousand."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -165,7 +169,8 @@ def read_model_index(folder: Path, name: str) -> dict[str, Any]:
     """Return the content of model_index.json: the class of each component of the pipeline.
 
     Raises:
-        ModelError: the file is missing or damaged, or the folder holds a pipe, socket or device.
+        ModelError: the file is missing or damaged, the folder holds a pipe, socket or device, or a component
+            is named by a path.
     """
     for each in folder.rglob("*"):
         if each.exists() and not (each.is_file() or each.is_dir()):  # opening a pipe would wait forever
@@ -179,6 +184,9 @@ def read_model_index(folder: Path, name: str) -> dict[str, Any]:
         raise ModelError(message("file-unreadable", path=path, reason=summarize_error(error))) from error
     if not isinstance(index, dict) or "_class_name" not in index:
         raise ModelError(message("model-index-class", path=path))
+    for component in list_components(index):
+        if component in ("", ".", "..") or set(component) & set("/\\\0"):
+            raise ModelError(message("model-component-name", path=path, name=component))
     return index
 
 
@@ -194,9 +202,9 @@ def check_weights(folder: Path, index: dict[str, Any]) -> None:
         ModelError: a file is damaged, or of a format that can run code.
     """
     for component in list_components(index):
-        files = sorted(path for path in (folder / component).glob("*") if path.is_file())
+        files = sorted((folder / component).glob("*"))
         weights = [path for path in files if path.suffix == ".safetensors"]
-        pickles = [path for path in files if path.suffix in _PICKLES]
+        pickles = [path for path in files if path.suffix.casefold() in _PICKLES]
         if pickles and not weights:
             raise ModelError(_describe_pickle(pickles[0]))
         for path in weights:
@@ -207,17 +215,35 @@ def check_safetensors(path: Path) -> None:
     """Check the header of a safetensors file.
 
     Raises:
-        ModelError: the file is not a complete safetensors file; the error names its actual content.
+        ModelError: the file is not a complete safetensors file, or its header is far larger than that of any
+            model; the error names its actual content.
     """
     from safetensors import SafetensorError, safe_open
 
+    if not path.is_file():
+        raise ModelError(message("weights-damaged", path=path, content=message("weights-not-a-file")))
     try:
-        with safe_open(path, framework="pt"):
-            pass
+        size, number = _read_header_size(path), 0
+        if size <= _MAX_HEADER:
+            with safe_open(path, framework="pt") as file:
+                number = len(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             message("weights-damaged", path=path, content=_describe_content(path, error))
         ) from error
+    if size > _MAX_HEADER:
+        content = message("weights-header-bytes", size=size, most=_MAX_HEADER)
+        raise ModelError(message("weights-damaged", path=path, content=content))
+    if number > _MAX_TENSORS:
+        content = message("weights-header-tensors", number=number, most=_MAX_TENSORS)
+        raise ModelError(message("weights-damaged", path=path, content=content))
+
+
+def _read_header_size(path: Path) -> int:
+    """Return the size in bytes of a safetensors header; 0 where the file is too short for it."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    return size if size <= path.stat().st_size else 0
 
 
 def _describe_pickle(path: Path) -> Message:

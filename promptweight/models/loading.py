@@ -24,12 +24,14 @@ from promptweight.errors import ModelError, SettingError
 from promptweight.messages import Message, message
 from promptweight.models import single_file
 from promptweight.models.component_weights import check_complete, check_number_types, load_text_models
+from promptweight.models.config_limits import check_configs
 from promptweight.models.files import (
     ModelOrigin,
     check_safetensors,
     check_weights,
     find_model,
     get_folder_origin,
+    list_components,
     read_family,
     read_model_index,
     split_hub_id,
@@ -96,6 +98,7 @@ def load(
             index = read_model_index(path, name)
             read_family(index, repr(name))
             check_weights(path, index)
+            check_configs(path, list_components(index), name)
             advice_in(path)  # a damaged file is an error now instead of at the first image
             chosen_dtype = choose_dtype(dtype, chosen_device, is_transformer="transformer" in index)
             pipe = _build(path, index, name, chosen_dtype, variant)

@@ -153,9 +153,10 @@ def _load_lora(pipe: Pipeline, file: LoraFile, name: str, warnings: list[Message
         raise ModelError(
             message("lora-family", path=path, kind=file.kind, family=file.family, pipeline=pipeline)
         )
-    layers = read_lora_layers(pipe, path) if file.kind in _KINDS else []
-    _check_shapes(pipe, file, layers)
+    layers: list[LoraLayer] = []
     try:
+        layers = read_lora_layers(pipe, path) if file.kind in _KINDS else []
+        _check_shapes(pipe, file, layers)
         if (file.kind != "LoRA" and layers) or _has_plain_names(file, layers):
             _add_layers(pipe, file, layers, name)
         else:
@@ -203,6 +204,9 @@ def _check_shapes(pipe: Pipeline, file: LoraFile, layers: Sequence[LoraLayer]) -
     """Raise `ModelError` where a layer of the file is of another width than that of the model."""
     for layer in layers:
         weight = getattr(pipe, layer.component).get_submodule(layer.module).weight
+        if not _is_whole(layer.tensors, (weight.shape[0], weight[0].numel())):
+            shapes = ", ".join(f"{part} {tuple(tensor.shape)}" for part, tensor in layer.tensors.items())
+            raise ModelError(message("lora-tensors", path=file.path, layer=layer.module, shapes=shapes))
         shape = _changed_shape(layer.tensors)
         if shape is not None and shape != (weight.shape[0], weight[0].numel()):
             raise ModelError(
@@ -228,6 +232,36 @@ def _changed_shape(tensors: Mapping[str, Tensor]) -> tuple[int, int] | None:
     if {"hada_w1_a", "hada_w1_b"} <= tensors.keys() and "hada_t1" not in tensors:
         return tensors["hada_w1_a"].shape[0], tensors["hada_w1_b"].shape[1]
     return None
+
+
+def _is_whole(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> bool:
+    """Return whether the factors of a layer are all there and can be multiplied.
+
+    Factors with a core (`mid`, `hada_t1`, `lokr_t2`) are left to peft. Only the factors of a LoKr,
+    whose product is a Kronecker product, are compared with the shape of the layer's weights.
+    """
+    if any(0 in tensor.shape or tensor.ndim == 0 for tensor in tensors.values()):
+        return False
+    if tensors.keys() & {"mid", "hada_t1", "lokr_t2"}:
+        return True
+    pairs = [("up", "down"), ("hada_w1_a", "hada_w1_b"), ("hada_w2_a", "hada_w2_b")]
+    pairs += [("lokr_w1_a", "lokr_w1_b"), ("lokr_w2_a", "lokr_w2_b")]
+    for left, right in pairs:
+        if (left in tensors) != (right in tensors):
+            return False
+        if left in tensors and tensors[left].shape[1:2] != tensors[right].shape[:1]:
+            return False
+    if ("hada_w1_a" in tensors) != ("hada_w2_a" in tensors):
+        return False
+    if any(part.startswith("lokr") for part in tensors):
+        rows, columns = 1, 1
+        for factor in ("lokr_w1", "lokr_w2"):
+            outer, inner = (tensors.get(f"{factor}{part}", tensors.get(factor)) for part in ("_a", "_b"))
+            if outer is None or inner is None:
+                return False
+            rows, columns = rows * outer.shape[0], columns * inner[0].numel()
+        return (rows, columns) == shape
+    return True
 
 
 def _has_plain_names(file: LoraFile, layers: Sequence[LoraLayer]) -> bool:
