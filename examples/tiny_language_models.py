@@ -1,7 +1,4 @@
-"""Pipelines with tiny random weights whose text encoders are language models; see `tiny_models`.
-
-Their tokenizer has each word of the templates of these pipelines as one token, as the real ones have.
-"""
+"""Pipelines with tiny random weights whose text encoders are language models; see `tiny_models`."""
 
 from __future__ import annotations
 
@@ -47,48 +44,27 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
-from tiny_models import T5, autoencoder, byte_letters, pipeline, randomize, t5_encoder, t5_tokenizer
-from tokenizers.processors import TemplateProcessing
+from tiny_models import T5, autoencoder, pipeline, randomize, t5_encoder, t5_tokenizer
+from tiny_text_encoders import (
+    PICTURE,
+    WIDTH,
+    PictureProcessor,
+    TextProcessor,
+    gemma2,
+    glm,
+    glm_tokenizer,
+    mistral3,
+    qwen3,
+    qwen3_vl,
+    qwen_tokenizer,
+    qwen_vl,
+)
 from transformers import (
-    Gemma2Config,
-    Gemma2Model,
-    GlmConfig,
-    GlmModel,
-    Mistral3Config,
-    Mistral3ForConditionalGeneration,
-    ProcessorMixin,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2Tokenizer,
-    Qwen2VLProcessor,
-    Qwen3Config,
     Qwen3ForCausalLM,
-    Qwen3Model,
-    Qwen3VLConfig,
-    Qwen3VLModel,
     UMT5Config,
     UMT5EncoderModel,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-WIDTH = 32
-"""Width of the text encoders."""
-WORDS = (
-    "system user assistant Describe the image by detailing the color shape size texture quantity text "
-    "spatial relationships of the objects and background um gato vermelho You are an designed to generate "
-    "superior images with degree alignment based on textual prompts or Prompt Start"
-)
-"""Words that are one token, alone or after a space."""
-CHAT = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-    "{% endfor %}<|im_start|>assistant\n"
-)
-"""Template of a conversation."""
-CONTENT_CHAT = CHAT.replace("message.content", "message.content[0].text")
-"""The same for messages whose content is a list."""
-PICTURE = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
-"""Tokens around a picture in a text, and the one that stands for a part of it."""
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def qwen_image(**parts: Any) -> QwenImagePipeline:
@@ -510,153 +486,6 @@ def cogview4_transformer(in_channels: int = 4) -> CogView4Transformer2DModel:
     ).eval()
 
 
-def glm(tokenizer: Qwen2Tokenizer) -> GlmModel:
-    """Make a GLM of two layers."""
-    config = GlmConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return randomize(GlmModel(config))
-
-
-def qwen3(tokenizer: Qwen2Tokenizer, kind: Any = Qwen3Model, layers: int = 2) -> Any:
-    """Make a Qwen3."""
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=48,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=16,
-    )
-    return randomize(kind(config))
-
-
-def gemma2(tokenizer: Qwen2Tokenizer) -> Gemma2Model:
-    """Make a Gemma 2 of two layers."""
-    config = Gemma2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        query_pre_attn_scalar=16,
-    )
-    return randomize(Gemma2Model(config))
-
-
-def mistral3(tokenizer: Qwen2Tokenizer) -> Mistral3ForConditionalGeneration:
-    """Make a Mistral 3 of 30 layers, with a vision model of one."""
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-    }
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 28,
-        "patch_size": 14,
-    }
-    config = Mistral3Config(text_config=text | {"model_type": "mistral"}, vision_config=vision)
-    return randomize(Mistral3ForConditionalGeneration(config))
-
-
-class TextProcessor(ProcessorMixin):
-    """A processor with a tokenizer alone, in place of those that also take pictures and need torchvision."""
-
-    def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
-        super().__init__(tokenizer)
-        self.chat_template = CONTENT_CHAT
-
-
-class PictureProcessor(ProcessorMixin):
-    """A processor of pictures and texts without videos, for which Qwen2-VL's own needs torchvision."""
-
-    image_token = PICTURE[1]
-
-    def __init__(self, image_processor: Qwen2VLImageProcessorPil, tokenizer: Qwen2Tokenizer) -> None:
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        super().__init__(image_processor, tokenizer)
-
-    replace_image_token = Qwen2VLProcessor.replace_image_token
-
-
-def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
-    """Make a Qwen2.5-VL of two layers, with a vision model of one."""
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "rope_parameters": {"mrope_section": [2, 3, 3], "rope_type": "default", "rope_theta": 1e6},
-    }
-    vision = {
-        "depth": 1,
-        "hidden_size": 32,
-        "intermediate_size": 32,
-        "num_heads": 2,
-        "out_hidden_size": WIDTH,
-        "patch_size": 14,
-        "fullatt_block_indexes": [0],
-    }
-    picture = dict(
-        zip(
-            ("vision_start_token_id", "image_token_id", "vision_end_token_id"),
-            tokenizer.convert_tokens_to_ids(list(PICTURE)),
-            strict=True,
-        )
-    )
-    known = {name: token for name, token in picture.items() if token is not None}
-    torch.manual_seed(0)
-    return randomize(
-        Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **known))
-    )
-
-
-def qwen3_vl(tokenizer: Qwen2Tokenizer) -> Qwen3VLModel:
-    """Make a Qwen3-VL of two layers, with a vision model of one."""
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-        "rope_parameters": {"mrope_section": [2, 3, 3], "rope_type": "default", "rope_theta": 1e6},
-    }
-    vision = {
-        "depth": 1,
-        "hidden_size": 32,
-        "intermediate_size": 32,
-        "num_heads": 2,
-        "out_hidden_size": WIDTH,
-        "deepstack_visual_indexes": [0],
-        "num_position_embeddings": 16,
-    }
-    torch.manual_seed(0)
-    return randomize(Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)))
-
-
 def qwen_autoencoder() -> AutoencoderKLQwenImage:
     """Make an autoencoder whose latents have half the side of the image."""
     torch.manual_seed(0)
@@ -669,29 +498,3 @@ def qwen_autoencoder() -> AutoencoderKLQwenImage:
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
     ).eval()
-
-
-def qwen_tokenizer() -> Qwen2Tokenizer:
-    """Make a Qwen2 tokenizer over bytes with `WORDS` as tokens."""
-    words = WORDS.split()
-    pieces = [*SPECIAL, *byte_letters(), *words, *("Ġ" + word for word in words)]
-    tokenizer = Qwen2Tokenizer(
-        vocab={piece: number for number, piece in enumerate(dict.fromkeys(pieces))},
-        merges=[],
-        extra_special_tokens=list(SPECIAL[1:]),
-        model_max_length=4096,
-        chat_template=CHAT,
-    )
-    tokenizer.backend_tokenizer.model.ignore_merges = True  # a word in the vocabulary is one token
-    return tokenizer
-
-
-def glm_tokenizer() -> Qwen2Tokenizer:
-    """Make a tokenizer over bytes that begins texts with two special tokens and pads them on the left."""
-    tokenizer = qwen_tokenizer()
-    tokenizer.padding_side = "left"
-    special = [(each, tokenizer.convert_tokens_to_ids(each)) for each in SPECIAL[1:]]
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=" ".join(each for each, _ in special) + " $A", special_tokens=special
-    )
-    return tokenizer
