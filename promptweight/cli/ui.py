@@ -17,6 +17,8 @@ LANGUAGES = ("en", "pt-br")
 ROOT_PATH = re.compile(r"(https?://[^/\s?#]+)?(/[^\s?#]*)?(?<!^)")
 """A path that begins with a slash, or an address of the web."""
 
+_SIZE = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([kmgt])(i?)b\s*", re.IGNORECASE)
+
 
 def ui(
     model: Annotated[
@@ -37,6 +39,12 @@ def ui(
     output_dir: Annotated[
         Path, typer.Option(help="Folder in which finished images are saved; the tab History lists it.")
     ] = Path("out"),
+    output_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Size of that folder, such as 2GB, above which no further image is drawn."
+        ),
+    ] = None,
     no_save: Annotated[bool, typer.Option("--no-save", help="Save no images.")] = False,
     lora_dir: Annotated[Path | None, typer.Option(help="Folder of the LoRAs that prompts name.")] = None,
     embeddings_dir: Annotated[
@@ -65,6 +73,9 @@ def ui(
         check_choice("lang", lang, LANGUAGES)
     if root_path is not None and not ROOT_PATH.fullmatch(root_path):
         raise SettingError(message("cli-root-path", path=root_path))
+    if output_limit is not None and no_save:
+        raise SettingError(message("cli-output-limit-unused"))
+    limit = None if output_limit is None else parse_size(output_limit)
     try:
         from promptweight_ui.app import LOOPBACK, launch
     except ModuleNotFoundError as error:
@@ -82,8 +93,28 @@ def ui(
         auth=logins,
         language=lang,
         output_dir=None if no_save else output_dir,
+        output_limit=limit,
         lora_dir=lora_dir,
         embeddings_dir=embeddings_dir,
         root_path=root_path,
         api=api,
     )
+
+
+def parse_size(text: str) -> int:
+    """Return a size in bytes; MB and GB are decimal, MiB and GiB binary.
+
+    >>> parse_size("2GB"), parse_size("1.5 MiB")
+    (2000000000, 1572864)
+
+    Raises:
+        SettingError: the text is not a size above 0 with a unit.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise SettingError(message("cli-output-limit", text=text))
+    factor = (1024 if match[3] else 1000) ** ("kmgt".index(match[2].lower()) + 1)
+    size = int(float(match[1]) * factor)
+    if size < 1:
+        raise SettingError(message("cli-output-limit", text=text))
+    return size

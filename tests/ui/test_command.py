@@ -30,7 +30,8 @@ def test_default_is_the_built_in_model_on_this_machine(launched):
     assert models == ["mini"]
     assert more == {
         "host": "127.0.0.1", "port": None, "share": False, "auth": [], "language": None,
-        "output_dir": Path("out"), "lora_dir": None, "embeddings_dir": None, "root_path": None, "api": False,
+        "output_dir": Path("out"), "output_limit": None,
+        "lora_dir": None, "embeddings_dir": None, "root_path": None, "api": False,
     }  # fmt: skip
 
 
@@ -38,13 +39,14 @@ def test_every_option_reaches_the_app(launched):
     arguments = (
         "-m mini -m other --host 0.0.0.0 --port 8000 --share --auth ana:a:b --lang pt-br --output-dir a"
     )
-    arguments += " --lora-dir b --embeddings-dir c --root-path /images --api"
+    arguments += " --output-limit 2GB --lora-dir b --embeddings-dir c --root-path /images --api"
     assert run(*arguments.split()) == 0
     ((models, more),) = launched
     assert models == ["mini", "other"]
     assert more == {
         "host": "0.0.0.0", "port": 8000, "share": True, "auth": [("ana", "a:b")], "language": "pt-br",
-        "output_dir": Path("a"), "lora_dir": Path("b"), "embeddings_dir": Path("c"), "root_path": "/images",
+        "output_dir": Path("a"), "output_limit": 2_000_000_000, "lora_dir": Path("b"),
+        "embeddings_dir": Path("c"), "root_path": "/images",
         "api": True,
     }  # fmt: skip
 
@@ -64,6 +66,12 @@ def test_images_are_not_saved_if_so_wanted(launched):
         ["--root-path", ""],
         ["--root-path", "/a b"],
         ["--root-path", "ftp://a/b"],
+        ["--output-limit", "2"],
+        ["--output-limit", "0GB"],
+        ["--output-limit", "-1GB"],
+        ["--output-limit", "1e9GB"],
+        ["--output-limit", "nanMB"],
+        ["--output-limit", "2GB", "--no-save"],
     ],
 )
 def test_invalid_option_raises(launched, arguments):

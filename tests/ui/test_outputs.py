@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from promptweight import generate
+from promptweight.errors import SettingError
 from promptweight.metadata import read_metadata
 from promptweight_ui.outputs import Outputs
 
@@ -53,3 +54,28 @@ def test_newest_files_come_first_and_only_of_a_listed_folder(tmp_path):
     assert Outputs(tmp_path).newest(9) == []
     assert Outputs(None, is_listed=True).newest(9) == []
     assert Outputs(tmp_path / "none", is_listed=True).newest(9) == []
+
+
+def test_full_folder_is_refused_and_keeps_its_images(result, component, tmp_path):
+    outputs = Outputs(tmp_path / "out", limit=10_000_000)
+    outputs.check_room()
+    outputs.save(result, component)
+    used = sum(file.stat().st_size for file in (tmp_path / "out").iterdir())
+    Outputs(tmp_path / "out", limit=used + 1).check_room()
+    full = Outputs(tmp_path / "out", limit=used)
+    with pytest.raises(SettingError, match="the folder of finished images is full"):
+        full.check_room()
+    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) == used
+    sorted((tmp_path / "out").iterdir())[0].unlink()  # whoever runs the app makes room
+    full.check_room()
+    Outputs(None, limit=1).check_room()
+
+
+def test_subfolders_count_and_links_do_not(tmp_path):
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    (tmp_path / "out" / "a" / "b.png").write_bytes(bytes(1_000))
+    (tmp_path / "big").write_bytes(bytes(100_000))
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "big")
+    Outputs(tmp_path / "out", limit=2_000).check_room()
+    with pytest.raises(SettingError):
+        Outputs(tmp_path / "out", limit=1_000).check_room()

@@ -350,3 +350,13 @@ def test_page_does_not_disclose_folders(served, model_folder):
     config = httpx.get(f"{served.url}/config").text
     assert str(model_folder.parent) not in config
     assert 'analytics_enabled":false' in config.replace(" ", "")
+
+
+def test_full_output_folder_refuses_a_run(served, tmp_path, monkeypatch):
+    from promptweight_ui.outputs import Outputs
+
+    (tmp_path / "a.png").write_bytes(bytes(1_000_000))
+    monkeypatch.setattr(served.context, "outputs", Outputs(tmp_path, limit=1_000_000))
+    assert "the folder of finished images is full (1 of 1 MB)" in refused(served)
+    assert "a pasta de imagens prontas está cheia" in json.loads(refused(served, language="pt-br"))["error"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -141,6 +141,7 @@ def launch(
     auth: Sequence[tuple[str, str]] = (),
     language: str | None = None,
     output_dir: str | os.PathLike[str] | None = "out",
+    output_limit: int | None = None,
     lora_dir: str | os.PathLike[str] | None = None,
     embeddings_dir: str | os.PathLike[str] | None = None,
     load_now: bool = True,
@@ -159,6 +160,8 @@ def launch(
         language: one of `LANGUAGES` for every browser; the language of each browser when None.
         output_dir: the folder in which finished images are saved; None for none. The History tab lists it if
             only this machine can open the page and there is no login; else a browser sees its own images.
+        output_limit: the size of that folder in bytes above which no further image is drawn; no limit when
+            None. Nothing is deleted.
         lora_dir: the folder of the LoRAs that prompts name.
         embeddings_dir: the folder of the textual inversions that prompts name.
         load_now: whether to load the first model at once instead of at its first use.
@@ -169,7 +172,7 @@ def launch(
     """
     offered = Models(models)
     is_private = host in LOOPBACK and not share and not auth
-    outputs = Outputs(output_dir, is_listed=is_private)
+    outputs = Outputs(output_dir, is_listed=is_private, limit=output_limit)
     context = Context(offered, Sessions(), outputs, lora_dir, embeddings_dir)
     examples = context.parts["examples"] = Examples(context, is_pending=load_now)
     app = build_app(context)

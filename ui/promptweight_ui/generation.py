@@ -174,6 +174,7 @@ def stream_generation(
     Raises:
         QueueFullError: too many runs are waiting.
         RunFailedError: the run failed after its first image.
+        SettingError: the output folder is full.
         Exception: that of a run that failed before.
     """
     start = monotonic()
@@ -187,6 +188,7 @@ def stream_generation(
         results.append(result)
 
     def work(run: Run) -> Result | None:
+        context.outputs.check_room()
         with context.models.use(call.model) as pipe, run.interrupting(pipe):
             from promptweight import generate
             from promptweight.attention import Record

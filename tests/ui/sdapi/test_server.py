@@ -389,6 +389,13 @@ def test_saving_without_a_folder_is_refused(api, monkeypatch):
     assert "save_images must be false" in refusal(api, save_images=True)
 
 
+def test_saving_into_a_full_folder_is_refused(api, monkeypatch, tmp_path):
+    (tmp_path / "a.png").write_bytes(bytes(1_000))
+    monkeypatch.setattr(api.context.outputs, "folder", tmp_path)
+    monkeypatch.setattr(api.context.outputs, "_limit", 1_000)
+    assert "the folder of finished images is full" in refusal(api, save_images=True)
+
+
 def test_app_without_the_option_has_no_api(served):
     assert httpx.get(f"{served.url}/sdapi/v1/options").status_code == 404
     assert httpx.post(f"{served.url}/sdapi/v1/txt2img", json=SMALL).status_code in (404, 405)

@@ -147,6 +147,8 @@ def read_call(context: Context, defaults: Mapping[str, Any], task: str, body: ob
     saves = _boolean(fields, "save_images", False) and not _boolean(fields, "do_not_save_samples", False)
     if saves and context.outputs.folder is None:
         raise SettingError(message("sdapi-save"))
+    if saves:
+        context.outputs.check_room()
     return ApiCall(
         task,
         model,

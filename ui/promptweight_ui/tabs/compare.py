@@ -217,6 +217,7 @@ def _messages(
         from promptweight import generate
 
         for row, column, cell in planned:
+            context.outputs.check_room()
             with context.models.use(cell.model) as pipe, run.interrupting(pipe):
                 result = generate(pipe, cell.prompt, options=cell.options, callback=run.after_step)
             if run.is_stopped or not result.images:
