@@ -17,6 +17,9 @@ export default [
       "prefer-template": "error",
     },
   },
-  { files: ["ui/promptweight_ui/static/*.js"], languageOptions: { globals: globals.browser } },
+  {
+    files: ["ui/promptweight_ui/static/*.js", "promptweight/widget/static/*.js"],
+    languageOptions: { globals: globals.browser },
+  },
   { files: ["tests/ui/static/*.js"], languageOptions: { globals: globals.node } },
 ];

@@ -5,6 +5,7 @@ from .constants import CONSTANTS as CONSTANTS
 from .contact_sheets import contact_sheet as contact_sheet
 from .heat import comparable_scales as comparable_scales
 from .heat import heat_range as heat_range
+from .html import quantize_heats as quantize_heats
 from .html import render_hover_html as render_hover_html
 from .interpolation import upsample_maps as upsample_maps
 from .labels import ACCENT as ACCENT

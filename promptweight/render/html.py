@@ -62,8 +62,7 @@ def render_hover_html(maps: Sequence[tuple[str, Any]], colormap: str = "inferno"
         SettingError: the color map is unknown, or a heat map is not two-dimensional.
     """
     heats = [as_heat(heat) for _, heat in maps]
-    scales = comparable_scales([heat_range(heat) for heat in heats])
-    cells = [_quantize(heat, scale) for heat, scale in zip(heats, scales, strict=True)]
+    cells = quantize_heats(heats)
     height, width = cells[0].shape if cells else (1, 1)
     buttons = "\n".join(
         _button(label, float(heat.mean()), values)
@@ -76,6 +75,23 @@ def render_hover_html(maps: Sequence[tuple[str, Any]], colormap: str = "inferno"
         f"<div><output></output></div>\n"
         f"</div>\n<script>{SCRIPT}</script>"
     )
+
+
+def quantize_heats(heats: Sequence[Any]) -> list[Tensor]:
+    """Return heat maps on comparable color scales with at most `MAX_CELLS` cells a side.
+
+    Args:
+        heats: heat maps of one shape (height, width).
+
+    Returns:
+        For each of them a tensor (rows, columns), uint8, whose values are rows of a `colormap_table`.
+
+    Raises:
+        SettingError: a heat map is not two-dimensional.
+    """
+    fields = [as_heat(heat) for heat in heats]
+    scales = comparable_scales([heat_range(heat) for heat in fields])
+    return [_quantize(heat, scale) for heat, scale in zip(fields, scales, strict=True)]
 
 
 def _button(label: str, mean: float, cells: Tensor) -> str:

@@ -1,0 +1,1 @@
+from .prompt_widget import PromptWidget as PromptWidget
