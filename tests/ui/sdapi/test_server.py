@@ -203,6 +203,10 @@ def test_picture_is_stretched_or_cut_to_the_size(api, mode):
         ("height", 100_000),
         ("send_images", 1),
         ("override_settings", {"sd_vae": "x"}),
+        ("override_settings", {"eta_ancestral": 0.5}),
+        ("clip_skip", 0),
+        ("alwayson_scripts", {"ADetailer": {"args": [False, {"ad_model": "face"}]}}),
+        ("alwayson_scripts", ["ADetailer"]),
         ("override_settings", {"sd_model_checkpoint": "/etc"}),
         ("override_settings", {"CLIP_stop_at_last_layers": 0}),
         ("init_images", ["x"]),
@@ -255,6 +259,37 @@ def test_body_that_is_not_a_json_object_is_refused(api, content, kind, text):
     assert text in answer.json()["detail"]
 
 
+def test_values_without_effect_are_taken(api):
+    """The fields that clients of the tool send with every request."""
+    picture = encoded(noise(8, 8))
+    plain = drawn(api, sampler_name="Euler a")["images"]
+    unused = {
+        "enable_hr": False, "hr_scale": 2, "hr_upscaler": "Latent", "hr_second_pass_steps": 0,
+        "hr_additional_modules": ["Use same choices"], "denoising_strength": 0.7, "subseed": 5,
+        "subseed_strength": 0, "seed_resize_from_h": -1, "restore_faces": False, "tiling": None, "styles": [],
+        "eta": 1.0, "s_churn": 0, "s_tmax": 0, "s_tmin": 0, "s_noise": 1, "override_settings": {
+            "sd_vae": "Automatic", "CLIP_stop_at_last_layers": 1, "forge_additional_modules": [],
+        }, "clip_skip": 1, "override_settings_restore_afterwards": True, "do_not_save_grid": False,
+        "do_not_save_samples": False, "script_name": None, "script_args": [], "mask_blur": 4,
+        "alwayson_scripts": {"ADetailer": {"args": [False]}, "ControlNet": {"args": []}},
+        "refiner_switch_at": 0.8, "comments": {}, "firstphase_width": 0, "sampler_index": "Euler",
+    }  # fmt: skip
+    assert drawn(api, sampler_name="Euler a", **unused)["images"] == plain
+    assert "init_images" in refusal(api, init_images=[picture])
+
+
+def test_options_that_were_read_can_be_sent_back(api):
+    assert api.post("options", **api.get("options")).status_code == 200
+
+
+def test_clip_skip_of_sdnext_is_that_of_the_tool(api):
+    skipped = drawn(api, clip_skip=2)["images"]
+    assert skipped == drawn(api, override_settings={"CLIP_stop_at_last_layers": 2})["images"]
+    assert skipped != drawn(api)["images"]
+    shown = refusal(api, clip_skip=2, override_settings={"CLIP_stop_at_last_layers": 1})
+    assert "clip_skip must be one of: 1; got 2" in shown
+
+
 def test_options_choose_the_model_for_later_requests(api):
     first, other = api.names
     assert api.get("options") == {
@@ -268,7 +303,9 @@ def test_options_choose_the_model_for_later_requests(api):
     assert api.get("options")["sd_model_checkpoint"] == first
     for changes, text in (
         ({"sd_model_checkpoint": "../x"}, "must be"),
-        ({"sd_vae": "x"}, "options must be among"),
+        ({"sd_vae": "x"}, "sd_vae must be one of"),
+        ({"samples_format": "webp"}, "samples_format must be one of"),
+        ({"eta_ancestral": 0.5}, "options must be among"),
         ({"CLIP_stop_at_last_layers": 99}, "CLIP_stop_at_last_layers"),
     ):
         answer = api.post("options", **changes)

@@ -38,6 +38,13 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 CHECKPOINT, CLIP_LAYER = "sd_model_checkpoint", "CLIP_stop_at_last_layers"
 """Options of the server that a client may change."""
 
+FIXED_OPTIONS: Mapping[str, tuple[Any, ...]] = {
+    "samples_format": ("png",),
+    "sd_vae": ("Automatic", "None", "", None),
+    "forge_additional_modules": ([], None),
+}
+"""Other options, and the values with which they change nothing."""
+
 _AUTOMATIC = ("", "automatic")
 _STOCHASTIC_BY_ETA = ("DDIM", OWN_SAMPLER)
 """Samplers to which eta = 0 is usual; to the others it is 1."""
@@ -87,6 +94,10 @@ def check_options(context: Context, changes: object) -> dict[str, Any]:
             checked[name] = value
         elif name == CLIP_LAYER:
             checked[name] = validation.check_integer(name, value, 1, MAX_CLIP_SKIP + 1)
+        elif name in FIXED_OPTIONS:
+            if value not in FIXED_OPTIONS[name]:
+                valid = ", ".join("null" if each is None else repr(each) for each in FIXED_OPTIONS[name])
+                raise SettingError(message("sdapi-field", name=name, valid=valid, value=repr(value)[:60]))
         else:
             raise SettingError(message("sdapi-option", known=f"{CHECKPOINT}, {CLIP_LAYER}", name=name))
     return checked
@@ -107,7 +118,13 @@ def read_call(context: Context, defaults: Mapping[str, Any], task: str, body: ob
     if not isinstance(body, Mapping):
         raise SettingError(message("sdapi-object", name="the request"))
     fields = check_fields(body, has_picture=task == "img2img")
-    settings = {**defaults, **check_options(context, fields.get("override_settings", {}))}
+    overrides = check_options(context, fields.get("override_settings", {}))
+    if "clip_skip" in fields:
+        skip = _integer(fields, "clip_skip", 1, 1, MAX_CLIP_SKIP + 1)
+        if overrides.setdefault(CLIP_LAYER, skip) != skip:
+            valid = str(overrides[CLIP_LAYER])
+            raise SettingError(message("sdapi-field", name="clip_skip", valid=valid, value=skip))
+    settings = {**defaults, **overrides}
     model = settings[CHECKPOINT]
     sampler, schedule = _find_sampler(context, model, fields)
     _check_eta(fields.get("eta"), sampler)

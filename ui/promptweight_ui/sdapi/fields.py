@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ _FOLLOWED = {
     "prompt", "negative_prompt", "seed", "sampler_name", "sampler_index", "scheduler", "batch_size", "n_iter",
     "steps", "cfg_scale", "width", "height", "override_settings", "send_images", "save_images",
     "do_not_save_samples", "denoising_strength", "eta",
+    "clip_skip",  # of SD.Next
     "weighting", "dialect",  # of promptweight
 }  # fmt: skip
 _FOLLOWED_WITH_A_PICTURE = {"init_images", "resize_mode"}
@@ -21,6 +21,7 @@ _FOLLOWED_WITH_A_PICTURE = {"init_images", "resize_mode"}
 _WITHOUT_EFFECT_ALONE = {
     "subseed",  # acts with subseed_strength
     "do_not_save_grid",  # grids are not drawn
+    "s_tmax", "s_tmin",  # with s_churn
     "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y", "hr_checkpoint_name",
     "hr_sampler_name", "hr_scheduler", "hr_prompt", "hr_negative_prompt", "hr_cfg", "firstphase_width",
     "firstphase_height", "hr_additional_modules",  # with enable_hr
@@ -41,8 +42,6 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "styles": ([],),
     "s_min_uncond": (0,),
     "s_churn": (0,),
-    "s_tmax": (0, math.inf),
-    "s_tmin": (0,),
     "s_noise": (1,),
     "override_settings_restore_afterwards": (True,),
     "refiner_checkpoint": ("",),
@@ -82,10 +81,25 @@ def check_fields(body: Mapping[str, Any], *, has_picture: bool) -> dict[str, Any
     for name, value in given.items():
         if name not in known:
             raise SettingError(message("sdapi-field-unknown", name=name, hint=did_you_mean(name, known)))
+        if name == "alwayson_scripts" and _are_off(value):
+            continue
         if name in neutral and value not in neutral[name]:
             valid = ", ".join(["null", *map(_as_json, neutral[name])])
             raise SettingError(message("sdapi-field", name=name, valid=valid, value=_shorten(value)))
     return {name: value for name, value in given.items() if name in followed}
+
+
+def _are_off(scripts: Any) -> bool:
+    """Return whether no script has an argument that is on, as clients send for extensions that they know."""
+    if not isinstance(scripts, Mapping):
+        return False
+    return all(
+        isinstance(script, Mapping)
+        and script.keys() <= {"args"}
+        and isinstance(arguments := script.get("args", []), list)
+        and not any(arguments)
+        for script in scripts.values()
+    )
 
 
 def _as_json(value: Any) -> str:
