@@ -9,6 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 import promptweight
+from promptweight_ui.recorded_page import write_pages
 
 project = "promptweight"
 author = "the promptweight developers"
@@ -38,6 +39,9 @@ PAGES = {
 }
 """Pages of the site that show files from outside `docs/`."""
 
+EXPLORE = re.compile(r"\[([^]]+)\]\(\.\./examples/explore_page\.py\)")
+"""Link of a page of `docs/` to the script that writes the recorded pages of the Explore tab."""
+
 
 def copy_notebooks(app: Sphinx, _config: object) -> None:
     """Copy the notebooks into the source folder, where Sphinx finds them."""
@@ -57,6 +61,8 @@ def link_pages(app: Sphinx, name: str, source: list[str]) -> None:
         return link[0] if page is None else f"](/{page})"
 
     source[0] = re.sub(r"\]\(([^)#\s:]+\.md)\)", target, source[0])
+    # the script of the repository makes pages that the site has
+    source[0] = EXPLORE.sub(r'<a href="explore/index.html">\1</a>', source[0])
 
 
 def mark_examples(*arguments: Any) -> None:
@@ -68,8 +74,15 @@ def mark_examples(*arguments: Any) -> None:
             lines[number:number] = ["::", ""]
 
 
+def write_explore_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Write the pages with a recorded run of the app's Explore tab into the built site."""
+    if exception is None and app.builder.format == "html":
+        write_pages(Path(app.outdir) / "explore", notebooks="../notebooks")
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions above to the build."""
     app.connect("config-inited", copy_notebooks)
     app.connect("source-read", link_pages)
+    app.connect("build-finished", write_explore_pages)
     app.connect("autodoc-process-docstring", mark_examples, priority=100)  # before napoleon

@@ -46,3 +46,12 @@ def test_links_of_a_page_to_files_outside_the_folder_lead_to_pages(site):
     page = (site / "measurements.html").read_text(encoding="utf-8")
     assert 'href="model-cards/mini.html"' in page
     assert "README.md" not in page
+
+
+@pytest.mark.slow
+def test_site_has_the_recorded_pages_of_explore_and_links_them(site):
+    assert 'href="explore/index.html"' in (site / "app.html").read_text(encoding="utf-8")
+    for name in ("index.html", "pt-br.html"):
+        page = (site / "explore" / name).read_text(encoding="utf-8")
+        assert 'data-site="../notebooks"' in page
+        assert "pw-explore" in page

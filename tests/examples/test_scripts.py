@@ -92,6 +92,14 @@ def test_readme_image_and_animation_are_drawn(tmp_path, monkeypatch):
         assert image.n_frames > 8
 
 
+@pytest.mark.slow
+def test_explore_page_is_written_in_both_languages(tmp_path, monkeypatch, capsys):
+    run("explore_page", *SHORT, "--output", tmp_path / "explore", monkeypatch=monkeypatch)
+    written = {path.name for path in (tmp_path / "explore").iterdir()}
+    assert written == {Path(line).name for line in capsys.readouterr().out.split()}
+    assert written == {"index.html", "pt-br.html"}
+
+
 @pytest.mark.browser
 def test_app_screenshots_are_taken(tmp_path):
     script = [sys.executable, EXAMPLES / "app_screenshots.py", *SHORT, "--output", tmp_path]
@@ -117,7 +125,7 @@ def test_readme_animation_is_small_legible_and_endless():
 
 def test_every_script_is_tested():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, "quickstart", "app_screenshots"}
+    assert names == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, "quickstart", "app_screenshots", "explore_page"}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)

@@ -37,12 +37,12 @@ const shown = (changes = {}) => ({ vectors: null, text: null, attention: { ...AT
 
 test("a card has its texts in both languages, and no text is without a card", () => {
   for (const language of ["en", "pt-br"]) {
-    const texts = Object.keys(strings(language)).filter((key) => /^tour_[a-z]+_(title|text|question|choice_\d|answer|live|live_joint)$/.test(key));
+    const texts = Object.keys(strings(language)).filter((key) => /^tour_[a-z]+_(title|text|question|choice_\d|answer|live|live_joint|live_fixed)$/.test(key));
     const expected = CARDS.flatMap(({ name, choices }) => [
       ...["title", "text", "question", "answer", "live"].map((part) => `tour_${name}_${part}`),
       ...Array.from({ length: choices }, (_, index) => `tour_${name}_choice_${index + 1}`),
     ]);
-    assert.deepEqual(texts.sort(), [...expected, "tour_cross_live_joint"].sort());
+    assert.deepEqual(texts.sort(), [...expected, "tour_cross_live_joint", "tour_steps_live_fixed"].sort());
   }
 });
 

@@ -160,7 +160,8 @@ export class AttentionDrawing {
     if (heads > 1) {
       pickers.push(this.#picker("head", Array.from({ length: heads }, (_, index) => [index, of(index, heads)]), selection));
     }
-    pickers.push(this.#picker("step", about.steps.map((step) => [step, of(step, total)]), selection));
+    // A recorded run has the numbers of one step.
+    if (about.fixed_step === undefined) pickers.push(this.#picker("step", about.steps.map((step) => [step, of(step, total)]), selection));
     replaceKeepingFocus(this.pickers, pickers);
   }
 

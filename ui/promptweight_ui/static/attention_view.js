@@ -67,7 +67,7 @@ export class AttentionView {
     this.answer = null;
     this.isFirst = true;
     const cells = about.layers.map(({ rows, columns }) => rows * columns);
-    const step = about.steps[Math.floor(about.steps.length / 2)];
+    const step = about.fixed_step ?? about.steps[Math.floor(about.steps.length / 2)];
     const words = this.words(step)
       .map((word, index) => ({ ...word, index }))
       .filter((word) => !word.punctuation)
@@ -132,6 +132,7 @@ export class AttentionView {
       keys: values.table.reduce((sum, { count }) => sum + (count ?? 1), 0),
       layer: about.layers[selection.layer],
       scale: about.guidance_scale,
+      isFixed: about.fixed_step !== undefined,
     });
   }
 

@@ -42,7 +42,7 @@ export class GuidanceView {
       element("div", { class: "pw-guidance" }, ...this.images.map(({ figure }) => figure)),
       slider,
       this.status,
-      element("p", { class: "pw-hint" }, translate("guidance_more")),
+      ...(message.about.fixed_step === undefined ? [element("p", { class: "pw-hint" }, translate("guidance_more"))] : []),
     ];
     this.body = element("div", { class: "pw-film-side" });
     this.root = element("section", { class: "pw-try", "data-tour": "guidance" }, element("h4", {}, translate("guidance_title")), element("p", {}, translate("guidance_text")), this.body);

@@ -179,7 +179,7 @@ export const CARDS = [
     choices: 3,
     right: 0,
     notebook: "weighting",
-    live: ({ steps, selection }) => ({ step: selection.step + 1, steps }),
+    live: ({ steps, selection, isFixed }) => ({ step: selection.step + 1, steps, ...(isFixed && { key: "steps_live_fixed" }) }),
   },
   {
     name: "guidance",
