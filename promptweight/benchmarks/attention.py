@@ -73,8 +73,8 @@ def benchmark_attention(
     """Measure the denoising model's calls: plain, recorded, weighted, both, and with a naive softmax.
 
     Args:
-        model: "sd15", "sdxl" or "sd35-medium", built in full size with random weights, or any model that
-            `promptweight.load` accepts.
+        model: one of `promptweight.benchmarks.models.ARCHITECTURES`, built in full size with random weights,
+            or any model that `promptweight.load` accepts.
         layers: number of levels of a UNet with attention, or of blocks of a transformer; None for all.
         size: side length of the latents; None for the model's default.
         steps: calls of the model per run, each with two batch rows: a negative prompt and a prompt.

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
+from diffusers import (
+    Flux2Transformer2DModel,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+    ZImageTransformer2DModel,
+)
 
 from promptweight.conditioning import (
     ChunkLayout,
@@ -30,7 +37,8 @@ if TYPE_CHECKING:
     from promptweight.protocols import Pipeline
 
 PROMPT = "a photo of a (red:1.4) cat and a (small:0.6) blue dog on the left of an old (wooden:1.2) table"
-CLIP_ROWS, T5_ROWS = 77, 256
+CLIP_ROWS, T5_ROWS, LANGUAGE_ROWS = 77, 256, 512
+"""Text positions of the encoders; language models: those of `max_sequence_length` in their pipelines."""
 
 UNETS: dict[str, dict[str, Any]] = {
     "sd15": {
@@ -69,8 +77,96 @@ SD35_MEDIUM: dict[str, Any] = {
 }
 """Configuration of the transformer of Stable Diffusion 3.5 medium."""
 
-ARCHITECTURES = (*UNETS, "sd35-medium")
+TRANSFORMERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "sd35-medium": (SD3Transformer2DModel, SD35_MEDIUM),
+    "flux": (
+        FluxTransformer2DModel,
+        {"in_channels": 64, "num_layers": 19, "num_single_layers": 38, "guidance_embeds": True},
+    ),
+    "flux2-klein": (
+        Flux2Transformer2DModel,
+        {
+            "in_channels": 128,
+            "num_layers": 5,
+            "num_single_layers": 20,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 7680,
+            "guidance_embeds": False,
+        },
+    ),
+    "z-image": (
+        ZImageTransformer2DModel,
+        {"in_channels": 16, "dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "n_heads": 30}
+        | {"n_kv_heads": 30, "cap_feat_dim": 2560},
+    ),
+}
+"""Published configurations of transformers by name; what they leave out is the default of their class."""
+
+_TINY_UNET: dict[str, Any] = {
+    "sample_size": 8,
+    "cross_attention_dim": 16,
+    "norm_num_groups": 4,
+    "block_out_channels": (8, 16, 16, 16),
+    "attention_head_dim": 2,
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "sd15": _TINY_UNET,
+    "sdxl": _TINY_UNET
+    | {"block_out_channels": (8, 16, 16), "transformer_layers_per_block": 1}
+    | {"addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 64},
+    "sd35-medium": {
+        "sample_size": 8,
+        "num_layers": 2,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "caption_projection_dim": 16,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 16,
+        "pos_embed_max_size": 16,
+        "dual_attention_layers": (0,),
+    },
+    "flux": {
+        "in_channels": 16,
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 16,
+        "axes_dims_rope": (4, 6, 6),
+    },
+    "flux2-klein": {
+        "in_channels": 16,
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "axes_dims_rope": (4, 4, 4, 4),
+    },
+    "z-image": {
+        "in_channels": 4,
+        "dim": 32,
+        "n_layers": 2,
+        "n_refiner_layers": 1,
+        "n_heads": 2,
+        "n_kv_heads": 2,
+        "cap_feat_dim": 32,
+        "axes_dims": [4, 6, 6],
+    },
+}
+"""Changes that make each architecture tiny, for a test of a benchmark on a CPU."""
+
+ARCHITECTURES = (*UNETS, *TRANSFORMERS)
 """Names of the models that `build_denoiser` builds."""
+
+BenchmarkDenoiser = (
+    UNet2DConditionModel
+    | SD3Transformer2DModel
+    | FluxTransformer2DModel
+    | Flux2Transformer2DModel
+    | ZImageTransformer2DModel
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +181,9 @@ class BenchmarkModel:
     """An object with the model as `unet` or `transformer`, for `attach`."""
 
 
-def build_denoiser(model: str, layers: int | None, device: str, dtype: str = "auto") -> Any:
+def build_denoiser(
+    model: str, layers: int | None, device: str, dtype: str = "auto", *, small: bool = False
+) -> Any:
     """Return a denoising model: an architecture with random weights, or the one of a loaded pipeline.
 
     Args:
@@ -93,6 +191,7 @@ def build_denoiser(model: str, layers: int | None, device: str, dtype: str = "au
         layers: number of levels of a UNet with attention, or of blocks of a transformer; None for all.
         device: a torch device.
         dtype: as in `promptweight.load`.
+        small: whether an architecture has tiny sizes (`SMALL`).
 
     Raises:
         SettingError: `layers` is given for a loaded model, or `dtype` is not valid.
@@ -109,16 +208,22 @@ def build_denoiser(model: str, layers: int | None, device: str, dtype: str = "au
     torch_dtype = choose_dtype(dtype, device, is_transformer=model not in UNETS)
     torch.manual_seed(0)
     with silence_libraries(), torch.device(device):
-        denoiser = SD3Transformer2DModel if model not in UNETS else UNet2DConditionModel
-        return denoiser(**_architecture_config(model, layers)).to(device, torch_dtype).eval()
+        denoiser: Any = UNet2DConditionModel if model in UNETS else TRANSFORMERS[model][0]
+        config = _architecture_config(model, layers) | (SMALL[model] if small else {})
+        return denoiser(**config).to(device, torch_dtype).eval()
 
 
 def _architecture_config(model: str, layers: int | None) -> dict[str, Any]:
     """Return the configuration of an architecture with its first `layers` levels or blocks."""
     if model not in UNETS:
-        blocks = min(layers or SD35_MEDIUM["num_layers"], SD35_MEDIUM["num_layers"])
-        dual = tuple(block for block in SD35_MEDIUM["dual_attention_layers"] if block < blocks)
-        return SD35_MEDIUM | {"num_layers": blocks, "dual_attention_layers": dual}
+        config = dict(TRANSFORMERS[model][1])
+        for name in ("num_layers", "num_single_layers", "n_layers"):
+            if name in config:
+                config[name] = min(layers or config[name], config[name])
+        if "dual_attention_layers" in config:
+            dual = config["dual_attention_layers"]
+            config["dual_attention_layers"] = tuple(each for each in dual if each < config["num_layers"])
+        return config
     config = dict(UNETS[model])
     first = next(i for i, name in enumerate(config["down_block_types"]) if name.startswith("Cross"))
     levels = len(config["block_out_channels"]) if layers is None else first + layers
@@ -130,13 +235,13 @@ def prepare_model(denoiser: Any, size: int | None = None) -> BenchmarkModel:
     """Return a model with random latents and embeddings as inputs.
 
     Args:
-        denoiser: a UNet, or a transformer of Stable Diffusion 3 or FLUX.1.
+        denoiser: a UNet, or a transformer of Stable Diffusion 3, FLUX.1, FLUX.2 or Z-Image.
         size: side length of the latents; None for the model's default.
 
     Raises:
         ModelError: the model type is not supported.
     """
-    if not isinstance(denoiser, (UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel)):
+    if not isinstance(denoiser, BenchmarkDenoiser):
         raise ModelError(message("benchmark-model", model=type(denoiser).__name__))
     random: dict[str, Any] = {"device": denoiser.device, "dtype": denoiser.dtype}
     sections: tuple[tuple[str, int], ...]
@@ -162,6 +267,26 @@ def prepare_model(denoiser: Any, size: int | None = None) -> BenchmarkModel:
             "timestep": timestep.expand(2),
             "pooled_projections": torch.randn(2, config.pooled_projection_dim, **random),
         }
+    elif isinstance(denoiser, Flux2Transformer2DModel):
+        config, rows, sections = denoiser.config, 1, (("qwen", LANGUAGE_ROWS),)
+        side, width = (size or 128) // 2, config.joint_attention_dim
+        axes = torch.arange(1), torch.arange(side), torch.arange(side), torch.arange(1)
+        text_axes = (*[torch.arange(1)] * 3, torch.arange(LANGUAGE_ROWS))
+        arguments = {
+            "hidden_states": torch.randn(1, side * side, config.in_channels, **random),
+            "timestep": timestep / 1000,
+            "guidance": torch.full((1,), 4.0, **random) if config.guidance_embeds else None,
+            "txt_ids": torch.cartesian_prod(*text_axes).to(denoiser.device),
+            "img_ids": torch.cartesian_prod(*axes).to(denoiser.device),
+        }
+    elif isinstance(denoiser, ZImageTransformer2DModel):
+        config, rows, sections = denoiser.config, 1, (("qwen", LANGUAGE_ROWS),)
+        side, width = size or 128, config.cap_feat_dim
+        embeds = torch.randn(1, LANGUAGE_ROWS, width, **random)
+        latents = [torch.randn(config.in_channels, 1, side, side, **random)]
+        call = partial(denoiser, latents, timestep / 1000, list(embeds))
+        encoded = _make_encoded_prompts(embeds, sections)
+        return BenchmarkModel(call, encoded, SimpleNamespace(transformer=denoiser))
     else:
         config, rows, sections = denoiser.config, 1, (("t5", T5_ROWS),)
         side, width = (size or 128) // 2, config.joint_attention_dim

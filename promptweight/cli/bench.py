@@ -21,12 +21,13 @@ def bench(
         typer.Option(
             "--model",
             "-m",
-            help="sd15, sdxl or sd35-medium (full size, random weights, no download), or a built-in name, "
-            "folder, .safetensors file or hub id.",
+            help="sd15, sdxl, sd35-medium, flux, flux2-klein or z-image (full size, random weights, no "
+            "download), or a built-in name, folder, .safetensors file or hub id.",
         ),
     ] = "sd15",
     layers: Annotated[
-        int | None, typer.Option(help="Number of first levels of a UNet, or blocks of SD3; by default all.")
+        int | None,
+        typer.Option(help="Number of first levels of a UNet, or blocks of a transformer; by default all."),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Side of the latents; by default the model's own.")] = None,
     steps: Annotated[int, typer.Option(help="Number of steps of a timed run.")] = 1,

@@ -16,7 +16,7 @@ from promptweight.benchmarks.attention import (
     summarize,
     time_calls,
 )
-from promptweight.benchmarks.models import ARCHITECTURES, build_denoiser, prepare_model
+from promptweight.benchmarks.models import ARCHITECTURES, UNETS, build_denoiser, prepare_model
 from promptweight.cli import main
 from promptweight.errors import ModelError, SettingError
 
@@ -95,15 +95,23 @@ def test_naive_softmax_keeps_text_columns(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("model", "layers", "billions"), [("sd15", 16, 0.860), ("sdxl", 70, 2.567), ("sd35-medium", 24, 2.244)]
+    ("model", "layers", "billions"),
+    [
+        ("sd15", 16, 0.860),
+        ("sdxl", 70, 2.567),
+        ("sd35-medium", 24, 2.244),
+        ("flux", 19 + 38, 11.90),
+        ("flux2-klein", 5 + 20, 3.876),
+        ("z-image", 30, 6.155),
+    ],
 )
 def test_build_denoiser_full_size_equals_published_models(model, layers, billions):
     """Number of layers with text attention, and of parameters; on the meta device."""
     denoiser = build_denoiser(model, None, "meta", "float32")
-    component = "transformer" if model == "sd35-medium" else "unet"
+    component = "unet" if model in UNETS else "transformer"
     assert len(read_layout(SimpleNamespace(**{component: denoiser})).layers) == layers
     assert sum(each.numel() for each in denoiser.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
-    assert ARCHITECTURES == ("sd15", "sdxl", "sd35-medium")
+    assert model in ARCHITECTURES
 
 
 @pytest.mark.parametrize(
@@ -112,7 +120,7 @@ def test_build_denoiser_full_size_equals_published_models(model, layers, billion
 )
 def test_build_denoiser_layers_limits_depth(model, layers, expected):
     denoiser = build_denoiser(model, layers, "meta", "bfloat16")
-    component = "transformer" if model == "sd35-medium" else "unet"
+    component = "unet" if model in UNETS else "transformer"
     assert len(read_layout(SimpleNamespace(**{component: denoiser})).layers) == expected
     assert denoiser.dtype == torch.bfloat16
 
