@@ -19,6 +19,8 @@ from diffusers import (
     CogView4Transformer2DModel,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    ErnieImagePipeline,
+    ErnieImageTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Pipeline,
@@ -402,6 +404,31 @@ def ovis_image(**parts: Any) -> OvisImagePipeline:
         text_encoder=qwen3(tokenizer),
         tokenizer=tokenizer,
         transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def ernie_image(**parts: Any) -> ErnieImagePipeline:
+    """Make an ERNIE-Image pipeline: a Mistral 3 and a transformer of one stream with the image first."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = ErnieImageTransformer2DModel(
+        hidden_size=32,
+        num_attention_heads=2,
+        num_layers=2,
+        ffn_hidden_size=48,
+        in_channels=16,
+        out_channels=16,
+        text_in_dim=WIDTH,
+        rope_axes_dim=(4, 6, 6),
+    )
+    return pipeline(
+        ErnieImagePipeline,
+        parts,
+        vae=flux2_autoencoder(),
+        text_encoder=mistral3(tokenizer).model,
+        tokenizer=tokenizer,
+        transformer=randomize(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
 

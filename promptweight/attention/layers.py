@@ -70,6 +70,8 @@ class DenoiserKind:
     """The latents, (batch, channels, …), or a list of them."""
     text_mask: Argument | None = None
     """The mask of the text embeddings; None for models that take none."""
+    text_lengths: Argument | None = None
+    """The lengths of the texts without padding, (batch); None for models that take none."""
     trims_text: bool = False
     """True if the model leaves the masked end of the text out of the layers that join it with the image."""
     omits_full_mask: bool = False
@@ -318,6 +320,12 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         _FIND_FLUX_LAYERS,
         text=(1, "encoder_hidden_states"),
         make_latent_size=partial(PackedLatentSize, 3),
+        extends_text=False,
+    ),
+    "ErnieImageTransformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"layers": "image first"}, attention="self_attention"),
+        text=(2, "text_bth"),
+        text_lengths=(3, "text_lens"),
         extends_text=False,
     ),
     "OvisImageTransformer2DModel": DenoiserKind(

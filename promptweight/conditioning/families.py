@@ -337,6 +337,12 @@ FAMILIES: tuple[Family, ...] = (
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
+        "ERNIE-Image",
+        ("ErnieImagePipeline",),
+        sections=((_language_model("mistral"),),),
+        outputs=("prompt_embeds",),
+    ),
+    Family(
         "Ovis-Image",
         ("OvisImagePipeline",),
         sections=((_language_model("qwen"),),),

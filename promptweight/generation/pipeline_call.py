@@ -35,7 +35,7 @@ _OWN_ARGUMENTS = frozenset(
     )
 )
 """Arguments of pipelines that `promptweight.generate` sets itself, besides embeddings."""
-_REWRITING_ARGUMENTS = frozenset(("caption_upsample_temperature",))
+_REWRITING_ARGUMENTS = frozenset(("caption_upsample_temperature", "use_pe"))
 """Arguments with which pipelines rewrite the prompt that they encode."""
 _PICTURES = ("image", "mask_image", "control_image", "control_mask")
 """Arguments of pipelines that have a picture; where a pipeline takes one, it cannot run without."""
@@ -199,9 +199,10 @@ def _choose_size(pipe: Pipeline, options: GenerateOptions) -> tuple[int | None, 
 def _get_size_multiple(pipe: Pipeline) -> int:
     """Return the number of which both sides of an image must be multiples."""
     factor: int = getattr(pipe, "vae_scale_factor", 8)
-    if hasattr(pipe, "transformer"):
-        factor *= 2  # latents are packed in patches of 2 × 2
-    return max(8, factor)
+    # latents are packed in patches by the pipeline, whose image processor knows them, or by the model
+    packed = getattr(getattr(pipe, "image_processor", None), "config", {}).get("vae_scale_factor", factor)
+    patch = getattr(getattr(pipe, "transformer", None), "config", {}).get("patch_size", 1)
+    return max(8, packed, factor * patch)
 
 
 def check_size(pipe: Pipeline, height: int | None, width: int | None) -> dict[str, int]:

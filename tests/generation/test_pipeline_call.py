@@ -1,11 +1,13 @@
 """Keyword arguments of a pipeline's call: those that reach it, and those that are refused."""
 
 from functools import wraps
+from types import SimpleNamespace
 
 import pytest
 
 from promptweight.errors import ModelError, SettingError
 from promptweight.generation import GenerateOptions, build_call, generate, open_pipeline
+from promptweight.generation.pipeline_call import check_size
 
 
 @pytest.fixture
@@ -72,3 +74,24 @@ def test_open_pipeline_takes_pipelines_names_and_folders_only(tiny_pipe, model_f
     for other in (None, 3, print, tiny_pipe.unet):
         with pytest.raises(SettingError, match=type(other).__name__):
             open_pipeline(other)
+
+
+@pytest.mark.parametrize(
+    ("factor", "patch", "of_processor", "multiple"),
+    [
+        (8, None, 8, 8),  # Stable Diffusion 1 to XL: a UNet
+        (8, 2, 8, 16),  # Stable Diffusion 3, AuraFlow, CogView4: the model joins 2 × 2 latents
+        (8, 1, 16, 16),  # FLUX.1, Chroma: the pipeline does
+        (8, 2, 16, 16),  # Qwen-Image: the pipeline does, and the model says so
+        (16, 1, 16, 16),  # ERNIE-Image: the factor includes it
+        (32, 1, 32, 32),  # SANA: latents as they are
+    ],
+)
+def test_sides_of_an_image_are_multiples_of_what_the_pipeline_draws(factor, patch, of_processor, multiple):
+    model = {} if patch is None else {"transformer": SimpleNamespace(config={"patch_size": patch})}
+    processor = SimpleNamespace(config={"vae_scale_factor": of_processor})
+    pipe = type("Drawing", (), {"__call__": lambda self, height, width: None})()
+    vars(pipe).update(vae_scale_factor=factor, image_processor=processor, **model)
+    assert check_size(pipe, 3 * multiple, multiple) == {"height": 3 * multiple, "width": multiple}
+    with pytest.raises(SettingError, match=f"width must be a multiple of {multiple}"):
+        check_size(pipe, None, multiple + 4)

@@ -99,6 +99,7 @@ CASES = {
     "auraflow": Case(tiny_language_models.auraflow, {"guidance_scale": 2.0}, length=16),
     "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
     "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16, is_slow=True),
+    "ernie-image": Case(tiny_language_models.ernie_image, {"guidance_scale": 2.0}),
     "bria": Case(tiny_language_models.bria, {"guidance_scale": 2.0}, length=16),
     "flux.2": Case(
         tiny_language_models.flux2,
@@ -328,6 +329,8 @@ def test_arguments_of_the_encoding_are_refused_by_generate(pipe):
 def test_rewriting_of_prompts_is_refused_by_generate():
     with pytest.raises(SettingError, match="'caption_upsample_temperature' is set by promptweight"):
         promptweight.generate(tiny_language_models.flux2(), "um gato", caption_upsample_temperature=0.15)
+    with pytest.raises(SettingError, match="'use_pe' is set by promptweight"):
+        promptweight.generate(tiny_language_models.ernie_image(), "um gato", use_pe=True)
 
 
 def test_joined_texts_and_negative_guidance_in_attention_are_refused(pipe):

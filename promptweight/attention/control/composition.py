@@ -146,6 +146,16 @@ class PromptComposer:
         if isinstance(given, list):
             pairs = zip(new_embeds, rows, strict=True)
             text = [own[: self._count_tokens(each.row, own)] for own, each in pairs]
+        if kind.text_lengths is not None:
+            own_lengths = get_argument(args, kwargs, *kind.text_lengths)
+            lengths = own_lengths.new_tensor(
+                [
+                    own_lengths[number] if each.row is None else self._count_tokens(each.row, own)
+                    for number, (own, each) in enumerate(zip(new_embeds, rows, strict=True))
+                ]
+            )
+            text = new_embeds[:, : int(lengths.max())]
+            args, kwargs = set_argument(args, kwargs, *kind.text_lengths, lengths)
         args, kwargs = set_argument(args, kwargs, *kind.text, text)
         if kind.text_mask is not None and new_mask is not None:
             own = get_argument(args, kwargs, *kind.text_mask)

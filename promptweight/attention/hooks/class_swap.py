@@ -40,6 +40,7 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "Flux2ParallelSelfAttnProcessor": 1,
     "Lumina2AttnProcessor2_0": 1,
     "Krea2AttnProcessor": 1,
+    "ErnieImageSingleStreamAttnProcessor": 1,
     "SanaAttnProcessor2_0": 1,
     "PAGJointAttnProcessor2_0": 2,
     "PAGCFGJointAttnProcessor2_0": 2,
