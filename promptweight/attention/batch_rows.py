@@ -14,7 +14,6 @@ from torch import Tensor
 
 from promptweight.conditioning import ROLES, Role
 
-
 NEGATIVE_FIRST: tuple[Role, ...] = ("negative", "positive")
 """The order in which most pipelines stack the rows of a call."""
 

@@ -1,6 +1,6 @@
 """Text encoders that return the numbers of their tokens in place of hidden states.
 
-Whatever a pipeline then does with the rows of the hidden states, each row says which token it is of.
+The token of each row can then be read, however the pipeline cuts, pads and sorts the rows.
 """
 
 from __future__ import annotations
