@@ -130,7 +130,8 @@ class Compel:
         suppress_eos: False; the end of text is encoded.
 
     Raises:
-        SettingError: an argument has a value that promptweight cannot follow, or lists differ in length.
+        SettingError: an argument is missing or has a value that promptweight cannot follow, or lists differ
+            in length.
     """
 
     def __init__(
@@ -165,6 +166,9 @@ class Compel:
             valid = ", ".join(f"SplitLongTextMode.{name}" for name in _UNITS)
             raise _refusal("split_long_text_mode", valid, split_long_text_mode)
         tokenizers, models = _as_list(tokenizer), _as_list(text_encoder)
+        for name, given in (("tokenizer", tokenizers), ("text_encoder", models)):
+            if not given or None in given:
+                raise SettingError(message("compat-missing", name=name))
         count = len(models)
         types = _spread("returned_embeddings_type", returned_embeddings_type, count)
         pooled = _spread("requires_pooled", requires_pooled, count)

@@ -29,7 +29,7 @@ from promptweight.conditioning import (
     get_text_encoders,
     scale_text_loras,
 )
-from promptweight.errors import SettingError
+from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message
 from promptweight.prompt import Prompt, as_prompt
 from promptweight.validation import check_integer
@@ -58,6 +58,7 @@ def get_weighted_text_embeddings_sd15(
         `prompt_embeds` and `negative_prompt_embeds`, each (1, tokens, channels).
 
     Raises:
+        ModelError: the pipeline was loaded without text encoders.
         SettingError: an argument has an invalid value, or the pipeline is of another family.
     """
     encoded = _encode(pipe, "Stable Diffusion 1 and 2", prompt, neg_prompt, clip_skip=clip_skip)
@@ -88,6 +89,7 @@ def get_weighted_text_embeddings_sdxl(
         `negative_pooled_prompt_embeds`, each (1, channels).
 
     Raises:
+        ModelError: the pipeline was loaded without text encoders.
         SettingError: an argument has an invalid value, or the pipeline is of another family.
     """
     encoded = _encode(
@@ -123,6 +125,7 @@ def get_weighted_text_embeddings_sd3(
         `negative_pooled_prompt_embeds`, each (1, channels).
 
     Raises:
+        ModelError: the pipeline was loaded without text encoders.
         SettingError: an argument has an invalid value, or the pipeline is of another family.
     """
     encoded = _encode(
@@ -156,6 +159,7 @@ def get_weighted_text_embeddings_flux1(
         `prompt_embeds`, (1, tokens, channels), and `pooled_prompt_embeds`, (1, channels).
 
     Raises:
+        ModelError: the pipeline was loaded without text encoders.
         SettingError: an argument has an invalid value, or the pipeline is of another family.
     """
     encoded = _encode(pipe, "FLUX.1", prompt if prompt2 is None else prompt2, "")
@@ -198,7 +202,12 @@ def _encode(
     lora_scale: float | None = None,
     without: Sequence[str] = (),
 ) -> _Encoded:
-    """Encode a prompt and a negative prompt as two prompts of one batch; clip skip acts on both."""
+    """Encode a prompt and a negative prompt as two prompts of one batch; clip skip acts on both.
+
+    Raises:
+        ModelError: the pipeline was loaded without text encoders.
+        SettingError: an argument has an invalid value, or the pipeline is of another family.
+    """
     family = find_family(pipe)
     if family.name != family_name:
         raise SettingError(message("compat-family", family=family_name, name=type(pipe).__name__))
@@ -211,6 +220,8 @@ def _encode(
         for kind, encoder in get_text_encoders(pipe, family, unit="tokens").items()
         if kind.name not in without
     }
+    if not any(kind in encoders for section in family.sections for kind in section):
+        raise ModelError(message("text-encoders-missing", pipeline=type(pipe).__name__))
     batch = BatchEncoder(
         prompts={"positive": prompts, "negative": [as_prompt("", _DIALECT)]},
         encoders=encoders,
@@ -229,7 +240,9 @@ def _mean_pooled(pipe: Any, prompt: str) -> Tensor:
     """Return the mean of the pooled vectors of all chunks of a prompt of FLUX.1, (1, channels)."""
     family = find_family(pipe)
     (kind,) = family.pooled
-    encoder = get_text_encoders(pipe, family, unit="tokens")[kind]
+    encoder = get_text_encoders(pipe, family, unit="tokens").get(kind)
+    if encoder is None:
+        raise ModelError(message("text-encoders-missing", pipeline=type(pipe).__name__))
     chunked = replace(encoder, kind=replace(kind, is_chunked=True))
     table = chunked.tokenize(_parse("prompt", prompt))
     vectors = [chunked.encode_chunk(table, chunk).pooled for chunk in range(table.chunks)]

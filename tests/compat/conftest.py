@@ -2,6 +2,7 @@
 
 from tests.fixtures.text_encoders import (  # noqa: F401
     flux,
+    make_flux,
     make_sd,
     make_sd3,
     make_sdxl,

@@ -174,6 +174,14 @@ def test_lists_of_text_encoders_are_checked(sdxl):
         Compel(tokenizers, models, returned_embeddings_type=[ReturnedEmbeddingsType.POOLED] * 2)
 
 
+def test_missing_text_encoder_raises(sd):
+    for tokenizer, model in ((None, sd.text_encoder), ([], [])):
+        with pytest.raises(SettingError, match="tokenizer must not be None"):
+            Compel(tokenizer, model)
+    with pytest.raises(SettingError, match="text_encoder must not be None"):
+        Compel(sd.tokenizer, None)
+
+
 def test_text_that_is_no_tensor_raises(sd, sdxl):
     compel = Compel(sd.tokenizer, sd.text_encoder)
     with pytest.raises(SettingError, match=r"\.swap\(\)"):

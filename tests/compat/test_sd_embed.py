@@ -14,7 +14,7 @@ from promptweight.compat import (
     get_weighted_text_embeddings_sdxl,
 )
 from promptweight.conditioning import encode
-from promptweight.errors import SettingError
+from promptweight.errors import ModelError, SettingError
 from tests.compat import sd_embed_goldens as cases
 
 FOLDER = Path(__file__).resolve().parent
@@ -114,6 +114,13 @@ def test_arguments_are_checked(sd, sdxl, flux):
     for prompt in ("um [gato:cor:0.5]", "um [gato|cor]", "um AND gato"):
         with pytest.raises(SettingError, match="neg_prompt must be one text for all steps"):
             get_weighted_text_embeddings_sd15(sd, "um gato", prompt)
+
+
+def test_pipeline_without_text_encoders_raises(make_sd, make_flux):
+    with pytest.raises(ModelError, match="text encoder"):
+        get_weighted_text_embeddings_sd15(make_sd(text_encoder=None, tokenizer=None), "um gato")
+    with pytest.raises(ModelError, match="text encoder"):
+        get_weighted_text_embeddings_flux1(make_flux(text_encoder=None, tokenizer=None), "um gato")
 
 
 def test_pipeline_takes_the_embeddings(sd, sdxl):

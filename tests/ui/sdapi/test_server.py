@@ -251,6 +251,11 @@ def test_numbers_of_images_are_limited_together(api):
         (b"[1]", "application/json", "the request must be a JSON object"),
         (b'{"prompt": "um"}', "text/plain", "Content-Type must be application/json"),
         (b"[" * 100_000, "application/json", "must be JSON"),
+        (b'{"cfg_scale": NaN}', "application/json", "NaN is not a number of JSON"),
+        (b'{"denoising_strength": -Infinity}', "application/json", "Infinity is not a number of JSON"),
+        (b'{"hr_prompt": "\\ud800"}', "application/json", "must be JSON"),
+        (b'{"prompt": "\xff"}', "application/json", "must be JSON"),
+        (b"", "application/json", "must be JSON"),
     ],
 )
 def test_body_that_is_not_a_json_object_is_refused(api, content, kind, text):

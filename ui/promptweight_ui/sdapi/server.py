@@ -274,9 +274,16 @@ async def _read_body(request: Request) -> Any:
     if kind != "application/json":
         raise SettingError(message("sdapi-content-type", value=kind[:60]))
     try:
-        return json.loads(await request.body())
+        body = json.loads(await request.body(), parse_constant=_refuse_constant)
+        json.dumps(body, ensure_ascii=False).encode()  # fails for half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise SettingError(message("sdapi-json", reason=str(error)[:100])) from None
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and infinite numbers, which JSON does not have."""
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _refuse(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
