@@ -25,6 +25,7 @@ from promptweight_ui.turns import Turns
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 STEPS = 2
+PATIENCE = 300  # seconds; a busy machine must not fail a test
 SMALL = {"prompt": "um (gato:1.4)", "steps": STEPS, "seed": 7, "cfg_scale": 4.0}
 
 
@@ -61,8 +62,12 @@ def refusal(api, path="txt2img", **body):
     return answer.json()["detail"]
 
 
-def wait_for(condition):
+def wait_for(condition, thread=None):
+    """Wait until a condition holds; fail where its thread has ended without it, or after `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
     while not condition():
+        assert thread is None or thread.is_alive()
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -337,7 +342,7 @@ def test_interrupt_ends_the_run_and_keeps_its_images(api):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(drawn(api, steps=20, n_iter=16)))
     thread.start()
-    wait_for(lambda: api.get("progress")["state"]["job_no"] >= 1)
+    wait_for(lambda: api.get("progress")["state"]["job_no"] >= 1, thread)
     status = api.get("progress")
     assert 1 / 16 <= status["progress"] < 1
     assert status["state"]["job"] == "txt2img"
@@ -362,7 +367,7 @@ def test_requests_wait_for_the_turn_of_the_app_and_leave_with_their_client(api):
         answers = []
         thread = threading.Thread(target=lambda: answers.append(drawn(api)))
         thread.start()
-        wait_for(lambda: api.get("progress")["state"]["job_count"] == 1)
+        wait_for(lambda: api.get("progress")["state"]["job_count"] == 1, thread)
         assert api.get("progress")["progress"] == 0
         assert answers == []
     thread.join()
