@@ -18,25 +18,23 @@ import gc
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 
 from promptweight import atomic_files
-from promptweight.benchmarks.attention import Timing, make_cases, summarize, time_calls
-from promptweight.benchmarks.models import ARCHITECTURES, BenchmarkModel, build_denoiser, prepare_model
+from promptweight.benchmarks.attention import Timing, summarize, time_calls
+from promptweight.benchmarks.models import ARCHITECTURES, build_denoiser, prepare_model
+from promptweight.benchmarks.peers import RECORDER, list_cases
 from promptweight.models import choose_device, summarize_error
 
-PEER = "attention-map-diffusers"
-PACKAGES = ("promptweight", "torch", "diffusers", "transformers", PEER)
+PACKAGES = ("promptweight", "torch", "diffusers", "transformers", RECORDER)
 MINUTES = 10.0
 ROUNDS = 5
 STEPS = 2
@@ -59,44 +57,6 @@ class ModelReport:
     billions: float
     timings: tuple[Timing, ...]
     failures: dict[str, str]
-
-
-Case = Callable[[], AbstractContextManager[Callable[[], Any]]]
-"""Factory of the context in which a model is called, whose value is the call."""
-
-
-def list_cases(subject: BenchmarkModel) -> dict[str, Case]:
-    """Return the cases of `promptweight.benchmarks.attention`, and the peer where it is installed."""
-    cases: dict[str, Case] = {}
-    for name, make_context in make_cases(subject).items():
-        cases[name] = _bind(make_context, subject.call)
-    if find_spec("attention_map_diffusers") is not None:
-        cases[PEER] = lambda: _record_with_peer(subject)
-    return cases
-
-
-def _bind(make_context: Callable[[], AbstractContextManager[Any]], call: Callable[[], Any]) -> Case:
-    @contextmanager
-    def enter() -> Iterator[Callable[[], Any]]:
-        with make_context():
-            yield call
-
-    return enter
-
-
-@contextmanager
-def _record_with_peer(subject: BenchmarkModel) -> Iterator[Callable[[], Any]]:
-    """Record the attention of the image to the text with attention-map-diffusers."""
-    from attention_map_diffusers import AttentionCapture
-
-    with AttentionCapture(subject.pipe, relations="image->text", timesteps="all") as capture:
-
-        def call() -> Any:
-            capture.clear()
-            subject.call()
-            return capture.compute()
-
-        yield call
 
 
 def measure_model(

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from promptweight.benchmarks import gpu
+from promptweight.benchmarks import gpu, peers
 from promptweight.benchmarks.models import ARCHITECTURES
 
 CASES = ["plain", "recorded", "weighted", "both", "naive softmax"]
@@ -36,7 +36,7 @@ def table_of(text):
 
 
 def test_small_benchmark_measures_every_case_of_every_model(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
     out = tmp_path / "gpu.md"
     assert gpu.main(["--small", "--rounds", "1", "--steps", "1", "--out", str(out)]) == 0
     assert capsys.readouterr().out == out.read_text()
@@ -53,7 +53,7 @@ def test_peer_is_measured_where_it_is_installed(tmp_path, monkeypatch):
     (tmp_path / "attention_map_diffusers.py").write_text(PEER)
     monkeypatch.syspath_prepend(str(tmp_path))
     report = gpu.measure_model("sd15", "cpu", "float32", rounds=1, steps=1, small=True)
-    assert [timing.case for timing in report.timings] == [*CASES, gpu.PEER]
+    assert [timing.case for timing in report.timings] == [*CASES, peers.RECORDER]
     assert sys.modules["attention_map_diffusers"].calls == ["clear", "compute", "exit"] * 2
     monkeypatch.delitem(sys.modules, "attention_map_diffusers")
 
