@@ -1,11 +1,11 @@
-"""Models that read the prompt with a language model: weights in attention, and an edit of a picture.
+"""Models that read the prompt with a language model: weights and maps, and an edit of a picture.
 
 python examples/language_models.py     tiny random models (their images are noise)
 python examples/language_models.py Tongyi-MAI/Z-Image-Turbo
 python examples/language_models.py Qwen/Qwen-Image-Edit-2509 --image picture.png
 
-Their pipelines encode the text themselves, with a template around it, so weights act in attention by default.
-Qwen-Image Edit encodes the text together with the picture, which `generate` and `attach` therefore take.
+Their pipelines encode the text themselves, with a template around it. Qwen-Image Edit encodes the text together
+with the picture, which `generate` and `attach` therefore take.
 """
 
 from pathlib import Path

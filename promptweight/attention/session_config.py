@@ -125,7 +125,10 @@ def configure_session(
     composer = PromptComposer(scheduled, pipe, warn)
     embeds = (prompt_embeds.positive, prompt_embeds.negative)
     length = max(each.shape[1] for each in embeds if each is not None)
-    of_variants = [make_key_rules(variant, weighting) for variant in by_key.values()]
+    carries = scheduled.encoded.settings.weights_embeddings
+    of_variants = [
+        make_key_rules(variant, weighting, weights_embeddings=carries) for variant in by_key.values()
+    ]
     rules = KeyRules(of_variants, length, make_default_rule(weighting))
     for parts in sorted(rules.selections):
         select_layers(layout.layers, parts)

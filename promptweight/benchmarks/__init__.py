@@ -5,5 +5,7 @@
 - `models`: the models that `attention` measures, in full size with random weights
 - `batch`: images per second of batches, against a plain loop over the pipeline
 - `encoding`: weighted prompts, against the encoding of the pipeline
+- `peers`: encoding, parsing and recording beside other tools (`promptweight bench --peers`)
+- `scale`: planning, balance and restarts of a million images on a thousand machines, simulated
 - `parser`: parsing time by dialect and prompt size
 """

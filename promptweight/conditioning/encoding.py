@@ -12,7 +12,7 @@ from torch import Tensor
 
 from promptweight.conditioning.advice import advice_of
 from promptweight.conditioning.encoding_warnings import collect_warnings
-from promptweight.conditioning.families import MAX_CLIP_SKIP, Family, find_family, resolve_weighting
+from promptweight.conditioning.families import MAX_CLIP_SKIP, Family, check_weighting, find_family
 from promptweight.conditioning.lora_scale import check_lora_scale, scale_text_loras
 from promptweight.conditioning.pipeline_encoders import (
     check_max_sequence_length,
@@ -158,8 +158,8 @@ def encode_prompts(
     inputs: dict[str, Any]
     if family.outputs:
         check_max_sequence_length(family, max_sequence_length)
-        _check_weights(family, weighting, (*prompts, *negatives), settings, warnings)
-        encoder = PipelineEncoder(pipe, family, max_sequence_length, image)
+        _check_weights(family, (*prompts, *negatives), settings, warnings)
+        encoder = PipelineEncoder(pipe, family, settings, max_sequence_length, image)
         sections, inputs = encoder.encode_batch(prompts, negatives)
         if not in_session:
             _check_lengths(sections, inputs)
@@ -234,22 +234,24 @@ def _check_image(pipe: Pipeline, family: Family, image: Any) -> None:
 
 def _check_weights(
     family: Family,
-    weighting: Weighting | str | None,
     prompts: Sequence[Prompt],
     settings: EncodingSettings,
     warnings: dict[Message, None],
 ) -> None:
-    """Check that weights of prompts without a weighting of their own act where a pipeline encodes itself.
+    """Check that weights of prompts act where a pipeline encodes itself; warn where not as in their dialect.
 
     Raises:
         SettingError: they act in attention, and the encoding is for no session.
     """
-    is_weighted = any(span.is_weighted for prompt in prompts for span in prompt.spans)
-    if not is_weighted or Weighting.of(weighting).name is not None:
+    weighted = [prompt for prompt in prompts if any(span.is_weighted for span in prompt.spans)]
+    if not weighted or settings.weighting.name == "none":
         return
     if not settings.in_session:
-        raise SettingError(message("weighting-needs-session", weighting=settings.weighting.name))
-    warnings[message("weights-in-attention", family=family.name)] = None
+        name = settings.word_default(weighted[0].dialect)
+        raise SettingError(message("weighting-needs-session", weighting=name))
+    is_default = settings.weighting.name is None
+    if is_default and not all(settings.weighting.is_presence(prompt.dialect) for prompt in weighted):
+        warnings[message("weights-in-attention", family=family.name)] = None
 
 
 def _check_lengths(sections: Sequence[EncoderSection], inputs: Mapping[str, Any]) -> None:
@@ -277,12 +279,14 @@ def _make_settings(
     checked = Weighting.of(weighting)
     if (advice := advice_of(pipe)) is not None:
         checked = checked.calibrated(advice.weighting)
-    is_default, checked = checked.name is None, resolve_weighting(checked, family)
-    if checked.name in KEY_WEIGHTINGS and not in_session and not is_default:
+    check_weighting(checked, family)
+    if checked.name in KEY_WEIGHTINGS and not in_session:
         raise SettingError(message("weighting-needs-session", weighting=checked.name))
     if clip_skip is not None:
         check_integer("clip_skip", clip_skip, 0, MAX_CLIP_SKIP)
-    return EncodingSettings(checked, clip_skip, in_session, check_lora_scale(lora_scale))
+    return EncodingSettings(
+        checked, clip_skip, in_session, check_lora_scale(lora_scale), weights_embeddings=not family.outputs
+    )
 
 
 def parse_prompt_pairs(

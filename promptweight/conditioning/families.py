@@ -3,13 +3,13 @@
 All differences between the text inputs of pipelines are data in this file, which needs no torch. A family
 either has its text encoders run by promptweight, which weights their embeddings, or has `outputs`: its
 pipelines then encode the text themselves (`promptweight.conditioning.pipeline_encoding`), with their own
-template, padding and masks, and weights act in attention.
+template, padding and masks; weights act in attention, and below 1 also on the rows of the other words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from promptweight.errors import ModelError, SettingError
@@ -399,22 +399,18 @@ def find_family_by_names(names: Sequence[str]) -> Family | None:
     return next((each for each in FAMILIES if not set(each.pipelines).isdisjoint(names)), None)
 
 
-def resolve_weighting(weighting: Weighting, family: Family) -> Weighting:
-    """Return how weights act on a family: in attention by default where its pipelines encode themselves.
+def check_weighting(weighting: Weighting, family: Family) -> None:
+    """Check that a family has a weighting: few, where its pipelines encode the text themselves.
 
     Raises:
         SettingError: the weighting acts on embeddings or in a text encoder that promptweight does not run.
     """
-    if not family.outputs:
-        return weighting
-    if weighting.name is None:
-        return replace(weighting, name="attention")
-    if weighting.name not in (*KEY_WEIGHTINGS, "none"):
-        known = ", ".join(KEY_WEIGHTINGS)
+    known_names = ("presence", *KEY_WEIGHTINGS)
+    if family.outputs and weighting.name not in (None, "none", *known_names):
+        known = ", ".join(known_names)
         raise SettingError(
             message("weighting-embeddings", family=family.name, known=known, weighting=weighting.name)
         )
-    return weighting
 
 
 def describe_families() -> str:

@@ -2,21 +2,22 @@
 
 A pipeline whose text encoder is a language model writes the prompt into a template, drops the rows of the
 template's beginning, and pads or trims the others. It encodes the text without weights itself, so that its
-embeddings are its own bit for bit. Which row is which token is found in the pipeline:
+embeddings are its own bit for bit where no weight is below 1. The token of each row is found in the pipeline:
 
     the template   is around a placeholder that is encoded in place of the prompt
     the tokens     are those of the tokenizer, with their characters in the templated text
     the rows       are those of a second call of `encode_prompt`, in which the text encoder returns the
                    number of each token in place of its hidden state
 
-Only the first call runs the text encoder.
+Only the first call runs the text encoder, and one more for each distinct weight below 1, whose phrases the
+text encoder does not get.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,18 +27,27 @@ from torch import Tensor
 
 from promptweight.conditioning.compel_blend import split_blocks
 from promptweight.conditioning.families import EncoderKind, Family
-from promptweight.conditioning.numbered_tokens import number_tokens, read_places, watch_encoder
-from promptweight.conditioning.prompt_embeds import ROLES, EncoderSection, Role, stack_texts
+from promptweight.conditioning.numbered_tokens import Place, number_tokens, read_places, watch_encoder
+from promptweight.conditioning.prompt_embeds import (
+    ROLES,
+    EncoderSection,
+    EncodingSettings,
+    Role,
+    stack_texts,
+)
+from promptweight.conditioning.removed_tokens import remove_tokens
 from promptweight.conditioning.templated_table import (
     PLACEHOLDER,
     find_template,
     make_blank_table,
     make_templated_table,
 )
-from promptweight.conditioning.token_table import TokenTable
+from promptweight.conditioning.token_table import Token, TokenTable
 from promptweight.conditioning.tokenizer_tap import TokenizedText, tap_tokenizers
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message
+from promptweight.prompt import NO_OPTIONS
+from promptweight.weighting import METHODS
 
 if TYPE_CHECKING:
     from promptweight.prompt import Prompt
@@ -74,12 +84,14 @@ class PipelineEncoder:
     Attributes:
         pipe: the pipeline.
         family: its family, which has `outputs`.
+        settings: the settings of the encoding.
         max_sequence_length: the length of a text in tokens; None is the pipeline's default.
         image: the image or images that the pipeline encodes with the text; None for a text alone.
     """
 
     pipe: Pipeline
     family: Family
+    settings: EncodingSettings
     max_sequence_length: int | None = None
     image: Any = None
     _known: dict[tuple[Prompt, Prompt], dict[Role, _EncodedText]] = field(default_factory=dict, repr=False)
@@ -177,9 +189,48 @@ class PipelineEncoder:
                 table = make_templated_table(
                     prompt, texts[role], self.kind.name, source, extent, ids, rows, shift
                 )
+
+            def encode_without(
+                is_hidden: Tensor,
+                name: str = prefix + "prompt_embeds",
+                own: Sequence[Place | None] = places[role],
+            ) -> Tensor:
+                with remove_tokens(self._model, calls, _collect(own, is_hidden)):
+                    return self._call(texts)[name][0]
+
+            embeds = self._weigh(embeds, table, encode_without)
             is_listed = isinstance(outputs[prefix + "prompt_embeds"], list)
             encoded[role] = _EncodedText(embeds, mask, table, is_listed)
         return encoded
+
+    def _weigh(self, embeds: Tensor, table: TokenTable, encode_without: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the embeddings with weights below 1 on the rows of the other words.
+
+        The phrase's own rows are weighted in attention. The other rows, those of the template and of padding
+        among them, interpolate with those of the text without the phrase, as `presence` does.
+        """
+        dialect = table.prompt.dialect
+        if self.settings.word_default(dialect) != "presence":
+            return embeds
+        weights = embeds.new_tensor(
+            [self._get_interpolation(table.prompt, token) for token in table.tokens], dtype=torch.float32
+        )
+        if bool((weights == 1).all()):
+            return embeds
+        by_layer = embeds.reshape(len(embeds), -1, embeds.shape[-1]).transpose(0, 1)
+
+        def encode(is_hidden: Tensor) -> Tensor:
+            return encode_without(is_hidden[0]).reshape(by_layer.transpose(0, 1).shape).transpose(0, 1)
+
+        weighted = METHODS["presence"](by_layer, weights.expand(len(by_layer), -1), by_layer, encode=encode)
+        return weighted.transpose(0, 1).reshape(embeds.shape)
+
+    def _get_interpolation(self, prompt: Prompt, token: Token) -> float:
+        """Return how much of the phrase of a token the other rows keep; 1 where its weight does not act on them."""
+        options = prompt.spans[token.span].options if token.span >= 0 else NO_OPTIONS
+        if token.kind != "text" or options.weighting is not None or options.is_local or token.weight >= 1:
+            return 1.0
+        return self.settings.weighting.turn_dial(token.weight)
 
     def _call(self, texts: Mapping[Role, str]) -> dict[str, Any]:
         """Call the pipeline's `encode_prompt`; return its outputs by name."""
@@ -250,6 +301,15 @@ class PipelineEncoder:
         if not found:
             raise self._untraceable_error()
         return max(reversed(found), key=lambda pair: min(len(pair[0].ids), len(ids)))
+
+
+def _collect(places: Sequence[Place | None], is_hidden: Tensor) -> dict[tuple[int, int], set[int]]:
+    """Return the tokens of hidden rows, by the call of the text encoder and the text in it."""
+    hidden: dict[tuple[int, int], set[int]] = {}
+    for place, hides in zip(places, is_hidden.tolist(), strict=True):
+        if place is not None and hides:
+            hidden.setdefault(place[:2], set()).add(place[2])
+    return hidden
 
 
 def _pick(text: _EncodedText, name: str) -> Tensor:

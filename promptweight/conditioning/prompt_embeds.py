@@ -82,20 +82,25 @@ class EncodingSettings:
         clip_skip: the number of last layers to skip; None is the default output.
         in_session: whether a session weights the denoiser's attention.
         lora_scale: the scale of the LoRAs in text encoders.
+        weights_embeddings: whether the embeddings of a word can carry its weight; not where the pipeline
+            encodes the text itself.
     """
 
     weighting: Weighting
     clip_skip: int | None = None
     in_session: bool = False
     lora_scale: float = 1.0
+    weights_embeddings: bool = True
 
     @property
     def ignores_weights(self) -> bool:
         """True if the method leaves the embeddings without weights."""
-        return self.weighting.method == "none"
+        return self.weighting.method == "none" or not self.weights_embeddings
 
     def choose_method(self, kind: EncoderKind, dialect: str) -> Method:
         """Return the method that weights the embeddings of this encoder in prompts of this dialect."""
+        if not self.weights_embeddings:
+            return get_method("none")
         return get_method(self.weighting.method_for(dialect, kind.method))
 
     def for_encoder(self, kind: EncoderKind, dialect: str) -> EncoderWeighting:
@@ -105,7 +110,9 @@ class EncodingSettings:
 
     def word_default(self, dialect: str) -> DefaultWeighting:
         """Return how words without an option are weighted in prompts of this dialect."""
-        return self.weighting.word_default(dialect, in_session=self.in_session)
+        return self.weighting.word_default(
+            dialect, in_session=self.in_session, weights_embeddings=self.weights_embeddings
+        )
 
 
 @dataclass(frozen=True)

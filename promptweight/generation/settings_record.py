@@ -11,7 +11,7 @@ from promptweight._version import __version__
 from promptweight.attention import NegativeGuidance
 from promptweight.generation.options import GenerateOptions
 from promptweight.messages import Message, message
-from promptweight.weighting import CLIP_ATTENTION, KEY_WEIGHTINGS, Weighting
+from promptweight.weighting import CLIP_ATTENTION, KEY_WEIGHTINGS, DefaultWeighting, Weighting
 
 if TYPE_CHECKING:
     from promptweight.models import Adapters
@@ -29,7 +29,7 @@ def find_unused_settings(
     if (
         is_limited
         and not options.targets
-        and not any(_acts_in_attention(weighting, each) for each in prompts)
+        and not any(_acts_in_attention(pipe, weighting, each) for each in prompts)
     ):
         warnings.append(message("attention-fields-unused", weighting=str(weighting)))
     if negative_prompt.text and not NegativeGuidance.of(options.negative_guidance).acts_in_attention:
@@ -47,12 +47,20 @@ def _find_unused_guidance(pipe: Pipeline, call: Mapping[str, Any]) -> Iterator[M
         yield message("negative-without-guidance", name=name, scale=scale)
 
 
-def _acts_in_attention(weighting: Weighting, prompt: Prompt) -> bool:
+def _acts_in_attention(pipe: Pipeline, weighting: Weighting, prompt: Prompt) -> bool:
     """Return whether a weight of a prompt may act in the denoiser's attention."""
-    default = weighting.word_default(prompt.dialect, in_session=True)
-    return default in (*KEY_WEIGHTINGS, "split") or any(
+    default = _get_word_default(pipe, weighting, prompt.dialect)
+    return default in (*KEY_WEIGHTINGS, "split", "presence") or any(
         span.options.share is not None or span.options.weighting in KEY_WEIGHTINGS for span in prompt.spans
     )
+
+
+def _get_word_default(pipe: Pipeline, weighting: Weighting, dialect: str) -> DefaultWeighting:
+    """Return how words without an option are weighted in prompts of a dialect."""
+    from promptweight.conditioning import find_family
+
+    carries = not find_family(pipe).outputs
+    return weighting.word_default(dialect, in_session=True, weights_embeddings=carries)
 
 
 def collect_settings(
@@ -102,11 +110,12 @@ def collect_settings(
 
 def _weighting_by_encoder(pipe: Pipeline, weighting: Weighting, dialect: str) -> dict[str, str]:
     """Return how weights act on each text encoder's embeddings, by the encoder's name."""
-    from promptweight.conditioning import find_family, get_text_encoders, resolve_weighting
+    from promptweight.conditioning import find_family, get_text_encoders
 
     family = find_family(pipe)
     if family.outputs:
-        return {kind.name: str(resolve_weighting(weighting, family).name) for kind in family.encoders}
+        default = weighting.name or _get_word_default(pipe, weighting, dialect)
+        return {kind.name: default for kind in family.encoders}
     present = get_text_encoders(pipe, family)
     in_clip = weighting.name == CLIP_ATTENTION
     return {

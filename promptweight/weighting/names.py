@@ -57,9 +57,10 @@ WordWeighting = Literal["embedding", KeyWeighting, "clip-attention"]
 WORD_WEIGHTINGS: tuple[WordWeighting, ...] = ("embedding", *KEY_WEIGHTINGS, CLIP_ATTENTION)
 """Values of a word's own option `weighting`; `embedding` stands for the method of its text encoder."""
 
-DefaultWeighting = Literal[WordWeighting, "split"]
+DefaultWeighting = Literal[WordWeighting, "split", "presence"]
 """Weighting of words without an option; "split" is `attention` for weights above 1 and for words that only
-attention can weight as they ask, else `embedding`."""
+attention can weight as they ask, else `embedding`; "presence" is `attention`, and weights below 1 also act on
+the embeddings of the other words."""
 
 WEIGHTING_DESCRIPTIONS: Mapping[str, str] = {
     **METHOD_DESCRIPTIONS,
@@ -94,6 +95,8 @@ def resolve_word_weighting(
     """
     if option is not None:
         return option
+    if default == "presence":
+        return "attention"
     if default == "split":
         return "attention" if weight > 1 or is_local else "embedding"
     return default

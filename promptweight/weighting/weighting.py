@@ -197,17 +197,22 @@ class Weighting:
         """
         return self.method or DIALECT_METHODS.get(dialect, encoder_method)
 
-    def word_default(self, dialect: str, *, in_session: bool) -> DefaultWeighting:
+    def word_default(
+        self, dialect: str, *, in_session: bool, weights_embeddings: bool = True
+    ) -> DefaultWeighting:
         """Return how words without an option are weighted in prompts of a dialect.
 
         Args:
             dialect: the dialect of the prompt.
             in_session: whether a session weights attention, so that `presence` can split the weights.
+            weights_embeddings: whether the embeddings of a word can carry its weight.
         """
         if self.name in KEY_WEIGHTINGS:
             return self.name
         if self.name == CLIP_ATTENTION:
             return CLIP_ATTENTION
+        if not weights_embeddings and self.name != "none":
+            return "presence" if self.is_presence(dialect) else "attention"
         return "split" if in_session and self.is_presence(dialect) else "embedding"
 
 

@@ -199,7 +199,7 @@ def includes(expected, actual):
 
 
 @pytest.mark.parametrize("weight", [0, 0.5, 2])
-def test_weighted_run_equals_a_float64_run_by_hand(weight, pipe, run, token, case):
+def test_weight_in_attention_equals_a_float64_run_by_hand(weight, pipe, run, token, case):
     texts = case.texts
     plain = run(**texts)
     keys = find_keys(pipe, lambda: run(**texts), token)
@@ -210,13 +210,14 @@ def test_weighted_run_equals_a_float64_run_by_hand(weight, pipe, run, token, cas
         pipe,
         f"um (gato:{weight}) vermelho",
         case.texts.get("negative_prompt", ""),
+        weighting="attention",
         record=False,
         **case.encoding,
     ) as session:
         actual = run(**session.inputs)
     change = (expected - plain).abs().max()
     assert (actual - expected).abs().max() < 2e-2 * change
-    assert [warning.code for warning in session.warnings] == ["weights-in-attention"]
+    assert session.warnings == []
 
 
 @pytest.mark.usefixtures("guided")
@@ -240,6 +241,59 @@ def test_weight_of_one_of_two_equal_texts_acts_on_its_own_keys(pipe, run, token,
     with attach(pipe, "um (gato:3)", "um gato", record=False, **case.encoding) as session:
         actual = run(**session.inputs)
     assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
+
+
+def test_weight_below_1_reaches_the_rows_of_the_other_words(pipe, run, token, case):
+    """Against embeddings and a run by hand: other rows interpolate, the word's own keys are weighted."""
+    negative, encoding = case.texts.get("negative_prompt", ""), {**case.encoding, "in_session": True}
+    texts = ("um gato vermelho", "um (gato:0) vermelho", "um (gato:0.5) vermelho")
+    plain, without, half = (encode_prompts(pipe, text, negative, **encoding) for text in texts)
+    (own,) = {word.positions for word in plain.positive[0].words if word.text == "gato"}
+    rows = [encoded.inputs["prompt_embeds"][0].double() for encoded in (plain, without, half)]
+    changed = {row for row in range(len(rows[0])) if not torch.equal(rows[0][row], rows[1][row])}
+    assert changed
+    assert changed.isdisjoint(own)
+    for row in changed:
+        lengths = [each[row].norm(dim=-1, keepdim=True) for each in rows]
+        directions = sum(each[row] / length for each, length in zip(rows[:2], lengths[:2], strict=True)) / 2
+        expected = (lengths[0] * lengths[1]).sqrt() * directions
+        assert torch.allclose(rows[2][row], expected, rtol=1e-4, atol=1e-5)
+    with changed_rows(pipe, token):  # another word in its place
+        other = encode_prompts(pipe, texts[1], negative, **encoding).inputs["prompt_embeds"][0].double()
+    assert all(torch.equal(rows[1][row], other[row]) for row in range(len(other)) if row not in own)
+    keys = find_keys(pipe, lambda: run(**case.texts), token)
+    with weighted_by_hand(pipe, keys, 0.5):
+        expected = run(**half.inputs)
+    with attach(pipe, half, record=False) as session:
+        actual = run(**session.inputs)
+    assert (actual - expected).abs().max() < 2e-2 * (expected - run(**half.inputs)).abs().max()
+    assert session.warnings == []
+
+
+def test_word_of_weight_0_is_as_another_word_of_weight_0(pipe, run, case):
+    tokenizer, negative = (
+        getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer),
+        case.texts.get("negative_prompt"),
+    )
+    words = {}
+    for word in ("gato", "vermelho", "background", "casa", "lata", "mapa"):
+        tokens = len(tokenizer(f"um {word} and", add_special_tokens=False).input_ids)
+        words.setdefault(tokens, []).append(word)
+    chosen = max(words.values(), key=len)  # words of as many tokens
+    assert len(chosen) > 1
+    images = []
+    for word in chosen:
+        with attach(pipe, f"um ({word}:0) and", negative or "", record=False, **case.encoding) as session:
+            assert any(found.text == word for found in session.words())
+            images.append(run(**session.inputs))
+    assert all(torch.equal(images[0], other) for other in images[1:])
+
+
+def test_weights_of_other_dialects_act_in_attention_with_a_warning(pipe, case):
+    with attach(pipe, "um (gato:0.5)", "", dialect="a1111", record=False, **case.encoding) as session:
+        assert [warning.code for warning in session.warnings] == ["weights-in-attention"]
+    plain = encode_prompts(pipe, "um gato", "", in_session=True, **case.encoding)
+    assert torch.equal(session.inputs["prompt_embeds"][0], plain.inputs["prompt_embeds"][0])
 
 
 def test_word_of_weight_0_has_no_influence(pipe, run, token, case):
@@ -284,8 +338,8 @@ def test_generate_weights_words_and_draws_their_maps(pipe, case):
         width=case.width,
         **case.settings,
     )
-    assert "weights-in-attention" in [warning.code for warning in result.warnings]
     assert result.maps.word("gato").tensor.shape == (case.height, case.width)
+    assert set(result.settings["weighting_by_encoder"].values()) == {"presence"}
     name = next(iter(case.guided))
     assert result.settings["guidance_scale"] == promptweight.models.get_default_guidance_scale(pipe), name
 
@@ -309,7 +363,7 @@ def test_edit_uses_the_attention_of_its_source_or_is_refused(pipe, case):
     assert not np.array_equal(edited, alone)
 
 
-@pytest.mark.parametrize("weighting", ["scale", "presence", "comfy++", "clip-attention"])
+@pytest.mark.parametrize("weighting", ["scale", "comfy", "comfy++", "clip-attention"])
 def test_weightings_of_embeddings_are_refused(weighting, pipe):
     with pytest.raises(SettingError, match=f"weighting must be one of.*{weighting.replace('+', '.')}"):
         attach(pipe, "um (gato:1.5)", weighting=weighting)

@@ -299,12 +299,15 @@ def make_default_rule(weighting: Weighting) -> KeyRule:
     )
 
 
-def make_key_rules(tables: Sequence[PlacedTable], weighting: Weighting) -> dict[int, KeyRule]:
+def make_key_rules(
+    tables: Sequence[PlacedTable], weighting: Weighting, *, weights_embeddings: bool = True
+) -> dict[int, KeyRule]:
     """Make the rules of a prompt from the weights in its text, by row of the text embeddings.
 
     Args:
         tables: the prompt's token tables.
         weighting: how words without an option are weighted, and the steps and layers in which they are.
+        weights_embeddings: whether the embeddings of a word can carry its weight.
 
     Raises:
         SettingError: the prompt has weights in attention and is a blend, whose rows stand for several words
@@ -313,7 +316,9 @@ def make_key_rules(tables: Sequence[PlacedTable], weighting: Weighting) -> dict[
     rules, base = {}, make_default_rule(weighting)
     for placed in tables:
         prompt = placed.table.prompt
-        default = weighting.word_default(prompt.dialect, in_session=True)
+        default = weighting.word_default(
+            prompt.dialect, in_session=True, weights_embeddings=weights_embeddings
+        )
         if has_blend(placed.table) and any(
             span.weight != 1 and resolve_word_weighting(None, span.weight, default) in KEY_WEIGHTINGS
             for span in prompt.spans
@@ -328,9 +333,13 @@ def make_key_rules(tables: Sequence[PlacedTable], weighting: Weighting) -> dict[
                 options.weighting, token.weight, default, is_local=options.is_local
             )
             if of_word in KEY_WEIGHTINGS and span.is_weighted:
-                is_presence = default == "split" and options.weighting is None
+                weight = token.weight
+                if default in ("split", "presence") and options.weighting is None:
+                    weight = weighting.amplify(weight)
+                if default == "presence" and options.weighting is None and not options.is_local:
+                    weight = max(0.0, weighting.turn_dial(weight))
                 rules[placed.start + token.position] = KeyRule(
-                    weighting.amplify(token.weight) if is_presence else token.weight,
+                    weight,
                     of_word,
                     base.steps if options.steps is None else options.steps,
                     base.layers if options.layers is None else options.layers,
