@@ -4,8 +4,8 @@ python examples/language_models.py     tiny random models (their images are nois
 python examples/language_models.py Tongyi-MAI/Z-Image-Turbo
 python examples/language_models.py Qwen/Qwen-Image-Edit-2509 --image picture.png
 
-Their pipelines encode the text themselves, with a template around it. Qwen-Image Edit encodes the text together
-with the picture, which `generate` and `attach` therefore take.
+Their pipelines encode the text themselves, with a template around it. Qwen-Image Edit encodes the text
+together with the picture, which `generate` and `attach` therefore take.
 """
 
 from pathlib import Path

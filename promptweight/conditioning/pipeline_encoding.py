@@ -226,7 +226,7 @@ class PipelineEncoder:
         return weighted.transpose(0, 1).reshape(embeds.shape)
 
     def _get_interpolation(self, prompt: Prompt, token: Token) -> float:
-        """Return how much of the phrase of a token the other rows keep; 1 where its weight does not act on them."""
+        """Return how much of the phrase of a token the other rows keep, at most 1."""
         options = prompt.spans[token.span].options if token.span >= 0 else NO_OPTIONS
         if token.kind != "text" or options.weighting is not None or options.is_local or token.weight >= 1:
             return 1.0
