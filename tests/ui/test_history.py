@@ -33,6 +33,16 @@ def test_own_file_gives_all_settings(tiny_pipe, tmp_path):
     assert expected.items() <= dict(form.values).items()
 
 
+@pytest.mark.parametrize(("guidance", "left_out"), [(None, ()), ("nag", ("negative_guidance",))])
+def test_own_file_leaves_out_only_what_differs_from_the_default(tiny_pipe, tmp_path, guidance, left_out):
+    result = generate(
+        tiny_pipe, "um gato", negative_prompt="aa", num_inference_steps=1, negative_guidance=guidance
+    )
+    form = read_file(str(result.save(tmp_path)[0]))
+    assert dict(form.settings)["negative_guidance"].startswith(guidance or "cfg")
+    assert form.left_out == left_out
+
+
 def test_automatic1111_file_gives_its_settings(tmp_path):
     text = (
         "a (cat:1.2)\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, "

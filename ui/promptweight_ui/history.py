@@ -139,6 +139,9 @@ WITHOUT_FIELD = frozenset(
 )
 """Settings of promptweight that are not options, or that the app takes."""
 
+DEFAULTS = {"negative_guidance": "cfg"}
+"""Recorded values of options without a field with which the app generates anyway."""
+
 
 def read_file(path: str) -> HistoryForm | None:
     """Return the generation settings of an image file; None if it has none.
@@ -172,7 +175,11 @@ def read_file(path: str) -> HistoryForm | None:
         for name, value in listed.items()
         if value is not None and value != {} and value != []
     )
-    left_out = [name for name, value in listed.items() if is_own and name not in WITHOUT_FIELD and value]
+    left_out = [
+        name
+        for name, value in listed.items()
+        if is_own and name not in WITHOUT_FIELD and value and value != DEFAULTS.get(name)
+    ]
     loras = [f"LoRA {lora.name}" for lora in info.loras]
     prompt, negative = (
         _page_text(convert(text, info.dialect, "pw").text) for text in (info.prompt, info.negative_prompt)
