@@ -15,7 +15,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 8_000_000
-"""Largest body of a request in bytes, uploads of files excepted, which Gradio limits."""
+"""Largest body of a request in bytes, uploads of files excepted."""
+
+MAX_UPLOAD = 128_000_000
+"""Largest body of an upload in bytes; Gradio limits each of its files."""
 
 WRONG_LOGIN_DELAY = 1.0
 """Seconds before the answer to a wrong login; a client's next login waits for it."""
@@ -54,8 +57,6 @@ class RequestGuard:
         path = scope["path"].rstrip("/")
         if path.endswith("/login") and scope["method"] == "POST":
             await self._log_in(scope, receive, send)
-        elif path.endswith("/upload"):
-            await self._app(scope, receive, send)
         else:
             await self._limit_body(scope, receive, send)
 
@@ -70,27 +71,26 @@ class RequestGuard:
             if origin is not None and origin != "null" and _host_of(origin) not in self._hosts:
                 return PlainTextResponse("Pages of other sites cannot use this server.", 403)
         length = headers.get("content-length", "0")
-        is_upload = scope["path"].rstrip("/").endswith("/upload")
-        if not is_upload and length.isdecimal() and int(length) > MAX_BODY:
-            return _too_large()
+        if length.isdecimal() and int(length) > _most(scope):
+            return _too_large(_most(scope))
         return None
 
     async def _limit_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size, has_begun, is_refused = 0, False, False
+        size, has_begun, is_refused, most = 0, False, False, _most(scope)
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > MAX_BODY:
+            if size > most:
                 raise _BodyTooLargeError
             return message
 
         async def watched(message: Message) -> None:
             nonlocal has_begun, is_refused
-            if size > MAX_BODY and not has_begun:  # in place of what the app makes of the exception
+            if size > most and not has_begun:  # in place of what the app makes of the exception
                 is_refused = has_begun = True
-                await _too_large()(scope, receive, send)
+                await _too_large(most)(scope, receive, send)
             elif not is_refused:
                 has_begun = True
                 await send(message)
@@ -99,7 +99,7 @@ class RequestGuard:
             await self._app(scope, counted, watched)
         except _BodyTooLargeError:
             if not has_begun:
-                await _too_large()(scope, receive, send)
+                await _too_large(most)(scope, receive, send)
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a login on, one of a client at a time; answer a wrong one after a delay."""
@@ -124,5 +124,10 @@ def _host_of(address: str) -> str:
         return ""
 
 
-def _too_large() -> PlainTextResponse:
-    return PlainTextResponse(f"A request may have at most {MAX_BODY:,} bytes.", 413)
+def _most(scope: Scope) -> int:
+    """Return the largest body of a request to this path."""
+    return MAX_UPLOAD if scope["path"].rstrip("/").endswith("/upload") else MAX_BODY
+
+
+def _too_large(most: int) -> PlainTextResponse:
+    return PlainTextResponse(f"A request may have at most {most:,} bytes.", 413)
