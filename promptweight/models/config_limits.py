@@ -18,8 +18,10 @@ from promptweight.messages import message
 
 MAX_LAYERS = 1_000
 """Number of layers that any configuration may state, whatever its files hold."""
-MAX_WIDTH = 16_384
+MAX_WIDTH = 32_768
 """Width that any configuration may state, whatever its files hold."""
+MAX_VOCABULARY = 1_000_000
+"""Number of tokens; a safety checker's configuration names those of a text model that it does not have."""
 MAX_TIMESTEPS = 100_000
 """Number of training timesteps; diffusion models have 1,000."""
 MAX_POSITIONS = 100_000_000
@@ -39,7 +41,8 @@ def check_configs(folder: Path, components: list[str], name: str) -> None:
         ModelError: a number is far beyond what the weight files of the component hold.
     """
     for component in components:
-        for path in sorted((folder / component).glob("*config.json")):
+        for name_of_file in ("config.json", "scheduler_config.json"):  # models are built from no others
+            path = folder / component / name_of_file
             if not path.is_file():
                 continue
             if path.stat().st_size > _CONFIG_BYTES:
@@ -56,6 +59,8 @@ def _check(config: Any, folder: Path, path: Path, name: str) -> None:
     for key, value in _list_numbers(config):
         if key == "num_train_timesteps":
             most = MAX_TIMESTEPS
+        elif key == "vocab_size":
+            most = MAX_VOCABULARY
         elif key.startswith("max_position"):
             most = MAX_POSITIONS
         elif _LAYERS.search(key):

@@ -9,6 +9,7 @@ import pytest
 
 from promptweight.errors import ModelError
 from promptweight.models import load
+from promptweight.models.config_limits import check_configs
 from tests.attacks.conftest import UNET, check_one_sentence, safetensors_bytes, tensor_entry
 
 pytestmark = pytest.mark.slow
@@ -83,6 +84,15 @@ def test_configuration_beyond_its_weights_builds_nothing(copy_model, file, chang
     write_config(copy_model, file, **changes)
     with pytest.raises(ModelError, match=r"config\.json of .*my-model' cannot be used: \w+ must be at most"):
         load(copy_model, device="cpu")
+
+
+def test_configuration_of_parts_that_are_not_built_is_no_fault(copy_model):
+    """As in the safety checkers of Stable Diffusion, and tokenizers with a thousand special tokens."""
+    write_config(
+        copy_model, "unet/config.json", text_config={"vocab_size": 49408, "intermediate_size": 18944}
+    )
+    write_config(copy_model, "tokenizer/tokenizer_config.json", special_names=["x"] * 3_000)
+    check_configs(copy_model, ["unet", "tokenizer"], "my-model")
 
 
 @pytest.mark.parametrize(
