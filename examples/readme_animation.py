@@ -1,6 +1,7 @@
 """README animation: the pointer moves over the words of a prompt, then a weight changes.
 
-python examples/readme_animation.py --output examples/pictures/readme.webp
+python examples/readme_animation.py                  examples/pictures/readme.webp
+python examples/readme_animation.py --language pt    examples/pictures/readme.pt-br.webp
 
 Left the image, right the same image with the attention map of the word under the pointer. The model generates
 every still image from the prompt above it, on the same seed, and the map is recorded with it; the frames
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from options import arguments
@@ -22,9 +24,8 @@ from promptweight.render import ACCENT, BACKGROUND, FOREGROUND, draw_word_strip,
 if TYPE_CHECKING:
     from promptweight import Result
 
-WORDS = "um gato vermelho persegue um rato cinza"
-POINTED = ("gato vermelho", "persegue", "rato cinza")
-WEIGHTED, WEIGHTS = "rato cinza", (0.7, 0.5, 0.4, 0.3, 0.0)
+PICTURES = Path(__file__).parent / "pictures"
+WEIGHTS = (0.7, 0.5, 0.4, 0.3, 0.0)
 WIDTH, GAP, HEAD, LETTERS = 720, 12, 72, 27
 CELL = (WIDTH - 3 * GAP) // 2  # of one of the two images
 PANEL = (34, 36, 44)
@@ -33,19 +34,55 @@ FADE, STILL, SHORT_STILL = 50, 1300, 450
 
 
 @dataclass(frozen=True)
+class Script:
+    """A prompt and what happens to it.
+
+    Attributes:
+        prompt: The prompt.
+        pointed: The phrases under the pointer, in their order.
+        weighted: The phrase whose weight changes.
+        file: The name of the animation.
+    """
+
+    prompt: str
+    pointed: tuple[str, ...]
+    weighted: str
+    file: str
+
+    def at(self, weight: float) -> str:
+        """Return the prompt with this weight on `weighted`."""
+        if weight == 1:
+            return self.prompt
+        return self.prompt.replace(self.weighted, f"({self.weighted}:{weight:g})")
+
+
+SCRIPTS = {
+    "en": Script(
+        "a red cat chases a grey mouse", ("red cat", "chases", "grey mouse"), "grey mouse", "readme.webp"
+    ),
+    "pt": Script(
+        "um gato vermelho persegue um rato cinza",
+        ("gato vermelho", "persegue", "rato cinza"),
+        "rato cinza",
+        "readme.pt-br.webp",
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Still:
     """A still image beside its overlay.
 
     Attributes:
         phrase: The phrase under the pointer.
-        weight: Weight of `WEIGHTED`.
+        prompt: The prompt that it was generated from.
         pair: The image, and the image with the attention map.
         strip: The color scale with the phrase.
         duration: Milliseconds.
     """
 
     phrase: str
-    weight: float
+    prompt: str
     pair: Image.Image
     strip: Image.Image
     duration: int
@@ -53,16 +90,19 @@ class Still:
 
 def main() -> None:
     """Generate the images and write the animation."""
-    parser = arguments(__doc__, output="examples/pictures/readme.webp", seed=4)
+    parser = arguments(__doc__, output=None, seed=4)
+    parser.add_argument("--language", choices=SCRIPTS, default="en", help="language of the prompt")
     parser.add_argument("--fade", type=int, default=8, help="frames between two still images")
     options = parser.parse_args()
 
-    stills = make_stills(promptweight.load(options.model), options.seed, options.steps)
+    script = SCRIPTS[options.language]
+    output = options.output or PICTURES / script.file
+    stills = make_stills(promptweight.load(options.model), script, options.seed, options.steps)
     frames = list(animate(stills, options.fade))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     images, times = zip(*frames, strict=True)
     images[0].save(
-        options.output,
+        output,
         save_all=True,
         append_images=images[1:],
         duration=times,
@@ -70,43 +110,46 @@ def main() -> None:
         quality=82,
         method=4,
     )
-    print(f"{options.output}: {len(frames)} frames, {sum(times) / 1000:.1f} s")
+    print(f"{output}: {len(frames)} frames, {sum(times) / 1000:.1f} s")
 
 
-def make_stills(pipe: Any, seed: int, steps: int) -> list[Still]:
+def make_stills(pipe: Any, script: Script, seed: int, steps: int) -> list[Still]:
     """Generate the still images in their order; the last fades into the first."""
-    plain = promptweight.generate(pipe, WORDS, seed=seed, num_inference_steps=steps)
-    pointed = [make_still(plain, each, 1.0, value_range(plain, each), STILL) for each in POINTED]
-    scale = value_range(plain, WEIGHTED)  # one scale for all weights, so that maps are comparable
+    settings = {"seed": seed, "num_inference_steps": steps}
+    plain = promptweight.generate(pipe, script.prompt, **settings)
+    pointed = [
+        make_still(plain, each, script.prompt, value_range(plain, each), STILL) for each in script.pointed
+    ]
+    scale = value_range(plain, script.weighted)  # one scale for all weights, so that maps are comparable
     weighted = []
     for weight in WEIGHTS:
-        result = promptweight.generate(pipe, prompt_at(weight), seed=seed, num_inference_steps=steps)
+        result = promptweight.generate(pipe, script.at(weight), **settings)
         duration = STILL if weight == WEIGHTS[-1] else SHORT_STILL
-        weighted.append(make_still(result, WEIGHTED, weight, scale, duration))
+        weighted.append(make_still(result, script.weighted, script.at(weight), scale, duration, weight))
     return [*pointed, *weighted]
 
 
 def make_still(
-    result: Result, phrase: str, weight: float, scale: tuple[float, float], duration: int
+    result: Result,
+    phrase: str,
+    prompt: str,
+    scale: tuple[float, float],
+    duration: int,
+    weight: float | None = None,
 ) -> Still:
     """Draw a result beside the map of a phrase; `scale` is a range of probabilities."""
     image, heat = result.images[0], result.maps.word(phrase)
     pair = Image.new("RGB", (WIDTH - 2 * GAP, CELL), BACKGROUND)
     pair.paste(enlarge(image, CELL))
     pair.paste(overlay(image, heat, upscale=CELL, scale=scale), (CELL + GAP, 0))
-    strip = draw_word_strip(pair.width, phrase, None if weight == 1 else weight, "inferno", scale)
-    return Still(phrase, weight, pair, strip, duration)
+    strip = draw_word_strip(pair.width, phrase, weight, "inferno", scale)
+    return Still(phrase, prompt, pair, strip, duration)
 
 
 def value_range(result: Result, phrase: str) -> tuple[float, float]:
     """Return the lowest and the highest probability in the map of a phrase."""
     heat = result.maps.word(phrase).tensor
     return float(heat.min()), float(heat.max())
-
-
-def prompt_at(weight: float) -> str:
-    """Return the prompt with this weight on `WEIGHTED`."""
-    return WORDS if weight == 1 else WORDS.replace(WEIGHTED, f"({WEIGHTED}:{weight:g})")
 
 
 def animate(stills: list[Still], fade: int) -> Iterator[tuple[Image.Image, int]]:
@@ -132,7 +175,7 @@ def draw_prompt(whole: Image.Image, now: Still, following: Still, share: float) 
     """Draw the prompt in its box, the phrase under the pointer highlighted, and the pointer."""
     canvas = ImageDraw.Draw(whole)
     canvas.rounded_rectangle((GAP, GAP, WIDTH - GAP, HEAD - GAP), 10, fill=PANEL)
-    prompt, middle = prompt_at((now if share < 0.5 else following).weight), HEAD / 2
+    prompt, middle = (now if share < 0.5 else following).prompt, HEAD / 2
     highlights = {now.phrase: 1 - share, following.phrase: share}
     if now.phrase == following.phrase:
         highlights = {now.phrase: 1.0}

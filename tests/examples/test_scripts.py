@@ -111,16 +111,17 @@ def test_app_screenshots_are_taken(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.png")} == {"app-pt-br", "app-dark", "app-phone"}
 
 
-def test_readme_animation_is_small_legible_and_endless():
-    path = EXAMPLES / "pictures" / "readme.webp"
+@pytest.mark.parametrize(
+    ("file", "page"), [("readme.webp", "README.md"), ("readme.pt-br.webp", "README.pt-br.md")]
+)
+def test_readme_animation_is_small_legible_and_endless(file, page):
+    path = EXAMPLES / "pictures" / file
     assert path.stat().st_size < 1_500_000
     with Image.open(path) as image:
         assert image.width >= 512
         assert image.n_frames > 30
         assert image.info["loop"] == 0
-    for name in ("README.md", "README.pt-br.md"):
-        page = (ROOT / name).read_text(encoding="utf-8")
-        assert "](examples/pictures/readme.webp)" in page.split("\n## ")[0]
+    assert f"](examples/pictures/{file})" in (ROOT / page).read_text(encoding="utf-8").split("\n## ")[0]
 
 
 def test_every_script_is_tested():
