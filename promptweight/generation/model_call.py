@@ -5,6 +5,7 @@ Every argument but the text stays as the pipeline passed it, so the predictions 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from promptweight.conditioning import EncodedPrompts, TokenTable
     from promptweight.models import LoraSet
     from promptweight.protocols import Pipeline
+
+
+TIMES = ("timestep", "t")
+"""Names of the argument of denoisers for the step's time."""
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -62,6 +67,33 @@ class ModelCall:
     rows: int
     row: int
     number: int
+
+    @torch.no_grad()
+    def predict_at(self, state: ModelCall, encoded: EncodedPrompts) -> Tensor:
+        """Return the prediction of the positive prompt with the latents and the time of another call.
+
+        All other arguments stay those of this call, as its pipeline made them of its text.
+
+        Args:
+            state: the other call, of the same pipeline and size.
+            encoded: the encoding of this call's text.
+        """
+        from promptweight.attention import attach, read_layout
+
+        layout = read_layout(self.pipe)
+        parameters = [
+            name for name in inspect.signature(type(layout.model).forward).parameters if name != "self"
+        ]
+        own, other = (dict(zip(parameters, each.args, strict=False)) | each.kwargs for each in (self, state))
+        moved = {name: other[name] for name in (layout.kind.latents[1], *TIMES) if name in other}
+        with attach(self.pipe, encoded, record=False) as session:
+            session.controller.counter.skip_to(state.number)
+            output = layout.entry_point(**own | moved)
+        predictions = output[0] if isinstance(output, tuple) else output.sample
+        prediction: Tensor = predictions[self.row]
+        latents = other[layout.kind.latents[1]][0]
+        # a model that also predicts variances has them in further channels
+        return prediction[: len(latents)] if prediction.shape[1:] == latents.shape[1:] else prediction
 
     @property
     def dtype(self) -> torch.dtype:
@@ -134,7 +166,7 @@ def capture_call(
     def before(_model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         nonlocal captured, calls
         embeds = args[position] if len(args) > position else kwargs[name]
-        matches = [row for row, each in enumerate(embeds) if torch.equal(each, own.to(each))]
+        matches = [row for row, each in enumerate(embeds) if _is_text(each, own.to(each))]
         if matches:
             first, argument = layout.kind.latents
             rows = len(args[first] if len(args) > first else kwargs[argument])
@@ -167,6 +199,14 @@ def capture_call(
         raise SettingError(message("reach-perturbed"))
     assert captured is not None
     return captured
+
+
+def _is_text(embeds: Tensor, own: Tensor) -> bool:
+    """Return whether embeddings (tokens, …) are those of a text, or these and padding of zeros."""
+    length = min(len(embeds), len(own))
+    return torch.equal(embeds[:length], own[:length]) and not any(
+        bool(each[length:].any()) for each in (embeds, own)
+    )
 
 
 def _encoding_of(encoded: EncodedPrompts, texts: Sequence[TextRow]) -> EncodedPrompts:

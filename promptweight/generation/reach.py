@@ -24,7 +24,7 @@ to 1 as far as the model is linear in them, and a share may be negative or above
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -65,6 +65,7 @@ MIN_RESIDUAL = 1e-3
 """Smallest residual that is divided among carriers."""
 MIN_SHARE, MAX_NAMED = 0.1, 3
 """Smallest share of a carrier that a sentence names, and the number of those."""
+FindCarriers = Callable[[int, Tensor, Tensor], "tuple[Carrier, ...]"]
 UNUSED_OPTIONS = ("edit", "targets", "num_images_per_prompt", "record", "require_words")
 """Options without effect on the predictions for the positive prompt."""
 
@@ -141,7 +142,8 @@ def measure_reach(
     """Measure how much of each weighted phrase its weight reaches, and what is left of it at weight 0.
 
     The pipeline runs without the weights up to the measured step, and the model is called there once for each
-    weight and each carrier. Other seeds and noise levels give other numbers of the same kind.
+    weight and each carrier. Other seeds and noise levels give other numbers of the same kind. Carriers are
+    not measured where the pipeline encodes the text itself.
 
     Args:
         pipe: a pipeline, or what `promptweight.load` takes.
@@ -155,8 +157,7 @@ def measure_reach(
             pipeline.
 
     Raises:
-        SettingError: a value is outside its range, no phrase has a weight, texts are joined, or the pipeline
-            encodes the text itself.
+        SettingError: a value is outside its range, no phrase has a weight, or texts are joined.
         WordNotFoundError: the prompt does not contain a phrase.
         ModelError: the model cannot be loaded.
         AttachError: weights cannot act in the attention of the model.
@@ -172,8 +173,7 @@ def measure_reach(
     adapters = find_adapters(parsed, negative, **folders, num_inference_steps=steps)
     opened = open_pipeline(pipe)
     family = look_up_family(opened)
-    if family is not None and family.outputs:
-        raise SettingError(message("reach-family", family=family.name))
+    measurement = _Measurement if family is None or not family.outputs else _PipelineMeasurement
     scheduler = opened.scheduler
     if checked.scheduler is not None:
         scheduler = make_scheduler(checked.scheduler, scheduler)
@@ -181,7 +181,7 @@ def measure_reach(
         with silence_libraries():
             loras = stack.enter_context(apply_adapters(opened, adapters))
         stack.enter_context(use_scheduler(opened, scheduler))
-        found = _Measurement.begin(opened, text, phrases, checked, negative, step, loras).measure()
+        found = measurement.begin(opened, text, phrases, checked, negative, step, loras).measure()
     seed = 0 if checked.seed is None else checked.seed
     return ReachReport(text.text, str(checked.weighting), seed, step + 1, steps, found)
 
@@ -210,13 +210,134 @@ def choose_text(
 
 
 @dataclass(frozen=True)
+class _Texts:
+    """The texts of a measurement.
+
+    Attributes:
+        phrases: the phrases.
+        deletions: the prompt without each of them.
+        prompts: the prompt without weights; then for each phrase the prompt with its weight alone, with the
+            weight 0, and without the phrase.
+    """
+
+    phrases: tuple[PhraseRange, ...]
+    deletions: tuple[Deletion, ...]
+    prompts: tuple[Prompt, ...]
+
+    @classmethod
+    def of(
+        cls, text: Prompt, phrases: Sequence[str] | None, encode: Callable[[Prompt], EncodedPrompts]
+    ) -> _Texts:
+        """Return the texts of a prompt; `encode` is called to find phrases that have no weight."""
+        ranges = find_weighted(text)
+        if phrases:
+            table = encode(weigh_only(text, None)).positive[0]
+            ranges = tuple(_find_range(table, text, phrase) for phrase in phrases)
+        split = split_spans(text, ranges)
+        deletions = tuple(delete_phrase(split, each) for each in ranges)
+        prompts = [weigh_only(split, None)]
+        for each, deletion in zip(ranges, deletions, strict=True):
+            prompts += [weigh_only(split, each), weigh_only(split, each, 0.0), deletion.prompt]
+        return cls(ranges, deletions, tuple(prompts))
+
+
+def _make_encoder(pipe: Pipeline, options: GenerateOptions) -> Callable[..., EncodedPrompts]:
+    """Return the function that encodes prompts for a session, with the options of a generation."""
+    from promptweight.conditioning import encode_prompts
+
+    return partial(
+        encode_prompts,
+        pipe,
+        weighting=options.weighting,
+        clip_skip=options.clip_skip,
+        image=get_encoded_image(pipe, options),
+        in_session=True,
+    )
+
+
+def _compare(
+    texts: _Texts,
+    predictions: Sequence[Tensor],
+    dtype: torch.dtype,
+    find_carriers: FindCarriers | None = None,
+) -> tuple[PhraseReach, ...]:
+    """Return the reach of each phrase from the predictions for the texts, in float64.
+
+    Args:
+        texts: the texts.
+        predictions: the prediction for each of `texts.prompts`.
+        dtype: the type in which the model computed them.
+        find_carriers: a function of the number of a phrase, its prediction with the weight 0 and that
+            without the phrase.
+    """
+    plain, found = predictions[0], []
+    rounding = 2 * torch.finfo(dtype).eps * plain.norm()
+    for number, phrase in enumerate(texts.phrases):
+        weighted, zero, unsaid = predictions[1 + 3 * number : 4 + 3 * number]
+        whole = (plain - unsaid).norm()
+        if whole <= rounding:
+            found.append(PhraseReach(phrase.text, phrase.weight, None, None))
+            continue
+        carriers: tuple[Carrier, ...] = ()
+        if find_carriers is not None and (zero - unsaid).norm() > max(rounding, MIN_RESIDUAL * whole):
+            carriers = find_carriers(number, zero, unsaid)
+        reach, residual = ((a - b).norm() / whole for a, b in ((plain, weighted), (zero, unsaid)))
+        found.append(PhraseReach(phrase.text, phrase.weight, float(reach), float(residual), carriers))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _PipelineMeasurement:
+    """The predictions for each text, where the pipeline encodes the texts itself.
+
+    The texts have different lengths, masks and positions, so each has a call of its own, with the latents of
+    the prompt without weights at the measured step.
+    """
+
+    texts: _Texts
+    predictions: tuple[Tensor, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def begin(
+        cls,
+        pipe: Pipeline,
+        text: Prompt,
+        phrases: Sequence[str] | None,
+        options: GenerateOptions,
+        negative: Prompt,
+        step: int,
+        loras: LoraSet | None = None,
+    ) -> _PipelineMeasurement:
+        """Encode the texts, run the pipeline up to the step, and predict there."""
+        from promptweight.attention import attach
+
+        encode = _make_encoder(pipe, options)
+        texts = _Texts.of(text, phrases, encode)
+        seed, call = 0 if options.seed is None else options.seed, build_call(pipe, options)
+        state: ModelCall | None = None
+        predictions = []
+        for prompt in texts.prompts:
+            encoded = encode(prompt, negative)
+            with attach(pipe, encoded, record=False) as session:
+                captured = capture_call(pipe, session, call, seed, step if state is None else 0, loras)
+            state = state or captured
+            predictions.append(captured.predict_at(state, encoded).double().cpu())
+        assert state is not None
+        return cls(texts, tuple(predictions), state.dtype)
+
+    def measure(self) -> tuple[PhraseReach, ...]:
+        """Return the reach of each phrase."""
+        return _compare(self.texts, self.predictions, self.dtype)
+
+
+@dataclass(frozen=True)
 class _Measurement:
     """The captured call of the model, and the encoded texts of each phrase."""
 
     call: ModelCall
     encoded: EncodedPrompts
-    phrases: tuple[PhraseRange, ...]
-    deletions: tuple[Deletion, ...]
+    texts: _Texts
 
     @classmethod
     def begin(
@@ -231,56 +352,24 @@ class _Measurement:
     ) -> _Measurement:
         """Encode the texts, and run the pipeline up to the step."""
         from promptweight.attention import attach
-        from promptweight.conditioning import encode_prompts
 
-        encode = partial(
-            encode_prompts,
-            pipe,
-            weighting=options.weighting,
-            clip_skip=options.clip_skip,
-            image=get_encoded_image(pipe, options),
-            in_session=True,
-        )
-        ranges = find_weighted(text)
-        if phrases:
-            table = encode(weigh_only(text, None)).positive[0]
-            ranges = tuple(_find_range(table, text, phrase) for phrase in phrases)
-        split = split_spans(text, ranges)
-        plain = weigh_only(split, None)
-        deletions = tuple(delete_phrase(split, each) for each in ranges)
-        texts = [plain]
-        for each, deletion in zip(ranges, deletions, strict=True):
-            texts += [weigh_only(split, each), weigh_only(split, each, 0.0), deletion.prompt]
-        run = encode(plain, negative)
+        encode = _make_encoder(pipe, options)
+        texts = _Texts.of(text, phrases, encode)
+        run = encode(texts.prompts[0], negative)
         with attach(pipe, run, record=False) as session:
             seed = 0 if options.seed is None else options.seed
             call = capture_call(pipe, session, build_call(pipe, options), seed, step, loras)
-        return cls(call, encode(texts), ranges, deletions)
+        return cls(call, encode(texts.prompts), texts)
 
     def measure(self) -> tuple[PhraseReach, ...]:
         """Return the reach of each phrase."""
-        texts = [self._text(number) for number in range(1 + 3 * len(self.phrases))]
-        predictions = self._predict(texts)
-        plain, found = predictions[0], []
-        rounding = 2 * torch.finfo(self.call.dtype).eps * plain.norm()
-        for number, phrase in enumerate(self.phrases):
-            first = 1 + 3 * number
-            weighted, zero, unsaid = predictions[first : first + 3]
-            whole = (plain - unsaid).norm()
-            if whole <= rounding:
-                found.append(PhraseReach(phrase.text, phrase.weight, None, None))
-                continue
-            carriers: tuple[Carrier, ...] = ()
-            if (zero - unsaid).norm() > max(rounding, MIN_RESIDUAL * whole):
-                carriers = self._measure_carriers(number, zero, unsaid)
-            reach, residual = ((a - b).norm() / whole for a, b in ((plain, weighted), (zero, unsaid)))
-            found.append(PhraseReach(phrase.text, phrase.weight, float(reach), float(residual), carriers))
-        return tuple(found)
+        predictions = self._predict([self._text(number) for number in range(len(self.texts.prompts))])
+        return _compare(self.texts, predictions, self.call.dtype, self._measure_carriers)
 
     def _measure_carriers(self, number: int, zero: Tensor, unsaid: Tensor) -> tuple[Carrier, ...]:
         """Return the carriers of the residual of a phrase."""
         texts = self._text(2 + 3 * number), self._text(3 + 3 * number)
-        replaced = list(replace_carriers(self.encoded.sections, *texts, self.deletions[number]))
+        replaced = list(replace_carriers(self.encoded.sections, *texts, self.texts.deletions[number]))
         residual = zero - unsaid
         predictions = self._predict([text for _, text in replaced])
         carriers = [

@@ -289,6 +289,41 @@ def test_word_of_weight_0_is_as_another_word_of_weight_0(pipe, run, case):
     assert all(torch.equal(images[0], other) for other in images[1:])
 
 
+@pytest.mark.parametrize("weighting", [None, "attention"])
+def test_reach_of_a_weight_is_that_of_the_first_step_of_runs(weighting, pipe, run, case):
+    """Without guidance, latents after the first step differ as the predictions do."""
+    (name,) = case.guided
+    size = {"height": case.height, "width": case.width}
+    report = promptweight.generation.measure_reach(
+        pipe,
+        "um (gato:0.5) vermelho",
+        at=1,
+        num_inference_steps=STEPS,
+        seed=0,
+        guidance_scale=1.0,
+        weighting=weighting,
+        **size,
+        **case.settings,
+    )
+    texts = ("um gato vermelho", "um (gato:0.5) vermelho", "um (gato:0) vermelho", "um vermelho")
+    steps = []
+
+    def keep(_pipe, _step, _timestep, tensors):
+        steps.append(tensors["latents"].clone())
+        return tensors
+
+    for text in texts:
+        with attach(pipe, text, "", weighting=weighting, record=False) as session:
+            run(**{name: 1.0}, **session.inputs, **make_step_arguments(pipe, keep))
+    latents = steps[::STEPS]
+    whole = (latents[0] - latents[3]).norm()
+    (found,) = report.phrases
+    assert found.reach == pytest.approx(((latents[0] - latents[1]).norm() / whole).item(), rel=1e-3)
+    residual = ((latents[2] - latents[3]).norm() / whole).item()
+    assert found.residual == pytest.approx(residual, rel=1e-3, abs=1e-3)
+    assert found.carriers == ()
+
+
 def test_weights_of_other_dialects_act_in_attention_with_a_warning(pipe, case):
     with attach(pipe, "um (gato:0.5)", "", dialect="a1111", record=False, **case.encoding) as session:
         assert [warning.code for warning in session.warnings] == ["weights-in-attention"]
