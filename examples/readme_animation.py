@@ -58,7 +58,7 @@ class Script:
 
 SCRIPTS = {
     "en": Script(
-        "a red cat chases a grey mouse", ("red cat", "chases", "grey mouse"), "grey mouse", "readme.webp"
+        "a red cat chases a blue mouse", ("red cat", "chases", "blue mouse"), "blue mouse", "readme.webp"
     ),
     "pt": Script(
         "um gato vermelho persegue um rato cinza",
