@@ -35,7 +35,7 @@ def info(
         except (PromptweightError, OSError) as error:
             if len(files) == 1:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {console.describe_error(error)}", err=True)
             failed = True
             continue
         if as_json:

@@ -108,7 +108,7 @@ def fit_pictures(
 
 
 def _read(path: Path, mode: str) -> Image.Image:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     from promptweight.metadata import is_special_file
 
@@ -119,5 +119,9 @@ def _read(path: Path, mode: str) -> Image.Image:
             return ImageOps.exif_transpose(opened).convert(mode)
     except SettingError:
         raise
+    except UnidentifiedImageError as error:
+        reason = message("picture-format", formats=", ".join(FORMATS))
+        raise SettingError(message("picture-unreadable", path=path, reason=reason)) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SettingError(message("picture-unreadable", path=path, reason=str(error))) from error
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise SettingError(message("picture-unreadable", path=path, reason=text)) from error

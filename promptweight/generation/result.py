@@ -158,6 +158,7 @@ class Result:
                 "Size": f"{image.width}x{image.height}",
                 "Model": settings["model"],
                 "Model revision": settings["revision"],
+                "Denoising strength": settings.get("pipeline_kwargs", {}).get("strength"),
                 "Clip skip": None if settings["clip_skip"] is None else settings["clip_skip"] + 1,
                 "Weighting": _weighting_text(settings),
                 "Version": f"promptweight {settings['promptweight']}",

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from promptweight import validation
 from promptweight.conditioning import advice_in, advice_of, describe_families, look_up_family
@@ -50,6 +50,12 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 OFFLOADS = ("model",)
 """Ways of offloading a pipeline to main memory."""
+
+_CONTROLNET_SIZES = ("block_out_channels", "cross_attention_dim", "joint_attention_dim")
+"""Settings in which a ControlNet equals its model."""
+
+_INPAINTING_CHANNELS = {"StableDiffusion3": (16, 33), "StableDiffusion": (4, 9)}
+"""Input channels of the models that diffusers' pipelines inpaint with, by the beginning of their names."""
 
 _ORIGINS: weakref.WeakKeyDictionary[Any, ModelOrigin] = weakref.WeakKeyDictionary()
 
@@ -144,9 +150,10 @@ def load_controlnet(model: str | os.PathLike[str], *, device: str = "auto", dtyp
                 source, revision=revision, torch_dtype=chosen_dtype, use_safetensors=True
             )
         except Exception as error:  # the hub client and safetensors raise errors of many libraries
-            raise ModelError(
-                message("controlnet-unreadable", name=name, reason=summarize_error(error))
-            ) from error
+            reason = summarize_error(error)
+            if Path(name).is_dir():
+                raise ModelError(message("controlnet-unreadable", name=name, reason=reason)) from error
+            raise ModelError(message("controlnet-not-found", name=name, reason=reason)) from error
     if "ControlNet" not in type(found).__name__:
         raise ModelError(message("controlnet-class", name=name, kind=type(found).__name__))
     found.to(chosen_device)
@@ -166,7 +173,8 @@ def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str], controlnet
             follows a picture in its form (see `get_control_argument`).
 
     Raises:
-        ModelError: diffusers has no such pipeline for the model, or it is not supported.
+        ModelError: diffusers has no such pipeline for the model, it is not supported, it does not inpaint
+            latents of the model's number of channels, or the ControlNet is of another model.
     """
     accepted = inspect.signature(type(pipe).__call__).parameters.keys()
     if controlnet is None and set(arguments) <= accepted:
@@ -182,6 +190,10 @@ def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str], controlnet
             if "mask_image" in arguments:
                 kind = diffusers.AutoPipelineForInpainting
             made: Pipeline = kind.from_pipe(pipe, **more)
+    except AttributeError as error:  # some pipelines read attributes of their own class of ControlNets
+        if controlnet is None:
+            raise
+        raise _unfit_controlnet(pipe, controlnet) from error
     except ValueError as error:
         if controlnet is not None:
             raise ModelError(message("controlnet-unsupported", pipeline=type(pipe).__name__)) from error
@@ -198,9 +210,73 @@ def make_picture_pipeline(pipe: Pipeline, arguments: Collection[str], controlnet
                 known=describe_families(),
             )
         )
+    if controlnet is not None:
+        _check_controlnet(made, controlnet, pipe)
+    if "mask_image" in arguments:
+        _check_inpainting(made)
     made.set_progress_bar_config(disable=True)
     _ORIGINS[made] = get_origin(pipe)
     return made
+
+
+def _check_controlnet(made: Pipeline, controlnet: Any, pipe: Pipeline) -> None:
+    """Check that a ControlNet has the class and the sizes of the model of `pipe`, the origin of `made`.
+
+    Raises:
+        ModelError: it is of another model.
+    """
+    annotation = inspect.signature(type(made).__init__).parameters["controlnet"].annotation
+    kinds = tuple(each for each in get_args(annotation) or (annotation,) if isinstance(each, type))
+    if kinds and not isinstance(controlnet, kinds):
+        raise _unfit_controlnet(pipe, controlnet)
+    own = _get_denoiser(made).config
+    for name in _CONTROLNET_SIZES:
+        pair = [_as_list(config.get(name)) for config in (own, controlnet.config)]
+        if None not in pair and pair[0] != pair[1]:
+            raise ModelError(
+                message(
+                    "controlnet-size",
+                    pipeline=type(pipe).__name__,
+                    setting=name,
+                    own=own[name],
+                    name=str(_ORIGINS.get(controlnet, type(controlnet).__name__)),
+                    value=controlnet.config[name],
+                )
+            )
+
+
+def _as_list(value: Any) -> Any:
+    """Return a tuple as a list: a configuration has one or the other, whether it was read or computed."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _unfit_controlnet(pipe: Pipeline, controlnet: Any) -> ModelError:
+    kind = type(controlnet).__name__
+    name = str(_ORIGINS.get(controlnet, kind))
+    return ModelError(message("controlnet-unfit", pipeline=type(pipe).__name__, name=name, kind=kind))
+
+
+def _get_denoiser(pipe: Pipeline) -> Any:
+    return pipe.components.get("transformer") or pipe.components["unet"]
+
+
+def _check_inpainting(made: Pipeline) -> None:
+    """Check the input channels of a model that inpaints.
+
+    Raises:
+        ModelError: diffusers' pipeline does not inpaint with this number of channels.
+    """
+    kind, channels = type(made).__name__, _get_denoiser(made).config.get("in_channels")
+    known = next((each for name, each in _INPAINTING_CHANNELS.items() if kind.startswith(name)), None)
+    if known is not None and channels not in known:
+        text = message(
+            "mask-channels",
+            pipeline=kind,
+            known=", ".join(map(str, known)),
+            model=str(get_origin(made)),
+            channels=channels,
+        )
+        raise ModelError(text)
 
 
 def get_control_argument(pipe: Pipeline) -> str | None:

@@ -161,6 +161,45 @@ def test_controlnet_that_is_none_is_refused(generate, picture, model_folder, par
     assert text in " ".join(err.split())
 
 
+def test_controlnet_of_another_size_is_refused(generate, picture, model_folder, tmp_path):
+    unet = UNet2DConditionModel.from_pretrained(model_folder, subfolder="unet")
+    wide = ControlNetModel.from_config({**ControlNetModel.from_unet(unet).config, "cross_attention_dim": 24})
+    wide.save_pretrained(tmp_path / "wide")
+    code, out, err = generate("--control", picture, "--controlnet", tmp_path / "wide")
+    assert (code, out) == (1, "")
+    own = unet.config.cross_attention_dim
+    assert f"whose cross_attention_dim is {own}; that of 'wide' is 24" in " ".join(err.split())
+
+
+def test_controlnet_of_another_family_is_refused(generate, picture, controlnet):
+    code, out, err = generate("--control", picture, "--controlnet", controlnet, model="mini-dit")
+    assert (code, out) == (1, "")
+    assert f"got {controlnet.name!r}, a ControlNetModel for other models" in " ".join(err.split())
+
+
+def test_controlnet_that_cannot_be_downloaded_advises_to_check_the_network(generate, picture, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    code, out, err = generate("--control", picture, "--controlnet", "some/model")
+    assert (code, out) == (1, "")
+    assert "'some/model' is neither a folder nor a hub id of a ControlNet" in " ".join(err.split())
+    assert "check the name, the network" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(("model", "known"), [("mini", "4, 9"), ("mini-dit", "16, 33")])
+def test_mask_for_a_model_that_does_not_inpaint_is_refused(generate, picture, mask, model, known, tmp_path):
+    code, out, err = generate("--image", picture, "--mask", mask, model=model)
+    assert (code, out) == (1, "")
+    assert f"to take a mask: {known}; {model!r} has 8" in " ".join(err.split())
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_infotext_has_the_strength(generate, picture):
+    _, out, _ = generate("--image", picture, "--strength", 0.5)
+    assert "Denoising strength: 0.5," in read_metadata(out.splitlines()[0]).infotext
+    _, out, _ = generate(folder="plain")
+    assert "Denoising" not in read_metadata(out.splitlines()[0]).infotext
+
+
 def test_rerun_asks_for_the_picture(generate, run, picture, tmp_path):
     _, out, _ = generate("--image", picture, "--strength", 0.5, model="mini")
     file = out.splitlines()[0]
@@ -180,8 +219,8 @@ def test_rerun_asks_for_the_picture(generate, run, picture, tmp_path):
     [
         (["--mask", "mask.png"], "--mask: a picture to begin from is missing; give it with --image"),
         (["--strength", 0.5], "--strength: a picture to begin from is missing; give it with --image"),
-        (["--image", "none.png"], "none.png cannot be read as a picture"),
-        (["--image", "text.png"], "text.png cannot be read as a picture"),
+        (["--image", "none.png"], "none.png cannot be read as a picture: No such file or directory"),
+        (["--image", "text.png"], "text.png cannot be read as a picture: its format is none of PNG, JPEG,"),
         (["--image", "picture.png", "--mask", "small.png"], "must have the size of the picture, 64 × 96"),
         (["--image", "picture.png", "--strength", 2], "strength must be"),
         (["--controlnet", "some/model"], "the picture that it follows is missing; give it with --control"),
