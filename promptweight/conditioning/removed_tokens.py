@@ -31,7 +31,8 @@ def remove_tokens(model: Any, calls: Sequence[EncoderCall], hidden: HiddenTokens
         hidden: the hidden tokens.
     """
     own, forward = vars(model).get("forward"), model.forward
-    parameters = [name for name in inspect.signature(type(model).forward).parameters if name != "self"]
+    compiled = getattr(model, "_orig_mod", model)  # in the wrapper of `torch.compile`
+    parameters = [name for name in inspect.signature(type(compiled).forward).parameters if name != "self"]
     numbers = iter(range(len(calls)))
 
     def read_without(*args: Any, **kwargs: Any) -> Any:
