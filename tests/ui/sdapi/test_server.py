@@ -300,6 +300,17 @@ def test_clip_skip_of_sdnext_is_that_of_the_tool(api):
     assert "clip_skip must be one of: 1; got 2" in shown
 
 
+@pytest.mark.parametrize(
+    "fields", [{"clip_skip": 13}, {"override_settings": {"CLIP_stop_at_last_layers": 13}}]
+)
+def test_more_layers_than_the_text_encoder_has_are_counted_as_the_tool_counts(api, fields):
+    with api.context.models.use(api.names[0]) as pipe:
+        layers = pipe.text_encoder.config.num_hidden_layers
+    shown = refusal(api, **fields)
+    assert f"CLIP_stop_at_last_layers must be from 1 to {layers + 1} for the text encoder" in shown
+    assert "got 13" in shown
+
+
 def test_options_choose_the_model_for_later_requests(api):
     first, other = api.names
     assert api.get("options") == {

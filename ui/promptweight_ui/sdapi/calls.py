@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight import validation
 from promptweight.errors import SettingError
 from promptweight.generation import GenerateOptions
-from promptweight.messages import message
+from promptweight.messages import Message, message
 from promptweight.metadata import find_sampler
 from promptweight.weighting import Weighting
 from promptweight_ui.generation import MAX_GUIDANCE, MAX_SEED
@@ -177,6 +177,18 @@ def read_call(context: Context, defaults: Mapping[str, Any], task: str, body: ob
         strength,
         _boolean(fields, "send_images", True),
         saves,
+    )
+
+
+def in_api_terms(error: SettingError) -> SettingError:
+    """Return an error of `generate` with the name and the number of the API, which counts layers from 1."""
+    text = error.args[0]
+    if not isinstance(text, Message) or text.code != "clip-skip-range":
+        return error
+    highest, given = (int(str(text.fields[name])) + 1 for name in ("highest", "clip_skip"))
+    encoder = text.fields["encoder"]
+    return SettingError(
+        message("sdapi-clip-layer", name=CLIP_LAYER, highest=highest, encoder=encoder, value=given)
     )
 
 

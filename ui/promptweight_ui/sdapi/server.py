@@ -27,7 +27,14 @@ from promptweight_ui.request_guard import WRONG_LOGIN_DELAY
 from promptweight_ui.runs import Run
 from promptweight_ui.samplers import DEFAULT_SCHEDULE, OWN_SAMPLER
 from promptweight_ui.sdapi.answers import make_answer
-from promptweight_ui.sdapi.calls import CHECKPOINT, CLIP_LAYER, ApiCall, check_options, read_call
+from promptweight_ui.sdapi.calls import (
+    CHECKPOINT,
+    CLIP_LAYER,
+    ApiCall,
+    check_options,
+    in_api_terms,
+    read_call,
+)
 from promptweight_ui.turns import QueueFullError
 from promptweight_ui.validation import as_page_error
 
@@ -139,9 +146,12 @@ class ApiServer:
             options = replace(call.options, pipeline_kwargs=arguments)
             if call.size is not None and "height" in inspect.signature(type(pipe).__call__).parameters:
                 options = replace(options, width=call.size[0], height=call.size[1])
-            return generate(
-                pipe, call.prompt, options=options, callback=after_step, on_image=job.results.append
-            )
+            try:
+                return generate(
+                    pipe, call.prompt, options=options, callback=after_step, on_image=job.results.append
+                )
+            except SettingError as error:
+                raise in_api_terms(error) from error
 
     async def progress(self, request: Request) -> dict[str, Any]:  # noqa: ARG002
         """Return the progress of the run that has its turn, without its unfinished image."""
