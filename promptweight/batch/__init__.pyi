@@ -3,6 +3,7 @@ from .executor import BatchTask as BatchTask
 from .executor import Executor as Executor
 from .finished_images import is_complete_image as is_complete_image
 from .finished_images import is_finished_image as is_finished_image
+from .job_files import JOB_FORMATS as JOB_FORMATS
 from .job_files import parse_rows as parse_rows
 from .job_files import read_jobs as read_jobs
 from .job_options import JOB_OPTIONS as JOB_OPTIONS

@@ -66,7 +66,7 @@ def read_csv(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterat
                     builder.add_warning(field.column, "a style without a prompt is skipped", field.line)
                     continue
             if option is None:
-                if text:
+                if text and _is_unnamed(name):
                     builder.add_warning(field.column, "a column without a name is not read", field.line)
             elif text or option is prompt_option:
                 builder.set_value(option, name.text.strip(), text, field.column, field.line)
@@ -83,7 +83,7 @@ def _read_header(
         option: JobOption | ForeignOption | None = None
         if field.text.strip().casefold() == "name":
             option = _STYLE_NAME
-        elif field.text.strip() and not field.text.startswith("Unnamed:"):
+        elif not _is_unnamed(field):
             try:
                 option = find_option(field.text)
             except SettingError as error:
@@ -93,6 +93,11 @@ def _read_header(
             problems.append(Problem(file, field.line, field.column, text))
         options.append(option)
     return options
+
+
+def _is_unnamed(field: CsvField) -> bool:
+    """Return whether a field of the header is empty, or pandas' name of a column without one."""
+    return not field.text.strip() or field.text.startswith("Unnamed:")
 
 
 def _detect_delimiter(lines: Sequence[str]) -> str:

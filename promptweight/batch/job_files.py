@@ -19,7 +19,9 @@ from promptweight.errors import SettingError
 from promptweight.messages import message
 from promptweight.validation import check_choice
 
-FORMATS = ("txt", "csv", "jsonl", "json")
+JOB_FORMATS = ("txt", "csv", "jsonl", "json")
+"""Formats of job files."""
+
 _SUFFIXES = {
     ".txt": "txt",
     ".csv": "csv",
@@ -64,8 +66,8 @@ def parse_rows(
 
     Args:
         source: a path, or `-` for stdin.
-        format: one of `FORMATS`; by default that of the suffix of the file, and for an unknown suffix that
-            of its beginning: an array or objects of JSON, else `txt`.
+        format: one of `JOB_FORMATS`; by default that of the suffix of the file, and for an unknown suffix
+            that of its beginning: an array or objects of JSON, else `txt`.
 
     Raises:
         SettingError: the format is not valid, or stdin is closed.
@@ -73,7 +75,7 @@ def parse_rows(
     """
     name = os.fspath(source)
     if format is not None:
-        check_choice("format", format, FORMATS)
+        check_choice("format", format, JOB_FORMATS)
     problems: list[Problem] = []
     lines = read_lines(name, problems)
     read = {"txt": read_txt, "csv": read_csv, "jsonl": read_jsonl, "json": read_json}

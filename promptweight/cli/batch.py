@@ -135,7 +135,9 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate images from a job file; the same command again continues a stopped run."""
+    from promptweight.atomic_files import check_folder
     from promptweight.batch import (
+        JOB_FORMATS,
         LocalExecutor,
         OutputOptions,
         RandomSeeds,
@@ -146,12 +148,19 @@ def batch(
     from promptweight.cli import batch_options, batch_preview
     from promptweight.metadata import parse_parts
     from promptweight.models import identify_model
+    from promptweight.validation import check_choice
 
     part = batch_options.choose_shard(shard, uses_ray=ray)
     if not ray and (ray_address is not None or workers is not None):
         raise SettingError(message("cli-ray-options"))
     if weighting is not None and weightings is not None:
         raise SettingError(message("cli-weighting-weightings"))
+    if input_format is not None:
+        check_choice("--input-format", input_format, JOB_FORMATS)
+    if wildcards is not None and not wildcards.is_dir():
+        raise SettingError(message("folder-missing", argument="--wildcards", folder=str(wildcards)))
+    if not dry_run:
+        check_folder(output)
     rows, problems = parse_rows(file, format=input_format)
     _report_problems(problems, quiet=quiet)
     defaults = {

@@ -78,7 +78,7 @@ def build_plan(
         if value is not None
     }
     sweep = Sweep(
-        parse_seeds("seeds", seeds) if seeds is not None else (),
+        parse_seeds("--seeds", seeds) if seeds is not None else (),
         tuple(parse_weights(each) for each in weights),
         parse_weightings(weightings) if weightings is not None else (),
     )
@@ -103,7 +103,7 @@ def parse_image_format(name: str) -> str:
         SettingError: it is not one of them.
     """
     known = {"jpg": "jpeg"}.get(name.lower(), name.lower())
-    check_choice("format", known, tuple(IMAGE_FORMATS))
+    check_choice("--format", known, tuple(IMAGE_FORMATS))
     return known
 
 

@@ -27,6 +27,7 @@ _OPTIONS = {
     "negative_guidance": "--negative-guidance",
     "lora_dir": "--lora-dir",
     "embeddings_dir": "--embeddings-dir",
+    "output_limit": "--output-limit",
     "cross_replace_steps": "--cross",
     "self_replace_steps": "--self",
 }
@@ -35,7 +36,23 @@ _LONG_NAMES = re.compile(rf"\b({'|'.join(_OPTIONS)})\b")
 _VALUES = re.compile(r"\b(kind|dtype|weighting|offload)='([\w.+-]+)'")
 """Arguments of Python with a value."""
 _SHORT_NAMES = frozenset(
-    ("seed", "width", "height", "weighting", "scheduler", "kind", "metadata", "device", "dtype", "offload")
+    (
+        "seed",
+        "width",
+        "height",
+        "weighting",
+        "scheduler",
+        "kind",
+        "metadata",
+        "device",
+        "dtype",
+        "offload",
+        "at",
+        "shard",
+        "auth",
+        "host",
+        "lang",
+    )
 )
 """Arguments of Python that are words; they are options at the beginning of an error."""
 

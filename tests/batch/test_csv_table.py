@@ -72,6 +72,11 @@ def test_index_of_pandas_is_not_read_with_a_warning(rows, name):
     assert rows("prompt,,\num gato,,\n", "a.csv") == ([{"prompt": "um gato"}], [])
 
 
+def test_unknown_column_is_not_one_without_a_name(rows):
+    _, problems = rows("prompt,sed\num gato,1\n", "a.csv")
+    assert problems == ["a.csv:1:8: column: unknown option 'sed'; did you mean seed?"]
+
+
 def test_spaces_may_precede_a_quoted_field(rows):
     values, problems = rows('prompt, negative_prompt, steps\n"um gato, azul", "feio, mau", 3\n', "a.csv")
     assert problems == []

@@ -54,6 +54,29 @@ def test_errors_exit_with_2_before_a_model_is_loaded(batch, tmp_path, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--seeds", "x"], "--seeds must be numbers and ranges"),
+        (["--format", "gif"], "--format must be one of: png, jpeg, webp, avif; got 'gif'"),
+        (["--input-format", "gif"], "--input-format must be one of: txt, csv, jsonl, json; got 'gif'"),
+        (["--shard", "3/2"], "--shard must be i/n with i from 1 to n"),
+        (["--wildcards", "none"], "--wildcards must be a folder; got 'none'"),
+    ],
+)
+def test_errors_name_the_option(batch, arguments, text):
+    code, out, err = batch("um gato\n", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {text}")
+
+
+def test_output_that_is_a_file_is_refused(batch, tmp_path):
+    (tmp_path / "out").write_text("a text")
+    code, out, err = batch("um gato\n")
+    assert (code, out) == (1, "")
+    assert "is not a folder, so no file can be written into it" in err
+
+
 def test_failed_image_and_missing_file_exit_with_1(batch, run, monkeypatch):
     def fail(*_):
         raise ValueError("no")

@@ -63,7 +63,7 @@ def test_named_phrases_replace_weighted_ones(explain):
     [
         (["um gato"], "must have a weighted phrase, such as (word:0.5)"),
         (["um (gato:0.5) AND um rato"], "joins several texts"),
-        ([PROMPT, "--at", "2"], "at must be between 0 and 1; got 2"),
+        ([PROMPT, "--at", "2"], "--at must be between 0 and 1; got 2"),
         ([PROMPT, "--steps", "0"], "steps must be"),
         ([PROMPT, "--weighting", "nope"], "got 'nope'"),
     ],
