@@ -120,7 +120,7 @@ class LayerHook:
             AttachError: a mask, with a negative prompt that acts in attention.
         """
         device = query.device.type
-        if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        if not (has_autocast(device) and torch.is_autocast_enabled(device)):
             return self._attend(query, key, value, mask)
         # As torch's attention under autocast; what is recorded stays in float32.
         query, key, value = (each.to(torch.get_autocast_dtype(device)) for each in (query, key, value))
@@ -238,6 +238,11 @@ class LayerHook:
         elif call.injection is not None or call.negative is not None:
             joined = cells + self.leading + call.text_length
             fits = queries == keys and (not call.cells or keys == joined)
+            if call.cells and keys > joined:
+                further, text = keys - joined, call.text_length
+                raise AttachError(
+                    message("attention-further-tokens", further=further, cells=call.cells, text=text)
+                )
         else:
             fits = queries >= call.cells and keys >= call.cells + self.leading + call.text_length
         if not fits:
@@ -307,13 +312,18 @@ class LayerHook:
             self.refined_slot.add(propagate(queries, keys, maps, bias=mask).unsqueeze(1), call.slot_indices)
 
 
+@torch.compiler.assume_constant_result  # torch 2.10 cannot trace it
+def has_autocast(device: str) -> bool:
+    """Return whether autocast exists on a kind of device."""
+    return torch.amp.is_autocast_available(device)
+
+
 def record_patches(
     slot: Slot, query: Tensor, key: Tensor, bias: Tensor | None, rows: Tensor, indices: Tensor, image: slice
 ) -> None:
     """Add the attention from a slot's patches to the image, the range `image` of the keys."""
     assert slot.patches is not None
     device = query.device.type
-    has_autocast = torch.amp.is_autocast_available(device)
-    with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
+    with torch.autocast(device, enabled=False) if has_autocast(device) else nullcontext():
         probabilities = compute_rows(query, key, slot.patches, bias=bias, rows=rows)
     slot.add(probabilities[..., image].transpose(-1, -2), indices)

@@ -28,7 +28,7 @@ _WITHOUT_EFFECT_ALONE = {
     "refiner_switch_at",  # with refiner_checkpoint
     "mask_blur", "mask_blur_x", "mask_blur_y", "mask_round", "inpainting_fill", "inpaint_full_res",
     "inpaint_full_res_padding", "inpainting_mask_invert",  # with mask
-    "image_cfg_scale",  # with models that are trained on instructions, which are not supported
+    "image_cfg_scale",  # with models that edit by instructions, which take no denoising_strength
 }  # fmt: skip
 """Fields that act in the tool only together with another one, which is refused."""
 
