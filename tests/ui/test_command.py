@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from promptweight.cli import app as command_line
-from promptweight.errors import SettingError
+from promptweight.errors import ModelError, SettingError
 from promptweight_ui import app as module
 
 
@@ -84,3 +84,24 @@ def test_invalid_option_raises(launched, arguments):
 def test_invalid_port_is_refused(launched, port):
     assert run("--port", port) == 2
     assert launched == []
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "text"),
+    [
+        ("--model", ModelError, "model must be a built-in name"),
+        ("--lora-dir", SettingError, "lora_dir must be a folder"),
+        ("--embeddings-dir", SettingError, "embeddings_dir must be a folder"),
+    ],
+)
+def test_name_that_cannot_be_loaded_is_refused_before_the_app_is_served(monkeypatch, option, error, text):
+    monkeypatch.setattr(module, "serve", lambda *_, **__: pytest.fail("served"))
+    with pytest.raises(error, match=f"{text}.* got 'none'"):
+        run("--no-save", option, "none")
+
+
+def test_output_folder_that_is_a_file_is_refused_before_the_app_is_served(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "serve", lambda *_, **__: pytest.fail("served"))
+    (tmp_path / "out").write_text("a text")
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        run("--output-dir", str(tmp_path / "out"))

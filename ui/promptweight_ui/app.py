@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,10 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from promptweight import __version__
+from promptweight.atomic_files import check_folder
 from promptweight.errors import SettingError
+from promptweight.messages import message
+from promptweight.models import identify_model
 from promptweight_ui.context import Context
 from promptweight_ui.examples import Examples
 from promptweight_ui.form_store import keep_form
@@ -169,7 +173,19 @@ def launch(
             environment variable `GRADIO_ROOT_PATH` when None.
         api: whether programs may draw images through the paths of AUTOMATIC1111's API (`/sdapi/v1/…`).
         more: further arguments of Gradio's `launch`.
+
+    Raises:
+        ModelError: a model is neither built in nor a file or folder, and its name is not a hub id.
+        SettingError: the folder of LoRAs or textual inversions does not exist.
+        OSError: images cannot be saved in the output folder.
     """
+    for model in models:
+        identify_model(model, offline=True)
+    for argument, folder in (("lora_dir", lora_dir), ("embeddings_dir", embeddings_dir)):
+        if folder is not None and not Path(folder).is_dir():
+            raise SettingError(message("folder-missing", argument=argument, folder=os.fspath(folder)))
+    if output_dir is not None:
+        check_folder(Path(output_dir))
     offered = Models(models)
     is_private = host in LOOPBACK and not share and not auth
     outputs = Outputs(output_dir, is_listed=is_private, limit=output_limit)
