@@ -21,7 +21,6 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
-    Qwen2VLProcessor,
     Qwen3Config,
     Qwen3Model,
     Qwen3VLConfig,
@@ -113,7 +112,10 @@ class PictureProcessor(ProcessorMixin):
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         super().__init__(image_processor, tokenizer)
 
-    replace_image_token = Qwen2VLProcessor.replace_image_token
+    def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:
+        """Return a token for each group of patches of a picture, in place of its one token in the text."""
+        patches = int(image_inputs["image_grid_thw"][image_idx].prod())
+        return self.image_token * (patches // self.image_processor.merge_size**2)
 
 
 def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -204,3 +205,19 @@ def test_every_relative_link_of_a_page_exists(name):
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     assert links or name in DOCUMENTS
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_oldest_versions_are_those_that_the_package_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    allowed = [*project["dependencies"], *project["optional-dependencies"]["lora"]]
+    floors = {}
+    for requirement in allowed:
+        name, floor = re.match(r"([\w.-]+)>=([\d.]+)", requirement).groups()
+        floors[name] = ([int(part) for part in floor.split(".")] + [0, 0])[:3]
+    tested = {}
+    for line in (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, _, version = line.partition("==")
+            tested[name] = ([int(part) for part in version.split(".")] + [0, 0])[:3]
+    assert tested.keys() == floors.keys()
+    assert {name for name in tested if tested[name] != floors[name]} == {"torch"}
