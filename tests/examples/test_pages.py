@@ -21,6 +21,9 @@ IMAGES = {
 }
 """Images that a page's code writes into the working directory."""
 
+NEED_MORE = ("init_pipeline(", "requests.post(")
+"""Calls in blocks that need a download or a server; tests/modular and tests/ui/sdapi make the same ones."""
+
 
 def blocks(name):
     """Return the Python blocks of a page."""
@@ -62,6 +65,8 @@ def test_python_of_the_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     namespace = {}
     for number, block in enumerate(blocks(name)):
+        if any(call in block for call in NEED_MORE):
+            continue
         exec(compile(block, f"{name}, block {number + 1}", "exec"), namespace)
     written = {path.name for path in tmp_path.glob("*.png")}
     assert written == IMAGES.get(name, set())

@@ -1,7 +1,6 @@
 """Fixtures of the app: served with a tiny random model, and opened in a headless browser."""
 
 import gc
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,20 +81,6 @@ def serving(context: Any, port: int = 0, **options: Any) -> Iterator[SimpleNames
         gc.collect()  # Gradio leaves an event loop and sockets open, which warn wherever they are collected
     yield SimpleNamespace(url=app.local_url.rstrip("/"), context=context, app=app)
     app.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium: the system's own where there is one, else the one that Playwright installed."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with api.sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except api.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

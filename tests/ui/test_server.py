@@ -360,3 +360,16 @@ def test_full_output_folder_refuses_a_run(served, tmp_path, monkeypatch):
     assert "the folder of finished images is full (1 of 1 MB)" in refused(served)
     assert "a pasta de imagens prontas está cheia" in json.loads(refused(served, language="pt-br"))["error"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_events_of_opened_tabs_are_not_dropped_while_one_runs(served):
+    """A tab that is opened before the event of the last one has ended is filled, too."""
+    config = served.app.config
+    tabs = {part["id"] for part in config["components"] if part["type"] in ("tabs", "tabitem")}
+    modes = [
+        event["trigger_mode"]
+        for event in config["dependencies"]
+        if any(kind == "select" and owner in tabs for owner, kind in event["targets"])
+    ]
+    assert len(modes) >= 5
+    assert set(modes) == {"always_last"}

@@ -28,6 +28,9 @@ RUN: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 """Settings of events that only change the page."""
 
+ARRIVAL: dict[str, Any] = {"trigger_mode": "always_last"}
+"""Settings of events of an opened tab: by default Gradio drops those that come while one is running."""
+
 
 @dataclass
 class Context:

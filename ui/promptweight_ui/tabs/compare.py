@@ -11,7 +11,7 @@ from promptweight_ui import validation
 from promptweight_ui.compare import grid
 from promptweight_ui.compare.cells import cell_payload, grid_payload
 from promptweight_ui.components.picture import SLOW_SECONDS, running_message
-from promptweight_ui.context import LIGHT, RUN, Context
+from promptweight_ui.context import ARRIVAL, LIGHT, RUN, Context
 from promptweight_ui.generation import (
     SHARED,
     WEIGHTINGS,
@@ -103,7 +103,7 @@ def build(context: Context) -> None:
     inputs = [context.parts["prompt"], word]
     # Gradio forgets the properties of a component that is updated while its tab has never been open.
     tab = context.parts["tab_compare"]
-    tab.select(arrive, inputs, [word, result], api_visibility="private", **LIGHT)
+    tab.select(arrive, inputs, [word, result], api_visibility="private", **LIGHT, **ARRIVAL)
 
 
 def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:

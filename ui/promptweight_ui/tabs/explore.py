@@ -12,7 +12,7 @@ import gradio as gr
 from promptweight_ui import validation
 from promptweight_ui.components.map_payload import data_url
 from promptweight_ui.components.picture import running_message
-from promptweight_ui.context import LIGHT, RUN, Context
+from promptweight_ui.context import ARRIVAL, LIGHT, RUN, Context
 from promptweight_ui.explore import attention, guidance, text_encoder, token_vectors, word_maps
 from promptweight_ui.explore.attention import Selection
 from promptweight_ui.explore.cache import Cache
@@ -143,13 +143,18 @@ def build(context: Context) -> None:
     for event in (encode.click, prompt.submit):
         event(encode_prompt, inputs, [vectors, matrix, encoder], **private, **RUN)
     context.parts["tab_explore"].select(
-        arrive, [context.parts["prompt"], *inputs], [prompt, vectors, matrix, encoder], **private, **RUN
+        arrive,
+        [context.parts["prompt"], *inputs],
+        [prompt, vectors, matrix, encoder],
+        **private,
+        **RUN,
+        **ARRIVAL,
     )
     run = go.click(capture, [number, context.language], [view, go, stop], **private, **RUN)
     restore = lambda: (gr.update(visible=True), gr.update(visible=False))  # noqa: E731
     run.failure(restore, None, [go, stop], **private, **LIGHT)
     stop.click(context.stop_run, None, None, **private, **LIGHT)
-    context.parts["tabs"].select(update_number, None, [number], **private, **LIGHT)
+    context.parts["tabs"].select(update_number, None, [number], **private, **LIGHT, **ARRIVAL)
 
 
 def _component(name: str, element_id: str, answers: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Any:

@@ -12,7 +12,7 @@ import gradio as gr
 from promptweight.errors import PromptweightError
 from promptweight_ui import validation
 from promptweight_ui.compare.grid import prompt_words
-from promptweight_ui.context import LIGHT, Context
+from promptweight_ui.context import ARRIVAL, LIGHT, Context
 from promptweight_ui.history import HistoryForm, read_file, shared_history
 from promptweight_ui.history_form import FILLED_PARTS, form_values, left_out_texts
 from promptweight_ui.i18n import translate, translate_message
@@ -114,7 +114,7 @@ def build(context: Context) -> None:
         return [*_updates(context, form, model), gr.update(selected="regions"), *values]
 
     light = {"api_visibility": "private", **LIGHT}
-    parts["tabs"].select(list_files, None, [gallery], **light)
+    parts["tabs"].select(list_files, None, [gallery], **light, **ARRIVAL)
     inputs = [parts["model"], context.language]
     for shown in (
         gallery.select(select, inputs, details, **light),

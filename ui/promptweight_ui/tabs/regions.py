@@ -11,7 +11,7 @@ import gradio as gr
 from promptweight_ui import validation
 from promptweight_ui.compare.grid import remaining_phrases, span_of
 from promptweight_ui.components.picture import picture
-from promptweight_ui.context import LIGHT, RUN, Context
+from promptweight_ui.context import ARRIVAL, LIGHT, RUN, Context
 from promptweight_ui.generation import (
     SHARED,
     GenerateForm,
@@ -149,7 +149,7 @@ def build(context: Context) -> None:
     over.click(last_image, [context.language], [canvas], **light)
     clear.click(lambda: canvas_value(), None, [canvas], **light)
     inputs = [parts["prompt"], context.language, chosen, *words]
-    parts["tabs"].select(update_words, inputs, [chosen, note, *words], **light)
+    parts["tabs"].select(update_words, inputs, [chosen, note, *words], **light, **ARRIVAL)
     words[0].input(lambda: (("", ""), ""), None, [chosen, note], **light)
     context.language.change(_note, [chosen, context.language], [note], **light)
 
