@@ -181,7 +181,8 @@ def measure_reach(
         with silence_libraries():
             loras = stack.enter_context(apply_adapters(opened, adapters))
         stack.enter_context(use_scheduler(opened, scheduler))
-        found = measurement.begin(opened, text, phrases, checked, negative, step, loras).measure()
+        run = _Run.of(opened, text, phrases, checked, negative, step, loras)
+        found = measurement.begin(run).measure()
     seed = 0 if checked.seed is None else checked.seed
     return ReachReport(text.text, str(checked.weighting), seed, step + 1, steps, found)
 
@@ -241,18 +242,50 @@ class _Texts:
         return cls(ranges, deletions, tuple(prompts))
 
 
-def _make_encoder(pipe: Pipeline, options: GenerateOptions) -> Callable[..., EncodedPrompts]:
-    """Return the function that encodes prompts for a session, with the options of a generation."""
-    from promptweight.conditioning import encode_prompts
+@dataclass(frozen=True)
+class _Run:
+    """The runs of a pipeline up to the measured step, each of one text."""
 
-    return partial(
-        encode_prompts,
-        pipe,
-        weighting=options.weighting,
-        clip_skip=options.clip_skip,
-        image=get_encoded_image(pipe, options),
-        in_session=True,
-    )
+    pipe: Pipeline
+    encode: Callable[..., EncodedPrompts]
+    texts: _Texts
+    options: GenerateOptions
+    negative: Prompt
+    step: int
+    loras: LoraSet | None
+
+    @classmethod
+    def of(
+        cls,
+        pipe: Pipeline,
+        text: Prompt,
+        phrases: Sequence[str] | None,
+        options: GenerateOptions,
+        negative: Prompt,
+        step: int,
+        loras: LoraSet | None,
+    ) -> _Run:
+        """Find the phrases of a text."""
+        from promptweight.conditioning import encode_prompts
+
+        encode = partial(
+            encode_prompts,
+            pipe,
+            weighting=options.weighting,
+            clip_skip=options.clip_skip,
+            image=get_encoded_image(pipe, options),
+            in_session=True,
+        )
+        return cls(pipe, encode, _Texts.of(text, phrases, encode), options, negative, step, loras)
+
+    def capture(self, encoded: EncodedPrompts, step: int) -> ModelCall:
+        """Run the pipeline with an encoded text up to a step, and return the model's call there."""
+        from promptweight.attention import attach
+
+        seed = 0 if self.options.seed is None else self.options.seed
+        with attach(self.pipe, encoded, record=False) as session:
+            call = build_call(self.pipe, self.options)
+            return capture_call(self.pipe, session, call, seed, step, self.loras)
 
 
 def _compare(
@@ -299,32 +332,17 @@ class _PipelineMeasurement:
     dtype: torch.dtype
 
     @classmethod
-    def begin(
-        cls,
-        pipe: Pipeline,
-        text: Prompt,
-        phrases: Sequence[str] | None,
-        options: GenerateOptions,
-        negative: Prompt,
-        step: int,
-        loras: LoraSet | None = None,
-    ) -> _PipelineMeasurement:
+    def begin(cls, run: _Run) -> _PipelineMeasurement:
         """Encode the texts, run the pipeline up to the step, and predict there."""
-        from promptweight.attention import attach
-
-        encode = _make_encoder(pipe, options)
-        texts = _Texts.of(text, phrases, encode)
-        seed, call = 0 if options.seed is None else options.seed, build_call(pipe, options)
         state: ModelCall | None = None
         predictions = []
-        for prompt in texts.prompts:
-            encoded = encode(prompt, negative)
-            with attach(pipe, encoded, record=False) as session:
-                captured = capture_call(pipe, session, call, seed, step if state is None else 0, loras)
+        for prompt in run.texts.prompts:
+            encoded = run.encode(prompt, run.negative)
+            captured = run.capture(encoded, run.step if state is None else 0)
             state = state or captured
             predictions.append(captured.predict_at(state, encoded).double().cpu())
         assert state is not None
-        return cls(texts, tuple(predictions), state.dtype)
+        return cls(run.texts, tuple(predictions), state.dtype)
 
     def measure(self) -> tuple[PhraseReach, ...]:
         """Return the reach of each phrase."""
@@ -340,26 +358,10 @@ class _Measurement:
     texts: _Texts
 
     @classmethod
-    def begin(
-        cls,
-        pipe: Pipeline,
-        text: Prompt,
-        phrases: Sequence[str] | None,
-        options: GenerateOptions,
-        negative: Prompt,
-        step: int,
-        loras: LoraSet | None = None,
-    ) -> _Measurement:
+    def begin(cls, run: _Run) -> _Measurement:
         """Encode the texts, and run the pipeline up to the step."""
-        from promptweight.attention import attach
-
-        encode = _make_encoder(pipe, options)
-        texts = _Texts.of(text, phrases, encode)
-        run = encode(texts.prompts[0], negative)
-        with attach(pipe, run, record=False) as session:
-            seed = 0 if options.seed is None else options.seed
-            call = capture_call(pipe, session, build_call(pipe, options), seed, step, loras)
-        return cls(call, encode(texts.prompts), texts)
+        call = run.capture(run.encode(run.texts.prompts[0], run.negative), run.step)
+        return cls(call, run.encode(run.texts.prompts), run.texts)
 
     def measure(self) -> tuple[PhraseReach, ...]:
         """Return the reach of each phrase."""

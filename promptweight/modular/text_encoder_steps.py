@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ _RECORD = InputParam(
 _SECOND_PROMPTS = ("prompt_2", "negative_prompt_2")
 
 
-class _WeightedStep:
+class _WeightedStep(ABC):
     """Inputs and call of the text encoder steps of all families.
 
     Args:
@@ -87,9 +88,9 @@ class _WeightedStep:
         self.set_block_state(state, block_state)  # type: ignore[attr-defined]
         return components, state
 
+    @abstractmethod
     def make_pipeline(self, components: Any) -> Any:
         """Return a pipeline of diffusers with the same models, in which sessions find layers and encoders."""
-        raise NotImplementedError
 
 
 class WeightedStableDiffusionXLTextEncoderStep(_WeightedStep, StableDiffusionXLTextEncoderStep):

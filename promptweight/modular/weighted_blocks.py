@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 from diffusers.modular_pipelines import (
     LoopSequentialPipelineBlocks,
@@ -20,7 +21,7 @@ from promptweight.modular.text_encoder_steps import (
     WeightedStableDiffusionXLTextEncoderStep,
 )
 
-_STEPS = {
+_STEPS: dict[type, Any] = {
     StableDiffusionXLTextEncoderStep: WeightedStableDiffusionXLTextEncoderStep,
     FluxTextEncoderStep: WeightedFluxTextEncoderStep,
 }
