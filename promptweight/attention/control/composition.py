@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow
-from promptweight.attention.layers import DenoiserKind, get_argument, set_argument
+from promptweight.attention.call_arguments import get_argument, set_argument
+from promptweight.attention.layers import DenoiserKind
 from promptweight.conditioning import Role, TextInput, look_up_family, pad_rows, stack_texts
 from promptweight.errors import AttachError, SettingError
 from promptweight.messages import Message, message

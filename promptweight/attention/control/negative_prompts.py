@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow
+from promptweight.attention.call_arguments import get_argument, set_argument
 from promptweight.attention.control.negative_attention import NegativeTerms
 from promptweight.attention.control.rules import KeyRules
-from promptweight.attention.layers import ModelLayout, get_argument, set_argument
+from promptweight.attention.layers import ModelLayout
 from promptweight.attention.model_calls import ModelArguments
 from promptweight.attention.negative_guidance import NegativeGuidance
 from promptweight.conditioning import ScheduledEncoding

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow, match_rows
+from promptweight.attention.call_arguments import get_argument
 from promptweight.attention.control.attention_injection import AttentionInjection
 from promptweight.attention.control.negative_prompts import NegativeVariant
 from promptweight.attention.control.prompt_to_prompt import pair_rows
 from promptweight.attention.hooks.crop_observer import CropObserver
 from promptweight.attention.hooks.install import Installation
-from promptweight.attention.layers import get_argument, grid_size
+from promptweight.attention.layers import grid_size
 from promptweight.attention.model_calls import ModelArguments
 from promptweight.attention.recording.store import select_recorded_rows
 from promptweight.attention.session_config import SessionConfig
