@@ -40,7 +40,7 @@ def info(
             continue
         if as_json:
             name = {"file": str(file)} if len(files) > 1 else {}
-            described.append({**name, **_to_dict(metadata)})
+            described.append({**name, **metadata.to_dict()})
         else:
             if len(files) > 1:
                 console.print_lines([f"# {file}"])
@@ -51,42 +51,8 @@ def info(
         raise typer.Exit(1)
 
 
-def _find_info(metadata: ImageMetadata) -> GenerationInfo | None:
-    """Return the settings of an image, also those of another tool whose prompt is not in the file."""
-    return metadata.other_tool if metadata.record is None else metadata.generation_info()
-
-
-def _to_dict(metadata: ImageMetadata) -> dict[str, Any]:
-    from promptweight.metadata import parse_infotext
-
-    found = _find_info(metadata)
-    values: dict[str, Any] = {"tool": None, "prompt": "", "negative_prompt": "", "settings": {}}
-    if found is not None:
-        values = {
-            "tool": found.tool,
-            "prompt": found.prompt,
-            "negative_prompt": found.negative_prompt,
-            "settings": dict(found.settings),
-        }
-    if metadata.record is not None and metadata.infotext is not None:
-        _, negative, settings = parse_infotext(metadata.infotext)
-        values["negative_prompt"] = values["negative_prompt"] or negative
-        values["settings"] = settings or values["settings"]
-    return {
-        **values,
-        "dialect": None if found is None else found.dialect,
-        "options": {} if found is None else dict(found.options),
-        "loras": [] if found is None else [vars(lora) for lora in found.loras],
-        "warnings": [] if found is None else list(found.warnings),
-        "error": None if found is None else found.error,
-        "promptweight": metadata.record,
-        "parameters": metadata.infotext,
-        "digital_source_type": metadata.digital_source_type,
-    }
-
-
 def _print_metadata(file: Path, metadata: ImageMetadata) -> None:
-    found = _find_info(metadata)
+    found = metadata.find_info()
     if metadata.record is not None:
         console.print_lines(f"{name}: {_visible(value)}" for name, value in metadata.record.items())
     elif found is None:

@@ -21,11 +21,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, TextContent
 
 from promptweight._version import __version__
-from promptweight.cli.prompt_report import to_dict
 from promptweight.errors import PromptweightError
 from promptweight.prompt import convert as convert_prompt
 from promptweight.prompt import parse as parse_prompt
-from promptweight.prompt import reweight
+from promptweight.prompt import reweight, to_data
 from promptweight.validation import check_integer
 
 if TYPE_CHECKING:
@@ -210,7 +209,7 @@ class PromptTools:
             prompt: the prompt.
             dialect: syntax of the prompt.
         """
-        return await self._run(lambda: _answer(to_dict(parse_prompt(prompt, dialect).at())))
+        return await self._run(lambda: _answer(to_data(parse_prompt(prompt, dialect).at())))
 
     async def convert(self, prompt: str, source: str, target: str) -> CallToolResult:
         """Rewrite a prompt in the dialect of another tool, and list what is lost. Needs no model.

@@ -35,13 +35,13 @@ def parse(
     as_json: options.AsJson = False,
 ) -> None:
     """Show the words of a prompt, their weights, and problems in it."""
-    from promptweight.cli import prompt_report
     from promptweight.prompt import parse as parse_prompt
+    from promptweight.prompt import to_data
 
     parsed = parse_prompt(console.read_argument(prompt), dialect).at()
     if tokens is None:
         if as_json:
-            console.print_json(prompt_report.to_dict(parsed))
+            console.print_json(to_data(parsed))
         else:
             console.print_prompt(parsed, stderr=False)
         return
@@ -50,7 +50,7 @@ def parse(
 
     tables = tokenize_prompt(parsed, tokens)
     if as_json:
-        console.print_json({**prompt_report.to_dict(parsed), "tokens": to_list(tables)})
+        console.print_json({**to_data(parsed), "tokens": to_list(tables)})
     else:
         console.print_prompt(parsed, stderr=False)
         console.make_console(stderr=False).print(make_table(tables))

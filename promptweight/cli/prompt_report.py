@@ -1,11 +1,10 @@
-"""Report of a parsed prompt: a table of its spans, diagnostics with a caret, and JSON data."""
+"""Report of a parsed prompt: a table of its spans, and diagnostics with a caret."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from promptweight.prompt import Diagnostic, Prompt, Span, format_tag_weights, to_fragments
+from promptweight.prompt import Diagnostic, Prompt, Span, format_tag_weights
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -127,21 +126,3 @@ def make_visible(text: str) -> str:
         character if character.isprintable() else {"\n": "⏎", "\t": "→"}.get(character, "�")
         for character in text
     )
-
-
-def to_dict(prompt: Prompt) -> dict[str, Any]:
-    """Return the prompt as JSON data (`json.dumps` writes lone surrogates as escapes)."""
-    return {
-        "dialect": prompt.dialect,
-        "source": prompt.source,
-        "text": prompt.text,
-        "fragments": [{"text": text, "weight": weight} for text, weight in to_fragments(prompt)],
-        "spans": [{**span._asdict(), "options": asdict(span.options)} for span in prompt.spans],
-        "breaks": list(prompt.breaks),
-        "parts": [part._asdict() for part in prompt.parts],
-        "loras": [asdict(lora) for lora in prompt.loras],
-        "embeddings": [asdict(embedding) for embedding in prompt.embeddings],
-        "swaps": [asdict(swap) for swap in prompt.swaps],
-        "scheduled": prompt.scheduled,
-        "diagnostics": [asdict(diagnostic) for diagnostic in prompt.diagnostics],
-    }

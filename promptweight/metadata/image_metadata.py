@@ -19,7 +19,7 @@ import os
 import stat
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from promptweight import validation
 from promptweight.errors import FileFormatError, SettingError
 from promptweight.messages import message
-from promptweight.metadata.a1111 import replace_unwritable
+from promptweight.metadata.a1111 import parse_infotext, replace_unwritable
 from promptweight.metadata.generation_info import GenerationInfo
 from promptweight.metadata.image_texts import collect_texts
 from promptweight.metadata.text_encodings import decode_text
@@ -103,6 +103,37 @@ class ImageMetadata:
         if self.other_tool is not None and self.other_tool.error is not None:
             raise FileFormatError(self.other_tool.error)
         return self.other_tool
+
+    def find_info(self) -> GenerationInfo | None:
+        """Return the generation settings, also those of another tool whose prompt is not in the file."""
+        return self.other_tool if self.record is None else self.generation_info()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all metadata as JSON data; `tool` is None in a file without generation settings."""
+        found = self.find_info()
+        values: dict[str, Any] = {"tool": None, "prompt": "", "negative_prompt": "", "settings": {}}
+        if found is not None:
+            values = {
+                "tool": found.tool,
+                "prompt": found.prompt,
+                "negative_prompt": found.negative_prompt,
+                "settings": dict(found.settings),
+            }
+        if self.record is not None and self.infotext is not None:
+            _, negative, settings = parse_infotext(self.infotext)
+            values["negative_prompt"] = values["negative_prompt"] or negative
+            values["settings"] = settings or values["settings"]
+        return {
+            **values,
+            "dialect": None if found is None else found.dialect,
+            "options": {} if found is None else dict(found.options),
+            "loras": [] if found is None else [asdict(lora) for lora in found.loras],
+            "warnings": [] if found is None else list(found.warnings),
+            "error": None if found is None else found.error,
+            "promptweight": self.record,
+            "parameters": self.infotext,
+            "digital_source_type": self.digital_source_type,
+        }
 
 
 def check_parts(parts: Collection[str]) -> None:

@@ -21,6 +21,7 @@ from .parser import DIALECTS as DIALECTS
 from .parser import as_prompt as as_prompt
 from .parser import parse as parse
 from .phrases import split_phrases as split_phrases
+from .prompt_data import to_data as to_data
 from .step_curve import StepCurve as StepCurve
 from .step_curve import factor_at as factor_at
 from .step_curve import make_step_curve as make_step_curve

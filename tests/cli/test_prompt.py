@@ -18,11 +18,11 @@ def test_parse_prints_words_weights_and_diagnostics(run):
 
 
 def test_parse_json_is_that_of_the_library(run):
-    from promptweight.cli import prompt_report
+    from promptweight.prompt import to_data
 
     code, out, _ = run("parse", "um (gato:1.4) {x} árvore", "--json")
     assert code == 0
-    expected = prompt_report.to_dict(promptweight.parse("um (gato:1.4) {x} árvore").at())
+    expected = to_data(promptweight.parse("um (gato:1.4) {x} árvore").at())
     assert json.loads(out) == json.loads(json.dumps(expected))
 
 

@@ -1,7 +1,6 @@
 """Report of a parsed prompt."""
 
 import io
-import json
 import re
 
 import pytest
@@ -50,15 +49,6 @@ def test_list_diagnostics_cuts_long_lines():
     lines = render_text(prompt_report.list_diagnostics(parse("x" * 500 + ")" + "y" * 500).at())).splitlines()
     assert max(map(len, lines)) <= 110
     assert lines[1][lines[2].index("^")] == ")"
-
-
-def test_to_dict_is_json():
-    data = json.loads(
-        json.dumps(prompt_report.to_dict(parse("(a:1.2{layers=up}) \ud800 AND [b:c:3] <lora:x:1>").at()))
-    )
-    assert data["fragments"][0] == {"text": "a", "weight": 1.2}
-    assert data["spans"][0]["options"]["layers"] == ["up"]
-    assert data["scheduled"] is True
 
 
 def test_make_table_has_the_weights_of_network_tags():
