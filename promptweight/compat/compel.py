@@ -208,8 +208,11 @@ class Compel:
         Raises:
             SettingError: the prompt is not text, or has `.swap()`.
         """
+        return self._build(text, self._make_encoders(), return_tokenization)
+
+    def _build(self, text: str, encoders: Sequence[TextEncoder], return_tokenization: bool) -> Any:
+        """Encode one prompt with text encoders that keep their outputs, as `build_conditioning_tensor`."""
         prompt = _parse(text)
-        encoders = [self._make_encoder(number) for number in range(len(self._models))]
         tables = [encoder.tokenize(prompt) for encoder in encoders]
         if self._types[0] is ReturnedEmbeddingsType.POOLED:
             embeds = self._pool(encoders[0], prompt)
@@ -218,8 +221,9 @@ class Compel:
             columns = []
             for number, (encoder, table) in enumerate(zip(encoders, tables, strict=True)):
                 rows = encoder.embed(table, _weighting_of(encoder), self._skip(number), _ignore)
-                empty = encoder.encode_empty(self._skip(number)).rows
-                columns.append(torch.cat([rows, *[empty] * (chunks - table.chunks)]))
+                if missing := chunks - table.chunks:
+                    rows = torch.cat([rows, *[encoder.encode_empty(self._skip(number)).rows] * missing])
+                columns.append(rows)
             embeds = torch.cat(columns, -1)[None]
         results = [embeds]
         if return_tokenization:
@@ -229,6 +233,7 @@ class Compel:
             results.append(torch.cat([self._pool(encoder, prompt) for encoder in wanted], -1))
         return results[0] if len(results) == 1 else tuple(results)
 
+    @torch.no_grad()
     def __call__(self, text: str | list[str], return_tokenization: bool = False) -> Any:
         """Encode a prompt or a list of prompts, padded to one length.
 
@@ -238,9 +243,10 @@ class Compel:
         texts = text if isinstance(text, list) else [text]
         if not texts:
             raise SettingError(message("prompts-empty"))
-        outputs = [self.build_conditioning_tensor(each, return_tokenization=True) for each in texts]
-        embeds = torch.cat(self.pad_conditioning_tensors_to_same_length([output[0] for output in outputs]))
-        results: list[Any] = [embeds]
+        encoders = self._make_encoders()  # shared, so that they encode the empty prompt once for all texts
+        outputs = [self._build(each, encoders, return_tokenization=True) for each in texts]
+        embeds = self._pad([output[0] for output in outputs], lambda: self._encode_empty_chunk(encoders))
+        results: list[Any] = [torch.cat(embeds)]
         if return_tokenization:
             results.append([output[1] for output in outputs])
         if any(self._pooled):
@@ -264,13 +270,19 @@ class Compel:
         Raises:
             SettingError: they differ in more than their length, or their lengths are not whole chunks.
         """
+        if precomputed_padding is not None:
+            return self._pad(conditionings, lambda: precomputed_padding)
+        return self._pad(conditionings, lambda: self._encode_empty_chunk(self._make_encoders()))
+
+    def _pad(self, conditionings: list[Tensor], make_padding: Callable[[], Tensor]) -> list[Tensor]:
+        """Pad embeddings as `pad_conditioning_tensors_to_same_length`; the padding is made where needed."""
         shapes = [tuple(each.shape) for each in conditionings]
         if len(set(shapes)) < 2:
             return conditionings
         batched = [each[None] if each.ndim == 2 else each for each in conditionings]
         if any(each.ndim != 3 for each in batched) or len({(len(x), x.shape[-1]) for x in batched}) > 1:
             raise SettingError(message("compat-padding-shapes", shapes=shapes))
-        padding = self._empty_chunk() if precomputed_padding is None else precomputed_padding
+        padding = make_padding()
         padding = padding[None] if padding.ndim == 2 else padding
         longest, chunk = max(each.shape[1] for each in batched), padding.shape[1]
         if any((longest - each.shape[1]) % chunk for each in batched):
@@ -288,8 +300,11 @@ class Compel:
         """Return the token ids of a text without those of its beginning and end."""
         return list(self._tokenizers[0](text, add_special_tokens=False, verbose=False).input_ids)
 
+    def _make_encoders(self) -> list[TextEncoder]:
+        """Return the text encoders with empty caches, so that they follow changes of the models."""
+        return [self._make_encoder(number) for number in range(len(self._models))]
+
     def _make_encoder(self, number: int) -> TextEncoder:
-        """Return one text encoder with an empty cache, so that it follows changes of the model."""
         output = self._types[number]
         is_inner = output is ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED
         kind = EncoderKind(
@@ -317,9 +332,8 @@ class Compel:
         truncating = replace(encoder, kind=replace(encoder.kind, is_chunked=False))
         return truncating.pool(truncating.tokenize(prompt), _weighting_of(encoder))[None]
 
-    def _empty_chunk(self) -> Tensor:
+    def _encode_empty_chunk(self, encoders: Sequence[TextEncoder]) -> Tensor:
         """Return the embeddings of an empty chunk, (tokens, channels)."""
-        encoders = [self._make_encoder(number) for number in range(len(self._models))]
         rows = [encoder.encode_empty(self._skip(number)).rows for number, encoder in enumerate(encoders)]
         return torch.cat(rows, -1)
 

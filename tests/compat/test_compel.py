@@ -121,6 +121,22 @@ def test_tensors_of_other_shapes_are_not_padded(sd):
         compel.pad_conditioning_tensors_to_same_length([torch.zeros(1, 77, 32), torch.zeros(1, 80, 32)])
 
 
+def test_text_encoder_encodes_each_distinct_text_once_in_a_call(sd):
+    compel = Compel(sd.tokenizer, sd.text_encoder)
+    encoded = []
+    hook = sd.text_encoder.register_forward_pre_hook(
+        lambda _module, args, kwargs: encoded.append((args[0], kwargs["attention_mask"])), with_kwargs=True
+    )
+    try:
+        compel(["um (gato)0.8", "um gato", ""])
+        assert len(encoded) == 3  # the text, the text without the weighted word, the empty text
+        encoded.clear()
+        compel("um gato")
+        assert len(encoded) == 1
+    finally:
+        hook.remove()
+
+
 def test_changes_of_the_text_encoder_reach_later_prompts(make_sd):
     pipe = make_sd()
     compel = Compel(pipe.tokenizer, pipe.text_encoder)
