@@ -34,6 +34,8 @@ from diffusers import (
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    PRXPipeline,
+    PRXTransformer2DModel,
     QwenImageControlNetModel,
     QwenImageControlNetPipeline,
     QwenImageEditPipeline,
@@ -60,6 +62,7 @@ from tiny_text_encoders import (
     qwen3_vl,
     qwen_tokenizer,
     qwen_vl,
+    t5gemma,
 )
 from transformers import (
     Qwen3ForCausalLM,
@@ -453,6 +456,25 @@ def bria(**parts: Any) -> BriaPipeline:
         text_encoder=t5_encoder(tokenizer),
         tokenizer=tokenizer,
         transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def prx(**parts: Any) -> PRXPipeline:
+    """Make a PRX pipeline: a T5Gemma, and blocks whose queries are those of the image alone."""
+    tokenizer = qwen_tokenizer()
+    tokenizer.model_max_length = 16
+    torch.manual_seed(0)
+    transformer = PRXTransformer2DModel(
+        in_channels=4, context_in_dim=WIDTH, hidden_size=32, num_heads=2, depth=2, axes_dim=[8, 8]
+    )
+    return pipeline(
+        PRXPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=t5gemma(tokenizer),
+        tokenizer=tokenizer,
+        transformer=randomize(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
 

@@ -25,8 +25,10 @@ from transformers import (
     Qwen3Model,
     Qwen3VLConfig,
     Qwen3VLModel,
+    T5GemmaConfig,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
 WIDTH = 32
 """Width of the text encoders."""
@@ -78,6 +80,13 @@ def qwen3(tokenizer: Qwen2Tokenizer, kind: Any = Qwen3Model, layers: int = 2) ->
 def gemma2(tokenizer: Qwen2Tokenizer) -> Gemma2Model:
     """Make a Gemma 2."""
     return randomize(Gemma2Model(Gemma2Config(**sizes(tokenizer), query_pre_attn_scalar=16)))
+
+
+def t5gemma(tokenizer: Qwen2Tokenizer) -> T5GemmaEncoder:
+    """Make the encoder of a T5Gemma."""
+    settings = sizes(tokenizer) | {"query_pre_attn_scalar": 16}
+    config = T5GemmaConfig(encoder=settings, decoder=settings)
+    return randomize(T5GemmaEncoder(config.encoder))
 
 
 def mistral3(tokenizer: Qwen2Tokenizer) -> Mistral3ForConditionalGeneration:

@@ -76,6 +76,8 @@ class DenoiserKind:
     """True if the model leaves the masked end of the text out of the layers that join it with the image."""
     omits_full_mask: bool = False
     """True if pipelines pass None for a mask of a text without padding."""
+    timesteps: Argument | None = None
+    """The timesteps, of which pipelines pass fewer than rows; None for models that get one for each row."""
     text_positions: Argument | None = None
     """The rotary positions of the text; None for models without them among their arguments."""
     make_latent_size: Callable[[], LatentSize] | None = None
@@ -286,6 +288,13 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(1, "encoder_hidden_states"),
         text_mask=(4, "encoder_attention_mask"),
         make_latent_size=JointPositionSize,
+        extends_text=False,
+    ),
+    "PRXTransformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"blocks": "text first"}, attention="attention"),
+        text=(2, "encoder_hidden_states"),
+        text_mask=(3, "attention_mask"),
+        timesteps=(1, "timestep"),
         extends_text=False,
     ),
     "SanaTransformer2DModel": DenoiserKind(

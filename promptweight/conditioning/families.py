@@ -343,6 +343,12 @@ FAMILIES: tuple[Family, ...] = (
         outputs=("prompt_embeds",),
     ),
     Family(
+        "PRX",
+        ("PRXPipeline",),
+        sections=((_language_model("t5gemma"),),),
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
         "Ovis-Image",
         ("OvisImagePipeline",),
         sections=((_language_model("qwen"),),),

@@ -100,6 +100,7 @@ CASES = {
     "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
     "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16, is_slow=True),
     "ernie-image": Case(tiny_language_models.ernie_image, {"guidance_scale": 2.0}),
+    "prx": Case(tiny_language_models.prx, {"guidance_scale": 2.0}, {"use_resolution_binning": False}),
     "bria": Case(tiny_language_models.bria, {"guidance_scale": 2.0}, length=16),
     "flux.2": Case(
         tiny_language_models.flux2,

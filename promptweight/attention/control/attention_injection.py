@@ -71,6 +71,7 @@ class AttentionInjection:
         value: Tensor,
         bias: Tensor | None,
         image: slice,
+        image_keys: slice,
         text: slice,
     ) -> Tensor:
         """Return the output of attention with the injection in the edited rows' image queries.
@@ -81,7 +82,8 @@ class AttentionInjection:
             key: (batch, heads, keys, dim).
             value: (batch, heads, keys, dim).
             bias: added to the logits, broadcastable to (batch, heads, queries, keys).
-            image: range of the image's queries; in joint attention also of its keys.
+            image: range of the image's queries.
+            image_keys: range of the image's keys, in joint attention.
             text: range of the text's keys.
         """
         is_joint = text.stop - text.start < key.shape[2]
@@ -95,7 +97,7 @@ class AttentionInjection:
             own[:, :, text] = words * (1 - alpha)
             injected[:, :, text] = self.mapping.to(value.dtype).transpose(-1, -2) @ (words * alpha)
         if is_joint and self.injects_self_attention:
-            own[:, :, image], injected[:, :, image] = 0, values[:, :, image]
+            own[:, :, image_keys], injected[:, :, image_keys] = 0, values[:, :, image_keys]
         attended = self._attend(self.source_rows, query, key, injected, bias, image)
         covered = text.stop - text.start + (image.stop - image.start if is_joint else 0)
         is_complete = self.mapping is not None and self.maps_all_positions and covered == key.shape[2]

@@ -42,6 +42,7 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "Krea2AttnProcessor": 1,
     "ErnieImageSingleStreamAttnProcessor": 1,
     "SanaAttnProcessor2_0": 1,
+    "PRXAttnProcessor2_0": 1,
     "PAGJointAttnProcessor2_0": 2,
     "PAGCFGJointAttnProcessor2_0": 2,
 }

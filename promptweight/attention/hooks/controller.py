@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.batch_rows import BatchRow, match_rows
-from promptweight.attention.call_arguments import get_argument
+from promptweight.attention.call_arguments import get_argument, set_argument
 from promptweight.attention.control.attention_injection import AttentionInjection
 from promptweight.attention.control.negative_prompts import NegativeVariant
 from promptweight.attention.control.prompt_to_prompt import pair_rows
@@ -84,7 +84,8 @@ class AttentionController:
         self._is_extra = kwargs.get("skip_layers") is not None or self.counter.is_repeated(roles)
         step = self.counter.current if self._is_extra else self.counter.count(roles)
         size, device = layout.latent_size(args, kwargs), self._installation.device or embeds.device
-        arguments: ModelArguments | None = None
+        arguments = self._repeat_timesteps(args, kwargs, len(latents))
+        args, kwargs = arguments or (args, kwargs)
         if config.composer.is_active:
             expanded = config.composer.expand_rows(
                 rows, self.counter.planned_position(step, config.planned_steps)
@@ -177,6 +178,19 @@ class AttentionController:
         stacked = stack_texts(given)
         self._stacked = [(list(given), stacked), *self._stacked[:3]]
         return stacked
+
+    def _repeat_timesteps(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: int
+    ) -> ModelArguments | None:
+        """Return the arguments with a timestep for each row; None where they have it, or one for all.
+
+        PRX's pipeline passes one for each role, which fits no call with several images.
+        """
+        place = self._config.layout.kind.timesteps
+        given = None if place is None else get_argument(args, kwargs, *place)
+        if place is None or given is None or len(given) in (1, rows):
+            return None
+        return set_argument(args, kwargs, *place, given[:1].expand(rows))
 
     def _count_joined_tokens(self, embeds: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Return the number of text positions in the layers that join text and image.

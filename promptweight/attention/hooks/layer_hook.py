@@ -179,7 +179,8 @@ class LayerHook:
         output, bias = attention.output, attention.bias
         if call.injection is not None:
             values = attention.value
-            output = call.injection.inject_output(output, query, key, values, bias, image, text)
+            image_keys = self.image_range(key.shape[2])
+            output = call.injection.inject_output(output, query, key, values, bias, image, image_keys, text)
         if attention.lse is None or not (is_recorded or terms.local_columns is not None):
             return output, attention.lse
         query, lse = query[:, :, image], attention.lse[:, :, image]
@@ -226,8 +227,8 @@ class LayerHook:
         """Check that queries and keys are those of the image and the text.
 
         Raises:
-            AttachError: they are not; or there are others, or only the image's queries, where attention is
-                exchanged between rows or between prompts.
+            AttachError: they are not; or there are others where attention is exchanged between rows or
+                between prompts, or only the image's queries where it is between prompts.
         """
         call, cells = self.call, self.call.cells or queries
         if self.order == "cross":
@@ -237,7 +238,9 @@ class LayerHook:
             fits = keys >= call.text_length
         elif call.injection is not None or call.negative is not None:
             joined = cells + self.leading + call.text_length
-            fits = queries == keys and (not call.cells or keys == joined)
+            fits = (queries == keys or (call.negative is None and queries == call.cells)) and (
+                not call.cells or keys == joined
+            )
             if call.cells and keys > joined:
                 further, text = keys - joined, call.text_length
                 raise AttachError(

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from promptweight.attention.control.attention_injection import AttentionInjection
 from promptweight.attention.control.regions import make_region
 from promptweight.attention.control.rules import AttentionTerms, KeyRule, KeyRules
 from promptweight.attention.hooks.layer_hook import LayerHook
@@ -191,7 +192,6 @@ def test_merged_queries_are_weighted_where_no_place_matters():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("image queries, image first", "the session expects"),
         ("second image, image first", f"further tokens.*; got {MORE} beside {CELLS} of the image"),
         ("second image, text first", f"further tokens.*; got {MORE} beside {CELLS} of the image"),
     ],
@@ -203,6 +203,33 @@ def test_exchanged_attention_needs_image_and_text_alone(name, text):
     hook.call.injection = SimpleNamespace()
     with pytest.raises(AttachError, match=text):
         hook.attend(*draw(*layout[1:3]))
+
+
+def test_negative_prompts_in_attention_need_queries_of_the_text_too():
+    hook = make_hook("text first", {})
+    hook.call.negative = SimpleNamespace()
+    with pytest.raises(AttachError, match="the session expects"):
+        hook.check_lengths(CELLS, CELLS + TEXT)
+
+
+@pytest.mark.parametrize("maps_words", [True, False])
+@pytest.mark.parametrize("name", ["image first", "image queries, image first", "image queries, text first"])
+def test_edit_attends_with_the_probabilities_of_its_source(name, maps_words):
+    order, queries, keys, image, text = LAYOUTS[name]
+    query, key, value = draw(queries, keys)
+    rows = {"source_rows": torch.tensor([0]), "edited_rows": torch.tensor([1])}
+    mapping = torch.eye(TEXT)[None, None] if maps_words else None
+    hook = make_hook(order, {})
+    hook.call.injection = AttentionInjection(
+        **rows, mapping=mapping, injects_self_attention=True, maps_all_positions=True
+    )
+    probabilities = (query.double() @ key.double().mT * query.shape[-1] ** -0.5).softmax(-1)
+    edited = probabilities[1].clone()
+    edited[:, image] = probabilities[0, :, image]
+    if not maps_words:
+        edited[..., text] = probabilities[1, ..., text]
+    expected = torch.stack([probabilities[0], edited]) @ value.double()
+    assert (hook.attend(query, key, value) - expected).abs().max() < 1e-5
 
 
 def test_terms_say_whether_they_act_in_a_region():
