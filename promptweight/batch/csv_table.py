@@ -19,6 +19,7 @@ from promptweight.errors import SettingError
 DELIMITERS = (",", ";", "\t")
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*\s*', re.IGNORECASE)
 """First line of a table of Excel, which names the delimiter."""
+_SPACED_QUOTE = re.compile(' *"')
 _STYLE_NAME = ForeignOption("AUTOMATIC1111", "the name of a style", None)
 
 
@@ -79,6 +80,7 @@ def _read_header(
 ) -> list[JobOption | ForeignOption | None]:
     """Return the option of each column; None for one without a name or with an error."""
     options: list[JobOption | ForeignOption | None] = []
+    found: set[JobOption | ForeignOption] = set()
     for field in header:
         option: JobOption | ForeignOption | None = None
         if field.text.strip().casefold() == "name":
@@ -88,10 +90,12 @@ def _read_header(
                 option = find_option(field.text)
             except SettingError as error:
                 problems.append(Problem(file, field.line, field.column, f"column: {error}"))
-        if option is not None and option in options:
+        if option in found:
             text = f"columns must be distinct; {field.text!r} is repeated"
             problems.append(Problem(file, field.line, field.column, text))
         options.append(option)
+        if option is not None:
+            found.add(option)
     return options
 
 
@@ -121,8 +125,8 @@ def read_records(lines: Sequence[str], file: str, problems: list[Problem]) -> It
             continue
         record: list[CsvField] = []
         while True:
-            if line[position:].lstrip(" ").startswith('"'):
-                position = line.index('"', position)  # spaces before the quote
+            if quote := _SPACED_QUOTE.match(line, position):
+                position = quote.end() - 1
             start_line, start = number, position + 1
             if line.startswith('"', position):
                 parts: list[str] = []

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from promptweight.attention import NegativeGuidance
@@ -215,6 +216,8 @@ JOB_OPTIONS: tuple[JobOption, ...] = (
 """Options of job files and of the command line."""
 
 OPTIONS_BY_NAME: Mapping[str, JobOption] = {name: option for option in JOB_OPTIONS for name in option.names}
+_LONG_NAMES = tuple(name for name in OPTIONS_BY_NAME if len(name) > 1)
+_MAIN_NAMES = tuple(next(name for name in option.names if len(name) > 1) for option in JOB_OPTIONS)
 
 
 def find_option(name: str, *, shown: str | None = None) -> JobOption | ForeignOption:
@@ -233,7 +236,22 @@ def find_option(name: str, *, shown: str | None = None) -> JobOption | ForeignOp
     if folded in FOREIGN_OPTIONS:
         return FOREIGN_OPTIONS[folded]
     dashes = "--" if shown else ""
-    close = difflib.get_close_matches(folded, [each for each in OPTIONS_BY_NAME if len(each) > 1], n=1)
-    known = (dashes + next(each for each in option.names if len(each) > 1) for option in JOB_OPTIONS)
-    hint = f"did you mean {dashes}{close[0]}?" if close else f"valid: {', '.join(known)}"
+    close = _find_close(folded)
+    valid = ", ".join(f"{dashes}{each}" for each in _MAIN_NAMES)
+    hint = f"did you mean {dashes}{close}?" if close else f"valid: {valid}"
     raise SettingError(message("job-option-unknown", name=shown or name, hint=hint))
+
+
+@lru_cache(maxsize=1_000)
+def _find_close(name: str) -> str:
+    """Return the option whose name is closest to one that does not exist; an empty string without any.
+
+    Names that share too few letters are not compared, since a file may have thousands of unknown ones.
+    """
+    cutoff, letters = 0.6, set(name)
+    known = [
+        each
+        for each in _LONG_NAMES
+        if 2 * sum(map(letters.__contains__, each)) >= cutoff * (len(each) + len(name))
+    ]
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), "")

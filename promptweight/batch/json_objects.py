@@ -37,7 +37,7 @@ def read_jsonl(lines: Sequence[str], file: str, problems: list[Problem]) -> Iter
             text = 'the line must be one JSON object, such as {"prompt": "um gato"}'
             problems.append(Problem(file, number, 1, text))
             continue
-        yield _read_object(value, _Source([line], number), 0, len(line), file, problems)
+        yield _read_object(value, _Source([line], number), _skip_space(line, 0), file, problems)
 
 
 def read_json(lines: Sequence[str], file: str, problems: list[Problem]) -> Iterator[Row]:
@@ -61,7 +61,7 @@ def read_json(lines: Sequence[str], file: str, problems: list[Problem]) -> Itera
             problems.append(source.problem(file, position, f"the file is not valid JSON: {error}"))
             return
         if isinstance(value, _Pairs):
-            yield _read_object(value, source, position, end, file, problems)
+            yield _read_object(value, source, position, file, problems)
         elif isinstance(value, str):
             line, column = source.locate(position)
             builder = RowBuilder(file, line, problems)
@@ -107,22 +107,18 @@ class _Source:
         return Problem(file, *self.locate(position), message)
 
 
-def _read_object(
-    pairs: _Pairs, source: _Source, start: int, end: int, file: str, problems: list[Problem]
-) -> Row:
-    """Return the row of the object at source.text[start:end]."""
+def _read_object(pairs: _Pairs, source: _Source, start: int, file: str, problems: list[Problem]) -> Row:
+    """Return the row of the object that begins at an offset of the source."""
     line, column = source.locate(start)
     builder = RowBuilder(file, line, problems)
-    for name, value in pairs:
-        pattern = re.compile(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:\s*+")
-        key = pattern.search(source.text, start, end)
-        key_line, key_column = source.locate(key.start()) if key else (line, column)
+    for (name, value), (key, place) in zip(pairs, _locate_pairs(source.text, start), strict=True):
+        key_line, key_column = source.locate(key)
         try:
             option = find_option(name)
         except SettingError as error:
             builder.add_error(key_column, str(error), key_line)
             continue
-        value_line, value_column = source.locate(key.end()) if key else (line, column)
+        value_line, value_column = source.locate(place)
         if value is None:
             if option is OPTIONS_BY_NAME["prompt"]:
                 builder.add_error(value_column, "the prompt must not be null", value_line)
@@ -139,6 +135,20 @@ def _read_object(
     if "prompt" not in builder.values:
         builder.add_error(column, 'the object must have a "prompt"')
     return builder.build()
+
+
+def _locate_pairs(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of each name and value of the valid JSON object at an offset."""
+    position = _skip_space(text, start + 1)
+    while not text.startswith("}", position):
+        name = position
+        _, position = _DECODER.raw_decode(text, name)
+        value = _skip_space(text, _skip_space(text, position) + 1)  # after the colon
+        yield name, value
+        _, position = _DECODER.raw_decode(text, value)
+        position = _skip_space(text, position)
+        if text.startswith(",", position):
+            position = _skip_space(text, position + 1)
 
 
 def _skip_space(text: str, position: int) -> int:

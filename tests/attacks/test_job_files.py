@@ -1,5 +1,8 @@
 """Hostile job files, tables of styles, manifests and wildcards: depth, width, numbers, and paths."""
 
+from collections.abc import Callable
+from time import process_time
+
 import pytest
 
 from promptweight.batch import parse_rows, plan_batch, read_jobs
@@ -36,6 +39,29 @@ def test_hostile_job_file_is_refused_with_its_place(tmp_path, name):
         read_jobs(tmp_path / name)
     assert str(raised.value).startswith(f"{tmp_path / name}:")
     assert len(str(raised.value).splitlines()) <= 101
+
+
+WIDE: dict[str, Callable[[int], str]] = {
+    "names.csv": lambda number: "prompt" + "".join(f",k{index}" for index in range(number)),
+    "repeated.csv": lambda number: "prompt" + "," * number + "steps," * number,
+    "spaces.csv": lambda number: "prompt\n" + " ," * 10 * number,
+    "keys.json": lambda number: "[{" + ", ".join(f'"k{index}": 1' for index in range(number)) + "}]",
+    "escaped.json": lambda number: "{" + ", ".join(f'"\\u006b{index}": 1' for index in range(number)) + "}",
+    "values.jsonl": lambda number: '{"steps": {' + ", ".join(['"steps": 1'] * number) + '}, "seed": 1}',
+    "options.txt": lambda number: "a " + " ".join(f"--k{index} 1" for index in range(number)),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_time_of_reading_grows_linearly_with_columns_and_keys(tmp_path, name):
+    def measure(number):
+        (tmp_path / name).write_text(WIDE[name](number))
+        begin = process_time()
+        parse_rows(tmp_path / name)
+        return process_time() - begin
+
+    small = min(measure(8_000) for _ in range(2))
+    assert measure(64_000) < 16 * small + 0.1  # eight times as much, not 64 times
 
 
 PLANNED = {

@@ -71,6 +71,11 @@ def test_objects_after_each_other_are_jobs(rows, name):
     [
         ('[\n {"prompt": "a",\n  "stpes": 3}\n]', "3:3: unknown option 'stpes'; did you mean steps?"),
         ('[\n {"prompt": "a",\n  "steps": 0}\n]', "3:12: steps must be between 1 and 1000; got 0"),
+        ('[{"\\u0070rompt": "a",\n "s\\u0074eps": 0}]', "2:16: steps must be between 1 and 1000; got 0"),
+        (
+            '[{"negative": "\\"steps\\": 2",\n "prompt": "a", "steps": 0}]',
+            "2:26: steps must be between 1 and 1000; got 0",
+        ),
         ('[{"prompt": "a"},\n {"seed": 1}]', '2:2: the object must have a "prompt"'),
         ('[{"prompt": "a"}\n {"prompt": "b"}]', "2:2: the file is not valid JSON: Expecting ',' or ']'"),
         ('[{"prompt": "a"},\n {"prompt": }]', "2:13: the file is not valid JSON: Expecting value"),
