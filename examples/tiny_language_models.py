@@ -48,7 +48,7 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
-from tiny_models import T5, autoencoder, pipeline, randomize, t5_encoder, t5_tokenizer
+from tiny_models import T5, autoencoder, pipeline, randomize, t5_encoder, t5_tokenizer, umt5_encoder
 from tiny_text_encoders import (
     PICTURE,
     WIDTH,
@@ -64,11 +64,7 @@ from tiny_text_encoders import (
     qwen_vl,
     t5gemma,
 )
-from transformers import (
-    Qwen3ForCausalLM,
-    UMT5Config,
-    UMT5EncoderModel,
-)
+from transformers import Qwen3ForCausalLM
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 
@@ -493,12 +489,11 @@ def auraflow(**parts: Any) -> AuraFlowPipeline:
         caption_projection_dim=32,
         pos_embed_max_size=1024,
     )
-    config = UMT5Config(vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
     return pipeline(
         AuraFlowPipeline,
         parts,
         vae=autoencoder(4),
-        text_encoder=randomize(UMT5EncoderModel(config), 3),
+        text_encoder=umt5_encoder(tokenizer),
         tokenizer=tokenizer,
         transformer=randomize(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(),

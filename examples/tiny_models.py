@@ -30,6 +30,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 SIDE = 64
@@ -235,3 +237,9 @@ def t5_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
         vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0
     )
     return randomize(T5EncoderModel(config), 3)
+
+
+def umt5_encoder(tokenizer: T5Tokenizer) -> UMT5EncoderModel:
+    """Make a UMT5 encoder of two layers."""
+    config = UMT5Config(vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+    return randomize(UMT5EncoderModel(config), 3)

@@ -82,6 +82,9 @@ class DenoiserKind:
     """The rotary positions of the text; None for models without them among their arguments."""
     make_latent_size: Callable[[], LatentSize] | None = None
     """Function that makes the reader of the latents' size; None for latents (…, height, width)."""
+    frames: Literal["", "rows", "positions"] = ""
+    """Place of the frames of a video with latents (batch, channels, frames, height, width): each is a row of
+    the text, or all are positions of one row; empty for images."""
     extends_text: bool = True
     """True if the text may be followed by a second one, a negative prompt that acts in attention."""
     row_order: tuple[Role, ...] = NEGATIVE_FIRST
@@ -101,6 +104,13 @@ class ModelLayout:
     """The layers in which the text attends to itself alone; weights act there, and nothing is recorded."""
     kind: DenoiserKind
     latent_size: LatentSize
+
+    def count_frames(self, latents: Any) -> int:
+        """Return the number of frames of each video in the latents of a call; 1 for images."""
+        if not self.kind.frames:
+            return 1
+        patch = getattr(self.model.config, "patch_size", 1)
+        return int(latents.shape[2]) // (1 if isinstance(patch, int) else patch[0])
 
 
 def read_layout(pipe: Pipeline) -> ModelLayout:
@@ -197,6 +207,13 @@ def find_block_layers(
             yield Layer(path, own, heads, order, image, multiple, leading), layer
 
 
+def find_video_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
+    """Yield the cross-attention layers of a transformer with patches of frames, rows and columns."""
+    return find_block_layers(
+        transformer, {"blocks": "cross"}, stride=transformer.config.patch_size[1], attention="attn2"
+    )
+
+
 def find_auraflow_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
     """Yield the attention layers of AuraFlow, whose keys begin with registers."""
     registers: int = transformer.register_tokens.shape[1]
@@ -220,6 +237,19 @@ THREE_WAY_PIPELINES = ("StableDiffusionInstructPix2PixPipeline", "StableDiffusio
 DENOISERS: Mapping[str, DenoiserKind] = {
     "UNet2DConditionModel": DenoiserKind(
         find_unet_layers, text=(2, "encoder_hidden_states"), latents=(0, "sample")
+    ),
+    "UNetMotionModel": DenoiserKind(
+        find_unet_layers,
+        text=(2, "encoder_hidden_states"),
+        latents=(0, "sample"),
+        frames="rows",
+        extends_text=False,
+    ),
+    "WanTransformer3DModel": DenoiserKind(
+        find_video_layers,
+        text=(2, "encoder_hidden_states"),
+        frames="positions",
+        extends_text=False,
     ),
     "SD3Transformer2DModel": DenoiserKind(
         partial(find_block_layers, blocks={"transformer_blocks": "image first"}),

@@ -203,7 +203,8 @@ class AttentionSession:
             raise AttachError(message("session-without-maps"))
         if not store.slots:
             raise AttachError(message("session-not-run"))
-        pixels_per_latent = getattr(self._pipe, "vae_scale_factor", 1)
+        pipe: Any = self._pipe
+        pixels_per_latent = getattr(pipe, "vae_scale_factor_spatial", getattr(pipe, "vae_scale_factor", 1))
         placement = self.controller.crop.placement
         recording = copy_recording(store, self.config.variants, pixels_per_latent, placement)
         return AttentionMaps.from_recording(recording)

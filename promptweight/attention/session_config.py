@@ -151,6 +151,8 @@ def configure_session(
     if edit is not None:
         timelines = scheduled.timelines["positive"]
         edits = PromptEdits(edit, variants["positive"], timelines, scheduled.steps, length)
+    if layout.kind.frames:
+        _check_video(pipe, layout, settings, share_controller)
     if edits is not None and layout.text_layers:
         raise SettingError(message("edit-model", model=type(layout.model).__name__))
     if edits is not None and store is not None and store.record.patches:
@@ -182,6 +184,18 @@ def configure_session(
         negative_prompts=negative_prompts,
         text_lora_scale=scheduled.encoded.settings.lora_scale if has_text_loras(pipe) else None,
     )
+
+
+def _check_video(
+    pipe: Pipeline, layout: ModelLayout, record: Record, share_controller: ShareController | None
+) -> None:
+    """Check the settings of a session on a pipeline of videos, whose frames each have a map."""
+    if getattr(pipe, "transformer_2", None) is not None:
+        raise AttachError(message("second-transformer", pipeline=type(pipe).__name__))
+    if record.patches and layout.kind.frames == "positions":
+        raise SettingError(message("video-patches", patches=record.patches))
+    if share_controller is not None:
+        raise SettingError(message("video-targets"))
 
 
 def build_share_controller(

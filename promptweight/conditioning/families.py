@@ -198,6 +198,8 @@ FAMILIES: tuple[Family, ...] = (
         sections=((_CLIP_L, _CLIP_G),),
         pooled=(_CLIP_G,),
     ),
+    Family("AnimateDiff", ("AnimateDiffPipeline",), sections=((_SD_CLIP,),)),
+    Family("AnimateDiff XL", ("AnimateDiffSDXLPipeline",), sections=((_CLIP_L, _CLIP_G),), pooled=(_CLIP_G,)),
     Family(
         "Stable Diffusion 3",
         (
@@ -341,6 +343,13 @@ FAMILIES: tuple[Family, ...] = (
         ("ErnieImagePipeline",),
         sections=((_language_model("mistral"),),),
         outputs=("prompt_embeds",),
+    ),
+    Family(
+        "Wan 2.1",
+        ("WanPipeline",),
+        sections=((_language_model("umt5"),),),
+        max_sequence_length=512,
+        outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
         "PRX",

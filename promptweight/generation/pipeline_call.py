@@ -64,12 +64,14 @@ def build_call(pipe: Pipeline, options: GenerateOptions) -> dict[str, Any]:
     """Return the keyword arguments of the pipeline's call, without the text inputs.
 
     Raises:
-        SettingError: the pipeline has no such argument, lacks a picture that it needs, does not draw images
-            of this size, or would do no step.
+        SettingError: the pipeline draws videos, has no such argument, lacks a picture that it needs, does not
+            draw images of this size, or would do no step.
     """
     from promptweight.conditioning import look_up_family
     from promptweight.models import get_default_guidance_scale
 
+    if "num_frames" in inspect.signature(type(pipe).__call__).parameters:
+        raise SettingError(message("video-generate", pipeline=type(pipe).__name__))
     check_pipeline_kwargs(pipe, options)
     check_pictures(pipe, options)
     guidance = options.guidance_scale

@@ -117,7 +117,7 @@ class PromptComposer:
             kind: the places of the text embeddings and their mask among them.
             embeds: the text embeddings, (batch, tokens, dim).
             rows: the result of `expand_rows`.
-            batch: number of rows of the call.
+            batch: number of rows of the call, of which a video may have one for each frame.
         """
         self._rows = rows
         given, latents = (get_argument(args, kwargs, *each) for each in (kind.text, kind.latents))
@@ -134,7 +134,7 @@ class PromptComposer:
                 of_step = of_step[:, : mask.shape[1]]
             elif isinstance(given, Tensor):
                 of_step = of_step[:, : self.count_tokens([each.row for each in rows], of_step)]
-            pooled = self._gather_embeds("pooled_prompt_embeds", pooled, rows)
+            pooled = self._gather_embeds("pooled_prompt_embeds", pooled, rows[:: batch // len(latents)])
             self._cache[1][key] = (of_step, mask, pooled)
         new_embeds, new_mask, new_pooled = self._cache[1][key]
         if len(rows) > batch:

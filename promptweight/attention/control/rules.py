@@ -115,6 +115,17 @@ class AttentionTerms:
         """Return a copy with `bias`, (batch, 1, 1, keys), added to the logits."""
         return replace(self, bias=bias if self.bias is None else self.bias + bias, columns=None)
 
+    def repeat_frames(self, frames: int) -> AttentionTerms:
+        """Return the terms of queries that are the positions of several frames, one frame after the other."""
+        if frames == 1 or not self.is_regional:
+            return self
+        has_regions = self.bias is not None and self.bias.shape[2] > 1
+        return replace(
+            self,
+            bias=self.bias.repeat(1, 1, frames, 1) if self.bias is not None and has_regions else self.bias,
+            local_excess=None if self.local_excess is None else self.local_excess.repeat(1, 1, frames, 1),
+        )
+
     def select_rows(self, rows: slice) -> AttentionTerms:
         """Return the terms of a range of the batch."""
         each = (getattr(self, each.name) for each in fields(self))

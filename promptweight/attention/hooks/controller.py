@@ -76,8 +76,11 @@ class AttentionController:
             self._check_steps()
             self._check_lora_scale(read_lora_scale(kwargs))
         latents = get_argument(args, kwargs, *layout.kind.latents)
-        _check_batch(len(embeds), len(latents))
-        rows = self._match_rows(embeds, latents)
+        frames = layout.count_frames(latents)
+        frames_per_row = 1 if layout.kind.frames == "rows" else frames
+        images = len(latents) * frames // frames_per_row
+        _check_batch(len(embeds), images)
+        rows = self._match_rows(embeds, latents, images)
         # A call that skips layers is for skip-layer guidance: no step of its own, and not recorded.
         roles = {row.role for row in rows if row}
         self._roles_run |= roles
@@ -90,6 +93,8 @@ class AttentionController:
             expanded = config.composer.expand_rows(
                 rows, self.counter.planned_position(step, config.planned_steps)
             )
+            if layout.kind.frames == "rows" and len(expanded) > len(rows):
+                raise SettingError(message("and-video", model=type(layout.model).__name__))
             arguments = config.composer.replace_arguments(
                 args, kwargs, layout.kind, embeds, expanded, len(rows)
             )
@@ -100,7 +105,7 @@ class AttentionController:
             arguments = config.negative_prompts.extend_arguments(
                 *(arguments or (args, kwargs)), layout, negatives
             )
-        recorded = None if self._is_extra else self._begin_recording(rows, size, step, device)
+        recorded = None if self._is_extra else self._begin_recording(rows, size, step, device, frames_per_row)
         variants = [config.variant_index(row) for row in rows]
         injection = self._make_injection(rows, step, device)
         share_bias = self._make_share_bias(rows, variants, device)
@@ -110,8 +115,9 @@ class AttentionController:
         for (stride, selections), call in self._installation.calls.items():
             grid = grid_size(*size, stride) if stride else (0, 0)
             place = (min(step, steps - 1), steps, grid, device, selections)
-            call.text_length, call.cells = length, math.prod(grid)
-            call.terms = config.rules.terms_at(variants, *place, length)
+            call.text_length, call.frames = length, frames_per_row
+            call.cells = math.prod(grid) * frames_per_row
+            call.terms = config.rules.terms_at(variants, *place, length).repeat_frames(frames_per_row)
             if share_bias is not None and config.rules.default.layers in selections:
                 call.terms = call.terms.with_bias(share_bias[..., :length])
             call.recorded_rows, call.recorded_columns, call.slot_indices = recorded or (None, None, None)
@@ -207,9 +213,8 @@ class AttentionController:
             raise AttachError(message("text-lengths", lengths=sorted(lengths)))
         return lengths[0]
 
-    def _match_rows(self, embeds: Tensor, latents: Any) -> tuple[BatchRow | None, ...]:
+    def _match_rows(self, embeds: Tensor, latents: Any, images: int) -> tuple[BatchRow | None, ...]:
         # A pipeline passes the same tensors at every step, so the rows are compared only once.
-        images = len(latents)
         for known, rows in self._matched:
             if known is embeds and len(rows) == max(len(embeds), images):
                 return rows
@@ -237,13 +242,13 @@ class AttentionController:
         return rows
 
     def _begin_recording(
-        self, rows: tuple[BatchRow | None, ...], size: tuple[int, int], step: int, device: Any
+        self, rows: tuple[BatchRow | None, ...], size: tuple[int, int], step: int, device: Any, frames: int
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         store = self._config.store
         if store is None:
             return None
         slots = store.slots
-        recorded = store.begin_call(rows, size, step, self.counter.steps, device)
+        recorded = store.begin_call(rows, size, step, self.counter.steps, device, frames)
         if store.slots is not slots and store.plan is not None:
             self._installation.assign_slots(store)
             for warning in store.plan.warnings:

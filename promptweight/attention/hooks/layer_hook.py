@@ -46,13 +46,16 @@ class CallState:
     text_length: int = 0
     """Number of text positions of a prompt."""
     cells: int = 0
-    """Number of positions of the layer's grid over the image; 0 for all positions but the text's."""
+    """Number of positions of the layer's grid over the image, or over all frames of a video; 0 for all
+    positions but the text's."""
+    frames: int = 1
+    """Number of frames whose positions follow each other; each has a map of its own."""
     recorded_rows: Tensor | None = None
     """Recorded rows of the batch, (rows,) int64; None where nothing is recorded."""
     recorded_columns: Tensor | None = None
     """Recorded text positions of each of these rows, (rows, n_columns) int64."""
     slot_indices: Tensor | None = None
-    """Index in a slot for each of these rows, (rows,) int64."""
+    """Index in a slot for each frame of each of these rows, (rows · frames,) int64."""
     injection: AttentionInjection | None = None
     """Rows that use another row's attention; None for none."""
     negative: NegativeTerms | None = None
@@ -190,7 +193,7 @@ class LayerHook:
             words = self._compute_text_columns(
                 query, key, lse, call.recorded_columns, bias, call.recorded_rows, text
             )
-            self.word_slot.add(words, call.slot_indices)
+            self.word_slot.add(split_frames(words, call.frames), call.slot_indices)
             if self.row_slot is not None:
                 self._record_text_rows(self.row_slot, query, key, bias, text)
             if self.refined_slot is not None or self.patch_slot is not None:
@@ -313,6 +316,13 @@ class LayerHook:
             if self.refined_slot.pool is not None:
                 maps = self.refined_slot.pool.add(maps)
             self.refined_slot.add(propagate(queries, keys, maps, bias=mask).unsqueeze(1), call.slot_indices)
+
+
+def split_frames(probabilities: Tensor, frames: int) -> Tensor:
+    """Reshape (rows, heads, frames · positions, columns) to (rows · frames, heads, positions, columns)."""
+    if frames == 1:
+        return probabilities
+    return probabilities.unflatten(2, (frames, -1)).transpose(1, 2).flatten(0, 1)
 
 
 @torch.compiler.assume_constant_result  # torch 2.10 cannot trace it

@@ -107,7 +107,7 @@ class Store:
         """Drop the recording and its shape; the next call of the model begins a new one."""
         self.plan: RecordingPlan | None = None
         self.size = (0, 0)
-        self.images = 0
+        self.images, self.frames = 0, 1
         self.slots: dict[SlotKind, dict[str, Slot]] = {}
         self.prompts: dict[tuple[Role, int], int] = {}
         # results of `begin_call`: new tensors in every call would make the host wait for the device
@@ -120,6 +120,7 @@ class Store:
         step: int,
         steps: int,
         device: torch.device,
+        frames: int = 1,
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """Prepare the slots for one call of the model.
 
@@ -130,10 +131,11 @@ class Store:
             step: the step, from 0.
             steps: number of steps of the run.
             device: device of the model.
+            frames: number of frames in each row of a video; each is an image of the recording.
 
         Returns:
-            Indices of the recorded rows of the batch (rows,), their columns (rows, n_columns) and their
-            indices in the slots (rows,), int64; None when no row is recorded.
+            Indices of the recorded rows of the batch (rows,), their columns (rows, n_columns) and the
+            indices of their frames in the slots (rows · frames,), int64; None when no row is recorded.
 
         Raises:
             AttachError: the step is beyond the run's last one.
@@ -141,20 +143,26 @@ class Store:
         recorded = select_recorded_rows(batch_rows, self.record.roles)
         if not recorded:
             return None
-        images = 1 + max(row.image for row in recorded.values())
-        if (self.size, self.images) != (size, images):
-            self._allocate(size, images, steps, device)
+        images = frames * (1 + max(row.image for row in recorded.values()))
+        if (self.size, self.images, self.frames) != (size, images, frames):
+            self._allocate(size, images, frames, steps, device)
         assert self.plan is not None
         if self.plan.steps == 1:
             step = 0
         elif step >= self.plan.steps:
             raise AttachError(message("record-run-steps", steps=self.plan.steps, step=step + 1))
-        self.prompts |= {(row.role, row.image): row.prompt for row in recorded.values()}
+        self.prompts |= {
+            (row.role, row.image * frames + frame): row.prompt
+            for row in recorded.values()
+            for frame in range(frames)
+        }
         self._begin_pools(len(recorded), device)
         call = (step, *recorded.items())
         if call not in self._indices:
             columns = [self.columns[row.role, row.prompt, row.variant] for row in recorded.values()]
-            indices = [self.slot_index(step, row) for row in recorded.values()]
+            indices = [
+                self.slot_index(step, row, frame) for row in recorded.values() for frame in range(frames)
+            ]
             self._indices[call] = (
                 torch.tensor(list(recorded), device=device),
                 torch.tensor(columns, device=device),
@@ -162,10 +170,10 @@ class Store:
             )
         return self._indices[call]
 
-    def slot_index(self, step: int, row: BatchRow) -> int:
-        """Return the index in a slot of a batch row at a step."""
+    def slot_index(self, step: int, row: BatchRow, frame: int = 0) -> int:
+        """Return the index in a slot of a frame of a batch row at a step."""
         role = self.record.roles.index(row.role)
-        image = (step * len(self.record.roles) + role) * self.images + row.image
+        image = (step * len(self.record.roles) + role) * self.images + row.image * self.frames + frame
         return image * self.max_variants + row.variant
 
     def _begin_pools(self, rows: int, device: torch.device) -> None:
@@ -183,14 +191,16 @@ class Store:
                 pools[layer.group] = GridPool(total, torch.zeros((), dtype=torch.float32, device=device))
             slot.pool = pools[layer.group]
 
-    def _allocate(self, size: tuple[int, int], images: int, steps: int, device: torch.device) -> None:
+    def _allocate(
+        self, size: tuple[int, int], images: int, frames: int, steps: int, device: torch.device
+    ) -> None:
         """Begin a recording of this number of images with latents of this size."""
         self.clear()
         rows = images * self.max_variants * len(self.record.roles)
         self.plan = plan_recording(
             self.record, self.layers, size, rows * self.max_columns, steps, rows, self.length
         )
-        self.size, self.images = size, images
+        self.size, self.images, self.frames = size, images, frames
         self.slots = {"words": self._make_slots(self.layers, self.max_columns, device)}
         with_self_attention = [layer for layer in self.layers if layer.self_attention]
         if self.record.refine:

@@ -1,0 +1,84 @@
+"""Pipelines of videos with tiny random weights; see `tiny_models`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import (
+    AnimateDiffPipeline,
+    AnimateDiffSDXLPipeline,
+    AutoencoderKLWan,
+    FlowMatchEulerDiscreteScheduler,
+    MotionAdapter,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_tokenizer, umt5_encoder
+
+
+def animatediff(**parts: Any) -> AnimateDiffPipeline:
+    """Make an AnimateDiff pipeline: Stable Diffusion 1 with motion modules after the layers of its UNet."""
+    return animate(AnimateDiffPipeline, sd(side=16).components, parts)
+
+
+def animatediff_xl(**parts: Any) -> AnimateDiffSDXLPipeline:
+    """Make an AnimateDiff pipeline of SDXL."""
+    return animate(AnimateDiffSDXLPipeline, sdxl(side=16).components, parts)
+
+
+def animate(kind: Any, components: dict[str, Any], parts: dict[str, Any]) -> Any:
+    """Make a pipeline of a class, of the parts of one for images and a motion adapter."""
+    adapter = MotionAdapter(
+        block_out_channels=(32, 32),
+        motion_layers_per_block=1,
+        motion_num_attention_heads=2,
+        motion_norm_num_groups=8,
+        use_motion_mid_block=False,
+    )
+    names = ("safety_checker", "requires_safety_checker")
+    own = {name: part for name, part in components.items() if name not in names}
+    pipe = pipeline(kind, parts, **own, motion_adapter=randomize(adapter))
+    for name, layer in pipe.unet.named_modules():
+        if name.endswith("attn2") and layer.is_cross_attention:
+            layer.to_out[0].weight.data *= 8  # so that the text changes the video far beyond rounding
+    return pipe
+
+
+def wan(**parts: Any) -> WanPipeline:
+    """Make a Wan 2.1 pipeline: a UMT5, and a transformer with cross-attention over all frames."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=4,
+        text_dim=T5,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=2,
+        rope_max_seq_len=32,
+    )
+    return pipeline(
+        WanPipeline,
+        parts,
+        vae=wan_autoencoder(),
+        text_encoder=umt5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def wan_autoencoder() -> AutoencoderKLWan:
+    """Make an autoencoder with latents of an eighth of the side, for the first frame and for each four."""
+    torch.manual_seed(0)
+    return AutoencoderKLWan(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    ).eval()
