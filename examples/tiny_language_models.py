@@ -15,6 +15,9 @@ from diffusers import (
     BriaTransformer2DModel,
     ChromaPipeline,
     ChromaTransformer2DModel,
+    CogVideoXDDIMScheduler,
+    CogView3PlusPipeline,
+    CogView3PlusTransformer2DModel,
     CogView4Pipeline,
     CogView4Transformer2DModel,
     DDIMScheduler,
@@ -497,6 +500,33 @@ def auraflow(**parts: Any) -> AuraFlowPipeline:
         tokenizer=tokenizer,
         transformer=randomize(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def cogview3_plus(**parts: Any) -> CogView3PlusPipeline:
+    """Make a CogView3+ pipeline: a T5, and joint attention with the text first."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = CogView3PlusTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        text_embed_dim=T5,
+        time_embed_dim=16,
+        condition_dim=4,
+        pos_embed_max_size=32,
+        sample_size=32,
+    )
+    return pipeline(
+        CogView3PlusPipeline,
+        parts,
+        vae=autoencoder(4),
+        text_encoder=t5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=CogVideoXDDIMScheduler(),
     )
 
 

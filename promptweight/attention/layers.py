@@ -266,6 +266,11 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(1, "encoder_hidden_states"),
         extends_text=False,
     ),
+    "CogView3PlusTransformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"transformer_blocks": "text first"}, attention="attn1"),
+        text=(1, "encoder_hidden_states"),
+        extends_text=False,
+    ),
     "CogView4Transformer2DModel": DenoiserKind(
         partial(find_block_layers, blocks={"transformer_blocks": "text first"}, attention="attn1"),
         text=(1, "encoder_hidden_states"),

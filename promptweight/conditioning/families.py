@@ -297,7 +297,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "SANA",
-        ("SanaPipeline",),
+        ("SanaPipeline", "SanaPAGPipeline"),
         sections=((_language_model("gemma"),),),
         max_sequence_length=300,
         outputs=_MASKED_PAIR,
@@ -319,7 +319,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "PixArt-Sigma",
-        ("PixArtSigmaPipeline",),
+        ("PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"),
         sections=((_language_model("t5"),),),
         max_sequence_length=300,
         outputs=_MASKED_PAIR,
@@ -330,6 +330,13 @@ FAMILIES: tuple[Family, ...] = (
         sections=((_language_model("t5"),),),
         max_sequence_length=256,
         outputs=_MASKED_PAIR,
+    ),
+    Family(
+        "CogView3+",
+        ("CogView3PlusPipeline",),
+        sections=((_language_model("t5"),),),
+        max_sequence_length=224,
+        outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
         "CogView4",

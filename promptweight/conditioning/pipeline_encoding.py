@@ -247,7 +247,7 @@ class PipelineEncoder:
             arguments["num_images_per_prompt"] = 1
         if "do_classifier_free_guidance" in accepted:
             arguments["do_classifier_free_guidance"] = "negative" in texts
-        if "negative" in texts:
+        if texts.get("negative", "").strip():  # some have zeros without one
             arguments["negative_prompt"] = texts["negative"]
         if self.max_sequence_length is not None:
             arguments["max_sequence_length"] = self.max_sequence_length

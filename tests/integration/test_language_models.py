@@ -13,11 +13,13 @@ from diffusers import (
     ChromaImg2ImgPipeline,
     CogView4ControlPipeline,
     Flux2KleinInpaintPipeline,
+    PixArtSigmaPAGPipeline,
     QwenImageControlNetInpaintPipeline,
     QwenImageEditInpaintPipeline,
     QwenImageEditPlusPipeline,
     QwenImageImg2ImgPipeline,
     QwenImageInpaintPipeline,
+    SanaPAGPipeline,
     SanaSprintImg2ImgPipeline,
     ZImageImg2ImgPipeline,
     ZImageInpaintPipeline,
@@ -97,6 +99,9 @@ CASES = {
         length=16,
     ),
     "auraflow": Case(tiny_language_models.auraflow, {"guidance_scale": 2.0}, length=16),
+    "cogview3+": Case(
+        tiny_language_models.cogview3_plus, {"guidance_scale": 2.0}, length=16, has_negative=False
+    ),
     "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
     "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16, is_slow=True),
     "ernie-image": Case(tiny_language_models.ernie_image, {"guidance_scale": 2.0}),
@@ -423,6 +428,12 @@ def test_rewriting_of_prompts_is_refused_by_generate():
         promptweight.generate(tiny_language_models.ernie_image(), "um gato", use_pe=True)
 
 
+def test_run_without_a_negative_prompt_is_that_of_the_pipeline(pipe, run, case):
+    plain = run(prompt="um gato")
+    with attach(pipe, "um gato", None, **case.encoding) as session:
+        assert torch.equal(run(**session.inputs), plain)
+
+
 def test_joined_texts_and_negative_guidance_in_attention_are_refused(pipe):
     with pytest.raises(SettingError, match="encodes one text at a time"):
         encode(pipe, '("um gato", "casa").and()', dialect="compel")
@@ -483,6 +494,14 @@ PICTURED = {
         lambda: SanaSprintImg2ImgPipeline(**tiny_language_models.sana_sprint().components),
         {"image": PICTURE, "use_resolution_binning": False, "max_sequence_length": 16},
     ),
+    "sana with perturbed attention": (
+        lambda: SanaPAGPipeline(**tiny_language_models.sana().components),
+        {"use_resolution_binning": False, "max_sequence_length": 16},
+    ),
+    "pixart-sigma with perturbed attention": (
+        lambda: PixArtSigmaPAGPipeline(**tiny_language_models.pixart_sigma().components),
+        {"use_resolution_binning": False, "max_sequence_length": 16},
+    ),
     "cogview4 control": (cogview4_control, {"control_image": PICTURE, "guidance_scale": 2.0}),
     "flux.2": (tiny_language_models.flux2, {"image": PICTURE.resize((64, 64)), "max_sequence_length": 256}),
     "flux.2 klein": (
@@ -494,7 +513,7 @@ PICTURED = {
         {"image": PICTURE, "mask_image": MASK, "guidance_scale": 2.0, "max_sequence_length": 24},
     ),
 }
-"""Pipelines that draw from a picture, and the arguments of their calls."""
+"""Pipelines that draw from a picture or perturb attention, and the arguments of their calls."""
 
 
 @pytest.fixture
@@ -510,7 +529,7 @@ def small_pictures(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pictures")
 @pytest.mark.parametrize("name", PICTURED)
-def test_pipeline_with_a_picture_has_its_own_bits_and_the_weights_of_a_float64_run(name):
+def test_other_pipeline_of_a_family_has_its_own_bits_and_the_weights_of_a_float64_run(name):
     make, arguments = PICTURED[name]
     pipe = make()
     pipe.set_progress_bar_config(disable=True)

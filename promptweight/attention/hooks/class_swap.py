@@ -29,6 +29,8 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "SD3IPAdapterJointAttnProcessor2_0": 1,
     "AuraFlowAttnProcessor2_0": 1,
     "FusedAuraFlowAttnProcessor2_0": 1,
+    "CogVideoXAttnProcessor2_0": 1,
+    "FusedCogVideoXAttnProcessor2_0": 1,
     "CogView4AttnProcessor": 1,
     "OvisImageAttnProcessor": 1,
     "BriaAttnProcessor": 1,
