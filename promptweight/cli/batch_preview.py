@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
-
-import typer
 
 from promptweight.batch import (
     JOB_OPTIONS,
@@ -167,12 +164,8 @@ def print_planned(line: dict[str, Any], *, as_json: bool) -> None:
 
 
 def print_json_line(line: dict[str, Any], file: TextIO) -> None:
-    """Print a dictionary as one line of JSON and flush it for programs that read along.
-
-    Characters that do not print are escaped: a terminal could obey them.
-    """
-    text = json.dumps(line, ensure_ascii=not console.is_utf8_stream(file))
-    typer.echo("".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text), file=file)
+    """Print a dictionary as one line of JSON and flush it for programs that read along."""
+    console.print_json(line, file, indent=None)
     file.flush()
 
 

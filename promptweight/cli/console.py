@@ -55,6 +55,8 @@ _SHORT_NAMES = frozenset(
     )
 )
 """Arguments of Python that are words; they are options at the beginning of an error."""
+_KEPT = "\n\N{ZERO WIDTH JOINER}"
+"""Characters that do not print, but have a place in a text: a line break, and the joint of an emoji."""
 
 
 def make_console(*, stderr: bool = True) -> Console:
@@ -102,10 +104,35 @@ def print_lines(values: Iterable[object], file: IO[str] | None = None) -> None:
         typer.echo(str(value), file=file)
 
 
-def print_json(value: Any) -> None:
-    """Print `value` as JSON to stdout, paths as text."""
-    is_utf8 = is_utf8_stream(sys.stdout)
-    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2, default=str))
+def print_json(value: Any, file: TextIO | None = None, *, indent: int | None = 2) -> None:
+    """Print `value` as JSON to stdout or `file`, paths as text.
+
+    Characters that do not print are escaped: a terminal could obey them.
+    """
+    is_utf8 = is_utf8_stream(file or sys.stdout)
+    text = json.dumps(value, ensure_ascii=not is_utf8, indent=indent, default=str)
+    escaped = (each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+    typer.echo("".join(escaped), file=file)
+
+
+def print_text(text: str) -> None:
+    """Print text to stdout: as it is to a file or a program, with `escape_controls` to a terminal."""
+    typer.echo(escape_controls(text) if sys.stdout.isatty() else text)
+
+
+def escape_controls(value: object) -> str:
+    r"""Return text with codes in place of characters that act on a terminal or change the order of others.
+
+    >>> escape_controls("um gato\x1b[2J")
+    'um gato\\x1b[2J'
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in _KEPT else _to_code(letter) for letter in str(value)
+    )
+
+
+def _to_code(letter: str) -> str:
+    return letter.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def is_utf8_stream(file: TextIO) -> bool:
@@ -133,8 +160,8 @@ def describe_error(error: Exception) -> str:
     'a.png: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return name_options(str(error))
+        return escape_controls(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return escape_controls(name_options(str(error)))
 
 
 def print_shares(result: Result) -> None:
@@ -151,4 +178,4 @@ def print_shares(result: Result) -> None:
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print each warning on a line of stderr."""
     for warning in warnings:
-        typer.echo(f"warning: {name_options(warning)}", err=True)
+        typer.echo(f"warning: {escape_controls(name_options(warning))}", err=True)

@@ -43,7 +43,7 @@ def info(
             described.append({**name, **metadata.to_dict()})
         else:
             if len(files) > 1:
-                console.print_lines([f"# {file}"])
+                console.print_lines([f"# {_escape(file)}"])
             _print_metadata(file, metadata)
     if as_json:
         console.print_json(described if len(files) > 1 else described[0])
@@ -54,15 +54,15 @@ def info(
 def _print_metadata(file: Path, metadata: ImageMetadata) -> None:
     found = metadata.find_info()
     if metadata.record is not None:
-        console.print_lines(f"{name}: {_visible(value)}" for name, value in metadata.record.items())
+        console.print_lines(f"{name}: {_escape(value)}" for name, value in metadata.record.items())
     elif found is None:
         console.print_warnings([f"{file} has no generation settings"])
     elif _is_infotext(metadata, found):
-        console.print_lines(_visible(line) for line in str(metadata.infotext).splitlines())
+        console.print_lines(_escape(line) for line in str(metadata.infotext).splitlines())
     else:
         console.print_lines(_describe(found))
     if found is not None:
-        console.print_warnings(_visible(text) for text in (*found.warnings, found.error) if text is not None)
+        console.print_warnings(_escape(text) for text in (*found.warnings, found.error) if text is not None)
 
 
 def _is_infotext(metadata: ImageMetadata, found: GenerationInfo) -> bool:
@@ -73,27 +73,20 @@ def _is_infotext(metadata: ImageMetadata, found: GenerationInfo) -> bool:
 
 
 def _describe(found: GenerationInfo) -> Iterator[str]:
-    yield f"tool: {_visible(found.tool)}"
+    yield f"tool: {_escape(found.tool)}"
     if found.prompt:
-        yield f"prompt: {_visible(found.prompt)}"
+        yield f"prompt: {_escape(found.prompt)}"
     if found.negative_prompt:
-        yield f"negative_prompt: {_visible(found.negative_prompt)}"
+        yield f"negative_prompt: {_escape(found.negative_prompt)}"
     for lora in found.loras:
         weights = f"{lora.weight:g}"
         if lora.text_encoder_weight != lora.weight:
             weights += f" (text encoder {lora.text_encoder_weight:g})"
-        yield f"lora: {_visible(lora.name)} {weights}"
+        yield f"lora: {_escape(lora.name)} {weights}"
     for name, value in found.settings.items():
-        yield f"{_visible(name)}: {_visible(value)}"
+        yield f"{_escape(name)}: {_escape(value)}"
 
 
-def _visible(value: object) -> str:
-    """Return text with codes in place of characters that act on a terminal or change the order of others."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\N{ZERO WIDTH JOINER}" else _to_code(letter)
-        for letter in str(value)
-    )
-
-
-def _to_code(letter: str) -> str:
-    return letter.encode("unicode_escape", "backslashreplace").decode("ascii")
+def _escape(value: object) -> str:
+    """Return a value on one line, without characters that act on a terminal."""
+    return console.escape_controls(value).replace("\n", "\\n")

@@ -78,7 +78,7 @@ def convert(
         console.print_json({"prompt": conversion.text, "losses": losses})
     else:
         console.print_warnings(losses)
-        console.print_lines([conversion.text])
+        console.print_text(conversion.text)
 
 
 def detect(prompt: PromptText, as_json: options.AsJson = False) -> None:

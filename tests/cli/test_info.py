@@ -72,5 +72,20 @@ def test_characters_that_act_on_a_terminal_are_printed_as_codes(run, save, value
     assert code == 0
     assert all(letter.isprintable() for line in (out + err).split("\n") for letter in line)
     assert len(out.splitlines()) == 8
-    code, out, err = run("info", save(parameters=f"a {value}\nSteps: 20, Seed: 1, Sampler: {value}"))
+    file = save(parameters=f"a {value}\nSteps: 20, Seed: 1, Sampler: {value}")
+    for arguments in ([file], [file, "--json"]):
+        code, out, err = run("info", *arguments)
+        assert all(letter.isprintable() for line in (out + err).split("\n") for letter in line)
+    assert json.loads(out)["settings"]["Sampler"] == value.split("\n")[0]
+
+
+def test_names_of_files_are_printed_with_codes(run, save, tmp_path):
+    file = tmp_path / "a\x1b[2J.png"
+    file.write_bytes(save(parameters=INFOTEXT).read_bytes())
+    (tmp_path / "b\x9b2J.png").write_text("x")
+    code, out, err = run("info", file, tmp_path / "b\x9b2J.png", tmp_path / "c\x1b[2J.png")
+    assert code == 1
+    assert out.startswith(f"# {tmp_path}/a\\x1b[2J.png\n")
+    assert "b\\x9b2J.png" in err
+    assert "c\\x1b[2J.png: No such file" in err
     assert all(letter.isprintable() for line in (out + err).split("\n") for letter in line)
