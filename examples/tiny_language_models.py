@@ -32,6 +32,8 @@ from diffusers import (
     Krea2Transformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
+    NucleusMoEImagePipeline,
+    NucleusMoEImageTransformer2DModel,
     OvisImagePipeline,
     OvisImageTransformer2DModel,
     PixArtAlphaPipeline,
@@ -67,7 +69,7 @@ from tiny_text_encoders import (
     qwen_vl,
     t5gemma,
 )
-from transformers import Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 
@@ -455,6 +457,36 @@ def bria(**parts: Any) -> BriaPipeline:
         text_encoder=t5_encoder(tokenizer),
         tokenizer=tokenizer,
         transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def nucleus(**parts: Any) -> NucleusMoEImagePipeline:
+    """Make a NucleusMoE-Image pipeline: a Qwen3-VL, and blocks of experts with queries of the image alone."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = NucleusMoEImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+        mlp_ratio=6.0,
+        dense_moe_strategy="leave_first_block_dense",
+        num_experts=4,
+        moe_intermediate_dim=16,
+        capacity_factors=2.0,
+    )
+    return pipeline(
+        NucleusMoEImagePipeline,
+        parts,
+        vae=qwen_autoencoder(),
+        text_encoder=qwen3_vl(tokenizer, Qwen3VLForConditionalGeneration, layers=8),
+        processor=TextProcessor(tokenizer),
+        transformer=randomize(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
 

@@ -43,8 +43,10 @@ CHAT = (
     "{% endfor %}<|im_start|>assistant\n"
 )
 """Template of a conversation."""
-CONTENT_CHAT = CHAT.replace("message.content", "message.content[0].text")
-"""The same for messages whose content is a list."""
+CONTENT_CHAT = CHAT.replace(
+    "message.content", "message.content if message.content is string else message.content[0].text"
+)
+"""The same for messages whose content may be a list."""
 PICTURE = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 """Tokens around a picture in a text, and the one that stands for a part of it."""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -153,9 +155,9 @@ def qwen_vl(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
     )
 
 
-def qwen3_vl(tokenizer: Qwen2Tokenizer) -> Qwen3VLModel:
+def qwen3_vl(tokenizer: Qwen2Tokenizer, kind: Any = Qwen3VLModel, layers: int = 2) -> Any:
     """Make a Qwen3-VL with a vision model of one layer."""
-    text = sizes(tokenizer) | {"rope_parameters": ROTARY}
+    text = sizes(tokenizer, num_hidden_layers=layers) | {"rope_parameters": ROTARY}
     vision = {
         "depth": 1,
         "hidden_size": 32,
@@ -166,7 +168,7 @@ def qwen3_vl(tokenizer: Qwen2Tokenizer) -> Qwen3VLModel:
         "num_position_embeddings": 16,
     }
     torch.manual_seed(0)
-    return randomize(Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)))
+    return randomize(kind(Qwen3VLConfig(text_config=text, vision_config=vision)))
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:

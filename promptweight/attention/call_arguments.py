@@ -95,12 +95,17 @@ class JointPositionSize:
         return self._cache[1]
 
 
-def read_image_shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+def read_image_shapes(args: tuple[Any, ...], kwargs: dict[str, Any], position: int = 4) -> tuple[int, int]:
     """Return height and width in latents of the first image of Qwen-Image's `img_shapes`.
 
     They are (frames, rows, columns) of image tokens of two by two latents; the drawn image is the first.
+
+    Args:
+        args: positional arguments of a call.
+        kwargs: named arguments of the call.
+        position: the position of `img_shapes` among the arguments.
     """
-    shapes: Any = get_argument(args, kwargs, 4, "img_shapes")
+    shapes: Any = get_argument(args, kwargs, position, "img_shapes")
     first = shapes[0]  # of one image, or of a list of them
     frames, rows, columns = first if isinstance(first[0], int) else first[0]
     if frames != 1:

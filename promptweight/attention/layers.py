@@ -352,6 +352,14 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         make_latent_size=lambda: read_image_shapes,
         extends_text=False,
     ),
+    "NucleusMoEImageTransformer2DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"transformer_blocks": "image first"}, stride=2),
+        text=(2, "encoder_hidden_states"),
+        text_mask=(3, "encoder_hidden_states_mask"),
+        omits_full_mask=True,
+        make_latent_size=lambda: partial(read_image_shapes, position=1),
+        extends_text=False,
+    ),
     "ZImageTransformer2DModel": DenoiserKind(
         partial(
             find_block_layers,

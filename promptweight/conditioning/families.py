@@ -365,6 +365,13 @@ FAMILIES: tuple[Family, ...] = (
         outputs=_MASKED_PAIR,
     ),
     Family(
+        "NucleusMoE-Image",
+        ("NucleusMoEImagePipeline",),
+        sections=((_language_model("qwen", "processor"),),),
+        max_sequence_length=1024,
+        outputs=("prompt_embeds", "prompt_embeds_mask"),
+    ),
+    Family(
         "Ovis-Image",
         ("OvisImagePipeline",),
         sections=((_language_model("qwen"),),),

@@ -106,6 +106,7 @@ CASES = {
     "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16, is_slow=True),
     "ernie-image": Case(tiny_language_models.ernie_image, {"guidance_scale": 2.0}),
     "prx": Case(tiny_language_models.prx, {"guidance_scale": 2.0}, {"use_resolution_binning": False}),
+    "nucleusmoe-image": Case(tiny_language_models.nucleus, {"guidance_scale": 2.0}),
     "bria": Case(tiny_language_models.bria, {"guidance_scale": 2.0}, length=16),
     "flux.2": Case(
         tiny_language_models.flux2,
@@ -130,6 +131,12 @@ def case(request):
 @pytest.fixture(scope="module")
 def pipe(case):
     return case.make()
+
+
+def find_tokenizer(pipe):
+    """Return the tokenizer of a pipeline, which may be in a processor."""
+    part = pipe.components.get("tokenizer") or pipe.processor
+    return getattr(part, "tokenizer", part)
 
 
 @pytest.fixture
@@ -162,7 +169,7 @@ def run(case, pipe):
 @pytest.fixture
 def token(pipe):
     """The id of the word "gato" after a space, a token of its own."""
-    tokenizer = getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer)
+    tokenizer = find_tokenizer(pipe)
     return tokenizer(" gato", add_special_tokens=False).input_ids[-1]
 
 
@@ -278,7 +285,7 @@ def test_weight_below_1_reaches_the_rows_of_the_other_words(pipe, run, token, ca
 
 def test_word_of_weight_0_is_as_another_word_of_weight_0(pipe, run, case):
     tokenizer, negative = (
-        getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer),
+        find_tokenizer(pipe),
         case.texts.get("negative_prompt"),
     )
     words = {}
@@ -533,7 +540,7 @@ def test_other_pipeline_of_a_family_has_its_own_bits_and_the_weights_of_a_float6
     make, arguments = PICTURED[name]
     pipe = make()
     pipe.set_progress_bar_config(disable=True)
-    tokenizer = getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer)
+    tokenizer = find_tokenizer(pipe)
     token = tokenizer(" gato", add_special_tokens=False).input_ids[-1]
     accepted = inspect.signature(pipe.__call__).parameters
     encoded = ("max_sequence_length", *["image"] * find_family(pipe).encodes_image)

@@ -45,6 +45,7 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "ErnieImageSingleStreamAttnProcessor": 1,
     "SanaAttnProcessor2_0": 1,
     "PRXAttnProcessor2_0": 1,
+    "NucleusMoEAttnProcessor2_0": 1,
     "WanAttnProcessor": 1,
     "PAGJointAttnProcessor2_0": 2,
     "PAGCFGJointAttnProcessor2_0": 2,
