@@ -21,8 +21,8 @@ IMAGES = {
 }
 """Images that a page's code writes into the working directory."""
 
-NEED_MORE = ("init_pipeline(", "requests.post(")
-"""Calls in blocks that need a download or a server; tests/modular and tests/ui/sdapi make the same ones."""
+NEED_MORE = ("init_pipeline(", "requests.post(", "gradio_client")
+"""Calls in blocks that need a download or a server; tests/modular and tests/ui make the same ones."""
 
 
 def blocks(name):

@@ -76,11 +76,17 @@ def serving(context: Any, port: int = 0, **options: Any) -> Iterator[SimpleNames
     module.serve(app, host="127.0.0.1", port=port, prevent_thread_lock=True, quiet=True, **options)
     with context.models.use(context.models.names[0]):
         pass
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()  # Gradio leaves an event loop and sockets open, which warn wherever they are collected
+    _collect()
     yield SimpleNamespace(url=app.local_url.rstrip("/"), context=context, app=app)
     app.close()
+    _collect()
+
+
+def _collect() -> None:
+    """Collect what Gradio leaves open: event loops and sockets, which warn wherever they are collected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture

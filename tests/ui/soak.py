@@ -77,10 +77,10 @@ def soak(url: str, process: psutil.Process, options: argparse.Namespace, folder:
         client = Client(url, verbose=False, download_files=folder, httpx_kwargs={"timeout": None})
         for _ in range(options.each):
             seed += 1
-            client.predict(*settings(options, next(prompts), next(samplers), seed), api_name="/generate")
+            client.predict(*settings(options, next(prompts), next(samplers), seed), api_name="/generate_form")
         # The page closes in the middle of a run; the model must be free for the next session.
         long = argparse.Namespace(**{**vars(options), "steps": 150})
-        job = client.submit(*settings(long, next(prompts), "own", seed, number=4), api_name="/generate")
+        job = client.submit(*settings(long, next(prompts), "own", seed, number=4), api_name="/generate_form")
         next(job)
         client.close()
         job.cancel()

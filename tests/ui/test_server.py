@@ -38,7 +38,7 @@ def client(served):
 
 
 def generated(client, served, **changes):
-    return client.predict(*settings(served, **changes).values(), api_name="/generate")[0]
+    return client.predict(*settings(served, **changes).values(), api_name="/generate_form")[0]
 
 
 def raw(served, name, data, session="raw"):
@@ -61,7 +61,7 @@ def raw(served, name, data, session="raw"):
 
 
 def refused(served, **changes):
-    event, body = raw(served, "generate", list(settings(served, **changes).values()))
+    event, body = raw(served, "generate_form", list(settings(served, **changes).values()))
     assert event in ("error", "refused"), body
     return body
 
@@ -157,7 +157,7 @@ def test_sessions_are_separate(client, served):
 
 
 def test_stop_ends_a_run_after_the_present_step(client, served):
-    job = client.submit(*settings(served, steps=150, number=16).values(), api_name="/generate")
+    job = client.submit(*settings(served, steps=150, number=16).values(), api_name="/generate_form")
     next(job)  # the first message arrives when the run has begun
     client.predict(api_name="/stop")
     message = job.result()[0]
@@ -168,7 +168,7 @@ def test_stop_ends_a_run_after_the_present_step(client, served):
 def test_run_that_fails_later_ends_with_its_finished_images(served, monkeypatch, failing_step):
     fail_at(monkeypatch, image_number=3, step=failing_step)
     page = gradio_client.Client(served.url, verbose=False)
-    job = page.submit(*settings(served, number=4).values(), api_name="/generate")
+    job = page.submit(*settings(served, number=4).values(), api_name="/generate_form")
     with pytest.raises(gradio_client.exceptions.AppError, match="IndexError: out of bounds"):
         job.result()
     message = job.outputs()[-1][0]
@@ -184,7 +184,7 @@ def test_run_that_fails_in_its_first_image_keeps_the_result_before(served, monke
     page = gradio_client.Client(served.url, verbose=False)
     generated(page, served)
     fail_at(monkeypatch, image_number=1, step=2)
-    job = page.submit(*settings(served, seed=9, number=2).values(), api_name="/generate")
+    job = page.submit(*settings(served, seed=9, number=2).values(), api_name="/generate_form")
     with pytest.raises(gradio_client.exceptions.AppError):
         job.result()
     message = job.outputs()[-1][0]
@@ -284,7 +284,7 @@ def test_invalid_values_are_refused(served, changes, expected):
 def test_nan_is_refused(served):
     data = json.dumps({"data": list(settings(served, steps=float("nan")).values())})
     assert "NaN" in data
-    event, body = raw(served, "generate", data)
+    event, body = raw(served, "generate_form", data)
     assert event in ("error", "refused"), body
 
 
@@ -292,7 +292,7 @@ def test_nan_is_refused(served):
     "body", ["", "[]", "null", '{"data": null}', '{"data": {}}', '{"data": []}', "{", "1e999"]
 )
 def test_malformed_calls_are_refused(served, body):
-    event, answer = raw(served, "generate", body)
+    event, answer = raw(served, "generate_form", body)
     assert event in ("error", "refused")
     assert "Traceback" not in answer
 

@@ -25,6 +25,7 @@ from promptweight.errors import SettingError
 from promptweight.messages import message
 from promptweight.models import identify_model
 from promptweight_ui.context import Context
+from promptweight_ui.endpoints.api import Api
 from promptweight_ui.examples import Examples
 from promptweight_ui.form_store import keep_form
 from promptweight_ui.i18n import LANGUAGES, gradio_translations, texts_with_prefix, translate
@@ -70,6 +71,7 @@ def build_app(context: Context) -> gr.Blocks:
     if context.outputs.is_listed and context.outputs.folder is not None:
         gr.set_static_paths([context.outputs.folder])  # handed out without copies
     with gr.Blocks(title="promptweight", analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
+        Api(context).build()  # first: later events that have the name of a function get another one
         with gr.Row(elem_classes="pw-head"):
             gr.HTML(
                 html_template=f'<h1 class="pw-title">promptweight <small>{__version__}</small></h1>',
@@ -257,7 +259,7 @@ def serve(
                     theme=make_theme(),
                     head=page_head(language),
                     app_kwargs={"routes": [*static_routes(), *routes], "middleware": [guard]},
-                    footer_links=[],
+                    footer_links=["api"],
                     run_history=False,
                     show_error=False,
                     max_threads=MAX_THREADS,

@@ -49,6 +49,7 @@ class Session:
         has_compared: whether the Compare tab has made a grid.
         closed_at: the time at which its page was closed.
         reading: encoding of a prompt in the Explore tab, which does not stop the run.
+        calls: runs of the endpoints for programs, of which a client may have several.
     """
 
     result: Result | None = None
@@ -57,6 +58,7 @@ class Session:
     has_compared: bool = False
     closed_at: float | None = None
     reading: Reading = field(default_factory=Reading)
+    calls: set[Run] = field(default_factory=set)
 
     def stop(self) -> None:
         """End the current run."""
@@ -69,6 +71,8 @@ class Session:
         self.stop()
         if self.reading.run is not None:
             self.reading.run.stop()
+        for run in tuple(self.calls):
+            run.stop()
         self.run = self.reading.run = None
 
 

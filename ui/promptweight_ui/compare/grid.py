@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptweight.errors import SettingError, WordNotFoundError
 from promptweight.messages import message
 from promptweight.weighting import Weighting
-from promptweight_ui.generation import MAX_GUIDANCE, GenerateCall
+from promptweight_ui.generation import MAX_GUIDANCE, WEIGHTINGS, GenerateCall
 from promptweight_ui.i18n import LANGUAGES
 from promptweight_ui.samplers import OWN_SAMPLER, join_sampler
 from promptweight_ui.validation import MAX_CHARACTERS, missing_phrase_message
@@ -34,6 +34,12 @@ WHOLE_KINDS = ("seed", "steps")
 
 NAMED_KINDS = ("weighting", "sampler", "model")
 """Kinds whose values are names from a list."""
+
+NAMED_DEFAULTS: Mapping[str, tuple[str, ...]] = {
+    "weighting": ("presence", "a1111", "comfy", "attention"),
+    "sampler": ("DDIM", "Euler", "Euler a", "DPM++ 2M Karras", "Heun"),
+}
+"""Default names; of models, all."""
 
 KINDS = {
     "weight": message("weight"),
@@ -70,6 +76,21 @@ class Axis:
 
 
 NO_AXIS = Axis("none", (None,))
+
+
+def offered_names(models: Models, model: str) -> dict[str, tuple[str, ...]]:
+    """Return the valid names of each kind of `NAMED_KINDS`; samplers are those of one model.
+
+    Samplers with the noise schedule of Karras are also listed with it.
+    """
+    samplers = models.samplers(model)
+    karras = [f"{name} Karras" for name in samplers if "Karras" in models.schedules(model, name)]
+    return {"weighting": WEIGHTINGS, "sampler": (*samplers, *karras), "model": models.names}
+
+
+def default_names(kind: str, offered: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the default names of a kind of `NAMED_KINDS` among those that are offered."""
+    return [name for name in NAMED_DEFAULTS.get(kind, offered[kind]) if name in offered[kind]]
 
 
 def default_numbers(kind: str, language: object) -> str:
@@ -198,7 +219,7 @@ def plan_cells(
     number = len(across.values) * len(down.values)
     if number > MAX_CELLS:
         raise SettingError(message("grid-too-large", number=number, most=MAX_CELLS))
-    if not find_phrase(as_prompt(call.prompt), word):
+    if not find_phrase(as_prompt(call.prompt, call.options.dialect), word):
         raise WordNotFoundError(missing_phrase_message(word))
     cells = []
     for row, lower in enumerate(down.values):
@@ -209,11 +230,11 @@ def plan_cells(
     return sorted(cells, key=lambda cell: names.index(cell[2].model))
 
 
-def prompt_words(text: str) -> list[str]:
+def prompt_words(text: str, dialect: str = "pw") -> list[str]:
     """Return what can be compared in a prompt, each once: phrases, then words, those with a weight first."""
     from promptweight.prompt import fold, parse, split_phrases, split_words
 
-    prompt = parse(text).at()
+    prompt = parse(text, dialect).at()
     words = []
     for start, end, is_punctuation in split_words(prompt.text, prompt.breaks):
         spans = [span for span in prompt.spans if span.clean_start <= start < span.clean_end]
@@ -287,7 +308,7 @@ def _change(call: GenerateCall, word: str, kind: str, value: Any) -> GenerateCal
     if kind == "model":
         return replace(call, model=value)
     if kind == "weight":
-        return replace(call, prompt=set_weight(str(call.prompt), word, value, "pw"))
+        return replace(call, prompt=set_weight(str(call.prompt), word, value, call.options.dialect))
     fields = {
         "weighting": "weighting",
         "sampler": "scheduler",

@@ -84,7 +84,7 @@ def parse_for_page(models: Models, request: Any) -> dict[str, Any]:
             for diagnostic in prompt.diagnostics[:MAX_DIAGNOSTICS]
         ],
         "unknown": _unknown_words(models, request.get("model"), prompt, offsets, language),
-        "tokens": _token_counts(models, request.get("model"), prompt),
+        "tokens": count_tokens(models, request.get("model"), prompt),
     }
 
 
@@ -175,7 +175,7 @@ def _unknown_words(
     ]
 
 
-def _token_counts(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any]] | None:
+def count_tokens(models: Models, model: object, prompt: Prompt) -> list[dict[str, Any]] | None:
     """Return the number of tokens for each text encoder; None while the model is loading."""
     try:
         tables = models.token_tables(model, prompt)

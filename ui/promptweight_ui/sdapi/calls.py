@@ -17,9 +17,10 @@ from promptweight.messages import Message, message
 from promptweight.metadata import find_sampler
 from promptweight.weighting import Weighting
 from promptweight_ui.generation import MAX_GUIDANCE, MAX_SEED
+from promptweight_ui.request_values import check_size, check_text
 from promptweight_ui.samplers import OWN_SAMPLER, join_sampler
 from promptweight_ui.sdapi.fields import check_fields
-from promptweight_ui.validation import MAX_CHARACTERS, MAX_CLIP_SKIP, MAX_IMAGES, MAX_STEPS
+from promptweight_ui.validation import MAX_CLIP_SKIP, MAX_IMAGES, MAX_STEPS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_DIALECT = "a1111"
 DEFAULT_STRENGTH = 0.75
-MIN_SIDE = 8
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded, in pixels."""
 
@@ -142,7 +142,7 @@ def read_call(context: Context, defaults: Mapping[str, Any], task: str, body: ob
         if int(steps * strength) < 1:
             raise SettingError(message("sdapi-strength", lowest=1 / steps, steps=steps, value=strength))
         picture = _read_picture(fields.get("init_images"))
-        size = size or _checked_size(context, model, *picture.size)
+        size = size or check_size(context.models.facts(model), *picture.size)
         picture = _fit(picture, size, fields.get("resize_mode", 0))
     weighting = fields.get("weighting")
     options = GenerateOptions(
@@ -227,16 +227,8 @@ def _read_size(context: Context, model: str, fields: Mapping[str, Any]) -> tuple
     given = {name: fields[name] for name in ("width", "height") if name in fields}
     if not given:
         return None
-    side = context.models.facts(model).side
-    return _checked_size(context, model, given.get("width", side), given.get("height", side))
-
-
-def _checked_size(context: Context, model: str, width: object, height: object) -> tuple[int, int]:
-    most = context.models.facts(model).max_side
-    return (
-        validation.check_integer("width", width, MIN_SIDE, most),
-        validation.check_integer("height", height, MIN_SIDE, most),
-    )
+    facts = context.models.facts(model)
+    return check_size(facts, given.get("width", facts.side), given.get("height", facts.side))
 
 
 def _read_picture(pictures: object) -> Image.Image:
@@ -275,15 +267,7 @@ def _fit(picture: Image.Image, size: tuple[int, int], resize_mode: int) -> Image
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name, "")
-    if not isinstance(value, str):
-        raise SettingError(message("sdapi-text", name=name, value=repr(value)[:60]))
-    if len(value) > MAX_CHARACTERS:
-        raise SettingError(message("sdapi-text-long", name=name, most=MAX_CHARACTERS, length=len(value)))
-    for position, character in enumerate(value, 1):
-        if character == "\0" or "\ud800" <= character <= "\udfff":
-            raise SettingError(message("sdapi-character", name=name, position=position))
-    return value
+    return check_text(name, fields.get(name, ""))
 
 
 def _integer(fields: Mapping[str, Any], name: str, default: int, lowest: int, highest: int) -> int:

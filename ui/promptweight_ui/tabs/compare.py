@@ -14,7 +14,6 @@ from promptweight_ui.components.picture import SLOW_SECONDS, running_message
 from promptweight_ui.context import ARRIVAL, LIGHT, RUN, Context
 from promptweight_ui.generation import (
     SHARED,
-    WEIGHTINGS,
     GenerateForm,
     check_form,
     saved_images,
@@ -23,12 +22,6 @@ from promptweight_ui.generation import (
 from promptweight_ui.i18n import texts_with_prefix
 from promptweight_ui.runs import Run, RunFailedError, RunStatus, closing, follow_run
 from promptweight_ui.static_files import mount_script
-
-DEFAULT_NAMES = {
-    "weighting": ("presence", "a1111", "comfy", "attention"),
-    "sampler": ("DDIM", "Euler", "Euler a", "DPM++ 2M Karras", "Heun"),
-}
-"""Names selected at first; of models, all are."""
 
 
 def build(context: Context) -> None:
@@ -110,7 +103,7 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
     """Make the kind of an axis, its numbers, and its names; either numbers or names are visible."""
     kinds = {"none": "compare_kind_none"} if side == "down" else {}
     kinds |= {each: f"compare_kind_{each}" for each in grid.KINDS}
-    names = _offered(context, context.models.names[0])
+    names = grid.offered_names(context.models, context.models.names[0])
     with gr.Column(scale=3, min_width=280), gr.Row():
         axis = context.make(
             gr.Dropdown,
@@ -145,9 +138,10 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
         """Return the default numbers or names of a kind."""
         if kind in grid.NAMED_KINDS:
             known = model if model in context.models.names else context.models.names[0]
-            offered = _offered(context, known)[kind]
-            default = [name for name in DEFAULT_NAMES.get(kind, offered) if name in offered]
-            return gr.update(visible=False), gr.update(choices=list(offered), value=default, visible=True)
+            offered = grid.offered_names(context.models, known)
+            default = grid.default_names(kind, offered)
+            chosen = gr.update(choices=list(offered[kind]), value=default, visible=True)
+            return gr.update(visible=False), chosen
         is_known = kind in grid.NUMERIC_DEFAULTS
         number = grid.default_numbers(kind, language) if is_known else ""
         return gr.update(value=number, visible=is_known), gr.update(visible=False)
@@ -160,22 +154,6 @@ def _axis(context: Context, side: str, kind: str) -> tuple[Any, Any, Any]:
 
     context.language.change(translate_numbers, [numbers, context.language], [numbers], **light)
     return axis, numbers, chosen
-
-
-def _offered(context: Context, model: str) -> dict[str, tuple[str, ...]]:
-    """Return the valid names of each kind; samplers are those of one model."""
-    return {
-        "weighting": WEIGHTINGS,
-        "sampler": _samplers(context, model),
-        "model": context.models.names,
-    }
-
-
-def _samplers(context: Context, model: str) -> tuple[str, ...]:
-    """Return the samplers of a model, those with the noise schedule of Karras also with it."""
-    names = context.models.samplers(model)
-    karras = [f"{name} Karras" for name in names if "Karras" in context.models.schedules(model, name)]
-    return (*names, *karras)
 
 
 def _grid_component() -> Any:
@@ -250,7 +228,7 @@ def _parse_axis(context: Context, model: str, kind: Any, values: Any, language: 
         values = validation.text(language, "compare_values", values)
     elif not isinstance(values, list):
         validation.refuse(language, "error_text", name=validation.TextKey("compare_values"), value=values)
-    return grid.parse_axis(kind, values, _offered(context, model), validation.MAX_STEPS)
+    return grid.parse_axis(kind, values, grid.offered_names(context.models, model), validation.MAX_STEPS)
 
 
 def _weight_pair(prompt: str, word: str, language: object) -> str:

@@ -79,7 +79,8 @@ def build(context: Context) -> None:
         generate,
         [*(parts[name] for name in FORM_NAMES), context.language],
         [result, parts["seed"], go, stop, finish],
-        api_name="generate",
+        api_name="generate_form",
+        api_visibility="undocumented",
         **RUN,
     )
     # An error outside of the function, such as a lost connection, restores the buttons, too.
@@ -95,8 +96,8 @@ def build(context: Context) -> None:
         if (current := context.sessions.get(request).run) is not None:
             current.finish()
 
-    stop.click(context.stop_run, None, None, api_name="stop", **LIGHT)
-    finish.click(finish_image, None, None, api_name="finish", **LIGHT)
+    stop.click(context.stop_run, None, None, api_name="stop", api_visibility="undocumented", **LIGHT)
+    finish.click(finish_image, None, None, api_name="finish", api_visibility="undocumented", **LIGHT)
 
 
 def _messages(

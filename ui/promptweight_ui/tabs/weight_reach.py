@@ -39,7 +39,7 @@ def build(context: Context) -> None:
         reach,
         [*(parts[name] for name in SHARED), context.language],
         [texts, answer],
-        api_name="reach",
+        api_visibility="private",
         **RUN,
     )
     run.failure(lambda: ({}, ""), None, [texts, answer], api_visibility="private", **LIGHT)
