@@ -13,7 +13,7 @@ from .inspection import LayerCapture as LayerCapture
 from .inspection import SoftmaxRow as SoftmaxRow
 from .inspection import capture_attention as capture_attention
 from .layers import TokenOrder as TokenOrder
-from .layers import read_layout as read_layout
+from .layout import read_layout as read_layout
 from .model_calls import add_call_hooks as add_call_hooks
 from .negative_guidance import NegativeGuidance as NegativeGuidance
 from .recording.record import Record as Record

@@ -73,41 +73,82 @@ class PackedLatentSize:
         return self._cache[1]
 
 
-class JointPositionSize:
-    """Reader of the size of the latents from Krea 2's `position_ids` of text and image, (tokens, 3).
+class RasterPositions:
+    """Reader of the size of packed latents from rotary positions (…, tokens, axes) among a call's arguments.
 
-    Those of the image follow those of the text; row and column are the second and third. A run passes the
-    same tensor at every step; it is read once.
-    """
-
-    def __init__(self) -> None:
-        self._cache: tuple[Tensor | None, tuple[int, int]] = (None, (0, 0))
-
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
-        """Return height and width in latents, of which an image token has two by two."""
-        positions = get_argument(args, kwargs, 3, "position_ids")
-        if self._cache[0] is not positions:
-            tokens = get_argument(args, kwargs, 0, "hidden_states").shape[1]
-            rows, columns = (int(each) + 1 for each in positions[-tokens:, 1:].amax(0))
-            if rows * columns != tokens:
-                raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
-            self._cache = (positions, (2 * rows, 2 * columns))
-        return self._cache[1]
-
-
-def read_image_shapes(args: tuple[Any, ...], kwargs: dict[str, Any], position: int = 4) -> tuple[int, int]:
-    """Return height and width in latents of the first image of Qwen-Image's `img_shapes`.
-
-    They are (frames, rows, columns) of image tokens of two by two latents; the drawn image is the first.
+    The positions of the image are the last ones; a row and a column are two consecutive numbers of each. A
+    run passes the same tensor at every step; it is read once.
 
     Args:
-        args: positional arguments of a call.
-        kwargs: named arguments of the call.
-        position: the position of `img_shapes` among the arguments.
+        argument: the positions among the arguments of a call.
+        latents: the latents (batch, tokens, channels).
+        axis: index of the row among the numbers of a position.
+        side: the side of a position in latents.
     """
-    shapes: Any = get_argument(args, kwargs, position, "img_shapes")
-    first = shapes[0]  # of one image, or of a list of them
-    frames, rows, columns = first if isinstance(first[0], int) else first[0]
-    if frames != 1:
-        raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=frames * rows * columns))
-    return 2 * rows, 2 * columns
+
+    def __init__(self, argument: Argument, latents: Argument, axis: int, side: int = 1) -> None:
+        self._argument, self._latents, self._axis, self._side = argument, latents, axis, side
+        self._cache: tuple[Any, tuple[int, int]] = (None, (0, 0))
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+        """Return height and width in latents."""
+        positions = get_argument(args, kwargs, *self._argument)
+        if self._cache[0] is not positions:
+            tokens = get_argument(args, kwargs, *self._latents).shape[1]
+            rows, columns = self._count(positions, tokens, self._axis)
+            if rows * columns != tokens:
+                raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
+            self._cache = (positions, (self._side * rows, self._side * columns))
+        return self._cache[1]
+
+    @staticmethod
+    def _count(positions: Tensor, tokens: int, axis: int) -> tuple[int, int]:
+        """Return the numbers of rows and columns of the last positions."""
+        last = positions.reshape(-1, *positions.shape[-2:])[0][-tokens:, axis : axis + 2]
+        rows, columns = (int(each) for each in last.amax(0) - last.amin(0) + 1)
+        return rows, columns
+
+    @classmethod
+    def find_axis(cls, value: Any, grid: tuple[int, int]) -> int | None:
+        """Return the index of the row in positions of a grid of rows and columns; None for another value."""
+        tokens = grid[0] * grid[1]
+        if not isinstance(value, Tensor) or value.ndim < 2 or value.shape[-2] < tokens or value.shape[-1] > 4:
+            return None
+        axes = range(value.shape[-1] - 1)
+        return next((axis for axis in axes if cls._count(value, tokens, axis) == grid), None)
+
+
+class ImageShapes:
+    """Reader of the size of packed latents from a list of the images' shapes, which may be in another list.
+
+    A shape is (frames, rows, columns) of image tokens; the drawn image is the first.
+
+    Args:
+        argument: the shapes among the arguments of a call.
+        side: the side of an image token in latents.
+    """
+
+    def __init__(self, argument: Argument, side: int = 2) -> None:
+        self._argument, self._side = argument, side
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
+        """Return height and width in latents."""
+        frames, rows, columns = self._read_first(get_argument(args, kwargs, *self._argument))
+        if frames != 1:
+            tokens = frames * rows * columns
+            raise AttachError(message("image-tokens", rows=rows, columns=columns, tokens=tokens))
+        return self._side * rows, self._side * columns
+
+    @classmethod
+    def has_grid(cls, value: Any, grid: tuple[int, int]) -> bool:
+        """Return whether a value is a list of shapes of which the first has these rows and columns."""
+        try:
+            return cls._read_first(value) == (1, *grid)
+        except (TypeError, ValueError, LookupError):
+            return False
+
+    @staticmethod
+    def _read_first(shapes: Any) -> tuple[int, int, int]:
+        first = shapes[0]  # of one image, or of a list of them
+        frames, rows, columns = first if isinstance(first[0], int) else first[0]
+        return frames, rows, columns

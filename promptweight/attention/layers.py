@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,19 +13,17 @@ from diffusers.models.attention_processor import Attention
 from promptweight.attention.batch_rows import NEGATIVE_FIRST
 from promptweight.attention.call_arguments import (
     Argument,
-    JointPositionSize,
+    ImageShapes,
     LatentSize,
     PackedLatentSize,
-    make_latent_size,
-    read_image_shapes,
+    RasterPositions,
 )
-from promptweight.attention.model_calls import unwrap_compiled
-from promptweight.conditioning import Role, advice_of
-from promptweight.errors import AttachError, SettingError
-from promptweight.messages import message
+from promptweight.conditioning import Role
+from promptweight.errors import SettingError
+from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
-    from promptweight.protocols import Denoiser, Pipeline
+    from promptweight.protocols import Denoiser
 
 TokenOrder = Literal["cross", "image first", "text first", "text"]
 """Queries and keys of a layer: those of the image to the text (cross-attention), both to both in this order
@@ -49,6 +47,8 @@ class Layer:
     """Number to a multiple of which image and text are each padded, where they are joined."""
     leading: int = 0
     """Number of the model's own positions before the text, where the text is first."""
+    is_probed: bool = False
+    """True if the layer was found by a probe of the model; its processor may be of any class."""
     is_advised: bool = True
     """True if the model's authors advise to read maps from it; True for all layers where they name none."""
 
@@ -104,6 +104,8 @@ class ModelLayout:
     """The layers in which the text attends to itself alone; weights act there, and nothing is recorded."""
     kind: DenoiserKind
     latent_size: LatentSize
+    warnings: tuple[Message, ...] = ()
+    """Messages for the user about the model."""
 
     def count_frames(self, latents: Any) -> int:
         """Return the number of frames of each video in the latents of a call; 1 for images."""
@@ -111,50 +113,6 @@ class ModelLayout:
             return 1
         patch = getattr(self.model.config, "patch_size", 1)
         return int(latents.shape[2]) // (1 if isinstance(patch, int) else patch[0])
-
-
-def read_layout(pipe: Pipeline) -> ModelLayout:
-    """Return the layout of a pipeline's denoising model.
-
-    Raises:
-        AttachError: the model's class is not supported.
-        ModelError: the advice in the model's folder cannot be read.
-    """
-    entry_point: Any = getattr(pipe, "unet", None)
-    if entry_point is None:
-        entry_point = getattr(pipe, "transformer", None)
-    model = unwrap_compiled(entry_point)
-    names = [base.__name__ for base in type(model).__mro__]
-    kind = next((DENOISERS[name] for name in names if name in DENOISERS), None)
-    if kind is None:
-        raise AttachError(
-            message(
-                "denoiser-unsupported",
-                pipeline=type(pipe).__name__,
-                model=type(model).__name__,
-                known=", ".join(DENOISERS),
-            )
-        )
-    found = {layer.name: (layer, attn) for layer, attn in kind.find_layers(model)}
-    text_layers = {name: each for name, each in found.items() if each[0].order == "text"}
-    layers = {name: each for name, each in found.items() if name not in text_layers}
-    for name in set(layers).difference(select_advised_layers(pipe, layers)):
-        layer, attn = layers[name]
-        layers[name] = replace(layer, is_advised=False), attn
-    if type(pipe).__name__ in THREE_WAY_PIPELINES:
-        kind = replace(kind, row_order=("positive", "negative", "negative"))
-    make_size = kind.make_latent_size or partial(make_latent_size, *kind.latents)
-    return ModelLayout(model, entry_point, layers, text_layers, kind, make_size())
-
-
-def select_advised_layers(pipe: Pipeline, layers: Mapping[str, Any]) -> list[str]:
-    """Return the layers from which the model's authors advise to read maps.
-
-    All layers where there is no advice, or where it names no layer of this model.
-    """
-    advice = advice_of(pipe)
-    parts = () if advice is None else advice.attention_layers
-    return [name for name in layers if any(part in name for part in parts)] or list(layers)
 
 
 def find_unet_layers(unet: Denoiser) -> Iterator[tuple[Layer, Attention]]:
@@ -322,7 +280,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         ),
         text=(1, "encoder_hidden_states"),
         text_mask=(4, "encoder_attention_mask"),
-        make_latent_size=JointPositionSize,
+        make_latent_size=partial(RasterPositions, (3, "position_ids"), (0, "hidden_states"), 1, 2),
         extends_text=False,
     ),
     "PRXTransformer2DModel": DenoiserKind(
@@ -349,7 +307,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(1, "encoder_hidden_states"),
         text_mask=(2, "encoder_hidden_states_mask"),
         omits_full_mask=True,
-        make_latent_size=lambda: read_image_shapes,
+        make_latent_size=partial(ImageShapes, (4, "img_shapes")),
         extends_text=False,
     ),
     "NucleusMoEImageTransformer2DModel": DenoiserKind(
@@ -357,7 +315,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(2, "encoder_hidden_states"),
         text_mask=(3, "encoder_hidden_states_mask"),
         omits_full_mask=True,
-        make_latent_size=lambda: partial(read_image_shapes, position=1),
+        make_latent_size=partial(ImageShapes, (1, "img_shapes")),
         extends_text=False,
     ),
     "ZImageTransformer2DModel": DenoiserKind(

@@ -13,7 +13,8 @@ from promptweight.attention.control.prompt_to_prompt import PromptEdits, PromptT
 from promptweight.attention.control.rules import KeyRules, make_default_rule, make_key_rules
 from promptweight.attention.control.share_controller import ShareController
 from promptweight.attention.control.share_solver import ShareTargets, read_prompt_shares, read_share_targets
-from promptweight.attention.layers import ModelLayout, read_layout, select_layers
+from promptweight.attention.layers import ModelLayout, select_layers
+from promptweight.attention.layout import read_layout
 from promptweight.attention.negative_guidance import NegativeGuidance
 from promptweight.attention.recording.record import Record
 from promptweight.attention.recording.store import Store
@@ -121,6 +122,8 @@ def configure_session(
     )
     by_key = {key: variants[key[0]][key[1]][key[2]] for key in keys}
     layout = read_layout(pipe)
+    for warning in layout.warnings:
+        warn(warning)
     prompt_embeds = _stack_embeds(inputs)
     composer = PromptComposer(scheduled, pipe, warn)
     embeds = (prompt_embeds.positive, prompt_embeds.negative)

@@ -7,7 +7,8 @@ pipeline; `encode_prompts` returns the token tables and warnings as well.
 - `chunking`: special tokens and length of a chunk, and the rules that fill chunks;
 - `token_table`, `tokenization`: the tokens, words and weights of a prompt;
 - `compel_blend`: prompts joined by `.and()` and `.blend()`;
-- `families`: the text encoders of each model family, as data;
+- `families`, `derived_families`, `family_lookup`: the text encoders of each model family, as data, and the
+  family of a pipeline;
 - `text_encoder`, `clip_bias`: the embeddings of one text encoder, and weights inside CLIP;
 - `pipeline_encoders`, `prompt_embeds`: the text encoders of a pipeline, and the rows of `prompt_embeds`;
 - `encoding`, `encoding_warnings`: the public functions and their warnings;

@@ -14,10 +14,11 @@ from .families import MAX_CLIP_SKIP as MAX_CLIP_SKIP
 from .families import EncoderKind as EncoderKind
 from .families import Family as Family
 from .families import check_weighting as check_weighting
-from .families import describe_families as describe_families
-from .families import find_family as find_family
-from .families import find_family_by_names as find_family_by_names
-from .families import look_up_family as look_up_family
+from .family_lookup import describe_families as describe_families
+from .family_lookup import find_class_family as find_class_family
+from .family_lookup import find_family as find_family
+from .family_lookup import find_family_by_names as find_family_by_names
+from .family_lookup import look_up_family as look_up_family
 from .lora_scale import check_lora_scale as check_lora_scale
 from .lora_scale import has_text_loras as has_text_loras
 from .lora_scale import read_lora_scale as read_lora_scale

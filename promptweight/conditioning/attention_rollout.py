@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.compel_blend import has_blend
-from promptweight.conditioning.families import find_family
+from promptweight.conditioning.family_lookup import find_family
 from promptweight.conditioning.lora_scale import scale_text_loras
 from promptweight.conditioning.pipeline_encoders import get_text_encoders
 from promptweight.conditioning.text_attention import record_softmaxes

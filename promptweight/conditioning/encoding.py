@@ -12,7 +12,8 @@ from torch import Tensor
 
 from promptweight.conditioning.advice import advice_of
 from promptweight.conditioning.encoding_warnings import collect_warnings
-from promptweight.conditioning.families import MAX_CLIP_SKIP, Family, check_weighting, find_family
+from promptweight.conditioning.families import MAX_CLIP_SKIP, Family, check_weighting
+from promptweight.conditioning.family_lookup import find_family
 from promptweight.conditioning.lora_scale import check_lora_scale, scale_text_loras
 from promptweight.conditioning.pipeline_encoders import (
     check_max_sequence_length,

@@ -8,16 +8,12 @@ template, padding and masks; weights act in attention, and below 1 also on the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from promptweight.errors import ModelError, SettingError
+from promptweight.errors import SettingError
 from promptweight.messages import message
 from promptweight.weighting import KEY_WEIGHTINGS, Weighting
-
-if TYPE_CHECKING:
-    from promptweight.protocols import Pipeline
 
 MAX_SEQUENCE_LENGTH = 512
 """Length in tokens of the longest text that the pipelines with a T5 text encoder accept."""
@@ -80,6 +76,7 @@ class Family:
         guidance_argument: the argument of the pipelines' call for the scale of classifier-free guidance, or
             of the guidance that the model was distilled with.
         encodes_image: whether the pipelines encode the text together with the image that they edit.
+        is_derived: whether the family was derived from the class of a pipeline, and its model is probed.
     """
 
     name: str
@@ -92,6 +89,7 @@ class Family:
     outputs: tuple[str, ...] = ()
     guidance_argument: str = "guidance_scale"
     encodes_image: bool = False
+    is_derived: bool = False
 
     @property
     def encoders(self) -> tuple[EncoderKind, ...]:
@@ -130,7 +128,7 @@ _FLUX_T5 = EncoderKind(
 )
 
 
-def _language_model(name: str, tokenizer: str = "tokenizer", model: str = "text_encoder") -> EncoderKind:
+def language_model(name: str, tokenizer: str = "tokenizer", model: str = "text_encoder") -> EncoderKind:
     """Return a text encoder that its pipeline runs: its embeddings carry no weights."""
     return EncoderKind(
         name,
@@ -247,7 +245,7 @@ FAMILIES: tuple[Family, ...] = (
             "QwenImageControlNetPipeline",
             "QwenImageControlNetInpaintPipeline",
         ),
-        sections=((_language_model("qwen"),),),
+        sections=((language_model("qwen"),),),
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", "prompt_embeds_mask"),
@@ -256,7 +254,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Qwen-Image Edit",
         ("QwenImageEditPipeline", "QwenImageEditPlusPipeline", "QwenImageEditInpaintPipeline"),
-        sections=((_language_model("qwen"),),),
+        sections=((language_model("qwen"),),),
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", "prompt_embeds_mask"),
@@ -266,21 +264,21 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Z-Image",
         ("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"),
-        sections=((_language_model("qwen"),),),
+        sections=((language_model("qwen"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
         "Lumina-Image 2",
         ("Lumina2Pipeline",),
-        sections=((_language_model("gemma"),),),
+        sections=((language_model("gemma"),),),
         max_sequence_length=256,
         outputs=_MASKED_PAIR,
     ),
     Family(
         "Chroma",
         ("ChromaPipeline", "ChromaImg2ImgPipeline"),
-        sections=((_language_model("t5"),),),
+        sections=((language_model("t5"),),),
         max_sequence_length=512,
         outputs=(
             *("prompt_embeds", "", "prompt_attention_mask"),
@@ -290,7 +288,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Krea 2",
         ("Krea2Pipeline",),
-        sections=((_language_model("qwen"),),),
+        sections=((language_model("qwen"),),),
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", "prompt_embeds_mask"),
@@ -298,14 +296,14 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "SANA",
         ("SanaPipeline", "SanaPAGPipeline"),
-        sections=((_language_model("gemma"),),),
+        sections=((language_model("gemma"),),),
         max_sequence_length=300,
         outputs=_MASKED_PAIR,
     ),
     Family(
         "SANA Sprint",
         ("SanaSprintPipeline", "SanaSprintImg2ImgPipeline"),
-        sections=((_language_model("gemma"),),),
+        sections=((language_model("gemma"),),),
         max_sequence_length=300,
         negative_is_optional=True,
         outputs=("prompt_embeds", "prompt_attention_mask"),
@@ -313,82 +311,82 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "PixArt-Alpha",
         ("PixArtAlphaPipeline",),
-        sections=((_language_model("t5"),),),
+        sections=((language_model("t5"),),),
         max_sequence_length=120,
         outputs=_MASKED_PAIR,
     ),
     Family(
         "PixArt-Sigma",
         ("PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"),
-        sections=((_language_model("t5"),),),
+        sections=((language_model("t5"),),),
         max_sequence_length=300,
         outputs=_MASKED_PAIR,
     ),
     Family(
         "AuraFlow",
         ("AuraFlowPipeline",),
-        sections=((_language_model("t5"),),),
+        sections=((language_model("t5"),),),
         max_sequence_length=256,
         outputs=_MASKED_PAIR,
     ),
     Family(
         "CogView3+",
         ("CogView3PlusPipeline",),
-        sections=((_language_model("t5"),),),
+        sections=((language_model("t5"),),),
         max_sequence_length=224,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
         "CogView4",
         ("CogView4Pipeline", "CogView4ControlPipeline"),
-        sections=((_language_model("glm"),),),
+        sections=((language_model("glm"),),),
         max_sequence_length=1024,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
         "ERNIE-Image",
         ("ErnieImagePipeline",),
-        sections=((_language_model("mistral"),),),
+        sections=((language_model("mistral"),),),
         outputs=("prompt_embeds",),
     ),
     Family(
         "Wan 2.1",
         ("WanPipeline",),
-        sections=((_language_model("umt5"),),),
+        sections=((language_model("umt5"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
         "PRX",
         ("PRXPipeline",),
-        sections=((_language_model("t5gemma"),),),
+        sections=((language_model("t5gemma"),),),
         outputs=_MASKED_PAIR,
     ),
     Family(
         "NucleusMoE-Image",
         ("NucleusMoEImagePipeline",),
-        sections=((_language_model("qwen", "processor"),),),
+        sections=((language_model("qwen", "processor"),),),
         max_sequence_length=1024,
         outputs=("prompt_embeds", "prompt_embeds_mask"),
     ),
     Family(
         "Ovis-Image",
         ("OvisImagePipeline",),
-        sections=((_language_model("qwen"),),),
+        sections=((language_model("qwen"),),),
         max_sequence_length=256,
         outputs=("prompt_embeds", "negative_prompt_embeds", "", ""),
     ),
     Family(
         "Bria",
         ("BriaPipeline",),
-        sections=((_language_model("t5"),),),
+        sections=((language_model("t5"),),),
         max_sequence_length=128,
         outputs=("prompt_embeds", "negative_prompt_embeds", ""),
     ),
     Family(
         "FLUX.2",
         ("Flux2Pipeline",),
-        sections=((_language_model("mistral"),),),
+        sections=((language_model("mistral"),),),
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", ""),
@@ -396,36 +394,13 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "FLUX.2 klein",
         ("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"),
-        sections=((_language_model("qwen"),),),
+        sections=((language_model("qwen"),),),
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", ""),
     ),
 )
 """The supported model families."""
-
-
-def find_family(pipe: Pipeline) -> Family:
-    """Return the family of a pipeline, by its class or one of its base classes.
-
-    Raises:
-        ModelError: there is none; the error lists the supported families and pipelines.
-    """
-    family = look_up_family(pipe)
-    if family is None:
-        known = describe_families()
-        raise ModelError(message("pipeline-unsupported", name=type(pipe).__name__, known=known))
-    return family
-
-
-def look_up_family(pipe: Pipeline) -> Family | None:
-    """Return the family of a pipeline, by its class or one of its base classes; None for none."""
-    return find_family_by_names([base.__name__ for base in type(pipe).__mro__])
-
-
-def find_family_by_names(names: Sequence[str]) -> Family | None:
-    """Return the family of a pipeline by the names of its class and of its base classes; None for none."""
-    return next((each for each in FAMILIES if not set(each.pipelines).isdisjoint(names)), None)
 
 
 def check_weighting(weighting: Weighting, family: Family) -> None:
@@ -440,8 +415,3 @@ def check_weighting(weighting: Weighting, family: Family) -> None:
         raise SettingError(
             message("weighting-embeddings", family=family.name, known=known, weighting=weighting.name)
         )
-
-
-def describe_families() -> str:
-    """Return the supported families, each with its pipelines."""
-    return "; ".join(f"{family.name}: {', '.join(family.pipelines)}" for family in FAMILIES)

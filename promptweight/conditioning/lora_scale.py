@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from promptweight.conditioning.families import look_up_family
+from promptweight.conditioning.family_lookup import look_up_family
 from promptweight.validation import check_number
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from promptweight.conditioning.compel_blend import has_blend
-from promptweight.conditioning.families import find_family
+from promptweight.conditioning.family_lookup import find_family
 from promptweight.conditioning.pipeline_encoders import get_text_encoders
 from promptweight.errors import ModelError, SettingError
 from promptweight.messages import message

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight.conditioning import describe_families, find_family_by_names
+from promptweight.conditioning import describe_families, find_class_family, find_family_by_names
 from promptweight.errors import ModelError
 from promptweight.messages import Message, message
 from promptweight.models.builtin import BUILTIN_MODELS, builtin_path
@@ -147,11 +147,12 @@ def read_family(index: dict[str, Any], model: str) -> Family:
     name = index["_class_name"]
     name = name[-1] if isinstance(name, list) and name else name  # of a class in the model's own code
     family = find_family_by_names([str(name)])
-    if family is None:  # it may be a subclass; diffusers takes long to import
+    if family is None:  # a class that is not listed; diffusers takes long to import
         import diffusers
 
-        bases = getattr(getattr(diffusers, str(name), None), "__mro__", ())
-        family = find_family_by_names([base.__name__ for base in bases])
+        kind = getattr(diffusers, str(name), None)
+        if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
+            family = find_class_family(kind)
     if family is None:
         known = describe_families()
         raise ModelError(message("model-class-unsupported", model=model, name=name, known=known))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from promptweight.attention.layers import read_layout
+from promptweight.attention.layout import read_layout
 from promptweight.benchmarks.attention import (
     benchmark_attention,
     make_cases,

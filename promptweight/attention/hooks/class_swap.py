@@ -67,7 +67,12 @@ def is_swappable(processor: Any, known: Mapping[str, int] = SWAPPABLE_PROCESSORS
     """Return True for diffusers' own processors of the classes `known`, on torch's kernels."""
     kind = type(processor)
     is_known = kind.__name__ in known and kind.__module__.startswith("diffusers.")
-    return is_known and read_backend(processor) in ("", "native")
+    return is_known and is_own_backend(processor)
+
+
+def is_own_backend(processor: Any) -> bool:
+    """Return True for processors on torch's kernels."""
+    return read_backend(processor) in ("", "native")
 
 
 def is_temporary(processor: Any) -> bool:
@@ -133,7 +138,7 @@ def remove_hook(attn: Any) -> None:
 @cache
 def make_hooked_class(original: Any) -> Any:
     """Make the subclass of a processor's class; one for all its objects, so that they share compiled code."""
-    calls = SWAPPABLE[original.__name__]
+    calls = SWAPPABLE.get(original.__name__, 1)
 
     class Hooked(original):
         _class_outside_sessions = original

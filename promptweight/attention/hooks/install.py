@@ -12,6 +12,7 @@ from promptweight.attention.hooks.class_swap import (
     SWAPPABLE_PROCESSORS,
     SWAPPABLE_SELF_PROCESSORS,
     check_backend,
+    is_own_backend,
     is_swappable,
     is_swapped,
     is_temporary,
@@ -207,8 +208,9 @@ def make_hook(layer: Layer, processor: Any) -> LayerHook:
     Raises:
         AttachError: the layer's processor is not supported.
     """
-    hook: LayerHook | None = make_processor(processor)
-    if hook is None and is_swappable(processor):
+    hook: LayerHook | None = None if layer.is_probed else make_processor(processor)
+    is_open = layer.is_probed and is_own_backend(processor)
+    if hook is None and (is_open or is_swappable(processor)):
         hook = LayerHook(order=layer.order, multiple=layer.multiple, leading=layer.leading)
     return require_hook(hook, layer.name, processor)
 
@@ -233,7 +235,7 @@ AnyHook = TypeVar("AnyHook", bound=LayerHook)
 
 def install(attn: Any, original: Any, hook: LayerHook) -> None:
     """Install a hook in a layer: in place of its processor, or through a swap of the processor's class."""
-    if not is_swappable(original, SWAPPABLE):
+    if type(hook) is not LayerHook and not is_swappable(original, SWAPPABLE):
         hook.replaced = original
         _set_processor(attn, hook)
         return

@@ -1,0 +1,6 @@
+"""Attention of models of unknown classes, found by probes of the models.
+
+- `first_step`: the arguments of the model's calls in the first step of a run;
+- `observation`: queries and keys of a call in which no attention moves anything;
+- `probe`: the layout of a model, from what changes with the text and with the latents.
+"""
