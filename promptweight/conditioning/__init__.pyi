@@ -33,6 +33,7 @@ from .prompt_embeds import Role as Role
 from .prompt_embeds import TextInput as TextInput
 from .prompt_embeds import pad_rows as pad_rows
 from .prompt_embeds import stack_texts as stack_texts
+from .refusals import find_refusal as find_refusal
 from .scheduled_encoding import ScheduledEncoding as ScheduledEncoding
 from .scheduled_encoding import encode_scheduled as encode_scheduled
 from .text_attention import TextAttention as TextAttention

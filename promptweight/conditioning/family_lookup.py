@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from promptweight.conditioning.derived_families import derive_family
 from promptweight.conditioning.families import FAMILIES, Family
+from promptweight.conditioning.refusals import find_refusal
 from promptweight.errors import ModelError
 from promptweight.messages import message
 
@@ -18,13 +19,15 @@ def find_family(pipe: Pipeline) -> Family:
     """Return the family of a pipeline, by its class or one of its base classes, or one derived from it.
 
     Raises:
-        ModelError: there is none; the error lists the supported families and pipelines.
+        ModelError: there is none; the error has the reason, or lists the supported families and pipelines.
     """
-    family = look_up_family(pipe)
-    if family is None:
-        known = describe_families()
-        raise ModelError(message("pipeline-unsupported", name=type(pipe).__name__, known=known))
-    return family
+    family, name = look_up_family(pipe), type(pipe).__name__
+    if family is not None:
+        return family
+    reason = find_refusal(type(pipe))
+    if reason is not None:
+        raise ModelError(message("pipeline-refused", name=name, reason=reason))
+    raise ModelError(message("pipeline-unsupported", name=name, known=describe_families()))
 
 
 def look_up_family(pipe: Pipeline) -> Family | None:
@@ -34,7 +37,8 @@ def look_up_family(pipe: Pipeline) -> Family | None:
 
 def find_class_family(kind: type) -> Family | None:
     """Return the family of the pipelines of a class; None for none."""
-    return find_family_by_names([base.__name__ for base in kind.__mro__]) or derive_family(kind)
+    listed = find_family_by_names([base.__name__ for base in kind.__mro__])
+    return derive_family(kind) if listed is None and find_refusal(kind) is None else listed
 
 
 def find_family_by_names(names: Sequence[str]) -> Family | None:

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptweight.conditioning import describe_families, find_class_family, find_family_by_names
+from promptweight.conditioning import (
+    describe_families,
+    find_class_family,
+    find_family_by_names,
+    find_refusal,
+)
 from promptweight.errors import ModelError
 from promptweight.messages import Message, message
 from promptweight.models.builtin import BUILTIN_MODELS, builtin_path
@@ -142,7 +147,7 @@ def read_family(index: dict[str, Any], model: str) -> Family:
     """Return the family of the pipeline of a model_index.json; `model` is named in the error.
 
     Raises:
-        ModelError: the pipeline is of no supported family.
+        ModelError: the pipeline is of no supported family; the error has the reason, where it is known.
     """
     name = index["_class_name"]
     name = name[-1] if isinstance(name, list) and name else name  # of a class in the model's own code
@@ -151,6 +156,9 @@ def read_family(index: dict[str, Any], model: str) -> Family:
         import diffusers
 
         kind = getattr(diffusers, str(name), None)
+        reason = find_refusal(kind) if isinstance(kind, type) else None
+        if reason is not None:
+            raise ModelError(message("model-class-refused", model=model, name=name, reason=reason))
         if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
             family = find_class_family(kind)
     if family is None:

@@ -148,7 +148,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download_file)
 
 
-UNSUPPORTED = ["CogVideoXPipeline", "WanPipeline", "KandinskyPipeline", ["my_code", "MyPipeline"], 7, None]
+UNSUPPORTED = ["CogVideoXPipeline", "LTXPipeline", "KandinskyPipeline", ["my_code", "MyPipeline"], 7, None]
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
