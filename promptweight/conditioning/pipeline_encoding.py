@@ -242,7 +242,9 @@ class PipelineEncoder:
             for name in accepted
             if name in defaults and defaults[name].default is not inspect.Parameter.empty
         }
-        arguments |= {"prompt": texts["positive"], "device": self.pipe._execution_device}
+        arguments["prompt"] = texts["positive"]
+        if "device" in accepted:
+            arguments["device"] = self.pipe._execution_device
         if "num_images_per_prompt" in accepted:
             arguments["num_images_per_prompt"] = 1
         if "do_classifier_free_guidance" in accepted:

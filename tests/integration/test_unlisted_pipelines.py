@@ -13,7 +13,7 @@ from promptweight.attention import attach, read_layout
 from promptweight.conditioning import family_lookup, find_family, look_up_family
 from promptweight.errors import AttachError, ModelError
 from promptweight.models.files import read_family
-from tests.integration.test_language_models import CASES, Case
+from tests.integration.test_language_models import CASES, PICTURED, Case
 
 STEPS = 2
 UNET = {"stable diffusion": Case(tiny_models.sd, {"guidance_scale": 2.0})}
@@ -93,6 +93,33 @@ def test_weights_and_maps_have_the_bits_of_a_listed_pipeline(case, unlisted):
     assert torch.equal(image, other_image)
     assert torch.equal(heat, other_heat)
     assert other_warnings == [*warnings, "model-probed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["z-image inpaint", "qwen-image inpaint"])
+def test_pipeline_with_a_picture_has_the_bits_of_a_listed_one(name, unlisted):
+    make, arguments = PICTURED[name]
+    pipe = make()
+
+    def run():
+        with attach(pipe, "um (gato:3) vermelho", "", record=False) as session:
+            settings = {"height": 32, "width": 32, "num_inference_steps": STEPS, "output_type": "latent"}
+            latents = pipe(**settings | arguments | session.inputs, generator=torch.manual_seed(0)).images
+        return latents, [each.code for each in session.warnings]
+
+    image, warnings = run()
+    unlisted()
+    other_image, other_warnings = run()
+    assert torch.equal(image, other_image)
+    assert other_warnings == [*warnings, "model-probed"]
+
+
+@pytest.mark.slow
+def test_further_image_tokens_among_packed_latents_are_refused(unlisted):
+    pipe = PICTURED["flux.2 klein inpaint"][0]()
+    unlisted()
+    with pytest.raises(AttachError, match="the rows and columns of its 48 image tokens"):
+        attach(pipe, "um gato")
 
 
 def test_trial_step_leaves_random_numbers_and_pipeline_as_they_were(unlisted):

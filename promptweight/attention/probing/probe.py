@@ -12,13 +12,14 @@ Where it does, the text reaches the image outside of attention, too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from promptweight.attention.call_arguments import Argument, ImageShapes, LatentSize, RasterPositions
@@ -36,6 +37,7 @@ PROMPT, NEGATIVE_PROMPT = "a red cat beside a blue mouse", "blurry"
 HEIGHT, WIDTH = 8, 12
 """Size of the image of the trial run, in latents; a multiple of it where the pipeline draws no such size."""
 SCALES = (1, 2, 4, 8, 16)
+PICTURES = ("image", "mask_image", "control_image", "control_mask")
 MAX_STRIDE = 64
 MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 
@@ -88,6 +90,7 @@ class _Probe:
     def __init__(self, pipe: Any, entry_point: Any, model: Any) -> None:
         self.pipe, self.entry_point, self.model = pipe, entry_point, model
         self.name = type(pipe).__name__
+        self.pixels = int(getattr(pipe, "vae_scale_factor", 8))
 
     def run(self) -> ProbedModel:
         """Find the text and the image in all layers."""
@@ -132,25 +135,31 @@ class _Probe:
     def _record(self, inputs: Mapping[str, Any]) -> list[ModelCall]:
         """Return the calls of the model in the first step of a run of the smallest image that it draws."""
         accepted = inspect.signature(type(self.pipe).__call__).parameters
-        pixels = int(getattr(self.pipe, "vae_scale_factor", 8))
         errors: list[Exception] = []
         for scale in SCALES:
             self.size = (scale * HEIGHT, scale * WIDTH)
             settings = {
-                "height": pixels * self.size[0],
-                "width": pixels * self.size[1],
+                "height": self.pixels * self.size[0],
+                "width": self.pixels * self.size[1],
                 "num_inference_steps": 2,
                 "output_type": "latent",
                 "use_resolution_binning": False,
             }
             settings = {name: value for name, value in settings.items() if name in accepted}
-            try:
-                return record_first_step(self.pipe, self.entry_point, settings | dict(inputs))
-            except ValueError as error:  # of the check of the size; that of another argument comes again
-                errors.append(error)
-            except Exception as error:  # of the pipeline, of any kind
-                raise AttachError(message("probe-run", pipeline=self.name, error=error)) from error
+            for given in ({}, self._make_pictures(accepted)):
+                try:
+                    return record_first_step(self.pipe, self.entry_point, settings | given | dict(inputs))
+                except Exception as error:  # of the pipeline, of any kind
+                    errors.append(error)
+            if not isinstance(errors[-1], ValueError):  # of the check of the size
+                break
         raise AttachError(message("probe-run", pipeline=self.name, error=errors[-1])) from errors[-1]
+
+    def _make_pictures(self, accepted: Collection[str]) -> dict[str, Any]:
+        """Return a picture for each argument of the pipeline that may be one that it needs."""
+        height, width = (self.pixels * each for each in self.size)
+        picture = Image.new("RGB", (width, height), "gray")
+        return {name: picture for name in PICTURES if name in accepted}
 
     def _find_text(
         self, calls: Sequence[ModelCall], texts: Mapping[Role, Tensor | None]
