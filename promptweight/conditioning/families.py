@@ -196,7 +196,16 @@ FAMILIES: tuple[Family, ...] = (
         sections=((_CLIP_L, _CLIP_G),),
         pooled=(_CLIP_G,),
     ),
-    Family("AnimateDiff", ("AnimateDiffPipeline",), sections=((_SD_CLIP,),)),
+    Family(
+        "AnimateDiff",
+        (
+            "AnimateDiffPipeline",
+            "AnimateDiffVideoToVideoPipeline",
+            "AnimateDiffControlNetPipeline",
+            "AnimateDiffPAGPipeline",
+        ),
+        sections=((_SD_CLIP,),),
+    ),
     Family("AnimateDiff XL", ("AnimateDiffSDXLPipeline",), sections=((_CLIP_L, _CLIP_G),), pooled=(_CLIP_G,)),
     Family(
         "Stable Diffusion 3",
@@ -351,7 +360,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Wan 2.1",
-        ("WanPipeline",),
+        ("WanPipeline", "WanVideoToVideoPipeline"),
         sections=((language_model("umt5"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),

@@ -7,6 +7,15 @@ from typing import Any
 import pytest
 import tiny_video_models
 import torch
+from diffusers import (
+    AnimateDiffControlNetPipeline,
+    AnimateDiffPAGPipeline,
+    AnimateDiffVideoToVideoPipeline,
+    ControlNetModel,
+    WanVideoToVideoPipeline,
+)
+from PIL import Image
+from tiny_models import CLIP_L
 
 import promptweight
 from promptweight.attention import PromptToPrompt, Record, attach
@@ -266,6 +275,86 @@ def test_weights_of_embeddings_are_those_of_the_family_for_images(pipe, case):
     else:
         with pytest.raises(SettingError, match="weighting must be one of"):
             encode(pipe, "um (gato:1.5)", weighting="scale")
+
+
+def animatediff_of(kind, **parts):
+    """Make an AnimateDiff pipeline of a class."""
+    own = tiny_video_models.animatediff().components
+    return kind(**own | {"motion_adapter": None} | parts)
+
+
+def animatediff_controlnet():
+    """Make an AnimateDiff pipeline with a ControlNet for its frames."""
+    torch.manual_seed(1)
+    controlnet = ControlNetModel(
+        block_out_channels=(32, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=CLIP_L,
+        attention_head_dim=8,
+        norm_num_groups=8,
+        conditioning_embedding_out_channels=(8,),
+    ).eval()
+    return animatediff_of(AnimateDiffControlNetPipeline, controlnet=controlnet)
+
+
+def draw_video(frames, width, height):
+    """Return frames of a picture that turns."""
+    picture = Image.effect_mandelbrot((width, height), (-2, -1, 1, 1), 50).convert("RGB")
+    return [picture.rotate(30 * number) for number in range(frames)]
+
+
+OTHERS = {
+    "animatediff from a video": (
+        lambda: animatediff_of(AnimateDiffVideoToVideoPipeline),
+        {"video": draw_video(FRAMES, 16, 16), "strength": 0.9},
+    ),
+    "animatediff controlnet": (
+        animatediff_controlnet,
+        {"conditioning_frames": draw_video(FRAMES, 16, 16), "num_frames": FRAMES},
+    ),
+    "animatediff with perturbed attention": (
+        lambda: animatediff_of(AnimateDiffPAGPipeline, pag_applied_layers="mid_block.*attn1"),
+        {"num_frames": FRAMES, "height": 16, "width": 16},
+    ),
+    "wan from a video": (
+        lambda: WanVideoToVideoPipeline(
+            **{k: v for k, v in tiny_video_models.wan().components.items() if k != "transformer_2"}
+        ),
+        {
+            "video": draw_video(9, 64, 32),
+            "height": 32,
+            "width": 64,
+            "strength": 0.9,
+            "max_sequence_length": 16,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_pipeline_of_a_family_has_its_own_bits_and_the_weights_of_a_float64_run(name):
+    make, arguments = OTHERS[name]
+    pipe = make()
+    pipe.set_progress_bar_config(disable=True)
+    token = pipe.tokenizer(" gato", add_special_tokens=False).input_ids[-1]
+    encoding = {key: value for key, value in arguments.items() if key == "max_sequence_length"}
+
+    def run(**inputs):
+        settings = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "latent"}
+        return pipe(**settings | arguments | inputs, generator=torch.manual_seed(0)).frames
+
+    plain = run(**TEXTS)
+    keys = find_keys(pipe, lambda: run(**TEXTS), token)
+    with weighted_by_hand(pipe, keys, 3):
+        expected = run(**TEXTS)
+    with attach(pipe, *TEXTS.values(), **encoding) as session:
+        assert torch.equal(run(**session.inputs), plain)
+    assert len(session.maps.recording.tables) == FRAMES
+    settings = {"weighting": "attention", "record": False, **encoding}
+    with attach(pipe, "um (gato:3) vermelho", "feio", **settings) as session:
+        actual = run(**session.inputs)
+    assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
 
 
 def test_second_transformer_is_refused():
