@@ -71,6 +71,23 @@ def test_weights_are_highlighted_in_place(open_page):
     assert page.text_content("#generate-prompt .pw-back").rstrip("\u200b") == value(page)
 
 
+@pytest.mark.parametrize(("prompt", "is_right"), [("(קטה:1.3) שמש", True), ("(cat:1.3) שמש", False)])
+def test_marks_lie_behind_text_of_either_direction(open_page, prompt, is_right):
+    page = open_page()
+    page.fill(AREA, f"a\n{prompt}")
+    page.wait_for_selector("#generate-prompt .pw-weighted")
+    left, right, start, end = page.evaluate(
+        """() => {
+          const mark = document.querySelector("#generate-prompt .pw-weighted").getBoundingClientRect();
+          const box = document.querySelector("#generate-prompt textarea").getBoundingClientRect();
+          return [mark.left, mark.right, box.left, box.right];
+        }"""
+    )
+    distances = (left - start, end - right)
+    assert (distances[1] < distances[0]) is is_right
+    assert min(distances) < 60  # behind the first word of its line
+
+
 def test_diagnostic_below_the_box_selects_its_text(open_page):
     page = open_page()
     write(page, "um ((gato")

@@ -197,7 +197,10 @@ def launch(
     is_blocking = not more.pop("prevent_thread_lock", False)
     more |= {"root_path": root_path, "share": share, "auth": list(auth) or None, "prevent_thread_lock": True}
     routes = ApiServer(context, auth).routes() if api else ()
-    serve(app, host=host, port=port, language=language, routes=routes, **more)
+    is_quiet = more.pop("quiet", False)
+    serve(app, host=host, port=port, language=language, routes=routes, quiet=is_quiet or not share, **more)
+    if not is_quiet and not share:  # Gradio would recommend its public links
+        print(f"The app is at {app.local_url}; Ctrl-C ends it", flush=True)
     if load_now:  # after `serve`, so that the page opens without waiting for the model
         offered.preload()
         examples.begin()

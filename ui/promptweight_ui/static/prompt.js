@@ -69,7 +69,7 @@ export class PromptBox {
     const area = document.querySelector(`#${CSS.escape(this.props.box)} textarea`);
     if (area && area !== this.area) {
       this.area = area;
-      this.highlight = element("div", { class: "pw-back", "aria-hidden": "true" });
+      this.highlight = element("div", { class: "pw-back", "aria-hidden": "true", dir: "auto" });
       area.before(this.highlight);
       area.classList.add("pw-area");
       area.spellcheck = false;
