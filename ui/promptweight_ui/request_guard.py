@@ -11,6 +11,7 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,8 +28,11 @@ MAX_CLIENTS = 1000
 """Clients whose logins are kept apart; more share their waiting."""
 
 
-class _BodyTooLargeError(Exception):
-    """Exit from reading a body without a stated length."""
+class _BodyTooLargeError(HTTPException):
+    """Exit from reading a body without a stated length, of a class that apps answer without a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 class RequestGuard:

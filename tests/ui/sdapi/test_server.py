@@ -402,6 +402,43 @@ def test_model_that_fails_is_told_without_paths(api, monkeypatch):
     assert "/root" not in answer.text
 
 
+def test_request_that_is_too_large_or_breaks_off_leaves_no_traceback(api, caplog):
+    async def send_all():
+        messages = [{"body": b" " * 1_000_000, "more_body": True}] * 10
+        return await call_app([{"type": "http.request", **each} for each in messages])
+
+    async def break_off():
+        beginning = {"type": "http.request", "body": b"{", "more_body": True}
+        return await call_app([beginning, {"type": "http.disconnect"}])
+
+    async def call_app(messages):
+        remaining, sent = iter(messages), []
+
+        async def receive():
+            return next(remaining)
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/sdapi/v1/txt2img",
+            "query_string": b"",
+            "headers": headers,
+            "server": ("localhost", 80),
+        }
+        app = Starlette(routes=ApiServer(api.context).routes())
+        await request_guard.RequestGuard(app, {"localhost"})(scope, receive, send)
+        return sent[0]["status"]
+
+    assert asyncio.run(send_all()) == 413
+    assert asyncio.run(break_off()) == 400
+    assert not caplog.records
+
+
 def test_requests_pass_the_guard_of_the_app(api):
     assert api.client.get("options", headers={"Host": "evil.example"}).status_code == 421
     answer = api.client.post("txt2img", json=SMALL, headers={"Origin": "http://evil.example"})

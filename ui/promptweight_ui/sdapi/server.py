@@ -15,7 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -255,6 +256,10 @@ class ApiServer:
                 return JSONResponse(await function(request))
             except PromptweightError as error:
                 return _refuse(422, str(error))
+            except HTTPException:  # from the guard of the requests
+                raise
+            except ClientDisconnect:  # in the middle of its request; nobody reads this answer
+                return Response(status_code=400)
             except QueueFullError as error:
                 return _refuse(503, as_page_error("en", error).texts["en"])
             except Exception as error:
