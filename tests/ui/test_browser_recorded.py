@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.ui.page_driving import BROWSER
 
 pytestmark = BROWSER
 
+PAGE = Path(__file__).parents[2] / "docs" / "app.md"
 READOUT = ".pw-try .pw-readout"
 SERVER_CONTROLS = (
     "#explore-go, #explore-stop, #explore-encode, #explore-prompt, select[name=inside-step], [name=tour-fill]"
@@ -122,6 +124,16 @@ def test_tour_has_numbers_on_every_card(open_file):
         page.click("[name=tour-choice-0]")
         assert "{" not in page.inner_text(".pw-tour .pw-readout")
         page.click("[name=tour-next]")
+
+
+@pytest.mark.parametrize("name", ["index.html", "pt-br.html"])
+def test_every_idea_of_the_documentation_has_its_element(open_file, name):
+    text = PAGE.read_text(encoding="utf-8")
+    _, _, table = text.partition("## The ideas in Explore")
+    selectors = re.findall(r"^\| .* \| `(.+)` \|$", table.partition("\n## ")[0], re.MULTILINE)
+    assert len(selectors) >= 20
+    page = open_file(name)
+    assert [each for each in selectors if not page.locator(each).count()] == []
 
 
 def test_pages_are_small(folder):
