@@ -3,6 +3,7 @@
 import inspect
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,24 +147,25 @@ def guided(case):
         pytest.skip("the model takes no negative prompt")
 
 
+def run_case(case, pipe, **inputs):
+    """Run the pipeline of a case; return its latents."""
+    settings = {"height": case.height, "width": case.width, "num_inference_steps": STEPS}
+    accepted = inspect.signature(pipe.__call__).parameters
+    with torch.no_grad():
+        if "negative_prompt" in inputs and "negative_prompt" not in accepted:
+            negative = pipe.encode_prompt(inputs.pop("negative_prompt"), **case.encoding)
+            inputs["negative_prompt_embeds"] = negative[0]
+        return pipe(
+            **settings | case.settings | case.guided | case.encoding | inputs,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        ).images
+
+
 @pytest.fixture
 def run(case, pipe):
     """Return a function that runs the pipeline and returns its latents."""
-
-    def call(**inputs):
-        settings = {"height": case.height, "width": case.width, "num_inference_steps": STEPS}
-        accepted = inspect.signature(pipe.__call__).parameters
-        with torch.no_grad():
-            if "negative_prompt" in inputs and "negative_prompt" not in accepted:
-                negative = pipe.encode_prompt(inputs.pop("negative_prompt"), **case.encoding)
-                inputs["negative_prompt_embeds"] = negative[0]
-            return pipe(
-                **settings | case.settings | case.guided | case.encoding | inputs,
-                generator=torch.Generator().manual_seed(0),
-                output_type="latent",
-            ).images
-
-    return call
+    return partial(run_case, case, pipe)
 
 
 @pytest.fixture

@@ -4,15 +4,24 @@ import inspect
 from dataclasses import replace
 
 import pytest
+import tiny_language_models
 import tiny_models
 import torch
-from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
+from diffusers import (
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    IFPipeline,
+    LuminaNextDiT2DModel,
+    LuminaPipeline,
+    UNet2DConditionModel,
+)
 
 import promptweight
 from promptweight.attention import attach, read_layout
 from promptweight.conditioning import family_lookup, find_family, look_up_family
 from promptweight.errors import AttachError, ModelError
 from promptweight.models.files import read_family
+from tests.fixtures.attention_probe import find_keys, weighted_by_hand
 from tests.integration.test_language_models import CASES, PICTURED, Case
 
 STEPS = 2
@@ -156,6 +165,54 @@ def test_failing_trial_step_is_reported_with_its_reason(unlisted, monkeypatch):
     monkeypatch.setattr(pipe.transformer, "forward", fail)
     with pytest.raises(AttachError, match="a trial step of it failed: no such layer"):
         attach(pipe, "um gato")
+
+
+def lumina_next():
+    """Make a tiny Lumina-Next pipeline, whose transformer averages the text into its modulation."""
+    parts = tiny_language_models.lumina2().components
+    transformer = LuminaNextDiT2DModel(
+        sample_size=4,
+        patch_size=2,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=2,
+        num_attention_heads=3,
+        num_kv_heads=1,
+        multiple_of=16,
+        cross_attention_dim=parts["text_encoder"].config.hidden_size,
+        qk_norm=True,
+    )
+    return LuminaPipeline(
+        transformer=tiny_models.randomize(transformer),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=tiny_models.autoencoder(4),
+        text_encoder=parts["text_encoder"],
+        tokenizer=parts["tokenizer"],
+    )
+
+
+def test_weight_in_a_class_without_a_list_equals_a_float64_run_by_hand():
+    pipe = lumina_next()
+    token = pipe.tokenizer(" gato", add_special_tokens=False).input_ids[-1]
+    settings = {"height": 64, "width": 32, "num_inference_steps": STEPS, "output_type": "latent"}
+
+    def run(**inputs):
+        return pipe(**settings, **inputs, generator=torch.Generator().manual_seed(0)).images
+
+    texts = {"prompt": "um gato vermelho", "negative_prompt": "feio"}
+    plain, keys = run(**texts), find_keys(pipe, lambda: run(**texts), token)
+    # the mean of the text changes all keys of the image a little; those of the word are one in each row
+    keys = [{row: found for row, found in of_call.items() if len(found) == 1} for of_call in keys]
+    assert any(keys)
+    with weighted_by_hand(pipe, keys, 3):
+        expected = run(**texts)
+    with attach(pipe, *texts.values()) as session:
+        assert torch.equal(run(**session.inputs), plain)
+    assert [each.code for each in session.warnings] == ["model-probed", "text-outside-attention"]
+    assert session.maps.word("gato").tensor.shape == (64, 32)
+    with attach(pipe, "um (gato:3) vermelho", "feio", record=False) as session:
+        actual = run(**session.inputs)
+    assert (actual - expected).abs().max() < 2e-2 * (expected - plain).abs().max()
 
 
 def deepfloyd():

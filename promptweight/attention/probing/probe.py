@@ -126,9 +126,7 @@ class _Probe:
             trims_text=trims,
             make_latent_size=size_reader,
             extends_text=False,
-            row_order=tuple(dict.fromkeys(self.roles))
-            if len(set(self.roles)) > 1
-            else DenoiserKind.row_order,
+            row_order=self._get_row_order(),
         )
         return ProbedModel(kind, tuple(warnings))
 
@@ -163,13 +161,16 @@ class _Probe:
 
     def _find_text(
         self, calls: Sequence[ModelCall], texts: Mapping[Role, Tensor | None]
-    ) -> tuple[ModelCall, Argument, tuple[Role, ...]]:
-        """Return the call with the prompt, the argument with the text, and the role of each of its rows."""
+    ) -> tuple[ModelCall, Argument, tuple[Role | None, ...]]:
+        """Return the call with the prompt, the argument with the text, and the role of each of its rows.
+
+        The role is None for rows of another text, such as zeros in place of an empty one.
+        """
         for call in calls:
             for argument, value in call.list_arguments(self.model).items():
                 roles = tuple(_match_role(row, texts) for row in _list_rows(value))
-                if "positive" in roles and all(roles):
-                    return call, argument, tuple(role for role in roles if role)
+                if "positive" in roles:
+                    return call, argument, roles
         raise AttachError(message("probe-text", pipeline=self.name))
 
     @property
@@ -302,6 +303,11 @@ class _Probe:
             if found.image_keys.start == 0 and start == padded < keys == padded + _pad(length, multiple):
                 return Layer(found.name, stride, heads, "image first", found.name, multiple)
         raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
+
+    def _get_row_order(self) -> tuple[Role, ...]:
+        """Return the roles in the order in which a call stacks them; the usual order where it does not."""
+        order = tuple(dict.fromkeys(role for role in self.roles if role is not None))
+        return order if len(order) > 1 else DenoiserKind.row_order
 
     def _find_mask(self, *, is_full: bool) -> tuple[Argument | None, bool]:
         """Return the argument with the mask of the text, None for none; and whether it is left out.
