@@ -8,13 +8,20 @@ import torch
 from diffusers import (
     AnimateDiffPipeline,
     AnimateDiffSDXLPipeline,
+    AutoencoderKLCogVideoX,
+    AutoencoderKLLTXVideo,
     AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
+    LTXPipeline,
+    LTXVideoTransformer3DModel,
     MotionAdapter,
     WanPipeline,
     WanTransformer3DModel,
 )
-from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_tokenizer, umt5_encoder
+from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_encoder, t5_tokenizer, umt5_encoder
 
 
 def animatediff(**parts: Any) -> AnimateDiffPipeline:
@@ -82,3 +89,68 @@ def wan_autoencoder() -> AutoencoderKLWan:
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
     ).eval()
+
+
+def ltx(**parts: Any) -> LTXPipeline:
+    """Make an LTX-Video pipeline: a T5, and a transformer with cross-attention over all frames."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = LTXVideoTransformer3DModel(
+        in_channels=8,
+        out_channels=8,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        cross_attention_dim=32,
+        num_layers=2,
+        caption_channels=T5,
+    )
+    autoencoder = AutoencoderKLLTXVideo(
+        latent_channels=8,
+        block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1, 1),
+        spatio_temporal_scaling=(True, True, False, False),
+        decoder_spatio_temporal_scaling=(True, True, False, False),
+        patch_size=1,
+    )
+    return pipeline(
+        LTXPipeline,
+        parts,
+        vae=autoencoder.eval(),
+        text_encoder=t5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def cogvideox(**parts: Any) -> CogVideoXPipeline:
+    """Make a CogVideoX pipeline: a T5, and joint attention of the text and all frames, the text first."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(0)
+    transformer = CogVideoXTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=16,
+        text_embed_dim=T5,
+        num_layers=2,
+        sample_width=8,
+        sample_height=4,
+        sample_frames=9,
+        max_text_seq_length=16,
+    )
+    autoencoder = AutoencoderKLCogVideoX(
+        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2
+    )
+    return pipeline(
+        CogVideoXPipeline,
+        parts,
+        vae=autoencoder.eval(),
+        text_encoder=t5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=CogVideoXDDIMScheduler(),
+    )

@@ -43,6 +43,13 @@ def make_latent_size(position: int, name: str) -> LatentSize:
     return read_size
 
 
+def read_given_size(args: tuple[Any, ...], kwargs: dict[str, Any], position: int) -> tuple[int, int]:
+    """Return height and width in latents: the argument `height` at this position, `width` at the next."""
+    height = get_argument(args, kwargs, position, "height")
+    width = get_argument(args, kwargs, position + 1, "width")
+    return int(height), int(width)
+
+
 class PackedLatentSize:
     """Reader of the size of FLUX's packed latents from their positions, `img_ids` (tokens, 3 or 4).
 

@@ -17,6 +17,8 @@ from promptweight.attention.call_arguments import (
     LatentSize,
     PackedLatentSize,
     RasterPositions,
+    get_argument,
+    read_given_size,
 )
 from promptweight.conditioning import Role
 from promptweight.errors import SettingError
@@ -83,8 +85,12 @@ class DenoiserKind:
     make_latent_size: Callable[[], LatentSize] | None = None
     """Function that makes the reader of the latents' size; None for latents (…, height, width)."""
     frames: Literal["", "rows", "positions"] = ""
-    """Place of the frames of a video with latents (batch, channels, frames, height, width): each is a row of
-    the text, or all are positions of one row; empty for images."""
+    """Place of the frames of a video: each is a row of the text, or all are positions of one row; empty for
+    images."""
+    frame_axis: int = 2
+    """The axis of the frames in latents (batch, channels, frames, height, width) or of another order."""
+    frame_count: Argument | None = None
+    """The number of frames; None where the latents have it."""
     extends_text: bool = True
     """True if the text may be followed by a second one, a negative prompt that acts in attention."""
     row_order: tuple[Role, ...] = NEGATIVE_FIRST
@@ -107,12 +113,15 @@ class ModelLayout:
     warnings: tuple[Message, ...] = ()
     """Messages for the user about the model."""
 
-    def count_frames(self, latents: Any) -> int:
-        """Return the number of frames of each video in the latents of a call; 1 for images."""
+    def count_frames(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Return the number of frames of each video in a call, as the model joins them; 1 for images."""
         if not self.kind.frames:
             return 1
-        patch = getattr(self.model.config, "patch_size", 1)
-        return int(latents.shape[2]) // (1 if isinstance(patch, int) else patch[0])
+        if self.kind.frame_count is not None:
+            return int(get_argument(args, kwargs, *self.kind.frame_count))
+        frames = get_argument(args, kwargs, *self.kind.latents).shape[self.kind.frame_axis]
+        patch, depth = (getattr(self.model.config, name, None) for name in ("patch_size", "patch_size_t"))
+        return int(frames) // (patch[0] if isinstance(patch, (tuple, list)) else depth or 1)
 
 
 def find_unet_layers(unet: Denoiser) -> Iterator[tuple[Layer, Attention]]:
@@ -201,6 +210,22 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(2, "encoder_hidden_states"),
         latents=(0, "sample"),
         frames="rows",
+        extends_text=False,
+    ),
+    "LTXVideoTransformer3DModel": DenoiserKind(
+        _FIND_CROSS_LAYERS,
+        text=(1, "encoder_hidden_states"),
+        text_mask=(3, "encoder_attention_mask"),
+        make_latent_size=lambda: partial(read_given_size, position=5),
+        frames="positions",
+        frame_count=(4, "num_frames"),
+        extends_text=False,
+    ),
+    "CogVideoXTransformer3DModel": DenoiserKind(
+        partial(find_block_layers, blocks={"transformer_blocks": "text first"}, attention="attn1"),
+        text=(1, "encoder_hidden_states"),
+        frames="positions",
+        frame_axis=1,
         extends_text=False,
     ),
     "WanTransformer3DModel": DenoiserKind(

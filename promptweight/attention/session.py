@@ -204,7 +204,8 @@ class AttentionSession:
         if not store.slots:
             raise AttachError(message("session-not-run"))
         pipe: Any = self._pipe
-        pixels_per_latent = getattr(pipe, "vae_scale_factor_spatial", getattr(pipe, "vae_scale_factor", 1))
+        names = ("vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio")
+        pixels_per_latent = next((getattr(pipe, name) for name in names if hasattr(pipe, name)), 1)
         placement = self.controller.crop.placement
         recording = copy_recording(store, self.config.variants, pixels_per_latent, placement)
         return AttentionMaps.from_recording(recording)

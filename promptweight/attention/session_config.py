@@ -195,8 +195,8 @@ def _check_video(
     """Check the settings of a session on a pipeline of videos, whose frames each have a map."""
     if getattr(pipe, "transformer_2", None) is not None:
         raise AttachError(message("second-transformer", pipeline=type(pipe).__name__))
-    if record.patches and layout.kind.frames == "positions":
-        raise SettingError(message("video-patches", patches=record.patches))
+    if layout.kind.frames == "positions" and (record.patches or record.refine):
+        raise SettingError(message("video-record", patches=record.patches, refine=record.refine))
     if share_controller is not None:
         raise SettingError(message("video-targets"))
 

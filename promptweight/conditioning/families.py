@@ -359,6 +359,20 @@ FAMILIES: tuple[Family, ...] = (
         outputs=("prompt_embeds",),
     ),
     Family(
+        "LTX-Video",
+        ("LTXPipeline",),
+        sections=((language_model("t5"),),),
+        max_sequence_length=128,
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
+        "CogVideoX",
+        ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline"),
+        sections=((language_model("t5"),),),
+        max_sequence_length=226,
+        outputs=("prompt_embeds", "negative_prompt_embeds"),
+    ),
+    Family(
         "Wan 2.1",
         ("WanPipeline", "WanVideoToVideoPipeline"),
         sections=((language_model("umt5"),),),

@@ -258,9 +258,7 @@ def test_model_that_mixes_the_tokens_of_the_text_is_refused():
         attach(deepfloyd(), "um gato")
 
 
-@pytest.mark.parametrize(
-    "name", ["CogVideoXPipeline", "StableAudioPipeline", "StableDiffusionUpscalePipeline"]
-)
+@pytest.mark.parametrize("name", ["MochiPipeline", "StableAudioPipeline", "StableDiffusionUpscalePipeline"])
 def test_classes_that_draw_no_single_images_from_text_have_no_family(name):
     import diffusers
 

@@ -11,6 +11,7 @@ from diffusers import (
     AnimateDiffControlNetPipeline,
     AnimateDiffPAGPipeline,
     AnimateDiffVideoToVideoPipeline,
+    CogVideoXVideoToVideoPipeline,
     ControlNetModel,
     WanVideoToVideoPipeline,
 )
@@ -47,6 +48,20 @@ CASES = {
     "animatediff xl": Case(
         tiny_video_models.animatediff_xl, {"num_frames": FRAMES, "height": 16, "width": 24}, (8, 12)
     ),
+    "ltx-video": Case(
+        tiny_video_models.ltx,
+        {"num_frames": 9, "height": 32, "width": 64},
+        (8, 16),
+        {"max_sequence_length": 16},
+        has_embeddings=False,
+    ),
+    "cogvideox": Case(
+        tiny_video_models.cogvideox,
+        {"num_frames": 9, "height": 32, "width": 64},
+        (2, 4),
+        {"max_sequence_length": 16},
+        has_embeddings=False,
+    ),
     "wan": Case(
         tiny_video_models.wan,
         {"num_frames": 9, "height": 32, "width": 64},
@@ -57,7 +72,13 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES, scope="module")
+SLOW = ("animatediff xl", "ltx-video")
+"""Cases with the layers of others."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES], scope="module"
+)
 def case(request):
     return CASES[request.param]
 
@@ -129,6 +150,7 @@ def test_unweighted_run_has_the_pipelines_bits_and_float64_columns_of_each_frame
             ]
             actual = torch.cat([frame.sum(-1) for frame in frames], -1)
             expected = truth[step * len(recording.slots) + number]
+            expected = expected[..., -actual.shape[-1] :]  # the queries of a text are first
             assert torch.allclose(actual, expected.float(), rtol=0, atol=2e-6)
     maps = [session.maps.word("gato", image=frame).tensor for frame in range(FRAMES)]
     assert all(each.shape == (case.settings["height"], case.settings["width"]) for each in maps)
@@ -177,7 +199,7 @@ def test_word_of_weight_0_has_no_influence(pipe, run, change, case):
 
 
 def test_weight_in_a_region_acts_on_it_in_every_frame(pipe, run, case):
-    """A weight of the left half and one of the right half together are that of the whole."""
+    """In cross-attention a region of the whole frame is no limit; in joint attention the text has queries."""
     settings = {"weighting": "attention", "record": False, **case.encoding}
     with attach(pipe, "um (gato:2) vermelho", "feio", **settings) as session:
         whole = run(**session.inputs)
@@ -189,7 +211,9 @@ def test_weight_in_a_region_acts_on_it_in_every_frame(pipe, run, case):
     with attach(pipe, *TEXTS.values(), **settings) as session:
         session.set_weight("gato", 2, region=torch.ones(4, 4).numpy())
         everywhere = run(**session.inputs)
-    assert torch.allclose(everywhere, whole, rtol=0, atol=1e-5)
+    (order,) = {layer.order for layer, _ in session.config.layout.layers.values()}
+    effect = (whole - run(**TEXTS)).abs().max()
+    assert (everywhere - whole).abs().max() < (1e-5 if order == "cross" else 0.2 * effect)
     assert not torch.equal(*halves)
     assert not torch.equal(halves[0], whole)
 
@@ -255,8 +279,9 @@ def test_settings_that_would_differ_between_frames_are_refused(pipe, case):
     with pytest.raises(SettingError, match="cannot have target shares"):
         attach(pipe, "um gato", targets={"gato": 0.3}, **case.encoding)
     if not case.has_embeddings:
-        with pytest.raises(SettingError, match="patches must be empty"):
-            attach(pipe, "um gato", record=Record(patches=[(0.5, 0.5)]), **case.encoding)
+        for record in (Record(patches=[(0.5, 0.5)]), Record(refine=True)):
+            with pytest.raises(SettingError, match="patches must be empty and refine False"):
+                attach(pipe, "um gato", record=record, **case.encoding)
     with pytest.raises(SettingError, match="negative_guidance must be 'cfg'"):
         attach(pipe, "um gato", "feio", negative_guidance="nag")
 
@@ -317,6 +342,16 @@ OTHERS = {
         lambda: animatediff_of(AnimateDiffPAGPipeline, pag_applied_layers="mid_block.*attn1"),
         {"num_frames": FRAMES, "height": 16, "width": 16},
     ),
+    "cogvideox from a video": (
+        lambda: CogVideoXVideoToVideoPipeline(**tiny_video_models.cogvideox().components),
+        {
+            "video": draw_video(9, 64, 32),
+            "height": 32,
+            "width": 64,
+            "strength": 0.9,
+            "max_sequence_length": 16,
+        },
+    ),
     "wan from a video": (
         lambda: WanVideoToVideoPipeline(
             **{k: v for k, v in tiny_video_models.wan().components.items() if k != "transformer_2"}
@@ -332,6 +367,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_pipeline_of_a_family_has_its_own_bits_and_the_weights_of_a_float64_run(name):
     make, arguments = OTHERS[name]

@@ -148,7 +148,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download_file)
 
 
-UNSUPPORTED = ["CogVideoXPipeline", "LTXPipeline", "KandinskyPipeline", ["my_code", "MyPipeline"], 7, None]
+UNSUPPORTED = ["MochiPipeline", "AllegroPipeline", "KandinskyPipeline", ["my_code", "MyPipeline"], 7, None]
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
@@ -167,7 +167,7 @@ def test_load_refuses_an_unsupported_class_before_it_reads_weights(copy, name, m
 @pytest.mark.parametrize("revision", [None, "v2"])
 def test_load_refuses_an_unsupported_hub_model_before_it_downloads_weights(tmp_path, revision, monkeypatch):
     index, asked = tmp_path / "model_index.json", []
-    index.write_text('{"_class_name": "CogVideoXPipeline"}')
+    index.write_text('{"_class_name": "MochiPipeline"}')
 
     def download_file(*arguments, **options):
         asked.append((*arguments, options))
@@ -175,9 +175,9 @@ def test_load_refuses_an_unsupported_hub_model_before_it_downloads_weights(tmp_p
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download_file)
     monkeypatch.setattr("diffusers.DiffusionPipeline.download", pytest.fail)
-    with pytest.raises(ModelError, match=r"'THUDM/CogVideoX-2b'.* is a CogVideoXPipeline, which"):
-        load("THUDM/CogVideoX-2b", device="cpu", revision=revision)
-    assert asked == [("THUDM/CogVideoX-2b", "model_index.json", {"revision": revision})]
+    with pytest.raises(ModelError, match=r"'genmo/mochi-1-preview'.* is a MochiPipeline, which"):
+        load("genmo/mochi-1-preview", device="cpu", revision=revision)
+    assert asked == [("genmo/mochi-1-preview", "model_index.json", {"revision": revision})]
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"_class_name": "StableDiffusionPipeline"}', None])

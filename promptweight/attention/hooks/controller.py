@@ -76,7 +76,7 @@ class AttentionController:
             self._check_steps()
             self._check_lora_scale(read_lora_scale(kwargs))
         latents = get_argument(args, kwargs, *layout.kind.latents)
-        frames = layout.count_frames(latents)
+        frames = layout.count_frames(args, kwargs)
         frames_per_row = 1 if layout.kind.frames == "rows" else frames
         images = len(latents) * frames // frames_per_row
         _check_batch(len(embeds), images)
