@@ -18,10 +18,16 @@ from diffusers import (
     LTXPipeline,
     LTXVideoTransformer3DModel,
     MotionAdapter,
+    SanaVideoPipeline,
+    SanaVideoTransformer3DModel,
+    SkyReelsV2Pipeline,
+    SkyReelsV2Transformer3DModel,
+    UniPCMultistepScheduler,
     WanPipeline,
     WanTransformer3DModel,
 )
 from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_encoder, t5_tokenizer, umt5_encoder
+from tiny_text_encoders import WIDTH, gemma2, qwen_tokenizer
 
 
 def animatediff(**parts: Any) -> AnimateDiffPipeline:
@@ -72,6 +78,52 @@ def wan(**parts: Any) -> WanPipeline:
         parts,
         vae=wan_autoencoder(),
         text_encoder=umt5_encoder(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def skyreels(**parts: Any) -> SkyReelsV2Pipeline:
+    """Make a SkyReels V2 pipeline: a UMT5, and a transformer with cross-attention over all frames."""
+    torch.manual_seed(0)
+    transformer = SkyReelsV2Transformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=4,
+        text_dim=T5,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=2,
+        rope_max_seq_len=32,
+    )
+    own = {name: wan().components[name] for name in ("tokenizer", "text_encoder", "vae")}
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
+    return pipeline(SkyReelsV2Pipeline, parts, **own, transformer=transformer.eval(), scheduler=scheduler)
+
+
+def sana_video(**parts: Any) -> SanaVideoPipeline:
+    """Make a SANA-Video pipeline: a Gemma 2, and a transformer with linear self-attention."""
+    tokenizer = qwen_tokenizer()
+    torch.manual_seed(0)
+    transformer = SanaVideoTransformer3DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=2,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=16,
+        cross_attention_dim=32,
+        caption_channels=WIDTH,
+        sample_size=8,
+    )
+    return pipeline(
+        SanaVideoPipeline,
+        parts,
+        vae=wan_autoencoder(),
+        text_encoder=gemma2(tokenizer),
         tokenizer=tokenizer,
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),

@@ -174,11 +174,15 @@ def find_block_layers(
             yield Layer(path, own, heads, order, image, multiple, leading), layer
 
 
-def find_video_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
-    """Yield the cross-attention layers of a transformer with patches of frames, rows and columns."""
-    return find_block_layers(
-        transformer, {"blocks": "cross"}, stride=transformer.config.patch_size[1], attention="attn2"
-    )
+def find_video_layers(transformer: Any, blocks: str = "blocks") -> Iterator[tuple[Layer, Any]]:
+    """Yield the cross-attention layers of a transformer with patches of frames, rows and columns.
+
+    Args:
+        transformer: the model.
+        blocks: the name of its list of blocks.
+    """
+    stride = transformer.config.patch_size[1]
+    return find_block_layers(transformer, {blocks: "cross"}, stride=stride, attention="attn2")
 
 
 def find_auraflow_layers(transformer: Any) -> Iterator[tuple[Layer, Any]]:
@@ -210,6 +214,19 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         text=(2, "encoder_hidden_states"),
         latents=(0, "sample"),
         frames="rows",
+        extends_text=False,
+    ),
+    "SkyReelsV2Transformer3DModel": DenoiserKind(
+        find_video_layers,
+        text=(2, "encoder_hidden_states"),
+        frames="positions",
+        extends_text=False,
+    ),
+    "SanaVideoTransformer3DModel": DenoiserKind(
+        partial(find_video_layers, blocks="transformer_blocks"),
+        text=(1, "encoder_hidden_states"),
+        text_mask=(4, "encoder_attention_mask"),
+        frames="positions",
         extends_text=False,
     ),
     "LTXVideoTransformer3DModel": DenoiserKind(

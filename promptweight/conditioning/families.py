@@ -380,6 +380,20 @@ FAMILIES: tuple[Family, ...] = (
         outputs=("prompt_embeds", "negative_prompt_embeds"),
     ),
     Family(
+        "SkyReels V2",
+        ("SkyReelsV2Pipeline",),
+        sections=((language_model("umt5"),),),
+        max_sequence_length=512,
+        outputs=("prompt_embeds", "negative_prompt_embeds"),
+    ),
+    Family(
+        "SANA-Video",
+        ("SanaVideoPipeline",),
+        sections=((language_model("gemma"),),),
+        max_sequence_length=300,
+        outputs=_MASKED_PAIR,
+    ),
+    Family(
         "PRX",
         ("PRXPipeline",),
         sections=((language_model("t5gemma"),),),

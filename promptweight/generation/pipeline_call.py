@@ -37,6 +37,8 @@ _OWN_ARGUMENTS = frozenset(
 """Arguments of pipelines that `promptweight.generate` sets itself, besides embeddings."""
 _REWRITING_ARGUMENTS = frozenset(("caption_upsample_temperature", "use_pe"))
 """Arguments with which pipelines rewrite the prompt that they encode."""
+_VIDEO_ARGUMENTS = frozenset(("num_frames", "frames", "video"))
+"""Arguments of pipelines that draw videos."""
 _PICTURES = ("image", "mask_image", "control_image", "control_mask")
 """Arguments of pipelines that have a picture; where a pipeline takes one, it cannot run without."""
 _OPTIONAL_PICTURES = ("FluxKontextPipeline", "Flux2Pipeline", "Flux2KleinPipeline")
@@ -70,7 +72,7 @@ def build_call(pipe: Pipeline, options: GenerateOptions) -> dict[str, Any]:
     from promptweight.conditioning import look_up_family
     from promptweight.models import get_default_guidance_scale
 
-    if "num_frames" in inspect.signature(type(pipe).__call__).parameters:
+    if not _VIDEO_ARGUMENTS.isdisjoint(inspect.signature(type(pipe).__call__).parameters):
         raise SettingError(message("video-generate", pipeline=type(pipe).__name__))
     check_pipeline_kwargs(pipe, options)
     check_pictures(pipe, options)

@@ -55,6 +55,20 @@ CASES = {
         {"max_sequence_length": 16},
         has_embeddings=False,
     ),
+    "skyreels v2": Case(
+        tiny_video_models.skyreels,
+        {"num_frames": 9, "height": 32, "width": 64},
+        (2, 4),
+        {"max_sequence_length": 16},
+        has_embeddings=False,
+    ),
+    "sana-video": Case(
+        tiny_video_models.sana_video,
+        {"frames": 9, "height": 32, "width": 64, "use_resolution_binning": False},
+        (2, 4),
+        {"max_sequence_length": 16},
+        has_embeddings=False,
+    ),
     "cogvideox": Case(
         tiny_video_models.cogvideox,
         {"num_frames": 9, "height": 32, "width": 64},
@@ -72,7 +86,7 @@ CASES = {
 }
 
 
-SLOW = ("animatediff xl", "ltx-video")
+SLOW = ("animatediff xl", "ltx-video", "skyreels v2")
 """Cases with the layers of others."""
 
 
@@ -372,6 +386,8 @@ OTHERS = {
 def test_other_pipeline_of_a_family_has_its_own_bits_and_the_weights_of_a_float64_run(name):
     make, arguments = OTHERS[name]
     pipe = make()
+    with pytest.raises(SettingError, match="generate draws images"):
+        promptweight.generate(pipe, "um gato")
     pipe.set_progress_bar_config(disable=True)
     token = pipe.tokenizer(" gato", add_special_tokens=False).input_ids[-1]
     encoding = {key: value for key, value in arguments.items() if key == "max_sequence_length"}

@@ -47,6 +47,7 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
     "PRXAttnProcessor2_0": 1,
     "NucleusMoEAttnProcessor2_0": 1,
     "WanAttnProcessor": 1,
+    "SkyReelsV2AttnProcessor": 1,
     "LTXVideoAttnProcessor": 1,
     "PAGJointAttnProcessor2_0": 2,
     "PAGCFGJointAttnProcessor2_0": 2,
