@@ -177,14 +177,14 @@ def ltx(**parts: Any) -> LTXPipeline:
     )
 
 
-def cogvideox(**parts: Any) -> CogVideoXPipeline:
+def cogvideox(in_channels: int = 4, **parts: Any) -> CogVideoXPipeline:
     """Make a CogVideoX pipeline: a T5, and joint attention of the text and all frames, the text first."""
     tokenizer = t5_tokenizer()
     torch.manual_seed(0)
     transformer = CogVideoXTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=16,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         time_embed_dim=16,
         text_embed_dim=T5,

@@ -202,6 +202,7 @@ FAMILIES: tuple[Family, ...] = (
             "AnimateDiffPipeline",
             "AnimateDiffVideoToVideoPipeline",
             "AnimateDiffControlNetPipeline",
+            "AnimateDiffVideoToVideoControlNetPipeline",
             "AnimateDiffPAGPipeline",
         ),
         sections=((_SD_CLIP,),),
@@ -360,14 +361,14 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "LTX-Video",
-        ("LTXPipeline",),
+        ("LTXPipeline", "LTXImageToVideoPipeline"),
         sections=((language_model("t5"),),),
         max_sequence_length=128,
         outputs=_MASKED_PAIR,
     ),
     Family(
         "CogVideoX",
-        ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline"),
+        ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline", "CogVideoXImageToVideoPipeline"),
         sections=((language_model("t5"),),),
         max_sequence_length=226,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
@@ -388,7 +389,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "SANA-Video",
-        ("SanaVideoPipeline",),
+        ("SanaVideoPipeline", "SanaImageToVideoPipeline"),
         sections=((language_model("gemma"),),),
         max_sequence_length=300,
         outputs=_MASKED_PAIR,

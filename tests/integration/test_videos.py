@@ -10,9 +10,13 @@ import torch
 from diffusers import (
     AnimateDiffControlNetPipeline,
     AnimateDiffPAGPipeline,
+    AnimateDiffVideoToVideoControlNetPipeline,
     AnimateDiffVideoToVideoPipeline,
+    CogVideoXImageToVideoPipeline,
     CogVideoXVideoToVideoPipeline,
     ControlNetModel,
+    LTXImageToVideoPipeline,
+    SanaImageToVideoPipeline,
     WanVideoToVideoPipeline,
 )
 from PIL import Image
@@ -322,7 +326,7 @@ def animatediff_of(kind, **parts):
     return kind(**own | {"motion_adapter": None} | parts)
 
 
-def animatediff_controlnet():
+def animatediff_controlnet(kind=AnimateDiffControlNetPipeline):
     """Make an AnimateDiff pipeline with a ControlNet for its frames."""
     torch.manual_seed(1)
     controlnet = ControlNetModel(
@@ -334,7 +338,7 @@ def animatediff_controlnet():
         norm_num_groups=8,
         conditioning_embedding_out_channels=(8,),
     ).eval()
-    return animatediff_of(AnimateDiffControlNetPipeline, controlnet=controlnet)
+    return animatediff_of(kind, controlnet=controlnet)
 
 
 def draw_video(frames, width, height):
@@ -343,6 +347,7 @@ def draw_video(frames, width, height):
     return [picture.rotate(30 * number) for number in range(frames)]
 
 
+WIDE = {"num_frames": 9, "height": 32, "width": 64, "max_sequence_length": 16}
 OTHERS = {
     "animatediff from a video": (
         lambda: animatediff_of(AnimateDiffVideoToVideoPipeline),
@@ -356,6 +361,32 @@ OTHERS = {
         lambda: animatediff_of(AnimateDiffPAGPipeline, pag_applied_layers="mid_block.*attn1"),
         {"num_frames": FRAMES, "height": 16, "width": 16},
     ),
+    "animatediff controlnet from a video": (
+        lambda: animatediff_controlnet(AnimateDiffVideoToVideoControlNetPipeline),
+        {
+            "video": draw_video(FRAMES, 16, 16),
+            "conditioning_frames": draw_video(FRAMES, 16, 16),
+            "strength": 0.9,
+        },
+    ),
+    "ltx-video from an image": (
+        lambda: LTXImageToVideoPipeline(**tiny_video_models.ltx().components),
+        {**WIDE, "image": draw_video(1, 64, 32)[0]},
+    ),
+    "cogvideox from an image": (
+        lambda: CogVideoXImageToVideoPipeline(**tiny_video_models.cogvideox(in_channels=8).components),
+        {**WIDE, "image": draw_video(1, 64, 32)[0]},
+    ),
+    "sana-video from an image": (
+        lambda: SanaImageToVideoPipeline(**tiny_video_models.sana_video().components),
+        {
+            **{name: value for name, value in WIDE.items() if name != "num_frames"},
+            "frames": 9,
+            "image": draw_video(1, 64, 32)[0],
+            "use_resolution_binning": False,
+        },
+    ),
+    "wan 2.2 with one transformer": (lambda: tiny_video_models.wan(expand_timesteps=True), WIDE),
     "cogvideox from a video": (
         lambda: CogVideoXVideoToVideoPipeline(**tiny_video_models.cogvideox().components),
         {
