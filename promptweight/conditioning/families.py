@@ -76,6 +76,9 @@ class Family:
         guidance_argument: the argument of the pipelines' call for the scale of classifier-free guidance, or
             of the guidance that the model was distilled with.
         encodes_image: whether the pipelines encode the text together with the image that they edit.
+        is_video: whether its images are the frames of videos, each with its maps.
+        supports_edits: whether prompt edits are possible; not where the model has layers for the text alone,
+            or attends to an image beside the one that it draws.
         is_derived: whether the family was derived from the class of a pipeline, and its model is probed.
     """
 
@@ -89,6 +92,8 @@ class Family:
     outputs: tuple[str, ...] = ()
     guidance_argument: str = "guidance_scale"
     encodes_image: bool = False
+    is_video: bool = False
+    supports_edits: bool = True
     is_derived: bool = False
 
     @property
@@ -206,8 +211,15 @@ FAMILIES: tuple[Family, ...] = (
             "AnimateDiffPAGPipeline",
         ),
         sections=((_SD_CLIP,),),
+        is_video=True,
     ),
-    Family("AnimateDiff XL", ("AnimateDiffSDXLPipeline",), sections=((_CLIP_L, _CLIP_G),), pooled=(_CLIP_G,)),
+    Family(
+        "AnimateDiff XL",
+        ("AnimateDiffSDXLPipeline",),
+        sections=((_CLIP_L, _CLIP_G),),
+        pooled=(_CLIP_G,),
+        is_video=True,
+    ),
     Family(
         "Stable Diffusion 3",
         (
@@ -270,6 +282,7 @@ FAMILIES: tuple[Family, ...] = (
         outputs=("prompt_embeds", "prompt_embeds_mask"),
         guidance_argument="true_cfg_scale",
         encodes_image=True,
+        supports_edits=False,
     ),
     Family(
         "Z-Image",
@@ -277,6 +290,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("qwen"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
+        supports_edits=False,
     ),
     Family(
         "Lumina-Image 2",
@@ -284,6 +298,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("gemma"),),),
         max_sequence_length=256,
         outputs=_MASKED_PAIR,
+        supports_edits=False,
     ),
     Family(
         "Chroma",
@@ -302,6 +317,7 @@ FAMILIES: tuple[Family, ...] = (
         max_sequence_length=512,
         negative_is_optional=True,
         outputs=("prompt_embeds", "prompt_embeds_mask"),
+        supports_edits=False,
     ),
     Family(
         "SANA",
@@ -365,6 +381,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("t5"),),),
         max_sequence_length=128,
         outputs=_MASKED_PAIR,
+        is_video=True,
     ),
     Family(
         "CogVideoX",
@@ -372,6 +389,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("t5"),),),
         max_sequence_length=226,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
+        is_video=True,
     ),
     Family(
         "Wan 2.1",
@@ -379,6 +397,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("umt5"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
+        is_video=True,
     ),
     Family(
         "SkyReels V2",
@@ -386,6 +405,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("umt5"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),
+        is_video=True,
     ),
     Family(
         "SANA-Video",
@@ -393,6 +413,7 @@ FAMILIES: tuple[Family, ...] = (
         sections=((language_model("gemma"),),),
         max_sequence_length=300,
         outputs=_MASKED_PAIR,
+        is_video=True,
     ),
     Family(
         "PRX",
