@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from functools import cache
 from typing import Any
@@ -34,11 +35,13 @@ def derive_family(kind: type) -> Family | None:
     components = inspect.signature(kind).parameters
     draws_text = accepted.keys() >= {"prompt", "height", "width", "num_inference_steps"}
     draws_films = not _OF_FILMS.isdisjoint(accepted)
-    encoders = [name for name in components if name.startswith("text_encoder")]
+    encoders = [name for name in components if re.fullmatch(r"(\w+_)?text_encoder(_\d+)?", name)]
     tokenizer = next((name for name in ("tokenizer", "processor") if name in components), None)
     returned = _read_returned_names(encode)
     if not draws_text or draws_films or encoders != ["text_encoder"] or tokenizer is None:
         return None
+    if len(returned) == 1:  # it may have any name
+        returned = ["prompt_embeds"]
     outputs = tuple(name if name in accepted else "" for name in returned)
     if "prompt_embeds" not in outputs:
         return None

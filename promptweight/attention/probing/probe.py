@@ -82,6 +82,8 @@ class _Found:
     """Positions of the image among the queries; empty where the text attends to itself."""
     image_keys: range
     """Positions of the image among the keys; empty where they are the text's alone."""
+    image_columns: int = 0
+    """Number of positions in a row of the image; 0 where it is not known."""
 
 
 class _Probe:
@@ -243,7 +245,8 @@ class _Probe:
         of_queries, of_keys = (range(each[0] or 0, (each[-1] or 0) + 1) for each in peaks)
         if len(of_queries) != len(of_keys):
             raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
-        return _Found(layer, own, start, of_queries, of_keys)
+        columns = (peaks[0][1] or 0) - of_queries.start + 1 if len(corners) > 2 else 0
+        return _Found(layer, own, start, of_queries, of_keys, columns)
 
     def _read_size(self) -> tuple[tuple[int, int], Callable[[], LatentSize] | None, int]:
         """Return height and width of the call's latents, how later calls tell them, and a position's side.
@@ -287,7 +290,7 @@ class _Probe:
             return Layer(found.name, 1, heads, "text", leading=start)
         strides = [side] if side else range(1, MAX_STRIDE + 1)
         stride = next((each for each in strides if _count_cells(size, each) == cells), 0)
-        if not stride:
+        if not stride or found.image_columns not in (0, grid_size(*size, stride)[1]):
             raise AttachError(message("probe-image", pipeline=self.name, layer=found.name))
         if not found.image_keys:
             if start:
