@@ -23,11 +23,14 @@ from diffusers import (
     SkyReelsV2Pipeline,
     SkyReelsV2Transformer3DModel,
     UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )
 from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_encoder, t5_tokenizer, umt5_encoder
 from tiny_text_encoders import WIDTH, gemma2, qwen_tokenizer
+from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 
 def animatediff(**parts: Any) -> AnimateDiffPipeline:
@@ -61,27 +64,54 @@ def animate(kind: Any, components: dict[str, Any], parts: dict[str, Any]) -> Any
 def wan(**parts: Any) -> WanPipeline:
     """Make a Wan 2.1 pipeline: a UMT5, and a transformer with cross-attention over all frames."""
     tokenizer = t5_tokenizer()
-    torch.manual_seed(0)
-    transformer = WanTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=4,
-        out_channels=4,
-        text_dim=T5,
-        freq_dim=16,
-        ffn_dim=32,
-        num_layers=2,
-        rope_max_seq_len=32,
-    )
     return pipeline(
         WanPipeline,
         parts,
         vae=wan_autoencoder(),
         text_encoder=umt5_encoder(tokenizer),
         tokenizer=tokenizer,
-        transformer=transformer.eval(),
+        transformer=wan_transformer(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
+
+
+def wan_from_image(**parts: Any) -> WanImageToVideoPipeline:
+    """Make a Wan 2.1 pipeline whose videos begin with an image, to which its layers attend, too."""
+    config = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+    )
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    own = {name: wan().components[name] for name in ("tokenizer", "text_encoder", "vae", "scheduler")}
+    return pipeline(
+        WanImageToVideoPipeline,
+        parts,
+        **own,
+        image_encoder=randomize(CLIPVisionModel(config)),
+        image_processor=CLIPImageProcessorPil(**size),
+        transformer=wan_transformer(in_channels=12, image_dim=32, added_kv_proj_dim=32),
+    )
+
+
+def wan_transformer(in_channels: int = 4, **settings: Any) -> WanTransformer3DModel:
+    """Make a Wan transformer of two blocks."""
+    torch.manual_seed(0)
+    return WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=in_channels,
+        out_channels=4,
+        text_dim=T5,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=2,
+        rope_max_seq_len=32,
+        **settings,
+    ).eval()
 
 
 def skyreels(**parts: Any) -> SkyReelsV2Pipeline:

@@ -393,7 +393,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Wan 2.1",
-        ("WanPipeline", "WanVideoToVideoPipeline"),
+        ("WanPipeline", "WanVideoToVideoPipeline", "WanImageToVideoPipeline"),
         sections=((language_model("umt5"),),),
         max_sequence_length=512,
         outputs=("prompt_embeds", "negative_prompt_embeds"),

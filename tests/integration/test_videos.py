@@ -386,6 +386,10 @@ OTHERS = {
             "use_resolution_binning": False,
         },
     ),
+    "wan from an image": (
+        tiny_video_models.wan_from_image,
+        {**WIDE, "image": draw_video(1, 64, 32)[0], "max_sequence_length": 512},
+    ),
     "wan 2.2 with one transformer": (lambda: tiny_video_models.wan(expand_timesteps=True), WIDE),
     "cogvideox from a video": (
         lambda: CogVideoXVideoToVideoPipeline(**tiny_video_models.cogvideox().components),

@@ -54,6 +54,9 @@ SWAPPABLE_PROCESSORS: dict[str, int] = {
 }
 """Processors of layers with text keys, and the number of their first calls that attend to the text."""
 
+IMAGE_PROJECTIONS: dict[str, str] = {"WanAttnProcessor": "add_k_proj"}
+"""Processors that, in layers with this module, first attend to an image alone, and then to the text."""
+
 SWAPPABLE_SELF_PROCESSORS: dict[str, int] = {
     "PAGIdentitySelfAttnProcessor2_0": 1,
     "PAGCFGIdentitySelfAttnProcessor2_0": 1,
@@ -141,6 +144,7 @@ def remove_hook(attn: Any) -> None:
 def make_hooked_class(original: Any) -> Any:
     """Make the subclass of a processor's class; one for all its objects, so that they share compiled code."""
     calls = SWAPPABLE.get(original.__name__, 1)
+    image_projection = IMAGE_PROJECTIONS.get(original.__name__, "")
 
     class Hooked(original):
         _class_outside_sessions = original
@@ -150,7 +154,8 @@ def make_hooked_class(original: Any) -> Any:
             hook = getattr(attn, HOOK_ATTRIBUTE, None)
             if hook is None:
                 return original.__call__(self, attn, *args, **kwargs)
-            mode = HookedAttentionMode(hook, calls)
+            has_image = getattr(attn, image_projection, None) is not None
+            mode = HookedAttentionMode(hook, calls, skipped=int(has_image))
             with mode:
                 output = original.__call__(self, attn, *args, **kwargs)
             if mode.remaining:
@@ -170,15 +175,18 @@ class HookedAttentionMode(TorchFunctionMode):
 
     Attributes:
         remaining: the number of calls that are still passed.
+        skipped: the number of calls before them that are not.
 
     Args:
         hook: the hook.
         calls: the number of calls; each of several has the batch rows after those of the one before.
+        skipped: the number of calls before the first that is passed.
     """
 
-    def __init__(self, hook: LayerHook, calls: int) -> None:
+    def __init__(self, hook: LayerHook, calls: int, skipped: int = 0) -> None:
         super().__init__()
-        self.hook, self.remaining, self.first_row, self.is_whole = hook, calls, 0, calls == 1
+        self.hook, self.remaining, self.skipped = hook, calls, skipped
+        self.first_row, self.is_whole = 0, calls == 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function that torch calls inside the mode."""
@@ -186,6 +194,9 @@ class HookedAttentionMode(TorchFunctionMode):
         if func is Tensor.unflatten:  # a Python function with super(), which cannot be traced from here
             return torch.unflatten(*args, **kwargs)
         if func is not F.scaled_dot_product_attention or not self.remaining:
+            return func(*args, **kwargs)
+        if self.skipped:
+            self.skipped -= 1
             return func(*args, **kwargs)
         self.remaining -= 1
         return self._attend(*args, **kwargs)
