@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +62,9 @@ def ui(
         bool,
         typer.Option("--api", help="Also serve programs that know AUTOMATIC1111's API, below /sdapi/v1/."),
     ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address; do not open it in a browser.")
+    ] = False,
     lang: Annotated[
         str | None, typer.Option(help="Language: en or pt-br; by default that of the browser.")
     ] = None,
@@ -98,7 +103,14 @@ def ui(
         embeddings_dir=embeddings_dir,
         root_path=root_path,
         api=api,
+        inbrowser=not no_browser and host in LOOPBACK and has_screen(),
     )
+
+
+def has_screen() -> bool:
+    """Return whether a browser can open a window: not on a server, where it would take the terminal."""
+    has_window_system = sys.platform in ("win32", "darwin")
+    return has_window_system or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def parse_size(text: str) -> int:

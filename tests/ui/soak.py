@@ -55,7 +55,8 @@ def serve(model: str, folder: str) -> tuple[str, subprocess.Popen[bytes]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "promptweight", "ui", "--model", model, "--port", str(port), "--no-save"]
+    options = ["--model", model, "--port", str(port), "--no-save", "--no-browser"]
+    command = [sys.executable, "-m", "promptweight", "ui", *options]
     environment = {**os.environ, "GRADIO_TEMP_DIR": folder}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"

@@ -1,5 +1,6 @@
 """`promptweight ui`: arguments that reach the app, and invalid ones."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from promptweight_ui import app as module
 
 @pytest.fixture
 def launched(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":0")
     calls = []
     monkeypatch.setattr(module, "launch", lambda models, **more: calls.append((models, more)))
     return calls
@@ -31,7 +33,7 @@ def test_default_is_the_built_in_model_on_this_machine(launched):
     assert more == {
         "host": "127.0.0.1", "port": None, "share": False, "auth": [], "language": None,
         "output_dir": Path("out"), "output_limit": None,
-        "lora_dir": None, "embeddings_dir": None, "root_path": None, "api": False,
+        "lora_dir": None, "embeddings_dir": None, "root_path": None, "api": False, "inbrowser": True,
     }  # fmt: skip
 
 
@@ -47,8 +49,21 @@ def test_every_option_reaches_the_app(launched):
         "host": "0.0.0.0", "port": 8000, "share": True, "auth": [("ana", "a:b")], "language": "pt-br",
         "output_dir": Path("a"), "output_limit": 2_000_000_000, "lora_dir": Path("b"),
         "embeddings_dir": Path("c"), "root_path": "/images",
-        "api": True,
+        "api": True, "inbrowser": False,
     }  # fmt: skip
+
+
+def test_browser_is_not_opened_if_so_wanted(launched):
+    assert run("--no-browser") == 0
+    assert launched[0][1]["inbrowser"] is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have a screen")
+def test_browser_is_not_opened_without_a_screen(launched, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert run() == 0
+    assert launched[0][1]["inbrowser"] is False
 
 
 def test_images_are_not_saved_if_so_wanted(launched):
