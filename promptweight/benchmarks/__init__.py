@@ -6,6 +6,7 @@
 - `batch`: images per second of batches, against a plain loop over the pipeline
 - `encoding`: weighted prompts, against the encoding of the pipeline
 - `peers`: encoding, parsing and recording beside other tools (`promptweight bench --peers`)
+- `installation`: size and import times of an installation (`python -m promptweight.benchmarks.installation`)
 - `scale`: planning, balance and restarts of a million images on a thousand machines, simulated
 - `parser`: parsing time by dialect and prompt size
 """
