@@ -1,4 +1,4 @@
-"""Screenshots of the app for the README, taken with a headless browser.
+"""Screenshots of the app for the documentation, taken with a headless browser.
 
 python examples/app_screenshots.py --output examples/pictures
 

@@ -111,6 +111,31 @@ def test_app_screenshots_are_taken(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.png")} == {"app-pt-br", "app-dark", "app-phone"}
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_app_animation_is_recorded(tmp_path, language):
+    script = [sys.executable, EXAMPLES / "app_animation.py", *SHORT, "--language", language]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    output = tmp_path / "app.webp"
+    finished = subprocess.run([*script, "--output", output], env=environment, capture_output=True, text=True)
+    if "Executable doesn't exist" in finished.stderr:
+        pytest.skip("no browser")
+    assert finished.returncode == 0, finished.stderr
+    with Image.open(output) as image:
+        assert image.n_frames > 30
+
+
+@pytest.mark.parametrize(("file", "page"), [("app.webp", "README.md"), ("app.pt-br.webp", "README.pt-br.md")])
+def test_shipped_app_animation_is_small_legible_and_endless(file, page):
+    path = EXAMPLES / "pictures" / file
+    assert path.stat().st_size < 1_500_000
+    with Image.open(path) as image:
+        assert image.width >= 960
+        assert image.n_frames > 30
+        assert image.info["loop"] == 0
+    assert f"](examples/pictures/{file})" in (ROOT / page).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("file", "page"), [("readme.webp", "README.md"), ("readme.pt-br.webp", "README.pt-br.md")]
 )
@@ -126,7 +151,8 @@ def test_readme_animation_is_small_legible_and_endless(file, page):
 
 def test_every_script_is_tested():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, "quickstart", "app_screenshots", "explore_page"}
+    of_the_app = {"app_screenshots", "app_animation", "explore_page"}
+    assert names == {*SCRIPTS, *WRITE_ONE_FILE, *HELPERS, *of_the_app, "quickstart"}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
