@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 import promptweight
@@ -18,6 +20,8 @@ version = release = promptweight.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]  # formulas of the notebooks
+html_math_renderer = "mathml"  # which browsers draw without a script from the network
 nb_execution_mode = "off"  # the tests run the notebooks; `-D nb_execution_mode=force` shows their output
 
 default_role = "code"
@@ -80,8 +84,16 @@ def write_explore_pages(app: Sphinx, exception: Exception | None) -> None:
         write_pages(Path(app.outdir) / "explore", notebooks="../notebooks")
 
 
+def write_formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
+    """Write a formula of LaTeX as MathML."""
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    translator.body.append(convert(node.astext(), display=display))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions above to the build."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("config-inited", copy_notebooks)
     app.connect("source-read", link_pages)
     app.connect("build-finished", write_explore_pages)

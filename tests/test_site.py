@@ -49,6 +49,14 @@ def test_links_of_a_page_to_files_outside_the_folder_lead_to_pages(site):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["the_weight_of_a_word", "o_peso_de_uma_palavra", "what_is_attention"])
+def test_formulas_of_the_notebooks_need_no_script(site, name):
+    page = (site / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in page
+    assert not re.search(r"\$[^$<]*\\[a-z]+[^$<]*\$|src=\"[^\"]*mathjax", page)
+
+
+@pytest.mark.slow
 def test_site_has_the_recorded_pages_of_explore_and_links_them(site):
     assert 'href="explore/index.html"' in (site / "app.html").read_text(encoding="utf-8")
     for name in ("index.html", "pt-br.html"):
