@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from gradio import FileData
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from starlette.concurrency import run_in_threadpool
 
@@ -20,10 +17,19 @@ from promptweight.errors import PromptweightError, SettingError
 from promptweight.messages import message
 from promptweight_ui.compare import grid
 from promptweight_ui.components.prompt_server import count_tokens
+from promptweight_ui.endpoints.answers import (
+    ComparedImage,
+    Comparison,
+    GeneratedImages,
+    WordMaps,
+    make_encodable,
+    make_phrase_map,
+    save_raw_maps,
+    translated_warnings,
+)
 from promptweight_ui.endpoints.registration import Caller, add_endpoint
 from promptweight_ui.endpoints.settings import ImageSettings, check_list, read_call
 from promptweight_ui.generation import GenerateCall, saved_images
-from promptweight_ui.i18n import encodable
 from promptweight_ui.malloc_trim import trim
 from promptweight_ui.request_values import check_text
 from promptweight_ui.runs import Run, RunAbortedError
@@ -41,51 +47,6 @@ MAX_PHRASES = 64
 """Phrases whose maps one call returns."""
 
 Answer = TypeVar("Answer")
-
-
-class GeneratedImages(TypedDict):
-    """Answer of `generate`."""
-
-    images: list[FileData]
-    seeds: list[int]
-    settings: dict[str, Any]
-    warnings: list[str]
-
-
-class PhraseMap(TypedDict):
-    """Attention map of a phrase: its weight, its share of the words' attention, and its heat on the image."""
-
-    phrase: str
-    weight: float | None
-    share: float
-    overlay: FileData
-
-
-class WordMaps(TypedDict):
-    """Answer of `maps`."""
-
-    image: FileData
-    seed: int
-    phrases: list[PhraseMap]
-    maps: FileData
-    warnings: list[str]
-
-
-class ComparedImage(TypedDict):
-    """Image of a comparison, with the phrase's share of the words' attention."""
-
-    value: float | str
-    image: FileData
-    share: float
-    warnings: list[str]
-
-
-class Comparison(TypedDict):
-    """Answer of `compare`."""
-
-    phrase: str
-    seed: int
-    images: list[ComparedImage]
 
 
 class Api:
@@ -128,7 +89,7 @@ class Api:
                 "images": images,
                 "seeds": list(result.seeds),
                 "settings": dict(result.settings),
-                "warnings": _warnings(result, caller),
+                "warnings": translated_warnings(result, caller),
             }
 
         return await self._run(caller, draw)
@@ -161,11 +122,11 @@ class Api:
                 "image": self._save(result, caller),
                 "seed": result.seeds[0],
                 "phrases": [
-                    self._phrase_map(result, each)
+                    make_phrase_map(result, each, self._component)
                     for each in chosen or list(dict.fromkeys(words))[:MAX_PHRASES]
                 ],
-                "maps": self._raw_maps(result),
-                "warnings": _warnings(result, caller),
+                "maps": save_raw_maps(result, self._component),
+                "warnings": translated_warnings(result, caller),
             }
 
         return await self._run(caller, draw)
@@ -209,7 +170,7 @@ class Api:
                         "value": axis.values[column],
                         "image": self._save(result, caller),
                         "share": round(result.maps.share().word(word).mass, 4),
-                        "warnings": _warnings(result, caller),
+                        "warnings": translated_warnings(result, caller),
                     }
                 )
             return {"phrase": word, "seed": int(call.options.seed or 0), "images": images}
@@ -265,7 +226,7 @@ class Api:
             found["warnings"] = [caller.translate(text) for text in found["warnings"]]
             if found["error"] is not None:
                 found["error"] = caller.translate(found["error"])
-            return _encodable(found)
+            return make_encodable(found)
 
         return await run_in_threadpool(read)
 
@@ -342,40 +303,10 @@ class Api:
         (image,) = saved_images(self._context, self._component, result, caller.request)
         return FileData(path=image["path"], orig_name=image["name"])
 
-    def _phrase_map(self, result: Result, phrase: str) -> PhraseMap:
-        """Return the map of a phrase, and save its heat over the image in Gradio's cache."""
-        from promptweight.generation import common_weight, slugify
-
-        assert result.maps is not None
-        heat = result.maps.overlay_word(phrase)
-        stream = BytesIO()
-        heat.overlay(result.images[0], label=phrase).save(stream, "PNG")
-        return {
-            "phrase": encodable(phrase),
-            "weight": common_weight(heat),
-            "share": round(result.maps.share().word(phrase).mass, 4),
-            "overlay": self._cache(f"{slugify(phrase) or 'word'}.png", stream.getvalue()),
-        }
-
-    def _raw_maps(self, result: Result) -> FileData:
-        """Save the raw maps of all words in Gradio's cache."""
-        with TemporaryDirectory() as folder:
-            path = next(each for each in result.save(folder, maps=True) if each.suffix == ".safetensors")
-            return self._cache(path.name, path.read_bytes())
-
-    def _cache(self, name: str, content: bytes) -> FileData:
-        path = save_bytes_to_cache(content, name, self._component.GRADIO_CACHE)
-        self._component.temp_files.add(path)
-        return FileData(path=path, orig_name=name)
-
     @property
     def _component(self) -> Any:
         """The component that knows the files: Gradio hands out and deletes only those."""
         return self._context.parts["picture"]
-
-
-def _warnings(result: Result, caller: Caller) -> list[str]:
-    return [caller.translate(text) for text in result.warnings]
 
 
 def _uploaded_path(file: object) -> Path:
@@ -390,12 +321,3 @@ def _uploaded_path(file: object) -> Path:
         if path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file():
             return path
     raise SettingError(message("upload-missing", name="file", value=repr(value if value else file)[:60]))
-
-
-def _encodable(value: Any) -> Any:
-    """Return JSON data of a file without lone surrogates."""
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, dict):
-        return {encodable(str(name)): _encodable(each) for name, each in value.items()}
-    return [_encodable(each) for each in value] if isinstance(value, (list, tuple)) else value
