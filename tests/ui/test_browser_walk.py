@@ -2,6 +2,7 @@
 
 from PIL import Image
 
+from tests.ui import axe
 from tests.ui.page_driving import BROWSER
 from tests.ui.tour import visit
 
@@ -13,6 +14,9 @@ def test_tour_visits_every_tab(served, browser, tmp_path):
     assert found["errors"] == []
     steps = ["open", "generate", "word", "failure", "compare", "explore-text", "explore-image"]
     assert list(found["seconds"]) == [*steps, "explore-tour", "history", "regions"]
+    if axe.FILE.exists():
+        assert list(found["findings"]) == list(found["seconds"])
+        assert all(list(counts) == list(axe.IMPACTS) for counts in found["findings"].values())
     assert all(seconds > 0 for seconds in found["seconds"].values())
     shots = sorted(path.name for path in tmp_path.iterdir())
     assert shots == [

@@ -4,8 +4,9 @@
     python -m tests.ui.tour out/tour --url http://127.0.0.1:7860 --width 390 --theme dark
 
 Without `--url` the app is started with a built-in model and ended afterwards. The folder gets a screenshot of
-the whole page after each step, and `timings.json`: for each language the steps with their seconds, and the
-errors of the page. The exit code is 1 if a page had an error.
+the whole page after each step, and `tour.json`: for each language the steps with their seconds, the elements
+of each step in which axe-core finds a violation, by impact (after `npm ci`), and the errors of the page. The
+exit code is 1 if a page had an error.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 
 from promptweight_ui.i18n import LANGUAGES, strings
+from tests.ui import axe
 from tests.ui.page_driving import AREA, PICTURE
 from tests.ui.soak import serve
 
@@ -36,7 +38,7 @@ TIMEOUT = 300.0
 
 
 class Steps:
-    """Record of the steps of one page.
+    """Record of the steps of one page: `seconds`, and `findings` of axe-core by impact, by name of the step.
 
     Args:
         page: the page.
@@ -47,10 +49,11 @@ class Steps:
     def __init__(self, page: Page, folder: Path, name: str) -> None:
         self._page, self._folder, self._name = page, folder, name
         self.seconds: dict[str, float] = {}
+        self.findings: dict[str, dict[str, int]] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Measure the block, then take a screenshot."""
+        """Measure the block, take a screenshot, and count the findings of axe-core if it is installed."""
         begin = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - begin, 3)
@@ -58,6 +61,8 @@ class Steps:
         path = self._folder / f"{self._name}-{number:02d}-{name}.png"
         self._page.mouse.move(2, 2)
         self._page.screenshot(path=path, full_page=True)
+        if axe.FILE.exists():
+            self.findings[name] = axe.count_by_impact(self._page)
 
 
 def main() -> None:
@@ -72,10 +77,12 @@ def main() -> None:
             for language in LANGUAGES
         }
         browser.close()
-    (options.folder / "timings.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (options.folder / "tour.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     for language, about in found.items():
         for name, seconds in about["seconds"].items():
-            print(f"{language:6} {name:16} {seconds:7.2f} s")
+            found_here = about["findings"].get(name, {})
+            shown = ", ".join(f"{number} {impact}" for impact, number in found_here.items())
+            print(f"{language:6} {name:16} {seconds:7.2f} s  {shown}")
         for error in about["errors"]:
             print(f"{language:6} {error}")
     sys.exit(any(about["errors"] for about in found.values()))
@@ -122,7 +129,7 @@ def visit(
         theme: "light" or "dark".
 
     Returns:
-        The `seconds` of each step by its name, and the `errors` of the page.
+        The `seconds` and the `findings` of axe-core of each step by its name, and the `errors` of the page.
     """
     viewport = {"width": width, "height": 900}
     context = browser.new_context(locale=language, viewport=viewport, reduced_motion="reduce")
@@ -145,7 +152,7 @@ def visit(
         page.wait_for_selector("#history-send:not([disabled])")
     _regions(page, steps, texts)  # last: without a GPU its canvas slows the page down
     context.close()
-    return {"seconds": steps.seconds, "errors": errors}
+    return {"seconds": steps.seconds, "findings": steps.findings, "errors": errors}
 
 
 def _enter(page: Page, texts: Any, name: str) -> None:
