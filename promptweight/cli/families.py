@@ -12,6 +12,9 @@ from promptweight.errors import SettingError
 from promptweight.messages import message
 
 
+_OF_OTHERS = "Pipelines of other classes are probed with a trial step, and refused if that does not find the words."
+
+
 def families(
     as_json: options.AsJson = False,
     as_markdown: Annotated[
@@ -32,6 +35,7 @@ def families(
         encoders, places = ", ".join(row["text_encoders"]), " or ".join(row["weights_act_in"])
         console.print_lines([f"{row['family']} ({encoders}; weights act in {places})"])
         console.print_lines(f"  {name}" for name in row["pipelines"])
+    console.print_lines([_OF_OTHERS])
 
 
 def _list_families() -> list[dict[str, Any]]:
