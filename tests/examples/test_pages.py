@@ -13,8 +13,8 @@ MAX_LINES = 10
 READMES = ("README.md", "README.pt-br.md")
 QUICK_STARTS = ("docs/quick-start.md", "docs/pt-br/inicio-rapido.md")
 IMAGES = {
-    "README.md": {"image.png", "overlay.png"},
-    "README.pt-br.md": {"imagem.png", "sobreposicao.png"},
+    "README.md": {"overlay.png"},
+    "README.pt-br.md": {"sobreposicao.png"},
     "docs/quick-start.md": {"image.png", "overlay.png"},
     "docs/pt-br/inicio-rapido.md": {"imagem.png", "sobreposicao.png"},
     "docs/editing.md": {"edit.png"},
