@@ -12,7 +12,9 @@ from promptweight.errors import SettingError
 from promptweight.messages import message
 
 
-_OF_OTHERS = "Pipelines of other classes are probed with a trial step, and refused if that does not find the words."
+_OF_OTHERS = (
+    "Pipelines of other classes are probed with a trial step, and refused if that does not find the words."
+)
 
 
 def families(
