@@ -7,29 +7,42 @@ FILE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 """axe-core, installed by `npm ci`."""
 
 IMPACTS = ("minor", "moderate", "serious", "critical")
+THEMES = ("light", "dark")
 
 
-def violations(page: Any) -> list[dict[str, Any]]:
-    """Return the violations of axe's rules on a page; it is injected at the first call."""
+def findings(page: Any) -> dict[str, dict[str, list[str]]]:
+    """Return a line for each element that breaks a rule of axe, by theme and by impact.
+
+    The page is checked in both themes, and gets its own back. axe is injected at the first call.
+    """
     if not page.evaluate("'axe' in window"):
         page.add_script_tag(path=FILE)
-    page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")
-    return page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+    is_dark = page.evaluate("document.body.classList.contains('dark')")
+    found = {}
+    for theme in THEMES:
+        _set_dark(page, theme == "dark")
+        found[theme] = _lines(page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"])
+    _set_dark(page, is_dark)
+    return found
 
 
-def count_by_impact(page: Any) -> dict[str, int]:
-    """Return the number of elements with a violation, by its impact."""
-    counts = dict.fromkeys(IMPACTS, 0)
-    for each in violations(page):
-        counts[each["impact"]] += len(each["nodes"])
-    return counts
-
-
-def serious_findings(page: Any) -> list[str]:
-    """Return each serious or critical violation as its rule and the first elements that break it."""
+def serious_findings(found: dict[str, dict[str, list[str]]]) -> list[str]:
+    """Return the lines of `findings` that are serious or critical."""
     return [
-        f"{each['id']}: {node['html'][:160]} {node['failureSummary'].splitlines()[1:2]}"
-        for each in violations(page)
-        if each["impact"] in IMPACTS[2:]
-        for node in each["nodes"][:4]
+        f"{theme}: {line}" for theme, by in found.items() for impact in IMPACTS[2:] for line in by[impact]
     ]
+
+
+def _lines(violations: list[dict[str, Any]]) -> dict[str, list[str]]:
+    lines: dict[str, list[str]] = {impact: [] for impact in IMPACTS}
+    for each in violations:
+        lines[each["impact"]] += [
+            f"{each['id']}: {node['html'][:160]} {node['failureSummary'].splitlines()[1:2]}"
+            for node in each["nodes"]
+        ]
+    return lines
+
+
+def _set_dark(page: Any, is_dark: bool) -> None:
+    page.evaluate("(isDark) => document.body.classList.toggle('dark', isDark)", is_dark)
+    page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")

@@ -5,8 +5,8 @@
 
 Without `--url` the app is started with a built-in model and ended afterwards. The folder gets a screenshot of
 the whole page after each step, and `tour.json`: for each language the steps with their seconds, the elements
-of each step in which axe-core finds a violation, by impact (after `npm ci`), and the errors of the page. The
-exit code is 1 if a page had an error.
+of each step in which axe-core finds a violation, by theme and impact (after `npm ci`), and the errors of
+the page. The exit code is 1 if a page had an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TIMEOUT = 300.0
 
 
 class Steps:
-    """Record of the steps of one page: `seconds`, and `findings` of axe-core by impact, by name of the step.
+    """Record of the steps of one page: `seconds` and `axe.findings` by name of the step.
 
     Args:
         page: the page.
@@ -49,11 +49,11 @@ class Steps:
     def __init__(self, page: Page, folder: Path, name: str) -> None:
         self._page, self._folder, self._name = page, folder, name
         self.seconds: dict[str, float] = {}
-        self.findings: dict[str, dict[str, int]] = {}
+        self.findings: dict[str, dict[str, dict[str, list[str]]]] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Measure the block, take a screenshot, and count the findings of axe-core if it is installed."""
+        """Measure the block, take a screenshot, and keep the findings of axe-core if it is installed."""
         begin = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - begin, 3)
@@ -62,7 +62,7 @@ class Steps:
         self._page.mouse.move(2, 2)
         self._page.screenshot(path=path, full_page=True)
         if axe.FILE.exists():
-            self.findings[name] = axe.count_by_impact(self._page)
+            self.findings[name] = axe.findings(self._page)
 
 
 def main() -> None:
@@ -81,11 +81,15 @@ def main() -> None:
     for language, about in found.items():
         for name, seconds in about["seconds"].items():
             found_here = about["findings"].get(name, {})
-            shown = ", ".join(f"{number} {impact}" for impact, number in found_here.items())
+            shown = "; ".join(f"{theme}: {_counts(by)}" for theme, by in found_here.items())
             print(f"{language:6} {name:16} {seconds:7.2f} s  {shown}")
         for error in about["errors"]:
             print(f"{language:6} {error}")
     sys.exit(any(about["errors"] for about in found.values()))
+
+
+def _counts(by_impact: dict[str, list[str]]) -> str:
+    return ", ".join(f"{len(lines)} {impact}" for impact, lines in by_impact.items())
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -1,11 +1,11 @@
 // Entry of the page: the components that Gradio mounts, the language switch and the keys of the whole page.
 import { AttentionView } from "./attention_view.js";
-import { nameButtons } from "./button_names.js";
 import { CompareGrid } from "./compare_grid.js";
 import { constants } from "./constants.js";
 import { pressButton, watchPresses } from "./elements.js";
 import { ExamplePrompts } from "./example_prompts.js";
 import { storeTyped } from "./form_store.js";
+import { mendButtons } from "./gradio_buttons.js";
 import { HelpDialog } from "./help_dialog.js";
 import { startLanguage } from "./language.js";
 import { Picture } from "./picture.js";
@@ -45,7 +45,7 @@ export function start(language) {
   document.addEventListener("keydown", keyPressed, true);
   document.addEventListener("input", storeTyped);
   watchPresses();
-  nameButtons();
+  mendButtons();
 }
 
 /**
