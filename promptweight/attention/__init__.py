@@ -8,6 +8,7 @@ Files, in order of dependency:
 
 - `kernels/`: attention that also returns columns of its softmax (`sdpa`), and attention with a bias through
   kernels without one (`biased`).
+- `class_swap`: hooks in attention processors that stay in the model.
 - `model_calls`: hooks around every call of a model. `layers`: its attention layers and their grids.
 - `batch_rows`: matching of the batch's rows to prompts. `step_counter`: the step of a call.
 - `negative_guidance`: the way in which the negative prompt acts.
@@ -16,7 +17,7 @@ Files, in order of dependency:
   or are joined by AND (`composition`).
 - `recording/`: settings and memory limit (`record`), sums on the device (`store`).
 - `session_config`: all settings of a session.
-- `hooks/`: the hook in a layer (`layer_hook`), attention processors (`processors`, `class_swap`), their
+- `hooks/`: the hook in a layer (`layer_hook`), attention processors (`processors`), their
   installation (`install`), and their control during a run (`controller`).
 - `session`: `attach` and `AttentionSession`. `inspection`: queries, keys and values of chosen steps.
 """

@@ -1,8 +1,8 @@
+from .class_swap import is_swappable as is_swappable
 from .control.composition import repeat_rows as repeat_rows
 from .control.prompt_to_prompt import PromptToPrompt as PromptToPrompt
 from .control.regions import Mask as Mask
 from .control.share_controller import ShareResult as ShareResult
-from .hooks.class_swap import is_swappable as is_swappable
 from .hooks.install import install as install
 from .hooks.install import require_hook as require_hook
 from .hooks.install import uninstall as uninstall

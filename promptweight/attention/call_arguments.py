@@ -122,7 +122,17 @@ class RasterPositions:
         if not isinstance(value, Tensor) or value.ndim < 2 or value.shape[-2] < tokens or value.shape[-1] > 4:
             return None
         axes = range(value.shape[-1] - 1)
-        return next((axis for axis in axes if cls._count(value, tokens, axis) == grid), None)
+        return next((axis for axis in axes if cls._is_raster(value, grid, axis)), None)
+
+    @classmethod
+    def _is_raster(cls, positions: Tensor, grid: tuple[int, int], axis: int) -> bool:
+        """Return whether the last positions are those of a grid, row after row."""
+        tokens = grid[0] * grid[1]
+        if cls._count(positions, tokens, axis) != grid:
+            return False
+        last = positions.reshape(-1, *positions.shape[-2:])[0][-tokens:, axis : axis + 2]
+        rows, columns = (last - last.amin(0)).round().long().unbind(1)
+        return (rows * grid[1] + columns).tolist() == list(range(tokens))
 
 
 class ImageShapes:

@@ -49,8 +49,8 @@ class Layer:
     """Number to a multiple of which image and text are each padded, where they are joined."""
     leading: int = 0
     """Number of the model's own positions before the text, where the text is first."""
-    is_probed: bool = False
-    """True if the layer was found by a probe of the model; its processor may be of any class."""
+    processor: type | None = None
+    """The class of the processor with which a probe of the model found the layer; None for listed layers."""
     is_advised: bool = True
     """True if the model's authors advise to read maps from it; True for all layers where they name none."""
 
@@ -91,6 +91,9 @@ class DenoiserKind:
     """The axis of the frames in latents (batch, channels, frames, height, width) or of another order."""
     frame_count: Argument | None = None
     """The number of frames; None where the latents have it."""
+    replaces_text: bool = True
+    """True if another text may take the place of the pipeline's during a run; not where its mask is not among
+    the arguments."""
     extends_text: bool = True
     """True if the text may be followed by a second one, a negative prompt that acts in attention."""
     row_order: tuple[Role, ...] = NEGATIVE_FIRST

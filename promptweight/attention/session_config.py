@@ -126,6 +126,8 @@ def configure_session(
         warn(warning)
     prompt_embeds = _stack_embeds(inputs)
     composer = PromptComposer(scheduled, pipe, warn)
+    if composer.is_active and not layout.kind.replaces_text:
+        raise SettingError(message("changing-text-mask", pipeline=type(pipe).__name__))
     embeds = (prompt_embeds.positive, prompt_embeds.negative)
     length = max(each.shape[1] for each in embeds if each is not None)
     carries = scheduled.encoded.settings.weights_embeddings

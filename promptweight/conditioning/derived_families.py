@@ -11,6 +11,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -50,14 +51,13 @@ def derive_family(kind: type) -> Family | None:
     # a mask that the call makes itself would not be that of the text
     if any(name.endswith("_mask") and name not in accepted for name in returned):
         return None
-    length = next(
-        (
-            each["max_sequence_length"].default
-            for each in (accepted, inspect.signature(encode).parameters)
-            if "max_sequence_length" in each
-        ),
-        None,
-    )
+    of_encoding = inspect.signature(encode).parameters
+    defaults = [
+        each["max_sequence_length"].default
+        for each in (accepted, of_encoding)
+        if "max_sequence_length" in each
+    ]
+    length = defaults[0] if "max_sequence_length" in of_encoding else None
     return Family(
         kind.__name__,
         (kind.__name__,),
@@ -71,20 +71,32 @@ def derive_family(kind: type) -> Family | None:
 
 
 def _read_returned_names(function: Any) -> list[str]:
-    """Return the names of the values in the last `return` of a function; none without its source.
+    """Return the names of the values that a function returns; none without its source.
 
-    Of `value.to(device)` and of `value if condition else None`, it is that of the value.
+    Of `value.to(device)`, `self.value` and `value if condition else None`, it is that of the value; of other
+    expressions it is empty. There are none where two `return` statements have others in the same places.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return []
-    returns = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value]
-    if not returns:
+    returns = [node.value for node in _walk_body(tree.body[0]) if isinstance(node, ast.Return) and node.value]
+    lists = [
+        [_read_name(value) for value in (node.elts if isinstance(node, ast.Tuple) else [node])]
+        for node in returns
+    ]
+    if len({len(names) for names in lists}) != 1:
         return []
-    last = max(returns, key=lambda node: node.lineno)
-    values = last.elts if isinstance(last, ast.Tuple) else [last]
-    return [_read_name(value) for value in values]
+    places = [{name for name in of_place if name} for of_place in zip(*lists, strict=True)]
+    return [next(iter(names), "") for names in places] if all(len(names) < 2 for names in places) else []
+
+
+def _walk_body(function: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function, without those of functions inside it."""
+    for node in ast.iter_child_nodes(function):
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            yield from _walk_body(node)
 
 
 def _read_name(value: ast.expr) -> str:
@@ -95,5 +107,5 @@ def _read_name(value: ast.expr) -> str:
         elif isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             value = value.func.value
         else:
-            return ""
+            return value.attr if isinstance(value, ast.Attribute) else ""
     return value.id

@@ -257,7 +257,12 @@ class PipelineEncoder:
             arguments["image"] = self._prepared_image
         values = encode(**arguments)
         values = values if isinstance(values, tuple) else (values,)
-        return dict(zip(self.family.outputs, values, strict=True))
+        if len(values) != len(self.family.outputs):
+            raise self._untraceable_error()
+        outputs = dict(zip(self.family.outputs, values, strict=True))
+        if not isinstance(outputs["prompt_embeds"], (Tensor, list)):
+            raise self._untraceable_error()
+        return outputs
 
     @cached_property
     def _prepared_image(self) -> Any:

@@ -172,9 +172,16 @@ def count_steps(pipe: Pipeline, call: Mapping[str, Any]) -> int:
 
 
 def make_step_arguments(pipe: Pipeline, on_step_end: StepEnd) -> dict[str, Any]:
-    """Return the keyword arguments by which a pipeline calls `on_step_end` after every step."""
-    if "callback_on_step_end" in inspect.signature(type(pipe).__call__).parameters:
+    """Return the keyword arguments by which a pipeline calls `on_step_end` after every step.
+
+    Raises:
+        SettingError: its call has no argument for that.
+    """
+    accepted = inspect.signature(type(pipe).__call__).parameters
+    if "callback_on_step_end" in accepted:
         return {"callback_on_step_end": on_step_end}
+    if "callback" not in accepted:
+        raise SettingError(message("pipeline-callback", pipeline=type(pipe).__name__))
 
     def callback(step: int, timestep: Any, latents: Any) -> None:
         on_step_end(pipe, step, timestep, {"latents": latents})

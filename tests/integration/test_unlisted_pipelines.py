@@ -48,7 +48,7 @@ def case(request):
 
 def compare(layer):
     """Return a layer without what only lists of the model's blocks tell, and has no effect."""
-    layer = replace(layer, is_probed=False)
+    layer = replace(layer, processor=None)
     if layer.order == "cross":
         return replace(layer, self_attention="")
     return replace(layer, stride=1, multiple=1) if layer.order == "text" else layer

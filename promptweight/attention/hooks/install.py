@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 import torch
 
-from promptweight.attention.hooks.class_swap import (
+from promptweight.attention.class_swap import (
     SWAPPABLE,
     SWAPPABLE_PROCESSORS,
     SWAPPABLE_SELF_PROCESSORS,
@@ -208,9 +208,11 @@ def make_hook(layer: Layer, processor: Any) -> LayerHook:
     Raises:
         AttachError: the layer's processor is not supported.
     """
-    hook: LayerHook | None = None if layer.is_probed else make_processor(processor)
-    is_open = layer.is_probed and is_own_backend(processor)
-    if hook is None and (is_open or is_swappable(processor)):
+    hook: LayerHook | None = make_processor(processor) if layer.processor is None else None
+    is_open = is_swappable(processor) if layer.processor is None else is_own_backend(processor)
+    if layer.processor not in (None, type(processor)):
+        is_open = False
+    if hook is None and is_open:
         hook = LayerHook(order=layer.order, multiple=layer.multiple, leading=layer.leading)
     return require_hook(hook, layer.name, processor)
 

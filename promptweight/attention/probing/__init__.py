@@ -2,5 +2,6 @@
 
 - `first_step`: the arguments of the model's calls in the first step of a run;
 - `observation`: queries and keys of a call in which no attention moves anything;
-- `probe`: the layout of a model, from what changes with the text and with the latents.
+- `trial`: the places of text and image in one trial, from what changes with the text and the latents;
+- `probe`: the layout of a model, from what two trials have in common.
 """

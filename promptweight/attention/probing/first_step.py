@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from promptweight.attention.call_arguments import get_argument, set_argument
-from promptweight.attention.model_calls import ModelArguments, add_call_hooks
+from promptweight.attention.model_calls import ModelArguments, add_call_hooks, unwrap_compiled
 
 MAX_CALLS = 2
 """Most calls of a model in a step: one for the prompt, and one for the negative prompt."""
@@ -49,7 +49,7 @@ class _StepIsDoneError(Exception):
 def record_first_step(pipe: Any, model: Any, inputs: Mapping[str, Any]) -> list[ModelCall]:
     """Run a pipeline until its first step is done; return the calls of its model.
 
-    The run leaves the pipeline's scheduler and the global random numbers as they were.
+    The run leaves the pipeline, the processors of its model and torch's random numbers as they were.
 
     Args:
         pipe: the pipeline.
@@ -70,20 +70,27 @@ def record_first_step(pipe: Any, model: Any, inputs: Mapping[str, Any]) -> list[
     def stop(*_args: Any, **_kwargs: Any) -> None:
         raise _StepIsDoneError
 
-    scheduler, settings = pipe.scheduler, dict(getattr(pipe, "_progress_bar_config", {}))
+    scheduler, attributes = pipe.scheduler, dict(vars(pipe))
+    layers = [each for each in unwrap_compiled(model).modules() if hasattr(each, "processor")]
+    processors = [each.processor for each in layers]
     remove = add_call_hooks(model, keep, lambda *_: None)
     pipe.scheduler = copy.deepcopy(scheduler)  # a run sets its timesteps
     pipe.scheduler.step = stop
-    pipe.set_progress_bar_config(**settings | {"disable": True})
+    pipe.set_progress_bar_config(disable=True)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            torch.manual_seed(0)  # that of every trial
             pipe(**inputs)
     except _StepIsDoneError:
         pass
     finally:
         remove()
         pipe.scheduler = scheduler
-        pipe.set_progress_bar_config(**settings)
+        vars(pipe).clear()
+        vars(pipe).update(attributes)
+        for layer, processor in zip(layers, processors, strict=True):
+            if layer.processor is not processor:  # a run that is cut short may leave its own
+                layer.processor = processor
     return calls
 
 

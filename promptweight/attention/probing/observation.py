@@ -16,6 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from promptweight.attention.class_swap import (
+    check_settings,
+    is_swapped,
+    remove_hook,
+    restore_class,
+    set_hook,
+    swap_class,
+)
 from promptweight.attention.probing.first_step import ModelCall
 
 LayerCall = tuple[str, int]
@@ -31,6 +39,12 @@ class Projected:
     """(batch, heads, queries, dim)."""
     key: Tensor
     """(batch, heads, keys, dim)."""
+    settings: Mapping[str, Any]
+    """The arguments of the call after the mask, by name."""
+
+    def check(self) -> None:
+        """Raise `AttachError` where a session could not take the place of this call."""
+        check_settings(self.query, **self.settings)
 
     def find_changed_queries(self, other: Projected) -> Tensor:
         """Return how much each query differs, (batch, queries) float32; zeros where the shapes differ."""
@@ -78,7 +92,7 @@ def run_model(model: Any, call: ModelCall, attend: Callable[..., Tensor]) -> Any
     with ExitStack() as stack:
         for name, module in find_attention_modules(model).items():
             enter = module.register_forward_pre_hook(lambda *_, name=name: layers.append(name))
-            leave = module.register_forward_hook(lambda *_: layers.pop() and None)
+            leave = module.register_forward_hook(lambda *_: layers.__delitem__(-1))
             stack.callback(enter.remove)
             stack.callback(leave.remove)
         stack.enter_context(_AttentionMode(attend, layers))
@@ -94,34 +108,67 @@ def observe(model: Any, call: ModelCall) -> Mapping[LayerCall, Projected]:
     """Run a call of a model with attention that returns zeros; return the queries and keys, in order."""
     observed: dict[LayerCall, Projected] = {}
 
-    def attend(place: LayerCall, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-        observed[place] = Projected(query.clone(), key.clone())
+    def attend(
+        place: LayerCall,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,  # noqa: ARG001 - nothing is attended to
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        **_: Any,
+    ) -> Tensor:
+        settings = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+        observed[place] = Projected(query.clone(), key.clone(), settings)
         return query.new_zeros(*query.shape[:-1], value.shape[-1])
 
     run_model(model, call, attend)
     return observed
 
 
-def run_without_keys(model: Any, call: ModelCall, hidden: Mapping[LayerCall, int]) -> Any:
-    """Run a call of a model without one key of each of the attention calls `hidden`; return the output."""
+class _HiddenKey:
+    """Hook in a layer that attends to all keys but one."""
 
-    def attend(
-        place: LayerCall,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        **rest: Any,
+    def __init__(self, position: int) -> None:
+        self.position, self.is_reached = position, False
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """Compute attention; arguments as in `class_swap.AttentionHook`."""
+        self.is_reached = True
+        bias = query.new_zeros(1, 1, 1, key.shape[2])
+        bias[..., self.position] = -torch.inf
+        if mask is not None:
+            bias = mask & (bias == 0) if mask.dtype == torch.bool else mask + bias
+        is_grouped = query.shape[1] != key.shape[1]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, enable_gqa=is_grouped)
+
+    def attend_rows(
+        self, rows: slice, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None
     ) -> Tensor:
-        if place in hidden:
-            bias = query.new_zeros(1, 1, 1, key.shape[2])
-            bias[..., hidden[place]] = -torch.inf
-            if attn_mask is None:
-                attn_mask = bias
-            elif attn_mask.dtype == torch.bool:
-                attn_mask = attn_mask & (bias == 0)
-            else:
-                attn_mask = attn_mask + bias
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, **rest)
+        """Compute attention of a range of the batch."""
+        del rows
+        return self.attend(query, key, value, mask=mask)
 
-    return run_model(model, call, attend)
+
+@torch.no_grad()
+def run_without_keys(model: Any, call: ModelCall, hidden: Mapping[str, int]) -> tuple[Any, list[str]]:
+    """Run a call of a model without one key of each of the layers `hidden`, with hooks as a session's.
+
+    Returns:
+        The model's output, and the layers whose hooks were not reached.
+
+    Raises:
+        AttachError: the class of a layer's processor cannot be swapped, or does not call torch's attention.
+    """
+    hooks = {name: _HiddenKey(position) for name, position in hidden.items()}
+    with ExitStack() as stack:
+        for name, hook in hooks.items():
+            layer = model.get_submodule(name)
+            if not is_swapped(layer.processor):  # several layers may share it
+                swap_class(layer.processor)
+                stack.callback(restore_class, layer.processor)
+            set_hook(layer, hook)
+            stack.callback(remove_hook, layer)
+        output = model._call_impl(*call.args, **call.kwargs)  # past `torch.compile`
+    return output, [name for name, hook in hooks.items() if not hook.is_reached]

@@ -1,45 +1,34 @@
-"""Layout of a model of an unknown class: which keys are the text's, and which queries are the image's.
+"""Layout of a model of an unknown class, from two trial steps of its pipeline.
 
-In the calls of a first step, single rows of the text and single positions of the latents are changed, while
-no attention moves anything (`observation`). A key that changes with a row of the text is this row's; a query
-that changes with a position of the latents is that of the image there. Layers in which this does not give
-one range for the text and one raster for the image are not supported.
-
-The result is tested: without the keys of a row, a change of that row must not change the model's output.
-Where it does, the text reaches the image outside of attention, too.
+The trials have other sizes and other texts, so that what they have in common holds for all: where a layer is
+padded to a multiple, where the model has positions of its own, and which argument has which value.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from PIL import Image
-from torch import Tensor
 
-from promptweight.attention.call_arguments import Argument, ImageShapes, LatentSize, RasterPositions
-from promptweight.attention.layers import DenoiserKind, Layer, grid_size
-from promptweight.attention.probing.first_step import MAX_CALLS, ModelCall, record_first_step
-from promptweight.attention.probing.observation import LayerCall, Projected, observe, run_without_keys
-from promptweight.conditioning import ROLES, Role, encode_prompts, stack_texts
+from promptweight.attention.class_swap import AttentionHook, find_own_class, is_swapped
+from promptweight.attention.layers import DenoiserKind, Layer
+from promptweight.attention.probing.trial import Findings, Setup, Trial
 from promptweight.errors import AttachError
 from promptweight.messages import Message, message
 
 if TYPE_CHECKING:
     from promptweight.protocols import Pipeline
 
-PROMPT, NEGATIVE_PROMPT = "a red cat beside a blue mouse", "blurry"
-HEIGHT, WIDTH = 8, 12
-"""Size of the image of the trial run, in latents; a multiple of it where the pipeline draws no such size."""
-SCALES = (1, 2, 4, 8, 16)
-PICTURES = ("image", "mask_image", "control_image", "control_mask")
-MAX_STRIDE = 64
-MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
+SETUPS = (
+    Setup("a red cat beside a blue mouse", "blurry", 8, 12),
+    Setup("a dog", "a blurry picture of a house and a tree", 10, 6),
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +39,13 @@ class ProbedModel:
     warnings: tuple[Message, ...]
 
 
-_PROBED: WeakKeyDictionary[Any, dict[type, ProbedModel]] = WeakKeyDictionary()
+_PROBED: WeakKeyDictionary[Any, dict[Any, ProbedModel]] = WeakKeyDictionary()
 
 
 def probe_model(pipe: Pipeline, entry_point: Any, model: Any) -> ProbedModel:
-    """Return the layout of a pipeline's model, for which the pipeline runs one step of a small image.
+    """Return the layout of a pipeline's model, for which the pipeline runs two steps of small images.
+
+    A model that has the same modules and processors as in an earlier probe is not probed again.
 
     Args:
         pipe: a pipeline of a family that `derive_family` has derived.
@@ -62,359 +53,93 @@ def probe_model(pipe: Pipeline, entry_point: Any, model: Any) -> ProbedModel:
         model: the same without the wrapper of `torch.compile`.
 
     Raises:
-        AttachError: the run failed, or a layer has not one range of text and one raster of the image.
+        AttachError: the pipeline has no such model, a session is attached to it, a run failed, or a layer
+            has not one range of text and one raster of the image.
     """
+    name = type(pipe).__name__
+    if model is None:
+        raise AttachError(message("probe-model", pipeline=name))
+    others = getattr(pipe, "components", {})
+    if any(re.fullmatch(r"(unet|transformer)_\d", key) and others[key] is not None for key in others):
+        raise AttachError(message("second-transformer", pipeline=name))
+    processors = [each.processor for each in model.modules() if hasattr(each, "processor")]
+    modules = ((path, type(each)) for path, each in model.named_modules())
+    state = (type(pipe), *modules, *map(find_own_class, processors))
     known = _PROBED.setdefault(model, {})
-    if type(pipe) not in known:
-        known[type(pipe)] = _Probe(pipe, entry_point, model).run()
-    return known[type(pipe)]
+    if state in known:
+        return known[state]
+    if any(is_swapped(each) or isinstance(each, AttentionHook) for each in processors):
+        raise AttachError(message("session-open", pipeline=name))
+    with _run_plainly(model):
+        findings = [Trial(pipe, entry_point, model, setup).run() for setup in SETUPS]
+    probed = _combine(name, findings)
+    if not any(each.is_idle for each in findings):  # else training may show other ways of the text
+        known[state] = probed
+    return probed
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The positions of text and image in one layer."""
-
-    name: str
-    projected: Projected
-    text_start: int
-    """Position among the keys of the text's first row, which may be one that is left out."""
-    image_queries: range
-    """Positions of the image among the queries; empty where the text attends to itself."""
-    image_keys: range
-    """Positions of the image among the keys; empty where they are the text's alone."""
-    image_columns: int = 0
-    """Number of positions in a row of the image; 0 where it is not known."""
+@contextmanager
+def _run_plainly(model: Any) -> Iterator[None]:
+    """Run a model without compiled code, and without a cache that skips layers."""
+    cache = getattr(model, "_cache_config", None)
+    if cache is not None:
+        model.disable_cache()
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        if cache is not None:
+            model.enable_cache(cache)
 
 
-class _Probe:
-    """Probe of the model of one pipeline."""
+def _combine(name: str, findings: Sequence[Findings]) -> ProbedModel:
+    """Return what the trials of a pipeline have in common.
 
-    def __init__(self, pipe: Any, entry_point: Any, model: Any) -> None:
-        self.pipe, self.entry_point, self.model = pipe, entry_point, model
-        self.name = type(pipe).__name__
-        self.pixels = int(getattr(pipe, "vae_scale_factor", 8))
+    Raises:
+        AttachError: a layer has no form that fits them all, or its arguments are in other places.
+    """
+    first = findings[0]
+    places = {(each.text, each.latents, each.size_reader, each.row_order) for each in findings}
+    numbers = {len(each.layers) for each in findings}
+    if len(places) > 1 or len(numbers) > 1:
+        raise AttachError(message("probe-differs", pipeline=name))
+    layers = []
+    for of_layer in zip(*(each.layers for each in findings), strict=True):
+        form = next((form for form in of_layer[0] if all(form in other for other in of_layer[1:])), None)
+        if form is None:
+            raise AttachError(message("probe-columns", pipeline=name, layer=of_layer[0][0].name))
+        layers.append(form)
+    text_mask = _get_common(each.text_mask for each in findings)
+    trims = any(each.trims_text for each in findings)
+    if trims and text_mask is None:
+        raise AttachError(message("probe-columns", pipeline=name, layer=layers[0].name))
+    reader: Callable[..., Any] | None = first.size_reader[0] if first.size_reader else None
+    kind = DenoiserKind(
+        partial(_find_probed_layers, tuple(layers)),
+        text=first.text,
+        latents=first.latents,
+        text_mask=text_mask,
+        omits_full_mask=text_mask is not None and any(each.omits_full_mask for each in findings),
+        text_lengths=_get_common(each.text_lengths for each in findings),
+        trims_text=trims,
+        make_latent_size=None if reader is None else partial(reader, *first.size_reader[1:]),
+        replaces_text=text_mask is not None or not first.has_mask,
+        extends_text=False,
+        row_order=first.row_order,
+    )
+    warnings = [message("model-probed", pipeline=name, layers=len(layers))]
+    if any(each.reaches_past for each in findings):
+        warnings.append(message("text-outside-attention", pipeline=name))
+    return ProbedModel(kind, tuple(warnings))
 
-    def run(self) -> ProbedModel:
-        """Find the text and the image in all layers."""
-        encoded = encode_prompts(self.pipe, PROMPT, NEGATIVE_PROMPT, in_session=True)
-        calls = self._record(encoded.inputs)
-        if not 0 < len(calls) <= MAX_CALLS:
-            raise AttachError(message("probe-calls", pipeline=self.name, calls=len(calls)))
-        texts = {role: _stack(encoded.inputs, role) for role in ROLES}
-        self.call, self.text, self.roles = self._find_text(calls, texts)
-        self.row = self.roles.index("positive")
-        self.latents: Argument = next(iter(self.call.list_arguments(self.model)))
-        mask = next(
-            (name for name in encoded.inputs if name.endswith("_mask") and "negative" not in name), ""
-        )
-        used = _list_used_rows(encoded.inputs.get(mask), self._text_rows)
-        found = self._find_layers(sorted({used[0], used[len(used) // 2], used[-1]}))
-        size, size_reader, side = self._read_size()
-        trims, layers = self._describe(found, len(used), size, side)
-        warnings = [message("model-probed", pipeline=self.name, layers=len(layers))]
-        hidden = {(each.name, 0): each.text_start + used[len(used) // 2] for each in found}
-        if self._depends_on_hidden(used[len(used) // 2], hidden):
-            warnings.append(message("text-outside-attention", pipeline=self.name))
-        text_mask, omits_full_mask = None, False
-        if mask:
-            text_mask, omits_full_mask = self._find_mask(is_full=len(used) == self._text_rows)
-        kind = DenoiserKind(
-            partial(_find_probed_layers, layers),
-            text=self.text,
-            latents=self.latents,
-            text_mask=text_mask,
-            omits_full_mask=omits_full_mask,
-            text_lengths=self._find_lengths(len(used)),
-            trims_text=trims,
-            make_latent_size=size_reader,
-            extends_text=False,
-            row_order=self._get_row_order(),
-        )
-        return ProbedModel(kind, tuple(warnings))
 
-    def _record(self, inputs: Mapping[str, Any]) -> list[ModelCall]:
-        """Return the calls of the model in the first step of a run of the smallest image that it draws."""
-        accepted = inspect.signature(type(self.pipe).__call__).parameters
-        errors: list[Exception] = []
-        for scale in SCALES:
-            self.size = (scale * HEIGHT, scale * WIDTH)
-            settings = {
-                "height": self.pixels * self.size[0],
-                "width": self.pixels * self.size[1],
-                "num_inference_steps": 2,
-                "output_type": "latent",
-                "use_resolution_binning": False,
-            }
-            settings = {name: value for name, value in settings.items() if name in accepted}
-            for given in ({}, self._make_pictures(accepted)):
-                try:
-                    return record_first_step(self.pipe, self.entry_point, settings | given | dict(inputs))
-                except Exception as error:  # of the pipeline, of any kind
-                    errors.append(error)
-            if not isinstance(errors[-1], ValueError):  # of the check of the size
-                break
-        raise AttachError(message("probe-run", pipeline=self.name, error=errors[-1])) from errors[-1]
-
-    def _make_pictures(self, accepted: Collection[str]) -> dict[str, Any]:
-        """Return a picture for each argument of the pipeline that may be one that it needs."""
-        height, width = (self.pixels * each for each in self.size)
-        picture = Image.new("RGB", (width, height), "gray")
-        return {name: picture for name in PICTURES if name in accepted}
-
-    def _find_text(
-        self, calls: Sequence[ModelCall], texts: Mapping[Role, Tensor | None]
-    ) -> tuple[ModelCall, Argument, tuple[Role | None, ...]]:
-        """Return the call with the prompt, the argument with the text, and the role of each of its rows.
-
-        The role is None for rows of another text, such as zeros in place of an empty one.
-        """
-        for call in calls:
-            for argument, value in call.list_arguments(self.model).items():
-                roles = tuple(_match_role(row, texts) for row in _list_rows(value))
-                if "positive" in roles:
-                    return call, argument, roles
-        raise AttachError(message("probe-text", pipeline=self.name))
-
-    @property
-    def _text_rows(self) -> int:
-        """Number of rows of the prompt in the call."""
-        return len(_list_rows(self.call.get(self.text))[self.row])
-
-    def _mark_text(self, row: int) -> ModelCall:
-        """Return the call with another row of the prompt's embeddings."""
-        return self.call.with_value(self.text, _mark(self.call.get(self.text), self.row, (row,)))
-
-    def _mark_latents(self, *position: int) -> ModelCall:
-        """Return the call with other latents at a position of the image."""
-        value = self.call.get(self.latents)
-        is_packed = value[0].ndim == 2
-        index = position if is_packed else (..., *position)
-        return self.call.with_value(self.latents, _mark(value, self.row, index))
-
-    def _find_layers(self, rows: Sequence[int]) -> list[_Found]:
-        """Return text and image of every layer with text keys, from changes of some rows of the text."""
-        plain = observe(self.model, self.call)
-        by_text = [observe(self.model, self._mark_text(row)) for row in rows]
-        by_latents = [observe(self.model, self._mark_latents(*each)) for each in self._list_corners()]
-        batch = len(_list_rows(self.call.get(self.text)))
-        found = []
-        for place, own in plain.items():
-            if own.key.shape[0] != batch:  # over something other than positions
-                continue
-            columns = [
-                _find_peak(own.find_changed_keys(each[place])[self.row]) for each in by_text if place in each
-            ]
-            if all(column is None for column in columns):
-                continue
-            starts = {None if c is None else c - row for c, row in zip(columns, rows, strict=True)}
-            start = starts.pop()
-            if starts or start is None or place[1] or not place[0]:
-                raise AttachError(message("probe-columns", pipeline=self.name, layer=place[0] or "-"))
-            corners = [each[place] for each in by_latents]
-            found.append(self._place_image(place[0], own, start, corners))
-        if not any(each.image_queries for each in found):
-            raise AttachError(message("probe-text", pipeline=self.name))
-        return found
-
-    def _list_corners(self) -> list[tuple[int, ...]]:
-        """Return the first position of the latents, the last of the first row, and the last of all.
-
-        Of packed latents, of which no rows are known, the first and the last.
-        """
-        latents = self.call.get(self.latents)[0]
-        if latents.ndim == 2:
-            return [(0,), (len(latents) - 1,)]
-        if latents.ndim > 3 and latents.shape[1] > 1:
-            raise AttachError(message("probe-film", pipeline=self.name, frames=latents.shape[1]))
-        height, width = latents.shape[-2:]
-        return [(0, 0), (0, width - 1), (height - 1, width - 1)]
-
-    def _place_image(self, layer: str, own: Projected, start: int, corners: Sequence[Projected]) -> _Found:
-        """Return where the image is in a layer whose queries and keys change with corners of the latents."""
-        queries, keys = (
-            [find(own, each)[self.row] for each in corners]
-            for find in (Projected.find_changed_queries, Projected.find_changed_keys)
-        )
-        if not any(bool(each.any()) for each in queries):
-            return _Found(layer, own, start, range(0), range(0))
-        if not any(bool(each.any()) for each in keys):
-            return _Found(layer, own, start, range(own.query.shape[2]), range(0))
-        peaks = [[_find_peak(change) for change in changes] for changes in (queries, keys)]
-        if any(peak is None for each in peaks for peak in each):
-            raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
-        of_queries, of_keys = (range(each[0] or 0, (each[-1] or 0) + 1) for each in peaks)
-        if len(of_queries) != len(of_keys):
-            raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
-        columns = (peaks[0][1] or 0) - of_queries.start + 1 if len(corners) > 2 else 0
-        return _Found(layer, own, start, of_queries, of_keys, columns)
-
-    def _read_size(self) -> tuple[tuple[int, int], Callable[[], LatentSize] | None, int]:
-        """Return height and width of the call's latents, how later calls tell them, and a position's side.
-
-        The side is that of a position of packed latents, in latents; 0 for latents that are not packed.
-        """
-        latents = self.call.get(self.latents)[0]
-        if latents.ndim > 2:
-            return tuple(latents.shape[-2:]), None, 0
-        tokens, (height, width) = len(latents), self.size
-        side = round((height * width / tokens) ** 0.5)
-        grid = (height // side, width // side)
-        for argument, value in self.call.list_arguments(self.model).items():
-            axis = RasterPositions.find_axis(value, grid)
-            if axis is not None:
-                return self.size, partial(RasterPositions, argument, self.latents, axis, side), side
-            if ImageShapes.has_grid(value, grid):
-                return self.size, partial(ImageShapes, argument, side), side
-        raise AttachError(message("probe-size", pipeline=self.name, tokens=tokens))
-
-    def _describe(
-        self, found: Sequence[_Found], used: int, size: tuple[int, int], side: int
-    ) -> tuple[bool, tuple[Layer, ...]]:
-        """Return whether the model leaves out the unused end of the text, and its layers."""
-        rows = self._text_rows
-        joint = [each for each in found if each.image_keys]
-        lengths = {
-            each.image_keys.start - each.text_start
-            for each in joint
-            if each.image_keys.start > each.text_start
-        }
-        trims = bool(lengths) and lengths == {used} and used < rows
-        length = used if trims else rows
-        layers = [self._describe_layer(each, length, size, side) for each in found]
-        return trims, tuple(replace(layer, is_probed=True) for layer in layers)
-
-    def _describe_layer(self, found: _Found, length: int, size: tuple[int, int], side: int) -> Layer:
-        """Return a layer with a text of `length` rows."""
-        heads, start, cells = found.projected.query.shape[1], found.text_start, len(found.image_queries)
-        if not cells:
-            return Layer(found.name, 1, heads, "text", leading=start)
-        strides = [side] if side else range(1, MAX_STRIDE + 1)
-        stride = next((each for each in strides if _count_cells(size, each) == cells), 0)
-        if not stride or found.image_columns not in (0, grid_size(*size, stride)[1]):
-            raise AttachError(message("probe-image", pipeline=self.name, layer=found.name))
-        if not found.image_keys:
-            if start:
-                raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
-            return Layer(found.name, stride, heads)
-        keys = found.projected.key.shape[2]
-        if found.image_keys.start == start + length:
-            return Layer(found.name, stride, heads, "text first", found.name, leading=start)
-        if found.image_keys.start == 0 and start == keys - length:
-            return Layer(found.name, stride, heads, "image first", found.name)
-        for multiple in MULTIPLES:
-            padded = -(-cells // multiple) * multiple
-            if found.image_keys.start == 0 and start == padded < keys == padded + _pad(length, multiple):
-                return Layer(found.name, stride, heads, "image first", found.name, multiple)
-        raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
-
-    def _get_row_order(self) -> tuple[Role, ...]:
-        """Return the roles in the order in which a call stacks them; the usual order where it does not."""
-        order = tuple(dict.fromkeys(role for role in self.roles if role is not None))
-        return order if len(order) > 1 else DenoiserKind.row_order
-
-    def _find_mask(self, *, is_full: bool) -> tuple[Argument | None, bool]:
-        """Return the argument with the mask of the text, None for none; and whether it is left out.
-
-        It may go on over the image. A mask of a text without padding, `is_full`, may be None.
-        """
-        arguments = {
-            argument: value
-            for argument, value in self.call.list_arguments(self.model).items()
-            if argument[1].endswith("mask")
-        }
-        for argument, value in arguments.items():
-            fits = isinstance(value, Tensor) and value.ndim > 1 and len(value) == len(self.roles)
-            if fits and value.shape[1] >= self._text_rows:
-                return argument, False
-        empty = [argument for argument, value in arguments.items() if value is None]
-        return (empty[0], True) if is_full and len(empty) == 1 else (None, False)
-
-    def _find_lengths(self, used: int) -> Argument | None:
-        """Return the argument with the number of used rows of each text; None for none."""
-        for argument, value in self.call.list_arguments(self.model).items():
-            is_length = isinstance(value, Tensor) and not value.is_floating_point() and value.ndim == 1
-            if is_length and len(value) == len(self.roles) and int(value[self.row]) == used:
-                return argument
-        return None
-
-    def _depends_on_hidden(self, row: int, hidden: Mapping[LayerCall, int]) -> bool:
-        """Return whether the model's output changes with a row of the text whose keys are hidden."""
-        outputs = [run_without_keys(self.model, each, hidden) for each in (self.call, self._mark_text(row))]
-        own, other = (_first_tensor(each)[self.row].nan_to_num() for each in outputs)
-        return not torch.equal(own, other)
+def _get_common(values: Iterator[Any]) -> Any:
+    """Return the value that all have; None for others."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
 
 
 def _find_probed_layers(layers: Sequence[Layer], model: Any) -> Iterator[tuple[Layer, Any]]:
     """Yield the layers and their modules in a model."""
     for layer in layers:
         yield layer, model.get_submodule(layer.name)
-
-
-def _find_peak(change: Tensor) -> int | None:
-    """Return the position that changes at least twice as much as every other; None for none."""
-    top = int(change.argmax())
-    others = change.clone()
-    others[top] = 0
-    return top if change[top] > 0 and others.max() <= change[top] / 2 else None
-
-
-def _count_cells(size: tuple[int, int], stride: int) -> int:
-    rows, columns = grid_size(*size, stride)
-    return rows * columns
-
-
-def _pad(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
-
-
-def _stack(inputs: Mapping[str, Any], role: Role) -> Tensor | None:
-    """Return the embeddings of the one text of a role, (rows, ...); None for none."""
-    value = inputs.get("prompt_embeds" if role == "positive" else "negative_prompt_embeds")
-    return None if value is None else stack_texts(value)[0]
-
-
-def _list_rows(value: Any) -> list[Tensor]:
-    """Return the rows of a batch, (batch, rows, …) or a list of (rows, …); none of other values."""
-    if isinstance(value, Tensor):
-        return list(value) if value.ndim > 2 and value.is_floating_point() else []
-    is_batch = isinstance(value, (list, tuple)) and all(isinstance(each, Tensor) for each in value)
-    return [each for each in value if each.ndim > 1 and each.is_floating_point()] if is_batch else []
-
-
-def _match_role(row: Tensor, texts: Mapping[Role, Tensor | None]) -> Role | None:
-    """Return the role of the text that a row of a batch begins with; None for none."""
-    for role, text in texts.items():
-        if text is None or row.shape[1:] != text.shape[1:]:
-            continue
-        length = min(len(row), len(text))
-        same = torch.equal(row[:length], text[:length].to(row.device, row.dtype))
-        if same and not bool(row[length:].any()):
-            return role
-    return None
-
-
-def _list_used_rows(mask: Any, rows: int) -> list[int]:
-    """Return the rows of the first text that its mask keeps; all rows without a mask."""
-    if mask is None:
-        return list(range(rows))
-    return [int(row) for row in mask[0].reshape(len(mask[0]), -1)[:rows, 0].nonzero()]
-
-
-def _mark(value: Any, row: int, index: Any) -> Any:
-    """Return a batch, a tensor or a list, with other values at `index` of one of its rows."""
-    rows = [each.clone() for each in value]
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(rows[row][index].shape, generator=generator).to(rows[row])
-    rows[row][index] = rows[row][index].flip(-1) + 4 * noise
-    return torch.stack(rows) if isinstance(value, Tensor) else type(value)(rows)
-
-
-def _first_tensor(output: Any) -> Any:
-    """Return the prediction in a model's output: a tensor, or a list of those of the batch."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        return next(iter(output.values()))
-    if isinstance(output, tuple):
-        return output[0]
-    return output

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache, wraps
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,6 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from promptweight.attention.hooks.layer_hook import LayerHook
 from promptweight.errors import AttachError
 from promptweight.messages import message
 
@@ -68,6 +67,19 @@ SWAPPABLE = {**SWAPPABLE_PROCESSORS, **SWAPPABLE_SELF_PROCESSORS}
 HOOK_ATTRIBUTE = "_promptweight_hook"
 
 
+@runtime_checkable
+class AttentionHook(Protocol):
+    """Attention of a layer in place of torch's."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """Compute attention; queries, keys and values are (batch, heads, positions, dim)."""
+
+    def attend_rows(
+        self, rows: slice, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None
+    ) -> Tensor:
+        """Compute attention of a range of the batch."""
+
+
 def is_swappable(processor: Any, known: Mapping[str, int] = SWAPPABLE_PROCESSORS) -> bool:
     """Return True for diffusers' own processors of the classes `known`, on torch's kernels."""
     kind = type(processor)
@@ -111,14 +123,25 @@ def is_swapped(processor: Any) -> bool:
     return hasattr(type(processor), "_class_outside_sessions")
 
 
+def find_own_class(processor: Any) -> type:
+    """Return the class that a processor has outside of sessions."""
+    return getattr(type(processor), "_class_outside_sessions", type(processor))
+
+
 def swap_class(processor: Any) -> None:
     """Swap a processor's class for one that passes attention to the text to its layer's hook.
 
     Args:
         processor: a swappable processor; layers may share it. In layers without a hook it acts as before.
+
+    Raises:
+        AttachError: the processor is a function, or its class does not permit it.
     """
     original: Any = type(processor)
-    processor.__class__ = make_hooked_class(original)
+    try:
+        processor.__class__ = make_hooked_class(original)
+    except TypeError as error:
+        raise AttachError(message("processor-class", processor=original.__name__)) from error
 
 
 def restore_class(processor: Any) -> None:
@@ -126,7 +149,7 @@ def restore_class(processor: Any) -> None:
     processor.__class__ = type(processor)._class_outside_sessions
 
 
-def set_hook(attn: Any, hook: LayerHook) -> None:
+def set_hook(attn: Any, hook: AttentionHook) -> None:
     """Set the hook of a layer whose processor has a swapped class.
 
     The hook is an attribute of the layer's module: compiled blocks that are alike then share their code,
@@ -183,7 +206,7 @@ class HookedAttentionMode(TorchFunctionMode):
         skipped: the number of calls before the first that is passed.
     """
 
-    def __init__(self, hook: LayerHook, calls: int, skipped: int = 0) -> None:
+    def __init__(self, hook: AttentionHook, calls: int, skipped: int = 0) -> None:
         super().__init__()
         self.hook, self.remaining, self.skipped = hook, calls, skipped
         self.first_row, self.is_whole = 0, calls == 1
@@ -213,10 +236,17 @@ class HookedAttentionMode(TorchFunctionMode):
         enable_gqa: bool = False,  # noqa: ARG002 - the kernels see it in the heads
     ) -> Tensor:
         """Run the hook's attention with torch's argument names."""
-        if dropout_p or is_causal or scale not in (None, query.shape[-1] ** -0.5):
-            raise AttachError(message("attention-settings", dropout=dropout_p, causal=is_causal, scale=scale))
+        check_settings(query, dropout_p, is_causal=is_causal, scale=scale)
         rows = slice(self.first_row, self.first_row + query.shape[0])
         self.first_row = rows.stop
         if self.is_whole:
             return self.hook.attend(query, key, value, mask=attn_mask)
         return self.hook.attend_rows(rows, query, key, value, mask=attn_mask)
+
+
+def check_settings(
+    query: Tensor, dropout_p: float = 0.0, *, is_causal: bool = False, scale: float | None = None
+) -> None:
+    """Raise `AttachError` for settings of torch's attention that a session does not apply."""
+    if dropout_p or is_causal or scale not in (None, query.shape[-1] ** -0.5):
+        raise AttachError(message("attention-settings", dropout=dropout_p, causal=is_causal, scale=scale))

@@ -1,0 +1,508 @@
+"""Places of text and image in a model of an unknown class, in a trial step of one size and one prompt.
+
+In the call of a first step, single rows of the text and single positions of the latents are changed, while
+no attention moves anything (`observation`). A key that changes with a row of the text is this row's; a query
+that changes with a position of the latents is that of the image there. Layers in which this does not give
+one range for the text and one raster for the image are not supported.
+
+The result is tested with the hooks of a session: without the keys of a row, a change of that row must not
+change the model's output. Where it does, the text reaches the image in another way, too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from promptweight.attention.call_arguments import Argument, ImageShapes, RasterPositions
+from promptweight.attention.layers import DenoiserKind, Layer, grid_size
+from promptweight.attention.probing.first_step import MAX_CALLS, ModelCall, record_first_step
+from promptweight.attention.probing.observation import Projected, observe, run_without_keys
+from promptweight.conditioning import ROLES, Role, encode_prompts, stack_texts
+from promptweight.errors import AttachError
+from promptweight.messages import message
+
+SCALES = (1, 2, 4, 8, 16)
+"""Multiples of the size of a trial, of which the first is used that the pipeline draws."""
+PICTURES = ("image", "mask_image", "control_image", "control_mask")
+MAX_STRIDE = 64
+MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Texts and size of a trial step."""
+
+    prompt: str
+    negative_prompt: str
+    height: int
+    """In latents, as `width`."""
+    width: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Result of a trial step."""
+
+    layers: tuple[tuple[Layer, ...], ...]
+    """For each layer the forms that fit this trial."""
+    text: Argument
+    latents: Argument
+    size_reader: tuple[Any, ...]
+    """Class and arguments of the reader of the latents' size; empty for latents (…, height, width)."""
+    text_mask: Argument | None
+    has_mask: bool
+    """True if the pipeline has a mask of the text."""
+    omits_full_mask: bool
+    text_lengths: Argument | None
+    trims_text: bool
+    row_order: tuple[Role, ...]
+    reaches_past: bool
+    """True if the text reaches the image also past these layers."""
+    is_idle: bool
+    """True if the model's output does not depend on the text, as before a training."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The positions of text and image in one layer."""
+
+    name: str
+    projected: Projected
+    text_start: int
+    """Position among the keys of the text's first row, which may be one that is left out."""
+    image_queries: range
+    """Positions of the image among the queries; empty where the text attends to itself."""
+    image_keys: range
+    """Positions of the image among the keys; empty where they are the text's alone."""
+    cells: tuple[int, ...] = ()
+    """Positions in the image of the places whose latents were changed; empty where they are not known."""
+
+
+class Trial:
+    """Trial step of a pipeline, and the places of text and image in it.
+
+    Args:
+        pipe: the pipeline.
+        entry_point: its denoising model as the pipeline calls it.
+        model: the same without the wrapper of `torch.compile`.
+        setup: texts and size.
+    """
+
+    def __init__(self, pipe: Any, entry_point: Any, model: Any, setup: Setup) -> None:
+        self.pipe, self.entry_point, self.model, self.setup = pipe, entry_point, model, setup
+        self.name = type(pipe).__name__
+        self.pixels = int(getattr(pipe, "vae_scale_factor", 8))
+
+    def run(self) -> Findings:
+        """Run the step, and find text and image in all layers.
+
+        Raises:
+            AttachError: the run failed, or a layer has not one range of text and one raster of the image.
+        """
+        accepted = inspect.signature(type(self.pipe).__call__).parameters
+        own = {"prompt": self.setup.prompt, "negative_prompt": self.setup.negative_prompt}
+        given = {name: own[name] for name in own if name in accepted}
+        negative = given.get("negative_prompt", "")
+        encoded = encode_prompts(self.pipe, self.setup.prompt, negative, in_session=True)
+        calls = self._record(accepted, encoded.inputs, given)
+        texts = {role: _stack(encoded.inputs, role) for role in ROLES}
+        self.call, self.text, self.roles = self._find_text(calls, texts)
+        self.row = self.roles.index("positive")
+        self.latents = self._find_latents()
+        mask_name = next(
+            (name for name in encoded.inputs if name.endswith("_mask") and "negative" not in name), ""
+        )
+        mask = encoded.inputs.get(mask_name)
+        text = texts["positive"]
+        used = _list_used_rows(mask, self._text_rows if text is None else min(self._text_rows, len(text)))
+        found = self._find_layers(sorted({used[0], used[len(used) // 2], used[-1]}))
+        size, size_reader, side = self._read_size()
+        trims, layers = self._describe(found, len(used), size, side)
+        reaches_past, is_idle = self._test_hidden(found, used[len(used) // 2])
+        text_mask, omits_full_mask = None, False
+        if mask is not None:
+            text_mask, omits_full_mask = self._find_mask(mask[0], is_full=len(used) == self._text_rows)
+        return Findings(
+            layers,
+            self.text,
+            self.latents,
+            size_reader,
+            text_mask,
+            mask is not None,
+            omits_full_mask,
+            self._find_lengths(len(used)),
+            trims,
+            self._get_row_order(),
+            reaches_past,
+            is_idle,
+        )
+
+    def _record(
+        self, accepted: Collection[str], inputs: Mapping[str, Any], texts: Mapping[str, str]
+    ) -> list[ModelCall]:
+        """Return the calls of the model in the first step of a run of the smallest image that it draws.
+
+        Raises:
+            AttachError: the run fails, or the same texts give other calls than their embeddings. Some
+                pipelines have zeros in place of negative embeddings, as without a negative prompt.
+        """
+        calls, settings = self._find_settings(accepted, inputs)
+        if not 0 < len(calls) <= MAX_CALLS:
+            raise AttachError(message("probe-calls", pipeline=self.name, calls=len(calls)))
+        for given in (texts, {"prompt": texts["prompt"]}):
+            of_texts = record_first_step(self.pipe, self.entry_point, settings | dict(given))
+            if _are_equal(*([(each.args, each.kwargs) for each in run] for run in (calls, of_texts))):
+                return calls
+        raise AttachError(message("probe-encoding", pipeline=self.name))
+
+    def _find_settings(
+        self, accepted: Collection[str], inputs: Mapping[str, Any]
+    ) -> tuple[list[ModelCall], dict[str, Any]]:
+        """Return the calls of the first step, and the arguments beside the texts with which it runs."""
+        errors: list[Exception] = []
+        for scale in SCALES:
+            self.size = (scale * self.setup.height, scale * self.setup.width)
+            settings = {
+                "height": self.pixels * self.size[0],
+                "width": self.pixels * self.size[1],
+                "num_inference_steps": 2,
+                "output_type": "latent",
+                "use_resolution_binning": False,
+            }
+            settings = {name: value for name, value in settings.items() if name in accepted}
+            pictures = self._make_pictures(accepted)
+            for given in [settings, settings | pictures] if pictures else [settings]:
+                try:
+                    return record_first_step(self.pipe, self.entry_point, given | dict(inputs)), given
+                except Exception as error:  # of the pipeline, of any kind
+                    errors.append(error)
+            if not isinstance(errors[-1], ValueError):  # of the check of the size
+                break
+        raise AttachError(message("probe-run", pipeline=self.name, error=errors[-1])) from errors[-1]
+
+    def _make_pictures(self, accepted: Collection[str]) -> dict[str, Any]:
+        """Return a picture for each argument of the pipeline that may be one that it needs."""
+        height, width = (self.pixels * each for each in self.size)
+        picture = Image.new("RGB", (width, height), "gray")
+        return {name: picture for name in PICTURES if name in accepted}
+
+    def _find_text(
+        self, calls: Sequence[ModelCall], texts: Mapping[Role, Tensor | None]
+    ) -> tuple[ModelCall, Argument, tuple[Role | None, ...]]:
+        """Return the call with the prompt, the argument with the text, and the role of each of its rows.
+
+        The role is None for rows of another text, such as zeros in place of an empty one.
+        """
+        for call in calls:
+            for argument, value in call.list_arguments(self.model).items():
+                roles = tuple(_match_role(row, texts) for row in _list_rows(value))
+                if "positive" in roles:
+                    return call, argument, roles
+        raise AttachError(message("probe-text", pipeline=self.name))
+
+    def _find_latents(self) -> Argument:
+        """Return the argument with the latents: of the first values with rows for these of the text."""
+        fits: dict[Argument, tuple[int, ...]] = {}
+        for argument, value in self.call.list_arguments(self.model).items():
+            rows = _list_rows(value)
+            if argument != self.text and len(rows) == len(self.roles) and not isinstance(value, tuple):
+                fits[argument] = tuple(rows[0].shape)
+        if not fits:
+            raise AttachError(message("probe-latents", pipeline=self.name))
+        return min(fits, key=lambda each: (fits[each][-2:] != self.size, each[0]))
+
+    @property
+    def _text_rows(self) -> int:
+        """Number of rows of the prompt in the call."""
+        return len(_list_rows(self.call.get(self.text))[self.row])
+
+    def _mark_text(self, row: int) -> ModelCall:
+        """Return the call with another row of the prompt's embeddings."""
+        return self.call.with_value(self.text, _mark(self.call.get(self.text), self.row, (row,)))
+
+    def _mark_latents(self, *position: int) -> ModelCall:
+        """Return the call with other latents at a position of the image."""
+        value = self.call.get(self.latents)
+        is_packed = value[0].ndim == 2
+        index = position if is_packed else (..., *position)
+        return self.call.with_value(self.latents, _mark(value, self.row, index))
+
+    def _find_layers(self, rows: Sequence[int]) -> list[_Found]:
+        """Return text and image of every layer with text keys, from changes of some rows of the text."""
+        plain = observe(self.model, self.call)
+        by_text = [observe(self.model, self._mark_text(row)) for row in rows]
+        by_latents = [observe(self.model, self._mark_latents(*each)) for each in self._list_places()]
+        batch = len(_list_rows(self.call.get(self.text)))
+        found = []
+        for place, own in plain.items():
+            if own.key.ndim != 4 or own.key.shape[0] != batch:  # over something other than positions
+                continue
+            columns = [
+                _find_peak(own.find_changed_keys(each[place])[self.row]) for each in by_text if place in each
+            ]
+            if all(column is None for column in columns):
+                continue
+            if not place[0]:
+                raise AttachError(message("probe-processor", pipeline=self.name))
+            if place[1]:
+                raise AttachError(message("probe-second-call", pipeline=self.name, layer=place[0]))
+            starts = {None if c is None else c - row for c, row in zip(columns, rows, strict=True)}
+            start = starts.pop()
+            if starts or start is None:
+                raise AttachError(message("probe-columns", pipeline=self.name, layer=place[0]))
+            own.check()
+            changed = [each[place] for each in by_latents]
+            found.append(self._place_image(place[0], own, start, changed))
+        if not any(each.image_queries for each in found):
+            raise AttachError(message("probe-text", pipeline=self.name))
+        return found
+
+    def _list_places(self) -> list[tuple[int, ...]]:
+        """Return places of the latents: the first, some between, and the last.
+
+        Each is a row and a column, or the number of a position of packed latents.
+        """
+        latents = self.call.get(self.latents)[0]
+        if latents.ndim == 2:
+            return [(0,), (len(latents) // 3,), (len(latents) - 1,)]
+        if latents.ndim > 3 and latents.shape[1] > 1:
+            raise AttachError(message("probe-film", pipeline=self.name, frames=latents.shape[1]))
+        height, width = latents.shape[-2:]
+        inside = (height // 2, width // 3)
+        return [(0, 0), (0, width - 1), inside, (height - 1, 0), (height - 1, width - 1)]
+
+    def _place_image(self, layer: str, own: Projected, start: int, changed: Sequence[Projected]) -> _Found:
+        """Return where the image is in a layer whose queries and keys change with places of the latents."""
+        queries, keys = (
+            [find(own, each)[self.row] for each in changed]
+            for find in (Projected.find_changed_queries, Projected.find_changed_keys)
+        )
+        if not any(bool(each.any()) for each in queries):
+            return _Found(layer, own, start, range(0), range(0))
+        if not any(bool(each.any()) for each in keys):
+            # with convolutions between, neighbors change, too
+            is_single = all(int(each.count_nonzero()) == 1 for each in queries)
+            known = tuple(int(each.argmax()) for each in queries) if is_single else ()
+            return _Found(layer, own, start, range(own.query.shape[2]), range(0), known)
+        peaks = [[_find_peak(change) for change in changes] for changes in (queries, keys)]
+        if any(peak is None for each in peaks for peak in each):
+            raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
+        of_queries, of_keys = (range(each[0] or 0, (each[-1] or 0) + 1) for each in peaks)
+        if len(of_queries) != len(of_keys):
+            raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
+        cells = tuple((peak or 0) - of_queries.start for peak in peaks[0])
+        return _Found(layer, own, start, of_queries, of_keys, cells)
+
+    def _read_size(self) -> tuple[tuple[int, int], tuple[Any, ...], int]:
+        """Return height and width of the call's latents, how later calls tell them, and a position's side.
+
+        The side is that of a position of packed latents, in latents; 0 for latents that are not packed.
+        """
+        latents = self.call.get(self.latents)[0]
+        if latents.ndim > 2:
+            return tuple(latents.shape[-2:]), (), 0
+        tokens, (height, width) = len(latents), self.size
+        side = round((height * width / tokens) ** 0.5)
+        grid = (height // side, width // side)
+        for argument, value in self.call.list_arguments(self.model).items():
+            axis = RasterPositions.find_axis(value, grid)
+            if axis is not None:
+                return self.size, (RasterPositions, argument, self.latents, axis, side), side
+            if ImageShapes.has_grid(value, grid):
+                return self.size, (ImageShapes, argument, side), side
+        raise AttachError(message("probe-size", pipeline=self.name, tokens=tokens))
+
+    def _describe(
+        self, found: Sequence[_Found], used: int, size: tuple[int, int], side: int
+    ) -> tuple[bool, tuple[tuple[Layer, ...], ...]]:
+        """Return whether the model leaves out the unused end of the text, and the forms of its layers."""
+        rows = self._text_rows
+        joint = [each for each in found if each.image_keys]
+        lengths = {
+            each.image_keys.start - each.text_start
+            for each in joint
+            if each.image_keys.start > each.text_start
+        }
+        trims = bool(lengths) and lengths == {used} and used < rows
+        length = used if trims else rows
+        layers = []
+        for each in found:
+            processor = type(self.model.get_submodule(each.name).processor)
+            forms = self._describe_layer(each, length, size, side)
+            layers.append(tuple(replace(form, processor=processor) for form in forms))
+        return trims, tuple(layers)
+
+    def _describe_layer(self, found: _Found, length: int, size: tuple[int, int], side: int) -> list[Layer]:
+        """Return the forms of a layer that have the text, of `length` rows, and the image in these places."""
+        heads, start, cells = found.projected.query.shape[1], found.text_start, len(found.image_queries)
+        if not cells:
+            return [Layer(found.name, 1, heads, "text", leading=start)]
+        strides = [side] if side else range(1, MAX_STRIDE + 1)
+        stride = next((each for each in strides if _count_cells(size, each) == cells), 0)
+        columns = grid_size(*size, stride or 1)[1]
+        raster = [
+            place[0] if len(place) == 1 else place[0] // stride * columns + place[1] // stride
+            for place in self._list_places()
+            if stride
+        ]
+        if not stride or (found.cells and list(found.cells) != raster):
+            raise AttachError(message("probe-image", pipeline=self.name, layer=found.name))
+        if not found.image_keys:
+            if start:
+                raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
+            return [Layer(found.name, stride, heads)]
+        keys = found.projected.key.shape[2]
+        image = Layer(found.name, stride, heads, "image first", found.name)
+        forms = []
+        if found.image_keys.start == start + length:
+            forms.append(replace(image, order="text first", leading=start))
+        if found.image_keys.start == 0 and start == keys - length:
+            forms.append(image)
+        if found.image_keys.start == 0:
+            for multiple in MULTIPLES:
+                padded = _pad(cells, multiple)
+                fits = keys >= padded + _pad(length, multiple) and not keys % multiple
+                if start == padded and fits:
+                    forms.append(replace(image, multiple=multiple))
+        if not forms:
+            raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
+        return forms
+
+    def _get_row_order(self) -> tuple[Role, ...]:
+        """Return the roles in the order in which a call stacks them; the usual order where it does not."""
+        order = tuple(dict.fromkeys(role for role in self.roles if role is not None))
+        return order if len(order) > 1 else DenoiserKind.row_order
+
+    def _find_mask(self, mask: Tensor, *, is_full: bool) -> tuple[Argument | None, bool]:
+        """Return the argument with the mask of the text, None for none; and whether it is left out.
+
+        It may go on over the image. A mask of a text without padding, `is_full`, may be None.
+        """
+        kept = mask.reshape(len(mask), -1)[: self._text_rows, 0].float()
+        arguments = {
+            argument: value
+            for argument, value in self.call.list_arguments(self.model).items()
+            if argument[1].endswith("mask")
+        }
+        for argument, value in arguments.items():
+            fits = isinstance(value, Tensor) and value.ndim > 1 and len(value) == len(self.roles)
+            if fits and value.shape[1] >= self._text_rows:
+                own = value[self.row].reshape(value.shape[1], -1)[: self._text_rows, 0].float()
+                if torch.equal(own[: len(kept)], kept.to(own.device)) and not bool(own[len(kept) :].any()):
+                    return argument, False
+        empty = [argument for argument, value in arguments.items() if value is None]
+        return (empty[0], True) if is_full and len(empty) == 1 else (None, False)
+
+    def _find_lengths(self, used: int) -> Argument | None:
+        """Return the argument with the number of used rows of each text; None for none."""
+        for argument, value in self.call.list_arguments(self.model).items():
+            is_length = isinstance(value, Tensor) and not value.is_floating_point() and value.ndim == 1
+            if is_length and len(value) == len(self.roles) and int(value[self.row]) == used:
+                return argument
+        return None
+
+    def _test_hidden(self, found: Sequence[_Found], row: int) -> tuple[bool, bool]:
+        """Return whether a row of the text acts where its keys are hidden; and whether it acts nowhere.
+
+        Raises:
+            AttachError: the hook of a layer is not reached.
+        """
+        marked, outputs = self._mark_text(row), []
+        for hidden in ({}, {each.name: each.text_start + row for each in found}):
+            for call in (self.call, marked):
+                output, missed = run_without_keys(self.model, call, hidden)
+                if missed:
+                    raise AttachError(message("probe-hook", pipeline=self.name, layer=missed[0]))
+                outputs.append(_first_tensor(output)[self.row].nan_to_num())
+        is_idle, is_hidden = (torch.equal(*pair) for pair in (outputs[:2], outputs[2:]))
+        return not is_hidden, is_idle
+
+
+def _find_peak(change: Tensor) -> int | None:
+    """Return the position that changes at least twice as much as every other; None for none."""
+    top = int(change.argmax())
+    others = change.clone()
+    others[top] = 0
+    return top if change[top] > 0 and others.max() <= change[top] / 2 else None
+
+
+def _count_cells(size: tuple[int, int], stride: int) -> int:
+    rows, columns = grid_size(*size, stride)
+    return rows * columns
+
+
+def _pad(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+def _stack(inputs: Mapping[str, Any], role: Role) -> Tensor | None:
+    """Return the embeddings of the one text of a role, (rows, ...); None for none."""
+    value = inputs.get("prompt_embeds" if role == "positive" else "negative_prompt_embeds")
+    return None if value is None else stack_texts(value)[0]
+
+
+def _list_rows(value: Any) -> list[Tensor]:
+    """Return the rows of a batch, (batch, rows, …) or a list of (rows, …); none of other values."""
+    if isinstance(value, Tensor):
+        return list(value) if value.ndim > 2 and value.is_floating_point() else []
+    is_batch = isinstance(value, (list, tuple)) and all(isinstance(each, Tensor) for each in value)
+    return [each for each in value if each.ndim > 1 and each.is_floating_point()] if is_batch else []
+
+
+def _match_role(row: Tensor, texts: Mapping[Role, Tensor | None]) -> Role | None:
+    """Return the role of the text that a row of a batch begins with; None for none."""
+    for role, text in texts.items():
+        if text is None or row.shape[1:] != text.shape[1:]:
+            continue
+        length = min(len(row), len(text))
+        same = torch.equal(row[:length], text[:length].to(row.device, row.dtype))
+        if same and not bool(row[length:].any()):
+            return role
+    return None
+
+
+def _list_used_rows(mask: Any, rows: int) -> list[int]:
+    """Return the rows of the first text that its mask keeps; all rows without a mask."""
+    if mask is None:
+        return list(range(rows))
+    return [int(row) for row in mask[0].reshape(len(mask[0]), -1)[:rows, 0].nonzero()]
+
+
+def _mark(value: Any, row: int, index: Any) -> Any:
+    """Return a batch, a tensor or a list, with other values at `index` of one of its rows."""
+    rows = [each.clone() for each in value]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(rows[row][index].shape, generator=generator).to(rows[row])
+    rows[row][index] = rows[row][index].flip(-1) + 4 * noise
+    return torch.stack(rows) if isinstance(value, Tensor) else type(value)(rows)
+
+
+def _first_tensor(output: Any) -> Any:
+    """Return the prediction in a model's output: a tensor, or a list of those of the batch."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        return next(iter(output.values()))
+    if isinstance(output, tuple):
+        return output[0]
+    return output
+
+
+def _are_equal(own: Any, other: Any) -> bool:
+    """Return whether two values are equal, with the tensors in lists, tuples and dicts."""
+    if type(own) is not type(other):
+        return False
+    if isinstance(own, Tensor):
+        return own.shape == other.shape and torch.equal(own.nan_to_num(), other.nan_to_num())
+    if isinstance(own, dict):
+        return own.keys() == other.keys() and all(_are_equal(own[name], other[name]) for name in own)
+    if isinstance(own, (list, tuple)):
+        return len(own) == len(other) and all(map(_are_equal, own, other))
+    return True
