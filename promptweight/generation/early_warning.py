@@ -35,6 +35,8 @@ uses: above it four of five images with a warning had a missing or mixed-up obje
 had a warning."""
 CHECK_FRACTION = 0.2
 """Fraction of the steps of a run after which `generate` checks for leaks."""
+MAX_OBJECTS = 32
+"""Objects of a prompt above which `generate` does not check for leaks: it compares the maps of all pairs."""
 
 _ARTICLES = frozenset(
     (
@@ -153,13 +155,13 @@ class EarlyLeakCheck:
         self.maps: AttentionMaps | None = None
         self.leaks: tuple[tuple[Leak, ...], ...] = ((),) * images
         texts = session.tables["positive"]
-        self._is_needed = any(can_leak(texts[image].words) for image in range(images))
+        self._can_leak = [can_leak(texts[image].words) for image in range(images)]
         self._session = session
         self._before: AttentionMaps | None = None
 
     def on_step_end(self, steps_done: int, steps: int) -> None:
         """Check the maps if `steps_done` is the step of the check."""
-        if not self._is_needed or steps_done not in (check_step(steps) - 1, check_step(steps)):
+        if not any(self._can_leak) or steps_done not in (check_step(steps) - 1, check_step(steps)):
             return  # without a copy of the recorded maps
         maps = self._session.maps
         if "positive" not in maps.recording.roles:
@@ -169,7 +171,10 @@ class EarlyLeakCheck:
             return
         self.maps = maps if self._before is None else subtract_maps(maps, self._before)
         self._before = None
-        self.leaks = tuple(find_leaks(self.maps, image) for image in range(len(self.leaks)))
+        self.leaks = tuple(
+            find_leaks(self.maps, image) if is_checked else ()
+            for image, is_checked in enumerate(self._can_leak)
+        )
 
 
 def check_step(steps: int) -> int:
@@ -189,8 +194,8 @@ def subtract_maps(maps: AttentionMaps, before: AttentionMaps) -> AttentionMaps:
 
 
 def can_leak(words: Sequence[Word]) -> bool:
-    """Return True if a prompt names two objects or more."""
-    return len(object_phrases(words)) > 1
+    """Return True if a prompt names two objects or more, up to `MAX_OBJECTS`."""
+    return 1 < len(object_phrases(words)) <= MAX_OBJECTS
 
 
 def object_phrases(words: Sequence[Word]) -> tuple[tuple[Word, ...], ...]:

@@ -77,6 +77,20 @@ def test_prompt_that_cannot_leak_and_run_without_maps_are_not_checked(
     assert checked_steps == []
 
 
+def test_prompt_with_too_many_objects_is_not_checked(tiny_pipe: Any, checked_steps: list[int]) -> None:
+    most = ", ".join(["um gato"] * early_warning.MAX_OBJECTS)
+    with attach(tiny_pipe, [most, f"{most}, um rato"], record=Record(steps="keep")) as session:
+        check = early_warning.EarlyLeakCheck(session, 2)
+
+        def after_step(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            check.on_step_end(step + 1, 5)
+            return tensors
+
+        tiny_pipe(**session.inputs, **CALL, callback_on_step_end=after_step)
+    assert len(checked_steps) == 1
+    assert [len(leaks) for leaks in check.leaks] == [1, 0]
+
+
 def test_check_step_is_a_fifth_and_at_least_one() -> None:
     assert [early_warning.check_step(steps) for steps in (1, 4, 5, 25, 28, 1000)] == [1, 1, 1, 5, 6, 200]
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -131,3 +132,27 @@ def test_smaller_grids_keep_their_shape():
 def test_size_limit_ends_at_the_smallest_payload(monkeypatch):
     monkeypatch.setattr(map_payload, "MAX_BYTES", 1)
     assert map_payload.limit_size([map_payload.LayerGroup("up", 64, 64, True, True)], 20, 10) == (1, 8)
+
+
+def test_work_grows_linearly_with_the_words(tiny_pipe):
+    lines = [count_lines(tiny_pipe, "um gato, " * number) for number in (60, 120)]
+    assert lines[1] < 2.5 * lines[0]
+
+
+def count_lines(pipe, prompt):
+    """Return the number of lines of Python that the payload of a prompt runs."""
+    maps = generate(pipe, prompt, num_inference_steps=1, seed=3, record=True).maps
+    count = 0
+
+    def trace(_frame, event, _value):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        maps_payload(maps, 1)
+    finally:
+        sys.settrace(before)
+    return count

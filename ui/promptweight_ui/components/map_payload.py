@@ -232,11 +232,9 @@ def _planes(
         return []
     columns = recording.columns(("positive", image))
     tables = recording.tables["positive", image]
-    words = tables[0].table.words
     # A word is the sum over its tokens in every text encoder, as in `AttentionMaps.word`.
-    rows = [_word_rows(tables, number) for number in range(len(words))]
     mean = torch.stack(means).mean(0).float().cpu()
-    each = torch.stack([mean[:, [columns[row] for row in word_rows]].sum(1) for word_rows in rows])
+    each = torch.stack([mean[:, [columns[row] for row in rows]].sum(1) for rows in _word_rows(tables)])
     height, width = slots[0].height, slots[0].width
     size = fit_grid(height, width, longest)
     each = each.unflatten(1, (height, width))
@@ -265,15 +263,14 @@ def _planes(
     ]
 
 
-def _word_rows(tables: Sequence[Any], number: int) -> list[int]:
-    """Return the rows of the text embeddings of one word, in all tables that hold it."""
-    word = tables[0].table.words[number]
-    rows = []
+def _word_rows(tables: Sequence[Any]) -> list[list[int]]:
+    """Return the rows of the text embeddings of each word of the first table, in all tables that hold it."""
+    rows: dict[tuple[int, int], set[int]] = {}
     for placed in tables:
-        for other in placed.table.words:
-            if (other.start, other.end) == (word.start, word.end):
-                rows += [placed.start + position for position in other.positions]
-    return sorted(set(rows))
+        for word in placed.table.words:
+            positions = (placed.start + position for position in word.positions)
+            rows.setdefault((word.start, word.end), set()).update(positions)
+    return [sorted(rows[word.start, word.end]) for word in tables[0].table.words]
 
 
 def fit_grid(height: int, width: int, longest: int) -> tuple[int, int]:
