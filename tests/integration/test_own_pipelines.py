@@ -1,9 +1,11 @@
 """Pipelines of a user's own classes: exact weights and maps, or an error with the reason."""
 
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 
 import promptweight
 from promptweight.attention import attach
@@ -46,6 +48,10 @@ def measure_error(pipe, **size):
 @pytest.mark.parametrize("size", [(16, 24), (10, 6)])
 def test_weight_is_that_of_a_run_by_hand(order, size):
     assert measure_error(own_pipeline(order=order), height=size[0], width=size[1]) < 1e-3
+
+
+def test_patches_of_which_a_trial_has_no_whole_number_take_a_larger_image():
+    assert measure_error(own_pipeline(patch=4)) < 1e-3
 
 
 @pytest.mark.parametrize("order", ["itr", "tri", "rit"])
@@ -276,6 +282,26 @@ def test_layer_with_attention_by_hand_is_warned_of():
     assert list(session.config.layout.layers) == ["layers.0"]
 
 
+class LateLayers(OwnTransformer):
+    """Transformer whose last layer runs in late steps alone."""
+
+    def forward(self, sample, timestep, encoder_hidden_states, encoder_attention_mask=None):
+        """Predict the noise."""
+        layers, norms = self.layers, self.norms
+        if bool((timestep > 900).all()):
+            self.layers, self.norms = layers[:1], norms[:1]
+        try:
+            return super().forward(sample, timestep, encoder_hidden_states, encoder_attention_mask)
+        finally:
+            self.layers, self.norms = layers, norms
+
+
+def test_layer_that_does_not_run_in_the_first_step_is_warned_of():
+    session = attach(own_pipeline(model=LateLayers), "um gato")
+    assert [each.code for each in session.warnings] == ["model-probed", "layers-idle"]
+    assert session.warnings[1].fields["layers"] == "layers.1"
+
+
 def test_layer_without_a_processor_is_refused():
     pipe = own_pipeline()
     pipe.transformer.layers[1].forward = BypassingAttention.forward.__get__(pipe.transformer.layers[1])
@@ -359,6 +385,21 @@ def test_offloaded_groups_are_probed():
     assert measure_error(pipe) < 1e-3
 
 
+class OwnLoop(OwnPipeline):
+    """Pipeline that makes its steps itself."""
+
+    def __call__(self, prompt=None, negative_prompt="", height=16, width=16, num_inference_steps=2, **given):
+        """Draw images."""
+        scheduler = self.scheduler
+        self.scheduler = FlowMatchEulerDiscreteScheduler()
+        try:
+            return super().__call__(prompt, negative_prompt, height, width, num_inference_steps, **given)
+        finally:
+            self.scheduler = scheduler
+
+    __call__.__signature__ = inspect.signature(OwnPipeline.__call__)
+
+
 class TwoModels(OwnPipeline):
     """Pipeline with a model for the last steps."""
 
@@ -408,6 +449,11 @@ def test_pipelines_of_other_forms_are_refused():
         attach(TwoOrders(**parts, transformer=denoiser), "um gato")
     with pytest.raises(ModelError, match="loaded without the text encoders"):
         attach(OwnPipeline(**parts | {"text_encoder": None}, transformer=denoiser), "um gato")
+
+
+def test_steps_without_the_scheduler_are_refused():
+    with pytest.raises(AttachError, match="does not step with its scheduler"):
+        attach(own_pipeline(OwnLoop), "um gato")
 
 
 def test_generate_needs_a_callback():

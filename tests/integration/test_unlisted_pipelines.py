@@ -9,6 +9,7 @@ import tiny_models
 import torch
 from diffusers import (
     DDPMScheduler,
+    FirstBlockCacheConfig,
     FlowMatchEulerDiscreteScheduler,
     IFPipeline,
     LuminaNextDiT2DModel,
@@ -106,6 +107,23 @@ def test_weights_and_maps_have_the_bits_of_a_listed_pipeline(case, unlisted):
     assert other_warnings == [*warnings, "model-probed"]
 
 
+@pytest.mark.parametrize("name", ["qwen-image", "z-image", "sana", "auraflow"])
+def test_changing_prompts_have_the_bits_of_a_listed_pipeline(name, unlisted):
+    case = CASES[name]
+
+    def run():
+        pipe = case.make()
+        prompt, settings = "um [gato:vermelho:0.5] AND vermelho :0.5", {"num_inference_steps": STEPS}
+        with attach(pipe, prompt, "feio", record=False, **settings, **case.encoding) as session:
+            settings |= {"height": case.height, "width": case.width, "output_type": "latent"}
+            settings |= case.settings | case.guided | case.encoding | session.inputs
+            return pipe(**settings, generator=torch.Generator().manual_seed(0)).images
+
+    expected = run()
+    unlisted()
+    assert torch.equal(run(), expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["z-image inpaint", "qwen-image inpaint"])
 def test_pipeline_with_a_picture_has_the_bits_of_a_listed_one(name, unlisted):
@@ -145,6 +163,24 @@ def test_trial_step_leaves_random_numbers_and_pipeline_as_they_were(unlisted):
     assert pipe.scheduler is scheduler
     assert vars(scheduler) == state
     assert not any(each._forward_pre_hooks for each in pipe.transformer.modules())
+
+
+def test_cache_of_layers_is_off_during_the_probe_alone(unlisted):
+    unlisted()
+    pipe = CASES["qwen-image"].make()
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.2))
+    assert len(attach(pipe, "um gato").config.layout.layers) == len(pipe.transformer.transformer_blocks)
+    assert pipe.transformer.is_cache_enabled
+
+
+def test_adapters_and_fused_projections_are_probed_anew(unlisted):
+    unlisted()
+    pipe = tiny_models.sd()
+    before = attach(pipe, "um gato").config.layout.layers
+    pipe.unet.fuse_qkv_projections()
+    after = attach(pipe, "um gato").config.layout.layers
+    assert before.keys() == after.keys()
+    assert {each.processor.__name__ for each, _ in after.values()} == {"FusedAttnProcessor2_0"}
 
 
 def test_generate_draws_with_an_unlisted_pipeline_and_says_so(unlisted):

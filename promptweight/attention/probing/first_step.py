@@ -13,6 +13,8 @@ from torch import Tensor
 
 from promptweight.attention.call_arguments import get_argument, set_argument
 from promptweight.attention.model_calls import ModelArguments, add_call_hooks, unwrap_compiled
+from promptweight.errors import AttachError
+from promptweight.messages import message
 
 MAX_CALLS = 2
 """Most calls of a model in a step: one for the prompt, and one for the negative prompt."""
@@ -58,6 +60,9 @@ def record_first_step(pipe: Any, model: Any, inputs: Mapping[str, Any]) -> list[
 
     Returns:
         At most one call more than `MAX_CALLS`.
+
+    Raises:
+        AttachError: the run ends without a step of the pipeline's scheduler.
     """
     calls: list[ModelCall] = []
 
@@ -81,6 +86,7 @@ def record_first_step(pipe: Any, model: Any, inputs: Mapping[str, Any]) -> list[
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(0)  # that of every trial
             pipe(**inputs)
+        raise AttachError(message("probe-scheduler", pipeline=type(pipe).__name__))
     except _StepIsDoneError:
         pass
     finally:

@@ -80,18 +80,27 @@ class _AttentionMode(TorchFunctionMode):
 
 
 @torch.no_grad()
-def run_model(model: Any, call: ModelCall, attend: Callable[..., Tensor]) -> Any:
+def run_model(
+    model: Any, call: ModelCall, attend: Callable[..., Tensor], entered: set[str] | None = None
+) -> Any:
     """Run a call of a model with another attention; return the model's output.
 
     Args:
         model: the model, not compiled.
         call: the arguments.
         attend: called with the `LayerCall` and torch's arguments in place of its attention.
+        entered: receives the names of the attention layers that run; None for nothing.
     """
     layers: list[str] = []
+
+    def enter_layer(name: str) -> None:
+        layers.append(name)
+        if entered is not None:
+            entered.add(name)
+
     with ExitStack() as stack:
         for name, module in find_attention_modules(model).items():
-            enter = module.register_forward_pre_hook(lambda *_, name=name: layers.append(name))
+            enter = module.register_forward_pre_hook(lambda *_, name=name: enter_layer(name))
             leave = module.register_forward_hook(lambda *_: layers.__delitem__(-1))
             stack.callback(enter.remove)
             stack.callback(leave.remove)
@@ -102,6 +111,15 @@ def run_model(model: Any, call: ModelCall, attend: Callable[..., Tensor]) -> Any
 def find_attention_modules(model: Any) -> dict[str, Any]:
     """Return the modules of a model that have an attention processor, by name."""
     return {name: each for name, each in model.named_modules() if hasattr(each, "processor")}
+
+
+def list_idle_layers(model: Any, call: ModelCall) -> list[str]:
+    """Return the attention layers that a call of a model does not run."""
+    entered: set[str] = set()
+    run_model(
+        model, call, lambda _, *args, **kwargs: F.scaled_dot_product_attention(*args, **kwargs), entered
+    )
+    return [name for name in find_attention_modules(model) if name not in entered]
 
 
 def observe(model: Any, call: ModelCall) -> Mapping[LayerCall, Projected]:

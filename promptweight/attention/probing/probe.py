@@ -130,6 +130,9 @@ def _combine(name: str, findings: Sequence[Findings]) -> ProbedModel:
     warnings = [message("model-probed", pipeline=name, layers=len(layers))]
     if any(each.reaches_past for each in findings):
         warnings.append(message("text-outside-attention", pipeline=name))
+    idle = dict.fromkeys(layer for each in findings for layer in each.idle_layers)
+    if idle:
+        warnings.append(message("layers-idle", pipeline=name, layers=", ".join(idle)))
     return ProbedModel(kind, tuple(warnings))
 
 

@@ -23,7 +23,12 @@ from torch import Tensor
 from promptweight.attention.call_arguments import Argument, ImageShapes, RasterPositions
 from promptweight.attention.layers import DenoiserKind, Layer, grid_size
 from promptweight.attention.probing.first_step import MAX_CALLS, ModelCall, record_first_step
-from promptweight.attention.probing.observation import Projected, observe, run_without_keys
+from promptweight.attention.probing.observation import (
+    Projected,
+    list_idle_layers,
+    observe,
+    run_without_keys,
+)
 from promptweight.conditioning import ROLES, Role, encode_prompts, stack_texts
 from promptweight.errors import AttachError
 from promptweight.messages import message
@@ -58,13 +63,15 @@ class Findings:
     """Class and arguments of the reader of the latents' size; empty for latents (…, height, width)."""
     text_mask: Argument | None
     has_mask: bool
-    """True if the pipeline has a mask of the text."""
+    """True if the pipeline's call uses a mask of the text."""
     omits_full_mask: bool
     text_lengths: Argument | None
     trims_text: bool
     row_order: tuple[Role, ...]
     reaches_past: bool
     """True if the text reaches the image also past these layers."""
+    idle_layers: tuple[str, ...]
+    """The attention layers that do not run in the step."""
     is_idle: bool
     """True if the model's output does not depend on the text, as before a training."""
 
@@ -135,12 +142,13 @@ class Trial:
             self.latents,
             size_reader,
             text_mask,
-            mask is not None,
+            self.uses_mask,
             omits_full_mask,
             self._find_lengths(len(used)),
             trims,
             self._get_row_order(),
             reaches_past,
+            tuple(list_idle_layers(self.model, self.call)),
             is_idle,
         )
 
@@ -158,15 +166,34 @@ class Trial:
             raise AttachError(message("probe-calls", pipeline=self.name, calls=len(calls)))
         for given in (texts, {"prompt": texts["prompt"]}):
             of_texts = record_first_step(self.pipe, self.entry_point, settings | dict(given))
-            if _are_equal(*([(each.args, each.kwargs) for each in run] for run in (calls, of_texts))):
+            if _are_equal(_list_values(calls), _list_values(of_texts)):
+                self.uses_mask = self._depends_on_mask(settings, inputs, calls)
                 return calls
         raise AttachError(message("probe-encoding", pipeline=self.name))
+
+    def _depends_on_mask(
+        self, settings: Mapping[str, Any], inputs: Mapping[str, Any], calls: Sequence[ModelCall]
+    ) -> bool:
+        """Return whether the calls are others with other masks of the texts."""
+        masks = {
+            name: value.clone()
+            for name, value in inputs.items()
+            if name.endswith("_mask") and isinstance(value, Tensor)
+        }
+        for mask in masks.values():
+            mask[:, 0] = 1 - mask[:, 0].to(torch.int)
+        try:
+            others = record_first_step(self.pipe, self.entry_point, {**settings, **inputs, **masks})
+        except Exception:  # of a mask that the pipeline does not accept
+            return True
+        return not _are_equal(_list_values(calls), _list_values(others))
 
     def _find_settings(
         self, accepted: Collection[str], inputs: Mapping[str, Any]
     ) -> tuple[list[ModelCall], dict[str, Any]]:
         """Return the calls of the first step, and the arguments beside the texts with which it runs."""
         errors: list[Exception] = []
+        failures: list[str] = []
         for scale in SCALES:
             self.size = (scale * self.setup.height, scale * self.setup.width)
             settings = {
@@ -181,10 +208,13 @@ class Trial:
             for given in [settings, settings | pictures] if pictures else [settings]:
                 try:
                     return record_first_step(self.pipe, self.entry_point, given | dict(inputs)), given
+                except AttachError:
+                    raise
                 except Exception as error:  # of the pipeline, of any kind
                     errors.append(error)
-            if not isinstance(errors[-1], ValueError):  # of the check of the size
+            if str(errors[-1]) in failures:  # an error for the size has other numbers
                 break
+            failures.append(str(errors[-1]))
         raise AttachError(message("probe-run", pipeline=self.name, error=errors[-1])) from errors[-1]
 
     def _make_pictures(self, accepted: Collection[str]) -> dict[str, Any]:
@@ -493,6 +523,11 @@ def _first_tensor(output: Any) -> Any:
     if isinstance(output, tuple):
         return output[0]
     return output
+
+
+def _list_values(calls: Sequence[ModelCall]) -> list[Any]:
+    """Return the arguments of calls."""
+    return [(each.args, each.kwargs) for each in calls]
 
 
 def _are_equal(own: Any, other: Any) -> bool:
