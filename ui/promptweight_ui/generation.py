@@ -15,7 +15,7 @@ from promptweight.generation import GenerateOptions
 from promptweight.weighting import DEFAULT_NAME, WEIGHTING_NAMES, Weighting
 from promptweight_ui import validation
 from promptweight_ui.components.live_preview import LivePreview
-from promptweight_ui.components.map_payload import maps_payload
+from promptweight_ui.components.map_payload import live_payload
 from promptweight_ui.components.picture import (
     empty_message,
     finished_message,
@@ -196,7 +196,7 @@ def stream_generation(
             record = Record(steps="keep", refine=refine, max_mb=MAX_RECORDING_MB)
             options = replace(call.options, record=record)
             preview = LivePreview(pipe, _size(options))
-            previews.append(lambda progress: (preview(progress), maps_payload(progress.maps, 1, parts=1)))
+            previews.append(lambda progress: (preview(progress), live_payload(progress.maps)))
             try:
                 result = generate(pipe, call.prompt, options=options, callback=run.after_step, on_image=save)
             except RunAbortedError:

@@ -134,6 +134,14 @@ def test_size_limit_ends_at_the_smallest_payload(monkeypatch):
     assert map_payload.limit_size([map_payload.LayerGroup("up", 64, 64, True, True)], 20, 10) == (1, 8)
 
 
+def test_unfinished_image_of_a_long_prompt_has_no_maps(result, monkeypatch):
+    monkeypatch.setattr(map_payload, "MAX_LIVE_WORDS", len(result.maps.words))
+    assert map_payload.live_payload(result.maps) == maps_payload(result.maps, 1, parts=1)
+    monkeypatch.setattr(map_payload, "MAX_LIVE_WORDS", len(result.maps.words) - 1)
+    assert map_payload.live_payload(result.maps) is None
+    assert map_payload.live_payload(None) == maps_payload(None, 1)
+
+
 def test_work_grows_linearly_with_the_words(tiny_pipe):
     lines = [count_lines(tiny_pipe, "um gato, " * number) for number in (60, 120)]
     assert lines[1] < 2.5 * lines[0]

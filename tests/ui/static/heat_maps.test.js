@@ -76,3 +76,13 @@ test("the size keeps the shape of the picture", () => {
   const { width, height } = new HeatMaps(payload(), [512, 256]);
   assert.deepEqual([width, height], [160, 80]);
 });
+
+test("views of many words do not fill the memory of the page", () => {
+  const maps = new HeatMaps(payload(), [32, 16]);
+  maps.words = maps.words.concat(Array.from({ length: 700 }, () => maps.words[2]));
+  for (const part of [0, 1, null]) maps.composed({ ...VIEW, part });
+  assert.equal(maps.cache.size, 1);
+  const few = new HeatMaps(payload(), [32, 16]);
+  for (const part of [0, 1, null]) few.composed({ ...VIEW, part });
+  assert.equal(few.cache.size, 3);
+});

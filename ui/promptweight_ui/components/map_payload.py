@@ -51,6 +51,17 @@ class LayerGroup:
     """True if the refined maps of that view hold them."""
 
 
+MAX_LIVE_WORDS = 400
+"""Words of a prompt above which no maps are sent before an image is finished: they slow the page down."""
+
+
+def live_payload(maps: AttentionMaps | None) -> dict[str, Any] | None:
+    """Return the maps of an unfinished image, the mean of its steps; None for more than `MAX_LIVE_WORDS`."""
+    if maps is not None and len(maps.words) > MAX_LIVE_WORDS:
+        return None
+    return maps_payload(maps, 1, parts=1)
+
+
 def maps_payload(maps: AttentionMaps | None, images: int, parts: int = MAX_PARTS) -> dict[str, Any]:
     """Return the maps of all words.
 

@@ -5,7 +5,7 @@
 import { comparableScales, decodeBytes, normalize, rangeOf } from "./heat_painting.js";
 
 const LONGER_SIDE = 160; // of the painted map in pixels; the browser enlarges it smoothly from there
-const MAX_CACHED_VIEWS = 24;
+const MAX_CACHED_FIELDS = 1200; // of all views, 100 kB each
 
 /**
  * @typedef {{image: number, kind: string, unit: string, group: number | null, part: number | null}} View
@@ -34,7 +34,7 @@ export class HeatMaps {
   composed(view) {
     const key = [view.image, view.kind, view.unit, view.group, view.part].join("/");
     if (!this.cache.has(key)) {
-      if (this.cache.size >= MAX_CACHED_VIEWS) this.cache.clear();
+      if ((this.cache.size + 1) * this.words.length > MAX_CACHED_FIELDS) this.cache.clear();
       const fields = this.#fields(view);
       const ranges = fields.filter((_, word) => !this.words[word].punctuation).map(rangeOf);
       this.cache.set(key, { fields, ranges, painted: new Map() });
