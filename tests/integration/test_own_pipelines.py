@@ -137,6 +137,25 @@ def test_changing_prompts_are_refused_where_the_model_has_another_mask():
         attach(pipe, "um [gato:vermelho:0.5]", num_inference_steps=2)
 
 
+class MaskOfPadding(OwnPipeline):
+    """Pipeline whose mask is 1 for padding."""
+
+    def encode_prompt(self, prompt, max_sequence_length=16):
+        """Return embeddings and mask."""
+        prompt_embeds, mask = super().encode_prompt(prompt)
+        attention_mask = 1 - mask
+        return prompt_embeds, attention_mask
+
+    def predict(self, latents, timesteps, text, mask):
+        """Call the model."""
+        return super().predict(latents, timesteps, text, 1 - mask)
+
+
+def test_mask_of_padding_is_refused():
+    with pytest.raises(AttachError, match="leaves out the words of the prompt"):
+        attach(own_pipeline(MaskOfPadding), "um gato")
+
+
 class NamedLatents(OwnPipeline):
     """Pipeline that names all arguments of its model, the text first."""
 

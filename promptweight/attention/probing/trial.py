@@ -129,6 +129,8 @@ class Trial:
         mask = encoded.inputs.get(mask_name)
         text = texts["positive"]
         used = _list_used_rows(mask, self._text_rows if text is None else min(self._text_rows, len(text)))
+        if not any(token.kind == "text" for token in encoded.positive[0].tokens) or not used:
+            raise AttachError(message("probe-mask", pipeline=self.name))
         found = self._find_layers(sorted({used[0], used[len(used) // 2], used[-1]}))
         size, size_reader, side = self._read_size()
         trims, layers = self._describe(found, len(used), size, side)
@@ -165,7 +167,10 @@ class Trial:
         if not 0 < len(calls) <= MAX_CALLS:
             raise AttachError(message("probe-calls", pipeline=self.name, calls=len(calls)))
         for given in (texts, {"prompt": texts["prompt"]}):
-            of_texts = record_first_step(self.pipe, self.entry_point, settings | dict(given))
+            try:
+                of_texts = record_first_step(self.pipe, self.entry_point, settings | dict(given))
+            except Exception as error:  # of the pipeline, of any kind
+                raise AttachError(message("probe-run", pipeline=self.name, error=error)) from error
             if _are_equal(_list_values(calls), _list_values(of_texts)):
                 self.uses_mask = self._depends_on_mask(settings, inputs, calls)
                 return calls
