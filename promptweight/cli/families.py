@@ -11,7 +11,6 @@ from promptweight.cli import console, options
 from promptweight.errors import SettingError
 from promptweight.messages import message
 
-
 _OF_OTHERS = (
     "Pipelines of other classes are probed with a trial step, and refused if that does not find the words."
 )
