@@ -177,7 +177,7 @@ def record(page: Page, options: Any) -> list[Scene]:
     make = page.locator("#compare-go")
     recording.point(make)
     make.click()
-    page.wait_for_selector("#compare-stop")
+    page.wait_for_selector("#compare-grid .pw-summary:not(:empty)")
     page.wait_for_function("!document.querySelector('#compare-stop')?.checkVisibility()")
     recording.shoot("compare", 2 * STILL)
     return recording.scenes
