@@ -18,6 +18,7 @@ from promptweight.prompt import (
     expand,
     parse,
     schedule,
+    to_data,
     to_fragments,
     write,
 )
@@ -144,7 +145,7 @@ def test_diagnostics_of_any_text_have_ranges_and_messages_in_both_languages(text
         assert diagnostic.message
         assert diagnostic.message_pt
         assert diagnostic.message != diagnostic.message_pt
-    prompt_report.to_dict(prompt)
+    to_data(prompt)
     prompt_report.list_diagnostics(prompt)
     prompt_report.make_table(prompt)
 

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -501,7 +502,7 @@ def test_launch_serves_the_api_only_if_so_wanted(monkeypatch, is_wanted):
     from promptweight_ui import app
 
     served = {}
-    monkeypatch.setattr(app, "build_app", lambda context: None)
+    monkeypatch.setattr(app, "build_app", lambda context: SimpleNamespace(local_url="http://127.0.0.1:1/"))
     monkeypatch.setattr(app, "serve", lambda *_, **options: served.update(options))
     app.launch(api=is_wanted, load_now=False, prevent_thread_lock=True, output_dir=None)
     paths = {route.path for route in served["routes"]}
