@@ -1,7 +1,6 @@
 """Hostile job files, tables of styles, manifests and wildcards: depth, width, numbers, and paths."""
 
 from collections.abc import Callable
-from time import process_time
 
 import pytest
 
@@ -53,15 +52,15 @@ WIDE: dict[str, Callable[[int], str]] = {
 
 
 @pytest.mark.parametrize("name", WIDE)
-def test_time_of_reading_grows_linearly_with_columns_and_keys(tmp_path, name):
-    def measure(number):
-        (tmp_path / name).write_text(WIDE[name](number))
-        begin = process_time()
-        parse_rows(tmp_path / name)
-        return process_time() - begin
+def test_thousands_of_columns_and_keys_are_read_as_few_are(tmp_path, name):
+    """In a time that grows with their number; with its square, this test would take minutes."""
 
-    small = min(measure(8_000) for _ in range(2))
-    assert measure(64_000) < 16 * small + 0.1  # eight times as much, not 64 times
+    def read(number):
+        (tmp_path / name).write_text(WIDE[name](number))
+        rows, problems = parse_rows(tmp_path / name)
+        return len(rows), bool(problems)
+
+    assert read(64_000) == read(8)
 
 
 PLANNED = {
