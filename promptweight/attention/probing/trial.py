@@ -21,14 +21,18 @@ from PIL import Image
 from torch import Tensor
 
 from promptweight.attention.call_arguments import Argument, ImageShapes, RasterPositions
-from promptweight.attention.layers import DenoiserKind, Layer, grid_size
-from promptweight.attention.probing.first_step import MAX_CALLS, ModelCall, record_first_step
-from promptweight.attention.probing.observation import (
-    Projected,
-    list_idle_layers,
-    observe,
-    run_without_keys,
+from promptweight.attention.layers import DenoiserKind, Layer
+from promptweight.attention.probing.call_values import (
+    are_equal,
+    change_values,
+    first_tensor,
+    list_rows,
+    list_used_rows,
+    match_role,
 )
+from promptweight.attention.probing.first_step import MAX_CALLS, ModelCall, record_first_step
+from promptweight.attention.probing.layer_places import LayerPlaces, find_peak, list_forms, place_image
+from promptweight.attention.probing.observation import list_idle_layers, observe, run_without_keys
 from promptweight.conditioning import ROLES, Role, encode_prompts, stack_texts
 from promptweight.errors import AttachError
 from promptweight.messages import message
@@ -36,8 +40,6 @@ from promptweight.messages import message
 SCALES = (1, 2, 4, 8, 16)
 """Multiples of the size of a trial, of which the first is used that the pipeline draws."""
 PICTURES = ("image", "mask_image", "control_image", "control_mask")
-MAX_STRIDE = 64
-MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -76,22 +78,6 @@ class Findings:
     """True if the model's output does not depend on the text, as before a training."""
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The positions of text and image in one layer."""
-
-    name: str
-    projected: Projected
-    text_start: int
-    """Position among the keys of the text's first row, which may be one that is left out."""
-    image_queries: range
-    """Positions of the image among the queries; empty where the text attends to itself."""
-    image_keys: range
-    """Positions of the image among the keys; empty where they are the text's alone."""
-    cells: tuple[int, ...] = ()
-    """Positions in the image of the places whose latents were changed; empty where they are not known."""
-
-
 class Trial:
     """Trial step of a pipeline, and the places of text and image in it.
 
@@ -128,7 +114,7 @@ class Trial:
         )
         mask = encoded.inputs.get(mask_name)
         text = texts["positive"]
-        used = _list_used_rows(mask, self._text_rows if text is None else min(self._text_rows, len(text)))
+        used = list_used_rows(mask, self._text_rows if text is None else min(self._text_rows, len(text)))
         if not any(token.kind == "text" for token in encoded.positive[0].tokens) or not used:
             raise AttachError(message("probe-mask", pipeline=self.name))
         found = self._find_layers(sorted({used[0], used[len(used) // 2], used[-1]}))
@@ -171,7 +157,7 @@ class Trial:
                 of_texts = record_first_step(self.pipe, self.entry_point, settings | dict(given))
             except Exception as error:  # of the pipeline, of any kind
                 raise AttachError(message("probe-run", pipeline=self.name, error=error)) from error
-            if _are_equal(_list_values(calls), _list_values(of_texts)):
+            if are_equal(_list_values(calls), _list_values(of_texts)):
                 self.uses_mask = self._depends_on_mask(settings, inputs, calls)
                 return calls
         raise AttachError(message("probe-encoding", pipeline=self.name))
@@ -191,7 +177,7 @@ class Trial:
             others = record_first_step(self.pipe, self.entry_point, {**settings, **inputs, **masks})
         except Exception:  # of a mask that the pipeline does not accept
             return True
-        return not _are_equal(_list_values(calls), _list_values(others))
+        return not are_equal(_list_values(calls), _list_values(others))
 
     def _find_settings(
         self, accepted: Collection[str], inputs: Mapping[str, Any]
@@ -237,7 +223,7 @@ class Trial:
         """
         for call in calls:
             for argument, value in call.list_arguments(self.model).items():
-                roles = tuple(_match_role(row, texts) for row in _list_rows(value))
+                roles = tuple(match_role(row, texts) for row in list_rows(value))
                 if "positive" in roles:
                     return call, argument, roles
         raise AttachError(message("probe-text", pipeline=self.name))
@@ -246,7 +232,7 @@ class Trial:
         """Return the argument with the latents: of the first values with rows for these of the text."""
         fits: dict[Argument, tuple[int, ...]] = {}
         for argument, value in self.call.list_arguments(self.model).items():
-            rows = _list_rows(value)
+            rows = list_rows(value)
             if argument != self.text and len(rows) == len(self.roles) and not isinstance(value, tuple):
                 fits[argument] = tuple(rows[0].shape)
         if not fits:
@@ -256,31 +242,31 @@ class Trial:
     @property
     def _text_rows(self) -> int:
         """Number of rows of the prompt in the call."""
-        return len(_list_rows(self.call.get(self.text))[self.row])
+        return len(list_rows(self.call.get(self.text))[self.row])
 
     def _mark_text(self, row: int) -> ModelCall:
         """Return the call with another row of the prompt's embeddings."""
-        return self.call.with_value(self.text, _mark(self.call.get(self.text), self.row, (row,)))
+        return self.call.with_value(self.text, change_values(self.call.get(self.text), self.row, (row,)))
 
     def _mark_latents(self, *position: int) -> ModelCall:
         """Return the call with other latents at a position of the image."""
         value = self.call.get(self.latents)
         is_packed = value[0].ndim == 2
         index = position if is_packed else (..., *position)
-        return self.call.with_value(self.latents, _mark(value, self.row, index))
+        return self.call.with_value(self.latents, change_values(value, self.row, index))
 
-    def _find_layers(self, rows: Sequence[int]) -> list[_Found]:
+    def _find_layers(self, rows: Sequence[int]) -> list[LayerPlaces]:
         """Return text and image of every layer with text keys, from changes of some rows of the text."""
         plain = observe(self.model, self.call)
         by_text = [observe(self.model, self._mark_text(row)) for row in rows]
         by_latents = [observe(self.model, self._mark_latents(*each)) for each in self._list_places()]
-        batch = len(_list_rows(self.call.get(self.text)))
+        batch = len(list_rows(self.call.get(self.text)))
         found = []
         for place, own in plain.items():
             if own.key.ndim != 4 or own.key.shape[0] != batch:  # over something other than positions
                 continue
             columns = [
-                _find_peak(own.find_changed_keys(each[place])[self.row]) for each in by_text if place in each
+                find_peak(own.find_changed_keys(each[place])[self.row]) for each in by_text if place in each
             ]
             if all(column is None for column in columns):
                 continue
@@ -294,7 +280,7 @@ class Trial:
                 raise AttachError(message("probe-columns", pipeline=self.name, layer=place[0]))
             own.check()
             changed = [each[place] for each in by_latents]
-            found.append(self._place_image(place[0], own, start, changed))
+            found.append(place_image(self.name, place[0], own, start, changed, self.row))
         if not any(each.image_queries for each in found):
             raise AttachError(message("probe-text", pipeline=self.name))
         return found
@@ -312,28 +298,6 @@ class Trial:
         height, width = latents.shape[-2:]
         inside = (height // 2, width // 3)
         return [(0, 0), (0, width - 1), inside, (height - 1, 0), (height - 1, width - 1)]
-
-    def _place_image(self, layer: str, own: Projected, start: int, changed: Sequence[Projected]) -> _Found:
-        """Return where the image is in a layer whose queries and keys change with places of the latents."""
-        queries, keys = (
-            [find(own, each)[self.row] for each in changed]
-            for find in (Projected.find_changed_queries, Projected.find_changed_keys)
-        )
-        if not any(bool(each.any()) for each in queries):
-            return _Found(layer, own, start, range(0), range(0))
-        if not any(bool(each.any()) for each in keys):
-            # with convolutions between, neighbors change, too
-            is_single = all(int(each.count_nonzero()) == 1 for each in queries)
-            known = tuple(int(each.argmax()) for each in queries) if is_single else ()
-            return _Found(layer, own, start, range(own.query.shape[2]), range(0), known)
-        peaks = [[_find_peak(change) for change in changes] for changes in (queries, keys)]
-        if any(peak is None for each in peaks for peak in each):
-            raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
-        of_queries, of_keys = (range(each[0] or 0, (each[-1] or 0) + 1) for each in peaks)
-        if len(of_queries) != len(of_keys):
-            raise AttachError(message("probe-image", pipeline=self.name, layer=layer))
-        cells = tuple((peak or 0) - of_queries.start for peak in peaks[0])
-        return _Found(layer, own, start, of_queries, of_keys, cells)
 
     def _read_size(self) -> tuple[tuple[int, int], tuple[Any, ...], int]:
         """Return height and width of the call's latents, how later calls tell them, and a position's side.
@@ -355,7 +319,7 @@ class Trial:
         raise AttachError(message("probe-size", pipeline=self.name, tokens=tokens))
 
     def _describe(
-        self, found: Sequence[_Found], used: int, size: tuple[int, int], side: int
+        self, found: Sequence[LayerPlaces], used: int, size: tuple[int, int], side: int
     ) -> tuple[bool, tuple[tuple[Layer, ...], ...]]:
         """Return whether the model leaves out the unused end of the text, and the forms of its layers."""
         rows = self._text_rows
@@ -370,45 +334,9 @@ class Trial:
         layers = []
         for each in found:
             processor = type(self.model.get_submodule(each.name).processor)
-            forms = self._describe_layer(each, length, size, side)
+            forms = list_forms(self.name, each, length, size, side, self._list_places())
             layers.append(tuple(replace(form, processor=processor) for form in forms))
         return trims, tuple(layers)
-
-    def _describe_layer(self, found: _Found, length: int, size: tuple[int, int], side: int) -> list[Layer]:
-        """Return the forms of a layer that have the text, of `length` rows, and the image in these places."""
-        heads, start, cells = found.projected.query.shape[1], found.text_start, len(found.image_queries)
-        if not cells:
-            return [Layer(found.name, 1, heads, "text", leading=start)]
-        strides = [side] if side else range(1, MAX_STRIDE + 1)
-        stride = next((each for each in strides if _count_cells(size, each) == cells), 0)
-        columns = grid_size(*size, stride or 1)[1]
-        raster = [
-            place[0] if len(place) == 1 else place[0] // stride * columns + place[1] // stride
-            for place in self._list_places()
-            if stride
-        ]
-        if not stride or (found.cells and list(found.cells) != raster):
-            raise AttachError(message("probe-image", pipeline=self.name, layer=found.name))
-        if not found.image_keys:
-            if start:
-                raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
-            return [Layer(found.name, stride, heads)]
-        keys = found.projected.key.shape[2]
-        image = Layer(found.name, stride, heads, "image first", found.name)
-        forms = []
-        if found.image_keys.start == start + length:
-            forms.append(replace(image, order="text first", leading=start))
-        if found.image_keys.start == 0 and start == keys - length:
-            forms.append(image)
-        if found.image_keys.start == 0:
-            for multiple in MULTIPLES:
-                padded = _pad(cells, multiple)
-                fits = keys >= padded + _pad(length, multiple) and not keys % multiple
-                if start == padded and fits:
-                    forms.append(replace(image, multiple=multiple))
-        if not forms:
-            raise AttachError(message("probe-columns", pipeline=self.name, layer=found.name))
-        return forms
 
     def _get_row_order(self) -> tuple[Role, ...]:
         """Return the roles in the order in which a call stacks them; the usual order where it does not."""
@@ -443,7 +371,7 @@ class Trial:
                 return argument
         return None
 
-    def _test_hidden(self, found: Sequence[_Found], row: int) -> tuple[bool, bool]:
+    def _test_hidden(self, found: Sequence[LayerPlaces], row: int) -> tuple[bool, bool]:
         """Return whether a row of the text acts where its keys are hidden; and whether it acts nowhere.
 
         Raises:
@@ -455,26 +383,9 @@ class Trial:
                 output, missed = run_without_keys(self.model, call, hidden)
                 if missed:
                     raise AttachError(message("probe-hook", pipeline=self.name, layer=missed[0]))
-                outputs.append(_first_tensor(output)[self.row].nan_to_num())
+                outputs.append(first_tensor(output)[self.row].nan_to_num())
         is_idle, is_hidden = (torch.equal(*pair) for pair in (outputs[:2], outputs[2:]))
         return not is_hidden, is_idle
-
-
-def _find_peak(change: Tensor) -> int | None:
-    """Return the position that changes at least twice as much as every other; None for none."""
-    top = int(change.argmax())
-    others = change.clone()
-    others[top] = 0
-    return top if change[top] > 0 and others.max() <= change[top] / 2 else None
-
-
-def _count_cells(size: tuple[int, int], stride: int) -> int:
-    rows, columns = grid_size(*size, stride)
-    return rows * columns
-
-
-def _pad(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
 
 
 def _stack(inputs: Mapping[str, Any], role: Role) -> Tensor | None:
@@ -483,66 +394,6 @@ def _stack(inputs: Mapping[str, Any], role: Role) -> Tensor | None:
     return None if value is None else stack_texts(value)[0]
 
 
-def _list_rows(value: Any) -> list[Tensor]:
-    """Return the rows of a batch, (batch, rows, …) or a list of (rows, …); none of other values."""
-    if isinstance(value, Tensor):
-        return list(value) if value.ndim > 2 and value.is_floating_point() else []
-    is_batch = isinstance(value, (list, tuple)) and all(isinstance(each, Tensor) for each in value)
-    return [each for each in value if each.ndim > 1 and each.is_floating_point()] if is_batch else []
-
-
-def _match_role(row: Tensor, texts: Mapping[Role, Tensor | None]) -> Role | None:
-    """Return the role of the text that a row of a batch begins with; None for none."""
-    for role, text in texts.items():
-        if text is None or row.shape[1:] != text.shape[1:]:
-            continue
-        length = min(len(row), len(text))
-        same = torch.equal(row[:length], text[:length].to(row.device, row.dtype))
-        if same and not bool(row[length:].any()):
-            return role
-    return None
-
-
-def _list_used_rows(mask: Any, rows: int) -> list[int]:
-    """Return the rows of the first text that its mask keeps; all rows without a mask."""
-    if mask is None:
-        return list(range(rows))
-    return [int(row) for row in mask[0].reshape(len(mask[0]), -1)[:rows, 0].nonzero()]
-
-
-def _mark(value: Any, row: int, index: Any) -> Any:
-    """Return a batch, a tensor or a list, with other values at `index` of one of its rows."""
-    rows = [each.clone() for each in value]
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(rows[row][index].shape, generator=generator).to(rows[row])
-    rows[row][index] = rows[row][index].flip(-1) + 4 * noise
-    return torch.stack(rows) if isinstance(value, Tensor) else type(value)(rows)
-
-
-def _first_tensor(output: Any) -> Any:
-    """Return the prediction in a model's output: a tensor, or a list of those of the batch."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        return next(iter(output.values()))
-    if isinstance(output, tuple):
-        return output[0]
-    return output
-
-
 def _list_values(calls: Sequence[ModelCall]) -> list[Any]:
     """Return the arguments of calls."""
     return [(each.args, each.kwargs) for each in calls]
-
-
-def _are_equal(own: Any, other: Any) -> bool:
-    """Return whether two values are equal, with the tensors in lists, tuples and dicts."""
-    if type(own) is not type(other):
-        return False
-    if isinstance(own, Tensor):
-        return own.shape == other.shape and torch.equal(own.nan_to_num(), other.nan_to_num())
-    if isinstance(own, dict):
-        return own.keys() == other.keys() and all(_are_equal(own[name], other[name]) for name in own)
-    if isinstance(own, (list, tuple)):
-        return len(own) == len(other) and all(map(_are_equal, own, other))
-    return True
