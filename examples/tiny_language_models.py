@@ -6,21 +6,11 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AuraFlowPipeline,
-    AuraFlowTransformer2DModel,
     AutoencoderDC,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
-    BriaPipeline,
-    BriaTransformer2DModel,
-    ChromaPipeline,
-    ChromaTransformer2DModel,
-    CogVideoXDDIMScheduler,
-    CogView3PlusPipeline,
-    CogView3PlusTransformer2DModel,
     CogView4Pipeline,
     CogView4Transformer2DModel,
-    DDIMScheduler,
     DPMSolverMultistepScheduler,
     ErnieImagePipeline,
     ErnieImageTransformer2DModel,
@@ -36,9 +26,6 @@ from diffusers import (
     NucleusMoEImageTransformer2DModel,
     OvisImagePipeline,
     OvisImageTransformer2DModel,
-    PixArtAlphaPipeline,
-    PixArtSigmaPipeline,
-    PixArtTransformer2DModel,
     PRXPipeline,
     PRXTransformer2DModel,
     QwenImageControlNetModel,
@@ -53,7 +40,7 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
-from tiny_models import T5, autoencoder, pipeline, randomize, t5_encoder, t5_tokenizer, umt5_encoder
+from tiny_models import autoencoder, pipeline, randomize
 from tiny_text_encoders import (
     PICTURE,
     WIDTH,
@@ -228,33 +215,6 @@ def lumina2(**parts: Any) -> Lumina2Pipeline:
     )
 
 
-def chroma(**parts: Any) -> ChromaPipeline:
-    """Make a Chroma pipeline: a T5, and double and single blocks with the text first."""
-    tokenizer = t5_tokenizer()
-    torch.manual_seed(0)
-    transformer = ChromaTransformer2DModel(
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=T5,
-        axes_dims_rope=(4, 4, 8),
-        approximator_num_channels=8,
-        approximator_hidden_dim=16,
-        approximator_layers=1,
-    )
-    return pipeline(
-        ChromaPipeline,
-        parts,
-        vae=autoencoder(4),
-        text_encoder=t5_encoder(tokenizer),
-        tokenizer=tokenizer,
-        transformer=transformer.eval(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-    )
-
-
 def krea2(**parts: Any) -> Krea2Pipeline:
     """Make a Krea 2 pipeline: a Qwen3-VL, layers that fuse its hidden states, and joint attention."""
     tokenizer = qwen_tokenizer()
@@ -351,42 +311,6 @@ def sana_autoencoder() -> AutoencoderDC:
     ).eval()
 
 
-def pixart_alpha(**parts: Any) -> PixArtAlphaPipeline:
-    """Make a PixArt-Alpha pipeline: a T5 and a transformer with cross-attention."""
-    return pixart(PixArtAlphaPipeline, parts)
-
-
-def pixart_sigma(**parts: Any) -> PixArtSigmaPipeline:
-    """Make a PixArt-Sigma pipeline: a T5 and a transformer with cross-attention."""
-    return pixart(PixArtSigmaPipeline, parts)
-
-
-def pixart(kind: Any, parts: dict[str, Any]) -> Any:
-    """Make a PixArt pipeline of a class."""
-    tokenizer = t5_tokenizer()
-    torch.manual_seed(0)
-    transformer = PixArtTransformer2DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=4,
-        out_channels=8,
-        num_layers=2,
-        cross_attention_dim=32,
-        caption_channels=T5,
-        sample_size=32,
-        use_additional_conditions=False,
-    )
-    return pipeline(
-        kind,
-        parts,
-        vae=autoencoder(4),
-        text_encoder=t5_encoder(tokenizer),
-        tokenizer=tokenizer,
-        transformer=transformer.eval(),
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-    )
-
-
 def ovis_image(**parts: Any) -> OvisImagePipeline:
     """Make an Ovis-Image pipeline: a Qwen3, and double and single blocks with the text first."""
     tokenizer = qwen_tokenizer()
@@ -437,30 +361,6 @@ def ernie_image(**parts: Any) -> ErnieImagePipeline:
     )
 
 
-def bria(**parts: Any) -> BriaPipeline:
-    """Make a Bria 3 pipeline: a T5, and double and single blocks with the text first."""
-    tokenizer = t5_tokenizer()
-    torch.manual_seed(0)
-    transformer = BriaTransformer2DModel(
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=T5,
-        axes_dims_rope=[4, 4, 8],
-    )
-    return pipeline(
-        BriaPipeline,
-        parts,
-        vae=autoencoder(4),
-        text_encoder=t5_encoder(tokenizer),
-        tokenizer=tokenizer,
-        transformer=transformer.eval(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-    )
-
-
 def nucleus(**parts: Any) -> NucleusMoEImagePipeline:
     """Make a NucleusMoE-Image pipeline: a Qwen3-VL, and blocks of experts with queries of the image alone."""
     tokenizer = qwen_tokenizer()
@@ -507,58 +407,6 @@ def prx(**parts: Any) -> PRXPipeline:
         tokenizer=tokenizer,
         transformer=randomize(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(),
-    )
-
-
-def auraflow(**parts: Any) -> AuraFlowPipeline:
-    """Make an AuraFlow pipeline: a UMT5, and double and single blocks with registers before the text."""
-    tokenizer = t5_tokenizer()
-    transformer = AuraFlowTransformer2DModel(
-        sample_size=32,
-        in_channels=4,
-        num_mmdit_layers=1,
-        num_single_dit_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=T5,
-        caption_projection_dim=32,
-        pos_embed_max_size=1024,
-    )
-    return pipeline(
-        AuraFlowPipeline,
-        parts,
-        vae=autoencoder(4),
-        text_encoder=umt5_encoder(tokenizer),
-        tokenizer=tokenizer,
-        transformer=randomize(transformer),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-    )
-
-
-def cogview3_plus(**parts: Any) -> CogView3PlusPipeline:
-    """Make a CogView3+ pipeline: a T5, and joint attention with the text first."""
-    tokenizer = t5_tokenizer()
-    torch.manual_seed(0)
-    transformer = CogView3PlusTransformer2DModel(
-        in_channels=4,
-        out_channels=4,
-        num_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        text_embed_dim=T5,
-        time_embed_dim=16,
-        condition_dim=4,
-        pos_embed_max_size=32,
-        sample_size=32,
-    )
-    return pipeline(
-        CogView3PlusPipeline,
-        parts,
-        vae=autoencoder(4),
-        text_encoder=t5_encoder(tokenizer),
-        tokenizer=tokenizer,
-        transformer=transformer.eval(),
-        scheduler=CogVideoXDDIMScheduler(),
     )
 
 

@@ -243,3 +243,12 @@ def umt5_encoder(tokenizer: T5Tokenizer) -> UMT5EncoderModel:
     """Make a UMT5 encoder of two layers."""
     config = UMT5Config(vocab_size=len(tokenizer), d_model=T5, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
     return randomize(UMT5EncoderModel(config), 3)
+
+
+def t5_pipeline(
+    pipeline_class: Any, overrides: dict[str, Any], *, make_encoder: Any = t5_encoder, **parts: Any
+) -> Any:
+    """Make a pipeline as `pipeline` does, whose text encoder is a T5 or one of `make_encoder`."""
+    tokenizer = t5_tokenizer()
+    encoder = make_encoder(tokenizer)
+    return pipeline(pipeline_class, overrides, tokenizer=tokenizer, text_encoder=encoder, **parts)

@@ -27,7 +27,7 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
-from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_encoder, t5_tokenizer, umt5_encoder
+from tiny_models import T5, pipeline, randomize, sd, sdxl, t5_pipeline, umt5_encoder
 from tiny_text_encoders import WIDTH, gemma2, qwen_tokenizer
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -63,13 +63,11 @@ def animate(kind: Any, components: dict[str, Any], parts: dict[str, Any]) -> Any
 
 def wan(**parts: Any) -> WanPipeline:
     """Make a Wan 2.1 pipeline: a UMT5, and a transformer with cross-attention over all frames."""
-    tokenizer = t5_tokenizer()
-    return pipeline(
+    return t5_pipeline(
         WanPipeline,
         parts,
         vae=wan_autoencoder(),
-        text_encoder=umt5_encoder(tokenizer),
-        tokenizer=tokenizer,
+        make_encoder=umt5_encoder,
         transformer=wan_transformer(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
@@ -97,10 +95,10 @@ def wan_from_image(**parts: Any) -> WanImageToVideoPipeline:
     )
 
 
-def wan_transformer(in_channels: int = 4, **settings: Any) -> WanTransformer3DModel:
-    """Make a Wan transformer of two blocks."""
+def wan_transformer(kind: Any = WanTransformer3DModel, in_channels: int = 4, **settings: Any) -> Any:
+    """Make a Wan transformer of two blocks, or one of a class with its settings."""
     torch.manual_seed(0)
-    return WanTransformer3DModel(
+    return kind(
         num_attention_heads=2,
         attention_head_dim=16,
         in_channels=in_channels,
@@ -116,21 +114,10 @@ def wan_transformer(in_channels: int = 4, **settings: Any) -> WanTransformer3DMo
 
 def skyreels(**parts: Any) -> SkyReelsV2Pipeline:
     """Make a SkyReels V2 pipeline: a UMT5, and a transformer with cross-attention over all frames."""
-    torch.manual_seed(0)
-    transformer = SkyReelsV2Transformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=4,
-        out_channels=4,
-        text_dim=T5,
-        freq_dim=16,
-        ffn_dim=32,
-        num_layers=2,
-        rope_max_seq_len=32,
-    )
+    transformer = wan_transformer(SkyReelsV2Transformer3DModel)
     own = {name: wan().components[name] for name in ("tokenizer", "text_encoder", "vae")}
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
-    return pipeline(SkyReelsV2Pipeline, parts, **own, transformer=transformer.eval(), scheduler=scheduler)
+    return pipeline(SkyReelsV2Pipeline, parts, **own, transformer=transformer, scheduler=scheduler)
 
 
 def sana_video(**parts: Any) -> SanaVideoPipeline:
@@ -175,7 +162,6 @@ def wan_autoencoder() -> AutoencoderKLWan:
 
 def ltx(**parts: Any) -> LTXPipeline:
     """Make an LTX-Video pipeline: a T5, and a transformer with cross-attention over all frames."""
-    tokenizer = t5_tokenizer()
     torch.manual_seed(0)
     transformer = LTXVideoTransformer3DModel(
         in_channels=8,
@@ -196,12 +182,10 @@ def ltx(**parts: Any) -> LTXPipeline:
         decoder_spatio_temporal_scaling=(True, True, False, False),
         patch_size=1,
     )
-    return pipeline(
+    return t5_pipeline(
         LTXPipeline,
         parts,
         vae=autoencoder.eval(),
-        text_encoder=t5_encoder(tokenizer),
-        tokenizer=tokenizer,
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
@@ -209,7 +193,6 @@ def ltx(**parts: Any) -> LTXPipeline:
 
 def cogvideox(in_channels: int = 4, **parts: Any) -> CogVideoXPipeline:
     """Make a CogVideoX pipeline: a T5, and joint attention of the text and all frames, the text first."""
-    tokenizer = t5_tokenizer()
     torch.manual_seed(0)
     transformer = CogVideoXTransformer3DModel(
         num_attention_heads=2,
@@ -227,12 +210,10 @@ def cogvideox(in_channels: int = 4, **parts: Any) -> CogVideoXPipeline:
     autoencoder = AutoencoderKLCogVideoX(
         block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2
     )
-    return pipeline(
+    return t5_pipeline(
         CogVideoXPipeline,
         parts,
         vae=autoencoder.eval(),
-        text_encoder=t5_encoder(tokenizer),
-        tokenizer=tokenizer,
         transformer=transformer.eval(),
         scheduler=CogVideoXDDIMScheduler(),
     )

@@ -208,6 +208,13 @@ _FIND_CROSS_LAYERS = partial(find_block_layers, blocks={"transformer_blocks": "c
 THREE_WAY_PIPELINES = ("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline")
 """Pipelines whose guidance has three parts: text and image, the image alone, and neither of both."""
 
+_WAN_KIND = DenoiserKind(
+    find_video_layers,
+    text=(2, "encoder_hidden_states"),
+    frames="positions",
+    extends_text=False,
+)
+
 DENOISERS: Mapping[str, DenoiserKind] = {
     "UNet2DConditionModel": DenoiserKind(
         find_unet_layers, text=(2, "encoder_hidden_states"), latents=(0, "sample")
@@ -219,12 +226,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         frames="rows",
         extends_text=False,
     ),
-    "SkyReelsV2Transformer3DModel": DenoiserKind(
-        find_video_layers,
-        text=(2, "encoder_hidden_states"),
-        frames="positions",
-        extends_text=False,
-    ),
+    "SkyReelsV2Transformer3DModel": _WAN_KIND,
     "SanaVideoTransformer3DModel": DenoiserKind(
         partial(find_video_layers, blocks="transformer_blocks"),
         text=(1, "encoder_hidden_states"),
@@ -248,12 +250,7 @@ DENOISERS: Mapping[str, DenoiserKind] = {
         frame_axis=1,
         extends_text=False,
     ),
-    "WanTransformer3DModel": DenoiserKind(
-        find_video_layers,
-        text=(2, "encoder_hidden_states"),
-        frames="positions",
-        extends_text=False,
-    ),
+    "WanTransformer3DModel": _WAN_KIND,
     "SD3Transformer2DModel": DenoiserKind(
         partial(find_block_layers, blocks={"transformer_blocks": "image first"}),
         text=(1, "encoder_hidden_states"),

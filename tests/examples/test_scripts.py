@@ -32,7 +32,14 @@ SCRIPTS = {
 }
 """Arguments that make each script quick, and images that it writes."""
 WRITE_ONE_FILE = {"readme_picture", "readme_animation"}
-HELPERS = {"options", "tiny_language_models", "tiny_models", "tiny_text_encoders", "tiny_video_models"}
+HELPERS = {
+    "options",
+    "tiny_language_models",
+    "tiny_models",
+    "tiny_t5_models",
+    "tiny_text_encoders",
+    "tiny_video_models",
+}
 
 
 def run(name, *arguments, monkeypatch):

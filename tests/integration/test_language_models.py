@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_language_models
+import tiny_t5_models
 import torch
 from diffusers import (
     ChromaImg2ImgPipeline,
@@ -73,7 +74,7 @@ CASES = {
     "qwen-image": Case(tiny_language_models.qwen_image, {"true_cfg_scale": 2.0}),
     "z-image": Case(tiny_language_models.z_image, {"guidance_scale": 2.0}),
     "lumina 2": Case(tiny_language_models.lumina2, {"guidance_scale": 2.0}, length=64),
-    "chroma": Case(tiny_language_models.chroma, {"guidance_scale": 2.0}, length=16),
+    "chroma": Case(tiny_t5_models.chroma, {"guidance_scale": 2.0}, length=16),
     "krea 2": Case(tiny_language_models.krea2, {"guidance_scale": 2.0}, length=64),
     "sana": Case(
         tiny_language_models.sana, {"guidance_scale": 2.0}, {"use_resolution_binning": False}, length=16
@@ -87,28 +88,26 @@ CASES = {
         is_slow=True,
     ),
     "pixart-alpha": Case(
-        tiny_language_models.pixart_alpha,
+        tiny_t5_models.pixart_alpha,
         {"guidance_scale": 2.0},
         {"use_resolution_binning": False},
         length=16,
         is_slow=True,
     ),
     "pixart-sigma": Case(
-        tiny_language_models.pixart_sigma,
+        tiny_t5_models.pixart_sigma,
         {"guidance_scale": 2.0},
         {"use_resolution_binning": False},
         length=16,
     ),
-    "auraflow": Case(tiny_language_models.auraflow, {"guidance_scale": 2.0}, length=16),
-    "cogview3+": Case(
-        tiny_language_models.cogview3_plus, {"guidance_scale": 2.0}, length=16, has_negative=False
-    ),
+    "auraflow": Case(tiny_t5_models.auraflow, {"guidance_scale": 2.0}, length=16),
+    "cogview3+": Case(tiny_t5_models.cogview3_plus, {"guidance_scale": 2.0}, length=16, has_negative=False),
     "cogview4": Case(tiny_language_models.cogview4, {"guidance_scale": 2.0}),
     "ovis-image": Case(tiny_language_models.ovis_image, {"guidance_scale": 2.0}, length=16, is_slow=True),
     "ernie-image": Case(tiny_language_models.ernie_image, {"guidance_scale": 2.0}),
     "prx": Case(tiny_language_models.prx, {"guidance_scale": 2.0}, {"use_resolution_binning": False}),
     "nucleusmoe-image": Case(tiny_language_models.nucleus, {"guidance_scale": 2.0}),
-    "bria": Case(tiny_language_models.bria, {"guidance_scale": 2.0}, length=16),
+    "bria": Case(tiny_t5_models.bria, {"guidance_scale": 2.0}, length=16),
     "flux.2": Case(
         tiny_language_models.flux2,
         {"guidance_scale": 2.0},
@@ -496,7 +495,7 @@ PICTURED = {
         {"image": PICTURE, "mask_image": MASK, "guidance_scale": 2.0},
     ),
     "chroma img2img": (
-        lambda: ChromaImg2ImgPipeline(**tiny_language_models.chroma().components),
+        lambda: ChromaImg2ImgPipeline(**tiny_t5_models.chroma().components),
         {"image": PICTURE, "guidance_scale": 2.0, "max_sequence_length": 16},
     ),
     "sana sprint img2img": (
@@ -508,7 +507,7 @@ PICTURED = {
         {"use_resolution_binning": False, "max_sequence_length": 16},
     ),
     "pixart-sigma with perturbed attention": (
-        lambda: PixArtSigmaPAGPipeline(**tiny_language_models.pixart_sigma().components),
+        lambda: PixArtSigmaPAGPipeline(**tiny_t5_models.pixart_sigma().components),
         {"use_resolution_binning": False, "max_sequence_length": 16},
     ),
     "cogview4 control": (cogview4_control, {"control_image": PICTURE, "guidance_scale": 2.0}),

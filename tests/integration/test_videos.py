@@ -30,6 +30,8 @@ from promptweight.generation.pipeline_call import make_step_arguments
 from tests.fixtures.attention_probe import changed_rows, find_keys, weighted_by_hand
 
 STEPS, FRAMES = 2, 3
+NINE_FRAMES = {"num_frames": 9, "height": 32, "width": 64}
+SHORT_TEXT = {"max_sequence_length": 16}
 TEXTS = {"prompt": "um gato vermelho", "negative_prompt": "feio"}
 
 
@@ -52,41 +54,17 @@ CASES = {
     "animatediff xl": Case(
         tiny_video_models.animatediff_xl, {"num_frames": FRAMES, "height": 16, "width": 24}, (8, 12)
     ),
-    "ltx-video": Case(
-        tiny_video_models.ltx,
-        {"num_frames": 9, "height": 32, "width": 64},
-        (8, 16),
-        {"max_sequence_length": 16},
-        has_embeddings=False,
-    ),
-    "skyreels v2": Case(
-        tiny_video_models.skyreels,
-        {"num_frames": 9, "height": 32, "width": 64},
-        (2, 4),
-        {"max_sequence_length": 16},
-        has_embeddings=False,
-    ),
+    "ltx-video": Case(tiny_video_models.ltx, NINE_FRAMES, (8, 16), SHORT_TEXT, has_embeddings=False),
+    "skyreels v2": Case(tiny_video_models.skyreels, NINE_FRAMES, (2, 4), SHORT_TEXT, has_embeddings=False),
     "sana-video": Case(
         tiny_video_models.sana_video,
         {"frames": 9, "height": 32, "width": 64, "use_resolution_binning": False},
         (2, 4),
-        {"max_sequence_length": 16},
+        SHORT_TEXT,
         has_embeddings=False,
     ),
-    "cogvideox": Case(
-        tiny_video_models.cogvideox,
-        {"num_frames": 9, "height": 32, "width": 64},
-        (2, 4),
-        {"max_sequence_length": 16},
-        has_embeddings=False,
-    ),
-    "wan": Case(
-        tiny_video_models.wan,
-        {"num_frames": 9, "height": 32, "width": 64},
-        (2, 4),
-        {"max_sequence_length": 16},
-        has_embeddings=False,
-    ),
+    "cogvideox": Case(tiny_video_models.cogvideox, NINE_FRAMES, (2, 4), SHORT_TEXT, has_embeddings=False),
+    "wan": Case(tiny_video_models.wan, NINE_FRAMES, (2, 4), SHORT_TEXT, has_embeddings=False),
 }
 
 
