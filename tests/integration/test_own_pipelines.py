@@ -1,6 +1,7 @@
 """Pipelines of a user's own classes: exact weights and maps, or an error with the reason."""
 
 import inspect
+from functools import wraps
 
 import pytest
 import torch
@@ -173,24 +174,13 @@ def test_arguments_may_be_named_in_any_order():
 class IgnoredMask(OwnPipeline):
     """Pipeline that ignores the mask that it is passed with embeddings."""
 
-    def __call__(
-        self,
-        prompt=None,
-        negative_prompt="",
-        height=16,
-        width=16,
-        num_inference_steps=2,
-        prompt_embeds=None,
-        attention_mask=None,
-        negative_prompt_embeds=None,
-        negative_attention_mask=None,
-    ):
+    @wraps(OwnPipeline.__call__)
+    def __call__(self, *texts, attention_mask=None, **inputs):
         """Draw images."""
-        given = {"prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds}
-        if prompt_embeds is not None:
+        if attention_mask is not None:
             full = torch.ones_like(attention_mask)
-            given |= {"attention_mask": full, "negative_attention_mask": full}
-        return super().__call__(prompt, negative_prompt, height, width, num_inference_steps, **given)
+            inputs |= {"attention_mask": full, "negative_attention_mask": full}
+        return super().__call__(*texts, **inputs)
 
 
 def test_call_that_uses_embeddings_otherwise_than_the_text_is_refused():
@@ -198,12 +188,17 @@ def test_call_that_uses_embeddings_otherwise_than_the_text_is_refused():
         attach(own_pipeline(IgnoredMask), "um gato")
 
 
+def project(attn, states):
+    """Return queries, keys and values."""
+    return [split(each(states)) for each in (attn.to_q, attn.to_k, attn.to_v)]
+
+
 class TwoCalls:
     """Processor that attends twice."""
 
     def __call__(self, attn, states, mask=None):
         """Run the layer."""
-        projected = [split(each(states)) for each in (attn.to_q, attn.to_k, attn.to_v)]
+        projected = project(attn, states)
         first = F.scaled_dot_product_attention(*projected, attn_mask=mask)
         second = F.scaled_dot_product_attention(first, *projected[1:], attn_mask=mask)
         return attn.to_out(second.transpose(1, 2).flatten(2))
@@ -214,7 +209,7 @@ class Scaled(OwnProcessor):
 
     def __call__(self, attn, states, mask=None):
         """Run the layer."""
-        projected = [split(each(states)) for each in (attn.to_q, attn.to_k, attn.to_v)]
+        projected = project(attn, states)
         output = F.scaled_dot_product_attention(*projected, attn_mask=mask, scale=0.5)
         return attn.to_out(output.transpose(1, 2).flatten(2))
 
@@ -288,7 +283,7 @@ class ByHand:
 
     def __call__(self, attn, states, mask=None):
         """Run the layer."""
-        query, key, value = (split(each(states)) for each in (attn.to_q, attn.to_k, attn.to_v))
+        query, key, value = project(attn, states)
         logits = (query @ key.mT * query.shape[-1] ** -0.5).masked_fill(~mask, -torch.inf)
         return attn.to_out((logits.softmax(-1) @ value).transpose(1, 2).flatten(2))
 
