@@ -8,7 +8,7 @@ A script that weights prompts with one of these libraries changes its import lin
 An argument whose value promptweight cannot follow raises `SettingError`. `docs/integrations.md` lists where
 the numbers differ from those of the libraries, and why.
 
-- `compel`: `Compel`, and its wrappers for pipelines;
+- `compel`, `compel_pipelines`: `Compel`, and its wrappers for pipelines;
 - `sd_embed`: one function for each model family.
 """
 

@@ -1,12 +1,12 @@
 from .compel import Compel as Compel
-from .compel import CompelForFlux as CompelForFlux
-from .compel import CompelForSD as CompelForSD
-from .compel import CompelForSDXL as CompelForSDXL
 from .compel import DiffusersTextualInversionManager as DiffusersTextualInversionManager
 from .compel import DownweightMode as DownweightMode
-from .compel import LabelledConditioning as LabelledConditioning
 from .compel import ReturnedEmbeddingsType as ReturnedEmbeddingsType
 from .compel import SplitLongTextMode as SplitLongTextMode
+from .compel_pipelines import CompelForFlux as CompelForFlux
+from .compel_pipelines import CompelForSD as CompelForSD
+from .compel_pipelines import CompelForSDXL as CompelForSDXL
+from .compel_pipelines import LabelledConditioning as LabelledConditioning
 from .sd_embed import get_weighted_text_embeddings_flux1 as get_weighted_text_embeddings_flux1
 from .sd_embed import get_weighted_text_embeddings_sd3 as get_weighted_text_embeddings_sd3
 from .sd_embed import get_weighted_text_embeddings_sd15 as get_weighted_text_embeddings_sd15
