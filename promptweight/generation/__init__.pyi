@@ -29,10 +29,10 @@ from .pipeline_run import Progress as Progress
 from .pipeline_run import join_maps as join_maps
 from .pipeline_run import progress_reporter as progress_reporter
 from .pipeline_run import run_pipeline as run_pipeline
-from .reach import PhraseReach as PhraseReach
-from .reach import ReachReport as ReachReport
 from .reach import choose_text as choose_text
 from .reach import measure_reach as measure_reach
+from .reach_report import PhraseReach as PhraseReach
+from .reach_report import ReachReport as ReachReport
 from .result import Result as Result
 from .result_builder import build_result as build_result
 from .result_files import common_weight as common_weight

@@ -48,7 +48,8 @@ from promptweight.generation.phrase_prompts import (
     weigh_only,
 )
 from promptweight.generation.pipeline_call import build_call, get_encoded_image, open_pipeline
-from promptweight.messages import Message, message
+from promptweight.generation.reach_report import PhraseReach, ReachReport
+from promptweight.messages import message
 from promptweight.prompt import ParseTree, Prompt, as_prompt
 from promptweight.validation import check_number
 
@@ -63,71 +64,9 @@ MAX_BATCH = 8
 """Number of texts in one call of the model."""
 MIN_RESIDUAL = 1e-3
 """Smallest residual that is divided among carriers."""
-MIN_SHARE, MAX_NAMED = 0.1, 3
-"""Smallest share of a carrier that a sentence names, and the number of those."""
 FindCarriers = Callable[[int, Tensor, Tensor], "tuple[Carrier, ...]"]
 UNUSED_OPTIONS = ("edit", "targets", "num_images_per_prompt", "record", "require_words")
 """Options without effect on the predictions for the positive prompt."""
-
-
-@dataclass(frozen=True)
-class PhraseReach:
-    """Reach of the weight of one phrase.
-
-    Attributes:
-        phrase: the phrase.
-        weight: its weight; None where its words have different ones.
-        reach: the part of the phrase that the weight changes; None where the prediction without the phrase is
-            the same.
-        residual: the part that is left at weight 0, likewise.
-        carriers: what holds the residual, by descending share; empty where nothing is left.
-    """
-
-    phrase: str
-    weight: float | None
-    reach: float | None
-    residual: float | None
-    carriers: tuple[Carrier, ...] = ()
-
-    @property
-    def named_carriers(self) -> tuple[Carrier, ...]:
-        """The carriers that sentences name, those with the largest shares."""
-        return tuple(carrier for carrier in self.carriers if carrier.share >= MIN_SHARE)[:MAX_NAMED]
-
-    def summary(self) -> Message:
-        """Return a sentence with the numbers, and the carriers with the largest shares."""
-        if self.reach is None or self.residual is None:
-            return message("reach-no-effect", phrase=self.phrase)
-        if self.weight is None:
-            beginning = message("reach-weights", phrase=self.phrase, reach=self.reach)
-        elif self.weight == 1:
-            beginning = message("reach-unweighted", phrase=self.phrase)
-        else:
-            beginning = message("reach-weight", weight=self.weight, phrase=self.phrase, reach=self.reach)
-        sentence = message("reach-residual", beginning=beginning, residual=self.residual)
-        names = [carrier.name for carrier in self.named_carriers]
-        return message("reach-carried", sentence=sentence, carriers=_join(names)) if names else sentence
-
-
-@dataclass(frozen=True)
-class ReachReport:
-    """Reaches of the weights of a prompt.
-
-    Attributes:
-        text: the clean text of the prompt at the measured step.
-        weighting: how the weights act.
-        seed: the seed of the noise.
-        step: the measured step, from 1.
-        steps: the number of steps of the run.
-        phrases: the phrases, in the order of the prompt.
-    """
-
-    text: str
-    weighting: str
-    seed: int
-    step: int
-    steps: int
-    phrases: tuple[PhraseReach, ...]
 
 
 def measure_reach(
@@ -405,11 +344,3 @@ def _find_range(table: TokenTable, prompt: Prompt, phrase: str) -> PhraseRange:
     start, end = words[0].start, words[-1].end
     weights = {span.weight for span in prompt.spans if span.clean_start < end and span.clean_end > start}
     return PhraseRange(prompt.text[start:end], start, end, weights.pop() if len(weights) == 1 else None)
-
-
-def _join(names: Sequence[Message]) -> Message:
-    """Return the names as a list in a sentence."""
-    joined = names[0]
-    for name in names[1:]:
-        joined = message("reach-list", first=joined, next=name)
-    return joined
